@@ -1,0 +1,35 @@
+"""What the shell is told."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import enchannel as ec
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """How a command ended; what ended by a signal is 128 and its number, as in a shell."""
+
+    OK = 0
+    RAISED = 1
+    USAGE = 2
+    NOT_CONNECTED = 3
+    DIED = 4
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+    PIPE_CLOSED = 141
+
+    @classmethod
+    def of(cls, error: ec.EnchannelError) -> ExitCode:
+        """The one for an error that nobody could do anything about."""
+        match error:
+            case ec.KernelDied() | ec.ConnectionLost():
+                return cls.DIED
+            case ec.RequestTimeout():
+                return cls.TIMED_OUT
+            case ec.KernelError() | ec.RequestAborted():
+                return cls.RAISED
+            case _:
+                return cls.NOT_CONNECTED

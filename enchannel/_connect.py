@@ -1,0 +1,172 @@
+"""From a name to a kernel: which backend, and when it connects."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from reactivex import abc
+
+from enchannel._connection_info import ConnectionInfo
+from enchannel._kernel import Kernel
+from enchannel._session import Session
+from enchannel.abc import Backend, Launcher, Link
+from enchannel.errors import BackendNotFound, NotSupported
+
+__all__ = ["connect", "launch"]
+
+GROUP = "enchannel.backends"
+LOCAL = "zmq"
+CONTRACT = 1
+
+
+def connect(
+    target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
+    *,
+    timeout: float = 10.0,
+    session: Session | None = None,
+    time_to_dead: float = 5.0,
+    scheduler: abc.SchedulerBase | None = None,
+    **options: Any,
+) -> Kernel:
+    """Connect to a kernel that runs already.
+
+    It returns when nothing that the kernel says from now on is lost. On a running event loop it
+    returns at once, and connects in ``async with`` or ``await``.
+
+    Args:
+        target: A connection file's path; the name of one in Jupyter's runtime directory, or an
+            unambiguous beginning of it; a ConnectionInfo or the dict of a connection file; or a URL,
+            whose scheme is the name of the backend.
+        timeout: Seconds until it has to answer.
+        session: Who we are to the kernel; a new one by default.
+        time_to_dead: Seconds without a heartbeat after which a kernel is called silent.
+        scheduler: Where time comes from (timeouts, heartbeats); a thread of the library by default.
+        options: The backend's own; for ZeroMQ see ``enchannel_zmq``.
+
+    Raises:
+        ConnectionFailed: with the channel that did not answer, and a hint.
+        BackendNotFound: nothing that is installed knows this kind of target.
+
+    Example:
+        >>> with ec.connect("kernel-1234.json") as kernel:
+        ...     ...
+    """
+    who = session or Session()
+
+    def open_link() -> Link:
+        opening: Callable[..., Link] = _backend(_scheme(target)).open
+        return opening(target, session=who, timeout=timeout, **options)
+
+    label = target if isinstance(target, str) else ""
+    return _begin(
+        Kernel(open_link, who, label=label, scheduler=scheduler, time_to_dead=time_to_dead)
+    )
+
+
+def launch(
+    name: str = "python3",
+    *,
+    at: str | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    session: Session | None = None,
+    time_to_dead: float = 5.0,
+    scheduler: abc.SchedulerBase | None = None,
+    **options: Any,
+) -> Kernel:
+    """Start a kernel, and connect to it.
+
+    It returns when nothing that the kernel says from now on is lost. On a running event loop it
+    returns at once, and starts the kernel in ``async with`` or ``await``. The kernel is ours:
+    it is shut down on leaving the block, by ``close()``, or when the interpreter ends.
+
+    Args:
+        name: The kernelspec's; ``enchannel kernels`` lists them.
+        at: The URL of a server to start it on; on this machine by default.
+        cwd: The directory that it starts in.
+        env: Environment variables for it, beside those of this process.
+        timeout: Seconds until it has to answer.
+        session, time_to_dead, scheduler: As for ``connect``.
+        options: The backend's own; for ZeroMQ see ``enchannel_zmq``.
+
+    Raises:
+        LaunchFailed: there is no such kernelspec, or its process did not come up; with its exit
+            code and the end of its stderr.
+        BackendNotFound: nothing that is installed knows that kind of server.
+    """
+    who = session or Session()
+
+    def open_link() -> Link:
+        backend = _backend(LOCAL if at is None else _scheme(at))
+        if not isinstance(backend, Launcher):
+            raise NotSupported(f"the backend for {_scheme(at or '')}: cannot start kernels")
+        places = {} if at is None else {"at": at}
+        launching: Callable[..., Link] = backend.launch
+        return launching(
+            name,
+            session=who,
+            timeout=timeout,
+            cwd=None if cwd is None else Path(cwd),
+            env=env,
+            **places,
+            **options,
+        )
+
+    return _begin(
+        Kernel(open_link, who, label=name, scheduler=scheduler, time_to_dead=time_to_dead)
+    )
+
+
+def _begin(kernel: Kernel) -> Kernel:
+    return kernel if _on_a_loop() else kernel._open()
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _scheme(target: object) -> str:
+    """The scheme of a URL; of everything else, the local backend's name."""
+    if isinstance(target, str):
+        match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", target)
+        if match is not None and not Path(target).exists():
+            return match[1].lower()
+    return LOCAL
+
+
+def _backend(scheme: str) -> Backend:
+    found: dict[str, EntryPoint] = {e.name: e for e in entry_points(group=GROUP)}
+    if scheme not in found:
+        raise BackendNotFound(
+            f"no backend {scheme!r}; installed: {', '.join(sorted(found)) or 'none'}{_hint(scheme)}"
+        )
+    try:
+        backend: object = found[scheme].load()
+    except ImportError as error:
+        raise BackendNotFound(
+            f"the backend {scheme!r} is there and cannot be imported: {error}{_hint(scheme)}"
+        ) from error
+    if not isinstance(backend, Backend):
+        raise BackendNotFound(f"what {scheme!r} names is no backend: {found[scheme].value}")
+    if backend.contract != CONTRACT:
+        raise BackendNotFound(
+            f"the backend {scheme!r} was written for contract {backend.contract}, and this is {CONTRACT}"
+        )
+    return backend
+
+
+def _hint(scheme: str) -> str:
+    if scheme in ("http", "https", "ws", "wss"):
+        return '; pip install "enchannel[websocket]"'
+    return ""

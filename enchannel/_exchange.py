@@ -1,0 +1,293 @@
+"""One request and all that answers it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from msgspec.structs import replace
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from enchannel._builders import input_reply
+from enchannel._channel_name import ChannelName
+from enchannel._message import AnyMessage
+from enchannel._source import Sink, Source
+from enchannel.errors import EnchannelError, MessagesMayBeMissing, RequestTimeout
+
+if TYPE_CHECKING:
+    from enchannel._kernel import Kernel
+
+__all__ = ["OnInput", "Request"]
+
+OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str] | Observable[str]"]
+"""Answers ``input()`` in the kernel: given the prompt, and whether it is for a password."""
+
+END_OF_FILE = "\x04"  # what ipykernel takes for the end of its stdin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What one request asks for besides its answer; seconds."""
+
+    timeout: float | None = None
+    idle_grace: float = 2.0
+    on_dispose: Literal["interrupt"] | None = None
+    on_input: OnInput | None = None
+
+
+class Request(Source[AnyMessage]):
+    """A request as a cold observable: each subscription sends it, and sees what answers it.
+
+    Items come in order of arrival, the reply last. It completes when reply and idle are there,
+    in whichever order, and ends with an error when the kernel dies or the time is up.
+    """
+
+    def __init__(self, kernel: Kernel, message: AnyMessage, terms: Terms) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self._message = message
+        self._terms = terms
+        self._delivery = kernel._delivery
+        self._reporter = kernel.errors.report
+        self._first = threading.Lock()
+
+    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        message = self._message
+        if not self._first.acquire(blocking=False):  # each request has an id of its own
+            header = replace(message.header, msg_id=uuid.uuid4().hex, date="")
+            message = message.replace(header=header)
+        exchange = Exchange(self._kernel, message, self._terms, sink)
+        exchange.begin()
+        return exchange
+
+    def __str__(self) -> str:
+        return f"a {self._message.header.msg_type}"
+
+
+class Exchange(abc.DisposableBase):
+    """A request that was sent, until it is answered. Its methods are called where messages arrive."""
+
+    def __init__(
+        self, kernel: Kernel, message: AnyMessage, terms: Terms, sink: Sink[AnyMessage]
+    ) -> None:
+        self.id = message.header.msg_id
+        self._kernel = kernel
+        self._message = message
+        self._terms = terms
+        self._sink = sink
+        self._lock = threading.RLock()
+        self._reply: AnyMessage | None = None
+        self._busy = False
+        self._idle = False
+        self._asking = False  # the kernel waits for an input_reply
+        self._received = 0
+        self._ended = False
+        self._timers: list[abc.DisposableBase] = []
+
+    def begin(self) -> None:
+        """Send it."""
+        kernel, terms = self._kernel, self._terms
+        with self._lock:
+            try:
+                kernel._exchanges[self.id] = self
+                kernel._channel(self._message.channel).on_next(self._message)
+            except EnchannelError as error:
+                self.fail(error)
+                return
+            if terms.timeout is not None:
+                self._after(terms.timeout, self._timed_out)
+
+    def on_next(self, message: AnyMessage) -> None:
+        """A message whose parent is the request."""
+        with self._lock:
+            if self._ended:
+                return
+            self._received += 1
+            kind = message.header.msg_type
+            if message.channel is self._message.channel and not kind.startswith("comm_"):
+                self._replied(message)
+                return
+            self._sink.on_next(message)
+            if message.channel is ChannelName.IOPUB and kind == "status":
+                self._status(message.content.get("execution_state"))
+            elif message.channel is ChannelName.STDIN and kind == "input_request":
+                self._asked(message)
+
+    def fail(self, error: Exception) -> None:
+        """It will not be answered."""
+        with self._lock:
+            if self._finish():
+                self._sink.on_error(error)
+
+    def dispose(self) -> None:
+        """Nobody listens any more."""
+        with self._lock:
+            if not self._finish():
+                return
+            running = self._busy and not self._idle
+        if running and (self._asking or self._terms.on_dispose == "interrupt"):
+            self._kernel.interrupt()  # it would wait for its input for ever
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the kernel is at work on this very request."""
+        return self._busy and not self._idle and not self._ended
+
+    def _replied(self, reply: AnyMessage) -> None:
+        if self._reply is not None:  # a second one is out of the protocol, and no reason to stop
+            self._sink.on_next(reply)
+            return
+        self._reply = reply
+        if self._idle:
+            self._complete()
+        else:
+            self._after(self._terms.idle_grace, self._idle_missing)
+
+    def _status(self, state: object) -> None:
+        if state == "busy":
+            self._busy = True
+        elif state == "idle":
+            self._idle = True
+            if self._reply is not None:
+                self._complete()
+
+    def _complete(self) -> None:
+        if self._finish():
+            self._sink.on_next(cast(AnyMessage, self._reply))
+            self._sink.on_completed()
+
+    def _finish(self) -> bool:
+        if self._ended:
+            return False
+        self._ended = True
+        self._kernel._exchanges.pop(self.id, None)
+        for timer in self._timers:
+            timer.dispose()
+        return True
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        def scheduled(_: abc.SchedulerBase, __: object = None) -> None:
+            action()
+
+        self._timers.append(self._kernel._scheduler.schedule_relative(seconds, scheduled))
+
+    def _idle_missing(self) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._complete()
+        self._kernel.errors.report(
+            MessagesMayBeMissing(
+                f"{self} was answered, but no idle came within {self._terms.idle_grace:g} s: "
+                "the kernel may have dropped output"
+            )
+        )
+
+    def _timed_out(self) -> None:
+        had = "nothing" if not self._received else f"{self._received} messages"
+        missing = "the reply" if self._reply is None else "its idle status"
+        busy = (
+            "" if self.is_running or not self._kernel._busy else "; the kernel is busy with another"
+        )
+        self.fail(
+            RequestTimeout(
+                f"{self} had no complete answer within {self._terms.timeout:g} s: {had} had arrived, "
+                f"{missing} had not{busy}"
+            )
+        )
+
+    def _asked(self, question: AnyMessage) -> None:
+        on_input = self._terms.on_input
+        if on_input is None:
+            if not self._kernel._hears_stdin():
+                self._kernel.errors.report(
+                    EnchannelError(
+                        f"{self} asked for input and nobody answers: it was interrupted; "
+                        "give it an on_input, or subscribe to kernel.stdin"
+                    )
+                )
+                self._kernel.interrupt()
+            return
+        self._asking = True
+        self._sink.call(lambda: self._ask(on_input, question))
+
+    def _ask(self, on_input: OnInput, question: AnyMessage) -> None:
+        """On the subscriber's thread: call what the user gave."""
+        prompt = question.content.get("prompt")
+        password = bool(question.content.get("password"))
+        try:
+            answer = on_input(prompt if isinstance(prompt, str) else "", password)
+            if isinstance(answer, Observable):
+                self._answer_when_there(answer, question)
+            elif inspect.isawaitable(answer):
+                self._answer_when_done(answer, question)
+            else:
+                self._answer(answer, question)
+        except EOFError:
+            self._answer(END_OF_FILE, question)
+        except BaseException:
+            self._give_up()
+            raise
+
+    def _answer_when_there(self, answers: Observable[str], question: AnyMessage) -> None:
+        answered = False
+
+        def on_next(answer: str) -> None:
+            nonlocal answered
+            if not answered:
+                answered = True
+                self._answer(answer, question)
+
+        def on_error(error: Exception) -> None:
+            self._kernel.errors.report(error)
+            self._give_up()
+
+        def on_completed() -> None:
+            if not answered:
+                self._give_up()
+
+        self._timers.append(answers.subscribe(on_next, on_error, on_completed))
+
+    def _answer_when_done(self, answer: Awaitable[str], question: AnyMessage) -> None:
+        task = asyncio.ensure_future(answer)  # a RuntimeError where there is no loop to run it
+
+        def done(finished: asyncio.Future[str]) -> None:
+            if finished.cancelled():
+                self._give_up()
+            elif (error := finished.exception()) is None:
+                self._answer(finished.result(), question)
+            elif isinstance(error, EOFError):
+                self._answer(END_OF_FILE, question)
+            else:
+                self._kernel.errors.report(cast(Exception, error))
+                self._give_up()
+
+        task.add_done_callback(done)
+        loop = task.get_loop()
+
+        def cancel() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        self._timers.append(Disposable(cancel))
+
+    def _answer(self, value: Any, question: AnyMessage) -> None:
+        with self._lock:
+            if self._ended:
+                return
+            self._asking = False
+        self._kernel.stdin.on_next(input_reply(value, parent=question))
+
+    def _give_up(self) -> None:
+        with self._lock:
+            asking, self._asking = self._asking, False
+        if asking:
+            self._kernel.interrupt()
+
+    def __str__(self) -> str:
+        return f"{self._message.header.msg_type} {self.id[:8]}"

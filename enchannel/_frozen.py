@@ -1,0 +1,204 @@
+"""JSON that never changes: a dict and a list whose every way of changing is closed.
+
+They *are* ``dict`` and ``list``, so ``json.dumps``, msgspec and nbformat read them as they are. What
+is nested is frozen when it is reached, so that freezing a big output costs nothing until it is read:
+that is why everything that hands out a value is overridden. ``dict(x)``, ``{**x}`` and ``list(x)``
+skip their C short cuts for a subclass with an ``__iter__`` of its own and come through here too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from typing import Any, NoReturn, SupportsIndex, overload
+
+from enchannel.errors import InvalidMessage
+
+__all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
+
+
+def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
+    raise TypeError("a message never changes; copy.deepcopy gives a copy that can be changed")
+
+
+class FrozenDict(dict[str, Any]):
+    """A dict that cannot be changed, at any depth. ``copy.deepcopy`` gives a plain one."""
+
+    __slots__ = ()
+
+    def __new__(cls, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> FrozenDict:
+        self = dict.__new__(cls)
+        dict.update(self, items)
+        return self
+
+    def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
+        pass  # filled by __new__: dict.__init__ would be a way to change it
+
+    def __getitem__(self, key: str) -> Any:
+        value = dict.__getitem__(self, key)
+        kind = type(value)
+        if kind is dict:
+            value = FrozenDict(value)
+        elif kind is list:
+            value = FrozenList(value)
+        else:
+            return value
+        dict.__setitem__(self, key, value)
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def __iter__(self) -> Iterator[str]:
+        return dict.__iter__(self)
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # a view all the same
+        return ValuesView(self)
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # a view all the same
+        return ItemsView(self)
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __or__(self, other: Any) -> Any:
+        return dict(self) | other if isinstance(other, dict) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return dict(other) | dict(self) if isinstance(other, dict) else NotImplemented
+
+    def __copy__(self) -> FrozenDict:
+        return self
+
+    def __deepcopy__(self, memo: object) -> dict[str, Any]:
+        plain: dict[str, Any] = thaw(self)
+        return plain
+
+    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
+        return FrozenDict, (thaw(self),)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    update = setdefault = pop = popitem = clear = _refuse
+
+
+class FrozenList(list[Any]):
+    """A list that cannot be changed, at any depth. ``copy.deepcopy`` gives a plain one."""
+
+    __slots__ = ()
+
+    def __new__(cls, items: Iterable[Any] = ()) -> FrozenList:
+        self = list.__new__(cls)
+        list.extend(self, items)
+        return self
+
+    def __init__(self, items: Iterable[Any] = ()) -> None:
+        pass  # filled by __new__: list.__init__ would be a way to change it
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> FrozenList: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Any:
+        value = list.__getitem__(self, index)
+        if isinstance(index, slice):
+            return FrozenList(value)
+        kind = type(value)
+        if kind is dict:
+            value = FrozenDict(value)
+        elif kind is list:
+            value = FrozenList(value)
+        else:
+            return value
+        list.__setitem__(self, index, value)
+        return value
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self) - 1, -1, -1))
+
+    def copy(self) -> list[Any]:
+        return list(self)
+
+    def __add__(self, other: Any) -> Any:
+        return [*self, *other] if isinstance(other, list) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return [*other, *self] if isinstance(other, list) else NotImplemented
+
+    def __mul__(self, times: SupportsIndex) -> Any:
+        return list(self) * times
+
+    __rmul__ = __mul__
+
+    def __copy__(self) -> FrozenList:
+        return self
+
+    def __deepcopy__(self, memo: object) -> list[Any]:
+        plain: list[Any] = thaw(self)
+        return plain
+
+    def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
+        return FrozenList, (thaw(self),)
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+
+
+EMPTY = FrozenDict()
+
+
+def freeze(value: Any, path: str = "content") -> Any:
+    """A frozen copy of a JSON value: nothing that the caller keeps can change it.
+
+    Raises:
+        InvalidMessage: what JSON has no word for (a number that is not finite, a key that is not a
+            string, an object of a class of one's own), with the path to it.
+    """
+    kind = type(value)
+    if value is None or kind is int or kind is bool:
+        return value
+    # A subclass (an IntEnum, numpy's float64) is made plain: msgspec encodes exact types only.
+    if isinstance(value, str):
+        if not value.isascii():
+            _refuse_surrogates(value, path)
+        return value if kind is str else str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidMessage(f"{path} is {value}, and JSON has only finite numbers")
+        return value if kind is float else float.__float__(value)
+    try:
+        if isinstance(value, Mapping):
+            return FrozenDict([(_key(k, path), freeze(v, f"{path}.{k}")) for k, v in value.items()])
+        if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+            return FrozenList([freeze(v, f"{path}[{i}]") for i, v in enumerate(value)])
+    except RecursionError:
+        raise InvalidMessage(f"{path.split('.')[0]} is nested too deeply") from None
+    raise InvalidMessage(f"{path} is a {type(value).__name__}, and JSON has no such thing")
+
+
+def _key(key: object, path: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidMessage(f"{path} has the key {key!r}, and JSON's keys are strings")
+    if not key.isascii():
+        _refuse_surrogates(key, f"a key of {path}")
+    return key
+
+
+def _refuse_surrogates(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidMessage(f"{path} has a lone surrogate, and UTF-8 has no such thing") from None
+
+
+def thaw(value: Any) -> Any:
+    """A plain, mutable copy, at every depth."""
+    if isinstance(value, dict):
+        return {k: thaw(dict.__getitem__(value, k)) for k in dict.__iter__(value)}
+    if isinstance(value, list):
+        return [thaw(v) for v in list.__iter__(value)]
+    return value

@@ -1,0 +1,94 @@
+"""The heartbeat: bytes out, bytes back, and what it means when they stay away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reactivex import abc
+from reactivex.disposable import SerialDisposable
+
+from enchannel._channel import Port
+from enchannel._channel_name import ChannelName
+from enchannel._delivery import Delivery
+from enchannel._source import Reporter
+from enchannel.abc import Pair
+from enchannel.errors import EnchannelError, InvalidMessage
+
+__all__ = ["Heartbeat"]
+
+PING = b"ping"
+BEATS = 3  # that are asked for in the time after which a kernel is called silent
+
+
+class Heartbeat(Port[bytes]):
+    """The heartbeat channel: bytes sent on it come back from a kernel that lives.
+
+    It asks by itself, three times in ``time_to_dead`` seconds. A kernel that does not beat is silent,
+    not dead, and only if it has beaten before: some kernels never do.
+
+    Attributes:
+        time_to_dead: Seconds without a beat after which a kernel is called silent.
+        is_beating: Whether the kernel beats; None until it did once.
+    """
+
+    def __init__(
+        self,
+        pair: Pair[bytes],
+        delivery: Delivery,
+        reporter: Reporter,
+        time_to_dead: float,
+        scheduler: abc.SchedulerBase,
+        says: Callable[[bool], None],
+    ) -> None:
+        self.time_to_dead = time_to_dead
+        self.is_beating: bool | None = None
+        self._scheduler = scheduler
+        self._says = says
+        self._asked = 0
+        self._paused = True
+        self._next = SerialDisposable()
+        super().__init__(ChannelName.HEARTBEAT, pair, delivery, reporter)
+
+    def pause(self) -> None:
+        """Ask no more; while paused, a kernel is never called silent."""
+        with self._changing:
+            self._paused = True
+            self._next.disposable = None
+
+    def unpause(self) -> None:
+        """Ask again."""
+        with self._changing:
+            if not self._paused or self._end is not None:
+                return
+            self._paused, self._asked = False, 0
+        self._ask()
+
+    def end(self, error: Exception | None = None) -> None:
+        self.pause()
+        super().end(error)
+
+    def _arrive(self, item: bytes) -> None:
+        self._asked = 0
+        if not self.is_beating:
+            self.is_beating = True
+            self._says(True)
+        super()._arrive(item)
+
+    def _ask(self, *_: object) -> None:
+        if self._asked >= BEATS and self.is_beating:
+            self.is_beating = False
+            self._says(False)
+        try:
+            self._outgoing.on_next(PING)
+            self._asked += 1
+        except EnchannelError:  # the link is lost, and says so itself
+            self._asked = 0
+        with self._changing:
+            if not self._paused:
+                every = self.time_to_dead / BEATS
+                self._next.disposable = self._scheduler.schedule_relative(every, self._ask)
+
+    def _prepare(self, value: bytes) -> bytes:
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise InvalidMessage(f"a {type(value).__name__} was sent on {self}, which takes bytes")
+        return bytes(value)

@@ -1,0 +1,479 @@
+"""A kernel: its channels, what goes on in it, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from types import TracebackType
+from typing import Literal, Self
+
+from reactivex import Observable, abc
+
+from enchannel._builders import interrupt_request, shutdown_request
+from enchannel._channel import Channel, MainChannel
+from enchannel._channel_name import ChannelName
+from enchannel._comm import Comm, Comms
+from enchannel._delivery import Delivery
+from enchannel._exchange import Exchange, OnInput, Request, Terms
+from enchannel._heartbeat import Heartbeat
+from enchannel._message import AnyMessage
+from enchannel._requests import DEFAULT_TIMEOUT, Requests
+from enchannel._session import Session
+from enchannel._states import Errors, Outcome, State
+from enchannel._subshell import Subshell
+from enchannel._thread import call_in_thread
+from enchannel._timer import timer
+from enchannel._waiting import Waiter, refuse_to_block
+from enchannel.abc import KernelState, Link, LinkState, Status
+from enchannel.errors import (
+    ChannelClosed,
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    NotSupported,
+    WouldDeadlock,
+)
+
+__all__ = ["Kernel"]
+
+CLOSING = 10.0  # seconds that close waits for subscribers who have not seen everything yet
+_open: weakref.WeakSet[Kernel] = weakref.WeakSet()
+
+
+class Kernel(Requests):
+    """A kernel that one talks to; what ``launch`` and ``connect`` return.
+
+    Use it with ``with`` or ``async with``: leaving the block shuts a kernel down that was launched here,
+    and disconnects from one that was not.
+
+    Subscribers are called on one thread of this kernel, so that a slow one delays no other kernel and
+    nothing that is sent, or on the event loop whose scheduler they subscribed with.
+
+    Attributes:
+        session: Who we are to the kernel.
+        link: A BehaviorSubject of how the connection is.
+        state: A BehaviorSubject of how the kernel is.
+        errors: What went wrong without ending anything; keeps the last 100.
+    """
+
+    def __init__(
+        self,
+        open_link: Callable[[], Link],
+        session: Session,
+        *,
+        label: str = "",
+        scheduler: abc.SchedulerBase | None = None,
+        time_to_dead: float = 5.0,
+    ) -> None:
+        self.session = session
+        self._label = label
+        self._open_link = open_link
+        self._scheduler = scheduler or timer()
+        self._time_to_dead = time_to_dead
+        self._delivery = Delivery(f"enchannel kernel {session.id[:4]}")
+        self.errors = Errors(self._delivery)
+        report = self.errors.report
+        self.link = State("kernel.link", LinkState.CONNECTING, self._delivery, report)
+        self.state = State("kernel.state", KernelState.STARTING, self._delivery, report)
+        self._exchanges: dict[str, Exchange] = {}
+        self._busy: set[str] = set()
+        self._comms = Comms(self)
+        self._changing = threading.RLock()
+        self._link: Link | None = None
+        self._channels: dict[ChannelName, Channel] = {}
+        self._main = MainChannel(self._channels, self._delivery, report, session)
+        self._heartbeat: Heartbeat | None = None
+        self._closing = False
+        self._closed = threading.Event()
+        self._detached = False
+        self._forked = False
+
+    # -- opening and closing ---------------------------------------------------------------------
+
+    def _open(self) -> Kernel:
+        link = self._open_link()
+        with self._changing:
+            self._link = link
+            self._staple(link)
+            _open.add(self)
+        return self
+
+    def _staple(self, link: Link) -> None:
+        delivery, report = self._delivery, self.errors.report
+        self.link.become(LinkState.CONNECTED)
+        self.state.become(KernelState.IDLE)
+        for name, pair in link.pairs.items():
+            if name is not ChannelName.HEARTBEAT:
+                self._channels[name] = Channel(
+                    name, pair, delivery, report, self.session, self._arrived
+                )
+        if (beats := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
+            self._heartbeat = Heartbeat(
+                beats, delivery, report, self._time_to_dead, self._scheduler, self._beats
+            )
+            self._heartbeat.unpause()
+        link.status.subscribe(self._on_status, self._given_up, lambda: None)
+
+    def close(self) -> None:
+        """Shut down a kernel that is owned, disconnect from another; complete every channel.
+
+        What has arrived is still delivered: it waits up to 10 seconds for slow subscribers, and leaves
+        the rest to them. May be called more than once, and from any thread, also by a subscriber.
+        """
+        with self._changing:
+            first, self._closing = not self._closing, True
+            link = self._link
+        if not first:
+            if not self._delivery_is_here():
+                self._closed.wait(CLOSING)
+            return
+        try:
+            if link is not None and not self._forked:
+                if link.lifecycle is not None and not self._detached:
+                    self._end_process(link)
+                if self._heartbeat is not None:
+                    self._heartbeat.pause()
+                link.close()
+            self._end(None)
+        finally:
+            _open.discard(self)
+            self._closed.set()
+        if not self._forked:
+            self._delivery.join(CLOSING)
+
+    def _end_process(self, link: Link) -> None:
+        assert link.lifecycle is not None  # noqa: S101  # for the type checkers
+        waiter: Waiter[None] = Waiter()
+        with waiter.attached(link.lifecycle.shutdown()):
+            try:
+                waiter.wait(30.0)
+                waiter.last()
+            except EnchannelError as error:
+                self.errors.report(error)
+
+    def _delivery_is_here(self) -> bool:
+        return threading.current_thread() is self._delivery._thread
+
+    def detach(self) -> None:
+        """Disconnect, and leave a kernel running that was launched here.
+
+        It lives on as long as this process does, or longer if it was launched with
+        ``independent=True``; ``connect`` finds it by its id.
+        """
+        self._detached = True
+        link = self._link
+        if link is not None and link.lifecycle is not None:
+            link.lifecycle.release()
+        self.close()
+
+    def __enter__(self) -> Self:
+        if self._link is None:
+            refuse_to_block("connecting with `with` (write `async with`)")
+            self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        await self._ready()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await call_in_thread(self.close)
+
+    def __await__(self) -> Generator[object, None, Self]:
+        """``kernel = await ec.connect(…)``: connect without blocking the loop, with no block to leave."""
+        return self._ready().__await__()
+
+    async def _ready(self) -> Self:
+        if self._link is None:
+            try:
+                await call_in_thread(self._open, undo=lambda kernel: kernel.close())
+            except asyncio.CancelledError:
+                raise
+        return self
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> str:
+        """What the backend calls the kernel: the id in its connection file's name, or on its server."""
+        return self._opened().kernel_id
+
+    @property
+    def owned(self) -> bool:
+        """Whether leaving the block shuts the kernel down: whether it was launched here."""
+        link = self._link
+        return link is not None and link.lifecycle is not None and not self._detached
+
+    @property
+    def shell(self) -> Channel:
+        """Requests, and what answers them."""
+        return self._channel(ChannelName.SHELL)
+
+    @property
+    def control(self) -> Channel:
+        """Requests that do not wait for the code that runs."""
+        return self._channel(ChannelName.CONTROL)
+
+    @property
+    def stdin(self) -> Channel:
+        """Where the kernel asks, and is answered."""
+        return self._channel(ChannelName.STDIN)
+
+    @property
+    def iopub(self) -> Channel:
+        """What the kernel says to everybody."""
+        return self._channel(ChannelName.IOPUB)
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """Bytes that come back from a kernel that lives.
+
+        Raises:
+            NotSupported: the backend has none.
+        """
+        self._opened()
+        if self._heartbeat is None:
+            raise NotSupported("this backend has no heartbeat")
+        return self._heartbeat
+
+    @property
+    def main(self) -> Channel:
+        """All channels of messages in one: each message says its ``channel``, and goes where it says."""
+        self._opened()
+        return self._main
+
+    def _opened(self) -> Link:
+        if self._link is None:
+            if self._closing:
+                raise ChannelClosed("this kernel is closed")
+            raise WouldDeadlock(
+                "this kernel is not connected yet: on a running event loop write "
+                "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
+            )
+        if self._forked:
+            raise ChannelClosed("this kernel belongs to the process that this one was forked from")
+        return self._link
+
+    def _channel(self, name: ChannelName) -> Channel:
+        self._opened()
+        try:
+            return self._channels[name]
+        except KeyError:
+            raise NotSupported(f"this backend has no {name} channel") from None
+
+    def _hears_stdin(self) -> bool:
+        return self.stdin.observer_count > 0 or self._main.observer_count > 0
+
+    def __repr__(self) -> str:
+        name = self._link.kernel_id if self._link is not None else self._label
+        return f"<Kernel {name} {self.link.value}, {self.state.value}>"
+
+    # -- what arrives -----------------------------------------------------------------------------
+
+    def _arrived(self, message: AnyMessage) -> None:
+        """Where messages arrive: whatever is done here is short."""
+        parent = message.parent_header.msg_id
+        if (exchange := self._exchanges.get(parent)) is not None:
+            exchange.on_next(message)
+        kind = message.header.msg_type
+        if kind == "status" and message.channel is ChannelName.IOPUB:
+            self._kernel_status(parent, message.content.get("execution_state"))
+        elif kind.startswith("comm_"):
+            self._comms.arrived(message)
+        self._main.pass_on(message)
+
+    def _kernel_status(self, parent: str, said: object) -> None:
+        with self._changing:
+            if said == "busy":
+                self._busy.add(parent)
+            elif said == "idle":
+                self._busy.discard(parent)
+            elif said in ("starting", "restarting", "dead"):
+                self._busy.clear()
+            else:
+                return
+            if said == "starting":  # it is up when it says so; nobody says idle after it
+                self.state.become(KernelState.IDLE)
+            elif said in ("restarting", "dead"):
+                self.state.become(KernelState(str(said)))
+            else:
+                self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
+
+    def _on_status(self, status: Status) -> None:
+        if isinstance(status, LinkState):
+            self.link.become(status)
+        elif isinstance(status, KernelState):
+            if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
+                self._busy.clear()
+            self.state.become(status)
+        elif isinstance(status, (KernelDied, ConnectionLost)):
+            self._fail_exchanges(status)
+            self._comms.lost(status)
+            if not self._closing:
+                self.errors.report(status)
+        else:
+            self.errors.report(status)
+
+    def _fail_exchanges(self, error: Exception) -> None:
+        for exchange in list(self._exchanges.values()):
+            exchange.fail(error)
+
+    def _given_up(self, error: Exception) -> None:
+        self._end(error)
+
+    def _end(self, error: Exception | None) -> None:
+        """The terminal event of everything."""
+        closed = ChannelClosed("the connection was closed before the request was answered")
+        self._fail_exchanges(error or closed)
+        self._comms.end()
+        if self._link is not None:
+            for channel in (*self._channels.values(), self._main):
+                channel.end(error)
+            if self._heartbeat is not None:
+                self._heartbeat.end(error)
+        self.link.become(LinkState.CLOSED)
+        self.link.end()
+        self.state.end()
+        self.errors.end()
+        self._delivery.end()
+
+    def _beats(self, beats: bool) -> None:
+        with self._changing:
+            if not beats and self.link.value is LinkState.CONNECTED:
+                self.state.become(KernelState.SILENT)
+            elif beats and self.state.value is KernelState.SILENT:
+                self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
+
+    # -- what is asked of it ----------------------------------------------------------------------
+
+    def request(
+        self,
+        message: AnyMessage,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        idle_grace: float = 2.0,
+        on_dispose: Literal["interrupt"] | None = None,
+        on_input: OnInput | None = None,
+    ) -> Observable[AnyMessage]:
+        self._opened()
+        terms = Terms(
+            timeout=timeout, idle_grace=idle_grace, on_dispose=on_dispose, on_input=on_input
+        )
+        return Request(self, message, terms)
+
+    def interrupt(self) -> Observable[None]:
+        """Interrupt what runs, at once: by signal, message or REST, as the kernel wants it.
+
+        Returns:
+            Its completion (one None), to be awaited, run or ignored. That it was done does not prove that
+            the code stops: some kernels answer, and go on.
+        """
+        lifecycle = self._opened().lifecycle
+        by_itself = None if lifecycle is None else lifecycle.interrupt()
+        return self._act("interrupt", by_itself, interrupt_request)
+
+    def restart(self) -> Observable[None]:
+        """A new process behind the same channels; open requests end with KernelDied.
+
+        Returns:
+            Its completion (one None), to be awaited, run or ignored.
+
+        Raises:
+            NotSupported: the process is not ours to restart.
+        """
+        lifecycle = self._opened().lifecycle
+        if lifecycle is None:
+            raise NotSupported(
+                "only who launched a kernel can restart it; this one was connected to"
+            )
+        return self._act("restart", lifecycle.restart(), None)
+
+    def shutdown(self) -> Observable[None]:
+        """End the kernel; the channels stay, and say so.
+
+        Returns:
+            Its completion (one None), to be awaited, run or ignored.
+        """
+        lifecycle = self._opened().lifecycle
+        by_itself = None if lifecycle is None else lifecycle.shutdown()
+        return self._act("shutdown", by_itself, shutdown_request)
+
+    def _act(
+        self,
+        name: str,
+        by_itself: Observable[None] | None,
+        message: Callable[[], AnyMessage] | None,
+    ) -> Outcome[None]:
+        outcome: Outcome[None] = Outcome(f"kernel.{name}()", self._delivery, self.errors.report)
+        if by_itself is not None:
+            by_itself.subscribe(outcome.on_next, outcome.on_error, outcome.on_completed)
+        elif message is not None:
+            asked = Request(self, message(), Terms(timeout=DEFAULT_TIMEOUT))
+            asked.attach(_Told(outcome))
+        return outcome
+
+    def comm(
+        self,
+        target: str | AnyMessage,
+        data: dict[str, object] | None = None,
+        *,
+        comm_id: str | None = None,
+    ) -> Comm:
+        """Open a comm, or take up one that the kernel opened.
+
+        Args:
+            target: The name of the target in the kernel; or the ``comm_open`` message of the kernel.
+            data: What the target is told.
+            comm_id: Its id; a fresh one by default.
+
+        Returns:
+            A Subject: ``on_next`` sends, subscribers see what the kernel sends on it.
+        """
+        self._opened()
+        return self._comms.open(target, data or {}, comm_id)
+
+    def subshell(self) -> Subshell:
+        """A second shell beside the main one, for use with ``with`` or ``async with``.
+
+        Raises:
+            NotSupported: on entering, if the kernel does not advertise subshells.
+        """
+        self._opened()
+        return Subshell(self)
+
+    def _interrupt_if_running(self, request_id: str) -> None:
+        exchange = self._exchanges.get(request_id)
+        if exchange is not None and exchange.is_running:
+            self.interrupt()
+
+
+class _Told:
+    """A sink that settles an outcome with the end of a request."""
+
+    def __init__(self, outcome: Outcome[None]) -> None:
+        self._outcome = outcome
+
+    def on_next(self, message: AnyMessage) -> None: ...
+
+    def on_error(self, error: Exception) -> None:
+        self._outcome.on_error(error)
+
+    def on_completed(self) -> None:
+        self._outcome.on_next(None)
+
+    def call(self, function: Callable[[], None]) -> None: ...

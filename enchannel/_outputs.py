@@ -1,0 +1,302 @@
+"""From messages to the outputs of a notebook's cell: the one reducer, pure. No Rx here.
+
+The rules are those of nbclient and JupyterLab, which do the same to lists that they change:
+
+- Consecutive streams of one name are one output (JupyterLab; nbclient, if it is told to).
+- A result can be updated by its ``display_id`` like a display (nbclient).
+- Another display with the same ``display_id`` updates the first as well (both).
+- An update is no new output: a ``clear_output`` that waits goes on waiting (both).
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import add, or_
+from typing import Any, TypeAlias, overload
+
+from enchannel._frozen import FrozenDict
+from enchannel._message import AnyMessage
+from enchannel._output import (
+    DisplayId,
+    Output,
+    data_of,
+    display_id_of,
+    display_output,
+    error_output,
+    execution_count_of,
+    in_short,
+    metadata_of,
+    stream_name_of,
+    stream_output,
+    stream_text_of,
+    text_of,
+)
+from enchannel._pile import Pile, add_to, pieces
+
+__all__ = ["Outputs"]
+
+_FEW = 6  # outputs in a repr
+
+
+class Outputs(Sequence[Output]):
+    """The outputs of a notebook's cell: what the messages so far come to. It never changes.
+
+    ``add`` gives the outputs after one more message. It costs the same however many there were,
+    and what was there stays as it was: the text of a stream is put together when it is read.
+    What a strange kernel leaves out is empty; nothing that it says makes ``add`` raise.
+
+    Equal to any list, tuple or ``Outputs`` of equal outputs. ``list(outputs)`` is what nbformat
+    takes as the ``outputs`` of a cell; ``copy.deepcopy(list(outputs))`` can also be changed.
+
+    Example:
+        >>> hello = ec.Outputs().add(ec.stream("stdout", "Hello "))
+        >>> hello.add(ec.stream("stdout", "World"))
+        Outputs(stream 'Hello World')
+        >>> hello.text
+        'Hello '
+    """
+
+    __slots__ = ("_clear_next", "_closed", "_displays", "_growing", "_read", "_text")
+
+    def __init__(self) -> None:
+        # The stream at the end may grow, and is not yet among the others.
+        self._closed: Pile[tuple[_Item, ...]] | None = None
+        self._growing: _Stream | None = None
+        self._displays: Pile[dict[DisplayId, _Shown]] | None = None
+        self._clear_next = False
+        self._read: tuple[Output, ...] | None = None
+        self._text: str | None = None
+
+    def add(self, message: AnyMessage) -> Outputs:
+        """The outputs after this message; these same ones, if it says nothing about them."""
+        content = message.content
+        match message.header.msg_type:
+            case "stream":
+                return self._with_stream(stream_name_of(content), stream_text_of(content))
+            case "display_data" | "execute_result" as output_type:
+                return self._with_display(output_type, content)
+            case "update_display_data":
+                return self._with_update(content)
+            case "error":
+                return self._with_item(error_output(content))
+            case "clear_output":
+                return self._cleared(wait=bool(content.get("wait")))
+            case _:
+                return self
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text, as a terminal would show it.
+
+        Streams, the ``text/plain`` of displays and results, and tracebacks, each on its own lines;
+        no escape sequences, and of a progress bar the last state.
+        """
+        if self._text is None:
+            self._text = _on_own_lines(map(text_of, self))
+        return self._text
+
+    def shows_the_same(self, other: Outputs) -> bool:
+        """Whether no part was exchanged; cheap, where ``==`` compares all of it."""
+        return (
+            self._growing is other._growing
+            and self._closed is other._closed
+            and self._displays is other._displays
+        )
+
+    def __len__(self) -> int:
+        return sum(map(len, pieces(self._closed))) + (self._growing is not None)
+
+    @overload
+    def __getitem__(self, index: int) -> Output: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Output, ...]: ...
+    def __getitem__(self, index: int | slice) -> Output | tuple[Output, ...]:
+        if index == -1 and self._read is None:  # asked for by whoever shows output as it comes
+            return self._last()
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[Output]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Outputs):
+            return self.shows_the_same(other) or self._all() == other._all()
+        if isinstance(other, (list, tuple)):
+            return self._all() == tuple(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # what is in it has none
+
+    def __copy__(self) -> Outputs:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Outputs:
+        return self
+
+    def __repr__(self) -> str:
+        few = ", ".join(map(in_short, self[:_FEW]))
+        more = f", and {len(self) - _FEW} more" if len(self) > _FEW else ""
+        return f"Outputs({few}{more})"
+
+    def _with_stream(self, name: str, text: str) -> Outputs:
+        before = self._ready()
+        growing = before._growing
+        if growing is None or growing.name != name:
+            closed = before._all_closed()
+            return _outputs(closed, _Stream(name, Pile(None, text)), before._displays)
+        if not text:
+            return before
+        longer = _Stream(name, add_to(growing.text, text, add))
+        return _outputs(before._closed, longer, before._displays)
+
+    def _with_display(self, output_type: str, content: Mapping[str, Any]) -> Outputs:
+        shown, count = _Shown(content), execution_count_of(content)
+        display_id = display_id_of(content)
+        if display_id is None:
+            return self._with_item(shown.output(output_type, count))
+        after = self._with_item(_Display(display_id, output_type, count))
+        after._displays = add_to(after._displays, {display_id: shown}, or_)
+        return after
+
+    def _with_update(self, content: Mapping[str, Any]) -> Outputs:
+        display_id = display_id_of(content)
+        if display_id is None:
+            return self
+        before, shown = _by_id(self._displays).get(display_id), _Shown(content)
+        if before is None or before == shown:
+            return self
+        displays = add_to(self._displays, {display_id: shown}, or_)
+        return _outputs(self._closed, self._growing, displays, clear_next=self._clear_next)
+
+    def _with_item(self, item: _Item) -> Outputs:
+        before = self._ready()
+        return _outputs(add_to(before._all_closed(), (item,), add), None, before._displays)
+
+    def _cleared(self, *, wait: bool) -> Outputs:
+        if (wait and self._clear_next) or not (self._closed or self._growing):
+            return self
+        if not wait:
+            return _NOTHING
+        return _outputs(self._closed, self._growing, self._displays, clear_next=True)
+
+    def _ready(self) -> Outputs:
+        """What another output is added to."""
+        return _NOTHING if self._clear_next else self
+
+    def _all_closed(self) -> Pile[tuple[_Item, ...]] | None:
+        if self._growing is None:
+            return self._closed
+        return add_to(self._closed, (self._growing,), add)
+
+    def _all(self) -> tuple[Output, ...]:
+        if self._read is None:
+            displays: dict[DisplayId, _Shown] = {}
+            for some in pieces(self._displays):
+                displays |= some
+            items = chain.from_iterable(pieces(self._all_closed()))
+            self._read = tuple(
+                [i if isinstance(i, FrozenDict) else i.output_among(displays) for i in items]
+            )
+        return self._read
+
+    def _last(self) -> Output:
+        if self._growing is not None:
+            return self._growing.output_among({})
+        if self._closed is None:
+            raise IndexError("there are no outputs")
+        item = self._closed.piece[-1]
+        if isinstance(item, FrozenDict):
+            return item
+        return item.output_among(_by_id(self._displays))
+
+
+class _Stream:
+    """A stream's output, put together when it is read."""
+
+    __slots__ = ("_output", "name", "text")
+
+    def __init__(self, name: str, text: Pile[str]) -> None:
+        self.name = name
+        self.text = text
+        self._output: FrozenDict | None = None
+
+    def output_among(self, displays: object) -> FrozenDict:
+        if self._output is None:
+            text = "".join(pieces(self.text))
+            self.text = Pile(None, text)  # the same text, kept once
+            self._output = stream_output(self.name, text)
+        return self._output
+
+
+class _Display:
+    """The place of a display that can be updated."""
+
+    __slots__ = ("_count", "_output_type", "id")
+
+    def __init__(self, id: DisplayId, output_type: str, count: int | None) -> None:
+        self.id = id
+        self._output_type = output_type
+        self._count = count
+
+    def output_among(self, displays: Mapping[DisplayId, _Shown]) -> FrozenDict:
+        return displays[self.id].output(self._output_type, self._count)
+
+
+class _Shown:
+    """What is shown under an id. While it is, the outputs in its places stay the same objects."""
+
+    __slots__ = ("_data", "_metadata", "_outputs")
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._data = data_of(content)
+        self._metadata = metadata_of(content)
+        self._outputs: dict[tuple[str, int | None], FrozenDict] = {}
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Shown):
+            return NotImplemented
+        return self._data == other._data and self._metadata == other._metadata
+
+    __hash__ = None  # type: ignore[assignment]  # what is in it has none
+
+    def output(self, output_type: str, count: int | None) -> FrozenDict:
+        place = (output_type, count)
+        output = self._outputs.get(place)
+        if output is None:
+            output = display_output(output_type, self._data, self._metadata, count)
+            self._outputs[place] = output
+        return output
+
+
+_Item: TypeAlias = FrozenDict | _Stream | _Display
+_NOTHING = Outputs()
+
+
+def _outputs(
+    closed: Pile[tuple[_Item, ...]] | None,
+    growing: _Stream | None,
+    displays: Pile[dict[DisplayId, _Shown]] | None,
+    *,
+    clear_next: bool = False,
+) -> Outputs:
+    outputs = Outputs()
+    outputs._closed = closed
+    outputs._growing = growing
+    outputs._displays = displays
+    outputs._clear_next = clear_next
+    return outputs
+
+
+def _by_id(displays: Pile[dict[DisplayId, _Shown]] | None) -> Mapping[DisplayId, _Shown]:
+    return ChainMap(*reversed(pieces(displays)))
+
+
+def _on_own_lines(texts: Iterable[str]) -> str:
+    parts: list[str] = []
+    for text in filter(None, texts):
+        if parts and not parts[-1].endswith("\n"):
+            parts.append("\n")
+        parts.append(text)
+    return "".join(parts)

@@ -1,0 +1,46 @@
+"""Who we are to a kernel."""
+
+from __future__ import annotations
+
+import getpass
+import uuid
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from enchannel._message import AnyMessage, now
+
+__all__ = ["Session"]
+
+
+def _username() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a user without a name, as in some containers
+        return "username"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One client of a kernel; it keeps its id when the connection is made anew.
+
+    Attributes:
+        id: Unique among the kernel's clients.
+        username: What headers say.
+    """
+
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    username: str = field(default_factory=_username)
+
+    def fold(self, message: AnyMessage) -> AnyMessage:
+        """The message with session, user name and date where its header left them empty."""
+        header = message.header
+        if header.session and header.username and header.date:
+            return message
+        folded = replace(
+            header,
+            session=header.session or self.id,
+            username=header.username or self.username,
+            date=header.date or now(),
+        )
+        return message.replace(header=folded)

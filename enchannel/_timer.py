@@ -1,0 +1,128 @@
+"""The one thread that waits for time to pass, for all kernels of the process."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+from reactivex import abc, typing
+from reactivex.disposable import Disposable
+from reactivex.scheduler.periodicscheduler import PeriodicScheduler
+
+__all__ = ["timer"]
+
+State = TypeVar("State")
+
+LINGER = 1.0  # seconds that the thread stays with nothing to wait for
+
+
+class TimerScheduler(PeriodicScheduler):
+    """A scheduler for many short, mostly cancelled timeouts; reactivex's own start a thread for each,
+    or keep what was cancelled until its time has come. Its actions are ours: short, and never raising.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due: list[tuple[float, int, _Item]] = []
+        self._numbers = count()
+        self._cancelled = 0
+        self._changed = threading.Condition()
+        self._running = False
+
+    def schedule(
+        self, action: typing.ScheduledAction[State], state: State | None = None
+    ) -> abc.DisposableBase:
+        return self.schedule_relative(0.0, action, state)
+
+    def schedule_absolute(
+        self,
+        duetime: typing.AbsoluteTime,
+        action: typing.ScheduledAction[State],
+        state: State | None = None,
+    ) -> abc.DisposableBase:
+        return self.schedule_relative(self.to_datetime(duetime) - self.now, action, state)
+
+    def schedule_relative(
+        self,
+        duetime: typing.RelativeTime,
+        action: typing.ScheduledAction[State],
+        state: State | None = None,
+    ) -> abc.DisposableBase:
+        item = _Item(lambda: action(self, state))
+        due = time.monotonic() + max(0.0, self.to_seconds(duetime))
+        with self._changed:
+            heapq.heappush(self._due, (due, next(self._numbers), item))
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="enchannel timer", daemon=True).start()
+            elif self._due[0][2] is item:  # it is the next one: wait less long
+                self._changed.notify()
+        return Disposable(lambda: self._cancel(item))
+
+    def _cancel(self, item: _Item) -> None:
+        with self._changed:
+            if item.action is None:
+                return
+            item.action = None
+            self._cancelled += 1
+            if self._cancelled > 64 and self._cancelled * 2 > len(self._due):
+                self._due = [entry for entry in self._due if entry[2].action is not None]
+                heapq.heapify(self._due)
+                self._cancelled = 0
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._due and not self._changed.wait(LINGER) and not self._due:
+                    self._running = False
+                    return
+                item = self._next()
+            if item is not None:
+                item()
+
+    def _next(self) -> _Item | None:
+        if not self._due:
+            return None
+        due, _, item = self._due[0]
+        if item.action is not None and (seconds := due - time.monotonic()) > 0:
+            self._changed.wait(seconds)
+            return None
+        heapq.heappop(self._due)
+        if item.action is None:
+            self._cancelled -= 1
+            return None
+        return item
+
+
+class _Item:
+    """An action; None once it was cancelled or made."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self.action: Callable[[], object] | None = action
+
+    def __call__(self) -> None:
+        action, self.action = self.action, None
+        if action is not None:
+            action()
+
+
+def timer() -> TimerScheduler:
+    """The process's own."""
+    return _timer
+
+
+def _renew() -> None:
+    global _timer  # a child has no thread but the one that forked
+    _timer = TimerScheduler()
+
+
+_timer = TimerScheduler()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

@@ -1,0 +1,210 @@
+"""The plug: what a transport has to give, and what it may rely on.
+
+A backend is a way for messages to travel. All that it must write is ``Backend.open``, which returns a
+``Link``: one ``Pair`` of observable and observer for each channel, and one observable of what
+happens to the link. What users expect of a channel beyond that (serial delivery, guarded
+subscribers, requests) is the core's business, the same for every backend.
+
+The contract
+    1.  ``open`` returns when nothing said from now on is lost, or raises ``ConnectionFailed`` within
+        ``timeout`` and leaves nothing behind.
+    2.  ``pairs`` has every channel that the backend's ``Capabilities`` name, and no other.
+    3.  A channel never hears what was said on it.
+    4.  Order is kept on each channel, both ways. ``outgoing.on_next`` may be called from any thread.
+    5.  ``incoming`` may emit on any thread, and never waits for a subscriber: the core only notes
+        what arrived. It emits no two items of one channel at once.
+    6.  What is in a message comes out as it went in: unicode, empty parts, any number of buffers.
+    7.  What cannot be trusted or read is never a message: it is a ``RejectedFrame`` on ``status``, and
+        the channel lives on.
+    8.  A message that cannot be sent is the caller's error: ``outgoing.on_next`` raises
+        ``InvalidMessage``, and the channel lives on.
+    9.  While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
+        is kept to be sent later.
+    10. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
+        ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``.
+    11. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
+    12. ``close`` may be called more than once and from any thread; it returns when the link's
+        sockets are gone, and its threads with the last link. After it nothing is emitted but the
+        completion of ``status``.
+    13. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
+    14. No exception of a third-party library crosses: each is translated where it is caught.
+    15. No key, token or password is in any text, ``repr`` or log.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from reactivex import Observable, abc
+
+from enchannel._channel_name import ChannelName
+from enchannel._message import AnyMessage
+from enchannel._session import Session
+from enchannel.errors import EnchannelError
+
+__all__ = [
+    "Backend",
+    "Capabilities",
+    "KernelState",
+    "Launcher",
+    "Lifecycle",
+    "Link",
+    "LinkState",
+    "Pair",
+    "Status",
+]
+
+_T = TypeVar("_T")
+
+
+class LinkState(StrEnum):
+    """How the connection to the kernel is."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+class KernelState(StrEnum):
+    """How the kernel at its other end is."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    RESTARTING = "restarting"
+    SILENT = "silent"
+    DEAD = "dead"
+
+
+Status: TypeAlias = LinkState | KernelState | EnchannelError
+"""What a link tells: a new state of the link, a new state of the kernel that only the backend can
+know (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelDied`` end the requests that
+are open; all errors reach ``kernel.errors``."""
+
+
+@dataclass(frozen=True)  # no slots: with them Pair[bytes](…) fails on Python 3.11
+class Pair(Generic[_T]):
+    """One channel: what is heard, and where to say something."""
+
+    incoming: Observable[_T]
+    outgoing: abc.ObserverBase[_T]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a link can do; the conformance suite skips the rest, with that reason.
+
+    Attributes:
+        channels: The channels that ``pairs`` has.
+        buffers: Whether messages may have binary buffers.
+        max_message: The largest message that can be sent, in bytes; None: no limit.
+        lifecycle: Whether it can interrupt, restart and shut down a kernel.
+    """
+
+    channels: frozenset[ChannelName] = frozenset(ChannelName)
+    buffers: bool = True
+    max_message: int | None = None
+    lifecycle: bool = False
+
+
+class Lifecycle(ABC):
+    """Rules a kernel's process. Each method acts at once, does not block, and may be called from any
+    thread; the observable tells of its completion (one None) or its error, also to who comes late."""
+
+    @abstractmethod
+    def interrupt(self) -> Observable[None] | None:
+        """Interrupt what runs; None where the kernel wants an ``interrupt_request`` instead."""
+
+    @abstractmethod
+    def restart(self) -> Observable[None]:
+        """A new process behind the same channels; completes when it answers."""
+
+    @abstractmethod
+    def shutdown(self) -> Observable[None]:
+        """Ask it to end, then make it; completes when its process is gone."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Own the process no more: closing the link leaves it running."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An open connection to one kernel.
+
+    Attributes:
+        pairs: A pair for each channel: of messages, but of bytes on the heartbeat.
+        status: What happens to link and kernel; it does not repeat itself to who comes late.
+        close: Ends it; see the contract.
+        kernel_id: What to call the kernel.
+        capabilities: What it can do.
+        lifecycle: Where the process is the backend's to rule.
+    """
+
+    pairs: Mapping[ChannelName, Pair[Any]]
+    status: Observable[Status]
+    close: Callable[[], None]
+    kernel_id: str
+    capabilities: Capabilities
+    lifecycle: Lifecycle | None = None
+
+    def pair(self, name: ChannelName) -> Pair[AnyMessage] | None:
+        """The pair of a channel of messages, if there is one."""
+        return self.pairs.get(name)
+
+
+class Backend(ABC):
+    """Opens links to kernels that run already.
+
+    An instance of it is what an entry point of the group ``enchannel.backends`` names; the entry
+    point's name is the URL scheme that it answers to (one backend may have several).
+    """
+
+    contract: ClassVar[int] = 1
+    """The version of the contract that it was written for."""
+
+    @abstractmethod
+    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+        """Connect; a backend adds options of its own, as keywords with defaults.
+
+        Args:
+            target: What was given to ``enchannel.connect``.
+            session: Who we are to the kernel.
+            timeout: Seconds, for all of it.
+
+        Raises:
+            ConnectionFailed: with the channel that did not answer, and a hint.
+        """
+
+
+class Launcher(Backend):
+    """A backend that can start kernels as well."""
+
+    @abstractmethod
+    def launch(
+        self,
+        name: str,
+        *,
+        session: Session,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Link:
+        """Start a kernel and connect to it; the link has a lifecycle. A backend adds options of its own.
+
+        Args:
+            name: The kernelspec's.
+            session: Who we are to the kernel.
+            timeout: Seconds, until it answers.
+            cwd: The directory that it starts in.
+            env: Environment variables for it, beside those of this process.
+
+        Raises:
+            LaunchFailed: with the exit code and what the process printed.
+        """

@@ -1,0 +1,54 @@
+"""JSON as kernels write it: strict and fast first, then tolerant, then refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from enchannel.errors import MalformedFrame
+
+__all__ = ["dumps", "loads", "loads_tolerantly"]
+
+dumps = msgspec.json.encode
+_decode = msgspec.json.Decoder().decode
+
+
+def loads(data: bytes | memoryview) -> tuple[Any, str]:
+    """The value, and what was wrong with it (``""``: nothing).
+
+    Raises:
+        MalformedFrame: it is not JSON.
+    """
+    try:
+        return _decode(data), ""
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return loads_tolerantly(data)
+
+
+def loads_tolerantly(data: bytes | memoryview) -> tuple[Any, str]:
+    """What Python's own packers let through: NaN, lone surrogates, bytes that are not UTF-8."""
+    raw = bytes(data)
+    flaw = ""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text, flaw = raw.decode(errors="replace"), "is not UTF-8 (decoded with replacement)"
+    try:
+        value = json.loads(text)
+        again = json.dumps(value, ensure_ascii=False)
+        if not _encodable(again):
+            flaw = "has lone surrogates (replaced)"
+            value = json.loads(again.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise MalformedFrame(f"is not JSON ({error})") from None
+    return value, flaw
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

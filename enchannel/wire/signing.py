@@ -1,0 +1,86 @@
+"""Signatures: an HMAC over a message's four JSON parts, exactly as they are on the wire."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from enchannel.errors import ConnectionFailed, InvalidSignature, ReplayedFrame
+
+__all__ = ["Part", "ReplayGuard", "Signer"]
+
+Part: TypeAlias = bytes | memoryview
+
+
+class Signer:
+    """Signs and verifies with one key. An empty key signs nothing and believes everything.
+
+    Args:
+        key: The key's bytes.
+        scheme: ``hmac-`` and the name of a hash that ``hashlib`` knows.
+
+    Raises:
+        ConnectionFailed: an unknown scheme.
+    """
+
+    def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
+        kind, _, digest = scheme.partition("-")
+        if kind != "hmac" or digest not in hashlib.algorithms_available or "shake" in digest:
+            raise ConnectionFailed(
+                f"unknown signature scheme {scheme!r}; it is 'hmac-' and a hash of hashlib, "
+                "mostly 'hmac-sha256'"
+            )
+        self._keyed = hmac.new(key, digestmod=digest) if key else None
+
+    @property
+    def signs(self) -> bool:
+        """Whether there is a key."""
+        return self._keyed is not None
+
+    def sign(self, parts: Iterable[Part]) -> bytes:
+        """The signature of the four parts, as lowercase hex; ``b""`` without a key."""
+        if self._keyed is None:
+            return b""
+        state = self._keyed.copy()
+        for part in parts:
+            state.update(part)
+        return state.hexdigest().encode()
+
+    def verify(self, signature: bytes, parts: Iterable[Part]) -> None:
+        """Compare in constant time.
+
+        Raises:
+            InvalidSignature: it is missing, or another key's.
+        """
+        if self._keyed is None:
+            return
+        if not signature:
+            raise InvalidSignature("is not signed, and this connection has a key")
+        if not hmac.compare_digest(self.sign(parts), signature):
+            raise InvalidSignature("has a signature that is not this connection's key's")
+
+    def __repr__(self) -> str:
+        return "Signer(<key>)" if self.signs else "Signer(unsigned)"
+
+
+class ReplayGuard:
+    """Remembers the signatures that one socket saw: the last ``size`` at least, twice that at most."""
+
+    def __init__(self, size: int = 32_768) -> None:
+        self._size = size
+        self._recent: set[bytes] = set()
+        self._older: set[bytes] = set()
+
+    def check(self, signature: bytes) -> None:
+        """Remember it.
+
+        Raises:
+            ReplayedFrame: it was here before.
+        """
+        if signature in self._recent or signature in self._older:
+            raise ReplayedFrame("was seen before on this socket")
+        self._recent.add(signature)
+        if len(self._recent) >= self._size:
+            self._older, self._recent = self._recent, set()

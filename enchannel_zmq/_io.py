@@ -1,0 +1,233 @@
+"""The one thread of the process that touches ZeroMQ: it owns every socket and monitor.
+
+It runs while there are links, and ends with the last. Nobody else calls a socket's methods: who wants
+something of it posts a function.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+import zmq
+
+__all__ = ["Drained", "Io", "Timer", "acquire", "release"]
+
+log = logging.getLogger("enchannel.zmq")
+
+
+class Drained(Protocol):
+    """Something with a socket to be read."""
+
+    def drain(self) -> bool:
+        """Read what is there, but not for ever; whether there is no more."""
+        ...
+
+
+class Timer:
+    """A function that will be called, if nobody cancels it."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call: Callable[[], None] | None = call
+
+    def cancel(self) -> None:
+        """Do not call it; from the I/O thread only."""
+        self.call = None
+
+
+class Io:
+    """The thread, its context, and what it waits for."""
+
+    def __init__(self) -> None:
+        self.context = zmq.Context()
+        self.context.set(zmq.MAX_SOCKETS, self.context.get(zmq.SOCKET_LIMIT))
+        self._selector = selectors.DefaultSelector()
+        self._bell = _Bell()
+        self._posted: deque[Callable[[], None]] = deque()
+        self._ready: dict[Drained, None] = {}  # in order, so that nobody starves
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._numbers = count()
+        self._ending = False
+        self._selector.register(self._bell.fileno, selectors.EVENT_READ, None)
+        self.thread = threading.Thread(target=self._run, name="enchannel-zmq I/O", daemon=True)
+        self.thread.start()
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have a function called on the thread, after those posted before; from any thread."""
+        self._posted.append(call)
+        self._bell.ring()
+
+    def call(self, function: Callable[[], None], timeout: float) -> bool:
+        """Have a function called on the thread, and wait for it; whether it was called by then."""
+        if threading.current_thread() is self.thread:
+            function()
+            return True
+        done = threading.Event()
+
+        def called() -> None:
+            try:
+                function()
+            finally:
+                done.set()
+
+        self.post(called)
+        return done.wait(timeout)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        """Have a function called after some seconds; from the thread only."""
+        timer = Timer(call)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), timer))
+        return timer
+
+    def watch(self, fileno: int, reader: Drained) -> None:
+        """Drain a reader when its descriptor is readable; from the thread only."""
+        self._selector.register(fileno, selectors.EVENT_READ, reader)
+        self._ready[reader] = None
+
+    def unwatch(self, fileno: int, reader: Drained) -> None:
+        """Forget a reader; from the thread only."""
+        self._selector.unregister(fileno)
+        self._ready.pop(reader, None)
+
+    def touched(self, reader: Drained) -> None:
+        """A socket was used, which swallows the wake-up of what arrived meanwhile: look at it."""
+        self._ready[reader] = None
+
+    def end(self) -> None:
+        """End the thread, when what was posted is done, and wait for it."""
+
+        def ending() -> None:
+            self._ending = True
+
+        self.post(ending)
+        if threading.current_thread() is not self.thread:
+            self.thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._ending:
+            try:
+                self._turn()
+            except Exception:  # whatever it is, the other kernels of the process go on
+                log.exception("the I/O thread met something unexpected, and goes on")
+        self._selector.close()
+        self._bell.close()
+        self.context.destroy(linger=0)
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(0 if self._ready or self._posted else self._patience()):
+            if key.data is None:
+                self._bell.silence()
+            else:
+                self._ready[key.data] = None
+        for _ in range(len(self._posted)):
+            self._posted.popleft()()
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            timer = heapq.heappop(self._timers)[2]
+            if timer.call is not None:
+                timer.call()
+        for reader in list(self._ready):
+            if reader in self._ready:
+                del self._ready[reader]
+                if not reader.drain():
+                    self._ready.setdefault(reader)
+
+    def _patience(self) -> float | None:
+        while self._timers and self._timers[0][2].call is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+
+class _Bell:
+    """Wakes the thread: an eventfd where there is one, a pair of sockets elsewhere."""
+
+    def __init__(self) -> None:
+        self._rung = False
+        if hasattr(os, "eventfd"):
+            self._eventfd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.fileno = self._eventfd
+        else:
+            self._eventfd = None
+            self._reader, self._writer = socket.socketpair()
+            self._reader.setblocking(False)
+            self._writer.setblocking(False)
+            self.fileno = self._reader.fileno()
+
+    def ring(self) -> None:
+        if self._rung:
+            return
+        self._rung = True
+        try:
+            if self._eventfd is not None:
+                os.eventfd_write(self._eventfd, 1)
+            else:
+                self._writer.send(b"\0")
+        except OSError:  # it rings already, or the thread has ended
+            pass
+
+    def silence(self) -> None:
+        self._rung = False  # before reading: a ring from here on is heard in the next turn
+        try:
+            if self._eventfd is not None:
+                os.eventfd_read(self._eventfd)
+            else:
+                self._reader.recv(4096)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        if self._eventfd is not None:
+            fileno, self._eventfd = self._eventfd, None
+            os.close(fileno)
+        else:
+            self._reader.close()
+            self._writer.close()
+
+
+_lock = threading.Lock()
+_io: Io | None = None
+_users = 0
+_forked: list[Io | None] = []  # kept for ever in a child: what is in them belongs to its parent
+
+
+def acquire() -> Io:
+    """The thread, started if there is none; to be released."""
+    global _io, _users
+    with _lock:
+        if _io is None:
+            _io = Io()
+        _users += 1
+        return _io
+
+
+def release(io: Io) -> None:
+    """It is not needed any more; the last one out ends it."""
+    global _io, _users
+    with _lock:
+        if io is not _io:
+            return
+        _users -= 1
+        if _users:
+            return
+        _io = None
+    io.end()
+
+
+def _in_child() -> None:
+    global _lock, _io, _users
+    _forked.append(_io)
+    _lock, _io, _users = threading.Lock(), None, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

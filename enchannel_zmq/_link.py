@@ -1,0 +1,540 @@
+"""A link to one kernel: its five sockets, whether they are up, and what is done when they are not.
+
+Everything here happens on the I/O thread, but for ``open``, ``say`` and ``close``.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from typing import Generic, TypeVar
+
+import zmq
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+
+from enchannel import (
+    AnyMessage,
+    ChannelName,
+    ConnectionInfo,
+    Session,
+    kernel_info_request,
+)
+from enchannel.abc import Capabilities, KernelState, Lifecycle, Link, LinkState, Pair, Status
+from enchannel.errors import (
+    AuthenticationFailed,
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    InvalidSignature,
+    KernelDied,
+    MessagesMayBeMissing,
+    RejectedFrame,
+)
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import Decoder, encode
+from enchannel_zmq._io import Io, Timer, acquire, release
+from enchannel_zmq._socket import ChannelSocket, SocketOptions
+
+__all__ = ["ZmqLink"]
+
+T = TypeVar("T")
+
+ASSESS = 0.02  # seconds in which the sockets of a kernel that died go, one after the other
+NUDGE = 0.05  # seconds after which a kernel that does not welcome is nudged
+RETRY_FIRST, RETRY_MOST = 0.02, 1.0
+CLOSE = 5.0
+MESSAGES = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
+
+
+class Incoming(Observable[T], Generic[T]):
+    """What arrives, for the one subscriber that the core is; kept until it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._early: deque[Callable[[abc.ObserverBase[T]], None]] = deque()
+        self._observer: abc.ObserverBase[T] | None = None
+        self._emitting = threading.RLock()
+
+    def _subscribe_core(
+        self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        with self._emitting:
+            while self._early:
+                self._early.popleft()(observer)
+            self._observer = observer
+        return Disposable(self._forget)
+
+    def emit(self, item: T) -> None:
+        if self._observer is not None:
+            self._observer.on_next(item)
+        else:
+            self._tell(lambda observer: observer.on_next(item))
+
+    def fail(self, error: Exception) -> None:
+        self._tell(lambda observer: observer.on_error(error))
+
+    def complete(self) -> None:
+        self._tell(lambda observer: observer.on_completed())
+
+    def _tell(self, event: Callable[[abc.ObserverBase[T]], None]) -> None:
+        with self._emitting:
+            if self._observer is None:
+                self._early.append(event)
+            else:
+                event(self._observer)
+
+    def _forget(self) -> None:
+        self._observer = None
+
+
+class Outgoing(abc.ObserverBase[T], Generic[T]):
+    """Where the core says something; what a source ends with is the core's business."""
+
+    def __init__(self, say: Callable[[T], None]) -> None:
+        self._say = say
+
+    def on_next(self, value: T) -> None:
+        self._say(value)
+
+    def on_error(self, error: Exception) -> None: ...
+    def on_completed(self) -> None: ...
+
+
+class ZmqLink:
+    """The sockets of one kernel.
+
+    Args:
+        info: Where they connect to.
+        session: Who we are.
+        kernel_id: What the kernel is called in texts.
+        options: For the sockets.
+        retry_for: Seconds for which a lost kernel is looked for again before it is given up.
+        why_died: Asked when all sockets are gone: it calls back with what became of the process (None:
+            it lives); without it the sockets' end is all that is known.
+    """
+
+    def __init__(
+        self,
+        info: ConnectionInfo,
+        session: Session,
+        *,
+        kernel_id: str,
+        max_message: int,
+        keepalive: float,
+        retry_for: float,
+        why_died: Callable[[Callable[[KernelDied | None], None]], None] | None = None,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.info = info
+        self.status: Incoming[Status] = Incoming()
+        self._session = session
+        self._options = SocketOptions(
+            identity=session.id.encode(),
+            max_message=max_message,
+            keepalive=keepalive,
+            topic=b"enchannel-" + uuid.uuid4().hex.encode(),
+        )
+        self._retry_for = retry_for
+        self._why_died = why_died
+        self._signer = Signer(info.key.reveal().encode(), info.signature_scheme)
+        self._incoming = {name: Incoming[AnyMessage]() for name in MESSAGES}
+        self._beats: Incoming[bytes] = Incoming()
+        self._decoders: dict[ChannelName, Decoder] = {}
+        self._sockets: dict[ChannelName, ChannelSocket] = {}
+        self._failures: dict[ChannelName, str] = {}
+        self._waits: dict[ChannelName, float] = {}
+        self._io: Io | None = None
+        self._heard = False  # something on iopub, which proves the subscription
+        self._nudges: set[str] = set()
+        self._timers: list[Timer] = []
+        self._give_up: Timer | None = None
+        self._assessing = False
+        self._ready = False
+        self._wrong_key: InvalidSignature | None = None
+        self._opened = threading.Event()
+        self._failure: EnchannelError | None = None
+        self._gone: EnchannelError | None = ConnectionLost("the link is not open yet")
+        self._closed = False
+
+    # -- for any thread ---------------------------------------------------------------------------
+
+    def open(self, timeout: float) -> None:
+        """Connect, and return when nothing is lost any more.
+
+        Raises:
+            ConnectionFailed: nothing of it is left.
+        """
+        self._io = acquire()
+        self._io.post(self._start)
+        try:
+            if not self._opened.wait(timeout):
+                raise self._explain(timeout)
+            if self._failure is not None:
+                raise self._failure
+        except BaseException:
+            self.close()
+            raise
+
+    def reopen(self, timeout: float) -> None:
+        """Connect again after ``suspend``, as ``open`` does; a failure leaves it suspended."""
+        assert self._io is not None  # noqa: S101  # for the type checkers
+        self._opened.clear()
+        self._failure = None
+        self._io.post(self._start)
+        if not self._opened.wait(timeout):
+            failure: EnchannelError = self._explain(timeout)
+            self.suspend(ConnectionLost("the kernel does not answer"))
+            raise failure
+        if self._failure is not None:
+            raise self._failure
+
+    def abandon(self) -> None:
+        """Wait no longer in ``open``: there will be no answer; from any thread."""
+        self._fail(ConnectionFailed(f"{self._who()} ended"))
+
+    def link(self, lifecycle: Lifecycle | None = None) -> Link:
+        """What the core is given."""
+        pairs: dict[ChannelName, Pair[AnyMessage] | Pair[bytes]] = {
+            name: Pair(self._incoming[name], Outgoing(self._saying(name))) for name in MESSAGES
+        }
+        beat = Outgoing[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
+        pairs[ChannelName.HEARTBEAT] = Pair(self._beats, beat)
+        return Link(
+            pairs=pairs,
+            status=self.status,
+            close=self.close,
+            kernel_id=self.kernel_id,
+            capabilities=Capabilities(lifecycle=lifecycle is not None),
+            lifecycle=lifecycle,
+        )
+
+    def say(self, message: AnyMessage) -> None:
+        """Send a message on its channel."""
+        self._post(message.channel, encode(message, self._signer))
+
+    def close(self) -> None:
+        """Close the sockets; may be called again, and from any thread."""
+        io, self._io = self._io, None
+        if io is None:
+            return
+        self._gone = ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
+        io.call(self._finish, CLOSE)
+        release(io)
+
+    def suspend(self, why: EnchannelError) -> None:
+        """Close the sockets until ``reopen``; what is open fails with the reason."""
+        io = self._io
+        if io is not None:
+            io.call(lambda: self._lose(why), CLOSE)
+
+    def _saying(self, name: ChannelName) -> Callable[[AnyMessage], None]:
+        def say(message: AnyMessage) -> None:
+            self._post(name, encode(message, self._signer))
+
+        return say
+
+    def _post(self, name: ChannelName, frames: list[bytes | memoryview] | list[bytes]) -> None:
+        io, gone = self._io, self._gone
+        if gone is not None or io is None:
+            raise copy(gone) if gone is not None else ChannelClosed("it is closed")
+
+        def send() -> None:
+            socket = self._sockets.get(name)
+            if socket is not None and self._gone is None:
+                socket.send(frames)
+
+        io.post(send)
+
+    # -- connecting -------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._heard = self._ready = False
+        self._wrong_key = None
+        self._failures.clear()
+        for name in ChannelName:
+            self._waits[name] = RETRY_FIRST
+            self._connect(name)
+
+    def _connect(self, name: ChannelName) -> None:
+        if self._closed or self._io is None:
+            return
+        if (old := self._sockets.pop(name, None)) is not None:
+            old.close()
+        # a guard of its own for each socket: what it saw before, another never sees
+        self._decoders[name] = Decoder(name, self._signer, self.status.emit)
+        try:
+            self._sockets[name] = ChannelSocket(
+                self._io, name, self.info, self._options, self._received, self._happened
+            )
+        except zmq.ZMQError as error:
+            self._fail(ConnectionFailed(f"{self._who()}: {name} cannot be connected: {error}"))
+
+    def _happened(self, socket: ChannelSocket, event: int) -> None:
+        name = socket.name
+        if self._sockets.get(name) is not socket:
+            return
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            socket.is_up = True
+            self._failures.pop(name, None)
+            self._waits[name] = RETRY_FIRST
+            if all(name in self._sockets and self._sockets[name].is_up for name in ChannelName):
+                self._all_up()
+        elif event == zmq.EVENT_CONNECTED:
+            self._failures[name] = "something listens there, and does not speak as a kernel would"
+        elif event == zmq.EVENT_DISCONNECTED and self._ready:
+            socket.is_up = False
+            if not self._assessing:
+                self._assessing = True
+                self._later(ASSESS, self._assess)
+        elif not self._ready:
+            socket.is_up = False
+            if event == zmq.EVENT_CLOSED:
+                self._failures.setdefault(name, "nobody listens there")
+            self._retry(name)
+
+    def _retry(self, name: ChannelName) -> None:
+        if (old := self._sockets.pop(name, None)) is not None:
+            old.close()
+        wait = self._waits[name]
+        self._waits[name] = min(wait * 1.5, RETRY_MOST)
+        self._later(wait, lambda: self._connect(name))
+
+    def _all_up(self) -> None:
+        if self._heard:
+            self._become_ready()
+        elif not self._ready:
+            self._later(NUDGE, self._nudge)
+
+    def _nudge(self) -> None:
+        """Ask for anything at all: what comes on iopub proves that it arrives."""
+        if self._ready or self._heard or self._closed:
+            return
+        for name in (ChannelName.CONTROL, ChannelName.SHELL):
+            message = self._session.fold(kernel_info_request(channel=name))
+            self._nudges.add(message.header.msg_id)
+            if (socket := self._sockets.get(name)) is not None and socket.is_up:
+                socket.send(encode(message, self._signer))
+        self._later(NUDGE * 4, self._nudge)
+
+    def _become_ready(self) -> None:
+        if self._ready:
+            return
+        self._ready, self._gone = True, None
+        if self._give_up is not None:
+            self._give_up.cancel()
+            self._give_up = None
+        self.status.emit(LinkState.CONNECTED)
+        if self._opened.is_set():  # it was lost, and is back
+            self.status.emit(KernelState.IDLE)
+        self._opened.set()
+
+    def _fail(self, error: EnchannelError) -> None:
+        self._failure = error
+        self._opened.set()
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def _received(self, socket: ChannelSocket, frames: list[bytes]) -> None:
+        name = socket.name
+        if name is ChannelName.HEARTBEAT:
+            if frames:
+                self._beats.emit(frames[-1])
+            return
+        try:
+            message = self._decoders[name].decode(frames)
+        except RejectedFrame as error:
+            self._rejected(name, error)
+            return
+        if name is ChannelName.IOPUB and not self._heard:
+            self._heard = True
+            if all(socket.is_up for socket in self._sockets.values()):
+                self._become_ready()
+        if self._is_ours(message):
+            return
+        if self._ready:
+            self._incoming[name].emit(message)
+
+    def _is_ours(self, message: AnyMessage) -> bool:
+        """Whether it only answers a nudge, or welcomes to a topic that nobody asked for but we."""
+        if message.parent_header.msg_id in self._nudges:
+            return True
+        return (
+            message.header.msg_type == "iopub_welcome"
+            and message.content.get("subscription") == self._options.topic.decode()
+        )
+
+    def _rejected(self, name: ChannelName, error: RejectedFrame) -> None:
+        if not self._ready and isinstance(error, InvalidSignature):
+            if not self._opened.is_set():
+                self._fail(
+                    AuthenticationFailed(
+                        f"{self._who()} answers on {name}, but signs with another key than the one "
+                        "we were given; is the connection file an old one?"
+                    )
+                )
+            return
+        self.status.emit(error)
+
+    # -- losing it, and finding it again ----------------------------------------------------------
+
+    def _assess(self) -> None:
+        """Some sockets went: did the kernel go, or only they?"""
+        self._assessing = False
+        if not self._ready or self._closed:
+            return
+        down = [name for name, socket in self._sockets.items() if not socket.is_up]
+        if len(down) < len(self._sockets):
+            self._lost_some(down)
+        elif self._why_died is not None:
+            self._gone = KernelDied(f"{self._who()} died")
+            self._why_died(lambda died: self._post_here(lambda: self._lost_all(died)))
+        else:
+            self._lost_all(
+                KernelDied(f"{self._who()} closed all its sockets: it ended or was restarted")
+            )
+
+    def _post_here(self, call: Callable[[], None]) -> None:
+        io = self._io
+        if io is not None:
+            io.post(call)
+
+    def _lost_some(self, down: list[ChannelName]) -> None:
+        names = ", ".join(down)
+        if ChannelName.SHELL in down or ChannelName.CONTROL in down:
+            why: EnchannelError = ConnectionLost(
+                f"{self._who()} was cut off on {names}; what was asked there is not answered"
+            )
+        else:
+            why = MessagesMayBeMissing(
+                f"{self._who()} was cut off on {names} and is connected to again: what it said "
+                f"meanwhile is lost (a message over max_message={self._options.max_message} bytes "
+                "is a cause)"
+            )
+        self._gone = ConnectionLost(str(why))
+        self.status.emit(LinkState.LOST)
+        self.status.emit(why)
+        self._ready = False
+        if ChannelName.IOPUB in down:
+            self._heard = False
+        self._look_again(down, why)
+
+    def _lost_all(self, died: KernelDied | None) -> None:
+        if self._closed or not self._ready:
+            return
+        lives = died is None and self._why_died is not None
+        why: EnchannelError = died or ConnectionLost(f"{self._who()} lives, and was cut off")
+        self._lose(why)
+        if not lives:
+            self.status.emit(KernelState.DEAD)
+        if lives or self._why_died is None:
+            self._look_again(list(ChannelName), why)
+
+    def died(self, why: KernelDied) -> None:
+        """The process ended; from any thread."""
+
+        def lost() -> None:
+            if self._ready and not self._closed:
+                self._lost_all(why)
+
+        self._post_here(lost)
+
+    def _lose(self, why: EnchannelError) -> None:
+        """Close the sockets, with what was queued in them, before anything else can happen."""
+        self._gone = why
+        self._ready = self._heard = False
+        self._cancel_timers()
+        self._close_sockets()
+        self.status.emit(LinkState.LOST)
+        self.status.emit(why)
+
+    def _look_again(self, names: list[ChannelName], why: EnchannelError) -> None:
+        assert self._io is not None  # noqa: S101  # for the type checkers
+        if self._give_up is None:
+            self._give_up = self._io.later(self._retry_for, lambda: self._given_up(why))
+        for name in names:
+            self._retry(name)
+
+    def _given_up(self, why: EnchannelError) -> None:
+        if self._ready or self._closed:
+            return
+        self._cancel_timers()
+        self._close_sockets()
+        text = f"{why}; it did not come back within {self._retry_for:g} s"
+        self._gone = type(why)(text)
+        self.status.fail(type(why)(text))
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        self._closed = True
+        if self._give_up is not None:
+            self._give_up.cancel()
+        self._cancel_timers()
+        self._close_sockets()
+        self.status.complete()
+
+    def _close_sockets(self) -> None:
+        sockets, self._sockets = self._sockets, {}
+        for socket in sockets.values():
+            socket.close()
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        io = self._io
+        if io is None:
+            return
+        self._timers = [timer for timer in self._timers if timer.call is not None]
+        timer: Timer
+
+        def called() -> None:
+            timer.call = None
+            call()
+
+        timer = io.later(seconds, called)
+        self._timers.append(timer)
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._assessing = False
+
+    # -- words ------------------------------------------------------------------------------------
+
+    def _who(self) -> str:
+        return f"kernel {self.kernel_id}"
+
+    def _explain(self, timeout: float) -> ConnectionFailed:
+        """Why a kernel did not answer, as far as can be told."""
+        info, failures = self.info, dict(self._failures)
+        down = [n for n in ChannelName if n in failures or not self._is_up(n)]
+        if not down:
+            hint = (
+                "all its sockets connect, but nothing comes on iopub: is it busy and of a kind "
+                "that answers nothing meanwhile, or is the key a wrong one?"
+            )
+            down = [ChannelName.IOPUB]
+        elif any(
+            "listens" in failures.get(n, "") and "nobody" not in failures[n] for n in failures
+        ):
+            hint = "something else than a kernel listens there"
+            if not info.curve_publickey:
+                hint += ", or one that wants CURVE encryption and the file has no CURVE keys"
+            else:
+                hint += ", or one without CURVE encryption, for which the file has keys"
+        elif info.transport == "ipc":
+            hint = "there is no such socket, or nobody listens on it: has the kernel ended?"
+        else:
+            hint = "nobody listens there: has the kernel ended, or is the port a wrong one?"
+        where = ", ".join(f"{name} ({info.url(name)})" for name in down)
+        return ConnectionFailed(
+            f"{self._who()} did not answer within {timeout:g} s on {where}: {hint}"
+        )
+
+    def _is_up(self, name: ChannelName) -> bool:
+        socket = self._sockets.get(name)
+        return socket is not None and socket.is_up

@@ -1,0 +1,369 @@
+"""Kernel processes: started, watched and ended through jupyter_client's kernelspecs and provisioners.
+
+Provisioners are coroutines, so one thread of the process runs a loop for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+from reactivex import Observable
+
+from enchannel import ConnectionInfo, Session, interrupt_request, shutdown_request
+from enchannel.abc import KernelState, Lifecycle, Link
+from enchannel.errors import EnchannelError, KernelDied, LaunchFailed
+from enchannel_zmq._connection_file import runtime_dir
+from enchannel_zmq._launcher_loop import LauncherLoop, acquire, release
+from enchannel_zmq._link import ZmqLink
+from enchannel_zmq._stderr import Stderr
+
+__all__ = ["start"]
+
+POLL = 0.25  # seconds between two looks at a process
+REAP = 0.5  # seconds in which a process that lost its sockets is expected to end
+
+
+def start(
+    name: str,
+    *,
+    session: Session,
+    timeout: float,
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    transport: str,
+    encryption: str,
+    independent: bool,
+    shutdown_time: float,
+    max_message: int,
+) -> Link:
+    """Start a kernel and connect to it; see ``ZmqBackend.launch``."""
+    deadline = time.monotonic() + timeout
+    process = Process(
+        name,
+        cwd=cwd,
+        env=env,
+        transport=transport,
+        encryption=encryption,
+        independent=independent,
+        shutdown_time=shutdown_time,
+    )
+    loop = acquire()
+    try:
+        loop.run(process.start())
+        link = ZmqLink(
+            process.info,
+            session,
+            kernel_id=process.id,
+            max_message=max_message,
+            keepalive=5.0,
+            retry_for=timeout,
+            why_died=lambda tell: loop.spawn(process.tell_why(tell)),
+        )
+        process.attend(link, session, loop, timeout)
+        _open(process, link.open, deadline)
+        loop.spawn(process.watch())
+    except BaseException:
+        loop.run(process.kill())
+        release(loop)
+        raise
+    return link.link(process)
+
+
+def _open(process: Process, opening: Callable[[float], None], deadline: float) -> None:
+    """Connect to a process that starts, and stop waiting when it ends."""
+    ended = process.ended_while(lambda: opening(max(0.1, deadline - time.monotonic())))
+    if ended is not None:
+        raise ended
+
+
+class Process(Lifecycle):
+    """One kernel's process, its connection file and its directory of sockets."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        cwd: Path | None,
+        env: Mapping[str, str] | None,
+        transport: str,
+        encryption: str,
+        independent: bool,
+        shutdown_time: float,
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.name = name
+        self._spec = _kernelspec(name)
+        self._shutdown_time = shutdown_time
+        self._directory: str | None = None
+        self._stderr = Stderr(self.id)
+        self._ending = False
+        self._restarting = False
+        self._cleaned = False
+        directory = runtime_dir()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        where: dict[str, str] = {"transport": "tcp"}
+        if transport == "ipc" or (transport == "auto" and _takes_ipc(self._spec)):
+            self._directory = tempfile.mkdtemp(prefix="enchannel-")  # nobody else can enter it
+            where = {"transport": "ipc", "ip": os.path.join(self._directory, "kernel")}
+            if encryption == "auto":
+                encryption = "disabled"  # nobody else can listen there
+        self._manager = _Manager(
+            kernel_name=name,
+            kernel_id=self.id,
+            connection_file=str(directory / f"kernel-{self.id}.json"),
+            transport_encryption=encryption,
+            **where,
+        )
+        self._start_options: dict[str, Any] = {"independent": independent}
+        if cwd is not None:
+            self._start_options["cwd"] = str(cwd)
+        self._start_options["env"] = {**os.environ, **(env or {})}
+
+    def attend(self, link: ZmqLink, session: Session, loop: LauncherLoop, timeout: float) -> None:
+        """Rule the process that is behind this link."""
+        self._link, self._session, self._loop, self._timeout = link, session, loop, timeout
+
+    # -- on the loop ------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            LaunchFailed: it could not be started.
+        """
+        sink = self._stderr.fileno()
+        try:
+            await self._manager.start_kernel(stdout=sink, stderr=sink, **self._start_options)
+        except Exception as error:  # whatever a provisioner raises
+            raise LaunchFailed(
+                f"kernel {self.name!r} could not be started: {error}", stderr=self._stderr.text()
+            ) from error
+        fields = dict(self._manager.get_connection_info())
+        self.info = ConnectionInfo.from_dict(fields, source=f"the launch of {self.name}")
+
+    async def poll(self) -> int | None:
+        """The exit code, or None while it runs."""
+        provisioner = self._manager.provisioner
+        if provisioner is None or not provisioner.has_process:
+            return 0
+        return await provisioner.poll()
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait for it to end; whether it did."""
+        deadline = time.monotonic() + seconds
+        while await self.poll() is None:
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(0.01)
+        return True
+
+    async def watch(self) -> None:
+        """Look at the process now and then: its sockets may live on in a child of its own."""
+        while not self._ending:
+            self._stderr.read()
+            if not self._restarting and await self.poll() is not None:
+                self._link.died(await self._died())
+            await asyncio.sleep(POLL)
+
+    async def tell_why(self, tell: Callable[[KernelDied | None], None]) -> None:
+        """Its sockets are gone: is it?"""
+        ended = await self.wait(REAP)
+        if not self._restarting:
+            tell(await self._died() if ended else None)
+
+    async def _died(self) -> KernelDied:
+        code = await self.poll()
+        tail = self._stderr.text()
+        how = _how_ended(code)
+        if self._ending:
+            return KernelDied(f"kernel {self.id} was shut down", exit_code=code, stderr=tail)
+        last = f": {tail.splitlines()[-1]}" if tail else ""
+        return KernelDied(
+            f"kernel {self.id} ({self.name}) died {how}{last}", exit_code=code, stderr=tail
+        )
+
+    async def end(self, *, restart: bool = False) -> None:
+        """Ask it to end; then tell it to; then make it."""
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process and await self.poll() is None:
+            for message in self._farewell(restart):
+                try:
+                    self._link.say(self._session.fold(message))
+                except EnchannelError:
+                    break
+            half = self._shutdown_time / 2
+            if not await self.wait(half):
+                await provisioner.terminate(restart=restart)
+                if not await self.wait(half):
+                    await provisioner.kill(restart=restart)
+                    await self.wait(5.0)
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.wait()
+
+    def _farewell(self, restart: bool) -> list[Any]:
+        if self._by_message():
+            return [interrupt_request(), shutdown_request(restart)]
+        if sys.platform != "win32":
+            self._loop.spawn(self._signal())  # code that runs would not let it end
+        return [shutdown_request(restart)]
+
+    async def kill(self) -> None:
+        """End it at once, and leave nothing."""
+        self._ending = True
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.kill()
+            await provisioner.wait()
+        await self.clean()
+
+    async def clean(self) -> None:
+        """Remove what is left of it."""
+        if self._cleaned:
+            return
+        self._cleaned = True
+        await self._manager.cleanup_resources()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._stderr.close()
+
+    async def _signal(self) -> None:
+        provisioner = self._manager.provisioner
+        if provisioner is not None and provisioner.has_process:
+            await provisioner.send_signal(signal.SIGINT)
+
+    # -- what the core asks, from any thread ------------------------------------------------------
+
+    def interrupt(self) -> Observable[None] | None:
+        if self._by_message():
+            return None
+        return self._loop.outcome(self._signal())
+
+    def restart(self) -> Observable[None]:
+        return self._loop.outcome(self._restart())
+
+    def shutdown(self) -> Observable[None]:
+        return self._loop.outcome(self._shut_down())
+
+    def release(self) -> None:
+        if not self._ending:
+            self._ending = True
+            popen = getattr(self._manager.provisioner, "process", None)
+            if popen is not None:
+                popen.returncode = 0  # so that nobody waits for it, or warns that it still runs
+            release(self._loop)
+
+    async def _shut_down(self) -> None:
+        if self._ending:
+            return
+        self._ending = True
+        try:
+            await self.end()
+            self._link.died(await self._died())
+            await self.clean()
+        finally:
+            release(self._loop)
+
+    async def _restart(self) -> None:
+        self._restarting = True
+        link = self._link
+        link.status.emit(KernelState.RESTARTING)
+        try:
+            await self.end(restart=True)
+            why = KernelDied(f"kernel {self.id} was restarted", exit_code=await self.poll())
+            await self._loop.in_thread(lambda: link.suspend(why))
+            self._stderr.close()
+            self._stderr = Stderr(self.id)
+            await self.start()
+            link.status.emit(KernelState.STARTING)
+            await self._loop.in_thread(
+                lambda: _open(self, link.reopen, time.monotonic() + self._timeout)
+            )
+        except BaseException:
+            link.status.emit(KernelState.DEAD)
+            raise
+        finally:
+            self._restarting = False
+        link.status.emit(KernelState.IDLE)
+
+    def ended_while(self, opening: Callable[[], None]) -> LaunchFailed | None:
+        """Open the link; why the process ended meanwhile, if it did."""
+        opened = threading.Event()
+        ended: list[LaunchFailed] = []
+
+        async def look() -> None:
+            while not opened.is_set():
+                if await self.poll() is not None:
+                    code, tail = await self.poll(), self._stderr.text()
+                    ended.append(
+                        LaunchFailed(
+                            f"kernel {self.name!r} ended while starting {_how_ended(code)}"
+                            + (f":\n{tail}" if tail else ""),
+                            exit_code=code,
+                            stderr=tail,
+                        )
+                    )
+                    self._link.abandon()
+                    return
+                await asyncio.sleep(0.02)
+
+        self._loop.spawn(look())
+        try:
+            opening()
+        except EnchannelError as error:
+            if ended:
+                return ended[0]
+            tail = self._stderr.text()
+            return LaunchFailed(
+                f"kernel {self.name!r} was started, but: {error}" + (f"\n{tail}" if tail else ""),
+                stderr=tail,
+            )
+        finally:
+            opened.set()
+        return None
+
+    def _by_message(self) -> bool:
+        return bool(self._spec.interrupt_mode == "message")
+
+
+class _Manager(AsyncKernelManager):
+    """jupyter_client's, without a socket of its own: we have one."""
+
+    def _connect_control_socket(self) -> None: ...
+    def _close_control_socket(self) -> None: ...
+
+
+def _kernelspec(name: str) -> Any:
+    specs = KernelSpecManager()
+    try:
+        return specs.get_kernel_spec(name)
+    except NoSuchKernel:
+        known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+        raise LaunchFailed(f"there is no kernelspec {name!r}; installed: {known}") from None
+
+
+def _takes_ipc(spec: Any) -> bool:
+    return sys.platform != "win32" and any("ipykernel" in word for word in spec.argv)
+
+
+def _how_ended(code: int | None) -> str:
+    if code is None:
+        return "in a way that nobody knows"
+    if code < 0:
+        try:
+            return f"by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"by signal {-code}"
+    return f"with exit code {code}"

@@ -1,0 +1,81 @@
+"""Every test sees our kernels and nobody's files, and leaves no thread or process behind."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import hypothesis
+import psutil
+import pytest
+
+# Several times slower on a busy machine is not a failure; one that hangs meets the timeout.
+hypothesis.settings.register_profile("enchannel", deadline=None)
+hypothesis.settings.load_profile("enchannel")
+
+T = TypeVar("T")
+KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
+LEAK_GRACE = 5.0
+# These serve the whole process, and are started by whichever test comes first.
+SHARED_THREADS = {"enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel timer"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def jupyter_directories() -> Iterator[None]:
+    """Point Jupyter at the rig's kernels, and away from the user's own files."""
+    kernels = Path(os.environ.get("ENCHANNEL_TEST_KERNELS", KERNELS))
+    # Not pytest's own tmp_path: a socket's path must stay short.
+    with (
+        tempfile.TemporaryDirectory(prefix="ec-", ignore_cleanup_errors=True) as home,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("JUPYTER_PATH", str(kernels / "share" / "jupyter"))
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(Path(home, name)))
+            Path(home, name).mkdir(mode=0o700)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test that leaves a thread of ours or a child process behind."""
+    threads, children = our_threads(), our_children()
+    yield
+    deadline = time.monotonic() + LEAK_GRACE
+    new_threads = eventually_none(lambda: our_threads() - threads, deadline)
+    new_children = eventually_none(lambda: our_children() - children, deadline)
+    leaked = [f"thread {thread.name!r}" for thread in new_threads]
+    for child in new_children:
+        leaked.append(f"process {describe(child)}")
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    assert not leaked, f"the test left behind: {', '.join(leaked)}"
+
+
+def our_threads() -> set[threading.Thread]:
+    return {
+        thread
+        for thread in threading.enumerate()
+        if thread.name.startswith("enchannel") and thread.name not in SHARED_THREADS
+    }
+
+
+def our_children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+def eventually_none(current: Callable[[], set[T]], deadline: float) -> set[T]:
+    while (left := current()) and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    return left
+
+
+def describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} ({' '.join(process.cmdline())})"
+    except psutil.Error:
+        return str(process.pid)

@@ -1,0 +1,70 @@
+"""Every Python example in the README and the documentation runs, as a script of its own."""
+
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rigs import DEADLINE
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = [
+    """pip install ".[kernel]" && enchannel run "print('woo'); 6 * 7\"""",
+    "pip install tox && tox",
+]
+
+# Also `py`, `pycon`, `python3`: who writes those meant an example, and learns that it does not run.
+BLOCK = re.compile(
+    r"""
+    (?:^\ *<!--\ not\ executed:\ (?P<reason>.+?)\ -->\n)?
+    ^(?P<indent>\ *)```py.*\n
+    (?P<code>(?:.*\n)*?)
+    ^\ *```\n
+    (?:\n*^\ *```text\n(?P<output>(?:.*\n)*?)^\ *```$)?
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def examples() -> Iterator[object]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in BLOCK.finditer(text):
+            line = text.count("\n", 0, block.start("code")) + 1
+            yield pytest.param(
+                textwrap.dedent(block["code"]),
+                None if block["output"] is None else textwrap.dedent(block["output"]),
+                id=f"{page.relative_to(ROOT)}:{line}",
+                marks=[pytest.mark.skip(reason=block["reason"])] if block["reason"] else [],
+            )
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize(("code", "output"), list(examples()))
+def test_example_runs(code: str, output: str | None, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(code, encoding="utf-8")
+    run = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert run.returncode == 0, run.stderr
+    if output is not None:
+        assert run.stdout == output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readme_tells_how_to_start(command: str) -> None:
+    assert command in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert "pip install tox && tox" in (ROOT / ".ci" / "run").read_text().splitlines()

@@ -1,0 +1,552 @@
+"""The outputs of a cell are what nbclient and JupyterLab would make of the messages."""
+
+import copy
+import pickle
+from typing import Any
+
+import nbformat
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enchannel._frozen import thaw
+from enchannel._message import AnyMessage, create_message
+from enchannel._outputs import Outputs
+from enchannel.contents import CONTENT_TYPES
+
+Plain = dict[str, Any]
+
+
+def said(msg_type: str, /, **content: Any) -> AnyMessage:
+    return create_message(msg_type, content, channel="iopub")
+
+
+def out(text: str, name: str = "stdout") -> AnyMessage:
+    return said("stream", name=name, text=text)
+
+
+def err(text: str) -> AnyMessage:
+    return out(text, "stderr")
+
+
+def bundle(text: str, id: str | None = None) -> Plain:
+    shown: Plain = {"data": {"text/plain": text}, "metadata": {"of": text}}
+    return shown if id is None else {**shown, "transient": {"display_id": id}}
+
+
+def display(text: str, id: str | None = None) -> AnyMessage:
+    return said("display_data", **bundle(text, id))
+
+
+def update(text: str, id: str | None = "a") -> AnyMessage:
+    return said("update_display_data", **bundle(text, id))
+
+
+def result(text: str, id: str | None = None, count: int = 1) -> AnyMessage:
+    return said("execute_result", execution_count=count, **bundle(text, id))
+
+
+def raised(ename: str = "E") -> AnyMessage:
+    return said("error", ename=ename, evalue="why", traceback=["\x1b[31mwhere\x1b[0m", "why"])
+
+
+def clear(wait: bool = False) -> AnyMessage:
+    return said("clear_output", wait=wait)
+
+
+def outputs_of(*messages: AnyMessage) -> Outputs:
+    outputs = Outputs()
+    for message in messages:
+        outputs = outputs.add(message)
+    return outputs
+
+
+def streamed(text: str, name: str = "stdout") -> Plain:
+    return {"output_type": "stream", "name": name, "text": text}
+
+
+def displayed(text: str) -> Plain:
+    return {"output_type": "display_data", **bundle(text)}
+
+
+def returned(text: str, count: int = 1) -> Plain:
+    return {"output_type": "execute_result", "execution_count": count, **bundle(text)}
+
+
+def error(ename: str = "E") -> Plain:
+    traceback = ["\x1b[31mwhere\x1b[0m", "why"]
+    return {"output_type": "error", "ename": ename, "evalue": "why", "traceback": traceback}
+
+
+CASES: dict[str, tuple[list[AnyMessage], list[Plain]]] = {
+    "nothing": ([], []),
+    "each kind": (
+        [out("a"), display("b"), result("c"), raised()],
+        [streamed("a"), displayed("b"), returned("c"), error()],
+    ),
+    "one stream": ([out("a"), out("b\n"), out("c")], [streamed("ab\nc")]),
+    "two streams": (
+        [out("a"), err("b"), err("c"), out("d")],
+        [streamed("a"), streamed("bc", "stderr"), streamed("d")],
+    ),
+    "a stream that something is between": (
+        [out("a"), display("b"), out("c")],
+        [streamed("a"), displayed("b"), streamed("c")],
+    ),
+    "a stream that an update is not between": (
+        [display("x", "a"), out("1"), update("y"), out("2")],
+        [displayed("y"), streamed("12")],
+    ),
+    "an empty stream": ([out("")], [streamed("")]),
+    "cleared": ([out("a"), display("b"), clear()], []),
+    "cleared, and more": ([out("a"), clear(), out("b")], [streamed("b")]),
+    "to be cleared": ([out("a"), clear(wait=True)], [streamed("a")]),
+    "cleared by the next": ([out("a"), clear(wait=True), out("b")], [streamed("b")]),
+    "cleared by the next of any kind": ([out("a"), clear(wait=True), raised()], [error()]),
+    "cleared by the next, empty": ([out("a"), clear(wait=True), out("")], [streamed("")]),
+    "cleared once": ([out("a"), clear(wait=True), out("b"), out("c")], [streamed("bc")]),
+    "cleared at once while it waits": ([out("a"), clear(wait=True), clear()], []),
+    "nothing to be cleared": ([clear(wait=True), out("a"), out("b")], [streamed("ab")]),
+    "an update clears nothing": (
+        [display("x", "a"), clear(wait=True), update("y")],
+        [displayed("y")],
+    ),
+    "an update, then cleared": (
+        [display("x", "a"), clear(wait=True), update("y"), out("z")],
+        [streamed("z")],
+    ),
+    "updated": ([display("x", "a"), out("."), update("y")], [displayed("y"), streamed(".")]),
+    "updated, of several": (
+        [display("1", "a"), display("2", "b"), update("3", "b"), update("4", "a")],
+        [displayed("4"), displayed("3")],
+    ),
+    "updated twice": ([display("x", "a"), update("y"), update("z")], [displayed("z")]),
+    "updated, and back again": (
+        [*(display("x", id) for id in "abcd"), update("y", "a"), update("x", "a")],
+        [displayed("x")] * 4,
+    ),
+    "a result updated": ([result("x", "a", 3), update("y")], [returned("y", 3)]),
+    "updated by another display": (
+        [display("x", "a"), display("y", "a")],
+        [displayed("y"), displayed("y")],
+    ),
+    "updated by a result": (
+        [display("x", "a"), result("y", "a")],
+        [displayed("y"), returned("y")],
+    ),
+    "all of an id updated": (
+        [display("x", "a"), result("y", "a"), display("z"), update("u")],
+        [displayed("u"), returned("u"), displayed("z")],
+    ),
+    "an update of nothing": ([display("x"), update("y")], [displayed("x")]),
+    "an update without an id": ([display("x", "a"), update("y", None)], [displayed("x")]),
+    "an update of what was cleared": ([display("x", "a"), clear(), update("y")], []),
+    "an update of what came again": (
+        [display("x", "a"), clear(), display("y", "a"), update("z")],
+        [displayed("z")],
+    ),
+    "an update of what was cleared by the next": (
+        [display("x", "a"), clear(wait=True), out("."), update("y")],
+        [streamed(".")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("messages", "expected"), CASES.values(), ids=CASES.keys())
+def test_messages_come_to(messages: list[AnyMessage], expected: list[Plain]) -> None:
+    outputs = outputs_of(*messages)
+    assert list(outputs) == expected
+    assert len(outputs) == len(expected)
+
+
+def test_every_other_message_is_ignored() -> None:
+    outputs = outputs_of(out("a"))
+    ours = {"stream", "display_data", "execute_result", "error", "clear_output"}
+    for msg_type in {*CONTENT_TYPES, "who_knows"} - ours:
+        assert outputs.add(said(msg_type, text="b", data={})) is outputs
+
+
+UNCHANGED = {
+    "an update of nothing": ([display("x", "a")], update("y", "b")),
+    "the same again": ([display("x", "a")], update("x")),
+    "the same update again": (
+        [*(display("x", id) for id in "abcd"), update("y", "a")],
+        update("y", "a"),
+    ),
+    "no text": ([out("a")], out("")),
+    "nothing to clear": ([], clear()),
+    "nothing to be cleared": ([], clear(wait=True)),
+    "to be cleared already": ([out("a"), clear(wait=True)], clear(wait=True)),
+}
+
+
+@pytest.mark.parametrize(("messages", "more"), UNCHANGED.values(), ids=UNCHANGED.keys())
+def test_what_changes_nothing_gives_the_same(messages: list[AnyMessage], more: AnyMessage) -> None:
+    outputs = outputs_of(*messages)
+    assert outputs.add(more) is outputs
+
+
+# A slow, plain twin, that changes a list.
+
+
+class Twin:
+    def __init__(self) -> None:
+        self.outputs: list[Plain] = []
+        self.ids: list[str | None] = []
+        self.clear_next = False
+
+    def add(self, message: AnyMessage) -> None:
+        content = thaw(message.content)
+        kind = message.header.msg_type
+        id = content.pop("transient", {}).get("display_id")
+        if kind == "clear_output":
+            self.clear_next = content["wait"]
+            if not content["wait"]:
+                self.outputs, self.ids = [], []
+            return
+        for output, known in zip(self.outputs, self.ids, strict=True):
+            if id is not None and id == known:
+                output["data"], output["metadata"] = content["data"], content["metadata"]
+        if kind == "update_display_data":
+            return
+        if self.clear_next:
+            self.outputs, self.ids, self.clear_next = [], [], False
+        last = self.outputs[-1] if self.outputs else {}
+        if kind == "stream" and last.get("name") == content["name"]:
+            last["text"] += content["text"]
+        else:
+            self.outputs.append({"output_type": kind, **content})
+            self.ids.append(id)
+
+
+texts = st.sampled_from(["", "a", "b\n", "ccc"])
+ids = st.sampled_from(["a", "b", None])
+messages = st.one_of(
+    st.builds(out, texts, st.sampled_from(["stdout", "stderr"])),
+    st.builds(out, texts),
+    st.builds(display, texts, ids),
+    st.builds(update, texts, ids),
+    st.builds(result, texts, ids, st.integers(0, 3)),
+    st.builds(raised),
+    st.builds(clear, st.booleans()),
+)
+
+
+@given(st.lists(messages, max_size=30))
+def test_it_is_what_its_plain_twin_says(messages: list[AnyMessage]) -> None:
+    outputs, twin = Outputs(), Twin()
+    for message in messages:
+        outputs = outputs.add(message)
+        twin.add(message)
+        assert len(outputs) == len(twin.outputs)
+        assert outputs[-1:] == tuple(twin.outputs[-1:])
+        assert list(outputs) == twin.outputs
+
+
+@given(st.lists(messages, max_size=30), st.booleans())
+def test_every_state_stays_as_it_was(messages: list[AnyMessage], read_at_once: bool) -> None:
+    outputs, twin = Outputs(), Twin()
+    states: list[tuple[Outputs, list[Plain]]] = []
+    for message in messages:
+        outputs = outputs.add(message)
+        twin.add(message)
+        states.append((outputs, copy.deepcopy(twin.outputs)))
+        if read_at_once:
+            assert list(outputs) == twin.outputs
+    for state, expected in states:
+        assert list(state) == expected
+
+
+@given(st.lists(messages, max_size=20), messages, messages)
+def test_an_old_state_can_go_on_in_two_ways(
+    before: list[AnyMessage], one: AnyMessage, other: AnyMessage
+) -> None:
+    fork = outputs_of(*before)
+    one_way, other_way = fork.add(one), fork.add(other)
+    assert one_way == outputs_of(*before, one)
+    assert other_way == outputs_of(*before, other)
+
+
+@given(st.lists(messages, min_size=1, max_size=20))
+def test_the_last_is_the_last_without_reading_all(messages: list[AnyMessage]) -> None:
+    outputs = outputs_of(*messages)
+    if len(outputs):
+        assert outputs[-1] == list(outputs_of(*messages))[-1]
+    else:
+        with pytest.raises(IndexError):
+            outputs[-1]
+
+
+def test_the_last_is_as_it_was_last_updated() -> None:
+    outputs = outputs_of(*(display("x", id) for id in "abcd"), update("y", "d"))
+    assert outputs[-1] == displayed("y")
+
+
+def test_what_stays_is_the_same_object() -> None:
+    """So whoever shows outputs sees what is new."""
+    before = outputs_of(display("1", "a"), display("2", "b"), out("3"), display("4"), out("5"))
+    shown = list(before)
+    after = list(before.add(update("6", "b")).add(raised()))
+    assert [new is old for new, old in zip(after, shown, strict=False)] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+# Kernels that say odd things.
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text("ab") | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+    max_leaves=5,
+).filter(lambda value: value not in (float("inf"), -float("inf")))
+finite = json_values.filter(lambda value: "inf" not in repr(value))
+mime_types = st.sampled_from(["text/plain", "image/png", "application/json", "application/x+json"])
+FIELDS = "name text data metadata transient execution_count ename evalue traceback wait".split()
+
+
+@given(
+    st.sampled_from("stream display_data execute_result update_display_data error".split()),
+    st.dictionaries(st.sampled_from(FIELDS), finite),
+    st.dictionaries(mime_types, finite),
+)
+def test_no_message_is_too_odd(kind: str, content: Plain, data: Plain) -> None:
+    content.setdefault("data", data)
+    outputs = outputs_of(display("x", "a"), clear(wait=True), said(kind, **content))
+    assert isinstance(outputs.text, str)
+    nbformat.validate(notebook(outputs))
+
+
+def notebook(outputs: Outputs) -> Plain:
+    cell: Plain = {
+        "cell_type": "code",
+        "id": "a",
+        "source": "",
+        "metadata": {},
+        "execution_count": None,
+        "outputs": list(outputs),
+    }
+    return {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+ODD: dict[str, tuple[AnyMessage, Plain]] = {
+    "a stream of nothing": (said("stream"), streamed("")),
+    "a stream of null": (said("stream", name=None, text=None), streamed("")),
+    "a stream of lines": (
+        said("stream", name="stderr", text=["a\n", "b"]),
+        streamed("a\nb", "stderr"),
+    ),
+    "a stream of a number": (said("stream", name="stdout", text=42), streamed("42")),
+    "a display of nothing": (
+        said("display_data"),
+        {"output_type": "display_data", "data": {}, "metadata": {}},
+    ),
+    "a display of null": (
+        said("display_data", data=None, metadata=None, transient=None),
+        {"output_type": "display_data", "data": {}, "metadata": {}},
+    ),
+    "a display of no text": (
+        said(
+            "display_data",
+            data={
+                "text/plain": ["a\n", "b"],
+                "text/html": 1,
+                "text/x": None,
+                "application/json": None,
+                "application/vnd.x+json": {"a": [1]},
+                "application/xjson": [1],
+                "image/png": {"a": "ü"},
+            },
+        ),
+        {
+            "output_type": "display_data",
+            "data": {
+                "text/plain": ["a\n", "b"],
+                "text/html": "1",
+                "application/json": None,
+                "application/vnd.x+json": {"a": [1]},
+                "application/xjson": "[1]",
+                "image/png": '{"a": "ü"}',
+            },
+            "metadata": {},
+        },
+    ),
+    "a result without a count": (
+        said("execute_result", **bundle("x")),
+        {"output_type": "execute_result", "execution_count": None, **bundle("x")},
+    ),
+    **{
+        f"a result with the count {count!r}": (
+            said("execute_result", execution_count=count, **bundle("x")),
+            {"output_type": "execute_result", "execution_count": None, **bundle("x")},
+        )
+        for count in ("3", -1, True, [3])
+    },
+    "an error of nothing": (
+        said("error"),
+        {"output_type": "error", "ename": "", "evalue": "", "traceback": []},
+    ),
+    "an error with one text": (
+        said("error", ename="E", evalue=3, traceback="where"),
+        {"output_type": "error", "ename": "E", "evalue": "3", "traceback": ["where"]},
+    ),
+    "an error with odd lines": (
+        said("error", ename="E", evalue="", traceback=["where", None]),
+        {"output_type": "error", "ename": "E", "evalue": "", "traceback": ["where", "None"]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "expected"), ODD.values(), ids=ODD.keys())
+def test_an_odd_message_is(message: AnyMessage, expected: Plain) -> None:
+    assert list(outputs_of(message)) == [expected]
+
+
+@pytest.mark.parametrize("id", [[], {}, 0, "", None, False, 1.5])
+def test_an_odd_display_id_is_none(id: Any) -> None:
+    shown = said("display_data", data={}, transient={"display_id": id})
+    other = said("update_display_data", **bundle("x"), transient={"display_id": id})
+    outputs = outputs_of(shown)
+    assert outputs.add(other) is outputs
+
+
+def test_a_display_id_may_be_a_number() -> None:
+    shown = said("display_data", data={}, transient={"display_id": 7})
+    other = said("update_display_data", **bundle("x"), transient={"display_id": 7})
+    assert list(outputs_of(shown, other)) == [displayed("x")]
+
+
+# As a value.
+
+
+@given(st.lists(messages, max_size=20))
+def test_nbformat_takes_them(messages: list[AnyMessage]) -> None:
+    nbformat.validate(notebook(outputs_of(*messages)))
+
+
+def test_nobody_changes_them() -> None:
+    outputs = outputs_of(out("a"), display("b"), raised())
+    with pytest.raises(TypeError):
+        outputs[0]["text"] = "c"
+    with pytest.raises(TypeError):
+        outputs[1]["data"]["text/plain"] = "c"
+    with pytest.raises(TypeError):
+        outputs[2]["traceback"].append("c")
+
+
+def test_a_copy_can_be_changed() -> None:
+    outputs = outputs_of(out("a"), display("b"))
+    plain = copy.deepcopy(list(outputs))
+    plain[1]["data"]["text/plain"] = "c"
+    assert outputs[1] == displayed("b")
+
+
+def test_they_are_a_sequence() -> None:
+    outputs = outputs_of(out("a"), display("b"), raised())
+    assert outputs[0] == streamed("a")
+    assert outputs[1:] == (displayed("b"), error())
+    assert outputs[-3] == outputs[0]
+    assert error() in outputs
+    assert list(reversed(outputs)) == [error(), displayed("b"), streamed("a")]
+    assert not Outputs()
+    with pytest.raises(IndexError):
+        outputs[3]
+
+
+def test_they_are_equal_by_value() -> None:
+    outputs = outputs_of(out("ab"))
+    assert outputs == outputs_of(out("a"), out("b"))
+    assert outputs == [streamed("ab")]
+    assert [streamed("ab")] == outputs
+    assert outputs == (streamed("ab"),)
+    assert outputs != outputs_of(out("ab"), raised())
+    assert outputs != "ab"
+    with pytest.raises(TypeError):
+        hash(outputs)
+
+
+def test_copying_gives_the_same() -> None:
+    outputs = outputs_of(out("a"))
+    assert copy.copy(outputs) is outputs
+    assert copy.deepcopy(outputs) is outputs
+
+
+def test_they_are_picklable_and_go_on() -> None:
+    outputs = outputs_of(display("x", "a"), out("1"), clear(wait=True))
+    again = pickle.loads(pickle.dumps(outputs))  # noqa: S301  # our own
+    assert again == outputs
+    assert again.add(update("y")) == [displayed("y"), streamed("1")]
+    assert again.add(out("2")) == [streamed("2")]
+
+
+def test_repr_is_short() -> None:
+    png = said("display_data", data={"image/png": "abc"}, metadata={})
+    outputs = outputs_of(out("woo\n"), result("42"), png, raised("ValueError"))
+    assert repr(outputs) == (
+        "Outputs(stream 'woo\\n', execute_result '42', display_data 'image/png', "
+        "error 'ValueError: why')"
+    )
+    assert repr(Outputs()) == "Outputs()"
+    assert len(repr(outputs_of(out("x" * 10_000)))) < 100
+    assert repr(outputs_of(*[raised()] * 100)).endswith(", and 94 more)")
+
+
+# As text.
+
+TEXTS: dict[str, tuple[list[AnyMessage], str]] = {
+    "nothing": ([], ""),
+    "a script": ([out("woo\n"), result("42")], "woo\n42"),
+    "on lines of their own": ([out("woo"), display("x"), result("42")], "woo\nx\n42"),
+    "no line for what has no text": ([display("x"), said("display_data"), out("")], "x"),
+    "a traceback": ([raised()], "where\nwhy"),
+    "no traceback": ([said("error", ename="E", evalue="why")], "E: why"),
+    "no escape sequences": ([out("\x1b[31mr"), out("ed\x1b[0m\n")], "red\n"),
+    "not one that two messages share": ([out("\x1b[3"), out("1mred")], "red"),
+    "the last state of a progress bar": ([out("\r 1%"), out("\r99%\n")], "99%\n"),
+    "a list of lines": ([said("display_data", data={"text/plain": ["a\n", "b"]})], "a\nb"),
+}
+
+
+@pytest.mark.parametrize(("messages", "text"), TEXTS.values(), ids=TEXTS.keys())
+def test_as_text(messages: list[AnyMessage], text: str) -> None:
+    outputs = outputs_of(*messages)
+    assert outputs.text == text
+    assert outputs.text is outputs.text
+
+
+# The cost. A quadratic one would take minutes here.
+
+MANY = 100_000
+
+
+def test_a_long_stream_is_cheap_and_kept_once() -> None:
+    outputs, message = Outputs(), out("0123456789")
+    for _ in range(MANY):
+        outputs = outputs.add(message)
+    assert len(outputs[0]["text"]) == 10 * MANY
+
+
+def test_many_outputs_are_cheap_and_can_be_thrown_away() -> None:
+    outputs, pair = Outputs(), (out("a"), err("b"))
+    for _ in range(MANY // 2):
+        for message in pair:
+            outputs = outputs.add(message)
+    assert len(outputs) == MANY
+    assert sum(len(output["text"]) for output in outputs) == MANY
+
+
+def test_many_displays_under_one_id_are_cheap() -> None:
+    outputs = Outputs()
+    for number in range(MANY // 5):
+        outputs = outputs.add(display(str(number), "a"))
+    assert outputs[0] == outputs[-1] == displayed(str(MANY // 5 - 1))
+
+
+def test_the_last_is_cheap_to_ask_for_each_time() -> None:
+    outputs = Outputs()
+    for number in range(MANY // 5):
+        outputs = outputs.add(display(str(number), str(number)))
+        assert outputs[-1]["data"]["text/plain"] == str(number)

@@ -1,0 +1,463 @@
+"""The operators that need only messages: what each picks, and what all of them promise."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, assert_type
+
+import pytest
+import reactivex
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
+from reactivex.scheduler import CurrentThreadScheduler
+from reactivex.subject import Subject
+from reactivex.testing import ReactiveTest, TestScheduler
+from reactivex.testing.subscription import Subscription
+
+from enchannel import _pure_operators as ops
+from enchannel._message import AnyMessage, Message, create_message
+from enchannel._of_message_type import of_message_type
+from enchannel._output import Output
+from enchannel._outputs import Outputs
+from enchannel._result import Result
+from enchannel.contents import CONTENT_TYPES, InputRequest, Payload, Stream
+from enchannel.errors import ConnectionLost, KernelDied, KernelError, RequestAborted
+
+on_next, on_error, on_completed = (
+    ReactiveTest.on_next,
+    ReactiveTest.on_error,
+    ReactiveTest.on_completed,
+)
+Operator = Callable[[Observable[Any]], Observable[Any]]
+
+REQUEST = create_message("execute_request", {"code": "1"})
+OTHER = create_message("execute_request", {"code": "2"})
+
+
+def said(msg_type: str, /, *, parent: AnyMessage | None = REQUEST, **content: Any) -> AnyMessage:
+    return create_message(msg_type, content, channel="iopub", parent=parent)
+
+
+def replied(*, parent: AnyMessage = REQUEST, **content: Any) -> AnyMessage:
+    return create_message("execute_reply", content, channel="shell", parent=parent)
+
+
+def out(text: str) -> AnyMessage:
+    return said("stream", name="stdout", text=text)
+
+
+def status(state: str, parent: AnyMessage = REQUEST) -> AnyMessage:
+    return said("status", execution_state=state, parent=parent)
+
+
+def display(text: str) -> AnyMessage:
+    transient = {"display_id": "a"}
+    return said("display_data", data={"text/plain": text}, metadata={}, transient=transient)
+
+
+def update(text: str) -> AnyMessage:
+    transient = {"display_id": "a"}
+    return said("update_display_data", data={"text/plain": text}, metadata={}, transient=transient)
+
+
+BUSY, IDLE = status("busy"), status("idle")
+OK = replied(status="ok", execution_count=1)
+
+
+def items(operator: Operator, messages: Iterable[Any]) -> list[Any]:
+    picked: list[Any] = []
+    completed: list[bool] = []
+    source = reactivex.from_iterable(messages).pipe(operator)
+    source.subscribe(picked.append, on_completed=lambda: completed.append(True))
+    assert completed
+    return picked
+
+
+# What each of them picks.
+
+
+@dataclass
+class Case:
+    operator: Operator
+    messages: list[Any]
+    picked: list[Any]
+
+
+A, B = out("a"), out("b")
+FAKE = said("fake", execution_state="idle")
+ON_COMM = said("comm_msg", comm_id="1", data={})
+TO_COMM = create_message("comm_close", {"comm_id": "1", "data": {}})
+SHOWN_X = {"output_type": "display_data", "data": {"text/plain": "x"}, "metadata": {}}
+ERROR: dict[str, Any] = {"ename": "E", "evalue": "why", "traceback": ["where"]}
+PAGE = {"source": "page", "start": 0, "data": {"text/plain": "help"}}
+NEXT = {"source": "set_next_input", "text": "1", "replace": False}
+ASKED: dict[str, Any] = {"prompt": "Name: ", "password": False}
+
+PICKED = {
+    "of a type": Case(of_message_type("stream"), [BUSY, A, OK, B, IDLE], [A, B]),
+    "of several types": Case(of_message_type("stream", "status"), [BUSY, A, OK], [BUSY, A]),
+    "of a type that the protocol does not know": Case(of_message_type("mine"), [A], []),
+    "of no type": Case(of_message_type(), [A, OK], []),
+    "of a comm": Case(
+        ops.with_comm_id("1"),
+        [A, ON_COMM, said("comm_msg", comm_id="2", data={}), TO_COMM],
+        [ON_COMM, TO_COMM],
+    ),
+    "outputs": Case(
+        ops.outputs(),
+        [
+            BUSY,
+            A,
+            A,
+            display("x"),
+            update("y"),
+            said("execute_result", execution_count=3, data={"text/plain": "x"}, metadata={}),
+            said("clear_output", wait=False),
+            said("error", **ERROR),
+            OK,
+        ],
+        [
+            {"output_type": "stream", "name": "stdout", "text": "a"},
+            {"output_type": "stream", "name": "stdout", "text": "a"},
+            SHOWN_X,
+            {**SHOWN_X, "output_type": "execute_result", "execution_count": 3},
+            {"output_type": "error", **ERROR},
+        ],
+    ),
+    "updated outputs": Case(
+        ops.updated_outputs(),
+        [A, display("y"), update("x"), said("update_display_data")],
+        [
+            {**SHOWN_X, "transient": {"display_id": "a"}},
+            {"output_type": "display_data", "data": {}, "metadata": {}, "transient": {}},
+        ],
+    ),
+    "payloads": Case(
+        ops.payloads(),
+        [
+            A,
+            replied(status="ok", payload=[PAGE, NEXT]),
+            replied(payload=[PAGE]),
+            said("fake", payload=[PAGE]),
+        ],
+        [PAGE, NEXT, PAGE],
+    ),
+    "no payloads": Case(
+        ops.payloads(),
+        [
+            OK,
+            replied(status="ok", payload=None),
+            replied(status="ok", payload={"a": 1}),
+            replied(status="ok", payload=["page", None]),
+            replied(status="error", payload=[PAGE]),
+        ],
+        [],
+    ),
+    "execution counts": Case(
+        ops.execution_counts(),
+        [BUSY, said("execute_input", code="1", execution_count=1), A, replied(execution_count=1)]
+        + [said("execute_input", parent=OTHER, code="2", execution_count=2)],
+        [1, 2],
+    ),
+    "execution counts that only replies tell": Case(
+        ops.execution_counts(),
+        [replied(execution_count=1), replied(parent=OTHER, execution_count=1)],
+        [1, 1],
+    ),
+    "execution counts of input that is told twice": Case(
+        ops.execution_counts(),
+        [said("execute_input", code="1", execution_count=1)] * 2,
+        [1, 1],
+    ),
+    "no execution counts": Case(
+        ops.execution_counts(),
+        [replied(), replied(execution_count=None), said("execute_input", execution_count="1")],
+        [],
+    ),
+    "kernel statuses": Case(
+        ops.kernel_statuses(),
+        [status("starting"), BUSY, A, said("status"), said("status", execution_state=None), IDLE],
+        ["starting", "busy", "idle"],
+    ),
+    "input requests": Case(ops.input_requests(), [A, said("input_request", **ASKED)], [ASKED]),
+    "outputs so far": Case(
+        ops.accumulate_outputs(),
+        [BUSY, A, OK, B, said("clear_output", wait=True), IDLE, B, said("clear_output")],
+        [
+            [{"output_type": "stream", "name": "stdout", "text": "a"}],
+            [{"output_type": "stream", "name": "stdout", "text": "ab"}],
+            [{"output_type": "stream", "name": "stdout", "text": "b"}],
+            [],
+        ],
+    ),
+    "outputs so far, updated": Case(
+        ops.accumulate_outputs(),
+        [display("y"), update("x"), update("x")],
+        [[{**SHOWN_X, "data": {"text/plain": "y"}}], [SHOWN_X]],
+    ),
+    "until idle": Case(ops.until_idle(), [BUSY, FAKE, A, IDLE, B], [BUSY, FAKE, A, IDLE]),
+    "until the idle of a request": Case(
+        ops.until_idle(REQUEST),
+        [status("idle", OTHER), said("status", parent=None, execution_state="idle"), A, IDLE, B],
+        [status("idle", OTHER), said("status", parent=None, execution_state="idle"), A, IDLE],
+    ),
+    "until the idle of a header": Case(ops.until_idle(REQUEST.header), [A, IDLE, B], [A, IDLE]),
+    "never idle": Case(ops.until_idle(), [BUSY, said("status"), OK], [BUSY, said("status"), OK]),
+}
+
+
+def without_ids(values: list[Any]) -> list[Any]:
+    """Two messages that say the same have each its own id."""
+    return [
+        (v.header.msg_type, v.parent_header, v.content) if isinstance(v, Message) else v
+        for v in values
+    ]
+
+
+@pytest.mark.parametrize("case", PICKED.values(), ids=PICKED.keys())
+def test_it_picks(case: Case) -> None:
+    assert without_ids(items(case.operator, case.messages)) == without_ids(case.picked)
+
+
+# What all of them promise.
+
+OPERATORS: dict[str, Operator] = {
+    "of_message_type": of_message_type("stream", "status"),
+    "with_comm_id": ops.with_comm_id("1"),
+    "outputs": ops.outputs(),
+    "updated_outputs": ops.updated_outputs(),
+    "payloads": ops.payloads(),
+    "execution_counts": ops.execution_counts(),
+    "kernel_statuses": ops.kernel_statuses(),
+    "input_requests": ops.input_requests(),
+    "accumulate_outputs": ops.accumulate_outputs(),
+    "until_idle": ops.until_idle(),
+    "to_result": ops.to_result(),
+}
+each_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
+
+
+def test_every_operator_is_tested() -> None:
+    assert OPERATORS.keys() == {*ops.__all__, "of_message_type"}
+
+
+@each_operator
+def test_the_error_of_the_source_goes_on(operator: Operator) -> None:
+    scheduler, error = TestScheduler(), ValueError("broken")
+    source = scheduler.create_hot_observable(on_error(300, error))
+    results = scheduler.start(lambda: source.pipe(operator))
+    assert results.messages == [on_error(300, error)]
+    assert source.subscriptions == [Subscription(200, 300)]
+
+
+@each_operator
+def test_completion_goes_on(operator: Operator) -> None:
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(on_completed(300))
+    results = scheduler.start(lambda: source.pipe(operator))
+    assert results.messages[-1:] == [on_completed(300)]
+    assert source.subscriptions == [Subscription(200, 300)]
+
+
+@each_operator
+def test_disposing_unsubscribes(operator: Operator) -> None:
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(on_next(210, A), on_next(400, A))
+    results = scheduler.start(lambda: source.pipe(operator), disposed=300)
+    assert [message.time for message in results.messages if message.time > 300] == []
+    assert source.subscriptions == [Subscription(200, 300)]
+
+
+@each_operator
+def test_the_scheduler_is_handed_to_the_source(operator: Operator) -> None:
+    seen: list[abc.SchedulerBase | None] = []
+
+    def subscribe(
+        observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None = None
+    ) -> abc.DisposableBase:
+        seen.append(scheduler)
+        return Disposable()
+
+    scheduler = CurrentThreadScheduler()
+    source: Observable[Any] = Observable(subscribe).pipe(operator)
+    source.subscribe(scheduler=scheduler)
+    source.subscribe()
+    assert seen == [scheduler, None]
+
+
+@each_operator
+def test_no_message_is_too_odd(operator: Operator) -> None:
+    odd: list[Any] = [None, {}, object()]
+    odd += [said(msg_type, parent=None) for msg_type in CONTENT_TYPES]
+    odd += [create_message(msg_type) for msg_type in CONTENT_TYPES]
+    subject: Subject[Any] = Subject()
+    ended: list[Any] = []
+    subject.pipe(operator).subscribe(on_error=ended.append, on_completed=lambda: ended.append(1))
+    for message in odd:
+        subject.on_next(message)
+    assert ended == []
+
+
+@each_operator
+def test_each_subscription_starts_anew(operator: Operator) -> None:
+    messages = [BUSY, said("execute_input", code="1", execution_count=1), A, display("x"), OK, IDLE]
+    source = reactivex.from_iterable(messages).pipe(operator)
+    first: list[Any] = []
+    second: list[Any] = []
+    source.subscribe(first.append)
+    source.subscribe(second.append)
+    assert [timeless(item) for item in first] == [timeless(item) for item in second]
+
+
+def timeless(item: Any) -> Any:
+    return dataclasses.replace(item, duration=0.0) if isinstance(item, Result) else item
+
+
+@each_operator
+def test_what_a_subscriber_raises_is_the_subscribers(operator: Operator) -> None:
+    """It is for the channel to guard; an operator neither hides it nor takes it for an error."""
+    told: list[Exception] = []
+
+    def fail(item: object) -> None:
+        raise RuntimeError("mine")
+
+    subject: Subject[Any] = Subject()
+    subject.pipe(operator).subscribe(fail, told.append)
+    messages = [A, ON_COMM, update("x"), replied(payload=[PAGE], execution_count=1)]
+
+    def say_all() -> None:
+        for message in [*messages, said("input_request", **ASKED), IDLE]:
+            subject.on_next(message)
+        subject.on_completed()
+
+    with pytest.raises(RuntimeError, match="mine"):
+        say_all()
+    assert told == []
+
+
+# until_idle
+
+
+def test_idle_completes_at_once_and_unsubscribes() -> None:
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(
+        on_next(210, BUSY), on_next(220, IDLE), on_next(230, A)
+    )
+    results = scheduler.start(lambda: source.pipe(ops.until_idle()))
+    assert results.messages == [on_next(210, BUSY), on_next(220, IDLE), on_completed(220)]
+    assert source.subscriptions == [Subscription(200, 220)]
+
+
+# to_result
+
+
+def test_a_result_comes_with_the_completion() -> None:
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(
+        on_next(210, BUSY), on_next(220, A), on_next(230, B), on_next(240, OK), on_completed(250)
+    )
+    results = scheduler.start(lambda: source.pipe(ops.to_result()))
+    outputs = Outputs().add(out("ab"))
+    expected = Result(status="ok", outputs=outputs, execution_count=1, duration=50.0, reply=OK)
+    assert results.messages == [on_next(250, expected), on_completed(250)]
+
+
+def test_without_a_scheduler_the_duration_is_real() -> None:
+    (result,) = items(ops.to_result(), [OK])
+    assert 0 <= result.duration < 60
+
+
+def failure_of(operator: Operator, source: Observable[Any]) -> Exception:
+    told: list[Exception] = []
+    got: list[Any] = []
+    source.pipe(operator).subscribe(got.append, told.append)
+    assert got == []
+    (error,) = told
+    return error
+
+
+def test_code_that_raised_is_an_error() -> None:
+    reply = replied(status="error", ename="E", evalue="why")
+    error = failure_of(ops.to_result(), reactivex.of(A, reply))
+    assert isinstance(error, KernelError)
+    assert str(error) == "E: why"
+    assert error.result is not None
+    assert error.result.text == "a"
+
+
+def test_what_was_not_run_is_an_error() -> None:
+    error = failure_of(ops.to_result(), reactivex.of(replied(status="aborted")))
+    assert isinstance(error, RequestAborted)
+    assert error.result is not None
+    assert error.result.status == "aborted"
+
+
+@pytest.mark.parametrize("status", ["error", "aborted"])
+def test_unchecked_it_is_a_result(status: str) -> None:
+    (result,) = items(ops.to_result(check=False), [replied(status=status)])
+    assert result.status == status
+
+
+def test_no_more_output_than_was_asked_for() -> None:
+    (result,) = items(ops.to_result(max_output=3), [out("abcd"), OK])
+    assert result.text == "abc"
+    assert result.truncated
+
+
+def test_no_messages_are_an_incomplete_result() -> None:
+    (result,) = items(ops.to_result(), [])
+    assert result.status == "incomplete"
+
+
+def test_an_error_that_carries_a_result_is_given_what_arrived() -> None:
+    died = KernelDied("the kernel died", exit_code=-9, stderr="Killed")
+    error = failure_of(
+        ops.to_result(), reactivex.concat(reactivex.of(BUSY, A), reactivex.throw(died))
+    )
+    assert isinstance(error, KernelDied)
+    assert (error.exit_code, error.stderr, str(error)) == (-9, "Killed", "the kernel died")
+    assert error.result is not None
+    assert error.result.status == "incomplete"
+    assert error.result.text == "a"
+
+
+def test_each_subscriber_has_an_error_of_its_own() -> None:
+    """The source's own is the same for all of them."""
+    lost = ConnectionLost("gone")
+    subject: Subject[AnyMessage] = Subject()
+    told: list[Exception] = []
+    results = subject.pipe(ops.to_result())
+    results.subscribe(on_error=told.append)
+    subject.on_next(A)
+    results.subscribe(on_error=told.append)
+    subject.on_next(B)
+    subject.on_error(lost)
+    texts = [
+        error.result.text for error in told if isinstance(error, ConnectionLost) and error.result
+    ]
+    assert texts == ["ab", "b"]
+    assert lost.result is None
+
+
+def test_an_error_that_has_its_result_keeps_it() -> None:
+    lost = ConnectionLost("gone")
+    lost.result = Result(status="ok")
+    assert failure_of(ops.to_result(), reactivex.throw(lost)) is lost
+
+
+# What a checker knows.
+
+
+def test_the_types_are_known_in_a_pipe() -> None:
+    source: Observable[AnyMessage] = reactivex.never()
+    streams = source.pipe(of_message_type("stream"))
+    assert_type(streams.pipe(ops.with_comm_id("1")), Observable[Message[Stream]])
+    assert_type(streams.pipe(ops.until_idle()), Observable[Message[Stream]])
+    assert_type(source.pipe(ops.until_idle(REQUEST), ops.outputs()), Observable[Output])
+    assert_type(source.pipe(ops.updated_outputs()), Observable[Output])
+    assert_type(source.pipe(ops.payloads()), Observable[Payload])
+    assert_type(source.pipe(ops.execution_counts()), Observable[int])
+    assert_type(source.pipe(ops.kernel_statuses()), Observable[str])
+    assert_type(source.pipe(ops.input_requests()), Observable[InputRequest])
+    assert_type(source.pipe(ops.accumulate_outputs()), Observable[Outputs])
+    assert_type(source.pipe(ops.until_idle(), ops.to_result()), Observable[Result])

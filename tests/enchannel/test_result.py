@@ -1,0 +1,383 @@
+"""A request's messages become a result, at any moment, and never more than was asked for."""
+
+import copy
+import dataclasses
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enchannel._frozen import thaw
+from enchannel._message import AnyMessage, Header, Message, RawParts, create_message
+from enchannel._outputs import Outputs
+from enchannel._result import Result, ResultBuilder, copy_of_error
+from enchannel.errors import KernelDied, KernelError, RequestAborted
+
+
+def said(msg_type: str, /, **content: Any) -> AnyMessage:
+    return create_message(msg_type, content, channel="iopub")
+
+
+def replied(msg_type: str = "execute_reply", /, **content: Any) -> AnyMessage:
+    return create_message(msg_type, content, channel="shell")
+
+
+def out(text: str) -> AnyMessage:
+    return said("stream", name="stdout", text=text)
+
+
+def display(text: str, id: str | None = None) -> AnyMessage:
+    transient = {} if id is None else {"transient": {"display_id": id}}
+    return said("display_data", data={"text/plain": text}, metadata={}, **transient)
+
+
+def update(text: str, id: str) -> AnyMessage:
+    transient = {"display_id": id}
+    return said("update_display_data", data={"text/plain": text}, metadata={}, transient=transient)
+
+
+def clear(wait: bool = False) -> AnyMessage:
+    return said("clear_output", wait=wait)
+
+
+def result_of(*messages: AnyMessage, max_output: int | None = None) -> Result:
+    builder = ResultBuilder(max_output)
+    for message in messages:
+        builder.add(message)
+    return builder.build()
+
+
+OK = replied(status="ok", execution_count=3)
+RAISED = said("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["t"])
+
+
+def test_code_that_ran() -> None:
+    builder = ResultBuilder()
+    for message in (said("status", execution_state="busy"), out("woo\n"), OK):
+        builder.add(message)
+    result = builder.build(1.5)
+    assert result == Result(
+        status="ok",
+        outputs=Outputs().add(out("woo\n")),
+        execution_count=3,
+        duration=1.5,
+        reply=OK,
+    )
+    assert list(result.outputs) == [{"output_type": "stream", "name": "stdout", "text": "woo\n"}]
+    assert result.text == "woo\n"
+    assert result.error is None
+    assert result.check() is result
+
+
+def test_without_a_reply_it_is_incomplete() -> None:
+    result = result_of(said("execute_input", code="1", execution_count=7), out("woo"))
+    assert result.status == "incomplete"
+    assert result.reply is None
+    assert result.execution_count == 7
+    assert result.text == "woo"
+    assert result.check() is result
+
+
+def test_the_execution_count_is_told_when_the_reply_leaves_it_out() -> None:
+    running = said("execute_input", code="1", execution_count=7)
+    assert result_of(running, replied(status="aborted")).execution_count == 7
+
+
+def test_the_outputs_may_come_after_the_reply() -> None:
+    assert result_of(OK, out("woo")).text == "woo"
+
+
+def test_a_result_stays_as_it_is_when_more_comes() -> None:
+    builder = ResultBuilder()
+    builder.add(out("woo"))
+    before = builder.build()
+    builder.add(out("hoo"))
+    assert before.text == "woo"
+    assert builder.build().text == "woohoo"
+
+
+@pytest.mark.parametrize("status", ["aborted", "abort"])
+def test_what_was_not_run_is_aborted(status: str) -> None:
+    result = result_of(replied(status=status))
+    assert result.status == "aborted"
+    with pytest.raises(RequestAborted) as caught:
+        result.check()
+    assert caught.value.result is result
+
+
+@pytest.mark.parametrize("content", [{}, {"status": None}, {"status": "complete"}])
+def test_a_reply_that_tells_no_failure_is_ok(content: dict[str, Any]) -> None:
+    assert result_of(replied("kernel_info_reply", **content)).status == "ok"
+
+
+@pytest.mark.parametrize("channel", ["iopub", "stdin"])
+def test_a_reply_comes_on_shell_or_control(channel: str) -> None:
+    stray = create_message("shutdown_reply", {"status": "ok"}, channel=channel)
+    assert result_of(stray).reply is None
+    answer = stray.replace(channel="control")
+    assert result_of(answer).reply is answer
+
+
+def test_no_other_message_on_shell_is_the_reply() -> None:
+    assert result_of(replied("comm_close", comm_id="a", data={})).reply is None
+
+
+# Errors.
+
+
+def test_code_that_raised() -> None:
+    result = result_of(
+        RAISED, replied(status="error", ename="ValueError", evalue="no", traceback=["here", "no"])
+    )
+    assert result.status == "error"
+    assert (result.error and result.error.traceback) == ("here", "no")
+    with pytest.raises(KernelError, match="^ValueError: no$") as caught:
+        result.check()
+    assert caught.value.result is result
+
+
+def test_what_the_reply_leaves_out_the_error_message_tells() -> None:
+    error = result_of(RAISED, replied(status="error", evalue="no")).error
+    assert error
+    assert (error.ename, error.evalue, error.traceback) == ("ZeroDivisionError", "no", ("t",))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [({}, "Error"), ({"ename": None, "evalue": 3, "traceback": None}, "Error: 3")],
+)
+def test_a_reply_may_tell_almost_nothing(content: dict[str, Any], text: str) -> None:
+    assert str(result_of(replied(status="error", **content)).error) == text
+
+
+def test_an_error_message_without_a_reply_is_told_and_raised() -> None:
+    result = result_of(RAISED)
+    assert result.status == "incomplete"
+    with pytest.raises(KernelError, match="division by zero") as caught:
+        result.check()
+    assert caught.value.result is result
+
+
+def test_an_error_that_was_only_shown_is_none() -> None:
+    """IPython's ``showtraceback`` says it of code that went on."""
+    result = result_of(RAISED, OK)
+    assert result.status == "ok"
+    assert result.error is None
+
+
+def test_each_check_raises_an_error_of_its_own() -> None:
+    result = result_of(replied(status="error", ename="E", evalue=""))
+    caught = []
+    for _ in range(2):
+        with pytest.raises(KernelError) as info:
+            result.check()
+        caught.append(info.value)
+    assert caught[0] is not caught[1]
+    assert result.error is not None
+    assert result.error.result is None
+    assert result.error.__traceback__ is None
+
+
+def test_a_copy_of_an_error_says_all_that_it_says() -> None:
+    error = KernelDied("gone", exit_code=-9, stderr="Killed")
+    error.__cause__ = cause = OSError("pipe")
+    error.add_note("a note")
+    twin = copy_of_error(error)
+    twin.result = result_of()
+    assert error.result is None
+    assert str(twin) == "gone"
+    assert (twin.exit_code, twin.stderr) == (-9, "Killed")
+    assert twin.__cause__ is cause
+    assert twin.__suppress_context__
+    assert twin.__notes__ == ["a note"]
+    assert type(twin) is KernelDied
+
+
+def test_a_copy_of_an_error_was_raised_where_it_was_raised() -> None:
+    with pytest.raises(KernelDied) as info:
+        raise KernelDied("gone") from None
+    twin = copy_of_error(info.value)
+    assert twin.__traceback__ is info.value.__traceback__
+    assert twin.__suppress_context__
+
+
+def test_a_copy_of_an_error_happened_where_it_happened() -> None:
+    error, error.__context__ = KernelDied("gone"), OSError("pipe")
+    twin = copy_of_error(error)
+    assert twin.__context__ is error.__context__
+    assert not twin.__suppress_context__
+
+
+def test_a_copy_of_an_error_whose_making_takes_more_than_its_text() -> None:
+    twin = copy_of_error(KernelError("E", "why", ("t",)))
+    assert str(twin) == "E: why"
+    assert (twin.ename, twin.evalue, twin.traceback) == ("E", "why", ("t",))
+
+
+# As a value.
+
+
+def test_results_are_equal_by_value() -> None:
+    messages = (out("a"), RAISED, replied(status="error"))
+    assert result_of(*messages) == result_of(*messages)
+    assert result_of(*messages) != result_of(out("a"), *messages)
+
+
+def test_nobody_changes_it() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result_of().status = "ok"  # type: ignore[misc]
+
+
+def test_it_can_be_pickled_and_copied() -> None:
+    result = result_of(out("a"), display("b", "id"), OK)
+    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301  # our own
+    assert copy.deepcopy(result) == result
+
+
+def test_repr_shows_what_there_is() -> None:
+    shown = repr(result_of(out("woo\n"), OK))
+    assert shown.startswith("Result(status='ok', outputs=Outputs(stream 'woo\\n'), error=None, ")
+    assert "execution_count=3" in shown
+
+
+# Not more than was asked for.
+
+SIZE = len('{"data":{"text/plain":"x"},"metadata":{}}')
+ROOM = len('{"data":{"text/plain":"x"},"metadata":{},"transient":{"display_id":"a"}}')
+
+
+def test_the_size_of_a_display_is_that_of_its_json() -> None:
+    assert not result_of(display("x"), max_output=SIZE).truncated
+    assert result_of(display("x"), max_output=SIZE - 1).truncated
+
+
+def test_the_size_is_of_the_bytes_that_came() -> None:
+    raw = RawParts(b"{}", b"{}", b"{}", b" " * 100)
+    message: AnyMessage = Message(
+        channel=display("x").channel,
+        header=Header(msg_id="1", msg_type="display_data"),
+        parent_header=Header(),
+        metadata={},
+        content=display("x").content,
+        raw=raw,
+    )
+    assert not result_of(message, max_output=100).truncated
+    assert result_of(message, max_output=99).truncated
+
+
+LIMITED: dict[str, tuple[list[AnyMessage], int, str, bool]] = {
+    "what fits": ([out("ab"), out("c")], 3, "abc", False),
+    "text is cut": ([out("ab"), out("cd")], 3, "abc", True),
+    "cut between messages": ([out("abc"), out("d")], 3, "abc", True),
+    "no more after the cut": ([out("abcd"), out("e"), display("f")], 3, "abc", True),
+    "nothing at all": ([out("a")], 0, "", True),
+    "nothing is not too much": ([], 0, "", False),
+    "what does not fit is dropped": ([out("a"), display("b"), out("c")], 3, "ac", True),
+    "cleared": ([out("abcd"), clear(), out("ef")], 3, "ef", False),
+    "cleared, and again too much": ([out("abcd"), clear(), out("efgh")], 3, "efg", True),
+    "to be cleared": ([out("abcd"), clear(wait=True)], 3, "abc", True),
+    "cleared by the next": ([out("abcd"), clear(wait=True), out("ef")], 3, "ef", False),
+    "cleared by what is dropped": ([out("ab"), clear(wait=True), display("c")], 3, "", True),
+    "cleared twice": ([out("ab"), clear(wait=True), clear(), out("cd"), out("e")], 3, "cde", False),
+    "an animation": ([out("abc"), clear(wait=True)] * 9 + [out("def")], 3, "def", False),
+    "other messages count nothing": (
+        [said("status", execution_state="busy" * 9), out("abc"), OK],
+        3,
+        "abc",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("messages", "most", "text", "truncated"), LIMITED.values(), ids=LIMITED.keys()
+)
+def test_limited(messages: list[AnyMessage], most: int, text: str, truncated: bool) -> None:
+    result = result_of(*messages, max_output=most)
+    assert result.text == text
+    assert result.truncated is truncated
+
+
+def test_an_update_takes_the_place_of_what_it_updates() -> None:
+    updates = [update(text, "a") for text in "bcdef"]
+    result = result_of(display("x", "a"), *updates, max_output=ROOM)
+    assert result.text == "f"
+    assert not result.truncated
+
+
+def test_an_update_may_need_more_room() -> None:
+    result = result_of(display("x", "a"), update("xyz", "a"), out("abc"), max_output=ROOM + 4)
+    assert result.text == "xyz\nab"
+    assert result.truncated
+
+
+def test_an_update_needs_room_once() -> None:
+    updates = [update(text, "a") for text in ("xyz", "xy", "xyz", "abc")]
+    result = result_of(display("x", "a"), *updates, max_output=ROOM + 2)
+    assert result.text == "abc"
+    assert not result.truncated
+
+
+def test_nothing_comes_after_text_that_was_cut() -> None:
+    result = result_of(out("x" * (SIZE + 2)), display("y"), max_output=SIZE + 1)
+    assert result.text == "x" * (SIZE + 1)
+
+
+def test_text_that_is_cut_to_nothing_is_no_output() -> None:
+    assert result_of(out("x"), max_output=0).outputs == []
+
+
+def test_an_update_that_does_not_fit_is_dropped() -> None:
+    result = result_of(display("x", "a"), update("y" * ROOM, "a"), max_output=ROOM)
+    assert result.text == "x"
+    assert result.truncated
+
+
+def test_an_update_of_what_is_not_there_takes_no_room() -> None:
+    result = result_of(update("y" * ROOM, "a"), out("z"), max_output=1)
+    assert result.text == "z"
+    assert not result.truncated
+
+
+def test_an_update_that_makes_room_does_not_bring_back_text_that_was_cut() -> None:
+    big, text = display("x" * 50, "a"), out("1" * 200)
+    result = result_of(big, text, update("y", "a"), out("2"), max_output=150)
+    assert "2" not in result.text
+    assert result.text.startswith("y\n1")
+
+
+def test_the_error_is_told_though_its_output_does_not_fit() -> None:
+    result = result_of(out("abc"), RAISED, replied(status="error"), max_output=3)
+    assert result.text == "abc"
+    assert str(result.error) == "ZeroDivisionError: division by zero"
+
+
+def test_an_odd_text_is_cut_as_well() -> None:
+    result = result_of(said("stream", name=None, text=["ab", "cd"]), max_output=3)
+    assert list(result.outputs) == [{"output_type": "stream", "name": "stdout", "text": "abc"}]
+
+
+texts = st.text("ab\n", max_size=5)
+messages = st.one_of(
+    st.builds(out, texts),
+    st.builds(display, texts, st.sampled_from(["a", "b", None])),
+    st.builds(update, texts, st.sampled_from(["a", "b"])),
+    st.builds(clear, st.booleans()),
+)
+
+
+@given(st.lists(messages, max_size=20), st.integers(0, 200))
+def test_what_is_not_truncated_is_all(messages: list[AnyMessage], most: int) -> None:
+    limited, unlimited = result_of(*messages, max_output=most), result_of(*messages)
+    if not limited.truncated:
+        assert limited.outputs == unlimited.outputs
+
+
+@given(st.lists(st.builds(out, texts), max_size=20), st.integers(0, 30))
+def test_of_text_it_is_the_beginning(messages: list[AnyMessage], most: int) -> None:
+    limited = result_of(*messages, max_output=most)
+    all_of_it = "".join(thaw(message.content)["text"] for message in messages)
+    assert "".join(output["text"] for output in limited.outputs) == all_of_it[:most]
+    assert limited.truncated is (len(all_of_it) > most)

@@ -1,0 +1,219 @@
+"""What may be sent, and what a message that may not is told."""
+
+import traceback
+from typing import Any, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enchannel._channel_name import ChannelName
+from enchannel._message import AnyMessage, create_message
+from enchannel._validation import check
+from enchannel.contents import CONTENT_TYPES
+from enchannel.errors import InvalidMessage
+from tests.enchannel.examples import EXAMPLES, IDS
+from tests.enchannel.fitting import fits
+
+REQUESTS_AND_REPLIES = {
+    "shell": "execute inspect complete history is_complete connect comm_info kernel_info shutdown",
+    "control": "shutdown interrupt kernel_info debug create_subshell delete_subshell list_subshell",
+    "stdin": "input",
+}
+OTHERS = {
+    "shell": "comm_open comm_msg comm_close",
+    "iopub": "comm_open comm_msg comm_close iopub_welcome status stream display_data"
+    " update_display_data execute_input execute_result error clear_output debug_event"
+    " shutdown_reply",
+}
+SPOKEN = {
+    (f"{about}_{way}", channel)
+    for channel, row in REQUESTS_AND_REPLIES.items()
+    for about in row.split()
+    for way in ("request", "reply")
+} | {(msg_type, channel) for channel, row in OTHERS.items() for msg_type in row.split()}
+
+FULLEST: dict[str, AnyMessage] = {
+    message.header.msg_type: message for message in sorted(EXAMPLES, key=lambda m: len(m.content))
+}
+FIELDS = [
+    (msg_type, field) for msg_type, kind in CONTENT_TYPES.items() for field in get_type_hints(kind)
+]
+ODD_VALUES: list[Any] = [None, True, 7, 7.0, "odd", [], ["odd"], [7], [[]], {}, {"odd": 7}]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"), max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def message_with(msg_type: str, content: dict[str, Any]) -> AnyMessage:
+    return create_message(msg_type, content, channel=FULLEST[msg_type].channel)
+
+
+def objection(message: AnyMessage) -> str:
+    with pytest.raises(InvalidMessage) as raised:
+        check(message)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_what_a_builder_makes_may_be_sent(message: AnyMessage) -> None:
+    check(message)
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
+def test_a_message_goes_on_its_channels_and_no_other(message: AnyMessage) -> None:
+    msg_type = message.header.msg_type
+    for channel in ChannelName:
+        moved = message.replace(channel=channel)
+        if (msg_type, channel.value) in SPOKEN:
+            check(moved)
+        else:
+            assert objection(moved).startswith(f"{msg_type} is for ")
+            assert objection(moved).endswith(f"and not for {channel.value}")
+
+
+def test_the_channels_of_every_type_are_known() -> None:
+    assert {msg_type for msg_type, _ in SPOKEN} == CONTENT_TYPES.keys()
+
+
+@pytest.mark.parametrize(("msg_type", "field"), FIELDS)
+def test_a_missing_field_is_named_where_it_is_required(msg_type: str, field: str) -> None:
+    content = {k: v for k, v in FULLEST[msg_type].content.items() if k != field}
+    if field in CONTENT_TYPES[msg_type].__required_keys__:  # type: ignore[attr-defined]
+        said = objection(message_with(msg_type, content))
+        assert said == f"{msg_type}: content.{field} is missing"
+    else:
+        check(message_with(msg_type, content))
+
+
+@pytest.mark.parametrize(("msg_type", "field"), FIELDS)
+def test_a_value_of_a_wrong_type_is_named(msg_type: str, field: str) -> None:
+    hint = get_type_hints(CONTENT_TYPES[msg_type])[field]
+    for value in ODD_VALUES:
+        message = message_with(msg_type, {**FULLEST[msg_type].content, field: value})
+        if fits(value, hint):
+            check(message)
+        else:
+            assert objection(message).startswith(f"{msg_type}: content.{field}")
+
+
+@given(st.sampled_from(FIELDS), json_values)
+def test_any_value_passes_where_it_fits_and_only_there(at: tuple[str, str], value: Any) -> None:
+    msg_type, field = at
+    message = message_with(msg_type, {**FULLEST[msg_type].content, field: value})
+    try:
+        check(message)
+        passed = True
+    except InvalidMessage:
+        passed = False
+    assert passed == fits(value, get_type_hints(CONTENT_TYPES[msg_type])[field])
+
+
+@given(st.dictionaries(st.text("abc", min_size=1).map("x_".__add__), json_values, max_size=3))
+def test_fields_that_the_protocol_does_not_know_pass(extra: dict[str, Any]) -> None:
+    for msg_type, message in FULLEST.items():
+        check(message_with(msg_type, {**extra, **message.content}))
+
+
+@pytest.mark.parametrize("channel", ChannelName)
+def test_a_type_that_the_protocol_does_not_know_passes(channel: ChannelName) -> None:
+    check(create_message("usage_request", {"anything": [1]}, channel=channel))
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content", "said"),
+    [
+        ("execute_request", {}, "execute_request: content.code is missing"),
+        (
+            "execute_request",
+            {"code": "", "silent": "no"},
+            "execute_request: content.silent is a str and has to be a bool",
+        ),
+        (
+            "execute_request",
+            {"code": None},
+            "execute_request: content.code is None and has to be a str",
+        ),
+        (
+            "execute_request",
+            {"code": "", "user_expressions": {"a": ["b"]}},
+            "execute_request: content.user_expressions[...] is a list and has to be a str",
+        ),
+        (
+            "inspect_request",
+            {"code": "", "cursor_pos": True, "detail_level": 0},
+            "inspect_request: content.cursor_pos is a bool and has to be an int",
+        ),
+        (
+            "inspect_request",
+            {"code": "", "cursor_pos": 0, "detail_level": 2},
+            "inspect_request: content.detail_level has to be 0 or 1",
+        ),
+        (
+            "stream",
+            {"name": "sidecar - at `$.text`", "text": ""},
+            "stream: content.name has to be 'stdout' or 'stderr'",
+        ),
+        (
+            "comm_open",
+            {"comm_id": "c", "target_name": "t", "data": {}, "target_module": 1},
+            "comm_open: content.target_module is an int and has to be a str or None",
+        ),
+        (
+            "update_display_data",
+            {"data": {}, "metadata": {}, "transient": {}},
+            "update_display_data: content.transient.display_id is missing",
+        ),
+        (
+            "execute_reply",
+            {"status": "ok", "payload": [{"source": "page"}, {}]},
+            "execute_reply: content.payload[1].source is missing",
+        ),
+        (
+            "comm_info_reply",
+            {"status": "ok", "comms": {"c1": {}}},
+            "comm_info_reply: content.comms[...].target_name is missing",
+        ),
+        (
+            "error",
+            {"ename": "E", "evalue": "e", "traceback": "line 1"},
+            "error: content.traceback is a str and has to be a list",
+        ),
+    ],
+)
+def test_the_objection_says_which_field_and_what_it_has_to_be(
+    msg_type: str, content: dict[str, Any], said: str
+) -> None:
+    assert objection(message_with(msg_type, content)) == said
+
+
+def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
+    message = create_message("execute_request", {"code": ""}, channel="stdin")
+    assert objection(message) == "execute_request is for shell, and not for stdin"
+    message = create_message("kernel_info_request", channel="iopub")
+    assert objection(message) == "kernel_info_request is for shell and control, and not for iopub"
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content"),
+    [
+        ("input_reply", {"value": ["hunter2"]}),
+        ("input_reply", {"value": {"hunter2": "hunter2"}}),
+        ("stream", {"name": "hunter2", "text": ""}),
+        ("execute_request", {"code": "", "user_expressions": {"hunter2": ["hunter2"]}}),
+    ],
+)
+def test_no_value_is_ever_shown(msg_type: str, content: dict[str, Any]) -> None:
+    with pytest.raises(InvalidMessage) as raised:
+        check(message_with(msg_type, content))
+    assert raised.value.__context__ is None
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_what_came_from_a_wire_is_judged_as_what_was_made_here() -> None:
+    received = FULLEST["execute_reply"].replace(content={"status": "ok", "payload": [{}]})
+    assert "payload[0].source is missing" in objection(received)

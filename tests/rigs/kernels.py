@@ -1,0 +1,90 @@
+"""Real kernels to test against, each in a virtual environment of its own.
+
+``python tests/rigs/kernels.py DIR`` installs them; JUPYTER_PATH=DIR/share/jupyter finds them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+DEFAULT = Path(__file__).parents[2] / ".tox" / "kernels"
+BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+
+
+@dataclass(frozen=True)
+class RealKernel:
+    """What to install, and how to start it: ``argv[0]`` is a program of its ``{home}``."""
+
+    name: str
+    requirements: tuple[str, ...]
+    language: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+KERNELS = (
+    RealKernel(
+        name="ipykernel6",
+        requirements=("ipykernel<7",),
+        language="python",
+        argv=("python", "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+    ),
+    RealKernel(
+        name="xpython",
+        requirements=("xeus-python",),
+        language="python",
+        argv=("python", "-m", "xpython_launcher", "-f", "{connection_file}"),
+    ),
+    RealKernel(
+        name="deno",
+        requirements=("deno",),
+        language="typescript",
+        argv=("deno", "jupyter", "--kernel", "--conn", "{connection_file}"),
+        env={"DENO_DIR": "{home}/cache", "DENO_NO_UPDATE_CHECK": "1"},
+    ),
+)
+
+
+def install(kernel: RealKernel, root: Path) -> None:
+    """Install one kernel and write its kernelspec, unless that is done."""
+    home = root / kernel.name
+    python = home / BIN / f"python{EXE}"
+    stamp = home / "requirements.txt"
+    wanted = "\n".join(kernel.requirements)
+    # A python whose interpreter is gone is a dangling link: it does not exist.
+    if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
+        venv.create(home, clear=True, symlinks=os.name != "nt")
+        pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet")
+        subprocess.run([*pip, *kernel.requirements], check=True)
+        stamp.write_text(wanted)
+
+    program, *arguments = kernel.argv
+    spec = {
+        "argv": [str(home / BIN / f"{program}{EXE}"), *arguments],
+        "display_name": kernel.name,
+        "language": kernel.language,
+        "env": {name: value.replace("{home}", str(home)) for name, value in kernel.env.items()},
+    }
+    path = root / "share" / "jupyter" / "kernels" / kernel.name / "kernel.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(spec, indent=1))
+
+
+def main(root: Path = DEFAULT) -> None:
+    """Install every kernel under ``root``."""
+    root = root.absolute()
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        for kernel in KERNELS:
+            install(kernel, root)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

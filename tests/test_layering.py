@@ -1,0 +1,204 @@
+"""Who may import whom: the layers of the architecture, read from the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.rigs import DEADLINE
+
+ROOT = Path(__file__).parents[1]
+STDLIB = sys.stdlib_module_names
+VALUES = (
+    "enchannel._builders",
+    "enchannel._channel_name",
+    "enchannel._connection_info",
+    "enchannel._frozen",
+    "enchannel._message",
+    "enchannel._validation",
+    "enchannel.contents",
+    "enchannel.errors",
+    "enchannel.wire",
+)
+FACES = ("enchannel.__main__", "enchannel._cli")
+# Backends: the library that each is for, and what it imports only when that is needed: in functions,
+# and in modules of its own that are themselves imported in functions.
+BACKENDS = {
+    "enchannel_zmq": ({"zmq"}, {"jupyter_client", "jupyter_core"}),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name, absolute: ``from enchannel import abc`` is ``enchannel.abc``."""
+
+    importer: str
+    target: str
+    line: int
+    lazy: bool
+    for_typing: bool
+
+    def __str__(self) -> str:
+        return f"{self.importer}, line {self.line}: {self.target}"
+
+    @property
+    def top(self) -> str:
+        return self.target.partition(".")[0]
+
+    @property
+    def private(self) -> bool:
+        names = self.target.split(".")
+        return any(name.startswith("_") and not name.endswith("__") for name in names)
+
+    def inside(self, *modules: str) -> bool:
+        return is_inside(self.target, *modules)
+
+
+def is_inside(name: str, *modules: str) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def is_face(module: str) -> bool:
+    return module.startswith(FACES)
+
+
+def imports_of(package: str) -> Iterator[Import]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        parent = module.rpartition(".")[0]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        yield from imports_in(tree, module.removesuffix(".__init__"), parent)
+
+
+def imports_in(
+    node: ast.AST, module: str, parent: str, lazy: bool = False, for_typing: bool = False
+) -> Iterator[Import]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            for target in targets(child, parent):
+                yield Import(module, target, child.lineno, lazy, for_typing)
+        yield from imports_in(
+            child,
+            module,
+            parent,
+            lazy or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef),
+            for_typing
+            or (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")),
+        )
+
+
+def targets(node: ast.Import | ast.ImportFrom, parent: str) -> list[str]:
+    names = [alias.name for alias in node.names]
+    if isinstance(node, ast.Import):
+        return names
+    # One dot is the module's own package, each further dot one above it.
+    above = parent.split(".")[: 1 - node.level or None] if node.level else []
+    module = ".".join([*above, *filter(None, [node.module])])
+    return [f"{module}.{name}" for name in names]
+
+
+def none(violations: Iterable[Import]) -> None:
+    found = [str(violation) for violation in violations]
+    assert not found, "\n".join(found)
+
+
+def test_values_know_only_values() -> None:
+    """Layer 0. An annotation may name what a value is used for."""
+    none(
+        i
+        for i in imports_of("enchannel")
+        if is_inside(i.importer, *VALUES)
+        and not (i.top in STDLIB or i.top == "msgspec" or i.inside(*VALUES))
+        and not (i.for_typing and i.inside("enchannel"))
+    )
+
+
+def test_core_knows_no_backend() -> None:
+    """Layers 1 and 2: backends come by their entry points."""
+    none(
+        i
+        for i in imports_of("enchannel")
+        if not is_face(i.importer)
+        and not is_inside(i.importer, "enchannel.testing")
+        and not (i.top in STDLIB or i.top in {"msgspec", "reactivex", "enchannel"})
+    )
+
+
+def test_kit_uses_what_a_backend_author_can_use() -> None:
+    """Layer 3."""
+    allowed = {"enchannel", "hypothesis", "pytest", "reactivex"}
+    none(
+        i
+        for i in imports_of("enchannel")
+        if is_inside(i.importer, "enchannel.testing")
+        and not i.inside("enchannel.testing")
+        and (i.private or not (i.top in STDLIB or i.top in allowed))
+    )
+
+
+@pytest.mark.parametrize("package", BACKENDS)
+def test_backend_is_as_anybodys_would_be(package: str) -> None:
+    """Layer 4: public names, its one library, and no other backend."""
+    own, when_needed = BACKENDS[package]
+    imports = list(imports_of(package))
+    eager = {i.target.rpartition(".")[0] for i in imports if not (i.lazy or i.for_typing)}
+    none(
+        i
+        for i in imports
+        if not (
+            i.top in STDLIB
+            or i.top == package
+            or i.top in {"reactivex", *own}
+            or (i.top == "enchannel" and not i.private)
+            or (i.top in when_needed and (i.lazy or i.for_typing or i.importer not in eager))
+        )
+    )
+
+
+def test_every_module_of_values_exists() -> None:
+    paths = [ROOT.joinpath(*module.split(".")) for module in VALUES]
+    assert [
+        path.name for path in paths if not (path.is_dir() or path.with_suffix(".py").exists())
+    ] == []
+
+
+def test_every_backend_is_in_the_table() -> None:
+    assert {path.name for path in ROOT.glob("enchannel_*")} == set(BACKENDS)
+
+
+def test_faces_use_public_names() -> None:
+    """Layer 5."""
+    none(
+        i
+        for i in imports_of("enchannel")
+        if is_face(i.importer)
+        and i.top.startswith("enchannel")
+        and i.private
+        and not is_face(i.target)
+    )
+
+
+def test_core_imports_without_the_libraries_of_the_backends() -> None:
+    script = """if True:
+        import sys
+
+        class Blocker:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in sys.argv[1:]:
+                    raise ImportError(f"{name} is blocked")
+
+        sys.meta_path.insert(0, Blocker())
+        import enchannel
+    """
+    blocked = ["zmq", "websockets", "socketio", "httpx", "jupyter_client"]
+    run = subprocess.run(
+        [sys.executable, "-c", script, *blocked],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert run.returncode == 0, run.stderr
