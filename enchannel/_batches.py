@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from reactivex import abc
 from reactivex.scheduler.eventloop import AsyncIOScheduler
@@ -36,7 +36,7 @@ class Batches(Generic[T]):
     reactivex's ``observe_on`` schedules an action for every item, which is what this is here to avoid.
 
     Args:
-        subscription: Is called on the loop.
+        subscription: Is called on the loop; it does not raise.
         scheduler: The loop's.
         interval: Seconds at least between two batches; 0: as soon as the loop comes round.
     """
@@ -45,11 +45,12 @@ class Batches(Generic[T]):
         self, subscription: Guarded[T], scheduler: abc.SchedulerBase, *, interval: float = 0.0
     ) -> None:
         self._subscription = subscription
-        self._schedule = _scheduling(scheduler)
+        self._schedule, self._is_closed = _scheduling(scheduler)
         self._interval = interval
         self._waiting: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._scheduled = False
+        self._batch = 0  # what is left of it, when the loop is given a turn
 
     def on_next(self, item: T) -> None:
         self._put(lambda: self._subscription.on_next(item))
@@ -71,34 +72,41 @@ class Batches(Generic[T]):
     def _put(self, call: Callable[[], None]) -> None:
         self._waiting.append(call)
         with self._lock:
-            if self._scheduled:
+            if self._scheduled and not self._is_closed():
                 return
             self._scheduled = True
-        self._wake()
+        self._wake(self._interval)
 
-    def _wake(self) -> None:
+    def _wake(self, seconds: float) -> None:
         try:
-            self._schedule(self._drain, self._interval)
-        except RuntimeError:  # the loop is closed: nobody is there to be called
+            self._schedule(self._drain, seconds)
+        except Exception:  # a loop's own way to say that it is closed: nobody is there to be called
             self._waiting.clear()
             self._subscription.dispose()
 
     def _drain(self) -> None:
         waiting, subscription = self._waiting, self._subscription
-        for _ in range(min(len(waiting), BREATH)):
+        self._batch = self._batch or len(waiting)
+        turn = min(self._batch, BREATH)
+        for _ in range(turn):
             if subscription.stopped:
                 waiting.clear()
                 return
             waiting.popleft()()
+        self._batch -= turn
         with self._lock:
             if not waiting:
                 self._scheduled = False
                 return
-        self._wake()
+        self._wake(0.0 if self._batch else self._interval)
 
 
-def _scheduling(scheduler: abc.SchedulerBase) -> Callable[[Callable[[], None], float], Any]:
-    """How to have something called on a scheduler's loop, from any thread, after some seconds."""
+Scheduling: TypeAlias = Callable[[Callable[[], None], float], Any]
+
+
+def _scheduling(scheduler: abc.SchedulerBase) -> tuple[Scheduling, Callable[[], bool]]:
+    """How to have something called on a scheduler's loop, from any thread, after some seconds; and
+    whether that loop is known to be closed."""
     if isinstance(scheduler, AsyncIOScheduler):
         loop = scheduler._loop  # its own schedule() may not be called from another thread
 
@@ -108,7 +116,7 @@ def _scheduling(scheduler: abc.SchedulerBase) -> Callable[[Callable[[], None], f
             else:
                 loop.call_soon_threadsafe(call)
 
-        return on_asyncio
+        return on_asyncio, loop.is_closed
 
     def on_scheduler(call: Callable[[], None], seconds: float) -> None:
         def action(_: abc.SchedulerBase, __: object = None) -> None:
@@ -119,4 +127,4 @@ def _scheduling(scheduler: abc.SchedulerBase) -> Callable[[Callable[[], None], f
         else:
             scheduler.schedule(action)
 
-    return on_scheduler
+    return on_scheduler, lambda: getattr(scheduler, "_is_disposed", False)

@@ -67,7 +67,8 @@ class Port(Source[T], Subject[T], Generic[T]):
             InvalidMessage: it may not be sent; the text names the field.
         """
         if self._end is not None:
-            raise ChannelClosed(f"{self} is closed; nothing more can be said on it")
+            text = self._end if isinstance(self._end, ChannelClosed) else f"{self} is closed"
+            raise ChannelClosed(f"{text}; nothing more can be said on it")
         self._send(value)
 
     def on_error(self, error: Exception) -> None:
@@ -92,6 +93,12 @@ class Port(Source[T], Subject[T], Generic[T]):
             self._forget_sinks()
         for sink in sinks:
             _tell_end(sink, self._end)
+
+    def disown(self, error: Exception) -> None:
+        """End a copy in a forked process, where a lock may never be let go of."""
+        self._changing = threading.Lock()
+        self._end = error
+        self._forget_sinks()
 
     @property
     def observer_count(self) -> int:
@@ -141,12 +148,18 @@ class Channel(Port[AnyMessage]):
         delivery: Delivery,
         reporter: Reporter,
         session: Session,
-        arrived: Callable[[AnyMessage], None] = lambda message: None,
+        arrived: Callable[[AnyMessage], None],
+        close: Callable[[], None],
     ) -> None:
         self._children: dict[str, Sinks[AnyMessage]] = {}
         self._session = session
         self._arrived = arrived  # the kernel's own bookkeeping
+        self._close = close
         super().__init__(name, pair, delivery, reporter)
+
+    def close(self) -> None:
+        """Close the kernel that the channel belongs to, with all its channels; see ``Kernel.close``."""
+        self._close()
 
     def children(self, parent_id: str) -> Observable[AnyMessage]:
         """The messages whose parent has this id: a look-up in an index, however many ask."""
@@ -207,11 +220,12 @@ class MainChannel(Channel):
         delivery: Delivery,
         reporter: Reporter,
         session: Session,
+        close: Callable[[], None],
     ) -> None:
         self._channels = channels
         # it has no pair of its own: the kernel hands it what arrives on the others
         pair = Pair[AnyMessage](never(), Observer())
-        super().__init__("main", pair, delivery, reporter, session)
+        super().__init__("main", pair, delivery, reporter, session, lambda message: None, close)
 
     def pass_on(self, message: AnyMessage) -> None:
         """A message of any channel."""

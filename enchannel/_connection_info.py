@@ -23,6 +23,7 @@ PORT_FIELDS: Final = {
 }
 _OTHERS = ("transport", "ip", "key", "signature_scheme", "kernel_name")
 _CURVE = ("curve_publickey", "curve_secretkey")
+_Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 class Secret:
@@ -95,21 +96,23 @@ class ConnectionInfo:
             )
         text: dict[str, str] = {}
         for name in ("ip", "key", "signature_scheme", "kernel_name", *_CURVE):
-            value = fields.get(name) or ""
-            if isinstance(value, bytes):
-                value = value.decode(errors="replace")
-            if not isinstance(value, str):
+            value = fields.get(name)
+            known = "" if value is None else _text(value)
+            if known is None:
                 raise ConnectionFailed(f"{source} has a {name} that is not text")
-            text[name] = value
+            text[name] = known
         if not text["ip"]:
             raise ConnectionFailed(f"{source} has no ip")
         if bool(text["curve_publickey"]) != bool(text["curve_secretkey"]):
             raise ConnectionFailed(f"{source} has one CURVE key and not the other")
         for name in _CURVE:
-            if text[name] and not re.fullmatch(r"[\x21-\x7e]{40}", text[name]):
+            if text[name] and not _Z85_KEY.fullmatch(text[name]):
                 raise ConnectionFailed(f"{source} has a {name} that is not 40 characters of Z85")
         scheme = text["signature_scheme"] or "hmac-sha256"
-        Signer(b"x", scheme)
+        try:
+            Signer(b"x", scheme)
+        except ConnectionFailed as error:
+            raise ConnectionFailed(f"{source} has an {error}") from None
         return cls(
             transport=cast(Literal["tcp", "ipc"], transport),
             ip=text["ip"],
@@ -153,8 +156,20 @@ class ConnectionInfo:
         port = self.ports[channel]
         if self.transport == "ipc":
             return f"ipc://{self.ip}-{port}"
-        host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.ip, self.ip)  # noqa: S104  # mapped away
+        # an IPv6 address may have its brackets already: without them other clients make no URL of it
+        ip = self.ip.removeprefix("[").removesuffix("]")
+        host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104  # mapped away
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _text(value: object) -> str | None:
+    """The text, if it is any that UTF-8 can write: a key is used as such bytes."""
+    try:
+        if isinstance(value, str):
+            value = value.encode()
+        return value.decode() if isinstance(value, bytes) else None
+    except UnicodeError:
+        return None  # and nothing is raised from here: such an error holds what may be a key
 
 
 def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> int:

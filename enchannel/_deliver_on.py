@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from reactivex import Observable, abc
 
 from enchannel._batches import Batches
 from enchannel._message import AnyMessage, Message
 from enchannel._source import Source, Subscription
+from enchannel._states import log_error
 from enchannel.errors import MessagesMayBeMissing
 
 __all__ = ["deliver_on"]
@@ -47,9 +49,9 @@ def deliver_on(
         def subscribe(
             observer: abc.ObserverBase[T], _: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            report = source._reporter if isinstance(source, Source) else _log
+            report = source._reporter if isinstance(source, Source) else log_error
             subscription = Subscription(observer, report, "deliver_on")
-            sink = _POLICIES[overflow](subscription, scheduler, interval, limit)
+            sink = _POLICIES[overflow](limit, subscription, scheduler, interval=interval)
             if isinstance(source, Source):
                 subscription.upstream = source.attach(sink)
             else:
@@ -63,65 +65,59 @@ def deliver_on(
     return deliver
 
 
-def _log(error: Exception) -> None:
-    import logging
+class _Latest(Batches[T]):
+    """Keeps the newest items only."""
 
-    logging.getLogger("enchannel").warning("%s", error, exc_info=error.__cause__)
+    def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._kept: deque[T] = deque()
+        self._limit = limit or 1
 
-
-class _Buffer(Batches[T]):
-    def __init__(
-        self,
-        subscription: Subscription[T],
-        scheduler: abc.SchedulerBase,
-        interval: float,
-        limit: int | None,
-    ) -> None:
-        super().__init__(subscription, scheduler, interval=interval)
-        self._limit = limit
-
-
-class _Pending(_Buffer[T], Generic[T]):
-    """Keeps items of its own, so that what waits can be changed; a batch takes them one by one."""
-
-    def __init__(
-        self,
-        subscription: Subscription[T],
-        scheduler: abc.SchedulerBase,
-        interval: float,
-        limit: int | None,
-    ) -> None:
-        super().__init__(subscription, scheduler, interval, limit)
-        self._pending: deque[T] = deque()
-        self._deliver = subscription.on_next
+    def on_next(self, item: T) -> None:
+        with self._lock:
+            self._kept.append(item)
+            if len(self._kept) > self._limit:
+                self._kept.popleft()  # its turn is taken by the new one
+                return
+        self._put(self._take)
 
     def _take(self) -> None:
         with self._lock:
-            item = self._pending.popleft()
-        self._deliver(item)
+            item = self._kept.popleft()
+        self._subscription.on_next(item)
 
 
-class _Latest(_Pending[T]):
-    def on_next(self, item: T) -> None:
-        with self._lock:
-            self._pending.append(item)
-            if len(self._pending) > (self._limit or 1):
-                self._pending.popleft()
-                return
-        self._put(self._take)
+class _Coalesce(Batches[Any]):
+    """Joins the text of stream messages that wait next to each other."""
 
+    def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._last: _Run | None = None  # the newest that waits, if it is of stream messages
 
-class _Coalesce(_Pending[Any]):
     def on_next(self, item: Any) -> None:
+        key = _stream_key(item)
         with self._lock:
-            if self._pending and (joined := _joined(self._pending[-1], item)) is not None:
-                self._pending[-1] = joined
+            if key is not None and self._last is not None and self._last.key == key:
+                self._last.messages.append(item)
                 return
-            self._pending.append(item)
-        self._put(self._take)
+            run = _Run(key, [item])
+            self._last = run if key is not None else None
+        self._put(lambda: self._take(run))
+
+    def _take(self, run: _Run) -> None:
+        with self._lock:
+            if self._last is run:
+                self._last = None
+        self._subscription.on_next(run.joined())
 
 
-class _Error(_Buffer[T]):
+class _Error(Batches[T]):
+    """Ends when too many items wait."""
+
+    def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._limit = limit
+
     def on_next(self, item: T) -> None:
         if self._limit is not None and self.backlog >= self._limit:
             self.on_error(
@@ -133,26 +129,37 @@ class _Error(_Buffer[T]):
             super().on_next(item)
 
 
+def _buffer(limit: int | None, *args: Any, **options: Any) -> Batches[Any]:
+    return Batches(*args, **options)
+
+
 _POLICIES: dict[Overflow, Callable[..., Batches[Any]]] = {
-    "buffer": _Buffer,
+    "buffer": _buffer,
     "latest": _Latest,
     "coalesce": _Coalesce,
     "error": _Error,
 }
 
 
-def _joined(last: object, item: object) -> AnyMessage | None:
-    """One stream message for two, if they are of one request and one name."""
-    if not (isinstance(last, Message) and isinstance(item, Message)):
+@dataclass(slots=True)
+class _Run:
+    """Stream messages of one request and name, or a single item of any kind."""
+
+    key: tuple[str, object] | None
+    messages: list[Any]
+
+    def joined(self) -> Any:
+        if len(self.messages) == 1:
+            return self.messages[0]
+        last: AnyMessage = self.messages[-1]
+        text = "".join(message.content["text"] for message in self.messages)
+        return last.replace(content={**last.content, "text": text})
+
+
+def _stream_key(item: object) -> tuple[str, object] | None:
+    """What stream messages have in common whose text can be joined."""
+    if not isinstance(item, Message) or item.header.msg_type != "stream":
         return None
-    if not last.header.msg_type == item.header.msg_type == "stream":
+    if not isinstance(item.content.get("text"), str):
         return None
-    if last.parent_header.msg_id != item.parent_header.msg_id:
-        return None
-    one, other = last.content, item.content
-    if one.get("name") != other.get("name"):
-        return None
-    text, more = one.get("text"), other.get("text")
-    if not (isinstance(text, str) and isinstance(more, str)):
-        return None
-    return item.replace(content={"name": one["name"], "text": text + more})
+    return item.parent_header.msg_id, item.content.get("name")

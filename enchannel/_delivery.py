@@ -41,9 +41,10 @@ class Delivery:
         self._name = name
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._urgent: deque[Callable[[], None]] = deque()
-        self._starting = threading.Lock()
+        self._changing = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ending = False
+        self._ended = False
         self._pid = os.getpid()
 
     def put(self, call: Callable[[], None]) -> None:
@@ -51,6 +52,8 @@ class Delivery:
         self._queue.put(call)
         if self._thread is None:
             self._start()
+        elif self._ended:
+            self._finish()
 
     def put_urgent(self, call: Callable[[], None]) -> None:
         """Make this call as soon as the one that runs has returned."""
@@ -59,9 +62,15 @@ class Delivery:
 
     def end(self) -> None:
         """Make the calls that wait, then end the thread."""
-        with self._starting:
+        with self._changing:
             self._ending = True
             self._queue.put(None)
+
+    def disown(self) -> None:
+        """In a forked process, where its thread is not: what waited is the parent's."""
+        self._changing = threading.RLock()
+        self._queue, self._urgent = SimpleQueue(), deque()
+        self._thread, self._ending = None, True
 
     def join(self, timeout: float) -> bool:
         """Wait, if this is another thread, until all is delivered; whether it is by then."""
@@ -77,8 +86,10 @@ class Delivery:
         return self._queue.qsize()
 
     def _start(self) -> None:
-        with self._starting:
-            if self._thread is None and not self._ending and os.getpid() == self._pid:
+        with self._changing:
+            if self._ending:
+                self._finish()
+            elif self._thread is None and os.getpid() == self._pid:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
@@ -90,8 +101,19 @@ class Delivery:
             while urgent:
                 urgent.popleft()()
             if call is None:
-                return
+                break
             call()
+        self._ended = True
+        self._finish()
+
+    def _finish(self) -> None:
+        """Who subscribes after the end is told on its own thread: there is no other any more."""
+        with self._changing:
+            while not self._queue.empty():
+                if (call := self._queue.get()) is not None:
+                    call()
+            while self._urgent:
+                self._urgent.popleft()()
 
 
 def _nothing() -> None:

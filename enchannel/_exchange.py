@@ -7,6 +7,7 @@ import inspect
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -18,7 +19,12 @@ from enchannel._builders import input_reply
 from enchannel._channel_name import ChannelName
 from enchannel._message import AnyMessage
 from enchannel._source import Sink, Source
-from enchannel.errors import EnchannelError, MessagesMayBeMissing, RequestTimeout
+from enchannel.errors import (
+    EnchannelError,
+    MessagesMayBeMissing,
+    RequestTimeout,
+    WouldDeadlock,
+)
 
 if TYPE_CHECKING:
     from enchannel._kernel import Kernel
@@ -28,6 +34,7 @@ __all__ = ["OnInput", "Request"]
 OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str] | Observable[str]"]
 """Answers ``input()`` in the kernel: given the prompt, and whether it is for a password."""
 
+COMMS = frozenset({"comm_open", "comm_msg", "comm_close"})  # some kernels say these on shell
 END_OF_FILE = "\x04"  # what ipykernel takes for the end of its stdin
 
 
@@ -59,7 +66,9 @@ class Request(Source[AnyMessage]):
 
     def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
         message = self._message
-        if not self._first.acquire(blocking=False):  # each request has an id of its own
+        first = self._first.acquire(blocking=False)
+        # each request has an id of its own
+        if not first or message.header.msg_id in self._kernel._exchanges:
             header = replace(message.header, msg_id=uuid.uuid4().hex, date="")
             message = message.replace(header=header)
         exchange = Exchange(self._kernel, message, self._terms, sink)
@@ -85,7 +94,7 @@ class Exchange(abc.DisposableBase):
         self._reply: AnyMessage | None = None
         self._busy = False
         self._idle = False
-        self._asking = False  # the kernel waits for an input_reply
+        self._question: AnyMessage | None = None  # what the kernel waits for an answer to
         self._received = 0
         self._ended = False
         self._timers: list[abc.DisposableBase] = []
@@ -100,7 +109,7 @@ class Exchange(abc.DisposableBase):
             except EnchannelError as error:
                 self.fail(error)
                 return
-            if terms.timeout is not None:
+            if terms.timeout is not None and not self._ended:
                 self._after(terms.timeout, self._timed_out)
 
     def on_next(self, message: AnyMessage) -> None:
@@ -110,7 +119,7 @@ class Exchange(abc.DisposableBase):
                 return
             self._received += 1
             kind = message.header.msg_type
-            if message.channel is self._message.channel and not kind.startswith("comm_"):
+            if message.channel is self._message.channel and kind not in COMMS:
                 self._replied(message)
                 return
             self._sink.on_next(message)
@@ -128,16 +137,27 @@ class Exchange(abc.DisposableBase):
     def dispose(self) -> None:
         """Nobody listens any more."""
         with self._lock:
+            running = self.is_running
             if not self._finish():
                 return
-            running = self._busy and not self._idle
-        if running and (self._asking or self._terms.on_dispose == "interrupt"):
-            self._kernel.interrupt()  # it would wait for its input for ever
+        if self._question or (running and self._terms.on_dispose == "interrupt"):
+            self._interrupt()  # it would wait for its input for ever
+
+    def interrupt(self) -> bool:
+        """Interrupt the kernel, if it is at work on this very request; whether it was."""
+        running = self.is_running
+        if running:
+            self._interrupt()
+        return running
 
     @property
     def is_running(self) -> bool:
         """Whether the kernel is at work on this very request."""
         return self._busy and not self._idle and not self._ended
+
+    def _interrupt(self) -> None:
+        self._question = None
+        self._kernel._interrupt_by_itself()
 
     def _replied(self, reply: AnyMessage) -> None:
         if self._reply is not None:  # a second one is out of the protocol, and no reason to stop
@@ -153,7 +173,7 @@ class Exchange(abc.DisposableBase):
         if state == "busy":
             self._busy = True
         elif state == "idle":
-            self._idle = True
+            self._idle, self._question = True, None
             if self._reply is not None:
                 self._complete()
 
@@ -182,6 +202,7 @@ class Exchange(abc.DisposableBase):
             if self._ended:
                 return
             self._complete()
+        self._kernel._assume_idle(self.id)
         self._kernel.errors.report(
             MessagesMayBeMissing(
                 f"{self} was answered, but no idle came within {self._terms.idle_grace:g} s: "
@@ -190,7 +211,8 @@ class Exchange(abc.DisposableBase):
         )
 
     def _timed_out(self) -> None:
-        had = "nothing" if not self._received else f"{self._received} messages"
+        count = self._received
+        had = f"{count} message{'' if count == 1 else 's'}" if count else "nothing"
         missing = "the reply" if self._reply is None else "its idle status"
         busy = (
             "" if self.is_running or not self._kernel._busy else "; the kernel is busy with another"
@@ -201,20 +223,15 @@ class Exchange(abc.DisposableBase):
                 f"{missing} had not{busy}"
             )
         )
+        if self._question:
+            self._interrupt()
 
     def _asked(self, question: AnyMessage) -> None:
         on_input = self._terms.on_input
         if on_input is None:
-            if not self._kernel._hears_stdin():
-                self._kernel.errors.report(
-                    EnchannelError(
-                        f"{self} asked for input and nobody answers: it was interrupted; "
-                        "give it an on_input, or subscribe to kernel.stdin"
-                    )
-                )
-                self._kernel.interrupt()
+            self._kernel._asked(question)
             return
-        self._asking = True
+        self._question = question
         self._sink.call(lambda: self._ask(on_input, question))
 
     def _ask(self, on_input: OnInput, question: AnyMessage) -> None:
@@ -231,9 +248,6 @@ class Exchange(abc.DisposableBase):
                 self._answer(answer, question)
         except EOFError:
             self._answer(END_OF_FILE, question)
-        except BaseException:
-            self._give_up()
-            raise
 
     def _answer_when_there(self, answers: Observable[str], question: AnyMessage) -> None:
         answered = False
@@ -242,52 +256,76 @@ class Exchange(abc.DisposableBase):
             nonlocal answered
             if not answered:
                 answered = True
-                self._answer(answer, question)
+                self._answer_late(answer, question)
 
         def on_error(error: Exception) -> None:
-            self._kernel.errors.report(error)
-            self._give_up()
+            self._fail_to_answer(error, question)
 
         def on_completed() -> None:
             if not answered:
-                self._give_up()
+                self._give_up(question)
 
         self._timers.append(answers.subscribe(on_next, on_error, on_completed))
 
     def _answer_when_done(self, answer: Awaitable[str], question: AnyMessage) -> None:
-        task = asyncio.ensure_future(answer)  # a RuntimeError where there is no loop to run it
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise WouldDeadlock(
+                "on_input gave an awaitable, and there is no event loop here to run it: "
+                "subscribe or await on a loop, or return a string or an observable"
+            ) from None
+        task = asyncio.ensure_future(answer)
 
         def done(finished: asyncio.Future[str]) -> None:
             if finished.cancelled():
-                self._give_up()
+                self._give_up(question)
             elif (error := finished.exception()) is None:
-                self._answer(finished.result(), question)
-            elif isinstance(error, EOFError):
-                self._answer(END_OF_FILE, question)
+                self._answer_late(finished.result(), question)
             else:
-                self._kernel.errors.report(cast(Exception, error))
-                self._give_up()
+                self._fail_to_answer(cast(Exception, error), question)
 
         task.add_done_callback(done)
         loop = task.get_loop()
 
         def cancel() -> None:
-            loop.call_soon_threadsafe(task.cancel)
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(task.cancel)
 
         self._timers.append(Disposable(cancel))
 
     def _answer(self, value: Any, question: AnyMessage) -> None:
         with self._lock:
-            if self._ended:
-                return
-            self._asking = False
-        self._kernel.stdin.on_next(input_reply(value, parent=question))
+            if self._question is not question or self._ended:
+                return  # it has been given up, or the kernel asks something else by now
+            self._question = None
+        try:
+            self._kernel.stdin.on_next(input_reply(value, parent=question))
+        except EnchannelError:
+            self._question = question
+            raise
 
-    def _give_up(self) -> None:
+    def _answer_late(self, value: Any, question: AnyMessage) -> None:
+        """Where nobody would catch what it raises."""
+        try:
+            self._answer(value, question)
+        except EnchannelError as error:
+            self._fail_to_answer(error, question)
+
+    def _fail_to_answer(self, error: Exception, question: AnyMessage) -> None:
+        if isinstance(error, EOFError):
+            self._answer_late(END_OF_FILE, question)
+        else:
+            self._kernel.errors.report(error)
+            self._give_up(question)
+
+    def _give_up(self, question: AnyMessage) -> None:
         with self._lock:
-            asking, self._asking = self._asking, False
-        if asking:
-            self._kernel.interrupt()
+            waits = self._question is question and not self._ended
+        if waits:
+            self._interrupt()
 
     def __str__(self) -> str:
         return f"{self._message.header.msg_type} {self.id[:8]}"

@@ -78,9 +78,9 @@ class Heartbeat(Port[bytes]):
         if self._asked >= BEATS and self.is_beating:
             self.is_beating = False
             self._says(False)
+        self._asked += 1  # first: the beat may be faster than this line's return
         try:
             self._outgoing.on_next(PING)
-            self._asked += 1
         except EnchannelError:  # the link is lost, and says so itself
             self._asked = 0
         with self._changing:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import threading
 import weakref
 from collections.abc import Callable, Generator
@@ -81,24 +83,35 @@ class Kernel(Requests):
         self._busy: set[str] = set()
         self._comms = Comms(self)
         self._changing = threading.RLock()
+        self._opening = threading.Lock()
         self._link: Link | None = None
         self._channels: dict[ChannelName, Channel] = {}
-        self._main = MainChannel(self._channels, self._delivery, report, session)
+        self._main = MainChannel(self._channels, self._delivery, report, session, self.close)
         self._heartbeat: Heartbeat | None = None
         self._closing = False
         self._closed = threading.Event()
         self._detached = False
+        self._asked_to_end = False
         self._forked = False
 
     # -- opening and closing ---------------------------------------------------------------------
 
     def _open(self) -> Kernel:
-        link = self._open_link()
-        with self._changing:
-            self._link = link
-            self._staple(link)
-            _open.add(self)
+        with self._opening:  # once, whoever else asks for it meanwhile
+            if self._link is None:
+                self._refuse_if_closed()
+                self._take(self._open_link())
         return self
+
+    def _take(self, link: Link) -> None:
+        with self._changing:
+            if not self._closing:
+                self._link = link
+                self._staple(link)
+                _open.add(self)
+                return
+        self._disconnect(link)  # it was closed meanwhile
+        self._refuse_if_closed()
 
     def _staple(self, link: Link) -> None:
         delivery, report = self._delivery, self.errors.report
@@ -107,7 +120,7 @@ class Kernel(Requests):
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
                 self._channels[name] = Channel(
-                    name, pair, delivery, report, self.session, self._arrived
+                    name, pair, delivery, report, self.session, self._arrived, self.close
                 )
         if (beats := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
             self._heartbeat = Heartbeat(
@@ -122,6 +135,8 @@ class Kernel(Requests):
         What has arrived is still delivered: it waits up to 10 seconds for slow subscribers, and leaves
         the rest to them. May be called more than once, and from any thread, also by a subscriber.
         """
+        if self._forked:
+            return  # the kernel is the parent's
         with self._changing:
             first, self._closing = not self._closing, True
             link = self._link
@@ -130,21 +145,25 @@ class Kernel(Requests):
                 self._closed.wait(CLOSING)
             return
         try:
-            if link is not None and not self._forked:
-                if link.lifecycle is not None and not self._detached:
-                    self._end_process(link)
-                if self._heartbeat is not None:
-                    self._heartbeat.pause()
-                link.close()
-            self._end(None)
+            if link is not None:
+                self._disconnect(link)
         finally:
+            self._end(None)
             _open.discard(self)
             self._closed.set()
-        if not self._forked:
-            self._delivery.join(CLOSING)
+        self._delivery.join(CLOSING)
+
+    def _disconnect(self, link: Link) -> None:
+        try:
+            self._end_process(link)
+        finally:  # also when the user has no patience, and presses Ctrl-C
+            if self._heartbeat is not None:
+                self._heartbeat.pause()
+            link.close()
 
     def _end_process(self, link: Link) -> None:
-        assert link.lifecycle is not None  # noqa: S101  # for the type checkers
+        if link.lifecycle is None or self._detached:
+            return
         waiter: Waiter[None] = Waiter()
         with waiter.attached(link.lifecycle.shutdown()):
             try:
@@ -162,6 +181,8 @@ class Kernel(Requests):
         It lives on as long as this process does, or longer if it was launched with
         ``independent=True``; ``connect`` finds it by its id.
         """
+        if self._forked:
+            return  # the kernel is the parent's
         self._detached = True
         link = self._link
         if link is not None and link.lifecycle is not None:
@@ -259,8 +280,7 @@ class Kernel(Requests):
 
     def _opened(self) -> Link:
         if self._link is None:
-            if self._closing:
-                raise ChannelClosed("this kernel is closed")
+            self._refuse_if_closed()
             raise WouldDeadlock(
                 "this kernel is not connected yet: on a running event loop write "
                 "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
@@ -268,6 +288,10 @@ class Kernel(Requests):
         if self._forked:
             raise ChannelClosed("this kernel belongs to the process that this one was forked from")
         return self._link
+
+    def _refuse_if_closed(self) -> None:
+        if self._closing:
+            raise ChannelClosed("this kernel is closed")
 
     def _channel(self, name: ChannelName) -> Channel:
         self._opened()
@@ -291,7 +315,9 @@ class Kernel(Requests):
         if (exchange := self._exchanges.get(parent)) is not None:
             exchange.on_next(message)
         kind = message.header.msg_type
-        if kind == "status" and message.channel is ChannelName.IOPUB:
+        if kind == "input_request" and exchange is None and message.channel is ChannelName.STDIN:
+            self._asked(message)
+        elif kind == "status" and message.channel is ChannelName.IOPUB:
             self._kernel_status(parent, message.content.get("execution_state"))
         elif kind.startswith("comm_"):
             self._comms.arrived(message)
@@ -314,17 +340,27 @@ class Kernel(Requests):
             else:
                 self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
 
+    def _assume_idle(self, request_id: str) -> None:
+        """It was answered, and its idle was lost: that must not keep the kernel busy for ever."""
+        with self._changing:
+            self._busy.discard(request_id)
+            if not self._busy and self.state.value is KernelState.BUSY:
+                self.state.become(KernelState.IDLE)
+
     def _on_status(self, status: Status) -> None:
         if isinstance(status, LinkState):
+            if status is LinkState.CONNECTED:
+                self._asked_to_end = False
             self.link.become(status)
         elif isinstance(status, KernelState):
             if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
             self.state.become(status)
         elif isinstance(status, (KernelDied, ConnectionLost)):
+            self._busy.clear()  # whose idle may be lost as well
             self._fail_exchanges(status)
             self._comms.lost(status)
-            if not self._closing:
+            if not (self._closing or self._asked_to_end):  # who asked for it needs no telling
                 self.errors.report(status)
         else:
             self.errors.report(status)
@@ -334,6 +370,7 @@ class Kernel(Requests):
             exchange.fail(error)
 
     def _given_up(self, error: Exception) -> None:
+        self.errors.report(error)
         self._end(error)
 
     def _end(self, error: Exception | None) -> None:
@@ -354,7 +391,8 @@ class Kernel(Requests):
 
     def _beats(self, beats: bool) -> None:
         with self._changing:
-            if not beats and self.link.value is LinkState.CONNECTED:
+            gone = self.state.value in (KernelState.DEAD, KernelState.RESTARTING)
+            if not beats and self.link.value is LinkState.CONNECTED and not gone:
                 self.state.become(KernelState.SILENT)
             elif beats and self.state.value is KernelState.SILENT:
                 self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
@@ -401,6 +439,7 @@ class Kernel(Requests):
             raise NotSupported(
                 "only who launched a kernel can restart it; this one was connected to"
             )
+        self._asked_to_end = True
         return self._act("restart", lifecycle.restart(), None)
 
     def shutdown(self) -> Observable[None]:
@@ -410,6 +449,7 @@ class Kernel(Requests):
             Its completion (one None), to be awaited, run or ignored.
         """
         lifecycle = self._opened().lifecycle
+        self._asked_to_end = True
         by_itself = None if lifecycle is None else lifecycle.shutdown()
         return self._act("shutdown", by_itself, shutdown_request)
 
@@ -456,10 +496,27 @@ class Kernel(Requests):
         self._opened()
         return Subshell(self)
 
-    def _interrupt_if_running(self, request_id: str) -> None:
+    def _interrupt_if_running(self, request_id: str) -> bool:
         exchange = self._exchanges.get(request_id)
-        if exchange is not None and exchange.is_running:
-            self.interrupt()
+        return exchange is not None and exchange.interrupt()
+
+    def _interrupt_by_itself(self) -> None:
+        """Nobody has the observable of it, so errors tell if it fails."""
+        try:
+            self.interrupt().subscribe(on_error=self.errors.report)
+        except EnchannelError as error:
+            self.errors.report(error)
+
+    def _asked(self, question: AnyMessage) -> None:
+        """For input; nobody who made the request answers, and it would wait for ever."""
+        if not self._hears_stdin():
+            self.errors.report(
+                EnchannelError(
+                    f"request {question.parent_header.msg_id[:8]} asked for input and nobody answers: it "
+                    "was interrupted; give it an on_input, or subscribe to kernel.stdin"
+                )
+            )
+            self._interrupt_by_itself()
 
 
 class _Told:
@@ -477,3 +534,29 @@ class _Told:
         self._outcome.on_next(None)
 
     def call(self, function: Callable[[], None]) -> None: ...
+
+
+def _close_all() -> None:
+    """At the interpreter's end: no kernel of ours outlives it."""
+    for kernel in list(_open):
+        kernel.close()
+
+
+def _disown_all() -> None:
+    """In a forked child: locks may be held by threads that are not here, so take none."""
+    global _open
+    for kernel in list(_open):
+        kernel._forked = True
+        error = ChannelClosed("this kernel belongs to the process that this one was forked from")
+        for port in (*kernel._channels.values(), kernel._main, kernel._heartbeat):
+            if port is not None:
+                port.disown(error)
+        for told in (kernel.link, kernel.state, kernel.errors):
+            told.disown()
+        kernel._delivery.disown()
+    _open = weakref.WeakSet()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

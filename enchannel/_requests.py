@@ -6,13 +6,14 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from reactivex import Observable
 
 from enchannel import _builders as build
 from enchannel._message import AnyMessage
-from enchannel._result import Result, ResultBuilder
+from enchannel._result import Result, ResultBuilder, copy_of_error
 from enchannel._waiting import Waiter, refuse_to_block
 from enchannel.errors import ConnectionLost, KernelDied, RequestTimeout
 
@@ -23,6 +24,7 @@ __all__ = ["DEFAULT_TIMEOUT", "Requests"]
 
 _debug_numbers = itertools.count(1)
 
+INTERRUPTED = 1.0  # seconds in which code that was interrupted is expected to end
 DEFAULT_TIMEOUT = 10.0  # seconds; a kernel says nothing at all to a request that it does not know
 
 
@@ -64,8 +66,8 @@ class Requests(ABC):
         """
 
     @abstractmethod
-    def _interrupt_if_running(self, request_id: str) -> None:
-        """Interrupt the kernel if it is at work on this request."""
+    def _interrupt_if_running(self, request_id: str) -> bool:
+        """Interrupt the kernel if it is at work on this request; whether it was."""
 
     def execute(
         self,
@@ -149,21 +151,30 @@ class Requests(ABC):
                 waiter.wait(timeout)
                 waiter.last()
             except RequestTimeout as late:
-                self._interrupt_if_running(message.header.msg_id)
                 result = builder.build(time.monotonic() - started)
-                text = f"the code did not finish within {timeout:g} s, and was interrupted"
+                stopped = self._stop(message, waiter)
+                what = "was interrupted" if stopped else "is not what the kernel is at work on"
+                text = f"the code did not finish within {timeout:g} s, and {what}"
                 error = RequestTimeout(f"{text}; {_arrived(result)}")
                 error.result = result
                 raise error from late
             except (KernelDied, ConnectionLost) as ended:
-                ended = _copy(ended)
+                ended = copy_of_error(ended)
                 ended.result = builder.build(time.monotonic() - started)
                 raise ended from None
             except BaseException:  # Ctrl-C, or an on_input that raised
-                self._interrupt_if_running(message.header.msg_id)
+                self._stop(message, waiter)
                 raise
         result = builder.build(time.monotonic() - started)
         return result.check() if check else result
+
+    def _stop(self, message: AnyMessage, waiter: Waiter[AnyMessage]) -> bool:
+        """Interrupt, and see the end of it: a request sent before that would be aborted with it."""
+        stopped = self._interrupt_if_running(message.header.msg_id)
+        if stopped:
+            with suppress(RequestTimeout):
+                waiter.wait(INTERRUPTED)
+        return stopped
 
     def kernel_info(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Observable[AnyMessage]:
         """What kernel this is, and what language it speaks."""
@@ -224,9 +235,3 @@ class Requests(ABC):
 def _arrived(result: Result) -> str:
     count = len(result.outputs)
     return f"{count} output{'' if count == 1 else 's'} had arrived"
-
-
-def _copy(error: KernelDied | ConnectionLost) -> KernelDied | ConnectionLost:
-    import copy
-
-    return copy.copy(error)  # one instance ends all requests, and each has a result of its own

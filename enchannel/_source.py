@@ -79,15 +79,21 @@ def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
 
 
 class Subscription(abc.DisposableBase, Generic[T]):
-    """A subscriber, guarded: if it raises, its subscription ends and the reporter hears of it."""
+    """A subscriber, guarded: if it raises, its subscription ends and the reporter hears of it.
 
-    __slots__ = ("_observer", "_reporter", "_source", "_upstream", "stopped")
+    Attributes:
+        stopped: It is called no more.
+        guards: Against which exceptions.
+    """
+
+    __slots__ = ("_observer", "_reporter", "_source", "_upstream", "guards", "stopped")
 
     def __init__(self, observer: abc.ObserverBase[T], reporter: Reporter, source: str) -> None:
         self._observer = observer
         self._reporter = reporter
         self._source = source
         self._upstream: abc.DisposableBase | None = None
+        self.guards: type[BaseException] = Exception
         self.stopped = False
 
     @property
@@ -106,7 +112,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
             return
         try:
             self._observer.on_next(item)
-        except Exception as error:  # a subscriber's own code: any exception
+        except self.guards as error:  # a subscriber's own code: any exception
             self._raised(error, item)
 
     def on_error(self, error: Exception) -> None:
@@ -115,7 +121,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
         self.stopped = True
         try:
             self._observer.on_error(error)
-        except Exception as raised:
+        except self.guards as raised:
             if raised is not error:  # reactivex raises what nobody handles: that is no fault
                 self._report(raised, error)
             else:
@@ -127,14 +133,14 @@ class Subscription(abc.DisposableBase, Generic[T]):
         self.stopped = True
         try:
             self._observer.on_completed()
-        except Exception as raised:
+        except self.guards as raised:
             self._report(raised, None)
 
     def run(self, function: Callable[[], None]) -> None:
         """Call a function as guarded as the subscriber."""
         try:
             function()
-        except Exception as error:
+        except self.guards as error:
             self._raised(error, None)
 
     def dispose(self) -> None:
@@ -142,7 +148,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
         if self._upstream is not None:
             self._upstream.dispose()
 
-    def _raised(self, error: Exception, item: T | None) -> None:
+    def _raised(self, error: BaseException, item: T | None) -> None:
         self.dispose()
         told = self._report(error, item)
         try:
@@ -151,7 +157,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
         except Exception:  # noqa: S110  # it has been reported; most subscribers have no on_error
             pass
 
-    def _report(self, error: Exception, item: object) -> SubscriberRaised:
+    def _report(self, error: BaseException, item: object) -> SubscriberRaised:
         told = SubscriberRaised(
             f"a subscriber of {self._source} raised {type(error).__name__}: {error}; "
             "its subscription has ended",
@@ -168,6 +174,7 @@ class _Delivered(Generic[T]):
     __slots__ = ("_put", "_subscription")
 
     def __init__(self, subscription: Subscription[T], delivery: Delivery, *, urgent: bool) -> None:
+        subscription.guards = BaseException  # sys.exit would end the thread for all
         self._subscription = subscription
         self._put = delivery.put_urgent if urgent else delivery.put
 

@@ -15,7 +15,7 @@ from enchannel._delivery import Delivery
 from enchannel._source import Reporter, Sink, Sinks, Source
 from enchannel.errors import ChannelReadOnly, EnchannelError
 
-__all__ = ["Errors", "Outcome", "State"]
+__all__ = ["Errors", "Outcome", "State", "log_error"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,11 @@ class State(Source[T], BehaviorSubject[T], Generic[T]):
             self.value = value
             for sink in self._sinks.all:
                 sink.on_next(value)
+
+    def disown(self) -> None:
+        """End a copy in a forked process, where a lock may never be let go of."""
+        self._changing = threading.RLock()
+        self._ended, self._sinks = True, Sinks()
 
     def end(self) -> None:
         """No more changes."""
@@ -109,7 +114,7 @@ class Errors(Source[EnchannelError]):
     def __init__(self, delivery: Delivery) -> None:
         super().__init__()
         self._delivery = delivery
-        self._reporter = _log
+        self._reporter = log_error
         self._changing = threading.RLock()
         self._sinks: Sinks[EnchannelError] = Sinks()
         self._kept: deque[EnchannelError] = deque(maxlen=100)
@@ -126,18 +131,25 @@ class Errors(Source[EnchannelError]):
         return Disposable(lambda: self._detach(sink))
 
     def report(self, error: Exception) -> None:
-        """Tell of an error; one that is not ours is wrapped."""
+        """Tell of an error, once; one that is not ours is wrapped."""
         if not isinstance(error, EnchannelError):
             wrapped = EnchannelError(f"{type(error).__name__}: {error}")
             wrapped.__cause__ = error
             error = wrapped
         with self._changing:
+            if any(kept is error for kept in self._kept):
+                return  # one error may end many subscriptions
             self._kept.append(error)
             for sink in self._sinks.all:
                 sink.on_next(error)
             heard = bool(self._sinks.all)
         if not heard:
-            _log(error)
+            log_error(error)
+
+    def disown(self) -> None:
+        """End a copy in a forked process, where a lock may never be let go of."""
+        self._changing = threading.RLock()
+        self._ended, self._sinks = True, Sinks()
 
     def end(self) -> None:
         """No more errors."""
@@ -155,7 +167,8 @@ class Errors(Source[EnchannelError]):
             self._sinks.remove(sink)
 
 
-def _log(error: Exception) -> None:
+def log_error(error: Exception) -> None:
+    """Where an error goes that nobody hears."""
     log.warning("%s", error, exc_info=error.__cause__)
 
 

@@ -57,8 +57,8 @@ class Subshell(Requests):
             on_input=on_input,
         )
 
-    def _interrupt_if_running(self, request_id: str) -> None:
-        self._kernel._interrupt_if_running(request_id)
+    def _interrupt_if_running(self, request_id: str) -> bool:
+        return self._kernel._interrupt_if_running(request_id)
 
     def __enter__(self) -> Self:
         _demand(wait(self._kernel.kernel_info()))

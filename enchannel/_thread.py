@@ -24,10 +24,14 @@ async def call_in_thread(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
+    def drop(result: T) -> None:
+        if undo is not None:
+            threading.Thread(target=undo, args=(result,), daemon=True).start()
+
     def settle(result: T | None, error: BaseException | None) -> None:
         if future.cancelled():
-            if error is None and undo is not None:
-                threading.Thread(target=lambda: undo(result), daemon=True).start()  # type: ignore[arg-type]
+            if error is None:
+                drop(result)  # type: ignore[arg-type]
         elif error is not None:
             future.set_exception(error)
         else:
@@ -46,4 +50,9 @@ async def call_in_thread(
                 undo(result)  # type: ignore[arg-type]
 
     threading.Thread(target=run, name="enchannel call", daemon=True).start()
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if future.done() and not future.cancelled() and future.exception() is None:
+            drop(future.result())  # it came in the very moment in which nobody wanted it any more
+        raise

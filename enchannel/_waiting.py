@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
@@ -80,8 +81,9 @@ class Waiter(Generic[T]):
         Raises:
             RequestTimeout: it did not come in time.
         """
+        end = None if timeout is None else time.monotonic() + timeout
         try:
-            while call := self._calls.get(timeout=timeout):
+            while call := self._calls.get(timeout=_until(end)):
                 call()
         except Empty:
             raise RequestTimeout(f"there was no end within {timeout:g} s") from None
@@ -108,6 +110,10 @@ class Waiter(Generic[T]):
 
     def call(self, function: Callable[[], None]) -> None:
         self._calls.put(function)
+
+
+def _until(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
 
 
 class _LoopSink(Generic[T]):
@@ -144,7 +150,13 @@ class _LoopSink(Generic[T]):
         self._wake()
 
     def call(self, function: Callable[[], None]) -> None:
-        self._post(function)
+        def guarded() -> None:
+            try:
+                function()
+            except Exception as error:  # a user's own code: any exception
+                self.on_error(error)
+
+        self._post(guarded)
 
     def _wake(self) -> None:
         if not self._waking:

@@ -27,7 +27,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from enchannel._message import AnyMessage
@@ -133,8 +133,8 @@ class KernelError(_RequestFailed):
         self.evalue = evalue
         self.traceback = traceback
 
-    def __reduce__(self) -> tuple[type[KernelError], tuple[str, str, tuple[str, ...]]]:
-        return type(self), (self.ename, self.evalue, self.traceback)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ename, self.evalue, self.traceback), self.__dict__
 
 
 class RequestTimeout(_RequestFailed):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from enchannel import ConnectionInfo, Session
+from enchannel import ChannelName, ConnectionInfo, Session
 from enchannel.abc import Launcher, Link
 from enchannel.errors import ConnectionFailed, LaunchFailed
 from enchannel_zmq._connection_file import (
@@ -129,6 +129,8 @@ class ZmqBackend(Launcher):
 
 def _resolve(target: object) -> tuple[ConnectionInfo, str]:
     if isinstance(target, ConnectionInfo):
+        if missing := ", ".join(name for name in ChannelName if name not in target.ports):
+            raise ConnectionFailed(f"the connection info has no port for {missing}")
         return target, f"at {target.ip}"
     if isinstance(target, Mapping):
         info = ConnectionInfo.from_dict(target)

@@ -31,7 +31,7 @@ def runtime_dir() -> Path:
 def connection_files() -> list[Path]:
     """Those in the runtime directory, the newest first."""
     found = [path for path in runtime_dir().glob("*.json") if _is_connection_file(path)]
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(found, key=_modified, reverse=True)
 
 
 def find_connection_file(target: str | os.PathLike[str]) -> Path:
@@ -44,7 +44,7 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
         ConnectionFailed: there is none, or more than one; or it is not the user's own.
     """
     path = Path(target)
-    if path.exists():
+    if os.path.exists(path) and not path.is_dir():  # unlike path.exists() it never raises
         return path
     if path.name != str(target):
         raise ConnectionFailed(f"there is no connection file {target}")
@@ -73,21 +73,20 @@ def read_connection_file(path: Path) -> ConnectionInfo:
         ConnectionFailed: it is missing, empty, not JSON, or lacks something; the text says what.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise ConnectionFailed(f"there is no connection file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConnectionFailed(f"the connection file {path} cannot be read: {reason}") from None
-    if not text.strip():
+    except OSError as error:
+        raise ConnectionFailed(
+            f"the connection file {path} cannot be read: {error.strerror}"
+        ) from None
+    if not data.strip():
         raise ConnectionFailed(
             f"the connection file {path} is empty; a kernel that starts fills it in a moment"
         )
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        # not chained: the parser's error holds the text, and that the key
-        raise ConnectionFailed(f"the connection file {path} is not JSON") from None
+    fields = _parsed(data)
+    if fields is _NOT_JSON:
+        raise ConnectionFailed(f"the connection file {path} is not JSON")
     if not isinstance(fields, dict):
         raise ConnectionFailed(f"the connection file {path} is not a JSON object")
     return ConnectionInfo.from_dict(fields, source=f"the connection file {path}")
@@ -98,13 +97,31 @@ def kernel_id_of(path: Path) -> str:
     return path.stem.removeprefix("kernel-")
 
 
+_NOT_JSON = object()
+
+
+def _parsed(data: bytes) -> object:
+    """What is in a file. Nothing is raised from here: a parser's error holds the text, and so the key."""
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError):
+        return _NOT_JSON
+
+
 def _is_connection_file(path: Path) -> bool:
     """Servers keep files of their own there, which have no ports of a kernel."""
     try:
-        fields = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        fields = _parsed(path.read_bytes())
+    except OSError:
         return False
     return isinstance(fields, dict) and "shell_port" in fields
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # its kernel ended just now
+        return 0.0
 
 
 def _demand_ownership(path: Path) -> None:

@@ -176,7 +176,6 @@ class _Bell:
             pass
 
     def silence(self) -> None:
-        self._rung = False  # before reading: a ring from here on is heard in the next turn
         try:
             if self._eventfd is not None:
                 os.eventfd_read(self._eventfd)
@@ -184,6 +183,9 @@ class _Bell:
                 self._reader.recv(4096)
         except OSError:
             pass
+        # Last, and before what was posted is looked at: cleared sooner, a ring between the two is
+        # read away while its flag stays, and nothing rings ever again.
+        self._rung = False
 
     def close(self) -> None:
         if self._eventfd is not None:

@@ -154,8 +154,9 @@ class ZmqLink:
         self._timers: list[Timer] = []
         self._give_up: Timer | None = None
         self._assessing = False
+        self._generation = 0  # how often it was connected
         self._ready = False
-        self._wrong_key: InvalidSignature | None = None
+        self._partly = False  # lost on some sockets, and kept on the others
         self._opened = threading.Event()
         self._failure: EnchannelError | None = None
         self._gone: EnchannelError | None = ConnectionLost("the link is not open yet")
@@ -254,7 +255,6 @@ class ZmqLink:
 
     def _start(self) -> None:
         self._heard = self._ready = False
-        self._wrong_key = None
         self._failures.clear()
         for name in ChannelName:
             self._waits[name] = RETRY_FIRST
@@ -282,16 +282,16 @@ class ZmqLink:
             socket.is_up = True
             self._failures.pop(name, None)
             self._waits[name] = RETRY_FIRST
-            if all(name in self._sockets and self._sockets[name].is_up for name in ChannelName):
+            if self._are_all_up():
                 self._all_up()
         elif event == zmq.EVENT_CONNECTED:
             self._failures[name] = "something listens there, and does not speak as a kernel would"
-        elif event == zmq.EVENT_DISCONNECTED and self._ready:
+        elif event == zmq.EVENT_DISCONNECTED and (self._ready or (self._partly and socket.is_up)):
             socket.is_up = False
             if not self._assessing:
                 self._assessing = True
                 self._later(ASSESS, self._assess)
-        elif not self._ready:
+        elif not (self._ready or self._assessing):
             socket.is_up = False
             if event == zmq.EVENT_CLOSED:
                 self._failures.setdefault(name, "nobody listens there")
@@ -324,7 +324,8 @@ class ZmqLink:
     def _become_ready(self) -> None:
         if self._ready:
             return
-        self._ready, self._gone = True, None
+        self._ready, self._partly, self._gone = True, False, None
+        self._generation += 1
         if self._give_up is not None:
             self._give_up.cancel()
             self._give_up = None
@@ -334,7 +335,7 @@ class ZmqLink:
         self._opened.set()
 
     def _fail(self, error: EnchannelError) -> None:
-        self._failure = error
+        self._failure = self._failure or error
         self._opened.set()
 
     # -- messages ---------------------------------------------------------------------------------
@@ -352,7 +353,7 @@ class ZmqLink:
             return
         if name is ChannelName.IOPUB and not self._heard:
             self._heard = True
-            if all(socket.is_up for socket in self._sockets.values()):
+            if self._are_all_up():
                 self._become_ready()
         if self._is_ours(message):
             return
@@ -369,14 +370,13 @@ class ZmqLink:
         )
 
     def _rejected(self, name: ChannelName, error: RejectedFrame) -> None:
-        if not self._ready and isinstance(error, InvalidSignature):
-            if not self._opened.is_set():
-                self._fail(
-                    AuthenticationFailed(
-                        f"{self._who()} answers on {name}, but signs with another key than the one "
-                        "we were given; is the connection file an old one?"
-                    )
+        if isinstance(error, InvalidSignature) and not self._opened.is_set():
+            self._fail(
+                AuthenticationFailed(
+                    f"{self._who()} answers on {name}, but signs with another key than the one "
+                    "we were given; is the connection file an old one?"
                 )
+            )
             return
         self.status.emit(error)
 
@@ -385,14 +385,20 @@ class ZmqLink:
     def _assess(self) -> None:
         """Some sockets went: did the kernel go, or only they?"""
         self._assessing = False
-        if not self._ready or self._closed:
+        if self._closed or not (self._ready or self._partly):
             return
-        down = [name for name, socket in self._sockets.items() if not socket.is_up]
-        if len(down) < len(self._sockets):
+        down = [name for name in ChannelName if not self._is_up(name)]
+        if len(down) < len(ChannelName):
             self._lost_some(down)
         elif self._why_died is not None:
             self._gone = KernelDied(f"{self._who()} died")
-            self._why_died(lambda died: self._post_here(lambda: self._lost_all(died)))
+            generation = self._generation
+
+            def told(died: KernelDied | None) -> None:
+                if generation == self._generation:  # it was not restarted meanwhile
+                    self._lost_all(died)
+
+            self._why_died(lambda died: self._post_here(lambda: told(died)))
         else:
             self._lost_all(
                 KernelDied(f"{self._who()} closed all its sockets: it ended or was restarted")
@@ -405,7 +411,8 @@ class ZmqLink:
 
     def _lost_some(self, down: list[ChannelName]) -> None:
         names = ", ".join(down)
-        if ChannelName.SHELL in down or ChannelName.CONTROL in down:
+        more, self._partly = self._partly, True
+        if more or ChannelName.SHELL in down or ChannelName.CONTROL in down:
             why: EnchannelError = ConnectionLost(
                 f"{self._who()} was cut off on {names}; what was asked there is not answered"
             )
@@ -415,6 +422,10 @@ class ZmqLink:
                 f"meanwhile is lost (a message over max_message={self._options.max_message} bytes "
                 "is a cause)"
             )
+        if more:  # goes than is looked for already: begin anew with all of them
+            self._lose(why)
+            self._look_again(list(ChannelName), why)
+            return
         self._gone = ConnectionLost(str(why))
         self.status.emit(LinkState.LOST)
         self.status.emit(why)
@@ -424,7 +435,7 @@ class ZmqLink:
         self._look_again(down, why)
 
     def _lost_all(self, died: KernelDied | None) -> None:
-        if self._closed or not self._ready:
+        if self._closed or not (self._ready or self._partly):
             return
         lives = died is None and self._why_died is not None
         why: EnchannelError = died or ConnectionLost(f"{self._who()} lives, and was cut off")
@@ -438,7 +449,7 @@ class ZmqLink:
         """The process ended; from any thread."""
 
         def lost() -> None:
-            if self._ready and not self._closed:
+            if (self._ready or self._partly) and not self._closed:
                 self._lost_all(why)
 
         self._post_here(lost)
@@ -446,7 +457,7 @@ class ZmqLink:
     def _lose(self, why: EnchannelError) -> None:
         """Close the sockets, with what was queued in them, before anything else can happen."""
         self._gone = why
-        self._ready = self._heard = False
+        self._ready = self._partly = self._heard = False
         self._cancel_timers()
         self._close_sockets()
         self.status.emit(LinkState.LOST)
@@ -534,6 +545,9 @@ class ZmqLink:
         return ConnectionFailed(
             f"{self._who()} did not answer within {timeout:g} s on {where}: {hint}"
         )
+
+    def _are_all_up(self) -> bool:
+        return all(self._is_up(name) for name in ChannelName)  # also those that are tried again
 
     def _is_up(self, name: ChannelName) -> bool:
         socket = self._sockets.get(name)

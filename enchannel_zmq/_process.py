@@ -15,16 +15,19 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from reactivex import Observable
+from traitlets import TraitError
 
-from enchannel import ConnectionInfo, Session, interrupt_request, shutdown_request
+from enchannel import AnyMessage, ConnectionInfo, Session, interrupt_request, shutdown_request
 from enchannel.abc import KernelState, Lifecycle, Link
-from enchannel.errors import EnchannelError, KernelDied, LaunchFailed
+from enchannel.errors import EnchannelError, KernelDied, LaunchFailed, NotSupported
 from enchannel_zmq._connection_file import runtime_dir
 from enchannel_zmq._launcher_loop import LauncherLoop, acquire, release
 from enchannel_zmq._link import ZmqLink
@@ -33,6 +36,7 @@ from enchannel_zmq._stderr import Stderr
 __all__ = ["start"]
 
 POLL = 0.25  # seconds between two looks at a process
+AGAIN = 0.4  # seconds between two interrupts of a kernel that should end
 REAP = 0.5  # seconds in which a process that lost its sockets is expected to end
 
 
@@ -79,7 +83,15 @@ def start(
         loop.run(process.kill())
         release(loop)
         raise
-    return link.link(process)
+    released = threading.Lock()
+
+    def close() -> None:
+        link.close()
+        if released.acquire(blocking=False):
+            process.forget()
+            release(loop)
+
+    return replace(link.link(process), close=close)
 
 
 def _open(process: Process, opening: Callable[[float], None], deadline: float) -> None:
@@ -109,7 +121,11 @@ class Process(Lifecycle):
         self._shutdown_time = shutdown_time
         self._directory: str | None = None
         self._stderr = Stderr(self.id)
+        self._started = asyncio.Event()
+        self._started.set()
         self._ending = False
+        self._released = False
+        self._farewell: asyncio.Future[None] | None = None
         self._restarting = False
         self._cleaned = False
         directory = runtime_dir()
@@ -120,13 +136,19 @@ class Process(Lifecycle):
             where = {"transport": "ipc", "ip": os.path.join(self._directory, "kernel")}
             if encryption == "auto":
                 encryption = "disabled"  # nobody else can listen there
-        self._manager = _Manager(
-            kernel_name=name,
-            kernel_id=self.id,
-            connection_file=str(directory / f"kernel-{self.id}.json"),
-            transport_encryption=encryption,
-            **where,
-        )
+        try:
+            self._manager = _Manager(
+                kernel_name=name,
+                kernel_id=self.id,
+                connection_file=str(directory / f"kernel-{self.id}.json"),
+                transport_encryption=encryption,
+                **where,
+            )
+        except TraitError as error:  # an encryption that there is not, or not here
+            self._stderr.close()
+            if self._directory is not None:
+                os.rmdir(self._directory)
+            raise LaunchFailed(f"kernel {name!r} cannot be started so: {error}") from error
         self._start_options: dict[str, Any] = {"independent": independent}
         if cwd is not None:
             self._start_options["cwd"] = str(cwd)
@@ -145,12 +167,15 @@ class Process(Lifecycle):
             LaunchFailed: it could not be started.
         """
         sink = self._stderr.fileno()
+        self._started.clear()
         try:
             await self._manager.start_kernel(stdout=sink, stderr=sink, **self._start_options)
         except Exception as error:  # whatever a provisioner raises
             raise LaunchFailed(
                 f"kernel {self.name!r} could not be started: {error}", stderr=self._stderr.text()
             ) from error
+        finally:
+            self._started.set()
         fields = dict(self._manager.get_connection_info())
         self.info = ConnectionInfo.from_dict(fields, source=f"the launch of {self.name}")
 
@@ -199,13 +224,9 @@ class Process(Lifecycle):
         """Ask it to end; then tell it to; then make it."""
         provisioner = self._manager.provisioner
         if provisioner is not None and provisioner.has_process and await self.poll() is None:
-            for message in self._farewell(restart):
-                try:
-                    self._link.say(self._session.fold(message))
-                except EnchannelError:
-                    break
+            await self._say_farewell(restart)
             half = self._shutdown_time / 2
-            if not await self.wait(half):
+            if not await self._wait_and_interrupt(half):
                 await provisioner.terminate(restart=restart)
                 if not await self.wait(half):
                     await provisioner.kill(restart=restart)
@@ -213,16 +234,31 @@ class Process(Lifecycle):
         if provisioner is not None and provisioner.has_process:
             await provisioner.wait()
 
-    def _farewell(self, restart: bool) -> list[Any]:
+    async def _wait_and_interrupt(self, seconds: float) -> bool:
+        """Wait for it to end; code that had only just been asked for may have missed the signal."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if await self.wait(min(left, AGAIN)):
+                return True
+            if not self._by_message() and sys.platform != "win32":
+                await self._signal()
+        return False
+
+    async def _say_farewell(self, restart: bool) -> None:
+        """Interrupt first: code that runs would not let it end."""
+        messages: list[AnyMessage] = [shutdown_request(restart)]
         if self._by_message():
-            return [interrupt_request(), shutdown_request(restart)]
-        if sys.platform != "win32":
-            self._loop.spawn(self._signal())  # code that runs would not let it end
-        return [shutdown_request(restart)]
+            messages.insert(0, interrupt_request())
+        elif sys.platform != "win32":
+            await self._signal()
+        with suppress(EnchannelError):  # it is gone, or cut off: it will be told by signals
+            for message in messages:
+                self._link.say(self._session.fold(message))
 
     async def kill(self) -> None:
         """End it at once, and leave nothing."""
         self._ending = True
+        await self._started.wait()  # who gave up waiting for the start does not stop it
         provisioner = self._manager.provisioner
         if provisioner is not None and provisioner.has_process:
             await provisioner.kill()
@@ -258,25 +294,32 @@ class Process(Lifecycle):
         return self._loop.outcome(self._shut_down())
 
     def release(self) -> None:
-        if not self._ending:
-            self._ending = True
-            popen = getattr(self._manager.provisioner, "process", None)
-            if popen is not None:
-                popen.returncode = 0  # so that nobody waits for it, or warns that it still runs
-            release(self._loop)
+        self._ending = self._released = True
+        popen = getattr(self._manager.provisioner, "process", None)
+        if popen is not None:
+            popen.returncode = 0  # so that nobody waits for it, or warns that it still runs
+
+    def forget(self) -> None:
+        """Nobody will ask for it any more."""
+        self._ending = True
+        self._stderr.close()
 
     async def _shut_down(self) -> None:
-        if self._ending:
+        if self._released:
             return
-        self._ending = True
-        try:
-            await self.end()
-            self._link.died(await self._died())
-            await self.clean()
-        finally:
-            release(self._loop)
+        if self._farewell is None:
+            self._ending = True
+            self._farewell = asyncio.ensure_future(self._end_for_good())
+        await asyncio.shield(self._farewell)
+
+    async def _end_for_good(self) -> None:
+        await self.end()
+        self._link.died(await self._died())
+        await self.clean()
 
     async def _restart(self) -> None:
+        if self._ending:
+            raise NotSupported(f"kernel {self.id} was shut down; launch another")
         self._restarting = True
         link = self._link
         link.status.emit(KernelState.RESTARTING)

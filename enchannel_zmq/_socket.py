@@ -82,7 +82,11 @@ class ChannelSocket:
         self._io = io
         self._received = received
         self._socket = socket = io.context.socket(KINDS[name])
-        _set(socket, name, info, options)
+        try:
+            _set(socket, name, info, options)
+        except zmq.ZMQError:
+            socket.close(linger=0)
+            raise
         if name is ChannelName.IOPUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.setsockopt(zmq.SUBSCRIBE, options.topic)
@@ -94,7 +98,11 @@ class ChannelSocket:
         self._fileno = socket.FD
         self._closed = False
         io.watch(self._fileno, self)
-        socket.connect(info.url(name))
+        try:
+            socket.connect(info.url(name))
+        except zmq.ZMQError:
+            self.close()
+            raise
 
     def send(self, frames: Sequence[bytes | memoryview]) -> bool:
         """Send a message; whether there was somebody to send it to."""

@@ -1,7 +1,7 @@
 """The functions of nteract's enchannel-zmq-backend, in Python's spelling.
 
 Each connects to the kernel as a whole and returns a channel, or all of them; ``close()`` of what is
-returned by ``create_channels`` ends the connection, as does the end of the process.
+returned ends the connection, as does the end of the process.
 """
 
 from __future__ import annotations

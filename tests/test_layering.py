@@ -28,7 +28,7 @@ FACES = ("enchannel.__main__", "enchannel._cli")
 # Backends: the library that each is for, and what it imports only when that is needed: in functions,
 # and in modules of its own that are themselves imported in functions.
 BACKENDS = {
-    "enchannel_zmq": ({"zmq"}, {"jupyter_client", "jupyter_core"}),
+    "enchannel_zmq": ({"zmq"}, {"jupyter_client", "traitlets"}),
 }
 
 

@@ -1,4 +1,4 @@
-"""Escape sequences in what a kernel prints: colours may pass, whatever else could move a terminal may not."""
+"""Escape sequences in what a kernel prints: colours may pass, what else moves a terminal may not."""
 
 from __future__ import annotations
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TextIO
 
 from enchannel._cli.escapes import Escapes, plain
 
-__all__ = ["Pane", "Screen"]
+__all__ = ["Pane", "Screen", "is_gone"]
 
 SLICE = 1 << 16  # characters written at once, so that a Ctrl-C is noticed between two of them
 BACKLOG = 1 << 16  # characters that are still shown after a Ctrl-C, of what had piled up
 TAIL = 1 << 12  # and the last of them, which say where it stopped
+SETTLING = 0.3  # seconds in which a kernel sends what had piled up on its side
 RESET = "\x1b[0m"
 ERASE_LINE = "\r\x1b[K"
 
@@ -42,13 +46,17 @@ class Pane:
     def put(self, text: str) -> None:
         """Write it as it is."""
         self.stream.write(text)
-        self.fresh = text.endswith("\n")
+        if visible := plain(text[-64:]):  # a colour may be reset after the newline
+            self.fresh = visible.endswith("\n")
 
 
 class Screen:
     """Where a command writes. Whoever writes also calls ``flush``, once for all that is there.
 
     After ``hurry``, what had piled up is mostly left out, until ``caught_up``.
+
+    Attributes:
+        hurrying: Whether it is so.
     """
 
     def __init__(
@@ -56,7 +64,8 @@ class Screen:
     ) -> None:
         self.out, self.err = Pane(out, environ), Pane(err, environ)
         self._last = self.out
-        self._hurrying = False
+        self.hurrying = False
+        self._settled = 0.0
         self._allowance = 0
         self._left_out = 0
         self._tail: deque[tuple[Pane, str]] = deque()
@@ -65,22 +74,25 @@ class Screen:
         """Text of the kernel's, as it comes."""
         for start in range(0, len(text), SLICE):
             piece = text[start : start + SLICE]
-            if self._hurrying and not self._allowed(pane, piece):
-                continue
-            self._show(pane, piece)
+            if not self.hurrying or self._allowed(pane, piece):
+                self._show(pane, piece)
 
     def line(self, pane: Pane, text: str) -> None:
-        """Text of the kernel's, on lines of its own."""
-        self._catch_up()
-        self._fresh_line(pane)
-        self._show(pane, text if text.endswith("\n") else f"{text}\n")
+        """Text of the kernel's, on lines of its own; in a pipe without colours."""
+        if not pane.terminal:
+            text = plain(text)
+        if not self.hurrying:
+            self._fresh_line(pane)
+        self.stream(pane, text if text.endswith("\n") else f"{text}\n")
 
     def traceback(self, text: str) -> None:
-        """An error of the kernel's: in colour on a terminal, plain in a pipe."""
-        self.line(self.err, text if self.err.colours else plain(text))
+        """An error of the kernel's."""
+        self._stop_hurrying()
+        self.line(self.err, text)
 
     def prompt(self, pane: Pane, text: str) -> None:
         """What the kernel asks; a person answers on the same line."""
+        self._stop_hurrying()
         self.stream(pane, text)
         self._reset(pane)
         self.flush()
@@ -91,7 +103,7 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """A sentence of ours."""
-        self._catch_up()
+        self._stop_hurrying()
         self._fresh_line(self.err)
         self._turn_to(self.err)
         self._reset(self.err)
@@ -115,37 +127,49 @@ class Screen:
 
     def finish(self) -> None:
         """Leave the terminal as it was found."""
-        self._catch_up()
+        self._stop_hurrying()
         for pane in (self.out, self.err):
             self._reset(pane)
         self.flush()
 
-    def let_go(self) -> None:
-        """Write no more: what is still unwritten must not make the interpreter wait, or complain."""
+    def let_go(self, *, and_say: str = "") -> None:
+        """Write no more: what is still unwritten must not make the interpreter wait, or complain.
+
+        Args:
+            and_say: A last sentence, past the buffers.
+        """
+        if and_say:
+            with suppress(OSError):
+                _write_now(self.err.stream.fileno(), f"enchannel: {plain(and_say)}\n".encode())
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for pane in (self.out, self.err):
-            try:
+            with suppress(OSError):  # it has no descriptor, which is as good
+                if pane.escapes is not None and pane.escapes.coloured:
+                    _write_now(pane.stream.fileno(), RESET.encode())
                 os.dup2(nowhere, pane.stream.fileno())
-            except OSError:  # it has no descriptor, which is as good
-                pass
         os.close(nowhere)
 
     # -- what had piled up ------------------------------------------------------------------------
 
     def hurry(self) -> None:
-        """Somebody waits for the end of it. A signal handler may call this."""
-        if self.out.terminal and not self._hurrying:
+        """Ctrl-C was pressed: somebody waits for the end of it. A signal handler may call this."""
+        for pane in (self.out, self.err):
+            if pane.terminal:
+                pane.fresh = False  # there is a ^C now
+        if self.out.terminal and not self.hurrying:
             self._allowance = BACKLOG
-            self._hurrying = True
+            self._settled = time.monotonic() + SETTLING
+            self.hurrying = True
 
     def caught_up(self) -> None:
-        """Nothing more is waiting to be shown."""
-        self._catch_up()
+        """Nothing more is waiting to be shown; there may still be after a ``hurry`` a moment ago."""
+        if self.hurrying and time.monotonic() >= self._settled:
+            self._stop_hurrying()
 
-    def _catch_up(self) -> None:
-        if not self._hurrying:
+    def _stop_hurrying(self) -> None:
+        if not self.hurrying:
             return
-        self._hurrying = False
+        self.hurrying = False
         kept = sum(len(text) for _, text in self._tail)
         missing, self._left_out = self._left_out - kept, 0
         if missing > 0:
@@ -197,3 +221,9 @@ class Screen:
 def is_gone(error: OSError) -> bool:
     """Whether whoever read our output has left: a closed pipe, a terminal that hung up."""
     return isinstance(error, BrokenPipeError) or error.errno == errno.EIO
+
+
+def _write_now(descriptor: int, data: bytes) -> None:
+    """Past the buffers, and only if nothing has to be waited for."""
+    if select.select([], [descriptor], [], 0)[1]:
+        os.write(descriptor, data)

@@ -24,6 +24,7 @@ DELIMITER = b"<IDS|MSG>"
 _KNOWN = ("msg_id", "msg_type", "session", "username", "date", "version")
 _EMPTY_JSON = b"{}"
 _PARENTS_KEPT = 4_096  # requests whose header is kept decoded; each is some 500 bytes
+_PARENT_MOST = 4_096  # bytes; one that is longer is decoded each time
 
 
 def encode(message: AnyMessage, signer: Signer) -> list[bytes | memoryview]:
@@ -118,6 +119,8 @@ class Decoder:
 
     def _read_parent(self, raw: bytes) -> Header:
         parent = self._header(raw, "parent_header")
+        if len(raw) > _PARENT_MOST:
+            return parent
         if len(self._parents) >= _PARENTS_KEPT:
             self._parents = {b"{}": NO_HEADER, b"null": NO_HEADER}
         self._parents[raw] = parent

@@ -1,0 +1,182 @@
+"""The commands, their options, and the help that goes with them."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import threading
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from enchannel._cli.kernels import kernels
+from enchannel._cli.run import run
+
+__all__ = ["parse"]
+
+DESCRIPTION = "Run code in Jupyter kernels, and see which there are."
+
+EXIT_CODES = """\
+exit codes:
+  0    all went well
+  1    the code raised (also if one Ctrl-C ended it), or was refused; or its
+       output could not be written
+  2    the command line makes no sense, or names a file that cannot be read
+  3    the kernel could not be started or connected to
+  4    the kernel died, or the connection to it was lost
+  124  the code did not end within --timeout
+  130  ended by Ctrl-C: the second one, or the first before the code ran
+  129, 141, 143
+       as in a shell: the terminal hung up, nobody reads the output any more,
+       SIGTERM
+"""
+
+ENVIRONMENT = """\
+environment:
+  JUPYTER_PATH         where else kernelspecs are looked for
+  JUPYTER_RUNTIME_DIR  where the connection files of running kernels are
+  NO_COLOR             unless it is empty: no colours on a terminal
+"""
+
+EPILOG = f"""\
+examples:
+  enchannel run "print('woo'); 6 * 7"
+  enchannel kernels
+  enchannel run --help
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
+RUN = """\
+Run code in a Jupyter kernel, and print what it says as it comes.
+
+The kernel is started for it and shut down after it. With --connection the code
+runs in a kernel that is there already, and stays.
+"""
+
+RUN_EPILOG = f"""\
+examples:
+  enchannel run "print('woo'); 6 * 7"
+  enchannel run train.py --timeout 600
+  echo "1 + 1" | enchannel run -
+  enchannel run --kernel deno "Deno.version"
+  enchannel run --connection 1a2b "x + 1"
+  enchannel run --json plot.py | jq -r .header.msg_type
+  enchannel run -- "-1"
+
+output:
+  What the code prints goes to stdout and stderr, results and displays (as
+  text) to stdout, tracebacks to stderr. On a terminal, of all escape sequences
+  only colours get through. In a pipe what is printed is passed on as it is;
+  results, displays and tracebacks have no colours.
+
+input:
+  input() asks on the terminal; a password is not shown. Where stdin is a pipe
+  or a file, it takes a line of it. At the end of stdin, and where the code
+  itself came from there, it raises EOFError.
+
+Ctrl-C:
+  The first one interrupts the code; on a terminal most of the output that had
+  piled up by then is left out. The second one ends the kernel and the command.
+  A kernel that was connected to is left alone.
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
+KERNELS = """\
+List the kernelspecs that are installed, and the kernels that run.
+
+Running kernels are found by their connection files. A file may outlive its
+kernel: where nothing answers, it is called gone.
+"""
+
+KERNELS_EPILOG = f"""\
+examples:
+  enchannel kernels
+  enchannel kernels --json | jq -r '.running[] | select(.alive) | .id'
+
+with --json:
+  {{"kernelspecs": [{{"name", "display_name", "language"}}, ...],
+   "running": [{{"id", "kernel_name", "transport", "alive",
+                "connection_file"}}, ...]}}
+  Without jupyter_client, kernelspecs cannot be listed and are null.
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks for; ``command`` is the function that does it."""
+    parser = argparse.ArgumentParser(
+        prog="enchannel",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('enchannel')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_kernels(commands)
+    return parser.parse_args(arguments)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run code in a kernel",
+        description=RUN,
+        epilog=RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "code",
+        metavar="CODE",
+        help="the code; or the path of a file with it; or - for what comes on stdin "
+        "(before code that begins with a dash put --)",
+    )
+    kernel = parser.add_mutually_exclusive_group()
+    kernel.add_argument(
+        "--kernel",
+        metavar="NAME",
+        default="python3",
+        help="the kernelspec to start a kernel by (default: python3)",
+    )
+    kernel.add_argument(
+        "--connection",
+        metavar="FILE",
+        help="a kernel that runs: its connection file, its id or the beginning of it, or a URL",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="interrupt the code after this time (default: never); the kernel's start does not count",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the kernel's messages instead, one JSON object a line, of all channels: channel, "
+        "header, parent_header, metadata, content, buffers (a list of base64)",
+    )
+    parser.set_defaults(command=run)
+
+
+def _add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "kernels",
+        help="list kernelspecs and running kernels",
+        description=KERNELS,
+        epilog=KERNELS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print them as a JSON object")
+    parser.set_defaults(command=kernels)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds

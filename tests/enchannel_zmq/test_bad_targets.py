@@ -1,0 +1,448 @@
+"""What cannot be connected to: said in time, with the reason, and with nothing left behind."""
+
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+import enchannel as ec
+from enchannel import ChannelName
+from tests.rigs import DEADLINE
+from tests.rigs.frames import KEY, parts, signed
+from tests.rigs.wire_kernel import CLIENT, PORTS, Welcome, WireKernel, reserved_port
+
+TIMEOUT = 1.0
+SLACK = 4.0  # for a busy machine; what waits for an answer without a limit takes longer
+
+
+def descriptors() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # of the listing itself
+            pass
+    return found
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("enchannel")}
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true; what other threads let go of takes them a moment."""
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(0.005)
+    return True
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warmed_up() -> None:
+    """What is opened once and for all is open."""
+    with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
+        kernel.run("1", timeout=DEADLINE)
+
+
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    before = threads(), descriptors() if sys.platform == "linux" else {}
+    yield
+    assert until(lambda: threads() <= before[0]), f"left: {threads() - before[0]}"
+    if sys.platform == "linux":
+        assert until(lambda: len(descriptors()) <= len(before[1])), (
+            f"left: {descriptors()} of {before[1]}"
+        )
+
+
+def failure(target: Any, *, timeout: float = TIMEOUT, **options: Any) -> ec.ConnectionFailed:
+    """What connecting fails with, in time and leaving nothing."""
+    with leaving_nothing():
+        began = time.monotonic()
+        with pytest.raises(ec.ConnectionFailed) as raised:
+            ec.connect(target, session=CLIENT, timeout=timeout, **options)
+        took = time.monotonic() - began
+    assert took < timeout + SLACK
+    assert KEY.decode() not in f"{raised.value} {raised.value!r}"
+    return raised.value
+
+
+def names(text: str, *channels: ChannelName) -> bool:
+    """Whether it names these channels and no other."""
+    return set(re.findall(r"(\w+) \((?:tcp|ipc)://", text)) == {name.value for name in channels}
+
+
+# -- no kernel there ------------------------------------------------------------------------------
+
+
+@contextmanager
+def nobody() -> Iterator[dict[str, Any]]:
+    with ExitStack() as owned:
+        yield info([reserved_port(owned) for _ in PORTS])
+
+
+@contextmanager
+def http_server() -> Iterator[dict[str, Any]]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        serving = threading.Thread(target=server.serve_forever, args=[0.01])
+        serving.start()
+        try:
+            yield info([server.server_port] * 5)
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+class Quiet(BaseHTTPRequestHandler):
+    timeout = 0.1  # for those that say less than a request
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+@contextmanager
+def silent_server() -> Iterator[dict[str, Any]]:
+    """Takes connections, or its backlog does, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield info([server.getsockname()[1]] * 5)
+
+
+@contextmanager
+def server_that_hangs_up() -> Iterator[dict[str, Any]]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            while not done.is_set():
+                server.accept()[0].close()
+
+        done = threading.Event()
+        hanging_up = threading.Thread(target=hang_up)
+        hanging_up.start()
+        try:
+            yield info([server.getsockname()[1]] * 5)
+        finally:
+            done.set()
+            socket.create_connection(server.getsockname()).close()
+            hanging_up.join()
+
+
+@contextmanager
+def pub_socket() -> Iterator[dict[str, Any]]:
+    """ZeroMQ, but no kernel: each channel meets a socket of a kind that does not fit."""
+    with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
+        publisher.linger = 0
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+        yield info([port] * 5)
+
+
+def info(ports: list[int], **changes: Any) -> dict[str, Any]:
+    named = dict(zip(PORTS.values(), ports, strict=True))
+    return {"ip": "127.0.0.1", "key": KEY.decode(), **named, **changes}
+
+
+def test_nobody_listens() -> None:
+    with nobody() as target:
+        text = str(failure(target))
+    assert "nobody listens there" in text
+    assert "within 1 s" in text
+    assert names(text, *ChannelName)
+    assert f"tcp://127.0.0.1:{target['shell_port']}" in text
+
+
+@pytest.mark.parametrize("server", [http_server, silent_server, server_that_hangs_up])
+def test_no_kernel_listens(
+    server: Callable[[], AbstractContextManager[dict[str, Any]]],
+) -> None:
+    with server() as target:
+        text = str(failure(target))
+    assert "something else than a kernel listens there" in text
+    assert names(text, *ChannelName)
+
+
+def test_zeromq_that_is_no_kernel() -> None:
+    with pub_socket() as target:
+        text = str(failure(target))
+    assert "did not answer within 1 s" in text
+    for name in (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.HEARTBEAT):
+        assert f"{name} (" in text
+
+
+def test_nobody_listens_over_ipc(tmp_path: Path) -> None:
+    text = str(failure(info([1, 2, 3, 4, 5], transport="ipc", ip=str(tmp_path / "k"))))
+    assert "there is no such socket" in text
+    assert names(text, *ChannelName)
+    assert f"ipc://{tmp_path}/k-1" in text
+
+
+@pytest.mark.parametrize(
+    ("transport", "name"),
+    [*(("tcp", name) for name in ChannelName), ("ipc", ChannelName.SHELL)],
+)
+def test_a_socket_that_is_missing_is_named(transport: str, name: ChannelName) -> None:
+    with WireKernel(transport=transport, absent=[name]) as wire:
+        text = str(failure(wire.info))
+        assert names(text, name)
+        assert wire.url(name) in text
+        assert "listens" in text
+
+
+def test_a_host_that_does_not_answer() -> None:
+    """An address for documentation, to which there is no way, or one that swallows everything."""
+    text = str(failure(info([1, 2, 3, 4, 5], ip="192.0.2.1")))
+    assert names(text, *ChannelName)
+
+
+# -- a kernel that is not ours --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("welcome", [Welcome.IPYKERNEL, Welcome.XEUS])
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_another_key_of_a_kernel_that_welcomes(transport: str, welcome: Welcome) -> None:
+    """It is known at once, whatever the timeout."""
+    with WireKernel(transport=transport, welcome=welcome) as wire:
+        error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
+    assert isinstance(error, ec.AuthenticationFailed)
+    assert "another key" in str(error)
+    assert "iopub" in str(error)
+
+
+def test_another_key_of_a_kernel_that_says_nothing() -> None:
+    with WireKernel(welcome=Welcome.NONE) as wire:
+        error = failure({**wire.info, "key": "another"})
+        assert not isinstance(error, ec.AuthenticationFailed)
+        assert "key a wrong one" in str(error)
+        assert names(str(error), ChannelName.IOPUB)
+        assert not wire.refused.empty()
+        assert wire.requests.empty()
+
+
+def test_another_key_of_a_kernel_that_is_at_work() -> None:
+    """What it says to others gives it away."""
+    with WireKernel(welcome=Welcome.NONE) as wire:
+        working = threading.Event()
+
+        def work() -> None:
+            while not working.wait(0.005):
+                wire.send(
+                    ChannelName.IOPUB, signed(KEY, *parts("status", {"execution_state": "busy"}))
+                )
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
+        finally:
+            working.set()
+            worker.join()
+    assert isinstance(error, ec.AuthenticationFailed)
+
+
+def test_another_scheme() -> None:
+    with WireKernel() as wire:
+        error = failure({**wire.info, "signature_scheme": "hmac-sha512"}, timeout=DEADLINE)
+    assert isinstance(error, ec.AuthenticationFailed)
+
+
+def test_a_key_for_a_kernel_that_has_none() -> None:
+    with WireKernel(key=b"") as wire:
+        error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
+    assert isinstance(error, ec.AuthenticationFailed)
+
+
+@pytest.mark.parametrize(
+    ("mute", "welcome"),
+    [([ChannelName.IOPUB], Welcome.IPYKERNEL), (list(ChannelName), Welcome.NONE)],
+    ids=["iopub", "all"],
+)
+def test_a_kernel_that_says_nothing(mute: list[ChannelName], welcome: Welcome) -> None:
+    with WireKernel(mute=mute, welcome=welcome) as wire:
+        text = str(failure(wire.info))
+        assert names(text, ChannelName.IOPUB)
+        assert "nothing comes on iopub" in text
+        assert wire.next_request("kernel_info_request")  # it was asked
+
+
+@pytest.mark.parametrize(
+    "mute", [ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.HEARTBEAT]
+)
+def test_a_kernel_that_is_mute_elsewhere_is_connected_to(mute: ChannelName) -> None:
+    """It may be busy, and some never answer a heartbeat: what is said on iopub is enough."""
+    with (
+        WireKernel(mute=[mute], welcome=Welcome.NONE) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        assert kernel.link.value is ec.LinkState.CONNECTED
+
+
+# -- encryption -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_plain_to_a_kernel_that_encrypts(transport: str) -> None:
+    with WireKernel(transport=transport, curve=True) as wire:
+        plain = {name: value for name, value in wire.info.items() if "curve" not in name}
+        text = str(failure(plain))
+    assert "wants CURVE encryption" in text
+    assert names(text, *ChannelName)
+
+
+def test_encrypted_to_a_kernel_that_does_not() -> None:
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    with WireKernel() as wire:
+        curve = {"curve_publickey": public, "curve_secretkey": secret}
+        text = str(failure({**wire.info, **curve}))
+    assert "without CURVE encryption" in text
+    assert names(text, *ChannelName)
+    assert secret not in text
+
+
+def test_encrypted_with_another_kernels_keys() -> None:
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    with WireKernel(curve=True) as wire:
+        curve = {"curve_publickey": public, "curve_secretkey": secret}
+        text = str(failure({**wire.info, **curve}))
+    assert "CURVE" in text
+    assert names(text, *ChannelName)
+
+
+def test_encrypted() -> None:
+    with (
+        leaving_nothing(),
+        WireKernel(curve=True) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+# -- no key ---------------------------------------------------------------------------------------
+
+
+def test_no_key_is_refused() -> None:
+    with WireKernel(key=b"") as wire:
+        text = str(failure(wire.info))
+        assert "has no key" in text
+        assert "allow_unsigned=True" in text
+        assert wire.requests.empty()
+
+
+def test_no_key_can_be_allowed() -> None:
+    with (
+        WireKernel(key=b"") as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, allow_unsigned=True) as kernel,
+    ):
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+def test_no_key_is_taken_in_a_private_directory() -> None:
+    with (
+        WireKernel(key=b"", transport="ipc") as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o705, 0o770, 0o711])
+def test_no_key_is_refused_where_others_may_enter(mode: int) -> None:
+    with WireKernel(key=b"", transport="ipc") as wire:
+        Path(wire.info["ip"]).parent.chmod(mode)
+        assert "has no key" in str(failure(wire.info))
+
+
+def test_no_key_is_refused_in_the_directory_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WireKernel(key=b"", transport="ipc") as wire:
+        monkeypatch.setattr("os.getuid", lambda: 12_345)
+        assert "has no key" in str(failure(wire.info))
+
+
+def test_no_key_is_refused_in_a_directory_that_is_not_there() -> None:
+    target = info([1, 2, 3, 4, 5], transport="ipc", ip="/nowhere/at/all/k", key="")
+    assert "has no key" in str(failure(target))
+
+
+# -- nothing to connect to ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["gopher://host/1", "redis://127.0.0.1", "x+y://z"])
+def test_an_unknown_scheme(target: str) -> None:
+    error = failure(target)
+    assert isinstance(error, ec.BackendNotFound)
+    assert repr(target.partition(":")[0]) in str(error)
+    assert "zmq" in str(error)
+
+
+def test_an_unknown_transport() -> None:
+    assert "'udp'" in str(failure(info([1, 2, 3, 4, 5], transport="udp")))
+
+
+@pytest.mark.parametrize("target", [None, 5, b"kernel.json", [], object])
+def test_things_that_are_no_target(target: object) -> None:
+    assert "nothing to connect to" in str(failure(target))
+
+
+def test_an_info_without_ports() -> None:
+    assert "no port for shell" in str(failure(ec.ConnectionInfo(key=ec.Secret(KEY.decode()))))
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    assert str(tmp_path / "k.json") in str(failure(tmp_path / "k.json"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ip": "not an address"},
+        {"ip": "a\0b"},
+        {"transport": "ipc", "ip": "/tmp/" + "x" * 200},  # noqa: S108  # nothing is made there
+        dict.fromkeys(("curve_publickey", "curve_secretkey"), "#" * 40),
+    ],
+    ids=["address", "nul", "long path", "no curve keys"],
+)
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "beside another"])
+def test_what_zeromq_refuses(changes: dict[str, str], others: bool) -> None:
+    """Also beside a kernel that is connected to, whose sockets keep the I/O thread."""
+    with ExitStack() as owned:
+        if others:
+            wire = owned.enter_context(WireKernel())
+            owned.enter_context(ec.connect(wire.info, session=CLIENT, timeout=DEADLINE))
+        text = str(failure(info([1, 2, 3, 4, 5], **changes), timeout=DEADLINE))
+    assert "shell cannot be connected" in text
+
+
+def test_the_file_of_a_kernel_that_ended(tmp_path: Path) -> None:
+    with WireKernel() as wire:
+        path = tmp_path / "kernel-1.json"
+        path.write_text(json.dumps(wire.info))
+        with ec.connect(path, session=CLIENT, timeout=DEADLINE) as kernel:
+            assert kernel.id == "1"
+        wire.die()
+        text = str(failure(path))
+    assert "kernel 1 did not answer" in text
+    assert "has the kernel ended" in text
+
+
+def test_a_kernel_that_starts_later_is_connected_to() -> None:
+    with WireKernel() as wire:
+        wire.die()
+        timer = threading.Timer(0.1, wire.come_back)
+        timer.start()
+        with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
+            assert kernel.run("1", timeout=DEADLINE).status == "ok"
+        timer.join()
+
+
+def test_failing_often_leaves_nothing() -> None:
+    with nobody() as target, leaving_nothing():
+        for _ in range(20):
+            failure(target, timeout=0.01)

@@ -1,0 +1,148 @@
+"""Connecting to a kernel that runs already."""
+
+import asyncio
+from pathlib import Path
+
+import psutil
+import pytest
+
+import enchannel as ec
+import enchannel_zmq
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+
+def test_by_path_name_beginning_info_and_dict(kernel: ec.Kernel) -> None:
+    path = enchannel_zmq.find_connection_file(kernel.id)
+    info = enchannel_zmq.read_connection_file(path)
+    for target in (path, str(path), path.name, kernel.id, kernel.id[:8], info, info.to_dict()):
+        with ec.connect(target, timeout=DEADLINE) as again:
+            assert again.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_busy_kernel_can_be_connected_to(kernel: ec.Kernel) -> None:
+    busy = Seen(kernel.execute("import time\nwhile True: time.sleep(0.01)"))
+    busy.until(lambda messages: messages)
+    with ec.connect(kernel.id, timeout=DEADLINE) as again:
+        ec.wait(again.interrupt(), timeout=DEADLINE)
+    busy.until_end()
+
+
+def test_nothing_said_after_connecting_is_lost(kernel: ec.Kernel) -> None:
+    for number in range(10):
+        with ec.connect(kernel.id, timeout=DEADLINE) as again:
+            seen = Seen(again.iopub.pipe(ec.accumulate_outputs()))
+            kernel.run(f"print({number})", timeout=DEADLINE)
+            assert seen.until(lambda states: states)[0].text.startswith(str(number))
+
+
+def test_many_clients_of_one_kernel_see_each_other(kernel: ec.Kernel) -> None:
+    with ec.connect(kernel.id) as one, ec.connect(kernel.id) as two:
+        seen = Seen(two.iopub.pipe(ec.of_message_type("execute_input")))
+        one.run("'of one'", timeout=DEADLINE)
+        seen.until_any(lambda message: message.content["code"] == "'of one'")
+
+
+def test_leaving_the_block_leaves_the_kernel(kernel: ec.Kernel) -> None:
+    pid = int(kernel.run("__import__('os').getpid()").text)
+    with ec.connect(kernel.id):
+        pass
+    assert psutil.pid_exists(pid)
+
+
+def test_kernels_without_a_welcome_are_nudged() -> None:
+    with ec.launch("ipykernel6") as kernel, ec.connect(kernel.id, timeout=DEADLINE) as again:
+        seen = Seen(again.iopub)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        seen.until_any(lambda message: message.header.msg_type == "execute_result")
+
+
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_curve(transport: str) -> None:
+    with ec.launch(transport=transport, encryption="required") as kernel:
+        path = enchannel_zmq.find_connection_file(kernel.id)
+        info = enchannel_zmq.read_connection_file(path)
+        assert info.curve_publickey
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        with ec.connect(path, timeout=DEADLINE) as again:
+            assert again.run("6 * 7", timeout=DEADLINE).text == "42"
+        plain = {k: v for k, v in info.to_dict().items() if not k.startswith("curve")}
+        with pytest.raises(ec.ConnectionFailed, match="CURVE"):
+            ec.connect(plain, timeout=0.5)
+
+
+def test_tcp_is_encrypted_where_the_kernelspec_offers_it() -> None:
+    with ec.launch(transport="tcp") as kernel:
+        info = enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(kernel.id))
+        assert info.curve_publickey
+
+
+def test_encryption_that_the_kernel_lacks_fails_with_a_hint() -> None:
+    with pytest.raises(ec.LaunchFailed, match="curve"):
+        ec.launch("ipykernel6", transport="tcp", encryption="required", timeout=3)
+
+
+def test_ancestors_functions(kernel: ec.Kernel) -> None:
+    path = enchannel_zmq.find_connection_file(kernel.id)
+    channels = enchannel_zmq.create_channels(path, identity="an-identity")
+    request = ec.execute_request("6 * 7")
+    seen = Seen(channels.iopub.pipe(ec.child_of(request), ec.of_message_type("execute_result")))
+    channels.shell.on_next(request)
+    assert seen.until(lambda messages: messages)[0].content["data"]["text/plain"] == "42"
+    channels.close()
+    main = enchannel_zmq.create_main_channel(path)
+    question = ec.kernel_info_request()
+    seen_on_main = Seen(main.pipe(ec.child_of(question)))
+    main.on_next(question)
+    seen_on_main.until(lambda messages: {m.channel for m in messages} >= {"shell", "iopub"})
+    main.close()
+    seen_on_main.until_end()
+
+
+def test_on_a_loop_nothing_blocks_and_nothing_is_there_before_it_is_awaited(
+    kernel: ec.Kernel,
+) -> None:
+    async def main() -> str:
+        unopened = ec.connect(kernel.id)
+        with pytest.raises(ec.WouldDeadlock, match="async with"):
+            _ = unopened.shell
+        async with ec.connect(kernel.id) as again:
+            async for message in ec.aiter(again.execute("print('x')")):
+                if message.header.msg_type == "stream":
+                    break
+            result = await again.execute("6 * 7").pipe(ec.to_result())
+        awaited = await ec.connect(kernel.id)
+        await awaited.kernel_info()
+        awaited.close()
+        return result.text
+
+    assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == "42"
+
+
+def test_cancelling_a_launch_leaves_nothing() -> None:
+    async def main() -> None:
+        async def launch() -> None:
+            async with ec.launch():
+                pass
+
+        task = asyncio.create_task(launch())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+
+def test_failed_connection_leaves_no_descriptor(tmp_path: Path) -> None:
+    def attempt() -> int:
+        fields = dict.fromkeys(("shell_port", "iopub_port", "stdin_port", "hb_port"), 1)
+        with pytest.raises(ec.ConnectionFailed):
+            ec.connect({"ip": "127.0.0.1", "key": "k", "control_port": 1, **fields}, timeout=0.2)
+        return psutil.Process().num_fds()
+
+    attempt()
+    assert len({attempt() for _ in range(3)}) == 1

@@ -1,0 +1,307 @@
+"""Connection files: found by name, whose they are, and what is in them."""
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import enchannel as ec
+import enchannel_zmq
+from enchannel import ConnectionInfo
+from tests.rigs.frames import KEY
+
+SECRET = KEY.decode()
+FIELDS: dict[str, Any] = {
+    "transport": "tcp",
+    "ip": "127.0.0.1",
+    "shell_port": 1,
+    "iopub_port": 2,
+    "stdin_port": 3,
+    "control_port": 4,
+    "hb_port": 5,
+    "key": SECRET,
+    "signature_scheme": "hmac-sha256",
+}
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A runtime directory of one's own; another is the working directory."""
+    directory = tmp_path / "runtime"
+    directory.mkdir()
+    elsewhere = tmp_path / "cwd"
+    elsewhere.mkdir()
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directory))
+    monkeypatch.chdir(elsewhere)
+    return directory
+
+
+def write(path: Path, *, age: float = 0.0, mode: int = 0o600, **changes: Any) -> Path:
+    path.write_text(json.dumps({**FIELDS, **changes}))
+    path.chmod(mode)
+    os.utime(path, (1e9 - age, 1e9 - age))
+    return path
+
+
+def refusal(target: str | os.PathLike[str]) -> str:
+    """Why it is refused; neither the text nor what it came of says the key."""
+    with pytest.raises(ec.ConnectionFailed) as raised:
+        enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(target))
+    assert type(raised.value) is ec.ConnectionFailed
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert SECRET not in f"{error!r} {error.args} {vars(error)} {getattr(error, 'doc', '')}"
+        assert SECRET.encode() not in getattr(error, "object", b"")
+        error = error.__context__
+    return str(raised.value)
+
+
+# -- what is in them ------------------------------------------------------------------------------
+
+
+def test_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "k.json", kernel_name="python3", jupyter_session="a.ipynb")
+    read = enchannel_zmq.read_connection_file(path)
+    assert read == ConnectionInfo.from_dict(
+        {**FIELDS, "kernel_name": "python3", "jupyter_session": "a.ipynb"}
+    )
+
+
+def test_missing(tmp_path: Path) -> None:
+    path = tmp_path / "k.json"
+    assert refusal(path) == f"there is no connection file {path}"
+    with pytest.raises(ec.ConnectionFailed, match="there is no connection file"):
+        enchannel_zmq.read_connection_file(path)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\0"])
+def test_empty_or_blank(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "k.json"
+    path.write_text(text)
+    said = refusal(path)
+    assert str(path) in said
+    assert "is empty; a kernel that starts fills it" in said or text == "\0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f'{{"key": "{SECRET}"'.encode(),
+        f'{{"key": "{SECRET}"}} {SECRET}'.encode(),
+        f'{{"key": "{SECRET}", "x": "\xff"}}'.encode("latin-1"),
+        f'\ufeff{{"key": "{SECRET}"}}'.encode(),
+        f'{{"key": "{SECRET}"}}'.encode("utf-16"),
+        f'{{"key": "{SECRET}", "x": {"[" * 100_000}'.encode(),
+        f'{{"key": "{SECRET}", "x": {"9" * 5_000}}}'.encode(),
+        b"\x00" * 100,
+        KEY,
+    ],
+)
+def test_not_json(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "k.json"
+    path.write_bytes(data)
+    assert refusal(path) == f"the connection file {path} is not JSON"
+
+
+@pytest.mark.parametrize("value", [[FIELDS], SECRET, 5, None, True])
+def test_not_an_object(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "k.json"
+    path.write_text(json.dumps(value))
+    assert refusal(path) == f"the connection file {path} is not a JSON object"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shell_port": None},
+        {"hb_port": "a"},
+        {"transport": "udp"},
+        {"signature_scheme": "hmac-none"},
+        {"key": 5},
+        {"key": SECRET + "\ud800"},
+        {"ip": ""},
+    ],
+    ids=str,
+)
+def test_something_is_wrong_with_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+    [name] = changes
+    path = write(tmp_path / "k.json", **changes)
+    said = refusal(path)
+    assert name in said or name.replace("_", " ") in said
+    assert str(path) in said
+
+
+@given(data=st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")))
+def test_whatever_is_in_it_nothing_else_is_raised(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "anything.json"
+    path.write_bytes(data)
+    with pytest.raises(ec.ConnectionFailed):
+        enchannel_zmq.read_connection_file(path)
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    assert str(tmp_path) in refusal(tmp_path)
+    with pytest.raises(ec.ConnectionFailed, match="cannot be read"):
+        enchannel_zmq.read_connection_file(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["x" * 5_000, "\0", "", "a\nb"])
+def test_names_that_are_none(runtime: Path, target: str) -> None:
+    assert "called" in refusal(target)
+
+
+def test_the_key_is_in_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "k.json"
+    path.write_text(f'{{"key": "{SECRET}"')
+    with pytest.raises(ec.ConnectionFailed) as raised:
+        ec.connect(path, timeout=1)
+    for chain in (True, False):
+        assert SECRET not in "".join(traceback.format_exception(raised.value, chain=chain))
+
+
+# -- where they are -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"JUPYTER_RUNTIME_DIR": "/r", "JUPYTER_DATA_DIR": "/d"}, "/r"),
+        ({"JUPYTER_DATA_DIR": "/d", "XDG_DATA_HOME": "/x"}, "/d/runtime"),
+        ({"XDG_RUNTIME_DIR": "/no", "XDG_DATA_HOME": "/x"}, "/x/jupyter/runtime"),
+        ({"HOME": "/h"}, "/h/.local/share/jupyter/runtime"),
+    ],
+)
+def test_runtime_directory(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert enchannel_zmq.runtime_dir() == Path(expected)
+
+
+def test_runtime_directory_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/nowhere/at/all")
+    assert enchannel_zmq.connection_files() == []
+    assert "there are: none" in refusal("1234")
+
+
+def test_newest_first_and_nothing_but_connection_files(runtime: Path) -> None:
+    old = write(runtime / "kernel-old.json", age=20)
+    new = write(runtime / "kernel-new.json", age=10)
+    other = write(runtime / "whatever.json", age=30)
+    (runtime / "jpserver-1.json").write_text('{"url": "http://localhost:8888/", "port": 8888}')
+    (runtime / "nbserver-1.json").write_text("[]")
+    (runtime / "kernel-broken.json").write_text("{")
+    (runtime / "kernel-empty.json").write_text("")
+    (runtime / "kernel-directory.json").mkdir()
+    (runtime / "kernel-gone.json").symlink_to(runtime / "nowhere")
+    write(runtime / "kernel-a.txt")
+    assert enchannel_zmq.connection_files() == [new, old, other]
+
+
+@pytest.mark.parametrize(
+    "name", ["kernel-12ab-34.json", "kernel-12ab-34", "12ab-34", "12ab", "1", "kernel-1"]
+)
+def test_found_by_name_id_or_beginning(runtime: Path, name: str) -> None:
+    path = write(runtime / "kernel-12ab-34.json")
+    write(runtime / "kernel-99.json")
+    assert enchannel_zmq.find_connection_file(name) == path
+
+
+def test_a_whole_name_wins_over_a_beginning(runtime: Path) -> None:
+    path = write(runtime / "kernel-1.json")
+    write(runtime / "kernel-12.json")
+    for name in ("1", "kernel-1", "kernel-1.json"):
+        assert enchannel_zmq.find_connection_file(name) == path
+
+
+def test_a_beginning_that_several_have(runtime: Path) -> None:
+    write(runtime / "kernel-12.json")
+    write(runtime / "kernel-13.json")
+    write(runtime / "kernel-2.json")
+    said = refusal("1")
+    assert "more than one" in said
+    assert "12" in said
+    assert "13" in said
+    assert "2" not in said.replace("12", "")
+
+
+@pytest.mark.parametrize("name", ["3", "2ab", "ab", "*", "[1]*", "kernel-12.txt"])
+def test_a_name_that_none_has_lists_what_there_is(runtime: Path, name: str) -> None:
+    """Neither the middle of a name nor a pattern will do."""
+    write(runtime / "kernel-12ab.json")
+    write(runtime / "kernel-13.json")
+    (runtime / "jpserver-3.json").write_text('{"port": 3}')
+    said = refusal(name)
+    assert repr(name) in said
+    assert "12ab" in said
+    assert "13" in said
+    assert "jpserver" not in said
+
+
+def test_names_are_looked_for_in_the_runtime_directory_only(runtime: Path) -> None:
+    write(runtime.parent / "kernel-1.json")
+    write(Path.cwd() / "kernel-2.json")
+    assert "there are: none" in refusal("1")
+    assert "there are: none" in refusal("2")
+    for away in ("../kernel-1.json", "../kernel-1", "/kernel-2.json"):
+        expected = runtime.parent / "kernel-1.json" if away.endswith("1.json") else None
+        if expected is None:
+            assert refusal(away) == f"there is no connection file {away}"
+        else:
+            assert enchannel_zmq.find_connection_file(away).resolve() == expected
+
+
+def test_a_folder_of_that_name_is_no_file(runtime: Path) -> None:
+    path = write(runtime / "kernel-docs.json")
+    Path("docs").mkdir()
+    assert enchannel_zmq.find_connection_file("docs") == path
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o622])
+def test_a_file_that_others_may_write_is_refused(runtime: Path, mode: int) -> None:
+    path = write(runtime / "kernel-1.json", mode=mode)
+    said = refusal("1")
+    assert str(path) in said
+    assert "written by others" in said
+    assert "chmod 600" in said
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
+def test_a_file_that_others_may_only_read_is_taken(runtime: Path, mode: int) -> None:
+    path = write(runtime / "kernel-1.json", mode=mode)
+    assert enchannel_zmq.find_connection_file("1") == path
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root")
+def test_a_file_of_another_user_is_refused(runtime: Path) -> None:
+    path = write(runtime / "kernel-1.json")
+    os.chown(path, 65_534, 65_534)
+    said = refusal("1")
+    assert str(path) in said
+    assert "another user's" in said
+
+
+def test_a_file_of_another_user_is_refused_whoever_runs_this(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(runtime / "kernel-1.json")
+    monkeypatch.setattr("os.getuid", lambda: 12_345)
+    assert "another user's" in refusal("1")
+
+
+def test_a_path_is_trusted_as_it_is(runtime: Path) -> None:
+    """Who writes the path down knows whose it is."""
+    path = write(runtime / "kernel-1.json", mode=0o666)
+    assert enchannel_zmq.find_connection_file(path) == path
+    assert enchannel_zmq.find_connection_file(str(path)) == path

@@ -1,0 +1,123 @@
+"""A kernel that dies, is stopped, or goes away."""
+
+import os
+import signal
+import time
+
+import pytest
+
+import enchannel as ec
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+# ipykernel hands its output to a thread: it takes a moment until it has left the process
+SUICIDE = (
+    "import os, signal, time\n"
+    "print('last words', flush=True); time.sleep(0.3)\n"
+    "os.kill(os.getpid(), signal.SIGKILL)"
+)
+
+
+def pid_of(kernel: ec.Kernel) -> int:
+    return int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_sigkill_reaches_all_open_requests(transport: str) -> None:
+    with ec.launch(transport=transport) as kernel:
+        pid = pid_of(kernel)
+        requests = [Seen(kernel.execute("import time; time.sleep(60)")) for _ in range(10)]
+        requests[0].until(lambda messages: messages)
+        os.kill(pid, signal.SIGKILL)
+        for request in requests:
+            request.until_end()
+            assert isinstance(request.error, ec.KernelDied)
+            assert request.error.exit_code == -signal.SIGKILL
+        Seen(kernel.state).until(lambda states: states[-1:] == ["dead"])
+
+
+def test_run_says_what_had_arrived(mortal: ec.Kernel) -> None:
+    with pytest.raises(ec.KernelDied, match="SIGKILL") as raised:
+        mortal.run(SUICIDE, timeout=DEADLINE)
+    assert raised.value.result is not None
+    assert raised.value.result.text == "last words\n"
+
+
+def test_stderr_of_the_process_is_in_the_error(mortal: ec.Kernel) -> None:
+    code = "import os; os.write(2, b'the end is near\\n'); os._exit(7)"
+    with pytest.raises(ec.KernelDied, match="exit code 7: the end is near") as raised:
+        mortal.run(code, timeout=DEADLINE)
+    assert raised.value.exit_code == 7
+    assert "the end is near" in raised.value.stderr
+
+
+def test_dead_kernel_refuses_at_once_and_can_be_restarted(mortal: ec.Kernel) -> None:
+    with pytest.raises(ec.KernelDied):
+        mortal.run(SUICIDE, timeout=DEADLINE)
+    with pytest.raises(ec.KernelDied):
+        mortal.run("1")
+    with pytest.raises(ec.KernelDied):
+        mortal.shell.on_next(ec.execute_request("1"))
+    ec.wait(mortal.restart(), timeout=DEADLINE)
+    assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
+    with ec.connect(mortal.id) as watcher:
+        pid = pid_of(watcher)
+        request = Seen(watcher.execute("import time; time.sleep(60)"))
+        request.until(lambda messages: messages)
+        os.kill(pid, signal.SIGKILL)
+        request.until_end()
+        assert isinstance(request.error, ec.KernelDied)
+        Seen(watcher.link).until(lambda states: "lost" in states)
+        ec.wait(mortal.restart(), timeout=DEADLINE)
+        Seen(watcher.link).until(lambda states: states[-1:] == ["connected"])
+        assert watcher.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
+    watcher = ec.connect(mortal.id, retry_for=0.2)
+    ends = [Seen(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
+    ec.wait(mortal.shutdown(), timeout=DEADLINE)
+    for end in ends:
+        end.until_end()
+        assert isinstance(end.error, ec.KernelDied)
+    late = Seen(watcher.stdin)
+    late.until_end()
+    assert isinstance(late.error, ec.KernelDied)
+    watcher.close()
+
+
+def test_stopped_kernel_is_silent_and_comes_back() -> None:
+    with ec.launch(time_to_dead=0.6) as kernel:
+        pid = pid_of(kernel)
+        Seen(kernel.heartbeat).until(lambda beats: beats)
+        states = Seen(kernel.state)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            states.until(lambda states: "silent" in states)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        states.until(lambda states: states[-1:] in (["idle"], ["busy"]))
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_death_is_noticed_though_a_child_of_its_own_holds_its_sockets(mortal: ec.Kernel) -> None:
+    code = "import os, time\nif not os.fork():\n    time.sleep(20); os._exit(0)\nprint('forked')"
+    child = mortal.run("import psutil; psutil.Process().pid", timeout=DEADLINE)
+    del child
+    mortal.run(code, timeout=DEADLINE)
+    before = time.monotonic()
+    with pytest.raises(ec.KernelDied):
+        mortal.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", timeout=DEADLINE)
+    assert time.monotonic() - before < DEADLINE
+    os.system("pkill -KILL -f ipykernel_launcher.*" + mortal.id)  # noqa: S605  # the child's child
+
+
+def test_exit_in_the_code_is_a_death_with_code_zero(mortal: ec.Kernel) -> None:
+    states = Seen(mortal.state)
+    mortal.run("exit()", timeout=DEADLINE)
+    states.until(lambda states: states[-1:] == ["dead"])

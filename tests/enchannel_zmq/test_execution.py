@@ -1,0 +1,164 @@
+"""Running code in ipykernel: what comes of it, and when."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from reactivex import operators as ops
+
+import enchannel as ec
+from tests.enchannel_zmq.conftest import settle
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+
+def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> None:
+    def run(number: int) -> str:
+        return kernel.run(f"print({number}); print({number})", timeout=DEADLINE).text
+
+    with ThreadPoolExecutor(50) as pool:
+        texts = list(pool.map(run, range(200)))
+    assert texts == [f"{number}\n{number}\n" for number in range(200)]
+
+
+def test_streams_are_merged_displays_updated_and_output_cleared(kernel: ec.Kernel) -> None:
+    result = kernel.run(
+        "from IPython.display import clear_output, display\n"
+        "print('gone'); clear_output(wait=True)\n"
+        "print('a'); print('b')\n"
+        "handle = display('old', display_id=True); handle.update('new')"
+    )
+    assert [output["output_type"] for output in result.outputs] == ["stream", "display_data"]
+    assert result.outputs[0]["text"] == "a\nb\n"
+    assert result.outputs[1]["data"]["text/plain"] == "'new'"
+
+
+def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel) -> None:
+    seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    kernel.run(
+        "import threading\n"
+        "go = threading.Event()\n"
+        "def late():\n    go.wait(); print('late')\n"
+        "threading.Thread(target=late).start()"
+    )
+    kernel.run("go.set()")
+    seen.until_any(lambda message: "late" in message.content["text"])
+
+
+def test_timeout_says_what_had_arrived_and_interrupts(kernel: ec.Kernel) -> None:
+    endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
+    with pytest.raises(ec.RequestTimeout, match="1 output had arrived") as raised:
+        kernel.run(endless, timeout=1.0)
+    assert raised.value.result is not None
+    assert "begun" in raised.value.result.text
+    assert kernel.run("'and goes on'", timeout=DEADLINE).status == "ok"
+
+
+def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
+    seen = Seen(kernel.execute("print('begun', flush=True)\nwhile True: pass").pipe(ec.outputs()))
+    seen.until(lambda outputs: outputs)
+    ec.wait(kernel.interrupt(), timeout=DEADLINE)
+    outputs = seen.until_end()
+    assert outputs[-1]["ename"] == "KeyboardInterrupt"
+
+
+def test_disposing_interrupts_where_asked(kernel: ec.Kernel) -> None:
+    endless = kernel.execute("print('begun', flush=True)\nwhile True: pass", on_dispose="interrupt")
+    errors = Seen(kernel.iopub.pipe(ec.of_message_type("error")))
+    seen = Seen(endless)
+    seen.until(lambda messages: any(m.header.msg_type == "stream" for m in messages))
+    seen.subscription.dispose()
+    errors.until_any(lambda message: message.content["ename"] == "KeyboardInterrupt")
+    settle(kernel)
+
+
+def test_what_is_queued_behind_an_error_is_aborted(kernel: ec.Kernel) -> None:
+    slow = Seen(
+        kernel.execute("import time; time.sleep(0.5); 1 / 0").pipe(ec.to_result(check=False))
+    )
+    queued = Seen(kernel.execute("'never'").pipe(ec.to_result()))
+    slow.until_end()
+    queued.until_end()
+    assert isinstance(queued.error, ec.RequestAborted)
+
+
+def test_unhearable_exception_text_is_replaced_reported_and_delivered(kernel: ec.Kernel) -> None:
+    errors = Seen(kernel.errors)
+    with pytest.raises(ec.KernelError) as raised:
+        kernel.run(r"raise ValueError('x\udce9')")
+    assert "x\N{REPLACEMENT CHARACTER}" in raised.value.evalue
+    errors.until_any(lambda error: isinstance(error, ec.MalformedFrame))
+
+
+def test_operators_of_reactivex_compose(kernel: ec.Kernel) -> None:
+    one = kernel.execute("print(1)").pipe(ec.to_result())
+    two = kernel.execute("print(2)").pipe(ec.to_result())
+    results = ec.wait(one.pipe(ops.concat(two), ops.to_list()), timeout=DEADLINE)
+    assert [result.text for result in results] == ["1\n", "2\n"]
+
+
+def test_slow_subscriber_delays_nobody_else(kernel: ec.Kernel) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(message: ec.AnyMessage) -> None:
+        entered.set()
+        leave.wait(DEADLINE)
+
+    subscription = kernel.iopub.subscribe(slow)
+    try:
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        assert entered.wait(DEADLINE)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+    finally:
+        subscription.dispose()
+        leave.set()
+
+
+def test_debugger_answers(kernel: ec.Kernel) -> None:
+    assert ec.wait(kernel.debug("debugInfo")).content["success"]
+
+
+def test_comm_info_is_answered(kernel: ec.Kernel) -> None:
+    assert ec.wait(kernel.comm_info()).content["comms"] == {}
+
+
+def test_inspect(kernel: ec.Kernel) -> None:
+    assert ec.wait(kernel.inspect("print", detail_level=0)).content["found"]
+
+
+def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:
+    with kernel.subshell() as beside:
+        busy = Seen(kernel.execute("gate = __import__('threading').Event(); gate.wait(30)"))
+        busy.until(lambda messages: messages)
+        assert beside.run("6 * 7", timeout=DEADLINE).text == "42"
+        beside.run("gate.set()", timeout=DEADLINE)
+        busy.until_end()
+    listed = ec.wait(kernel.request(ec.list_subshell_request()))
+    assert listed.content["subshell_id"] == []
+
+
+def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
+    kernel.run(
+        "from comm import get_comm_manager\n"
+        "def opened(comm, message):\n"
+        "    def answer(message):\n"
+        "        comm.send({'echo': message['content']['data']}, buffers=message['buffers'])\n"
+        "    comm.on_msg(answer)\n"
+        "    comm.send({'opened with': message['content']['data']})\n"
+        "get_comm_manager().register_target('echo', opened)"
+    )
+    comm = kernel.comm("echo", {"a": 1})
+    seen = Seen(comm)
+    seen.until_any(lambda m: m.content["data"] == {"opened with": {"a": 1}})
+    comm.send({"b": 2}, buffers=[b"", b"two"])
+    echo = seen.until_any(lambda m: m.content["data"] == {"echo": {"b": 2}})
+    assert [bytes(buffer) for buffer in echo.buffers] == [b"", b"two"]
+    comm.close()
+    seen.until_end()
+
+
+def test_comm_of_an_unknown_target_is_closed_by_the_kernel(kernel: ec.Kernel) -> None:
+    seen = Seen(kernel.comm("nobody"))
+    assert seen.until_end()[-1].header.msg_type == "comm_close"

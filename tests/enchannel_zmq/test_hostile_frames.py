@@ -1,0 +1,271 @@
+"""What is no message is told of and dropped, and the messages around it arrive in their order."""
+
+import logging
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import enchannel as ec
+from enchannel import ChannelName
+from tests.rigs import DEADLINE
+from tests.rigs.frames import DELIMITER, KEY, parts, signed
+from tests.rigs.watch import Seen
+from tests.rigs.wire_kernel import CLIENT, Welcome, WireKernel
+
+CHANNELS = [ChannelName.IOPUB, ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN]
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def wire(request: pytest.FixtureRequest) -> Iterator[WireKernel]:
+    with WireKernel(transport=request.param) as wire:
+        yield wire
+
+
+@pytest.fixture
+def kernel(wire: WireKernel) -> Iterator[ec.Kernel]:
+    with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, max_message=MEBIBYTE) as kernel:
+        yield kernel
+
+
+def good(number: int) -> list[bytes]:
+    return signed(KEY, *parts("stream", {"name": "stdout", "text": str(number)}))
+
+
+class Heard:
+    """What arrives on one channel, and what is told of it."""
+
+    def __init__(self, kernel: ec.Kernel, name: ChannelName) -> None:
+        channels = {
+            ChannelName.IOPUB: kernel.iopub,
+            ChannelName.SHELL: kernel.shell,
+            ChannelName.CONTROL: kernel.control,
+            ChannelName.STDIN: kernel.stdin,
+        }
+        self.errors = Seen(kernel.errors)
+        self.messages = Seen(channels[name])
+
+    def texts(self, last: int) -> list[object]:
+        """Wait for a message; the texts of all. Errors are told of before what came after them."""
+        self.messages.until_any(lambda message: message.content.get("text") == str(last))
+        streams = [m for m in self.messages.items if m.header.msg_type == "stream"]
+        return [message.content.get("text") for message in streams]
+
+
+def unread(at: int, data: bytes) -> list[bytes]:
+    """Well signed, with one part that cannot be read."""
+    made = parts("stream", metadata={"unique": uuid.uuid4().hex})
+    return signed(KEY, *made[:at], data, *made[at + 1 :])
+
+
+BAD: dict[str, tuple[type[ec.RejectedFrame], Callable[[], list[bytes]]]] = {
+    "unsigned": (ec.InvalidSignature, lambda: signed(b"", *parts())),
+    "wrongly signed": (ec.InvalidSignature, lambda: signed(b"another", *parts())),
+    "changed": (ec.InvalidSignature, lambda: [*good(0)[:5], b'{"text": "changed"}']),
+    "no delimiter": (ec.MalformedFrame, lambda: good(0)[1:]),
+    "one frame": (ec.MalformedFrame, lambda: [b"x"]),
+    "an empty frame": (ec.MalformedFrame, lambda: [b""]),
+    "truncated": (ec.MalformedFrame, lambda: good(0)[:5]),
+    "the delimiter alone": (ec.MalformedFrame, lambda: [DELIMITER]),
+    "header is not JSON": (ec.MalformedFrame, lambda: unread(0, b"{")),
+    "parent is a list": (ec.MalformedFrame, lambda: unread(1, b"[]")),
+    "content is not JSON": (ec.MalformedFrame, lambda: unread(3, b"{'a': 1}")),
+    "content is text": (ec.MalformedFrame, lambda: unread(3, b'"text"')),
+    "content is a bomb": (ec.MalformedFrame, lambda: unread(3, b'{"a":' * 50_000)),
+    "no msg_id": (ec.MalformedFrame, lambda: unread(0, b"{}")),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_frames_are_told_of_and_dropped(
+    wire: WireKernel, kernel: ec.Kernel, name: ChannelName, kind: str
+) -> None:
+    kind_of_error, bad = BAD[kind]
+    heard = Heard(kernel, name)
+    wire.send(name, good(0), bad(), good(1), bad(), good(2))
+    assert heard.texts(2) == ["0", "1", "2"]
+    errors = heard.errors.items
+    assert [type(error) for error in errors] == [kind_of_error] * 2
+    assert all(f"on {name.value}" in str(error) for error in errors)
+    assert kernel.link.value is ec.LinkState.CONNECTED
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_replay_is_told_of_and_dropped(
+    wire: WireKernel, kernel: ec.Kernel, name: ChannelName
+) -> None:
+    heard = Heard(kernel, name)
+    wire.send(name, good(0), good(1), (once := good(2)), once, [*once, b"buffer"], good(3))
+    assert heard.texts(3) == ["0", "1", "2", "3"]
+    assert [type(error) for error in heard.errors.items] == [ec.ReplayedFrame] * 2
+
+
+def test_a_message_on_two_channels_is_no_replay(wire: WireKernel, kernel: ec.Kernel) -> None:
+    control, iopub = Heard(kernel, ChannelName.CONTROL), Heard(kernel, ChannelName.IOPUB)
+    wire.send(ChannelName.CONTROL, once := good(0))
+    wire.send(ChannelName.IOPUB, once)
+    assert control.texts(0) == iopub.texts(0) == ["0"]
+    assert iopub.errors.items == []
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_text_that_is_none_is_told_of_and_delivered(
+    wire: WireKernel, kernel: ec.Kernel, name: ChannelName
+) -> None:
+    heard = Heard(kernel, name)
+    wire.send(
+        name,
+        signed(KEY, *parts()[:3], b'{"text": "\xff"}'),
+        signed(KEY, *parts()[:3], b'{"text": "\\ud800"}'),
+        good(0),
+    )
+    assert heard.texts(0) == ["�", "�", "0"]
+    first, second = heard.errors.items
+    assert isinstance(first, ec.MalformedFrame)
+    assert f"on {name.value}" in str(first)
+    assert "UTF-8" in str(first)
+    assert "surrogates" in str(second)
+
+
+def test_a_flood_changes_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
+    heard = Heard(kernel, ChannelName.IOPUB)
+    flood = [[b"topic", *signed(b"another", *parts())] for _ in range(1_000)]
+    wire.send(ChannelName.IOPUB, good(0), *flood[:500], good(1), *flood[500:], good(2))
+    assert heard.texts(2) == ["0", "1", "2"]
+    assert [type(error) for error in heard.errors.items] == [ec.InvalidSignature] * 1_000
+    assert kernel.run("1", timeout=DEADLINE).status == "ok"
+    assert len(Seen(kernel.errors).until(lambda errors: len(errors) == 100)) == 100
+
+
+def test_a_forged_reply_answers_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
+    wire.answers["execute_request"] = lambda request: None
+    seen, errors = Seen(kernel.execute("1")), Seen(kernel.errors)
+    request = wire.next_request("execute_request")
+    reply = parts("execute_reply", {"status": "error"}, parent=request.raw_header)
+    wire.send(ChannelName.SHELL, signed(b"another", *reply), signed(b"", *reply))
+    wire.answer_execute(request)
+    assert seen.until_end()[-1].content["status"] == "ok"
+    assert [type(error) for error in errors.items] == [ec.InvalidSignature] * 2
+
+
+def test_odd_heartbeats_are_only_bytes(wire: WireKernel, kernel: ec.Kernel) -> None:
+    beats, errors = Seen(kernel.heartbeat), Seen(kernel.errors)
+    for beat in (b"", b"\xff\x00", DELIMITER, b"x" * 100_000):
+        kernel.heartbeat.on_next(beat)
+        assert beats.until_any(lambda said, beat=beat: said == beat) == beat  # type: ignore[misc]
+    assert errors.items == []
+
+
+@pytest.mark.parametrize("name", [ChannelName.IOPUB, ChannelName.STDIN])
+def test_a_frame_over_max_message_is_told_of_and_the_link_comes_back(
+    wire: WireKernel, kernel: ec.Kernel, name: ChannelName
+) -> None:
+    heard, links = Heard(kernel, name), Seen(kernel.link)
+    wire.send(name, good(0))
+    heard.texts(0)
+    wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
+    links.until(lambda states: states[1:] == ["lost", "connected"])
+    [error] = heard.errors.until(len)
+    assert isinstance(error, ec.MessagesMayBeMissing)
+    assert f"on {name.value}" in str(error)
+    assert f"max_message={MEBIBYTE}" in str(error)
+    wire.send(name, good(2))
+    assert heard.texts(2) == ["0", "2"]
+    assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+@pytest.mark.parametrize("name", [ChannelName.SHELL, ChannelName.CONTROL])
+def test_a_reply_over_max_message_ends_the_request(
+    wire: WireKernel, kernel: ec.Kernel, name: ChannelName
+) -> None:
+    wire.answers.clear()
+    links, errors = Seen(kernel.link), Seen(kernel.errors)
+    seen = Seen(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
+    wire.next_request("big_request")
+    wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
+    seen.until_end()
+    assert isinstance(seen.error, ec.ConnectionLost)
+    assert name.value in str(seen.error)
+    links.until(lambda states: states[1:] == ["lost", "connected"])
+    assert [type(error) for error in errors.items] == [ec.ConnectionLost]
+    wire.answers["execute_request"] = wire.answer_execute
+    wire.answers["kernel_info_request"] = wire.answer_kernel_info
+    assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+def test_a_message_as_large_as_max_message_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
+    messages = Seen(kernel.iopub)
+    buffers = [bytes(MEBIBYTE), b"", bytes(MEBIBYTE)]
+    wire.say(ChannelName.IOPUB, "comm_msg", {"comm_id": "c", "data": {}}, buffers=buffers)
+    message = messages.until_any(lambda message: message.buffers)
+    assert [len(buffer) for buffer in message.buffers] == [MEBIBYTE, 0, MEBIBYTE]
+
+
+@pytest.mark.parametrize("then", [*CHANNELS[1:], None], ids=str)
+def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
+    wire: WireKernel, kernel: ec.Kernel, then: ChannelName | None
+) -> None:
+    """Or the request would wait for a reply that the new sockets never hear."""
+    wire.answers.pop("execute_request")
+    seen, links = Seen(kernel.execute("1")), Seen(kernel.link)
+    wire.next_request("execute_request")
+    wire.close_socket(ChannelName.IOPUB)
+    links.until(lambda states: states[-1] == "lost")
+    assert seen.error is None
+    if then is None:
+        wire.die()
+    else:
+        wire.close_socket(then)
+    seen.until_end()
+    assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
+    wire.come_back()
+    links.until(lambda states: states[-1] == "connected")
+    wire.answers["execute_request"] = wire.answer_execute
+    assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Kernel) -> None:
+    errors, links = Seen(kernel.errors), Seen(kernel.link)
+    wire.die()
+    links.until(lambda states: states[-1] == "lost")
+    wire.key = b"another"
+    wire.come_back()
+    error = errors.until_any(lambda error: isinstance(error, ec.InvalidSignature))
+    assert "on iopub" in str(error)
+    assert kernel.link.value is ec.LinkState.LOST
+    wire.die()
+    wire.key = KEY
+    wire.come_back()
+    links.until(lambda states: states[-1] == "connected")
+    assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+@pytest.mark.parametrize("welcome", Welcome)
+def test_the_key_is_in_nothing_that_is_told(
+    caplog: pytest.LogCaptureFixture, welcome: Welcome
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with WireKernel(welcome=welcome) as wire:
+        with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
+            for _, bad in BAD.values():
+                wire.send(ChannelName.IOPUB, bad())
+            wire.send(ChannelName.IOPUB, once := good(0), once, good(1))
+            messages = Seen(kernel.iopub)
+            kernel.run("1", timeout=DEADLINE)
+            errors = Seen(kernel.errors).until(lambda errors: len(errors) > len(BAD))
+            links = Seen(kernel.link)
+            wire.die()
+            links.until(lambda states: states[-1] == "lost")
+            with pytest.raises(ec.EnchannelError) as raised:
+                kernel.run("1")
+            told = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]
+    told += [*caplog.messages, caplog.text]
+    assert any("has a signature that is not" in text for text in caplog.messages)
+    for thing in told:
+        shown = (
+            f"{thing} {thing!r} {getattr(thing, 'args', '')} {getattr(thing, '__context__', '')}"
+        )
+        assert KEY.decode() not in shown
+        assert repr(KEY) not in shown

@@ -1,0 +1,88 @@
+"""What every kernel does, whatever it is written in."""
+
+import nbformat
+import pytest
+
+import enchannel as ec
+from tests.enchannel_zmq.conftest import KERNELS
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+
+def code_for(kernel: ec.Kernel) -> str:
+    name = ec.wait(kernel.kernel_info()).content["language_info"]["name"]
+    return KERNELS["python3" if name == "python" else "deno"]
+
+
+def test_runs_code(any_kernel: ec.Kernel) -> None:
+    request = ec.execute_request(code_for(any_kernel))
+    # On iopub, not in a Result: now and then deno says its result after its idle.
+    seen = Seen(any_kernel.iopub.pipe(ec.child_of(request), ec.accumulate_outputs()))
+    any_kernel.shell.on_next(request)
+    seen.until_any(lambda outputs: outputs.text.split() == ["woo", "42"])
+
+
+def test_result_says_how_it_went(any_kernel: ec.Kernel) -> None:
+    assert any_kernel.run(code_for(any_kernel), timeout=DEADLINE).status == "ok"
+
+
+def test_outputs_are_a_notebooks(any_kernel: ec.Kernel) -> None:
+    result = any_kernel.run(code_for(any_kernel), timeout=DEADLINE)
+    for output in result.outputs:
+        nbformat.validate(output, ref="output", version=4)
+
+
+def test_the_reply_comes_last(any_kernel: ec.Kernel) -> None:
+    seen = Seen(any_kernel.execute(code_for(any_kernel)))
+    messages = seen.until_end()
+    assert seen.error is None
+    assert messages[-1].header.msg_type == "execute_reply"
+    assert {m.content["execution_state"] for m in messages if m.header.msg_type == "status"} == {
+        "busy",
+        "idle",
+    }
+
+
+def test_error_in_the_code_is_an_error_here(any_kernel: ec.Kernel) -> None:
+    with pytest.raises(ec.KernelError) as raised:
+        any_kernel.run("undefined_name + 1", timeout=DEADLINE)
+    assert "undefined_name" in str(raised.value)
+    assert raised.value.result is not None
+    assert raised.value.result.status == "error"
+
+
+def test_kernel_says_what_it_is(any_kernel: ec.Kernel) -> None:
+    content = ec.wait(any_kernel.kernel_info()).content
+    assert content["language_info"]["name"] in ("python", "typescript")
+
+
+def test_completion(any_kernel: ec.Kernel) -> None:
+    any_kernel.run("abcdef = 1" if "print" in code_for(any_kernel) else "var abcdef = 1")
+    assert "abcdef" in " ".join(ec.wait(any_kernel.complete("abcde")).content["matches"])
+
+
+def test_is_complete(any_kernel: ec.Kernel) -> None:
+    assert ec.wait(any_kernel.is_complete("1 + 1")).content["status"] == "complete"
+
+
+def test_history_is_answered(any_kernel: ec.Kernel) -> None:
+    assert "history" in ec.wait(any_kernel.history("tail", n=5)).content
+
+
+def test_kernel_beats(any_kernel: ec.Kernel) -> None:
+    seen = Seen(any_kernel.heartbeat)
+    any_kernel.heartbeat.on_next(b"a beat of ours")
+    seen.until_any(lambda beat: beat == b"a beat of ours")
+
+
+def test_many_requests_at_once(any_kernel: ec.Kernel) -> None:
+    say = "print({})" if "print" in code_for(any_kernel) else "console.log({})"
+    # Not by request: deno says some of its output as that of another.
+    seen = Seen(any_kernel.iopub.pipe(ec.accumulate_outputs()))
+    requests = [Seen(any_kernel.execute(say.format(number))) for number in range(20)]
+    for request in requests:
+        assert request.until_end()[-1].content["status"] == "ok"
+    expected = [str(number) for number in range(20)]
+    seen.until_any(lambda outputs: sorted(outputs.text.split(), key=int) == expected)

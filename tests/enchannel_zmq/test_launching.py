@@ -1,0 +1,164 @@
+"""Starting kernels, and leaving nothing of them behind."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+import enchannel as ec
+import enchannel_zmq
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+
+def pid_of(kernel: ec.Kernel) -> int:
+    return int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_both_transports(transport: str) -> None:
+    with ec.launch(transport=transport) as kernel:
+        info = enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(kernel.id))
+        assert info.transport == transport
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_nothing_is_left_behind() -> None:
+    with ec.launch() as kernel:
+        pid = pid_of(kernel)
+        path = enchannel_zmq.find_connection_file(kernel.id)
+        info = enchannel_zmq.read_connection_file(path)
+        assert path.stat().st_mode & 0o077 == 0
+        assert Path(info.ip).parent.stat().st_mode & 0o077 == 0
+    assert not psutil.pid_exists(pid)
+    assert not path.exists()
+    assert not Path(info.ip).parent.exists()
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"enchannel-zmq I/O", "enchannel-zmq launcher"}
+
+
+def test_directory_and_environment(tmp_path: Path) -> None:
+    with ec.launch(cwd=tmp_path, env={"OF_OURS": "there"}) as kernel:
+        assert kernel.run("import os; print(os.getcwd(), os.environ['OF_OURS'])").text.split() == [
+            str(tmp_path),
+            "there",
+        ]
+        assert kernel.run("os.environ['PATH']").text.strip("'") == os.environ["PATH"]
+
+
+def test_unknown_kernelspec_lists_those_that_are_there() -> None:
+    with pytest.raises(ec.LaunchFailed, match="no kernelspec 'pythn3'; installed: .*python3"):
+        ec.launch("pythn3")
+
+
+def test_kernel_that_ends_while_starting_says_why(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.exit('nothing works today')")
+    with pytest.raises(ec.LaunchFailed, match="nothing works today") as raised:
+        ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=DEADLINE)
+    assert raised.value.exit_code not in (None, 0)
+    assert "nothing works today" in raised.value.stderr
+
+
+def test_kernel_that_never_answers_is_ended(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import threading; threading.Event().wait()")
+    with pytest.raises(ec.LaunchFailed, match="did not answer within"):
+        ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=0.5)
+
+
+def test_shutdown_ends_the_process_and_the_channels_say_so() -> None:
+    with ec.launch() as kernel:
+        pid = pid_of(kernel)
+        states = Seen(kernel.state)
+        ec.wait(kernel.shutdown(), timeout=DEADLINE)
+        states.until(lambda states: states[-1:] == ["dead"])
+        assert not psutil.pid_exists(pid)
+        with pytest.raises(ec.KernelDied):
+            kernel.run("1")
+
+
+def test_restart_keeps_the_channels() -> None:
+    with ec.launch() as kernel:
+        streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+        kernel.run("x = 1; print('before')")
+        pending = Seen(kernel.execute("print('pending', flush=True); import time; time.sleep(60)"))
+        streams.until_any(lambda message: "pending" in message.content["text"])
+        ec.wait(kernel.restart(), timeout=DEADLINE)
+        pending.until_end()
+        assert isinstance(pending.error, ec.KernelDied)
+        with pytest.raises(ec.KernelError, match="'x' is not defined"):
+            kernel.run("x", timeout=DEADLINE)
+        kernel.run("print('after')", timeout=DEADLINE)
+        streams.until_any(lambda message: "after" in message.content["text"])
+
+
+def test_detached_kernel_runs_on() -> None:
+    kernel = ec.launch(independent=True)
+    pid = pid_of(kernel)
+    kernel_id = kernel.id
+    kernel.detach()
+    assert psutil.pid_exists(pid)
+    with ec.connect(kernel_id, timeout=DEADLINE) as again:
+        assert not again.owned
+        assert pid_of(again) == pid
+        ec.wait(again.shutdown(), timeout=DEADLINE)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=DEADLINE)
+
+
+def test_kernel_ends_with_an_interpreter_that_does_not_close_it(tmp_path: Path) -> None:
+    script = (
+        "import enchannel as ec; k = ec.launch(); print(k.run('__import__(\"os\").getpid()').text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "dev", "-c", script],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+def test_exception_in_the_block_ends_the_kernel() -> None:
+    def fail() -> None:
+        with ec.launch() as kernel:
+            pids.append(pid_of(kernel))
+            raise ZeroDivisionError
+
+    pids: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    (pid,) = pids
+    assert not psutil.pid_exists(pid)
+
+
+def test_stderr_of_the_process_is_kept_from_the_terminal(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "enchannel.kernel")
+    with ec.launch() as kernel:
+        kernel.run("import os; os.write(2, b'to the real stderr\\n')")
+    assert "to the real stderr" in caplog.text
+    assert "real stderr" not in capfd.readouterr().err
+
+
+def test_forked_child_refuses_and_harms_nothing() -> None:
+    with ec.launch() as kernel:
+        pid = os.fork()
+        if not pid:
+            code = 1
+            try:
+                try:
+                    kernel.run("1")
+                except ec.ChannelClosed:
+                    kernel.close()
+                    code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"

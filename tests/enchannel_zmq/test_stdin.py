@@ -1,0 +1,89 @@
+"""The kernel asks, and is answered."""
+
+import asyncio
+
+import pytest
+import reactivex as rx
+
+import enchannel as ec
+from tests.enchannel_zmq.conftest import settle
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+
+def test_a_question_is_answered(kernel: ec.Kernel) -> None:
+    questions = []
+
+    def answer(prompt: str, password: bool) -> str:
+        questions.append((prompt, password))
+        return "bob"
+
+    result = kernel.run("print(input('name? ') * 2)", on_input=answer, timeout=DEADLINE)
+    assert questions == [("name? ", False)]
+    assert result.text == "bobbob\n"
+
+
+def test_a_password_is_asked_for_as_one(kernel: ec.Kernel) -> None:
+    result = kernel.run(
+        "import getpass; print(getpass.getpass('pw? '))",
+        on_input=lambda prompt, password: f"secret {password}",
+        timeout=DEADLINE,
+    )
+    assert result.text == "secret True\n"
+
+
+def test_end_of_file(kernel: ec.Kernel) -> None:
+    def nothing_more(prompt: str, password: bool) -> str:
+        raise EOFError
+
+    with pytest.raises(ec.KernelError, match="EOFError"):
+        kernel.run("input()", on_input=nothing_more, timeout=DEADLINE)
+
+
+def test_nobody_to_answer_is_told_to_the_code(kernel: ec.Kernel) -> None:
+    with pytest.raises(ec.KernelError, match="StdinNotImplementedError"):
+        kernel.run("input()", timeout=DEADLINE)
+
+
+def test_who_should_answer_and_raises_interrupts_the_kernel(kernel: ec.Kernel) -> None:
+    with pytest.raises(ZeroDivisionError):
+        kernel.run("input()", on_input=lambda prompt, password: str(1 / 0))
+    assert kernel.run("'goes on'", timeout=DEADLINE).status == "ok"
+
+
+def test_who_leaves_while_asked_interrupts_the_kernel(kernel: ec.Kernel) -> None:
+    errors = Seen(kernel.iopub.pipe(ec.of_message_type("error")))
+    asked = Seen(kernel.stdin)
+    waiting = kernel.execute("input()", on_input=lambda prompt, password: rx.never())
+    subscription = waiting.subscribe()
+    asked.until(lambda messages: messages)
+    subscription.dispose()
+    errors.until_any(lambda message: message.content["ename"] == "KeyboardInterrupt")
+    settle(kernel)
+
+
+def test_an_observable_answers(kernel: ec.Kernel) -> None:
+    request = kernel.execute("print(input())", on_input=lambda prompt, password: rx.of("rx"))
+    assert ec.wait(request.pipe(ec.to_result()), timeout=DEADLINE).text == "rx\n"
+
+
+def test_a_coroutine_answers(kernel: ec.Kernel) -> None:
+    async def answer(prompt: str, password: bool) -> str:
+        await asyncio.sleep(0)
+        return "later"
+
+    async def main() -> str:
+        request = kernel.execute("print(input())", on_input=answer)
+        return (await ec.last(request.pipe(ec.to_result()), timeout=DEADLINE)).text
+
+    assert asyncio.run(main()) == "later\n"
+
+
+def test_stdin_can_be_answered_by_hand(kernel: ec.Kernel) -> None:
+    asked = Seen(kernel.stdin)
+    seen = Seen(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
+    question = asked.until(lambda messages: messages)[0]
+    kernel.stdin.on_next(ec.input_reply("by hand", parent=question))
+    assert seen.until_end()[0].text == "by hand\n"
