@@ -46,6 +46,10 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     subshell_id: str | None = None
     extra: FrozenDict = EMPTY
 
+    def __post_init__(self) -> None:
+        if type(self.extra) is not FrozenDict:
+            force_setattr(self, "extra", freeze(self.extra, "header"))
+
     def __bool__(self) -> bool:
         return bool(self.msg_id)
 
@@ -202,7 +206,10 @@ def now() -> str:
 def _header_of(parent: AnyMessage | Header | None) -> Header:
     if parent is None:
         return NO_HEADER
-    return parent.header if isinstance(parent, Message) else parent
+    header = parent.header if isinstance(parent, Message) else parent
+    if not isinstance(header, Header):
+        raise InvalidMessage(f"a {type(parent).__name__} is no parent; a message or a header is")
+    return header
 
 
 def _channel_name(channel: ChannelName | str) -> ChannelName:

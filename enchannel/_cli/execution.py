@@ -86,7 +86,7 @@ class Execution:
         self._signals = signals
         self._inbox: SimpleQueue[_Item] = SimpleQueue()
         self._question: _Question | None = None
-        self._running = False
+        self._begun = self._running = False
         self._interrupted = False
         self._ended = False
         self._status = ""
@@ -110,9 +110,12 @@ class Execution:
         kernel.errors.subscribe(self._warned)
         with Watch(timeout, self._interrupt, self._late, self._overdue) as watch:
 
-            def on_interrupt() -> None:
+            def on_interrupt() -> bool:
+                if not self._begun and kernel.owned:
+                    return False
                 self._screen.hurry()
                 watch.interrupt()
+                return True
 
             self._signals.running(on_interrupt)
             subscription = request.subscribe(self._arrived, self._failed, self._completed)
@@ -138,6 +141,7 @@ class Execution:
     def _arrived(self, message: ec.AnyMessage) -> None:
         if message.header.msg_type == "status":
             self._running = message.content.get("execution_state") == "busy"
+            self._begun = self._begun or self._running
         elif message.header.msg_type == "execute_reply":
             self._status = str(message.content.get("status"))
         self._inbox.put(message)
@@ -179,10 +183,11 @@ class Execution:
 
     def _interrupt_ours(self) -> bool:
         """Interrupt what runs, unless it is somebody else's."""
-        if not (self._kernel.owned or self._running):
+        if not (self._kernel.owned or self._begun):
             return False
-        self._interrupted = True
-        self._kernel.interrupt()
+        if self._running:  # else it ends by itself; some kernels do not survive an interrupt then
+            self._interrupted = True
+            self._kernel.interrupt()
         return True
 
     # -- on the main thread -------------------------------------------------------------------------

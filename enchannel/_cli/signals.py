@@ -30,7 +30,6 @@ class Stopped(BaseException):
 
 
 class _Phase(Enum):
-    STARTING = auto()
     RUNNING = auto()
     ASKING = auto()
     ENDING = auto()
@@ -43,18 +42,17 @@ _WAKE: int | None = getattr(signal, "SIGALRM", None)
 class Signals:
     """Handles signals while its block runs, on the main thread; those that are ignored stay so.
 
-    Before ``running`` a Ctrl-C raises Ended. Then the first one calls ``on_interrupt``, and the second
-    one raises Ended; so do SIGTERM and SIGHUP at any time. After ``ending`` none raises: they call
-    ``on_hurry``.
+    The first Ctrl-C interrupts what runs, if something does; any other raises Ended, as do SIGTERM and
+    SIGHUP. After ``ending`` none raises: they call ``on_hurry``.
 
     Args:
         on_hurry: Called by the handler.
     """
 
     def __init__(self, on_hurry: Callable[[], None]) -> None:
-        self._phase = _Phase.STARTING
+        self._phase = _Phase.RUNNING
         self._interrupted = False
-        self._on_interrupt: Callable[[], None] = _nothing
+        self._on_interrupt: Callable[[], bool] = _not_yet
         self._on_hurry = on_hurry
         self._before: dict[int, Any] = {}
 
@@ -76,10 +74,9 @@ class Signals:
         for signum, handler in self._before.items():
             signal.signal(signum, handler)
 
-    def running(self, on_interrupt: Callable[[], None]) -> None:
-        """From now on there is something to interrupt; ``on_interrupt`` is called by the handler."""
+    def running(self, on_interrupt: Callable[[], bool]) -> None:
+        """From now on the handler calls ``on_interrupt``: False where nothing has begun yet."""
         self._on_interrupt = on_interrupt
-        self._phase = _Phase.RUNNING
 
     def ending(self) -> None:
         """From now on it ends anyway."""
@@ -92,7 +89,8 @@ class Signals:
         try:
             yield
         finally:
-            self._phase = _Phase.RUNNING
+            if self._phase is _Phase.ASKING:
+                self._phase = _Phase.RUNNING
 
     def wake(self) -> None:
         """Stop asking, if it does; from any thread."""
@@ -105,10 +103,9 @@ class Signals:
             self._on_hurry()
             return
         first, self._interrupted = not self._interrupted, True
-        if self._phase is _Phase.STARTING or signum != signal.SIGINT or not first:
+        if signum != signal.SIGINT or not first or not self._on_interrupt():
             self._phase = _Phase.ENDING
             raise Ended(signum)
-        self._on_interrupt()
         if self._phase is _Phase.ASKING:
             raise Stopped
 
@@ -117,4 +114,6 @@ class Signals:
             raise Stopped
 
 
-def _nothing() -> None: ...
+def _not_yet() -> bool:
+    """Nothing has begun that could be interrupted."""
+    return False
