@@ -95,7 +95,7 @@ class Comm(Source[AnyMessage], Subject[AnyMessage]):
                 sink.on_next(message)
             if not self._end:
                 self._sinks.add(sink)
-                return Disposable(lambda: self._sinks.remove(sink))
+                return Disposable(lambda: self._detach(sink))
         _tell_end(sink, self._end)
         return Disposable()
 
@@ -123,6 +123,10 @@ class Comm(Source[AnyMessage], Subject[AnyMessage]):
 
     def __repr__(self) -> str:
         return f"<Comm {self.target_name} {self.id}>"
+
+    def _detach(self, sink: Sink[AnyMessage]) -> None:
+        with self._changing:
+            self._sinks.remove(sink)
 
     def _send(self, message: AnyMessage) -> None:
         if self._end:

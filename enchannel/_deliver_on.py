@@ -117,9 +117,13 @@ class _Error(Batches[T]):
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limit = limit
+        self._over = False
 
     def on_next(self, item: T) -> None:
+        if self._over:
+            return
         if self._limit is not None and self.backlog >= self._limit:
+            self._over = True
             self.on_error(
                 MessagesMayBeMissing(
                     f"more than {self._limit} items waited for their loop, and overflow='error'"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from reactivex import Observable, abc
 
@@ -221,10 +220,7 @@ class Kernel(Requests):
 
     async def _ready(self) -> Self:
         if self._link is None:
-            try:
-                await call_in_thread(self._open, undo=lambda kernel: kernel.close())
-            except asyncio.CancelledError:
-                raise
+            await call_in_thread(self._open, undo=lambda kernel: kernel.close())
         return self
 
     # -- what it is --------------------------------------------------------------------------------
@@ -470,7 +466,7 @@ class Kernel(Requests):
     def comm(
         self,
         target: str | AnyMessage,
-        data: dict[str, object] | None = None,
+        data: Mapping[str, Any] | None = None,
         *,
         comm_id: str | None = None,
     ) -> Comm:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
@@ -204,8 +203,3 @@ class Sinks(Generic[T]):
 
     def remove(self, sink: Sink[T]) -> None:
         self.all = tuple(other for other in self.all if other is not sink)
-
-
-def disposable(action: Callable[[], None]) -> abc.DisposableBase:
-    """Something to dispose of, once."""
-    return Disposable(action)

@@ -33,7 +33,6 @@ BUSY = (
     "the kernel is busy with other code, which was not interrupted; "
     "Ctrl-C again leaves, and this code will run when its turn comes"
 )
-END_OF_FILE = "\x04"  # what kernels take for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +255,8 @@ class Execution:
                 answer = self._answers.answer(question.prompt, question.password)
         except Stopped:
             return  # the kernel was interrupted, or is gone
-        except EOFError:
-            answer = END_OF_FILE
+        except EOFError as end:
+            question.answer.on_error(end)
+            return
         question.answer.on_next(answer)
         question.answer.on_completed()

@@ -212,7 +212,7 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
     seen, links = Seen(kernel.execute("1")), Seen(kernel.link)
     wire.next_request("execute_request")
     wire.close_socket(ChannelName.IOPUB)
-    links.until(lambda states: states[-1] == "lost")
+    links.until(lambda states: states[-1:] == ["lost"])
     assert seen.error is None
     if then is None:
         wire.die()
@@ -221,7 +221,7 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
     seen.until_end()
     assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
     wire.come_back()
-    links.until(lambda states: states[-1] == "connected")
+    links.until(lambda states: states[-1:] == ["connected"])
     wire.answers["execute_request"] = wire.answer_execute
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
@@ -229,7 +229,7 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
 def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Kernel) -> None:
     errors, links = Seen(kernel.errors), Seen(kernel.link)
     wire.die()
-    links.until(lambda states: states[-1] == "lost")
+    links.until(lambda states: states[-1:] == ["lost"])
     wire.key = b"another"
     wire.come_back()
     error = errors.until_any(lambda error: isinstance(error, ec.InvalidSignature))
@@ -238,7 +238,7 @@ def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Ker
     wire.die()
     wire.key = KEY
     wire.come_back()
-    links.until(lambda states: states[-1] == "connected")
+    links.until(lambda states: states[-1:] == ["connected"])
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
@@ -257,7 +257,7 @@ def test_the_key_is_in_nothing_that_is_told(
             errors = Seen(kernel.errors).until(lambda errors: len(errors) > len(BAD))
             links = Seen(kernel.link)
             wire.die()
-            links.until(lambda states: states[-1] == "lost")
+            links.until(lambda states: states[-1:] == ["lost"])
             with pytest.raises(ec.EnchannelError) as raised:
                 kernel.run("1")
             told = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -38,6 +38,9 @@ __all__ = [
     "printed",
     "reply_to",
     "settle",
+    "text_of",
+    "texts",
+    "types",
     "wait_until_it_waits",
 ]
 
@@ -171,12 +174,14 @@ class MemoryLifecycle(Lifecycle):
     Attributes:
         calls: What was called, in order.
         outcomes: How each ends; at once and well, where nothing else is said.
+        on_call: Called with the name of each, once it is in ``calls``.
         interrupts_itself: Whether it can interrupt; else the kernel wants a message.
     """
 
     def __init__(self, *, interrupts_itself: bool = True) -> None:
         self.calls: list[str] = []
         self.outcomes: dict[str, Observable[None]] = {}
+        self.on_call: Callable[[str], None] = _ignore
         self.interrupts_itself = interrupts_itself
 
     def interrupt(self) -> Observable[None] | None:
@@ -193,6 +198,7 @@ class MemoryLifecycle(Lifecycle):
 
     def _outcome(self, name: str) -> Observable[None]:
         self.calls.append(name)
+        self.on_call(name)
         return self.outcomes.get(name, reactivex.just(None))
 
 
@@ -368,6 +374,22 @@ def reply_to(request: AnyMessage, **content: Any) -> AnyMessage:
 def answered(request: AnyMessage, *outputs: AnyMessage, **content: Any) -> list[AnyMessage]:
     """All that is said to a request that goes well."""
     return [busy(request), *outputs, reply_to(request, **content), idle(request)]
+
+
+# What is asserted of what was said.
+
+
+def types(messages: Iterable[AnyMessage]) -> list[str]:
+    return [message.header.msg_type for message in messages]
+
+
+def text_of(message: AnyMessage) -> str:
+    text: str = message.content["text"]
+    return text
+
+
+def texts(messages: Iterable[AnyMessage]) -> list[str]:
+    return [text_of(message) for message in messages]
 
 
 def _ignore(_: object) -> None: ...

@@ -1,0 +1,813 @@
+"""A channel is a Subject, and keeps the rules that a bare Subject does not."""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+
+import pytest
+import reactivex
+from reactivex import Observable, Observer, abc
+from reactivex import operators as ops
+from reactivex.scheduler import EventLoopScheduler, ImmediateScheduler, NewThreadScheduler
+from reactivex.scheduler.eventloop import AsyncIOScheduler, AsyncIOThreadSafeScheduler
+from reactivex.subject import Subject
+
+import enchannel as ec
+from enchannel import (
+    AnyMessage,
+    Channel,
+    ChannelClosed,
+    ChannelName,
+    ChannelReadOnly,
+    ConnectionLost,
+    InvalidMessage,
+    KernelDied,
+    NotSupported,
+    Session,
+    SubscriberRaised,
+)
+from enchannel.errors import EnchannelError
+from tests.rigs import DEADLINE
+from tests.rigs.memory import (
+    MemoryKernel,
+    Seen,
+    Thread,
+    answered,
+    in_thread,
+    loop_runs,
+    printed,
+    reply_to,
+    settle,
+    text_of,
+    texts,
+)
+
+SHELL, IOPUB = ChannelName.SHELL, ChannelName.IOPUB
+
+
+def numbered(count: int, request: AnyMessage | None = None) -> list[AnyMessage]:
+    return [printed(str(number), request) for number in range(count)]
+
+
+def is_stream(message: AnyMessage) -> bool:
+    return message.header.msg_type == "stream"
+
+
+def raising(error: BaseException) -> Callable[[object], None]:
+    def on_next(_: object) -> None:
+        raise error
+
+    return on_next
+
+
+# What is said.
+
+
+def test_is_a_subject_of_reactivex() -> None:
+    with MemoryKernel().kernel() as kernel:
+        for channel in (kernel.shell, kernel.iopub, kernel.main, kernel.heartbeat):
+            assert isinstance(channel, Subject)
+            assert isinstance(channel, Observable)
+            assert isinstance(channel, Observer)
+
+
+def test_what_is_sent_says_who_and_when() -> None:
+    far = MemoryKernel()
+    with far.kernel(session=Session(id="s1", username="ada")) as kernel:
+        kernel.shell.on_next(ec.kernel_info_request())
+    header = far.asked.header
+    assert (header.session, header.username) == ("s1", "ada")
+    assert header.date.endswith("Z")
+
+
+def test_what_a_header_says_already_is_kept() -> None:
+    far, message = MemoryKernel(), ec.kernel_info_request()
+    header = ec.Header(
+        msg_id="m1", msg_type="kernel_info_request", session="s2", username="eve", date="today"
+    )
+    with far.kernel() as kernel:
+        kernel.shell.on_next(message.replace(header=header))
+    assert far.asked.header == header
+
+
+def test_what_may_not_be_sent_is_the_callers_error() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        with pytest.raises(InvalidMessage, match=r"content\.code is missing"):
+            kernel.shell.on_next(ec.create_message("execute_request", {}))
+        kernel.shell.on_next(ec.kernel_info_request())
+    assert len(far.sent[SHELL]) == 1
+
+
+def test_what_belongs_on_another_channel_is_refused() -> None:
+    with MemoryKernel().kernel() as kernel:
+        with pytest.raises(InvalidMessage, match="input_reply is for stdin, and not for shell"):
+            kernel.shell.on_next(ec.input_reply("Ada"))
+
+
+def test_only_messages_can_be_sent() -> None:
+    with MemoryKernel().kernel() as kernel:
+        for channel in (kernel.shell, kernel.main):
+            with pytest.raises(InvalidMessage, match="a str was sent on the shell channel"):
+                channel.on_next("6 * 7")  # type: ignore[arg-type]
+
+
+def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.control.on_next(ec.kernel_info_request())
+    (message,) = far.sent[ChannelName.CONTROL]
+    assert message.channel is ChannelName.CONTROL
+
+
+def test_iopub_is_for_the_kernel_to_speak() -> None:
+    with MemoryKernel().kernel() as kernel:
+        for channel in (kernel.iopub, kernel.main):
+            with pytest.raises(ChannelReadOnly):
+                channel.on_next(printed("woo"))
+
+
+def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        far.refuses = ConnectionLost("the link is down")
+        with pytest.raises(ConnectionLost):
+            kernel.shell.on_next(ec.kernel_info_request())
+        far.refuses = None
+        kernel.shell.on_next(ec.kernel_info_request())
+    assert len(far.sent[SHELL]) == 1
+
+
+def test_a_closed_channel_refuses() -> None:
+    with MemoryKernel().kernel() as kernel:
+        channels = (kernel.shell, kernel.control, kernel.stdin, kernel.main)
+    for channel in channels:
+        with pytest.raises(ChannelClosed, match=f"the {channel.name} channel is closed"):
+            channel.on_next(ec.kernel_info_request())
+
+
+def test_a_channel_never_hears_what_is_said_on_it() -> None:
+    seen: Seen[AnyMessage] = Seen()
+    with MemoryKernel().kernel() as kernel:
+        kernel.shell.subscribe(seen)
+        kernel.main.subscribe(seen)
+        kernel.shell.on_next(ec.kernel_info_request())
+    assert seen.all() == []
+
+
+# A source that is piped in.
+
+
+def test_a_source_can_be_piped_in() -> None:
+    far = MemoryKernel()
+    requests = [ec.execute_request("1"), ec.execute_request("2")]
+    with far.kernel() as kernel:
+        reactivex.from_iterable(requests).subscribe(kernel.shell)
+    assert [message.content["code"] for message in far.sent[SHELL]] == ["1", "2"]
+
+
+def test_a_source_that_completes_closes_nothing() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.shell.subscribe(seen)
+        reactivex.just(ec.kernel_info_request()).subscribe(kernel.shell)
+        kernel.shell.on_next(ec.kernel_info_request())
+        settle(kernel)
+        assert not seen.ended
+    assert len(far.sent[SHELL]) == 2
+
+
+def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
+    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
+    wrong = ZeroDivisionError("oh")
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.shell.subscribe(seen)
+        reactivex.throw(wrong).subscribe(kernel.shell)
+        kernel.shell.on_next(ec.kernel_info_request())
+        settle(kernel)
+        assert not seen.ended
+    assert [error.__cause__ for error in errors.items] == [wrong]
+    assert len(far.sent[SHELL]) == 1
+
+
+# What is heard, and where.
+
+
+def test_deliveries_never_overlap() -> None:
+    """However many threads a backend emits on; a second one inside would meet the first."""
+    far, inside, overlaps = MemoryKernel(), threading.Lock(), []
+    count = 0
+
+    def on_next(_: AnyMessage) -> None:
+        nonlocal count
+        if not inside.acquire(blocking=False):
+            overlaps.append(threading.current_thread())
+            return
+        count += 1
+        inside.release()
+
+    with far.kernel() as kernel:
+        for channel in (kernel.shell, kernel.control, kernel.iopub, kernel.main):
+            channel.subscribe(on_next)
+        start = threading.Barrier(6)
+
+        def speak(channel: ChannelName) -> None:
+            start.wait(DEADLINE)
+            for _ in range(200):
+                far.say(ec.create_message("woo", channel=channel))
+
+        talkers = [
+            Thread(lambda name=name: speak(name))  # type: ignore[misc]
+            for name in (SHELL, ChannelName.CONTROL, IOPUB) * 2
+        ]
+        for talker in talkers:
+            talker.result()
+    assert not overlaps
+    assert count == 2 * 6 * 200
+
+
+def test_a_channel_keeps_its_order() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen)
+        far.say(*numbered(1000))
+    assert texts(seen.all()) == [str(number) for number in range(1000)]
+
+
+def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen)
+        speaker = Thread(lambda: far.say(printed("woo")))
+        speaker.result()
+        far.say(printed("woo"))
+    seen.all()
+    (thread,) = seen.threads
+    assert thread not in (speaker, threading.current_thread())
+    assert thread.name.startswith("enchannel kernel")
+
+
+def test_a_send_in_a_subscriber_does_not_reorder() -> None:
+    """A bare Subject shows the answer to who subscribed later before what it answers."""
+    far, first, second = MemoryKernel(), list[str](), Seen[AnyMessage]()
+    far.on_sent = lambda request: far.say(reply_to(request))
+
+    with far.kernel() as kernel:
+
+        def on_next(message: AnyMessage) -> None:
+            first.append(message.header.msg_type)
+            if message.header.msg_type == "question":
+                kernel.shell.on_next(ec.kernel_info_request())
+                first.append("sent")
+
+        kernel.shell.subscribe(on_next)
+        kernel.shell.subscribe(second)
+        far.say(ec.create_message("question"))
+        second.first(2)
+    assert first == ["question", "sent", "kernel_info_reply"]
+    assert [m.header.msg_type for m in second.items] == ["question", "kernel_info_reply"]
+
+
+def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
+    far, inside, go_on = MemoryKernel(), threading.Event(), threading.Event()
+
+    def on_next(_: AnyMessage) -> None:
+        inside.set()
+        go_on.wait(DEADLINE)
+
+    with far.kernel() as kernel, MemoryKernel().kernel() as other:
+        kernel.iopub.subscribe(on_next)
+        far.say(*numbered(3))  # returns, though the subscriber does not
+        assert inside.wait(DEADLINE)
+        kernel.shell.on_next(ec.kernel_info_request())
+        assert len(far.sent[SHELL]) == 1
+        settle(other)
+        go_on.set()
+
+
+def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
+    far, before, after = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    raised = list[AnyMessage]()
+
+    def on_next(message: AnyMessage) -> None:
+        raised.append(message)
+        raise ZeroDivisionError("oh")
+
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.iopub.subscribe(before)
+        kernel.iopub.subscribe(on_next)
+        kernel.iopub.subscribe(after)
+        far.say(*numbered(3))
+    assert texts(before.all()) == texts(after.all()) == ["0", "1", "2"]
+    assert texts(raised) == ["0"]
+
+
+def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
+    far, errors, wrong = MemoryKernel(), Seen[EnchannelError](), ZeroDivisionError("oh")
+    item = printed("woo")
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(raising(wrong))
+        far.say(item)
+    (error,) = errors.all()
+    assert isinstance(error, SubscriberRaised)
+    assert error.__cause__ is wrong
+    assert error.item is item
+    assert "a subscriber of the iopub channel raised ZeroDivisionError: oh" in str(error)
+
+
+def test_a_subscriber_that_raises_is_told_that_this_was_the_end() -> None:
+    far, told = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.iopub.subscribe(raising(ZeroDivisionError()), told.on_error)
+        far.say(printed("woo"))
+        assert isinstance(told.failure(), SubscriberRaised)
+
+
+def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
+    def careless(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
+        def subscribe(
+            observer: abc.ObserverBase[AnyMessage], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            return source.subscribe(
+                raising(ZeroDivisionError()), observer.on_error, observer.on_completed
+            )
+
+        return Observable(subscribe)
+
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        far.on_sent = lambda request: far.say(*answered(request))
+        with pytest.raises(SubscriberRaised):
+            in_thread(lambda: ec.wait(kernel.execute("6 * 7").pipe(careless)))
+
+
+def test_a_subscriber_that_exits_ends_no_thread() -> None:
+    """SystemExit and its like pass by ``except Exception``; the others are still delivered to."""
+    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(lambda _: sys.exit(3))
+        kernel.iopub.subscribe(seen)
+        far.say(*numbered(2))
+        seen.first(2)
+    (error,) = errors.all()
+    assert isinstance(error.__cause__, SystemExit)
+
+
+def test_an_error_that_nobody_handles_is_reported_once() -> None:
+    """reactivex raises it at the producer, where it would look like the producer's fault."""
+    far, errors, lost = MemoryKernel(), Seen[EnchannelError](), ConnectionLost("for good")
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(lambda _: None)
+        far.end(IOPUB, lost)
+        assert errors.first(1) == [lost]
+
+
+def test_an_on_error_that_raises_is_reported() -> None:
+    far, errors, wrong = MemoryKernel(), Seen[EnchannelError](), ZeroDivisionError()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(on_error=raising(wrong))
+        far.end(IOPUB, ConnectionLost("for good"))
+        (error,) = errors.first(1)
+    assert error.__cause__ is wrong
+
+
+def test_an_on_completed_that_raises_is_reported() -> None:
+    far, errors, seen = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(on_completed=lambda: raising(ZeroDivisionError())(None))
+        kernel.iopub.subscribe(seen)
+        far.end(IOPUB)
+        (error,) = errors.first(1)
+        seen.all()
+    assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
+    far, seen, subscriptions = MemoryKernel(), list[AnyMessage](), list[abc.DisposableBase]()
+    subscribed = threading.Event()
+
+    def on_next(message: AnyMessage) -> None:
+        subscribed.wait(DEADLINE)
+        seen.append(message)
+        if len(seen) == 2:
+            subscriptions[0].dispose()
+
+    with far.kernel() as kernel:
+        subscriptions.append(kernel.iopub.subscribe(on_next))
+        far.say(*numbered(5))
+        subscribed.set()
+        settle(kernel)
+        assert kernel.iopub.observer_count == 0
+    assert texts(seen) == ["0", "1"]
+
+
+def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
+    far, seen, inside, go_on = (
+        MemoryKernel(),
+        list[AnyMessage](),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def on_next(message: AnyMessage) -> None:
+        seen.append(message)
+        inside.set()
+        go_on.wait(DEADLINE)
+
+    with far.kernel() as kernel:
+        subscription = kernel.iopub.subscribe(on_next)
+        far.say(*numbered(5))
+        assert inside.wait(DEADLINE)
+        subscription.dispose()
+        go_on.set()
+    assert texts(seen) == ["0"]
+
+
+# The end.
+
+
+def test_who_comes_after_the_completion_is_told() -> None:
+    with MemoryKernel().kernel() as kernel:
+        pass
+    seen: Seen[AnyMessage] = Seen()
+    kernel.iopub.subscribe(seen)
+    assert seen.all() == []
+    assert seen.completed
+
+
+def test_who_comes_after_the_completion_is_told_also_where_others_were_before() -> None:
+    with MemoryKernel().kernel() as kernel:
+        kernel.iopub.subscribe(Seen())
+    for _ in range(3):
+        seen: Seen[str] = Seen()
+        kernel.iopub.pipe(ops.map(str)).subscribe(seen)
+        assert seen.all() == []
+
+
+def test_who_comes_after_the_error_is_told() -> None:
+    far, died = MemoryKernel(), KernelDied("for good")
+    with far.kernel() as kernel:
+        far.give_up(died)
+        for channel in (kernel.shell, kernel.iopub, kernel.main):
+            seen: Seen[AnyMessage] = Seen()
+            channel.subscribe(seen)
+            assert seen.failure() is died
+
+
+def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen)
+        far.say(printed("woo"))
+        far.end(IOPUB)
+        assert texts(seen.all()) == ["woo"]
+        assert not far.closed
+
+
+def test_repr_tells_whether_it_is_closed() -> None:
+    with MemoryKernel().kernel() as kernel:
+        assert repr(kernel.shell) == "<Channel shell>"
+    assert repr(kernel.shell) == "<Channel shell (closed)>"
+
+
+# On an event loop.
+
+
+@pytest.mark.parametrize("scheduler", [AsyncIOScheduler, AsyncIOThreadSafeScheduler])
+def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
+    scheduler: type[AsyncIOScheduler],
+) -> None:
+    far = MemoryKernel()
+    seen: Seen[AnyMessage] = Seen()
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        async with far.kernel() as kernel:
+            kernel.iopub.subscribe(
+                seen.on_next,
+                seen.on_error,
+                ended.set,
+                scheduler=scheduler(asyncio.get_running_loop()),
+            )
+            await asyncio.to_thread(far.say, *numbered(20_000))
+        await ended.wait()
+
+    loop_runs(main)
+    assert texts(seen.items) == [str(number) for number in range(20_000)]
+    assert seen.threads == {threading.current_thread()}
+
+
+def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
+    far, order = MemoryKernel(), list[str]()
+
+    async def main() -> None:
+        async with far.kernel() as kernel:
+            kernel.iopub.subscribe(
+                lambda message: order.append(message.content["text"]),
+                scheduler=AsyncIOScheduler(asyncio.get_running_loop()),
+            )
+            far.say(*numbered(1000))
+            asyncio.get_running_loop().call_soon(order.append, "other")
+        while len(order) < 1001:
+            await asyncio.sleep(0)
+
+    loop_runs(main)
+    assert 0 < order.index("other") < 1000
+
+
+def test_the_loop_is_passed_down_through_operators() -> None:
+    far, seen = MemoryKernel(), Seen[str]()
+
+    async def main() -> None:
+        async with far.kernel() as kernel:
+            kernel.iopub.pipe(ec.of_message_type("stream"), ops.map(text_of)).subscribe(
+                seen, scheduler=AsyncIOScheduler(asyncio.get_running_loop())
+            )
+            await asyncio.to_thread(far.say, *numbered(3))
+        while not seen.completed:
+            await asyncio.sleep(0)
+
+    loop_runs(main)
+    assert seen.items == ["0", "1", "2"]
+    assert seen.threads == {threading.current_thread()}
+
+
+def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None:
+    far, errors, other = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
+
+    async def main() -> None:
+        async with far.kernel() as kernel:
+            kernel.errors.subscribe(errors)
+            scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+            kernel.iopub.subscribe(raising(ZeroDivisionError("oh")), scheduler=scheduler)
+            kernel.iopub.subscribe(other, scheduler=scheduler)
+            far.say(*numbered(2))
+            while len(other.items) < 2:
+                await asyncio.sleep(0)
+
+    loop_runs(main)
+    assert [type(error) for error in errors.all()] == [SubscriberRaised]
+    assert texts(other.items) == ["0", "1"]
+
+
+def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None:
+    far, seen, other = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    loop = asyncio.new_event_loop()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
+        kernel.iopub.subscribe(other)
+        loop.close()
+        far.say(*numbered(3))
+        assert kernel.iopub.observer_count == 1
+    assert texts(other.all()) == ["0", "1", "2"]
+    assert seen.items == []
+
+
+def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
+    """What nobody will ever take must not pile up."""
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    loop = asyncio.new_event_loop()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
+        far.say(printed("scheduled"))
+        loop.close()
+        far.say(printed("too late"))
+        assert kernel.iopub.observer_count == 0
+    assert seen.items == []
+
+
+def test_an_event_loop_scheduler_is_delivered_on() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    threads = list[threading.Thread]()
+
+    def thread_of_its_own(target: Callable[[], None]) -> threading.Thread:
+        threads.append(threading.Thread(target=target, daemon=True))
+        return threads[0]
+
+    scheduler = EventLoopScheduler(thread_of_its_own)
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen, scheduler=scheduler)
+        far.say(*numbered(1000))
+    assert texts(seen.all()) == [str(number) for number in range(1000)]
+    assert seen.threads == set(threads)
+    scheduler.dispose()
+
+
+def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() -> None:
+    far, seen, other = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    scheduler = EventLoopScheduler()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen, scheduler=scheduler)
+        kernel.iopub.subscribe(other)
+        scheduler.dispose()
+        far.say(*numbered(2))
+        assert kernel.iopub.observer_count == 1
+    assert texts(other.all()) == ["0", "1"]
+    assert seen.items == []
+
+
+@pytest.mark.parametrize("scheduler", [ImmediateScheduler(), NewThreadScheduler()])
+def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> None:
+    """reactivex hands down schedulers that were meant for something else."""
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen, scheduler=scheduler)
+        far.say(printed("woo"))
+    seen.all()
+    assert [thread.name[:16] for thread in seen.threads] == ["enchannel kernel"]
+
+
+# The main channel.
+
+
+def test_main_sees_all_channels() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    messages = [
+        ec.create_message("woo", channel=name)
+        for name in (IOPUB, SHELL, ChannelName.STDIN, ChannelName.CONTROL)
+    ]
+    with far.kernel() as kernel:
+        kernel.main.subscribe(seen)
+        far.say(*messages)
+    assert seen.all() == messages
+
+
+def test_main_sends_each_message_where_it_says() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.main.on_next(ec.execute_request("6 * 7"))
+        kernel.main.on_next(ec.interrupt_request())
+        kernel.main.on_next(ec.input_reply("Ada"))
+    assert {name: [m.header.msg_type for m in sent] for name, sent in far.sent.items()} == {
+        SHELL: ["execute_request"],
+        ChannelName.CONTROL: ["interrupt_request"],
+        ChannelName.STDIN: ["input_reply"],
+        IOPUB: [],
+    }
+
+
+def test_main_says_which_channel_a_backend_does_not_have() -> None:
+    with MemoryKernel(SHELL, IOPUB).kernel() as kernel:
+        with pytest.raises(NotSupported, match="no control channel"):
+            kernel.main.on_next(ec.interrupt_request())
+
+
+def test_watching_main_does_not_take_messages_from_the_channels() -> None:
+    far, on_main, on_iopub = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.main.subscribe(on_main)
+        kernel.iopub.subscribe(on_iopub)
+        far.say(printed("woo"))
+    assert texts(on_main.all()) == texts(on_iopub.all()) == ["woo"]
+
+
+# Disposing of a channel.
+
+
+@pytest.mark.parametrize("name", ["shell", "iopub", "main"])
+def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str) -> None:
+    far, seen, answer = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        channel: Channel = getattr(kernel, name)
+        kernel.execute("6 * 7").subscribe(answer)
+        channel.subscribe(seen)
+        channel.pipe(ec.child_of(far.asked)).subscribe(seen)
+        channel.dispose()
+        far.say(*answered(far.asked))
+        assert [m.header.msg_type for m in answer.all()] == ["status", "status", "execute_reply"]
+    assert seen.items == []
+
+
+def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.shell.dispose()
+        kernel.shell.subscribe(seen)
+        kernel.shell.on_next(ec.kernel_info_request())
+        far.say(reply_to(far.asked))
+        seen.first(1)
+
+
+# Children.
+
+
+@pytest.mark.parametrize("of", [lambda m: m, lambda m: m.header, lambda m: m.header.msg_id])
+def test_child_of_takes_a_request_its_header_or_its_id(
+    of: Callable[[AnyMessage], AnyMessage],
+) -> None:
+    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
+    with far.kernel() as kernel:
+        kernel.iopub.pipe(ec.child_of(of(request))).subscribe(seen)
+        far.say(printed("other"), printed("mine", request))
+    assert texts(seen.all()) == ["mine"]
+
+
+def test_a_thousand_watchers_see_their_own_messages_only() -> None:
+    far, watchers = MemoryKernel(), list[tuple[AnyMessage, Seen[AnyMessage]]]()
+    with far.kernel() as kernel:
+        for number in range(1000):
+            request, seen = ec.execute_request(str(number)), Seen[AnyMessage]()
+            kernel.iopub.pipe(ec.child_of(request)).subscribe(seen)
+            watchers.append((request, seen))
+        for text in ("a", "b"):
+            far.say(*(printed(text + request.content["code"], request) for request, _ in watchers))
+    for request, seen in watchers:
+        code = request.content["code"]
+        assert texts(seen.all()) == ["a" + code, "b" + code]
+
+
+def test_child_of_on_a_channel_is_an_index() -> None:
+    """A message looks its watchers up; a thousand that watch others are not asked."""
+    far, asked = MemoryKernel(), list[str]()
+
+    class Sink(Seen[AnyMessage]):
+        def __init__(self, parent: str) -> None:
+            super().__init__()
+            self.parent = parent
+
+        def on_next(self, value: AnyMessage) -> None:
+            asked.append(self.parent)
+
+        def call(self, function: Callable[[], None]) -> None: ...
+
+    requests = [ec.execute_request(str(number)) for number in range(1000)]
+    with far.kernel() as kernel:
+        for request in requests:
+            kernel.iopub.attach_child(request.header.msg_id, Sink(request.header.msg_id))
+        far.say(printed("woo", requests[500]))
+    assert asked == [requests[500].header.msg_id]
+
+
+def test_child_of_behind_another_operator_is_a_filter() -> None:
+    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
+    with far.kernel() as kernel:
+        kernel.iopub.pipe(ops.filter(is_stream), ec.child_of(request)).subscribe(seen)
+        far.say(printed("other"), *answered(request, printed("mine", request)))
+    assert texts(seen.all()) == ["mine"]
+
+
+def test_child_of_filters_any_observable() -> None:
+    seen, request = Seen[AnyMessage](), ec.execute_request("6 * 7")
+    messages = [printed("other"), printed("mine", request)]
+    reactivex.from_iterable(messages).pipe(ec.child_of(request)).subscribe(seen)
+    assert texts(seen.items) == ["mine"]
+    assert seen.completed
+
+
+def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
+    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
+    with far.kernel() as kernel:
+        children = kernel.iopub.pipe(ec.child_of(request))
+        gone = children.subscribe(Seen())
+        children.subscribe(seen)
+        gone.dispose()
+        far.say(printed("mine", request))
+    assert texts(seen.all()) == ["mine"]
+
+
+def test_the_index_forgets_what_nobody_watches() -> None:
+    with MemoryKernel().kernel() as kernel:
+        for _ in range(100):
+            request = ec.execute_request("6 * 7")
+            kernel.iopub.pipe(ec.child_of(request)).subscribe(Seen()).dispose()
+        assert kernel.iopub.observer_count == 0
+        assert kernel.iopub._children == {}
+
+
+def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
+    far, died, seen = MemoryKernel(), KernelDied("for good"), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        children = kernel.iopub.pipe(ec.child_of("m1"))
+        watching = Seen[AnyMessage]()
+        children.subscribe(watching)
+        far.give_up(died)
+        children.subscribe(seen)
+        assert watching.failure() is seen.failure() is died
+
+
+def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+
+        def come_and_go() -> None:
+            for number in range(200):
+                kernel.iopub.subscribe(Seen()).dispose()
+                kernel.iopub.pipe(ec.child_of(str(number % 3))).subscribe(Seen()).dispose()
+
+        threads = [Thread(come_and_go) for _ in range(4)]
+        kernel.iopub.subscribe(seen)
+        for thread in threads:
+            thread.result()
+        assert kernel.iopub.observer_count == 1
+        in_thread(lambda: far.say(printed("woo")))
+    assert texts(seen.all()) == ["woo"]

@@ -1,0 +1,365 @@
+"""From a name to a kernel: which backend is asked, and what it is told."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import enchannel as ec
+from enchannel import (
+    BackendNotFound,
+    ConnectionInfo,
+    KernelState,
+    NotSupported,
+    Session,
+    WouldDeadlock,
+    _connect,
+)
+from enchannel.abc import Backend, Launcher, Link
+from tests.rigs.memory import MemoryBackend, MemoryKernel, MemoryLifecycle, loop_runs
+
+
+class EntryPoint:
+    """As ``importlib.metadata`` has them."""
+
+    def __init__(self, name: str, load: Callable[[], object]) -> None:
+        self.name = name
+        self.value = f"somewhere:{name}"
+        self.load = load
+
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Have these backends installed, by name, and no others."""
+
+    def install(**backends: object) -> None:
+        found = [EntryPoint(name, lambda b=backend: b) for name, backend in backends.items()]  # type: ignore[misc]
+        monkeypatch.setattr(_connect, "entry_points", lambda group: found)
+
+    install()
+    return install
+
+
+@pytest.fixture
+def ada() -> MemoryKernel:
+    return MemoryKernel(id="ada")
+
+
+@pytest.fixture
+def backend(ada: MemoryKernel) -> MemoryBackend:
+    backend = MemoryBackend()
+    backend.kernels["ada"] = ada
+    return backend
+
+
+class MemoryLauncher(Launcher):
+    """Starts the kernel that it has."""
+
+    def __init__(self, far: MemoryKernel) -> None:
+        self.far = far
+        self.launched: list[dict[str, Any]] = []
+
+    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+        raise NotImplementedError
+
+    def launch(
+        self,
+        name: str,
+        *,
+        session: Session,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Link:
+        given = {"name": name, "session": session, "timeout": timeout, "cwd": cwd, "env": env}
+        self.launched.append(given | options)
+        return self.far.link
+
+
+# Which backend.
+
+
+def test_a_url_names_its_backend(install: Install, backend: MemoryBackend) -> None:
+    install(memory=backend, zmq=MemoryBackend())
+    with ec.connect("memory://here/ada") as kernel:
+        assert kernel.id == "ada"
+    assert [target for target, *_ in backend.opened] == ["memory://here/ada"]
+
+
+@pytest.mark.parametrize("scheme", ["Memory", "MEMORY"])
+def test_a_scheme_may_be_written_in_capitals(
+    install: Install, backend: MemoryBackend, scheme: str
+) -> None:
+    install(memory=backend)
+    ec.connect(f"{scheme}://here/ada").close()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "kernel-ada.json",
+        "/run/user/ada",
+        "ada",
+        r"C:\Users\ada",
+        Path("ada"),
+        {"ip": "ada"},
+        ConnectionInfo(ip="10.0.0.1"),
+    ],
+)
+def test_what_is_no_url_is_for_the_local_backend(
+    install: Install, ada: MemoryKernel, target: Any
+) -> None:
+    class Any_(MemoryBackend):
+        def open(
+            self, target: object, *, session: Session, timeout: float, colour: str = ""
+        ) -> Link:
+            self.opened.append((target, session, timeout, colour))
+            return ada.link
+
+    local = Any_()
+    install(zmq=local)
+    ec.connect(target).close()
+    assert local.opened[0][0] is target
+
+
+def test_a_file_may_have_a_name_like_a_url(
+    install: Install,
+    backend: MemoryBackend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("memory:ada").touch()
+    backend.kernels["memory:ada"] = backend.kernels["ada"]
+    install(zmq=backend, memory=MemoryBackend())
+    ec.connect("memory:ada").close()
+    assert len(backend.opened) == 1
+
+
+def test_a_backend_that_is_not_there_is_told_with_those_that_are(
+    install: Install, backend: MemoryBackend
+) -> None:
+    install(zmq=backend, memory=backend)
+    with pytest.raises(BackendNotFound, match="no backend 'gopher'; installed: memory, zmq"):
+        ec.connect("gopher://here/ada")
+
+
+def test_where_no_backend_is_there_that_is_told(install: Install) -> None:
+    with pytest.raises(BackendNotFound, match="no backend 'zmq'; installed: none"):
+        ec.connect("kernel-ada.json")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ws", "wss"])
+def test_a_server_wants_an_extra(install: Install, scheme: str) -> None:
+    with pytest.raises(BackendNotFound, match=r'pip install "enchannel\[websocket\]"'):
+        ec.connect(f"{scheme}://host/api/kernels/ada")
+
+
+def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load() -> object:
+        raise ImportError("No module named 'woo'")
+
+    found = [EntryPoint("memory", load)]
+    monkeypatch.setattr(_connect, "entry_points", lambda group: found)
+    with pytest.raises(BackendNotFound, match="cannot be imported: No module named 'woo'") as it:
+        ec.connect("memory://here/ada")
+    assert isinstance(it.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize("thing", [MemoryBackend, object(), None])
+def test_what_is_no_backend_is_told(install: Install, thing: object) -> None:
+    install(memory=thing)
+    with pytest.raises(BackendNotFound, match="no backend: somewhere:memory"):
+        ec.connect("memory://here/ada")
+
+
+def test_a_backend_of_another_contract_is_refused(
+    install: Install, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryBackend, "contract", 2)
+    install(memory=backend)
+    with pytest.raises(BackendNotFound, match="for contract 2, and this is 1"):
+        ec.connect("memory://here/ada")
+    assert backend.opened == []
+
+
+def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return []
+
+    monkeypatch.setattr(_connect, "entry_points", entry_points)
+
+    async def main() -> None:
+        kernel = ec.connect("memory://here/ada")
+        assert asked == []
+        with pytest.raises(BackendNotFound):
+            await kernel
+
+    loop_runs(main)
+    assert asked == ["enchannel.backends"]
+
+
+# What it is told.
+
+
+def test_a_backend_is_told_who_and_how_long(install: Install, backend: MemoryBackend) -> None:
+    install(memory=backend)
+    session = Session(id="s1")
+    with ec.connect("memory://here/ada", session=session, timeout=3, colour="red") as kernel:
+        assert kernel.session is session
+    assert backend.opened == [("memory://here/ada", session, 3, "red")]
+
+
+def test_each_connection_is_a_session_of_its_own(install: Install, backend: MemoryBackend) -> None:
+    install(memory=backend)
+    with ec.connect("memory://here/ada") as one, ec.connect("memory://here/ada") as other:
+        assert one.session.id != other.session.id
+
+
+def test_an_option_that_the_backend_does_not_have_is_a_type_error(
+    install: Install, backend: MemoryBackend
+) -> None:
+    install(memory=backend)
+    with pytest.raises(TypeError, match="flavour"):
+        ec.connect("memory://here/ada", flavour="salty")
+
+
+def test_time_comes_from_where_it_is_said(
+    install: Install, backend: MemoryBackend, ada: MemoryKernel
+) -> None:
+    install(memory=backend)
+    ada.on_beat = ada.beat
+    with ec.connect("memory://here/ada", scheduler=ada.clock, time_to_dead=3) as kernel:
+        assert kernel.heartbeat.time_to_dead == 3
+        ada.on_beat = lambda _: None
+        ada.clock.advance_by(5)
+        assert kernel.state.value is KernelState.SILENT
+
+
+def test_on_a_loop_it_is_connected_when_it_is_entered(
+    install: Install, backend: MemoryBackend
+) -> None:
+    install(memory=backend)
+
+    async def main() -> None:
+        kernel = ec.connect("memory://here/ada")
+        assert backend.opened == []
+        assert "memory://here/ada" in repr(kernel)
+        with pytest.raises(WouldDeadlock, match="not connected yet"):
+            kernel.execute("6 * 7")
+        async with kernel:
+            assert kernel.id == "ada"
+
+    loop_runs(main)
+
+
+def test_a_failure_on_a_loop_is_raised_where_it_is_entered(install: Install) -> None:
+    async def main() -> None:
+        kernel = ec.connect("gopher://here/ada")
+        with pytest.raises(BackendNotFound):
+            await kernel
+
+    loop_runs(main)
+
+
+# Launching.
+
+
+@pytest.fixture
+def launcher() -> MemoryLauncher:
+    return MemoryLauncher(MemoryKernel(id="ada", lifecycle=MemoryLifecycle()))
+
+
+def test_launching_starts_a_kernel_here(install: Install, launcher: MemoryLauncher) -> None:
+    install(zmq=launcher)
+    session = Session()
+    with ec.launch(
+        "python3", cwd="somewhere", env={"A": "b"}, timeout=7, session=session, transport="tcp"
+    ) as kernel:
+        assert kernel.owned
+    assert launcher.launched == [
+        {
+            "name": "python3",
+            "session": session,
+            "timeout": 7,
+            "cwd": Path("somewhere"),
+            "env": {"A": "b"},
+            "transport": "tcp",
+        }
+    ]
+
+
+def test_launching_starts_python_where_nothing_is_said(
+    install: Install, launcher: MemoryLauncher
+) -> None:
+    install(zmq=launcher)
+    ec.launch().close()
+    (given,) = launcher.launched
+    assert (given["name"], given["cwd"], given["env"]) == ("python3", None, None)
+
+
+def test_launching_on_a_server_asks_its_backend(install: Install, launcher: MemoryLauncher) -> None:
+    install(https=launcher, zmq=MemoryBackend())
+    ec.launch("python3", at="https://host").close()
+    assert launcher.launched[0]["at"] == "https://host"
+
+
+def test_a_backend_that_cannot_launch_says_so(install: Install, backend: MemoryBackend) -> None:
+    install(memory=backend, zmq=backend)
+    with pytest.raises(NotSupported, match="memory: cannot start kernels"):
+        ec.launch(at="memory://here")
+    with pytest.raises(NotSupported, match="zmq: cannot start kernels"):
+        ec.launch()
+
+
+def test_on_a_loop_it_is_launched_when_it_is_entered(
+    install: Install, launcher: MemoryLauncher
+) -> None:
+    install(zmq=launcher)
+
+    async def main() -> None:
+        kernel = ec.launch("deno")
+        assert launcher.launched == []
+        assert repr(kernel) == "<Kernel deno connecting, starting>"
+        async with kernel:
+            pass
+
+    loop_runs(main)
+    assert launcher.far.closed == 1
+
+
+# By the entry points themselves.
+
+
+def test_a_backend_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed package is a folder of metadata somewhere on the path."""
+    info = tmp_path / "somebodys-1.0.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
+    info.joinpath("entry_points.txt").write_text(
+        "[enchannel.backends]\nmemory = somebodys:backend\n"
+    )
+    tmp_path.joinpath("somebodys.py").write_text(
+        "from tests.rigs.memory import MemoryBackend, MemoryKernel\n"
+        "backend = MemoryBackend()\n"
+        "backend.kernels['ada'] = MemoryKernel(id='ada')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with ec.connect("memory://here/ada") as kernel:
+        assert kernel.id == "ada"
+    backend: Backend = sys.modules.pop("somebodys").backend
+    assert isinstance(backend, MemoryBackend)
+    assert len(backend.opened) == 1

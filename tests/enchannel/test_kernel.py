@@ -1,0 +1,831 @@
+"""A kernel: how it is opened, ruled and closed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+
+import pytest
+import reactivex
+from reactivex.subject import AsyncSubject
+
+import enchannel as ec
+from enchannel import (
+    AnyMessage,
+    ChannelClosed,
+    ChannelName,
+    ConnectionFailed,
+    ConnectionLost,
+    Kernel,
+    KernelDied,
+    KernelState,
+    LinkState,
+    NotSupported,
+    RequestTimeout,
+    Session,
+    WouldDeadlock,
+)
+from enchannel.abc import Link
+from enchannel.errors import EnchannelError
+from tests.rigs import DEADLINE
+from tests.rigs.memory import (
+    MemoryKernel,
+    MemoryLifecycle,
+    Seen,
+    Thread,
+    answered,
+    busy,
+    in_thread,
+    loop_runs,
+    printed,
+    reply_to,
+    settle,
+    types,
+)
+
+SHELL, CONTROL = ChannelName.SHELL, ChannelName.CONTROL
+
+
+def launched(*, interrupts_itself: bool = True) -> tuple[MemoryKernel, MemoryLifecycle]:
+    """A kernel whose process is ours."""
+    lifecycle = MemoryLifecycle(interrupts_itself=interrupts_itself)
+    return MemoryKernel(lifecycle=lifecycle), lifecycle
+
+
+def void(_: object) -> None: ...
+
+
+# Opening.
+
+
+def test_with_opens_and_closes() -> None:
+    far = MemoryKernel(id="ada")
+    with far.kernel() as kernel:
+        assert kernel.id == "ada"
+        assert not far.gone.is_set()
+    assert far.closed == 1
+
+
+def test_async_with_opens_and_closes() -> None:
+    far = MemoryKernel(id="ada")
+
+    async def main() -> None:
+        async with far.kernel() as kernel:
+            assert kernel.id == "ada"
+        assert far.closed == 1
+
+    loop_runs(main)
+
+
+def test_awaiting_a_kernel_opens_it() -> None:
+    far = MemoryKernel()
+
+    async def main() -> Kernel:
+        kernel = await far.kernel()
+        assert kernel.link.value is LinkState.CONNECTED
+        return kernel
+
+    loop_runs(main).close()
+    assert far.closed == 1
+
+
+def test_a_block_that_raises_closes() -> None:
+    far = MemoryKernel()
+    with pytest.raises(ZeroDivisionError), far.kernel():
+        raise ZeroDivisionError
+    assert far.closed == 1
+
+
+def test_repr_says_how_it_is() -> None:
+    far = MemoryKernel(id="ada")
+    with far.kernel() as kernel:
+        assert repr(kernel) == "<Kernel ada connected, idle>"
+    assert repr(kernel) == "<Kernel ada closed, idle>"
+
+
+def test_a_channel_that_the_backend_does_not_have_is_not_supported() -> None:
+    with MemoryKernel(SHELL, ChannelName.IOPUB).kernel() as kernel:
+        with pytest.raises(NotSupported, match="no stdin channel"):
+            _ = kernel.stdin
+
+
+def failing_to_open(error: BaseException) -> Kernel:
+    def open_link() -> Link:
+        raise error
+
+    return Kernel(open_link, Session(), label="ada")
+
+
+def test_a_kernel_that_cannot_be_reached_is_no_kernel() -> None:
+    kernel = failing_to_open(ConnectionFailed("nobody there"))
+    with pytest.raises(ConnectionFailed), kernel:
+        raise AssertionError
+    assert repr(kernel) == "<Kernel ada connecting, starting>"
+    kernel.close()
+
+
+def test_a_kernel_that_cannot_be_reached_is_told_to_a_coroutine() -> None:
+    async def main() -> None:
+        async with failing_to_open(ConnectionFailed("nobody there")):
+            raise AssertionError
+
+    with pytest.raises(ConnectionFailed):
+        loop_runs(main)
+
+
+USES: list[Callable[[Kernel], object]] = [
+    lambda kernel: kernel.shell,
+    lambda kernel: kernel.iopub,
+    lambda kernel: kernel.main,
+    lambda kernel: kernel.heartbeat,
+    lambda kernel: kernel.id,
+    lambda kernel: kernel.execute("6 * 7"),
+    lambda kernel: kernel.kernel_info(),
+    lambda kernel: kernel.interrupt(),
+    lambda kernel: kernel.shutdown(),
+    lambda kernel: kernel.restart(),
+    lambda kernel: kernel.comm("woo"),
+    lambda kernel: kernel.subshell(),
+]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel], object]) -> None:
+    async def main() -> None:
+        use(MemoryKernel().kernel())
+
+    with pytest.raises(WouldDeadlock, match="async with"):
+        loop_runs(main)
+
+
+def test_with_on_a_loop_would_block_it() -> None:
+    async def main() -> None:
+        with MemoryKernel().kernel():
+            raise AssertionError
+
+    with pytest.raises(WouldDeadlock, match="async with"):
+        loop_runs(main)
+
+
+def opening_slowly(far: MemoryKernel) -> tuple[Kernel, threading.Event, threading.Event]:
+    """A kernel that connects when it may; and when it is at it."""
+    begun, may = threading.Event(), threading.Event()
+
+    def open_link() -> Link:
+        begun.set()
+        assert may.wait(DEADLINE)
+        return far.link
+
+    return Kernel(open_link, Session(), scheduler=far.clock), begun, may
+
+
+def test_opening_does_not_block_the_loop() -> None:
+    far = MemoryKernel()
+    kernel, _, may = opening_slowly(far)
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(may.set)
+        async with kernel:
+            pass
+
+    loop_runs(main)
+    assert far.closed == 1
+
+
+def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
+    far = MemoryKernel()
+    kernel, begun, may = opening_slowly(far)
+
+    async def main() -> None:
+        opening = asyncio.ensure_future(kernel.__aenter__())
+        await asyncio.to_thread(begun.wait, DEADLINE)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        may.set()
+        assert await asyncio.to_thread(far.gone.wait, DEADLINE)
+
+    loop_runs(main)
+
+
+def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
+    """Between the result and the coroutine that would have it there is a turn of the loop."""
+    far = MemoryKernel()
+
+    async def main() -> None:
+        opening = asyncio.ensure_future(far.kernel().__aenter__())
+        while not opening._fut_waiter or not opening._fut_waiter.done():  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert await asyncio.to_thread(far.gone.wait, DEADLINE)
+
+    loop_runs(main)
+
+
+def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
+    far = MemoryKernel()
+    kernel, begun, may = opening_slowly(far)
+    loop = asyncio.new_event_loop()
+    opening = loop.create_task(kernel.__aenter__())
+    loop.run_until_complete(asyncio.sleep(0))
+    assert begun.wait(DEADLINE)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(opening)
+    loop.close()
+    may.set()
+    assert far.gone.wait(DEADLINE)
+
+
+def test_opening_twice_at_once_opens_once() -> None:
+    far, opened, both = MemoryKernel(), list[str](), threading.Event()
+
+    def open_link() -> Link:
+        opened.append("once")
+        assert both.wait(DEADLINE)
+        return far.link
+
+    async def main() -> None:
+        kernel = Kernel(open_link, Session(), scheduler=far.clock)
+
+        async def one() -> Kernel:
+            return await kernel
+
+        opening = [asyncio.ensure_future(one()) for _ in range(2)]
+        while sum(thread.name == "enchannel call" for thread in threading.enumerate()) < 2:
+            await asyncio.sleep(0)
+        both.set()
+        assert await asyncio.gather(*opening) == [kernel, kernel]
+        await asyncio.to_thread(kernel.close)
+
+    loop_runs(main)
+    assert (opened, far.closed) == (["once"], 1)
+
+
+def test_entering_an_open_kernel_opens_nothing() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel, kernel as again:
+        assert again is kernel
+    assert far.closed == 1
+
+
+# Closing.
+
+
+def test_a_kernel_may_be_closed_before_it_is_open() -> None:
+    kernel = MemoryKernel().kernel()
+    kernel.close()
+    assert kernel.link.value is LinkState.CLOSED
+    with pytest.raises(ChannelClosed):
+        _ = kernel.shell
+
+
+def test_a_closed_kernel_is_not_opened() -> None:
+    far = MemoryKernel()
+    kernel = far.kernel()
+    kernel.close()
+    with pytest.raises(ChannelClosed), kernel:
+        raise AssertionError
+
+
+def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
+    far = MemoryKernel()
+    kernel, begun, may = opening_slowly(far)
+    opening = Thread(kernel.__enter__)
+    assert begun.wait(DEADLINE)
+    kernel.close()
+    may.set()
+    with pytest.raises(ChannelClosed):
+        opening.result()
+    assert far.closed == 1
+
+
+def test_closing_completes_every_channel() -> None:
+    far = MemoryKernel()
+    seen = [Seen[object]() for _ in range(6)]
+    with far.kernel() as kernel:
+        channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
+        for channel, one in zip(channels, seen, strict=False):
+            channel.subscribe(one)
+        kernel.heartbeat.subscribe(seen[5])
+    for one in seen:
+        one.all()
+        assert one.completed
+
+
+def test_closing_twice_closes_once() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.close()
+        kernel.close()
+    assert far.closed == 1
+
+
+def test_closing_on_many_threads_closes_once() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        start = threading.Barrier(8)
+
+        def close() -> LinkState:
+            start.wait(DEADLINE)
+            kernel.close()
+            return kernel.link.value
+
+        threads = [Thread(close) for _ in range(8)]
+        assert [thread.result() for thread in threads] == [LinkState.CLOSED] * 8
+    assert far.closed == 1
+
+
+def test_closing_from_another_thread_ends_what_waits_here() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        waiting = Thread(lambda: ec.wait(kernel.iopub.pipe(ec.of_message_type("woo"))))
+        in_thread(kernel.close)
+        with pytest.raises(Exception, match="no elements"):
+            waiting.result()
+
+
+def test_a_subscriber_may_close() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(lambda _: kernel.close())
+        kernel.iopub.subscribe(seen)
+        far.say(printed("woo"))
+        assert far.gone.wait(DEADLINE)
+        assert types(seen.all()) == ["stream"]
+    assert far.closed == 1
+
+
+def test_a_subscriber_may_close_a_kernel_that_is_ours() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(lambda _: kernel.close())
+        far.say(printed("woo"))
+        assert far.gone.wait(DEADLINE)
+    assert lifecycle.calls == ["shutdown"]
+
+
+def test_a_channel_may_close_its_kernel() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.iopub.close()
+        assert kernel.link.value is LinkState.CLOSED
+    assert far.closed == 1
+
+
+def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.execute("6 * 7").subscribe(seen)
+        far.say(busy(far.asked))
+    assert isinstance(seen.failure(), ChannelClosed)
+    assert types(seen.items) == ["status"]
+
+
+def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
+    far, seen = MemoryKernel(), list[str]()
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow(message: AnyMessage) -> None:
+        inside.set()
+        go_on.wait(DEADLINE)
+        seen.append(message.content["text"])
+
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(slow)
+        far.say(*(printed(str(number)) for number in range(100)))
+        assert inside.wait(DEADLINE)
+        closing = Thread(kernel.close)
+        assert far.gone.wait(DEADLINE)
+        go_on.set()
+        closing.result()
+        assert seen == [str(number) for number in range(100)]
+
+
+def test_a_kernel_that_is_ours_is_shut_down() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        assert kernel.owned
+        assert lifecycle.calls == []
+    assert lifecycle.calls == ["shutdown"]
+    assert far.closed == 1
+
+
+def test_a_kernel_that_is_not_ours_is_left_alone() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        assert not kernel.owned
+    assert far.sent[CONTROL] == far.sent[SHELL] == []
+
+
+def test_a_kernel_that_is_let_go_of_is_left_running() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        kernel.detach()
+        assert not kernel.owned
+    assert lifecycle.calls == ["release"]
+    assert far.closed == 1
+
+
+def test_letting_go_of_a_kernel_that_is_not_ours_closes() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        kernel.detach()
+        assert far.closed == 1
+
+
+def test_leaving_a_block_does_not_block_the_loop() -> None:
+    far, lifecycle = launched()
+    lifecycle.outcomes["shutdown"] = ended = AsyncSubject[None]()
+
+    async def main() -> None:
+        async with far.kernel():
+            asyncio.get_running_loop().call_later(0.01, ended.on_next, None)
+            asyncio.get_running_loop().call_later(0.01, ended.on_completed)
+
+    loop_runs(main)
+    assert lifecycle.calls == ["shutdown"]
+    assert far.closed == 1
+
+
+def test_a_shutdown_that_fails_is_told_and_the_link_is_closed() -> None:
+    far, lifecycle = launched()
+    stuck, late = RequestTimeout("it does not end"), Seen[EnchannelError]()
+    lifecycle.outcomes["shutdown"] = reactivex.throw(stuck)
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(late)
+    assert late.all() == [stuck]
+    assert far.closed == 1
+
+
+def test_whatever_happens_in_a_shutdown_the_link_is_closed() -> None:
+    """As when the user loses patience: Ctrl-C."""
+    far, lifecycle = launched()
+    lifecycle.outcomes["shutdown"] = reactivex.throw(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError), far.kernel() as kernel:
+        pass
+    assert far.closed == 1
+    assert kernel.link.value is LinkState.CLOSED
+
+
+def test_the_end_of_the_interpreter_closes_what_is_open() -> None:
+    script = """if True:
+        from tests.rigs.memory import MemoryKernel, MemoryLifecycle
+
+        class Lifecycle(MemoryLifecycle):
+            def shutdown(self):
+                print("shut down", flush=True)
+                return super().shutdown()
+
+        kernel = MemoryKernel(lifecycle=Lifecycle()).kernel().__enter__()
+        kernel.iopub.subscribe(print)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=DEADLINE
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ("shut down\n", "", 0)
+
+
+# Interrupting, restarting, shutting down.
+
+
+def test_an_interrupt_is_made_when_it_is_asked_for() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        kernel.interrupt()
+        assert lifecycle.calls == ["interrupt"]
+        assert far.sent[CONTROL] == []
+
+
+@pytest.mark.parametrize("far", [MemoryKernel(), launched(interrupts_itself=False)[0]])
+def test_a_kernel_without_signals_is_interrupted_by_a_message(far: MemoryKernel) -> None:
+    with far.kernel() as kernel:
+        kernel.interrupt()
+        assert types(far.sent[CONTROL]) == ["interrupt_request"]
+
+
+def test_subscribing_to_an_interrupt_does_not_interrupt_again() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        interrupt = kernel.interrupt()
+        assert [ec.wait(interrupt), ec.wait(interrupt)] == [None, None]
+        assert lifecycle.calls == ["interrupt"]
+
+
+def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
+    far, seen = MemoryKernel(), Seen[None]()
+    with far.kernel() as kernel:
+        kernel.interrupt().subscribe(seen)
+        (request,) = far.sent[CONTROL]
+        settle(kernel)
+        assert not seen.ended
+        far.say(*answered(request))
+        assert seen.all() == [None]
+
+
+def test_an_interrupt_that_is_not_answered_is_a_timeout() -> None:
+    far, seen = MemoryKernel(), Seen[None]()
+    with far.kernel() as kernel:
+        kernel.interrupt().subscribe(seen)
+        far.clock.advance_by(11)
+        assert isinstance(seen.failure(), RequestTimeout)
+
+
+def test_how_it_ended_is_told_to_who_comes_late() -> None:
+    far, lifecycle = launched()
+    failure = NotSupported("this process takes no signals")
+    lifecycle.outcomes["interrupt"] = reactivex.throw(failure)
+    with far.kernel() as kernel:
+        interrupt, restart = kernel.interrupt(), kernel.restart()
+        settle(kernel)
+        for _ in range(2):
+            failed, done = Seen[None](), Seen[None]()
+            interrupt.subscribe(failed)
+            restart.subscribe(done)
+            assert failed.failure() is failure
+            assert done.all() == [None]
+
+
+def test_how_it_ended_is_told_to_all_who_wait() -> None:
+    far, lifecycle = launched()
+    lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
+    with far.kernel() as kernel:
+        restart, seen = kernel.restart(), [Seen[None]() for _ in range(3)]
+        for one in seen:
+            restart.subscribe(one)
+        restart.subscribe(Seen()).dispose()
+        answer.on_next(None)
+        answer.on_completed()
+        assert [one.all() for one in seen] == [[None]] * 3
+
+
+def test_how_it_ended_can_be_awaited() -> None:
+    far, lifecycle = launched()
+    lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
+
+    async def main() -> None:
+        async with far.kernel() as kernel:
+            restart = kernel.restart()
+            answer.on_next(None)
+            answer.on_completed()
+            await restart
+
+    loop_runs(main)
+
+
+def test_only_who_launched_a_kernel_restarts_it() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        with pytest.raises(NotSupported, match="only who launched a kernel can restart it"):
+            kernel.restart()
+    assert far.sent[CONTROL] == []
+
+
+def test_a_restart_is_made_when_it_is_asked_for() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        kernel.restart()
+        assert lifecycle.calls == ["restart"]
+
+
+def test_a_shutdown_of_a_kernel_of_ours_ends_its_process() -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
+        kernel.shutdown()
+        assert lifecycle.calls == ["shutdown"]
+        assert not far.closed
+
+
+def test_a_shutdown_of_a_kernel_of_others_is_a_message() -> None:
+    far, seen = MemoryKernel(), Seen[None]()
+    with far.kernel() as kernel:
+        kernel.shutdown().subscribe(seen)
+        (request,) = far.sent[CONTROL]
+        assert request.header.msg_type == "shutdown_request"
+        assert request.content["restart"] is False
+        far.say(*answered(request))
+        assert seen.all() == [None]
+
+
+@pytest.mark.parametrize("ask", [Kernel.restart, Kernel.shutdown])
+def test_an_end_that_was_asked_for_is_no_error(ask: Callable[[Kernel], object]) -> None:
+    (far, _), errors, seen = launched(), Seen[EnchannelError](), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.execute("6 * 7").subscribe(seen)
+        ask(kernel)
+        far.tell(LinkState.LOST, KernelDied("as it was asked to"))
+        assert isinstance(seen.failure(), KernelDied)
+    assert errors.all() == []
+
+
+def test_a_death_after_a_restart_is_an_error_again() -> None:
+    (far, _), errors, died = launched(), Seen[EnchannelError](), KernelDied("by itself")
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.restart()
+        far.tell(LinkState.LOST, KernelDied("as it was asked to"), LinkState.CONNECTED)
+        far.tell(LinkState.LOST, died)
+    assert errors.all() == [died]
+
+
+@pytest.mark.parametrize("act", [Kernel.interrupt, Kernel.shutdown])
+def test_what_is_asked_of_a_closed_kernel_fails(act: Callable[[Kernel], object]) -> None:
+    with MemoryKernel().kernel() as kernel:
+        pass
+    outcome, seen = act(kernel), Seen[None]()
+    assert isinstance(outcome, reactivex.Observable)
+    outcome.subscribe(seen)
+    assert isinstance(seen.failure(), ChannelClosed)
+
+
+def test_channels_live_on_after_a_death() -> None:
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.iopub.subscribe(seen)
+        far.tell(LinkState.LOST, KernelDied("killed"), KernelState.DEAD)
+        far.tell(LinkState.CONNECTED)
+        far.say(printed("woo"))
+        kernel.shell.on_next(ec.kernel_info_request())
+        assert types(seen.first(1)) == ["stream"]
+        assert types(far.sent[SHELL]) == ["kernel_info_request"]
+
+
+@pytest.mark.parametrize("error", [KernelDied("killed"), ConnectionLost("cut")])
+def test_one_end_of_many_requests_is_told_once(error: EnchannelError) -> None:
+    far, errors, seen = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        for number in range(10):
+            kernel.execute(str(number)).subscribe(lambda _: None)
+        kernel.execute("10").subscribe(seen)
+        far.tell(error)
+        assert seen.failure() is error
+    assert errors.all() == [error]
+
+
+# In a forked child.
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """Call it in a forked process; 7 if it returned."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            function()
+            code = 7
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here"),
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+]
+
+
+def fork_test(test: Callable[[], None]) -> Callable[[], None]:
+    for mark in forks:
+        test = mark(test)
+    return test
+
+
+def refused(use: Callable[[], object]) -> None:
+    with pytest.raises(ChannelClosed, match="the process that this one was forked from"):
+        use()
+
+
+@fork_test
+def test_a_childs_copy_refuses() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        shell, main, heartbeat = kernel.shell, kernel.main, kernel.heartbeat
+        request = kernel.execute("6 * 7")
+        kernel.iopub.subscribe(lambda _: None)
+        far.say(printed("so that there is a thread"))
+        settle(kernel)
+
+        def child() -> None:
+            refused(lambda: shell.on_next(ec.kernel_info_request()))
+            refused(lambda: main.on_next(ec.kernel_info_request()))
+            refused(lambda: heartbeat.on_next(b"ping"))
+            refused(lambda: kernel.run("6 * 7"))
+            refused(lambda: kernel.shell)
+            refused(kernel.interrupt)
+            refused(lambda: ec.wait(request))
+            assert far.sent[SHELL] == []
+
+        assert in_child(child) == 7
+
+
+@fork_test
+def test_subscribers_of_a_childs_copy_are_told() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        iopub, request = kernel.iopub, kernel.execute("6 * 7")
+        iopub.subscribe(lambda _: None)
+        far.say(printed("so that there is a thread"))
+        settle(kernel)
+
+        def child() -> None:
+            for observable in (iopub, iopub.pipe(ec.child_of("m1")), request):
+                seen: Seen[AnyMessage] = Seen()
+                observable.subscribe(seen)
+                assert isinstance(seen.failure(), ChannelClosed)
+            link: Seen[LinkState] = Seen()
+            kernel.link.subscribe(link)
+            link.first(1)
+
+        assert in_child(child) == 7
+
+
+@fork_test
+def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
+    far = MemoryKernel()
+    held, done = threading.Event(), threading.Event()
+    with far.kernel() as kernel:
+
+        def hold() -> None:
+            with (
+                kernel._changing,
+                kernel.iopub._changing,
+                kernel.errors._changing,
+                kernel.link._changing,
+                kernel._delivery._changing,
+            ):
+                held.set()
+                assert done.wait(DEADLINE)
+
+        holding = Thread(hold)
+        iopub = kernel.iopub
+        assert held.wait(DEADLINE)
+
+        def child() -> None:
+            seen, errors, link = Seen[AnyMessage](), Seen[EnchannelError](), Seen[LinkState]()
+            iopub.subscribe(seen)
+            kernel.errors.subscribe(errors)
+            kernel.link.subscribe(link)
+            seen.failure()
+            link.first(1)
+            kernel.close()
+
+        code = in_child(child)
+        done.set()
+        holding.result()
+    assert code == 7
+
+
+@fork_test
+def test_closing_in_a_child_harms_nobody() -> None:
+    far, lifecycle = launched()
+    seen: Seen[AnyMessage] = Seen()
+    with far.kernel() as kernel:
+        kernel.iopub.subscribe(seen)
+
+        def child() -> None:
+            kernel.close()
+            kernel.detach()
+            with kernel:
+                pass
+            assert far.closed == 0
+            assert lifecycle.calls == []
+
+        assert in_child(child) == 7
+        far.say(printed("woo"))
+        assert types(seen.first(1)) == ["stream"]
+        far.on_sent = lambda request: far.say(*answered(request))
+        assert kernel.run("6 * 7").status == "ok"
+
+
+@fork_test
+def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
+    far, lifecycle = launched()
+    with far.kernel():
+
+        def child() -> None:
+            from enchannel._kernel import _close_all
+
+            _close_all()
+            assert lifecycle.calls == []
+
+        assert in_child(child) == 7
+
+
+def test_a_reply_may_come_on_any_thread() -> None:
+    far = MemoryKernel()
+    far.on_sent = lambda request: void(Thread(lambda: far.say(*answered(request))))
+    with far.kernel() as kernel:
+        reply = ec.wait(kernel.kernel_info())
+    assert reply.header.msg_type == "kernel_info_reply"
+    assert reply_to(far.asked).parent_header == reply.parent_header

@@ -1,0 +1,55 @@
+"""Who we are to a kernel."""
+
+import getpass
+
+import pytest
+
+import enchannel as ec
+from enchannel import Header, Session
+
+
+def test_every_session_has_an_id_of_its_own() -> None:
+    assert Session().id != Session().id
+
+
+def test_the_user_is_who_runs_this() -> None:
+    assert Session().username == getpass.getuser()
+
+
+@pytest.mark.parametrize("error", [KeyError("uid"), OSError(), ImportError("pwd")])
+def test_a_user_without_a_name_has_one(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert Session().username == "username"
+
+
+def test_a_session_is_a_value() -> None:
+    assert Session(id="s1", username="ada") == Session(id="s1", username="ada")
+    with pytest.raises(AttributeError):
+        Session().id = "other"  # type: ignore[misc]
+
+
+def test_folding_fills_in_what_is_empty() -> None:
+    folded = Session(id="s1", username="ada").fold(ec.kernel_info_request())
+    assert (folded.header.session, folded.header.username) == ("s1", "ada")
+    assert folded.header.date
+
+
+def test_folding_keeps_what_is_there() -> None:
+    header = Header(msg_id="m1", session="s2", username="", date="today")
+    folded = Session(id="s1", username="ada").fold(ec.interrupt_request().replace(header=header))
+    assert folded.header == Header(msg_id="m1", session="s2", username="ada", date="today")
+
+
+def test_folding_what_is_complete_gives_the_message_itself() -> None:
+    session = Session()
+    message = session.fold(ec.kernel_info_request())
+    assert session.fold(message) is message
+
+
+def test_folding_changes_nothing_else() -> None:
+    message = ec.execute_request("6 * 7")
+    folded = Session().fold(message)
+    assert folded.replace(header=message.header) == message

@@ -1,0 +1,229 @@
+"""The one thread that waits for time to pass. Where order matters, time stands still until it is set."""
+
+import os
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from reactivex import abc
+
+from enchannel import _timer
+from enchannel._timer import TimerScheduler, timer
+from tests.rigs import DEADLINE
+from tests.rigs.memory import Thread
+
+FAR = 3600.0
+
+
+class Calls:
+    """Actions for a scheduler, and what became of them."""
+
+    def __init__(self) -> None:
+        self.made: list[object] = []
+        self.threads: set[threading.Thread] = set()
+        self._changed = threading.Condition()
+
+    def action(self, scheduler: abc.SchedulerBase, state: object = None) -> None:
+        with self._changed:
+            self.made.append(state)
+            self.threads.add(threading.current_thread())
+            self._changed.notify_all()
+
+    def first(self, count: int) -> list[object]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.made) >= count, DEADLINE), self.made
+        return self.made
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> TimerScheduler:
+    """One of the test's own, whose thread does not linger."""
+    monkeypatch.setattr(_timer, "LINGER", 0.01)
+    return TimerScheduler()
+
+
+class Clock:
+    """Stands in for the module ``time``."""
+
+    def __init__(self, scheduler: TimerScheduler) -> None:
+        self._scheduler = scheduler
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def set(self, now: float) -> None:
+        with self._scheduler._changed:
+            self._now = now
+            self._scheduler._changed.notify()
+
+
+@pytest.fixture
+def clock(scheduler: TimerScheduler, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(scheduler)
+    monkeypatch.setattr(_timer, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+def test_actions_are_made_in_the_order_in_which_they_are_due(
+    scheduler: TimerScheduler, calls: Calls, clock: Clock
+) -> None:
+    for due in (0.6, 0.2, 0.4, 0.8):
+        scheduler.schedule_relative(due, calls.action, due)
+    clock.set(0.7)
+    assert calls.first(3) == [0.2, 0.4, 0.6]
+    clock.set(0.9)
+    assert calls.first(4) == [0.2, 0.4, 0.6, 0.8]
+
+
+def test_an_action_waits_for_its_time(scheduler: TimerScheduler, calls: Calls) -> None:
+    begun = time.monotonic()
+    scheduler.schedule_relative(0.02, calls.action)
+    calls.first(1)
+    assert time.monotonic() - begun >= 0.02
+
+
+def test_what_is_due_together_is_made_in_the_order_it_was_asked_for(
+    scheduler: TimerScheduler, calls: Calls
+) -> None:
+    for number in range(100):
+        scheduler.schedule(calls.action, number)
+    assert calls.first(100) == list(range(100))
+
+
+def test_what_comes_to_be_next_does_not_wait_for_what_was(
+    scheduler: TimerScheduler, calls: Calls
+) -> None:
+    far = scheduler.schedule_relative(FAR, calls.action, "far")
+    scheduler.schedule_relative(0.01, calls.action, "near")
+    assert calls.first(1) == ["near"]
+    far.dispose()
+
+
+def test_an_action_may_schedule_another(scheduler: TimerScheduler, calls: Calls) -> None:
+    def action(_: abc.SchedulerBase, state: object = None) -> None:
+        scheduler.schedule_relative(0.01, calls.action, "second")
+
+    scheduler.schedule(action)
+    assert calls.first(1) == ["second"]
+
+
+def test_time_is_given_in_seconds_or_as_timedelta_or_datetime(
+    scheduler: TimerScheduler, calls: Calls
+) -> None:
+    scheduler.schedule_relative(timedelta(milliseconds=10), calls.action, "relative")
+    scheduler.schedule_absolute(datetime.now(UTC) + timedelta(seconds=0.05), calls.action, "then")
+    assert calls.first(2) == ["relative", "then"]
+
+
+def test_what_is_over_already_is_made_at_once(scheduler: TimerScheduler, calls: Calls) -> None:
+    scheduler.schedule_relative(-5, calls.action, "past")
+    assert calls.first(1) == ["past"]
+
+
+def test_what_was_cancelled_is_not_made(
+    scheduler: TimerScheduler, calls: Calls, clock: Clock
+) -> None:
+    scheduler.schedule_relative(0.2, calls.action, "cancelled").dispose()
+    scheduler.schedule_relative(0.4, calls.action, "kept")
+    clock.set(1.0)
+    assert calls.first(1) == ["kept"]
+
+
+def test_cancelling_twice_or_too_late_is_nothing(scheduler: TimerScheduler, calls: Calls) -> None:
+    first = scheduler.schedule(calls.action, "first")
+    calls.first(1)
+    first.dispose()
+    first.dispose()
+    scheduler.schedule(calls.action, "second")
+    assert calls.first(2) == ["first", "second"]
+
+
+def test_what_was_cancelled_is_forgotten_before_its_time(scheduler: TimerScheduler) -> None:
+    """Each request has a timeout, and nearly all of them are cancelled."""
+    kept = scheduler.schedule_relative(FAR, Calls().action)
+    for _ in range(10_000):
+        scheduler.schedule_relative(FAR, Calls().action).dispose()
+    assert len(scheduler._due) < 200
+    kept.dispose()
+    for _ in range(100):
+        scheduler.schedule_relative(FAR, Calls().action).dispose()
+    assert len(scheduler._due) < 200
+
+
+def test_what_is_kept_survives_the_forgetting(scheduler: TimerScheduler, calls: Calls) -> None:
+    for number in range(50):
+        scheduler.schedule_relative(0.1, calls.action, number)
+    for _ in range(1000):
+        scheduler.schedule_relative(FAR, calls.action, "cancelled").dispose()
+    assert calls.first(50) == list(range(50))
+
+
+def test_all_actions_are_made_on_one_thread(scheduler: TimerScheduler, calls: Calls) -> None:
+    def schedule() -> None:
+        for number in range(50):
+            scheduler.schedule_relative(number / 10_000, calls.action)
+
+    for thread in [Thread(schedule) for _ in range(4)]:
+        thread.result()
+    calls.first(200)
+    assert [thread.name for thread in calls.threads] == ["enchannel timer"]
+
+
+def test_the_thread_ends_when_there_is_nothing_to_wait_for(
+    scheduler: TimerScheduler, calls: Calls
+) -> None:
+    scheduler.schedule(calls.action)
+    calls.first(1)
+    (thread,) = calls.threads
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+def test_the_thread_ends_when_all_was_cancelled(scheduler: TimerScheduler, calls: Calls) -> None:
+    scheduler.schedule(calls.action)
+    cancelled = scheduler.schedule_relative(0.02, calls.action)
+    calls.first(1)
+    cancelled.dispose()
+    (thread,) = calls.threads
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+
+
+def test_there_is_a_thread_again_when_it_is_needed(scheduler: TimerScheduler, calls: Calls) -> None:
+    scheduler.schedule(calls.action, "first")
+    calls.first(1)
+    (thread,) = calls.threads
+    thread.join(DEADLINE)
+    scheduler.schedule(calls.action, "second")
+    assert calls.first(2) == ["first", "second"]
+    assert len(calls.threads) == 2
+
+
+def test_the_thread_keeps_no_interpreter_from_ending(
+    scheduler: TimerScheduler, calls: Calls
+) -> None:
+    scheduler.schedule(calls.action)
+    calls.first(1)
+    assert all(thread.daemon for thread in calls.threads)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_a_timer_with_a_thread_of_its_own() -> None:
+    calls = Calls()
+    timer().schedule(calls.action)
+    calls.first(1)  # so that the parent's has one
+    child = os.fork()
+    if child == 0:
+        made = threading.Event()
+        timer().schedule(lambda *_: made.set())
+        os._exit(7 if made.wait(DEADLINE) else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -1,0 +1,482 @@
+"""Waiting for an observable: in a thread, in a coroutine, in an ``async for``."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import reactivex
+from reactivex import Observable
+from reactivex import operators as ops
+from reactivex.internal.exceptions import SequenceContainsNoElementsError
+from reactivex.subject import ReplaySubject, Subject
+
+import enchannel as ec
+from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, WouldDeadlock
+from enchannel._waiting import Waiter
+from tests.rigs import DEADLINE
+from tests.rigs.memory import (
+    MemoryKernel,
+    Seen,
+    Thread,
+    answered,
+    busy,
+    idle,
+    in_thread,
+    loop_runs,
+    printed,
+    reply_to,
+    settle,
+    text_of,
+    types,
+    wait_until_it_waits,
+)
+
+
+def answering(*outputs: str) -> MemoryKernel:
+    """A kernel that answers on a thread of its own, which is where backends do."""
+    far = MemoryKernel()
+
+    def answer(request: AnyMessage) -> None:
+        far.say(*answered(request, *(printed(text, request) for text in outputs)))
+
+    def in_a_thread(request: AnyMessage) -> None:
+        Thread(lambda: answer(request))
+
+    far.on_sent = in_a_thread
+    return far
+
+
+async def collected(observable: Observable[Any]) -> list[Any]:
+    return [item async for item in ec.aiter(observable)]
+
+
+# In a thread.
+
+
+def test_wait_gives_the_last_item() -> None:
+    assert ec.wait(reactivex.of(1, 2, 3)) == 3
+
+
+def test_wait_raises_what_the_observable_ended_with() -> None:
+    with pytest.raises(ZeroDivisionError):
+        ec.wait(reactivex.throw(ZeroDivisionError()))
+
+
+def test_wait_has_nothing_to_give_where_there_was_nothing() -> None:
+    with pytest.raises(SequenceContainsNoElementsError):
+        ec.wait(reactivex.empty())
+
+
+def test_wait_gives_none_where_that_is_the_item() -> None:
+    assert ec.wait(reactivex.just(None)) is None
+
+
+def test_wait_waits_for_another_thread() -> None:
+    with answering().kernel() as kernel:
+        assert ec.wait(kernel.kernel_info()).header.msg_type == "kernel_info_reply"
+
+
+def test_wait_waits_through_operators_and_subjects() -> None:
+    with answering("woo").kernel() as kernel:
+        texts = kernel.execute("print('woo')").pipe(
+            ec.of_message_type("stream"), ops.map(text_of), ops.share()
+        )
+        assert ec.wait(texts) == "woo"
+
+
+def test_wait_waits_for_so_long_and_stops_listening() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
+            ec.wait(kernel.execute("train()"), timeout=0.01)
+        assert kernel._exchanges == {}
+        with pytest.raises(RequestTimeout):
+            ec.wait(kernel.iopub, timeout=0)
+        with pytest.raises(RequestTimeout):
+            ec.wait(kernel.iopub.pipe(ec.of_message_type("woo")), timeout=0)
+        assert kernel.iopub.observer_count == 0
+
+
+def test_wait_on_a_loop_would_block_it() -> None:
+    async def main() -> None:
+        with pytest.raises(WouldDeadlock, match="await it instead"):
+            ec.wait(reactivex.just(1))
+
+    loop_runs(main)
+
+
+def test_wait_in_a_subscriber_would_wait_for_itself() -> None:
+    far, errors = MemoryKernel(), Seen[Exception]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(lambda _: void(ec.wait(kernel.kernel_info())))
+        far.say(printed("woo"))
+        (error,) = errors.first(1)
+    assert isinstance(error.__cause__, WouldDeadlock)
+
+
+def void(_: object) -> None: ...
+
+
+def test_wait_may_be_called_on_any_other_thread() -> None:
+    with answering().kernel() as kernel:
+        assert in_thread(lambda: ec.wait(kernel.kernel_info())).channel == "shell"
+
+
+def test_wait_ends_with_the_connection() -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        waiting = Thread(lambda: ec.wait(kernel.iopub))
+        wait_until_it_waits(waiting, Waiter.wait)
+        far.say(printed("woo"))
+        in_thread(kernel.close)
+        assert waiting.result().content["text"] == "woo"
+
+
+# In a coroutine.
+
+
+async def plain_await(observable: Observable[Any]) -> Any:
+    return await observable
+
+
+LASTS: list[Callable[[Observable[Any]], Awaitable[Any]]] = [ec.last, plain_await]
+
+
+@pytest.mark.parametrize("last", LASTS)
+def test_awaiting_gives_the_last_item(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        async with answering("woo").kernel() as kernel:
+            reply = await last(kernel.execute("print('woo')"))
+            assert reply.header.msg_type == "execute_reply"
+
+    loop_runs(main)
+
+
+@pytest.mark.parametrize("last", LASTS)
+def test_awaiting_wakes_the_loop_through_operators(
+    last: Callable[[Observable[Any]], Awaitable[Any]],
+) -> None:
+    """reactivex's own sets its future on the backend's thread, and the loop sleeps on."""
+
+    async def main() -> None:
+        async with answering("woo").kernel() as kernel:
+            cell = kernel.execute("print('woo')")
+            assert (await last(cell.pipe(ec.to_result()))).text == "woo"
+            texts = cell.pipe(
+                ec.of_message_type("stream"),
+                ops.map(text_of),
+                ops.filter(bool),
+                ops.to_list(),
+            )
+            assert await last(texts) == ["woo"]
+
+    loop_runs(main)
+
+
+@pytest.mark.parametrize("last", LASTS)
+def test_awaiting_wakes_the_loop_through_children_of_a_channel(
+    last: Callable[[Observable[Any]], Awaitable[Any]],
+) -> None:
+    async def main() -> None:
+        async with answering("woo").kernel() as kernel:
+            request = ec.execute_request("print('woo')")
+            children = kernel.iopub.pipe(ec.child_of(request), ec.until_idle())
+            waiting = asyncio.ensure_future(asyncio.wait_for(last(children), DEADLINE))
+            while not kernel.iopub.observer_count:
+                await asyncio.sleep(0)
+            kernel.shell.on_next(request)
+            assert (await waiting).content["execution_state"] == "idle"
+
+    loop_runs(main)
+
+
+def test_last_wakes_the_loop_through_a_share() -> None:
+    """Whose first subscriber was on another thread, where all others are then called."""
+
+    async def main() -> None:
+        far = MemoryKernel()
+        async with far.kernel() as kernel:
+            shared = kernel.execute("6 * 7").pipe(ops.share())
+            shared.subscribe(lambda _: None)
+            waiting = asyncio.ensure_future(ec.last(shared))
+            await asyncio.sleep(0)
+            Thread(lambda: far.say(*answered(far.asked)))
+            assert (await waiting).header.msg_type == "execute_reply"
+
+    loop_runs(main)
+
+
+def test_last_wakes_the_loop_through_a_subject() -> None:
+    async def main() -> None:
+        async with answering().kernel() as kernel:
+            subject = ReplaySubject[AnyMessage]()
+            kernel.kernel_info().subscribe(subject)
+            assert (await ec.last(subject)).header.msg_type == "kernel_info_reply"
+
+    loop_runs(main)
+
+
+def test_last_takes_observables_of_others() -> None:
+    async def main() -> None:
+        assert await ec.last(reactivex.of(1, 2, 3)) == 3
+        assert await ec.last(reactivex.just(None)) is None  # type: ignore[func-returns-value]
+        with pytest.raises(SequenceContainsNoElementsError):
+            await ec.last(reactivex.empty())
+        with pytest.raises(ZeroDivisionError):
+            await ec.last(reactivex.throw(ZeroDivisionError()))
+
+    loop_runs(main)
+
+
+@pytest.mark.parametrize("last", LASTS)
+def test_awaiting_raises_what_the_request_ended_with(
+    last: Callable[[Observable[Any]], Awaitable[Any]],
+) -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        far.on_sent = lambda _: void(Thread(lambda: far.tell(KernelDied("killed"))))
+        async with far.kernel() as kernel:
+            kernel.errors.subscribe(lambda _: None)
+            for cell in (kernel.execute("1"), kernel.execute("2").pipe(ec.to_result())):
+                with pytest.raises(KernelDied):
+                    await last(cell)
+            far.on_sent = lambda request: far.say(
+                busy(request), reply_to(request, status="error", ename="Oh"), idle(request)
+            )
+            with pytest.raises(KernelError):
+                await last(kernel.execute("3").pipe(ec.to_result()))
+
+    loop_runs(main)
+
+
+def test_last_waits_for_so_long_and_stops_listening() -> None:
+    async def main() -> None:
+        async with MemoryKernel().kernel() as kernel:
+            with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
+                await ec.last(kernel.execute("train()"), timeout=0.01)
+            assert kernel._exchanges == {}
+
+    loop_runs(main)
+
+
+def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            await ec.last(reactivex.throw(TimeoutError("the observable's")), timeout=DEADLINE)
+
+    loop_runs(main)
+
+
+@pytest.mark.parametrize("last", LASTS)
+def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        async with far.kernel() as kernel:
+            for cell in (kernel.execute("train()"), kernel.execute("2").pipe(ec.to_result())):
+                sent = len(far.sent[ec.ChannelName.SHELL])
+
+                async def waits(cell: Observable[Any] = cell) -> None:
+                    await last(cell)
+
+                waiting = asyncio.ensure_future(waits())
+                while len(far.sent[ec.ChannelName.SHELL]) == sent:
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                await asyncio.sleep(0)
+                assert kernel._exchanges == {}
+
+    loop_runs(main)
+
+
+def test_cancelling_interrupts_where_that_was_asked_for() -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        far.on_sent = lambda asked: far.say(busy(asked))
+        async with far.kernel() as kernel:
+            cell = kernel.execute("train()", on_dispose="interrupt")
+            with pytest.raises(RequestTimeout):
+                await ec.last(cell, timeout=0.01)
+            assert types(far.sent[ec.ChannelName.CONTROL]) == ["interrupt_request"]
+
+    loop_runs(main)
+
+
+def test_many_coroutines_wait_at_once() -> None:
+    async def main() -> None:
+        async with answering("woo").kernel() as kernel:
+            cells = [kernel.execute(str(number)).pipe(ec.to_result()) for number in range(100)]
+            results = await asyncio.gather(*(ec.last(cell) for cell in cells))
+            assert [result.text for result in results] == ["woo"] * 100
+
+    loop_runs(main)
+
+
+# In an async for.
+
+
+def test_aiter_gives_each_item() -> None:
+    async def main() -> None:
+        async with answering("1", "2").kernel() as kernel:
+            items = await collected(kernel.execute("print(1, 2)"))
+            assert types(items) == ["status", "stream", "stream", "status", "execute_reply"]
+            assert await collected(reactivex.of(1, 2, 3)) == [1, 2, 3]
+            assert await collected(reactivex.empty()) == []
+
+    loop_runs(main)
+
+
+def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        async with far.kernel() as kernel:
+            far.on_sent = lambda asked: far.say(
+                *answered(asked, *(printed(str(number), asked) for number in range(1000)))
+            )
+            texts = list[str]()
+            async for message in ec.aiter(kernel.execute("1").pipe(ec.of_message_type("stream"))):
+                texts.append(message.content["text"])
+                if len(texts) % 100 == 0:
+                    await asyncio.sleep(0)
+            assert texts == [str(number) for number in range(1000)]
+
+    loop_runs(main)
+
+
+def test_aiter_gives_what_came_before_an_error() -> None:
+    async def main() -> None:
+        far, seen = MemoryKernel(), list[AnyMessage]()
+
+        def die(asked: AnyMessage) -> None:
+            far.say(busy(asked))
+            far.tell(KernelDied("killed"))
+
+        far.on_sent = die
+        async with far.kernel() as kernel:
+            kernel.errors.subscribe(lambda _: None)
+
+            async def watch() -> None:
+                async for message in ec.aiter(kernel.execute("1")):
+                    seen.append(message)
+
+            with pytest.raises(KernelDied):
+                await watch()
+            assert types(seen) == ["status"]
+
+    loop_runs(main)
+
+
+def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        async with far.kernel() as kernel:
+            messages = ec.aiter(kernel.execute("1"))
+            await asyncio.sleep(0)
+            assert far.sent[ec.ChannelName.SHELL] == []
+            far.on_sent = lambda asked: far.say(*answered(asked))
+            assert len([message async for message in messages]) == 3
+
+    loop_runs(main)
+
+
+def test_leaving_an_async_for_stops_listening() -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        far.on_sent = lambda asked: far.say(busy(asked))
+        async with far.kernel() as kernel:
+            async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
+                break
+            while kernel._exchanges.keys() & {far.asked.header.msg_id}:
+                await asyncio.sleep(0)
+            assert types(far.sent[ec.ChannelName.CONTROL]) == ["interrupt_request"]
+
+    loop_runs(main)
+
+
+def test_cancelling_an_async_for_stops_listening() -> None:
+    async def main() -> None:
+        async with MemoryKernel().kernel() as kernel:
+            watching = asyncio.ensure_future(collected(kernel.iopub))
+            while not kernel.iopub.observer_count:
+                await asyncio.sleep(0)
+            watching.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await watching
+            assert kernel.iopub.observer_count == 0
+
+    loop_runs(main)
+
+
+def test_aiter_ends_with_the_connection() -> None:
+    async def main() -> None:
+        far = MemoryKernel()
+        async with far.kernel() as kernel:
+            watching = asyncio.ensure_future(collected(kernel.iopub))
+            while not kernel.iopub.observer_count:
+                await asyncio.sleep(0)
+            far.say(printed("woo"))
+        assert types(await watching) == ["stream"]
+
+    loop_runs(main)
+
+
+def test_the_loop_is_not_woken_for_each_item() -> None:
+    """Whoever waits for the last item is woken once, and who iterates is not woken when awake."""
+    woken = 0
+
+    async def main() -> None:
+        nonlocal woken
+        loop = asyncio.get_running_loop()
+        call_soon_threadsafe = loop.call_soon_threadsafe
+
+        def counted(*args: Any, **options: Any) -> asyncio.Handle:
+            nonlocal woken
+            woken += 1
+            return call_soon_threadsafe(*args, **options)
+
+        far = MemoryKernel()
+        far.on_sent = lambda asked: far.say(*answered(asked, *(printed("x", asked),) * 1000))
+        async with far.kernel() as kernel:
+            loop.call_soon_threadsafe = counted  # type: ignore[method-assign,assignment]
+            await ec.last(kernel.execute("1"))
+            assert woken == 1
+            assert len(await collected(kernel.execute("2"))) == 1003
+            assert woken == 2
+            await kernel.execute("3").pipe(ec.to_result())
+            assert woken < 20
+
+    loop_runs(main)
+
+
+def test_a_loop_that_is_closed_while_something_is_waited_for_harms_nobody() -> None:
+    far, others = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        loop = asyncio.new_event_loop()
+        waiting = loop.create_task(collected(kernel.iopub))
+        while not kernel.iopub.observer_count:
+            loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        kernel.iopub.subscribe(others)
+        far.say(printed("woo"))
+        settle(kernel)
+        assert types(others.items) == ["stream"]
+        waiting.get_coro().close()
+        waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
+def test_an_item_that_is_there_at_once_needs_no_other_thread() -> None:
+    subject = Subject[int]()
+
+    async def main() -> None:
+        waiting = asyncio.ensure_future(ec.last(subject))
+        await asyncio.sleep(0)
+        subject.on_next(1)
+        subject.on_completed()
+        assert await waiting == 1
+
+    loop_runs(main)
+    assert threading.current_thread() is threading.main_thread()

@@ -1,0 +1,336 @@
+"""Whatever arrives is a message or a RejectedFrame, and never another exception."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enchannel._message import AnyMessage
+from enchannel.errors import (
+    InvalidSignature,
+    MalformedFrame,
+    RejectedFrame,
+    ReplayedFrame,
+)
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import DELIMITER, encode
+from tests.enchannel.wire.making import Reader, messages
+from tests.rigs.frames import KEY, parts, signature, signed
+
+BOMB = b'{"a":' * 100_000
+NESTED = b"[" * 100_000 + b"]" * 100_000
+HOSTILE = [
+    b"",
+    b" ",
+    b"\0",
+    b"null",
+    b"true",
+    b"0",
+    b'"text"',
+    b"[]",
+    b"{",
+    b"{}{}",
+    b"{'a': 1}",
+    b'{"a": 01}',
+    b'{"a": 1,}',
+    b'{1: "a"}',
+    b"\xef\xbb\xbf{}",
+    b"{}\0",
+    '{"a": 1}'.encode("utf-16"),
+    '{"a": 1}'.encode("utf-32-be"),
+    b'{"\xff": "\xfe"}',
+    b'{"a": "\xed\xa0\x80"}',
+    b'{"a": "\\ud800", "\\udfff": 1}',
+    b'{"a": "\\ud800\\ud800\\udc00\\udc00"}',
+    b'{"a": "\\u12"}',
+    b'{"a": "\n"}',
+    b'{"a": NaN, "b": -Infinity}',
+    b'{"a": 1e999}',
+    b'{"a": ' + b"9" * 400 + b"}",
+    b'{"a": ' + b"9" * 5_000 + b"}",
+    b'{"a": ' + b"9" * 400 + b".0}",
+    b'{"a": 1e' + b"9" * 5_000 + b"}",
+    b'{"a": "' + b"x" * 100_000 + b'"}',
+    BOMB,
+    BOMB + b"1" + b"}" * 100_000,
+    NESTED,
+    b'{"a": ' + NESTED + b"}",
+    *(b'{"a":' * depth + b"NaN" + b"}" * depth for depth in (900, 950, 980, 990, 995, 1000)),
+    *(b'{"a":' * depth + b'"\\ud800"' + b"}" * depth for depth in (900, 950, 980, 990, 995)),
+    b'{"msg_id": 5, "msg_type": []}',
+    b'{"msg_id": "", "msg_type": ""}',
+    b'{"msg_id": "\\ud800", "msg_type": "x"}',
+    b'{"msg_id": "1", "msg_type": "x", "\\ud800": "\\udfff"}',
+    b'{"msg_id": "1", "msg_type": "x", "date": NaN, "extra": {"a": NaN}}',
+    b'{"msg_id": "1", "msg_type": "x", "extra": "not what you think", "raw": 1}',
+    b'{"msg_id": "1", "msg_type": "x", "__class__": 1, "self": 2, "": 3}',
+    b'{"msg_id": "1", "msg_type": "x", "subshell_id": {"a": 1}, "session": null}',
+]
+NAMES = ["header", "parent_header", "metadata", "content"]
+
+
+def message_or_rejected(reader: Reader, frames: list[bytes]) -> AnyMessage | None:
+    """The message, if it is one, and one that can be used."""
+    try:
+        message = reader(frames)
+    except RejectedFrame as error:
+        check_rejection(error)
+        return None
+    assert message.header.msg_id
+    assert message.header.msg_type
+    for header in (message.header, message.parent_header):
+        for name in ("msg_id", "msg_type", "session", "username", "date", "version"):
+            getattr(header, name).encode()  # text, and such as UTF-8 can write
+        assert isinstance(header.subshell_id, str | None)
+    assert repr(message)
+    assert encode(message, Signer(KEY))[2:6] == frames[-4 - len(message.buffers) :][:4]
+    return message
+
+
+def check_rejection(error: RejectedFrame) -> None:
+    assert str(error).startswith("a message on iopub ")
+    assert str(error).endswith("; it was dropped")
+    assert type(error) in {InvalidSignature, ReplayedFrame, MalformedFrame}
+
+
+def equal_but(one: AnyMessage, other: AnyMessage, name: str) -> bool:
+    """Whether they are equal in all but one part."""
+    names = [*NAMES, "channel", "buffers"]
+    return all(getattr(one, n) == getattr(other, n) for n in names if n != name)
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
+@pytest.mark.parametrize("key", [KEY, b""], ids=["signed", "unsigned"])
+@pytest.mark.parametrize("at", range(4), ids=NAMES)
+def test_hostile_json_in_a_part(at: int, key: bytes, data: bytes) -> None:
+    good = parts("stream", {"text": "a"}, metadata={"b": 1})
+    bad = [*good[:at], data, *good[at + 1 :]]
+    reader = Reader(key)
+    message = message_or_rejected(reader, signed(key, *bad, buffers=[b"x"]))
+    whole = Reader(key)(signed(key, *good, buffers=[b"x"]))
+    assert message is None or equal_but(message, whole, NAMES[at])
+
+
+@given(st.binary(max_size=200), st.sampled_from(range(4)))
+def test_any_bytes_in_a_part(data: bytes, at: int) -> None:
+    good = parts("stream", {"text": "a"})
+    message_or_rejected(Reader(), signed(KEY, *good[:at], data, *good[at + 1 :]))
+
+
+@given(st.lists(st.binary(max_size=20) | st.just(DELIMITER) | st.just(b"{}"), max_size=12))
+def test_any_frames(frames: list[bytes]) -> None:
+    message_or_rejected(Reader(), frames)
+    message_or_rejected(Reader(b""), frames)
+
+
+def mutations(frame: bytes) -> st.SearchStrategy[bytes]:
+    """Bytes flipped, put in, cut out."""
+    return st.tuples(
+        st.integers(0, max(0, len(frame) - 1)), st.binary(max_size=3), st.integers(0, 4)
+    ).map(lambda m: frame[: m[0]] + m[1] + frame[m[0] + m[2] :])
+
+
+@given(messages(), st.data())
+@settings(max_examples=50)
+def test_a_mutation_that_is_not_signed_is_rejected(
+    message: AnyMessage, data: st.DataObject
+) -> None:
+    frames = [bytes(frame) for frame in encode(message, Signer(KEY))]
+    at = data.draw(st.integers(1, 5))
+    mutated = data.draw(mutations(frames[at]).filter(lambda frame: frame != frames[at]))
+    with pytest.raises(InvalidSignature):
+        Reader()([*frames[:at], mutated, *frames[at + 1 :]])
+
+
+@given(messages(), st.data())
+def test_a_mutation_that_is_signed_changes_no_other_part(
+    message: AnyMessage, data: st.DataObject
+) -> None:
+    message = message.replace(channel="iopub")
+    frames = [bytes(frame) for frame in encode(message, Signer(KEY))]
+    at = data.draw(st.integers(2, 5))
+    frames[at] = data.draw(mutations(frames[at]))
+    frames[1] = signature(KEY, frames[2:6])
+    again = message_or_rejected(Reader(), frames)
+    assert again is None or equal_but(again, message, NAMES[at - 2])
+
+
+@given(messages(), st.data())
+@settings(max_examples=50)
+def test_frames_that_are_missing_doubled_or_in_another_order(
+    message: AnyMessage, data: st.DataObject
+) -> None:
+    message = message.replace(channel="iopub", buffers=())
+    frames = [b"topic", *map(bytes, encode(message, Signer(KEY)))]
+    chosen = data.draw(st.lists(st.sampled_from(range(len(frames))), max_size=10))
+    again = message_or_rejected(Reader(), [frames[i] for i in chosen])
+    assert again is None or equal_but(again, message, "buffers")
+
+
+@given(st.lists(st.binary(max_size=9), max_size=4))
+def test_buffers_are_not_covered_by_the_signature(buffers: list[bytes]) -> None:
+    """Nor is a prefix: that is the protocol."""
+    again = Reader()([b"whatever", *signed(KEY, *parts()), *buffers])
+    assert [bytes(buffer) for buffer in again.buffers] == buffers
+
+
+def test_frames_after_a_second_delimiter_are_buffers() -> None:
+    one, other = signed(KEY, *parts("stream")), signed(KEY, *parts("error"))
+    message = Reader()([*one, *other])
+    assert message.header.msg_type == "stream"
+    assert [bytes(buffer) for buffer in message.buffers] == other
+
+
+@pytest.mark.parametrize("prefix", [[], [b"topic"], [b""], [b"a", b"b", b"c"], [b"x"] * 20])
+def test_any_number_of_prefix_frames(prefix: list[bytes]) -> None:
+    message = Reader()([*prefix, *signed(KEY, *parts("stream", {"text": "a"}), buffers=[b"b"])])
+    assert message.content == {"text": "a"}
+    assert message.buffers == (memoryview(b"b"),)
+
+
+@pytest.mark.parametrize("prefix", [[], [b"topic"], [b"a", b"b", b"c"]])
+@pytest.mark.parametrize("count", range(5))
+def test_fewer_than_five_frames_after_the_delimiter(prefix: list[bytes], count: int) -> None:
+    frames = [*prefix, *signed(KEY, *parts())[: 1 + count]]
+    with pytest.raises(MalformedFrame, match=f"has {count} frames after its delimiter, not 5"):
+        Reader()(frames)
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"a"], signed(KEY, *parts())[1:], [b"x"] * 100])
+def test_no_delimiter(frames: list[bytes]) -> None:
+    with pytest.raises(MalformedFrame, match="delimiter"):
+        Reader()(frames)
+
+
+@pytest.mark.parametrize("name", ["msg_id", "msg_type"])
+@pytest.mark.parametrize("value", ["", None, 5, []])
+def test_a_header_without_what_it_takes(name: str, value: Any) -> None:
+    with pytest.raises(MalformedFrame, match="msg_id or no msg_type"):
+        Reader()(signed(KEY, *parts(**{name: value})))
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, True, [], {"a": 1}])
+@pytest.mark.parametrize("name", ["session", "username", "date", "version", "subshell_id"])
+def test_a_header_with_fields_of_other_types(name: str, value: Any) -> None:
+    reader = Reader()
+    header = reader(signed(KEY, *parts("stream", **{name: value}))).header
+    assert getattr(header, name) == (None if name == "subshell_id" else "")
+    assert header.msg_type == "stream"
+    assert reader.reports == []
+
+
+def test_a_header_with_nothing_else() -> None:
+    header = b'{"msg_id": "1", "msg_type": "x"}'
+    message = Reader()(signed(KEY, header, b"{}", b"{}", b"{}"))
+    assert message.header.session == message.header.date == message.header.version == ""
+
+
+@pytest.mark.parametrize("parent", [b"{}", b"null", b" null ", b"{ }", b'{"date": "2024"}'])
+def test_no_parent(parent: bytes) -> None:
+    message = Reader()(signed(KEY, *parts(parent=parent)))
+    assert not message.parent_header
+    assert message.parent_header.msg_id == ""
+
+
+@pytest.mark.parametrize("parent", [b"[]", b'"1"', b"1", b"false", b"[{}]"])
+def test_a_parent_that_is_no_object(parent: bytes) -> None:
+    with pytest.raises(MalformedFrame, match="parent_header that is a .*, not an object"):
+        Reader()(signed(KEY, *parts(parent=parent)))
+
+
+@pytest.mark.parametrize("part", [2, 3], ids=["metadata", "content"])
+def test_null_is_an_empty_object(part: int) -> None:
+    frames = list(parts("stream"))
+    frames[part] = b"null"
+    message = Reader()(signed(KEY, *frames))
+    assert message.content == {}
+    assert message.metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("raw", "text", "flaw"),
+    [
+        (b'{"text": "caf\xe9 \xff"}', "caf� �", "is not UTF-8"),
+        (b'{"text": "\xed\xa0\xbdx"}', "���x", "is not UTF-8"),
+        (b'{"text": "a\\ud83dx"}', "a�x", "lone surrogates"),
+        (b'{"text": "\\udc00"}', "�", "lone surrogates"),
+        (b'{"text": "\xff\\ud83d"}', "��", "lone surrogates"),
+    ],
+)
+def test_text_that_is_none_is_replaced_reported_and_delivered(
+    raw: bytes, text: str, flaw: str
+) -> None:
+    reader = Reader()
+    message = reader(signed(KEY, *parts()[:3], raw))
+    assert message.content == {"text": text}
+    text.encode()
+    [report] = reader.reports
+    assert isinstance(report, MalformedFrame)
+    assert "iopub" in str(report)
+    assert "content" in str(report)
+    assert flaw in str(report)
+    assert encode(message, Signer(KEY))[5] == raw
+
+
+@pytest.mark.parametrize("at", range(4), ids=NAMES)
+def test_text_that_is_none_is_named_by_its_part(at: int) -> None:
+    broken = list(parts("stream"))
+    broken[at] = b'{"msg_id": "1", "msg_type": "x", "username": "\xff"}'
+    reader = Reader()
+    reader(signed(KEY, *broken))
+    assert f"its {NAMES[at]} is not UTF-8" in str(reader.reports[0])
+
+
+def test_text_that_is_none_and_not_signed_is_rejected() -> None:
+    reader = Reader()
+    with pytest.raises(InvalidSignature):
+        reader(signed(b"another", *parts()[:3], b'{"text": "\xff"}'))
+    assert reader.reports == []
+
+
+def test_numbers_that_json_does_not_have() -> None:
+    content = Reader()(signed(KEY, *parts()[:3], b'{"a": [NaN, Infinity, -Infinity, 1e999]}'))
+    assert str(content.content["a"]) == "[nan, inf, -inf, inf]"
+
+
+def test_numbers_of_any_size() -> None:
+    digits = "1234567890" * 40
+    message = Reader()(signed(KEY, *parts()[:3], f'{{"a": {digits}, "b": -{digits}}}'.encode()))
+    assert message.content == {"a": int(digits), "b": -int(digits)}
+
+
+def test_deep_but_not_too_deep() -> None:
+    depth = sys.getrecursionlimit() // 4
+    message = Reader()(signed(KEY, *parts()[:3], b'{"a":' * depth + b"1" + b"}" * depth))
+    value: Any = message.content
+    for _ in range(depth):
+        value = value["a"]
+    assert value == 1
+
+
+def test_a_bomb_leaves_the_decoder_as_it_was() -> None:
+    reader = Reader()
+    for _ in range(3):
+        with pytest.raises(MalformedFrame):
+            reader(signed(KEY, *parts()[:3], BOMB))
+        with pytest.raises(MalformedFrame):
+            reader(signed(KEY, *parts(parent=NESTED)))
+        assert reader(signed(KEY, *parts("stream"))).header.msg_type == "stream"
+
+
+def test_rejections_hold_nothing_of_the_message() -> None:
+    """What a stranger sent could fill a log, or a terminal."""
+    broken = b'{"text": "a\x1b[2Jsecret"'
+    with pytest.raises(MalformedFrame) as raised:
+        Reader()(signed(KEY, *parts()[:3], broken))
+    assert "secret" not in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_json_is_read_as_json_does() -> None:
+    content = {"a": [1, 2.5, None, True, {"b": "ü"}]}
+    raw = json.dumps(content, ensure_ascii=False, indent=1).encode()
+    assert Reader()(signed(KEY, *parts()[:3], raw)).content == content

@@ -1,0 +1,127 @@
+"""What jupyter_client writes we read, and what we write it reads."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+import enchannel as ec
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import encode
+from tests.enchannel.wire.making import Reader
+from tests.rigs.frames import KEY
+
+pytest.importorskip("jupyter_client")
+from jupyter_client.session import Session
+
+SCHEMES = ["hmac-sha256", "hmac-md5", "hmac-sha1", "hmac-sha512", "hmac-sha3_256", "hmac-blake2b"]
+CONTENT = {
+    "text": "naïve — ⚠ 🐍 \x00 \u2028",
+    "nested": {"list": [1, 2.5, -0.0, None, True, [], {}], "": ""},
+    "big": 1 << 80,
+}
+BUFFERS = [b"abc", b"", bytes(range(256)), b""]
+
+
+def session(key: bytes = KEY, scheme: str = "hmac-sha256") -> Any:
+    return Session(key=key, signature_scheme=scheme, session="reference", username="ada")
+
+
+def sent(reference: Any, message: dict[str, Any]) -> list[bytes]:
+    """The frames that the reference's ``send`` would give to a socket."""
+    return [*reference.serialize(message, ident=[b"topic"]), *BUFFERS]
+
+
+def read(reference: Any, frames: list[bytes | memoryview]) -> dict[str, Any]:
+    identities, rest = reference.feed_identities([bytes(frame) for frame in frames])
+    assert identities == []
+    message: dict[str, Any] = reference.deserialize(rest)
+    return message
+
+
+@pytest.mark.parametrize("key", [KEY, b"\xff\x00binary", b""], ids=["text", "binary", "empty"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_we_read_what_the_reference_writes(scheme: str, key: bytes) -> None:
+    reference = session(key, scheme)
+    parent = reference.msg("execute_request", {"code": "1"})
+    message = reference.msg("stream", CONTENT, parent=parent, metadata={"µ": [1]})
+    reader = Reader(key, scheme)
+    ours = reader(sent(reference, message))
+    assert ours.channel is ec.ChannelName.IOPUB
+    assert ours.header.to_dict() == {
+        **message["header"],
+        "date": message["header"]["date"].isoformat().replace("+00:00", "Z"),
+    }
+    assert ours.parent_header.msg_id == parent["header"]["msg_id"]
+    assert ours.parent_header.session == "reference"
+    assert ours.content == CONTENT
+    assert ours.metadata == {"µ": [1]}
+    assert [bytes(buffer) for buffer in ours.buffers] == BUFFERS
+    assert reader.reports == []
+
+
+@pytest.mark.parametrize("key", [KEY, b"\xff\x00binary", b""], ids=["text", "binary", "empty"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_reference_reads_what_we_write(scheme: str, key: bytes) -> None:
+    request = ec.Session().fold(ec.execute_request("1"))
+    message = ec.Session("ours", "ada").fold(
+        ec.create_message(
+            "display_data", CONTENT, parent=request, metadata={"µ": [1]}, buffers=BUFFERS
+        )
+    )
+    theirs = read(session(key, scheme), encode(message, Signer(key, scheme)))
+    assert theirs["header"]["date"].isoformat().replace("+00:00", "Z") == message.header.date
+    del theirs["header"]["date"]
+    assert theirs["header"] == {
+        "msg_id": message.header.msg_id,
+        "msg_type": "display_data",
+        "session": "ours",
+        "username": "ada",
+        "version": "5.5",
+    }
+    assert theirs["parent_header"]["msg_id"] == request.header.msg_id
+    assert theirs["content"] == CONTENT
+    assert theirs["metadata"] == {"µ": [1]}
+    assert [bytes(buffer) for buffer in theirs["buffers"]] == BUFFERS
+
+
+def test_a_parent_is_passed_on_as_it_came() -> None:
+    """The reference reads dates and writes them anew; what we pass on is what came."""
+    reference = session()
+    reader, request = Reader(), reference.msg("execute_request", {"code": "1"})
+    ours = reader(sent(reference, request))
+    reply = ec.execute_reply(1, parent=ours)
+    theirs = read(session(), encode(reply, Signer(KEY)))
+    assert theirs["parent_header"]["date"] == request["header"]["date"]
+
+
+def test_each_refuses_the_others_other_key() -> None:
+    reference, message = session(b"another"), ec.status("busy", parent=None)
+    with pytest.raises(ValueError, match="Invalid Signature"):
+        read(reference, encode(message, Signer(KEY)))
+    with pytest.raises(ec.InvalidSignature):
+        Reader()(sent(reference, reference.msg("stream")))
+
+
+def test_each_refuses_the_other_twice() -> None:
+    reference, reader = session(), Reader()
+    frames = encode(ec.status("busy", parent=None), Signer(KEY))
+    read(reference, frames)
+    with pytest.raises(ValueError, match="Duplicate Signature"):
+        read(reference, frames)
+    theirs = sent(reference, reference.msg("stream"))
+    reader(theirs)
+    with pytest.raises(ec.ReplayedFrame):
+        reader(theirs)
+
+
+@pytest.mark.parametrize("name", sorted(hashlib.algorithms_guaranteed))
+def test_every_hash_that_is_a_scheme_of_the_reference_is_one_of_ours(name: str) -> None:
+    scheme = f"hmac-{name}"
+    try:
+        signature = session(KEY, scheme).sign([b"{}"] * 4)
+    except Exception:  # shake has no fixed length, and is no hash for an HMAC
+        with pytest.raises(ec.ConnectionFailed, match=scheme):
+            Signer(KEY, scheme)
+    else:
+        assert Signer(KEY, scheme).sign([b"{}"] * 4) == signature

@@ -1,0 +1,78 @@
+"""What is encoded comes out equal, whatever it is."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import enchannel as ec
+from enchannel._message import AnyMessage, RawParts
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import DELIMITER, encode
+from tests.enchannel.wire.making import Reader, messages
+from tests.rigs.frames import KEY, parts, signed
+
+keys = st.sampled_from([KEY, b""])
+prefixes = st.lists(st.binary().filter(lambda frame: frame != DELIMITER), max_size=3)
+
+
+@given(messages(), keys, prefixes)
+def test_a_message_comes_out_as_it_went_in(
+    message: AnyMessage, key: bytes, prefix: list[bytes]
+) -> None:
+    """From bytes or from views of them; passed on, it is the same bytes."""
+    reader = Reader(key, channel=message.channel)
+    frames = encode(message, Signer(key))
+    again = reader([*prefix, *frames])
+    assert again == message
+    assert again.header.extra == message.header.extra
+    assert again.channel is message.channel
+    assert encode(again, Signer(key)) == frames
+    assert Reader(key, channel=message.channel)([memoryview(frame) for frame in frames]) == message
+    assert reader.reports == []
+
+
+# Bytes that no encoder of ours would write, and that mean what they mean.
+ODD = RawParts(
+    b'{ "msg_id":"1",\n"msg_type":"\\u0078", "date":null, "version":5, "new":{"a":[1.50]} }',
+    b' {"msg_id": "0", "other": 1e2} ',
+    b'{"twice": 1, "twice": 2}',
+    b'{"number": 1.0E+2, "text": "\\u00e9", "inf": 1e999, "nan": NaN}',
+)
+
+
+def test_bytes_are_not_written_anew() -> None:
+    message = Reader()([b"topic", *signed(KEY, *ODD, buffers=[b"x"])])
+    assert message.raw == ODD
+    assert encode(message, Signer(KEY)) == signed(KEY, *ODD, buffers=[b"x"])
+
+
+def test_bytes_are_signed_anew_for_another_connection() -> None:
+    message = Reader()(signed(KEY, *ODD))
+    assert encode(message, Signer(b"another")) == signed(b"another", *ODD)
+    assert encode(message, Signer(b"")) == signed(b"", *ODD)
+
+
+def test_unknown_header_fields_are_kept() -> None:
+    message = Reader()(signed(KEY, *ODD))
+    assert message.header.msg_type == "x"
+    assert message.header.extra == {"new": {"a": [1.5]}}
+    assert message.parent_header.extra == {"other": 100.0}
+    # also by who changes something, and by a reply
+    changed = Reader()(encode(message.replace(content={}), Signer(KEY)))
+    assert changed.header.extra == {"new": {"a": [1.5]}}
+    reply = Reader()(encode(ec.execute_reply(1, parent=message), Signer(KEY)))
+    assert reply.parent_header.extra == {"new": {"a": [1.5]}}
+
+
+def test_a_changed_message_is_written_anew() -> None:
+    message = Reader()(signed(KEY, *parts("stream", {"text": "a"})))
+    changed = message.replace(content={"text": "b"})
+    assert changed.raw is None
+    again = Reader()(encode(changed, Signer(KEY)))
+    assert again.content == {"text": "b"}
+    assert again.header == message.header
+
+
+def test_many_buffers_and_big_ones() -> None:
+    buffers = [b"", *(b"%d" % n for n in range(1_000)), bytes(1 << 20), b""]
+    message = Reader()(encode(ec.comm_msg("c1", buffers=buffers), Signer(KEY)))
+    assert [bytes(buffer) for buffer in message.buffers] == buffers

@@ -1,0 +1,73 @@
+"""What the command says about itself, and how soon."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from enchannel._cli.exit_code import ExitCode
+from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.rigs import DEADLINE
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("kernels",)])
+def test_help_has_examples_exit_codes_and_environment(command: tuple[str, ...]) -> None:
+    ended = enchannel(*command, "--help")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for words in ("examples:", "exit codes:", "environment:", "NO_COLOR"):
+        assert words in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) < 80
+
+
+def test_help_names_every_exit_code() -> None:
+    text = enchannel("run", "--help").stdout.partition("exit codes:")[2]
+    assert [code for code in ExitCode if f"{code}" not in text] == []
+
+
+def test_version() -> None:
+    ended = enchannel("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"enchannel {version('enchannel')}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("walk",),
+        ("run",),
+        ("run", "--timeout", "0", "1"),
+        ("run", "--timeout", "nan", "1"),
+        ("run", "--timeout", "soon", "1"),
+        ("run", "--kernel", "python3", "--connection", "x", "1"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:
+    ended = enchannel(*arguments)
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert "usage:" in ended.stderr
+
+
+def test_help_waits_for_no_library_of_a_backend() -> None:
+    script = """if True:
+        import sys
+        from enchannel.__main__ import main
+        main(["run", "--help"])
+        print([name for name in ("zmq", "jupyter_client", "readline")
+               if name in sys.modules], file=sys.stderr)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, encoding="utf-8", timeout=DEADLINE
+    )
+    assert ended.stderr == "[]\n"
+
+
+def test_help_into_a_pipe_that_nobody_reads() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode in (ExitCode.OK, ExitCode.PIPE_CLOSED)  # it may have been quicker

@@ -1,0 +1,130 @@
+"""``enchannel kernels``: what could be started, and what runs."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import enchannel as ec
+from enchannel._cli.probe import answers
+from tests.enchannel_cli.conftest import SlowKernel
+from tests.enchannel_cli.shell import enchannel
+from tests.rigs import DEADLINE
+
+CONNECTION = {
+    "transport": "tcp",
+    "ip": "127.0.0.1",
+    "key": "secret",
+    "kernel_name": "python3",
+    "shell_port": 1,
+    "iopub_port": 2,
+    "stdin_port": 3,
+    "control_port": 4,
+}
+
+
+def connection_info(port: int) -> ec.ConnectionInfo:
+    return ec.ConnectionInfo.from_dict({**CONNECTION, "hb_port": port})
+
+
+@pytest.fixture
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty runtime directory."""
+    directory = tmp_path / "runtime"
+    directory.mkdir(mode=0o700)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directory))
+    return directory
+
+
+@pytest.fixture
+def left_behind(runtime: Path) -> str:
+    """The id of a kernel that ended without removing its connection file."""
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    path = runtime / "kernel-left-behind.json"
+    path.write_text(json.dumps({**CONNECTION, "hb_port": port}))
+    return "left-behind"
+
+
+@pytest.mark.kernel
+def test_a_kernel_that_runs_is_alive(runtime: Path, left_behind: str) -> None:
+    with ec.launch() as over_ipc, ec.launch(transport="tcp") as over_tcp:
+        listing = json.loads(enchannel("kernels", "--json").stdout)
+        table = enchannel("kernels").stdout
+    states = {kernel["id"]: kernel["alive"] for kernel in listing["running"]}
+    assert states == {over_ipc.id: True, over_tcp.id: True, left_behind: False}
+    transports = {kernel["id"]: kernel["transport"] for kernel in listing["running"]}
+    assert (transports[over_ipc.id], transports[over_tcp.id]) == ("ipc", "tcp")
+    rows = [line.split() for line in table.splitlines()]
+    assert [over_ipc.id, "python3", "ipc", "alive"] in rows
+    assert [left_behind, "python3", "tcp", "gone"] in rows
+    assert "secret" not in table + str(listing)
+
+
+def test_kernelspecs_are_listed(slow_kernel: SlowKernel, runtime: Path) -> None:
+    environ = {"JUPYTER_PATH": slow_kernel.jupyter_path}
+    listing = json.loads(enchannel("kernels", "--json", environ=environ).stdout)
+    slow = {"name": "slow", "display_name": "Slow", "language": "python"}
+    assert slow in listing["kernelspecs"]
+    assert listing["running"] == []
+    ended = enchannel("kernels", environ=environ)
+    assert ["slow", "python", "Slow"] in [line.split() for line in ended.stdout.splitlines()]
+    assert ended.stdout.endswith("\nno running kernels\n")
+    assert (ended.stderr, ended.returncode) == ("", 0)
+
+
+def test_without_jupyter_client_it_says_what_to_install(left_behind: str) -> None:
+    script = """if True:
+        import sys
+        sys.modules["jupyter_client"] = None
+        from enchannel.__main__ import main
+        sys.exit(main(sys.argv[1:]))
+    """
+    for arguments in (["kernels"], ["kernels", "--json"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=DEADLINE,
+        )
+        assert ended.returncode == 0
+        assert left_behind in ended.stdout
+        assert 'pip install "enchannel[kernel]"' in ended.stderr
+    assert json.loads(ended.stdout)["kernelspecs"] is None
+
+
+def test_a_connection_file_that_makes_no_sense_is_a_sentence(
+    runtime: Path, left_behind: str
+) -> None:
+    (runtime / "kernel-odd.json").write_text('{"shell_port": 1}')
+    ended = enchannel("kernels")
+    assert ended.returncode == 0
+    assert left_behind in ended.stdout
+    assert ended.stderr == f"enchannel: the connection file {runtime}/kernel-odd.json has no ip\n"
+
+
+def test_what_a_connection_file_says_cannot_move_the_terminal(
+    runtime: Path, left_behind: str
+) -> None:
+    odd = {**CONNECTION, "hb_port": 1, "kernel_name": "a\x1b[2J\nb"}
+    (runtime / "kernel-odd.json").write_text(json.dumps(odd))
+    assert ["odd", "a", "b", "tcp", "gone"] in [
+        line.split() for line in enchannel("kernels").stdout.splitlines()
+    ]
+
+
+def test_another_program_at_a_kernels_port_is_no_kernel() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert not answers(connection_info(other.getsockname()[1]))
+
+
+def test_a_socket_file_that_is_left_is_no_kernel(tmp_path: Path) -> None:
+    ip = os.fspath(tmp_path / "k")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"{ip}-5")
+    info = ec.ConnectionInfo.from_dict({**CONNECTION, "transport": "ipc", "ip": ip, "hb_port": 5})
+    assert not answers(info)

@@ -1,0 +1,331 @@
+"""What a user writes, as a test for the type checkers: it is read, and never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, assert_type
+
+import reactivex
+from reactivex import Observable, abc
+from reactivex import operators as ops
+from reactivex.subject import BehaviorSubject, Subject
+
+import enchannel as ec
+from enchannel import AnyMessage, Message, contents
+from enchannel.abc import (
+    Backend,
+    Capabilities,
+    KernelState,
+    Launcher,
+    Lifecycle,
+    Link,
+    LinkState,
+    Pair,
+    Status,
+)
+from enchannel.errors import EnchannelError
+
+
+def connecting() -> None:
+    assert_type(ec.launch(), ec.Kernel)
+    assert_type(ec.launch("deno", at="https://host", cwd=Path("."), env={"A": "b"}), ec.Kernel)
+    assert_type(ec.connect("kernel-1234.json", timeout=3, session=ec.Session()), ec.Kernel)
+    assert_type(ec.connect(Path("kernel-1234.json")), ec.Kernel)
+    assert_type(ec.connect({"ip": "127.0.0.1"}), ec.Kernel)
+    assert_type(ec.connect(ec.ConnectionInfo(), colour="red"), ec.Kernel)
+    with ec.launch() as kernel:
+        assert_type(kernel, ec.Kernel)
+    with ec.launch() as kernel, kernel.subshell() as subshell:
+        assert_type(subshell, ec.Subshell)
+        assert_type(subshell.run("6 * 7"), ec.Result)
+
+
+async def connecting_on_a_loop() -> None:
+    assert_type(await ec.launch(), ec.Kernel)
+    async with ec.launch() as kernel:
+        assert_type(kernel, ec.Kernel)
+        async with kernel.subshell() as subshell:
+            assert_type(subshell, ec.Subshell)
+
+
+def channels(kernel: ec.Kernel) -> None:
+    channel: ec.Channel
+    for channel in (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main):
+        as_subject: Subject[AnyMessage] = channel
+        as_observable: Observable[AnyMessage] = channel
+        as_observer: abc.ObserverBase[AnyMessage] = channel
+        assert_type(channel.name, ec.ChannelName | str)
+        as_observable.subscribe(as_observer)
+        as_subject.subscribe(print)
+    heartbeat: Subject[bytes] = kernel.heartbeat
+    heartbeat.on_next(b"ping")
+    assert_type(kernel.heartbeat.is_beating, bool | None)
+    assert_type(kernel.id, str)
+    assert_type(kernel.owned, bool)
+    assert_type(kernel.session.id, str)
+
+
+def states(kernel: ec.Kernel) -> None:
+    link: BehaviorSubject[LinkState] = kernel.link
+    state: BehaviorSubject[KernelState] = kernel.state
+    assert_type(kernel.link.value, LinkState)
+    assert_type(kernel.state.value, KernelState)
+    link.subscribe(lambda value: print(value.upper()))
+    state.subscribe(lambda value: print(value is KernelState.IDLE))
+    errors: Observable[EnchannelError] = kernel.errors
+    errors.subscribe(lambda error: print(error.args))
+
+
+def messages(kernel: ec.Kernel) -> None:
+    def on_next(message: AnyMessage) -> None:
+        assert_type(message.channel, ec.ChannelName)
+        assert_type(message.header, ec.Header)
+        assert_type(message.parent_header.msg_id, str)
+        assert_type(message.header.subshell_id, str | None)
+        assert_type(message.metadata, dict[str, Any])
+        assert_type(message.buffers, tuple[memoryview, ...])
+        assert_type(message.replace(metadata={}), AnyMessage)
+
+    kernel.iopub.subscribe(on_next)
+
+
+def messages_of_a_type(kernel: ec.Kernel) -> None:
+    streams = kernel.iopub.pipe(ec.of_message_type("stream"))
+    assert_type(streams, Observable[Message[contents.Stream]])
+    streams.subscribe(lambda m: print(m.content["text"].upper()))
+
+    def text(message: Message[contents.Stream]) -> str:
+        assert_type(message.content["text"], str)
+        assert_type(message.content["name"], Literal["stdout", "stderr"])
+        return message.content["text"]
+
+    assert_type(streams.pipe(ops.map(text)), Observable[str])
+    assert_type(kernel.iopub.pipe(ec.of_message_type("stream"), ops.map(text)), Observable[str])
+    results = kernel.execute("6 * 7").pipe(ec.of_message_type("execute_result"))
+    assert_type(results, Observable[Message[contents.ExecuteResult]])
+    assert_type(kernel.main.pipe(ec.of_message_type("a", "b")), Observable[Message[Any]])
+
+
+def operators(kernel: ec.Kernel) -> None:
+    cell = kernel.execute("6 * 7")
+    assert_type(cell, Observable[AnyMessage])
+    assert_type(cell.pipe(ec.to_result()), Observable[ec.Result])
+    assert_type(cell.pipe(ec.outputs()), Observable[ec.Output])
+    assert_type(cell.pipe(ec.updated_outputs()), Observable[ec.Output])
+    assert_type(cell.pipe(ec.accumulate_outputs()), Observable[ec.Outputs])
+    assert_type(cell.pipe(ec.execution_counts()), Observable[int])
+    assert_type(cell.pipe(ec.kernel_statuses()), Observable[str])
+    assert_type(cell.pipe(ec.payloads()), Observable[contents.Payload])
+    assert_type(cell.pipe(ec.input_requests()), Observable[contents.InputRequest])
+    request = ec.execute_request("6 * 7")
+    assert_type(kernel.iopub.pipe(ec.child_of(request)), Observable[AnyMessage])
+    assert_type(kernel.iopub.pipe(ec.child_of(request.header)), Observable[AnyMessage])
+    assert_type(kernel.iopub.pipe(ec.child_of("m1")), Observable[AnyMessage])
+    assert_type(kernel.iopub.pipe(ec.with_comm_id("c1")), Observable[AnyMessage])
+    assert_type(
+        kernel.iopub.pipe(ec.child_of(request), ec.of_message_type("error")),
+        Observable[Message[contents.Error]],
+    )
+    assert_type(
+        kernel.iopub.pipe(ec.child_of(request), ec.until_idle(request), ec.outputs()),
+        Observable[ec.Output],
+    )
+    assert_type(cell.pipe(ops.retry(3), ec.to_result()), Observable[ec.Result])
+    assert_type(ec.is_child_message(request, ec.status("idle", parent=request)), bool)
+
+
+def delivering(kernel: ec.Kernel, scheduler: abc.SchedulerBase) -> None:
+    assert_type(kernel.iopub.pipe(ec.deliver_on(scheduler)), Observable[AnyMessage])
+    assert_type(
+        kernel.iopub.pipe(ec.of_message_type("stream"), ec.deliver_on(scheduler, interval=1 / 60)),
+        Observable[Message[contents.Stream]],
+    )
+    assert_type(
+        kernel.execute("6 * 7").pipe(
+            ec.deliver_on(scheduler, limit=9, overflow="latest"), ec.to_result()
+        ),
+        Observable[ec.Result],
+    )
+    ec.deliver_on(scheduler, overflow="woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def running(kernel: ec.Kernel) -> None:
+    result = kernel.run("6 * 7", timeout=3, check=False, max_output=100)
+    assert_type(result, ec.Result)
+    assert_type(result.status, Literal["ok", "error", "aborted", "incomplete"])
+    assert_type(result.text, str)
+    assert_type(result.outputs, ec.Outputs)
+    assert_type(result.error, ec.KernelError | None)
+    assert_type(result.execution_count, int | None)
+    assert_type(result.check(), ec.Result)
+    for output in result.outputs:
+        assert_type(output, ec.Output)
+
+
+def waiting(kernel: ec.Kernel) -> None:
+    assert_type(ec.wait(kernel.kernel_info(), timeout=3), AnyMessage)
+    assert_type(ec.wait(kernel.execute("6 * 7").pipe(ec.to_result())), ec.Result)
+    assert_type(ec.wait(kernel.execute("6 * 7").pipe(ec.execution_counts())), int)
+    assert_type(ec.wait(reactivex.just(3)), int)
+
+
+async def waiting_on_a_loop(kernel: ec.Kernel) -> None:
+    assert_type(await kernel.kernel_info(), AnyMessage)
+    assert_type(await kernel.execute("6 * 7").pipe(ec.to_result()), ec.Result)
+    assert_type(await ec.last(kernel.execute("6 * 7").pipe(ec.to_result()), timeout=3), ec.Result)
+    assert_type(ec.aiter(kernel.execute("6 * 7")), AsyncIterator[AnyMessage])
+    async for message in ec.aiter(kernel.execute("6 * 7")):
+        assert_type(message, AnyMessage)
+    streams = kernel.iopub.pipe(ec.of_message_type("stream"))
+    async for stream in ec.aiter(streams):
+        assert_type(stream.content["text"], str)
+
+
+def requesting(kernel: ec.Kernel) -> None:
+    request = kernel.request(
+        ec.kernel_info_request(), timeout=None, idle_grace=3, on_dispose="interrupt"
+    )
+    assert_type(request, Observable[AnyMessage])
+    requests: list[Observable[AnyMessage]] = [
+        kernel.kernel_info(),
+        kernel.complete("pri", 2),
+        kernel.inspect("print", detail_level=1),
+        kernel.history("range", session=1, start=2, stop=3),
+        kernel.is_complete("if x:"),
+        kernel.comm_info(),
+        kernel.debug("initialize", {"clientID": "x"}),
+        kernel.execute("6 * 7", user_expressions={"x": "1"}, timeout=3, on_dispose="interrupt"),
+    ]
+    all_at_once: Observable[AnyMessage] = reactivex.merge(*requests)
+    all_at_once.pipe(ec.accumulate_outputs()).subscribe(print)
+    assert_type(reactivex.concat(*requests).pipe(ops.to_list()), Observable[list[AnyMessage]])
+    kernel.inspect("print", detail_level=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def asking(kernel: ec.Kernel) -> None:
+    def text(prompt: str, password: bool) -> str:
+        return prompt
+
+    async def later(prompt: str, password: bool) -> str:
+        return prompt
+
+    def observed(prompt: str, password: bool) -> Observable[str]:
+        return reactivex.just(prompt)
+
+    on_inputs: list[ec.OnInput] = [text, later, observed, lambda prompt, password: prompt]
+    for on_input in on_inputs:
+        kernel.run("input()", on_input=on_input)
+        kernel.execute("input()", on_input=on_input)
+
+    def wrong(prompt: str, password: bool) -> int:
+        return 3
+
+    kernel.run("input()", on_input=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def ruling(kernel: ec.Kernel) -> None:
+    actions: list[Callable[[], Observable[None]]] = [
+        kernel.interrupt,
+        kernel.restart,
+        kernel.shutdown,
+    ]
+    for action in actions:
+        action().subscribe(on_error=print)
+    kernel.detach()
+    kernel.close()
+
+
+def comms(kernel: ec.Kernel, opened: Message[contents.CommOpen]) -> None:
+    comm = kernel.comm("jupyter.widget", {"state": {"value": 3}})
+    assert_type(comm, ec.Comm)
+    assert_type(kernel.comm(opened), ec.Comm)
+    comm.on_next({"method": "update"})
+    comm.on_next(ec.comm_msg(comm.id, {"method": "update"}))
+    comm.send({"method": "update"}, buffers=[b"abc", bytearray(b"d"), memoryview(b"e")])
+    as_observable: Observable[AnyMessage] = comm
+    as_observable.subscribe(lambda message: print(message.content["data"]))
+    comm.close()
+    data: Mapping[str, object] = {"a": 1}
+    kernel.comm("echo", data)
+
+
+def building() -> None:
+    request = ec.execute_request("6 * 7", user_expressions={"x": "1"})
+    assert_type(request, Message[contents.ExecuteRequest])
+    assert_type(request.content["code"], str)
+    assert_type(ec.kernel_info_request(), Message[contents.KernelInfoRequest])
+    assert_type(ec.complete_request("pri"), Message[contents.CompleteRequest])
+    assert_type(ec.input_reply("Ada"), Message[contents.InputReply])
+    assert_type(ec.comm_open("c1", "echo"), Message[contents.CommOpen])
+    assert_type(ec.stream("stdout", "woo", parent=request), Message[contents.Stream])
+    assert_type(ec.status("busy", parent=request.header), Message[contents.Status])
+    assert_type(ec.execute_reply(1, parent=request), Message[contents.ExecuteReply])
+    assert_type(ec.create_message("woo", {"a": 1}), Message[dict[str, Any]])
+    anything: AnyMessage = request
+    print(anything)
+    ec.stream("stdwoo", "woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def handling(kernel: ec.Kernel) -> None:
+    try:
+        kernel.run("1 / 0")
+    except ec.KernelError as error:
+        assert_type(error.ename, str)
+        assert_type(error.traceback, tuple[str, ...])
+        assert_type(error.result, ec.Result | None)
+    except ec.KernelDied as error:
+        assert_type(error.exit_code, int | None)
+        assert_type(error.stderr, str)
+    except (ec.RequestTimeout, ec.ConnectionLost, ec.RequestAborted) as error:
+        assert_type(error.result, ec.Result | None)
+    except ec.EnchannelError:
+        raise
+
+
+class MyLifecycle(Lifecycle):
+    def interrupt(self) -> Observable[None] | None:
+        return None
+
+    def restart(self) -> Observable[None]:
+        return reactivex.just(None)
+
+    def shutdown(self) -> Observable[None]:
+        return reactivex.just(None)
+
+    def release(self) -> None: ...
+
+
+class MyBackend(Backend):
+    def open(
+        self, target: Any, *, session: ec.Session, timeout: float, colour: str = "red"
+    ) -> Link:
+        shell, status = Subject[AnyMessage](), Subject[Status]()
+        return Link(
+            pairs={
+                ec.ChannelName.SHELL: Pair(shell, shell),
+                ec.ChannelName.HEARTBEAT: Pair[bytes](Subject(), Subject()),
+            },
+            status=status,
+            close=lambda: None,
+            kernel_id="ada",
+            capabilities=Capabilities(channels=frozenset({ec.ChannelName.SHELL})),
+            lifecycle=MyLifecycle(),
+        )
+
+
+class MyLauncher(Launcher):
+    def open(self, target: Any, *, session: ec.Session, timeout: float) -> Link:
+        raise ec.ConnectionFailed("nobody there")
+
+    def launch(
+        self,
+        name: str,
+        *,
+        session: ec.Session,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        where: str = "here",
+    ) -> Link:
+        raise ec.LaunchFailed("there is no such kernel", exit_code=1)
