@@ -104,6 +104,7 @@ class Exchange(abc.DisposableBase):
         kernel, terms = self._kernel, self._terms
         with self._lock:
             try:
+                kernel._demand_no_restart()
                 kernel._exchanges[self.id] = self
                 kernel._channel(self._message.channel).on_next(self._message)
             except EnchannelError as error:

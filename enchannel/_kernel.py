@@ -20,11 +20,11 @@ from enchannel._delivery import Delivery
 from enchannel._exchange import Exchange, OnInput, Request, Terms
 from enchannel._heartbeat import Heartbeat
 from enchannel._message import AnyMessage
-from enchannel._requests import DEFAULT_TIMEOUT, Requests
+from enchannel._requests import DEFAULT_TIMEOUT, Requests, demand_seconds
 from enchannel._session import Session
 from enchannel._states import Errors, Outcome, State
 from enchannel._subshell import Subshell
-from enchannel._thread import call_in_thread
+from enchannel._thread import call_in_thread, join_calls
 from enchannel._timer import timer
 from enchannel._waiting import Waiter, refuse_to_block
 from enchannel.abc import KernelState, Link, LinkState, Status
@@ -91,6 +91,7 @@ class Kernel(Requests):
         self._closed = threading.Event()
         self._detached = False
         self._asked_to_end = False
+        self._restarts = 0  # that are under way
         self._forked = False
 
     # -- opening and closing ---------------------------------------------------------------------
@@ -289,6 +290,12 @@ class Kernel(Requests):
         if self._closing:
             raise ChannelClosed("this kernel is closed")
 
+    def _not_closed(self) -> Link:
+        link = self._opened()
+        if self._closing:
+            raise ChannelClosed("this kernel is closed")
+        return link
+
     def _channel(self, name: ChannelName) -> Channel:
         self._opened()
         try:
@@ -405,6 +412,7 @@ class Kernel(Requests):
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         self._opened()
+        demand_seconds(timeout)
         terms = Terms(
             timeout=timeout, idle_grace=idle_grace, on_dispose=on_dispose, on_input=on_input
         )
@@ -417,12 +425,14 @@ class Kernel(Requests):
             Its completion (one None), to be awaited, run or ignored. That it was done does not prove that
             the code stops: some kernels answer, and go on.
         """
-        lifecycle = self._opened().lifecycle
+        lifecycle = self._not_closed().lifecycle
         by_itself = None if lifecycle is None else lifecycle.interrupt()
         return self._act("interrupt", by_itself, interrupt_request)
 
     def restart(self) -> Observable[None]:
         """A new process behind the same channels; open requests end with KernelDied.
+
+        Requests made before it is done are refused with KernelDied too: the old process would answer.
 
         Returns:
             Its completion (one None), to be awaited, run or ignored.
@@ -430,13 +440,29 @@ class Kernel(Requests):
         Raises:
             NotSupported: the process is not ours to restart.
         """
-        lifecycle = self._opened().lifecycle
+        lifecycle = self._not_closed().lifecycle
         if lifecycle is None:
             raise NotSupported(
                 "only who launched a kernel can restart it; this one was connected to"
             )
         self._asked_to_end = True
-        return self._act("restart", lifecycle.restart(), None)
+        with self._changing:
+            self._restarts += 1
+        self._fail_exchanges(KernelDied(f"kernel {self.id} was restarted"))
+        by_itself = lifecycle.restart()
+        by_itself.subscribe(lambda _: None, lambda _: self._restarted(), self._restarted)
+        return self._act("restart", by_itself, None)
+
+    def _restarted(self) -> None:
+        with self._changing:
+            self._restarts -= 1
+
+    def _demand_no_restart(self) -> None:
+        if self._restarts:
+            raise KernelDied(
+                f"kernel {self.id} is being restarted: wait for that first, with "
+                "ec.wait(kernel.restart()) or await kernel.restart()"
+            )
 
     def shutdown(self) -> Observable[None]:
         """End the kernel; the channels stay, and say so.
@@ -444,7 +470,7 @@ class Kernel(Requests):
         Returns:
             Its completion (one None), to be awaited, run or ignored.
         """
-        lifecycle = self._opened().lifecycle
+        lifecycle = self._not_closed().lifecycle
         self._asked_to_end = True
         by_itself = None if lifecycle is None else lifecycle.shutdown()
         return self._act("shutdown", by_itself, shutdown_request)
@@ -533,7 +559,8 @@ class _Told:
 
 
 def _close_all() -> None:
-    """At the interpreter's end: no kernel of ours outlives it."""
+    """At the interpreter's end: no kernel of ours outlives it, nor one that still starts."""
+    join_calls(CLOSING)
     for kernel in list(_open):
         kernel.close()
 

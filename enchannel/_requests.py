@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -139,8 +140,12 @@ class Requests(ABC):
             RequestTimeout, KernelDied, ConnectionLost: there is no answer; ``result`` of the error
                 is what had arrived by then.
             WouldDeadlock: on a running event loop, or on a thread that delivers messages.
+            ValueError: a timeout or limit that makes no sense; nothing was sent.
         """
         refuse_to_block("run")
+        demand_seconds(timeout)
+        if max_output is not None and max_output < 0:
+            raise ValueError(f"max_output is {max_output}, and has to be a number of characters")
         builder = ResultBuilder(max_output)
         message = build.execute_request(code, allow_stdin=on_input is not None)
         request = self.request(message, timeout=None, on_input=on_input)
@@ -230,6 +235,16 @@ class Requests(ABC):
         """A request of the Debug Adapter Protocol; the reply's content is its response."""
         message = build.debug_request(command, arguments, seq=next(_debug_numbers))
         return self.request(message, timeout=timeout)
+
+
+def demand_seconds(timeout: float | None) -> None:
+    """Raise ValueError for a timeout that is none, before anything is sent."""
+    if timeout is None:
+        return
+    if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+        raise ValueError(
+            f"the timeout is {timeout!r}, and has to be seconds, or None for no timeout"
+        )
 
 
 def _arrived(result: Result) -> str:

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from reactivex import Observable
 from reactivex.subject import AsyncSubject
 
+from enchannel.errors import ChannelClosed
+
 __all__ = ["LauncherLoop", "acquire", "release"]
 
 T = TypeVar("T")
@@ -45,6 +47,9 @@ class LauncherLoop:
         subject: AsyncSubject[None] = AsyncSubject()
 
         def done(future: concurrent.futures.Future[None]) -> None:
+            if future.cancelled():
+                subject.on_error(ChannelClosed("the kernel was closed before that was done"))
+                return
             error = future.exception()
             if error is None:
                 subject.on_next(None)

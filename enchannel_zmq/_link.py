@@ -464,9 +464,11 @@ class ZmqLink:
         self.status.emit(why)
 
     def _look_again(self, names: list[ChannelName], why: EnchannelError) -> None:
-        assert self._io is not None  # noqa: S101  # for the type checkers
+        io = self._io
+        if io is None:  # closed by who was told that it is lost
+            return
         if self._give_up is None:
-            self._give_up = self._io.later(self._retry_for, lambda: self._given_up(why))
+            self._give_up = io.later(self._retry_for, lambda: self._given_up(why))
         for name in names:
             self._retry(name)
 

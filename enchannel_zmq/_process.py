@@ -126,6 +126,7 @@ class Process(Lifecycle):
         self._ending = False
         self._released = False
         self._farewell: asyncio.Future[None] | None = None
+        self._turn = asyncio.Lock()  # of who starts and who ends the process
         self._restarting = False
         self._cleaned = False
         directory = runtime_dir()
@@ -297,7 +298,8 @@ class Process(Lifecycle):
         self._ending = self._released = True
         popen = getattr(self._manager.provisioner, "process", None)
         if popen is not None:
-            popen.returncode = 0  # so that nobody waits for it, or warns that it still runs
+            # who is left running is a zombie of ours when it ends, until somebody waits for it
+            threading.Thread(target=popen.wait, name="enchannel-zmq reaper", daemon=True).start()
 
     def forget(self) -> None:
         """Nobody will ask for it any more."""
@@ -309,17 +311,27 @@ class Process(Lifecycle):
             return
         if self._farewell is None:
             self._ending = True
+            if self._restarting:
+                self._link.abandon()  # it need not wait for the new one to answer
             self._farewell = asyncio.ensure_future(self._end_for_good())
         await asyncio.shield(self._farewell)
 
     async def _end_for_good(self) -> None:
-        await self.end()
-        self._link.died(await self._died())
-        await self.clean()
+        async with self._turn:
+            await self.end()
+            self._link.died(await self._died())
+            await self.clean()
 
     async def _restart(self) -> None:
+        async with self._turn:
+            self._demand_life()
+            await self._start_anew()
+
+    def _demand_life(self) -> None:
         if self._ending:
             raise NotSupported(f"kernel {self.id} was shut down; launch another")
+
+    async def _start_anew(self) -> None:
         self._restarting = True
         link = self._link
         link.status.emit(KernelState.RESTARTING)
@@ -327,9 +339,11 @@ class Process(Lifecycle):
             await self.end(restart=True)
             why = KernelDied(f"kernel {self.id} was restarted", exit_code=await self.poll())
             await self._loop.in_thread(lambda: link.suspend(why))
+            self._demand_life()
             self._stderr.close()
             self._stderr = Stderr(self.id)
             await self.start()
+            self._demand_life()
             link.status.emit(KernelState.STARTING)
             await self._loop.in_thread(
                 lambda: _open(self, link.reopen, time.monotonic() + self._timeout)

@@ -121,3 +121,18 @@ def test_exit_in_the_code_is_a_death_with_code_zero(mortal: ec.Kernel) -> None:
     states = Seen(mortal.state)
     mortal.run("exit()", timeout=DEADLINE)
     states.until(lambda states: states[-1:] == ["dead"])
+
+
+def test_closing_on_hearing_of_the_death_is_quiet(
+    mortal: ec.Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        watcher = ec.connect(mortal.id, timeout=DEADLINE)
+        pid = pid_of(watcher)
+        request = Seen(watcher.execute("import time; time.sleep(60)"))
+        request.until(lambda messages: messages)
+        os.kill(pid, signal.SIGKILL)
+        request.until_end()
+        watcher.close()
+        ec.wait(mortal.restart(), timeout=DEADLINE)
+    assert "unexpected" not in caplog.text

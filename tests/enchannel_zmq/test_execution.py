@@ -162,3 +162,13 @@ def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
 def test_comm_of_an_unknown_target_is_closed_by_the_kernel(kernel: ec.Kernel) -> None:
     seen = Seen(kernel.comm("nobody"))
     assert seen.until_end()[-1].header.msg_type == "comm_close"
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, float("nan"), float("inf"), "5"])
+def test_timeout_that_is_none_is_refused_before_anything_is_sent(
+    kernel: ec.Kernel, timeout: float
+) -> None:
+    kernel.run("y = 1")
+    with pytest.raises(ValueError, match="the timeout is"):
+        kernel.run("y = 2", timeout=timeout)
+    assert kernel.run("y", timeout=DEADLINE).text == "1"

@@ -162,3 +162,60 @@ def test_forked_child_refuses_and_harms_nothing() -> None:
                 os._exit(code)
         assert os.waitpid(pid, 0)[1] == 0
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+@pytest.mark.parametrize("command", ["1", "import time; time.sleep(60)"])
+def test_closing_while_a_restart_is_under_way_ends_both(command: str) -> None:
+    kernel = ec.launch()
+    pid = pid_of(kernel)
+    kernel.execute(command).subscribe(on_error=lambda error: None)
+    outcome = Seen(kernel.restart())
+    kernel.close()
+    outcome.until_end()
+    assert isinstance(outcome.error, ec.EnchannelError)
+    assert not psutil.pid_exists(pid)
+
+
+def test_what_is_asked_before_a_restart_is_done_is_refused() -> None:
+    with ec.launch() as kernel:
+        kernel.run("x = 1")
+        restarted = kernel.restart()
+        with pytest.raises(ec.KernelDied, match="being restarted: wait for that first"):
+            kernel.run("x")
+        ec.wait(restarted, timeout=DEADLINE)
+        with pytest.raises(ec.KernelError, match="'x' is not defined"):
+            kernel.run("x", timeout=DEADLINE)
+
+
+def test_closed_kernel_refuses_to_be_ruled() -> None:
+    with ec.launch() as kernel:
+        pass
+    for act in (kernel.interrupt, kernel.restart, kernel.shutdown):
+        with pytest.raises(ec.ChannelClosed):
+            act()
+
+
+def test_cancelled_launch_is_cleaned_up_at_the_interpreters_end(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import asyncio, contextlib\n"
+        "import enchannel as ec\n"
+        "async def launch():\n"
+        "    async with ec.launch():\n"
+        "        await asyncio.Event().wait()\n"
+        "async def main():\n"
+        "    task = asyncio.create_task(launch())\n"
+        "    await asyncio.sleep(0.1)\n"
+        "    task.cancel()\n"
+        "    with contextlib.suppress(asyncio.CancelledError):\n"
+        "        await task\n"
+        "asyncio.run(main())\n"
+    )
+    runtime = tmp_path / "runtime"
+    subprocess.run(
+        [sys.executable, "-W", "error", script],
+        check=True,
+        timeout=DEADLINE,
+        env={**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime)},
+    )
+    assert list(runtime.iterdir()) == []

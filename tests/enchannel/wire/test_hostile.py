@@ -103,14 +103,12 @@ def equal_but(one: AnyMessage, other: AnyMessage, name: str) -> bool:
 
 
 @pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
-@pytest.mark.parametrize("key", [KEY, b""], ids=["signed", "unsigned"])
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_hostile_json_in_a_part(at: int, key: bytes, data: bytes) -> None:
+def test_hostile_json_in_a_part(at: int, data: bytes) -> None:
     good = parts("stream", {"text": "a"}, metadata={"b": 1})
     bad = [*good[:at], data, *good[at + 1 :]]
-    reader = Reader(key)
-    message = message_or_rejected(reader, signed(key, *bad, buffers=[b"x"]))
-    whole = Reader(key)(signed(key, *good, buffers=[b"x"]))
+    message = message_or_rejected(Reader(), signed(KEY, *bad, buffers=[b"x"]))
+    whole = Reader()(signed(KEY, *good, buffers=[b"x"]))
     assert message is None or equal_but(message, whole, NAMES[at])
 
 
@@ -146,6 +144,7 @@ def test_a_mutation_that_is_not_signed_is_rejected(
 
 
 @given(messages(), st.data())
+@settings(max_examples=60)
 def test_a_mutation_that_is_signed_changes_no_other_part(
     message: AnyMessage, data: st.DataObject
 ) -> None:
