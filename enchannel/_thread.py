@@ -53,7 +53,13 @@ async def call_in_thread(
                 _undo(call, undo)
 
     _start(run)
-    return await future
+    try:
+        return await future
+    except asyncio.CancelledError:
+        if undo is not None and future.done() and not future.cancelled():
+            # cancelled between the result and the turn of the loop that would have brought it here
+            _start(lambda: _undo(future.result, undo))
+        raise
 
 
 def _done(function: Callable[[], T]) -> Callable[[], T]:
