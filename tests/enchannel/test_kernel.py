@@ -634,12 +634,42 @@ def test_a_death_after_a_restart_is_an_error_again() -> None:
     assert errors.all() == [died]
 
 
+def test_requests_that_are_open_end_when_a_restart_begins() -> None:
+    (far, lifecycle), seen = launched(), Seen[AnyMessage]()
+    lifecycle.outcomes["restart"] = AsyncSubject()
+    with far.kernel() as kernel:
+        kernel.execute("6 * 7").subscribe(seen)
+        kernel.restart()
+        assert isinstance(seen.failure(), KernelDied)
+
+
+@pytest.mark.parametrize("end", ["well", "badly"])
+def test_requests_during_a_restart_are_refused_until_it_is_over(end: str) -> None:
+    """The old process would answer them."""
+    far, lifecycle = launched()
+    lifecycle.outcomes["restart"] = restarted = AsyncSubject[None]()
+    far.on_sent = lambda request: far.say(*answered(request))
+    with far.kernel() as kernel:
+        kernel.restart().subscribe(on_error=lambda _: None)
+        with pytest.raises(KernelDied, match="is being restarted"):
+            kernel.run("6 * 7")
+        assert far.sent[SHELL] == []
+        if end == "well":
+            restarted.on_next(None)
+            restarted.on_completed()
+        else:
+            restarted.on_error(NotSupported("not now"))
+        assert kernel.run("6 * 7").status == "ok"
+
+
 @pytest.mark.parametrize("act", [Kernel.interrupt, Kernel.restart, Kernel.shutdown])
-def test_what_is_asked_of_a_closed_kernel_is_refused(act: Callable[[Kernel], object]) -> None:
-    with MemoryKernel().kernel() as kernel:
+def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) -> None:
+    far, lifecycle = launched()
+    with far.kernel() as kernel:
         pass
-    with pytest.raises(ChannelClosed):
+    with pytest.raises(ChannelClosed, match="this kernel is closed"):
         act(kernel)
+    assert lifecycle.calls == ["shutdown"]
 
 
 def test_channels_live_on_after_a_death() -> None:

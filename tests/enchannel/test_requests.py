@@ -413,6 +413,16 @@ def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
         assert isinstance(seen.failure(), RequestTimeout)
 
 
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3"])
+def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel:
+        for ask in (kernel.execute, kernel.run, kernel.is_complete):
+            with pytest.raises(ValueError, match=r"the timeout is .*, and has to be seconds"):
+                ask("6 * 7", timeout=timeout)
+    assert far.sent[SHELL] == []
+
+
 def test_code_may_take_as_long_as_it_takes() -> None:
     far, seen = MemoryKernel(SHELL, ChannelName.IOPUB), Seen[AnyMessage]()
     with far.kernel() as kernel:
@@ -1159,6 +1169,8 @@ def test_run_keeps_as_much_output_as_it_may() -> None:
         assert (result.text, result.truncated) == ("0123456789mo", True)
         result = kernel.run("chat()", max_output=14)
         assert (result.text, result.truncated) == ("0123456789more", False)
+        with pytest.raises(ValueError, match="max_output is -1"):
+            kernel.run("chat()", max_output=-1)
 
 
 def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> None:

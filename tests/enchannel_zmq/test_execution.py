@@ -117,15 +117,15 @@ def test_slow_subscriber_delays_nobody_else(kernel: ec.Kernel) -> None:
 
 
 def test_debugger_answers(kernel: ec.Kernel) -> None:
-    assert ec.wait(kernel.debug("debugInfo")).content["success"]
+    assert ec.wait(kernel.debug("debugInfo", timeout=DEADLINE)).content["success"]
 
 
 def test_comm_info_is_answered(kernel: ec.Kernel) -> None:
-    assert ec.wait(kernel.comm_info()).content["comms"] == {}
+    assert ec.wait(kernel.comm_info(timeout=DEADLINE)).content["comms"] == {}
 
 
 def test_inspect(kernel: ec.Kernel) -> None:
-    assert ec.wait(kernel.inspect("print", detail_level=0)).content["found"]
+    assert ec.wait(kernel.inspect("print", timeout=DEADLINE)).content["found"]
 
 
 def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.kernel
 
 
 def code_for(kernel: ec.Kernel) -> str:
-    name = ec.wait(kernel.kernel_info()).content["language_info"]["name"]
+    name = ec.wait(kernel.kernel_info(timeout=DEADLINE)).content["language_info"]["name"]
     return KERNELS["python3" if name == "python" else "deno"]
 
 
@@ -54,21 +54,25 @@ def test_error_in_the_code_is_an_error_here(any_kernel: ec.Kernel) -> None:
 
 
 def test_kernel_says_what_it_is(any_kernel: ec.Kernel) -> None:
-    content = ec.wait(any_kernel.kernel_info()).content
+    content = ec.wait(any_kernel.kernel_info(timeout=DEADLINE)).content
     assert content["language_info"]["name"] in ("python", "typescript")
 
 
 def test_completion(any_kernel: ec.Kernel) -> None:
     any_kernel.run("abcdef = 1" if "print" in code_for(any_kernel) else "var abcdef = 1")
-    assert "abcdef" in " ".join(ec.wait(any_kernel.complete("abcde")).content["matches"])
+    assert "abcdef" in " ".join(
+        ec.wait(any_kernel.complete("abcde", timeout=DEADLINE)).content["matches"]
+    )
 
 
 def test_is_complete(any_kernel: ec.Kernel) -> None:
-    assert ec.wait(any_kernel.is_complete("1 + 1")).content["status"] == "complete"
+    assert (
+        ec.wait(any_kernel.is_complete("1 + 1", timeout=DEADLINE)).content["status"] == "complete"
+    )
 
 
 def test_history_is_answered(any_kernel: ec.Kernel) -> None:
-    assert "history" in ec.wait(any_kernel.history("tail", n=5)).content
+    assert "history" in ec.wait(any_kernel.history("tail", n=5, timeout=DEADLINE)).content
 
 
 def test_kernel_beats(any_kernel: ec.Kernel) -> None:
