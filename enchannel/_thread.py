@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 __all__ = ["call_in_thread", "join_calls"]
@@ -35,14 +36,18 @@ async def call_in_thread(
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
+    def drop(call: Callable[[], T]) -> None:
+        if undo is not None:
+            _start(partial(_undo, call, undo))
+
     def settle(call: Callable[[], T]) -> None:
         if not future.cancelled():
             try:
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
-        elif undo is not None:
-            _start(lambda: _undo(call, undo))
+        else:
+            drop(call)
 
     def run() -> None:
         call = _done(function)
@@ -56,9 +61,9 @@ async def call_in_thread(
     try:
         return await future
     except asyncio.CancelledError:
-        if undo is not None and future.done() and not future.cancelled():
+        if future.done() and not future.cancelled():
             # cancelled between the result and the turn of the loop that would have brought it here
-            _start(lambda: _undo(future.result, undo))
+            drop(future.result)
         raise
 
 

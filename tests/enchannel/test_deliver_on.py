@@ -188,6 +188,20 @@ def test_a_pause_begins_anew() -> None:
     assert [time for time, _ in delivered] == [1.0, 6.0]
 
 
+def test_what_arrives_while_a_batch_is_delivered_waits_for_the_next() -> None:
+    loop, source, seen = Loop(), Subject[int](), list[float]()
+
+    def on_next(item: int) -> None:
+        seen.append(loop.now.timestamp())
+        if item < 3:
+            source.on_next(item + 1)
+
+    source.pipe(ec.deliver_on(loop, interval=1.0)).subscribe(on_next)
+    source.on_next(0)
+    loop.start()
+    assert seen == [1.0, 2.0, 3.0, 4.0]
+
+
 def test_a_big_batch_is_delivered_at_once_whatever_the_interval() -> None:
     """The turns in between are the loop's, and not pauses: who keeps up a pace must keep up."""
     delivered = times({0.0: 5000}, interval=1.0)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import nbformat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -378,7 +379,6 @@ def test_msgspec_takes_it_as_it_is(content: Any) -> None:
 
 
 def test_nbformat_takes_it_as_it_is(make: Callable[[dict[str, Any]], AnyMessage]) -> None:
-    nbformat = pytest.importorskip("nbformat")
     output = make({"data": {"text/plain": ["4", "2"]}, "metadata": {"a": [1]}}).content
     notebook = make(
         {

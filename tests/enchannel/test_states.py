@@ -1,11 +1,13 @@
 """What is told beside the messages: link, state, errors."""
 
+import asyncio
 import gc
 import logging
 import threading
 
 import pytest
 import reactivex
+from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import BehaviorSubject
 
 import enchannel as ec
@@ -126,6 +128,14 @@ def test_a_subscriber_that_disposes_is_told_no_more() -> None:
         subscription.dispose()
         far.tell(LinkState.LOST)
     assert link.items == [LinkState.CONNECTED]
+
+
+def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    with MemoryKernel().kernel() as kernel:
+        kernel.state.subscribe(Seen(), scheduler=AsyncIOScheduler(loop))
+        assert kernel.state._sinks.all == ()
 
 
 def test_users_cannot_say_how_link_and_kernel_are() -> None:

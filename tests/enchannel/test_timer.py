@@ -170,9 +170,11 @@ def test_all_actions_are_made_on_one_thread(scheduler: TimerScheduler, calls: Ca
         for number in range(50):
             scheduler.schedule_relative(number / 10_000, calls.action)
 
+    kept = scheduler.schedule_relative(FAR, calls.action)  # there is something to wait for
     for thread in [Thread(schedule) for _ in range(4)]:
         thread.result()
     calls.first(200)
+    kept.dispose()
     assert [thread.name for thread in calls.threads] == ["enchannel timer"]
 
 
