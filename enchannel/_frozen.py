@@ -9,8 +9,8 @@ skip their C short cuts for a subclass with an ``__iter__`` of its own and come 
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, NoReturn, SupportsIndex, overload
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from typing import Any, NoReturn, SupportsIndex, TypeAlias, overload
 
 from enchannel.errors import InvalidMessage
 
@@ -19,6 +19,9 @@ __all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
     raise TypeError("a message never changes; copy.deepcopy gives a copy that can be changed")
+
+
+_Refusal: TypeAlias = Callable[..., NoReturn]
 
 
 class FrozenDict(dict[str, Any]):
@@ -77,8 +80,14 @@ class FrozenDict(dict[str, Any]):
     def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
         return FrozenDict, (thaw(self),)
 
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    update = setdefault = pop = popitem = clear = _refuse
+    __setitem__: _Refusal = _refuse
+    __delitem__: _Refusal = _refuse
+    __ior__: _Refusal = _refuse
+    update: _Refusal = _refuse
+    setdefault: _Refusal = _refuse
+    pop: _Refusal = _refuse
+    popitem: _Refusal = _refuse
+    clear: _Refusal = _refuse
 
 
 class FrozenList(list[Any]):
@@ -142,8 +151,18 @@ class FrozenList(list[Any]):
     def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
         return FrozenList, (thaw(self),)
 
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
-    append = extend = insert = pop = remove = clear = sort = reverse = _refuse
+    __setitem__: _Refusal = _refuse
+    __delitem__: _Refusal = _refuse
+    __iadd__: _Refusal = _refuse
+    __imul__: _Refusal = _refuse
+    append: _Refusal = _refuse
+    extend: _Refusal = _refuse
+    insert: _Refusal = _refuse
+    pop: _Refusal = _refuse
+    remove: _Refusal = _refuse
+    clear: _Refusal = _refuse
+    sort: _Refusal = _refuse
+    reverse: _Refusal = _refuse
 
 
 EMPTY = FrozenDict()

@@ -74,10 +74,14 @@ class Kernel(Requests):
         self._scheduler = scheduler or timer()
         self._time_to_dead = time_to_dead
         self._delivery = Delivery(f"enchannel kernel {session.id[:4]}")
-        self.errors = Errors(self._delivery)
+        self.errors: Errors = Errors(self._delivery)
         report = self.errors.report
-        self.link = State("kernel.link", LinkState.CONNECTING, self._delivery, report)
-        self.state = State("kernel.state", KernelState.STARTING, self._delivery, report)
+        self.link: State[LinkState] = State(
+            "kernel.link", LinkState.CONNECTING, self._delivery, report
+        )
+        self.state: State[KernelState] = State(
+            "kernel.state", KernelState.STARTING, self._delivery, report
+        )
         self._exchanges: dict[str, Exchange] = {}
         self._busy: set[str] = set()
         self._comms = Comms(self)

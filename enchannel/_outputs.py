@@ -14,7 +14,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import add, or_
-from typing import Any, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, overload
 
 from enchannel._frozen import FrozenDict
 from enchannel._message import AnyMessage
@@ -127,7 +127,7 @@ class Outputs(Sequence[Output]):
             return self._all() == tuple(other)
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # what is in it has none
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # what is in it has none
 
     def __copy__(self) -> Outputs:
         return self

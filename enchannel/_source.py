@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Generic, Protocol, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.scheduler import EventLoopScheduler
@@ -64,7 +64,7 @@ class Source(Observable[T_out]):
         subscription.upstream = self.attach(sink)
         return subscription
 
-    def __await__(self):  # type: ignore[no-untyped-def]  # typed by Observable
+    def __await__(self) -> Generator[Any, None, T_out]:
         from enchannel._waiting import last
 
         return last(self).__await__()

@@ -30,6 +30,7 @@ class State(Source[T], BehaviorSubject[T], Generic[T]):
         value: The present one; up to date also while subscribers are still busy with older news.
     """
 
+    value: T
     _urgent = True
 
     def __init__(self, name: str, value: T, delivery: Delivery, reporter: Reporter) -> None:

@@ -34,7 +34,7 @@ class Subshell(Requests):
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self.id = ""
+        self.id: str = ""
 
     def request(
         self,

@@ -1,6 +1,7 @@
 """Every test sees our kernels and nobody's files, and leaves no thread or process behind."""
 
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -22,6 +23,14 @@ KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
 LEAK_GRACE = 5.0
 # These serve the whole process, and are started by whichever test comes first.
 SHARED_THREADS = {"enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel timer"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Have Ctrl-C raise: a shell that runs the tests in the background lets all of them ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1276,15 +1276,6 @@ def test_run_needs_no_thread() -> None:
         assert kernel._delivery._thread is None
 
 
-@pytest.fixture
-def ctrl_c_raises() -> Iterator[None]:
-    """Also where the tests run in the background, and a shell has made Python ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c_raises")
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no such signals here")
 def test_ctrl_c_interrupts_the_kernel_too() -> None:
     far, lifecycle = interruptible()
