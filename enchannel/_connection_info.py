@@ -99,7 +99,7 @@ class ConnectionInfo:
             value = fields.get(name)
             known = "" if value is None else _text(value)
             if known is None:
-                raise ConnectionFailed(f"{source} has a {name} that is not text")
+                raise ConnectionFailed(f"{source} has the field {name}, which is not text")
             text[name] = known
         if not text["ip"]:
             raise ConnectionFailed(f"{source} has no ip")
@@ -107,7 +107,9 @@ class ConnectionInfo:
             raise ConnectionFailed(f"{source} has one CURVE key and not the other")
         for name in _CURVE:
             if text[name] and not _Z85_KEY.fullmatch(text[name]):
-                raise ConnectionFailed(f"{source} has a {name} that is not 40 characters of Z85")
+                raise ConnectionFailed(
+                    f"{source} has the field {name}, which is not 40 characters of Z85"
+                )
         scheme = text["signature_scheme"] or "hmac-sha256"
         try:
             Signer(b"x", scheme)
@@ -177,7 +179,7 @@ def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> 
     if port is None:
         raise ConnectionFailed(f"{source} has no {name}")
     if isinstance(port, bool) or not isinstance(port, int) or port < 1:
-        raise ConnectionFailed(f"{source} has a {name} that is not a port number")
+        raise ConnectionFailed(f"{source} has the field {name}, which is not a port number")
     if transport == "tcp" and port > 65_535:
         raise ConnectionFailed(f"{source} has the {name} {port}, and 65535 is the last there is")
     return port

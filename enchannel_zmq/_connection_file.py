@@ -44,8 +44,10 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
         ConnectionFailed: there is none, or more than one; or it is not the user's own.
     """
     path = Path(target)
-    if os.path.exists(path) and not path.is_dir():  # unlike path.exists() it never raises
+    if os.path.exists(path) and not os.path.isdir(path):  # unlike a Path's these never raise
         return path
+    if os.path.isdir(path) and path.name != str(target):
+        raise ConnectionFailed(f"{target} is a directory, and no connection file")
     if path.name != str(target):
         raise ConnectionFailed(f"there is no connection file {target}")
     files = connection_files()

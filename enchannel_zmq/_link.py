@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from copy import copy
+from ipaddress import ip_address
 from typing import Generic, TypeVar
 
 import zmq
@@ -48,6 +49,8 @@ ASSESS = 0.02  # seconds in which the sockets of a kernel that died go, one afte
 NUDGE = 0.05  # seconds after which a kernel that does not welcome is nudged
 RETRY_FIRST, RETRY_MOST = 0.02, 1.0
 CLOSE = 5.0
+LINGER = 1000  # milliseconds: what was said before the end is said, an interrupt above all
+REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
 MESSAGES = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
 
 
@@ -223,7 +226,6 @@ class ZmqLink:
         io, self._io = self._io, None
         if io is None:
             return
-        self._gone = ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
         io.call(self._finish, CLOSE)
         release(io)
 
@@ -241,8 +243,10 @@ class ZmqLink:
 
     def _post(self, name: ChannelName, frames: list[bytes | memoryview] | list[bytes]) -> None:
         io, gone = self._io, self._gone
-        if gone is not None or io is None:
-            raise copy(gone) if gone is not None else ChannelClosed("it is closed")
+        if io is None:
+            raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
+        if gone is not None:
+            raise copy(gone)
 
         def send() -> None:
             socket = self._sockets.get(name)
@@ -357,6 +361,9 @@ class ZmqLink:
                 self._become_ready()
         if self._is_ours(message):
             return
+        if name in REQUESTED and message.header.msg_type.endswith("_request"):
+            self._echoed(name)
+            return
         if self._ready:
             self._incoming[name].emit(message)
 
@@ -368,6 +375,18 @@ class ZmqLink:
             message.header.msg_type == "iopub_welcome"
             and message.content.get("subscription") == self._options.topic.decode()
         )
+
+    def _echoed(self, name: ChannelName) -> None:
+        """No kernel asks anything there: what listens says again what it is told."""
+        text = (
+            f"{self._who()} echoes what is said on {name} ({self.info.url(name)}), as only a "
+            "heartbeat does: are the ports of the two mixed up?"
+        )
+        if not self._opened.is_set():
+            self._fail(ConnectionFailed(text))
+        elif self._ready or self._partly:
+            self._lose(ConnectionLost(text))
+            self.status.fail(ConnectionLost(text))
 
     def _rejected(self, name: ChannelName, error: RejectedFrame) -> None:
         if isinstance(error, InvalidSignature) and not self._opened.is_set():
@@ -391,7 +410,6 @@ class ZmqLink:
         if len(down) < len(ChannelName):
             self._lost_some(down)
         elif self._why_died is not None:
-            self._gone = KernelDied(f"{self._who()} died")
             generation = self._generation
 
             def told(died: KernelDied | None) -> None:
@@ -488,13 +506,13 @@ class ZmqLink:
         if self._give_up is not None:
             self._give_up.cancel()
         self._cancel_timers()
-        self._close_sockets()
+        self._close_sockets(linger=LINGER if self._ready else 0)
         self.status.complete()
 
-    def _close_sockets(self) -> None:
+    def _close_sockets(self, *, linger: int = 0) -> None:
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
-            socket.close()
+            socket.close(linger=linger if socket.is_up else 0)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         io = self._io
@@ -543,6 +561,8 @@ class ZmqLink:
             hint = "there is no such socket, or nobody listens on it: has the kernel ended?"
         else:
             hint = "nobody listens there: has the kernel ended, or is the port a wrong one?"
+            if not _is_address(info.ip):
+                hint += f" And is there a host {info.ip}?"
         where = ", ".join(f"{name} ({info.url(name)})" for name in down)
         return ConnectionFailed(
             f"{self._who()} did not answer within {timeout:g} s on {where}: {hint}"
@@ -554,3 +574,12 @@ class ZmqLink:
     def _is_up(self, name: ChannelName) -> bool:
         socket = self._sockets.get(name)
         return socket is not None and socket.is_up
+
+
+def _is_address(ip: str) -> bool:
+    """Whether it is looked up nowhere."""
+    try:
+        ip_address(ip)
+    except ValueError:
+        return ip in ("localhost", "*")
+    return True

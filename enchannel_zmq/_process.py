@@ -118,8 +118,11 @@ class Process(Lifecycle):
         self.id = str(uuid.uuid4())
         self.name = name
         self._spec = _kernelspec(name)
+        self._transport = transport
+        self._encryption = encryption
         self._shutdown_time = shutdown_time
         self._directory: str | None = None
+        self._manager = _Manager(kernel_name=name, kernel_id=self.id)
         self._stderr = Stderr(self.id)
         self._started = asyncio.Event()
         self._started.set()
@@ -129,27 +132,6 @@ class Process(Lifecycle):
         self._turn = asyncio.Lock()  # of who starts and who ends the process
         self._restarting = False
         self._cleaned = False
-        directory = runtime_dir()
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        where: dict[str, str] = {"transport": "tcp"}
-        if transport == "ipc" or (transport == "auto" and _takes_ipc(self._spec)):
-            self._directory = tempfile.mkdtemp(prefix="enchannel-")  # nobody else can enter it
-            where = {"transport": "ipc", "ip": os.path.join(self._directory, "kernel")}
-            if encryption == "auto":
-                encryption = "disabled"  # nobody else can listen there
-        try:
-            self._manager = _Manager(
-                kernel_name=name,
-                kernel_id=self.id,
-                connection_file=str(directory / f"kernel-{self.id}.json"),
-                transport_encryption=encryption,
-                **where,
-            )
-        except TraitError as error:  # an encryption that there is not, or not here
-            self._stderr.close()
-            if self._directory is not None:
-                os.rmdir(self._directory)
-            raise LaunchFailed(f"kernel {name!r} cannot be started so: {error}") from error
         self._start_options: dict[str, Any] = {"independent": independent}
         if cwd is not None:
             self._start_options["cwd"] = str(cwd)
@@ -170,7 +152,11 @@ class Process(Lifecycle):
         sink = self._stderr.fileno()
         self._started.clear()
         try:
+            if not self._manager.connection_file:
+                self._make_room()
             await self._manager.start_kernel(stdout=sink, stderr=sink, **self._start_options)
+        except LaunchFailed:
+            raise
         except Exception as error:  # whatever a provisioner raises
             raise LaunchFailed(
                 f"kernel {self.name!r} could not be started: {error}", stderr=self._stderr.text()
@@ -179,6 +165,22 @@ class Process(Lifecycle):
             self._started.set()
         fields = dict(self._manager.get_connection_info())
         self.info = ConnectionInfo.from_dict(fields, source=f"the launch of {self.name}")
+
+    def _make_room(self) -> None:
+        """Made here, and not with the object: no Ctrl-C comes between on this thread."""
+        directory = runtime_dir()
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        manager, encryption = self._manager, self._encryption
+        manager.connection_file = str(directory / f"kernel-{self.id}.json")
+        if self._transport == "ipc" or (self._transport == "auto" and _takes_ipc(self._spec)):
+            self._directory = tempfile.mkdtemp(prefix="enchannel-")  # nobody else can enter it
+            manager.transport, manager.ip = "ipc", os.path.join(self._directory, "kernel")
+            if encryption == "auto":
+                encryption = "disabled"  # nobody else can listen there
+        try:
+            manager.transport_encryption = encryption
+        except TraitError as error:  # one that there is not, or not here
+            raise LaunchFailed(f"kernel {self.name!r} cannot be started so: {error}") from error
 
     async def poll(self) -> int | None:
         """The exit code, or None while it runs."""

@@ -77,8 +77,6 @@ class ChannelSocket:
     ) -> None:
         self.name = name
         self.is_up = False
-        self.was_refused = False
-        self.was_reached = False
         self._io = io
         self._received = received
         self._socket = socket = io.context.socket(KINDS[name])
@@ -127,15 +125,19 @@ class ChannelSocket:
             self._received(self, frames)
         return drained or self._closed
 
-    def close(self) -> None:
-        """Drop it, and all that it still had to send."""
+    def close(self, *, linger: int = 0) -> None:
+        """Let go of it.
+
+        Args:
+            linger: Milliseconds in which what was said is still sent; the rest is dropped.
+        """
         if self._closed:
             return
         self._closed = True
         self._io.unwatch(self._fileno, self)
         self._socket.disable_monitor()
         self._monitor.close()
-        self._socket.close(linger=0)
+        self._socket.close(linger=linger)
 
 
 class _Monitor:

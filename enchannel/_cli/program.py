@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tokenize
@@ -26,18 +27,13 @@ def read_program(argument: str) -> str:
         data = b"" if sys.stdin is None else sys.stdin.buffer.read()
         return _decoded(data, "what came on stdin")
     path = Path(argument)
-    if _is_file(path):
+    if os.path.isfile(path):  # unlike a Path's it takes any code, however long
         return _read(path)
+    if os.path.isdir(path) and not argument.isidentifier():
+        raise ProgramUnreadable(f"{argument} is a directory")
     if re.fullmatch(r"\S+\.py", argument):
         raise ProgramUnreadable(f"there is no file {argument}")
     return argument
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # code can be longer than a path, and have other characters
-        return False
 
 
 def _read(path: Path) -> str:

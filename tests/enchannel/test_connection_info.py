@@ -148,13 +148,17 @@ def test_a_field_that_is_missing_is_named(name: str, missing: bool) -> None:
 @pytest.mark.parametrize("name", ["ip", "key", "signature_scheme", "kernel_name", *CURVE])
 @pytest.mark.parametrize("odd", [5, 0, 1.5, True, False, [], [SECRET], {"a": SECRET}])
 def test_a_text_that_is_none_is_named(name: str, odd: object) -> None:
-    assert failure({**FIELDS, **CURVE, name: odd}).endswith(f"has a {name} that is not text")
+    assert failure({**FIELDS, **CURVE, name: odd}).endswith(
+        f"has the field {name}, which is not text"
+    )
 
 
 @pytest.mark.parametrize("odd", [b"\xff" + KEY, SECRET + "\ud800"], ids=["bytes", "surrogate"])
 @pytest.mark.parametrize("name", ["ip", "key", *CURVE])
 def test_a_text_that_utf8_cannot_write_is_named(name: str, odd: object) -> None:
-    assert failure({**FIELDS, **CURVE, name: odd}).endswith(f"has a {name} that is not text")
+    assert failure({**FIELDS, **CURVE, name: odd}).endswith(
+        f"has the field {name}, which is not text"
+    )
 
 
 @pytest.mark.parametrize("name", PORTS)

@@ -227,6 +227,12 @@ def test_a_file_that_is_not_there() -> None:
     assert ended.stderr == "enchannel: there is no file missing.py\n"
 
 
+def test_a_directory(tmp_path: Path) -> None:
+    ended = enchannel("run", str(tmp_path))
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
+    assert ended.stderr == f"enchannel: {tmp_path} is a directory\n"
+
+
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_bytes(b"x = '\xff'")

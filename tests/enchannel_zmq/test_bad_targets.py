@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 import enchannel as ec
+import enchannel_zmq
 from enchannel import ChannelName
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
@@ -446,3 +447,21 @@ def test_failing_often_leaves_nothing() -> None:
     with nobody() as target, leaving_nothing():
         for _ in range(20):
             failure(target, timeout=0.01)
+
+
+def test_shell_and_heartbeat_mixed_up() -> None:
+    with ec.launch(transport="tcp") as owner:
+        fields = json.loads(enchannel_zmq.find_connection_file(owner.id).read_text())
+        fields["shell_port"], fields["hb_port"] = fields["hb_port"], fields["shell_port"]
+        with leaving_nothing():
+            kernel = ec.connect(fields, timeout=DEADLINE)  # iopub welcomes it, as it should
+            with pytest.raises(ec.ConnectionLost, match="echoes what is said on shell"):
+                kernel.run("6 * 7", timeout=DEADLINE)
+            kernel.close()
+        assert owner.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_host_that_there_is_not() -> None:
+    with WireKernel() as wire:
+        fields = {**wire.info, "ip": "no-such-host.invalid"}
+    assert "is there a host no-such-host.invalid?" in str(failure(fields))

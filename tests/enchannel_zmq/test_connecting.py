@@ -10,6 +10,7 @@ import enchannel as ec
 import enchannel_zmq
 from tests.rigs import DEADLINE
 from tests.rigs.watch import Seen
+from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
 
@@ -146,3 +147,12 @@ def test_failed_connection_leaves_no_descriptor(tmp_path: Path) -> None:
 
     attempt()
     assert len({attempt() for _ in range(3)}) == 1
+
+
+def test_what_was_said_just_before_the_end_arrives() -> None:
+    with WireKernel() as wire:
+        for _ in range(50):
+            with ec.connect(wire.info, timeout=DEADLINE) as kernel:
+                kernel.control.on_next(ec.interrupt_request())
+            while wire.requests.get(timeout=DEADLINE).type != "interrupt_request":
+                pass

@@ -72,6 +72,10 @@ def test_read(tmp_path: Path) -> None:
     )
 
 
+def test_directory(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path} is a directory, and no connection file"
+
+
 def test_missing(tmp_path: Path) -> None:
     path = tmp_path / "k.json"
     assert refusal(path) == f"there is no connection file {path}"

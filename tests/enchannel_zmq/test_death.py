@@ -64,6 +64,16 @@ def test_dead_kernel_refuses_at_once_and_can_be_restarted(mortal: ec.Kernel) -> 
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+def test_what_is_asked_in_the_moment_of_death_knows_how_it_died(mortal: ec.Kernel) -> None:
+    os.kill(pid_of(mortal), signal.SIGKILL)
+    asked: list[ec.KernelDied] = []
+    while mortal.state.value != "dead":
+        with pytest.raises(ec.KernelDied) as raised:
+            mortal.run("1", timeout=DEADLINE)
+        asked.append(raised.value)
+    assert {error.exit_code for error in asked} == {-signal.SIGKILL}
+
+
 def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
     with ec.connect(mortal.id) as watcher:
         pid = pid_of(watcher)

@@ -3,14 +3,18 @@
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 import enchannel as ec
 import enchannel_zmq
+from enchannel_zmq._launcher_loop import LauncherLoop
 from tests.rigs import DEADLINE
 from tests.rigs.watch import Seen
 
@@ -219,3 +223,26 @@ def test_cancelled_launch_is_cleaned_up_at_the_interpreters_end(tmp_path: Path) 
         env={**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime)},
     )
     assert list(runtime.iterdir()) == []
+
+
+def test_ctrl_c_while_it_is_launched_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = tmp_path / "runtime"
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run, waits = LauncherLoop.run, 0
+
+    def interrupted(self: LauncherLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        nonlocal waits
+        waits += 1
+        if waits == 1:  # for the start, which goes on
+            self.spawn(coroutine)
+            raise KeyboardInterrupt
+        return run(self, coroutine)
+
+    monkeypatch.setattr(LauncherLoop, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ec.launch(timeout=DEADLINE)
+    assert waits == 2
+    assert [path for path in tmp_path.rglob("*") if path != runtime] == []
