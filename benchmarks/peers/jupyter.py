@@ -1,0 +1,219 @@
+"""jupyter_client's three clients, each as its callers use it."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.threaded import ThreadedKernelClient, ThreadedZMQSocketChannel
+from traitlets import Type
+
+from benchmarks.frames import execute_request
+from benchmarks.measuring import DEADLINE, Measured, Tally
+
+__all__ = ["attach", "flood", "round_trips"]
+
+WARM: Final = "flood 1000 200"
+Reply = Mapping[str, Any]
+
+
+def flood(client: str, path: Path, messages: int, size: int) -> Measured:
+    """What a message costs this client."""
+    return FLOODS[client](path, messages, size)
+
+
+def round_trips(
+    client: str, path: Path, msg_type: str, content: dict[str, Any], times: int
+) -> list[float]:
+    """The seconds from each request to its reply."""
+    return ROUND_TRIPS[client](path, msg_type, content, times)
+
+
+def attach(path: Path) -> float:
+    """The seconds until a running kernel is ready to be asked."""
+    began = perf_counter()
+    with _blocking(path):
+        return perf_counter() - began
+
+
+def _hear(tally: Tally, request_id: str, message: Reply) -> None:
+    if message["parent_header"].get("msg_id") == request_id:
+        content = message["content"]
+        tally.hear(
+            content["text"] if message["msg_type"] == "stream" else content["execution_state"]
+        )
+
+
+# -- blocking ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _blocking(path: Path) -> Iterator[BlockingKernelClient]:
+    client = BlockingKernelClient(connection_file=str(path))
+    client.load_connection_file()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=DEADLINE)
+        yield client
+    finally:
+        client.stop_channels()
+
+
+def _flood_blocking(path: Path, messages: int, size: int) -> Measured:
+    with _blocking(path) as client:
+        for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+            tally = Tally(count)
+            request_id = client.execute(code, store_history=False, allow_stdin=False)
+            while not tally.over.is_set():
+                _hear(tally, request_id, client.get_iopub_msg(timeout=DEADLINE))
+    return tally.told()
+
+
+def _round_trips_blocking(
+    path: Path, msg_type: str, content: dict[str, Any], times: int
+) -> list[float]:
+    samples = []
+    with _blocking(path) as client:
+        for _ in range(times):
+            began = perf_counter()
+            message = client.session.msg(msg_type, content)
+            client.shell_channel.send(message)
+            request_id = message["header"]["msg_id"]
+            while client.get_shell_msg(timeout=DEADLINE)["parent_header"]["msg_id"] != request_id:
+                pass
+            samples.append(perf_counter() - began)
+    return samples
+
+
+# -- asyncio -------------------------------------------------------------------------------------------
+
+
+async def _asynchronous(path: Path) -> AsyncKernelClient:
+    client = AsyncKernelClient(connection_file=str(path))
+    client.load_connection_file()
+    client.start_channels()
+    await client.wait_for_ready(timeout=DEADLINE)
+    return client
+
+
+def _flood_async(path: Path, messages: int, size: int) -> Measured:
+    async def measure() -> Measured:
+        client = await _asynchronous(path)
+        for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+            tally = Tally(count)
+            request_id = client.execute(code, store_history=False, allow_stdin=False)
+            while not tally.over.is_set():
+                _hear(tally, request_id, await client.get_iopub_msg(timeout=DEADLINE))
+        client.stop_channels()
+        return tally.told()
+
+    return asyncio.run(measure())
+
+
+def _round_trips_async(
+    path: Path, msg_type: str, content: dict[str, Any], times: int
+) -> list[float]:
+    async def measure() -> list[float]:
+        client = await _asynchronous(path)
+        samples = []
+        for _ in range(times):
+            began = perf_counter()
+            message = client.session.msg(msg_type, content)
+            client.shell_channel.send(message)
+            request_id = message["header"]["msg_id"]
+            reply = await client.get_shell_msg(timeout=DEADLINE)
+            while reply["parent_header"]["msg_id"] != request_id:
+                reply = await client.get_shell_msg(timeout=DEADLINE)
+            samples.append(perf_counter() - began)
+        client.stop_channels()
+        return samples
+
+    return asyncio.run(measure())
+
+
+# -- threaded: its callers derive from its channels, and are called on its thread -----------------------
+
+
+class _Threaded:
+    """The client, and who hears what comes on its two channels."""
+
+    def __init__(self, path: Path) -> None:
+        iopub, shell = threading.Event(), threading.Event()
+        self.on_iopub: Callable[[Reply], None] = lambda message: iopub.set()
+        self.on_shell: Callable[[Reply], None] = lambda message: shell.set()
+        outer = self
+
+        class IOPub(ThreadedZMQSocketChannel):
+            def call_handlers(self, msg: dict[str, Any]) -> None:
+                outer.on_iopub(msg)
+
+        class Shell(ThreadedZMQSocketChannel):
+            def call_handlers(self, msg: dict[str, Any]) -> None:
+                outer.on_shell(msg)
+
+        class Client(ThreadedKernelClient):
+            iopub_channel_class = Type(IOPub)
+            shell_channel_class = Type(Shell)
+
+        self.client = Client(connection_file=str(path))
+        self.client.load_connection_file()
+        self.client.start_channels()
+        while not (iopub.is_set() and shell.is_set()):
+            self.client.kernel_info()
+            iopub.wait(0.2)
+            shell.wait(0.2)
+
+
+def _flood_threaded(path: Path, messages: int, size: int) -> Measured:
+    threaded = _Threaded(path)
+    for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+        tally = Tally(count)
+        content = execute_request(code)
+        message = threaded.client.session.msg("execute_request", content)
+        request_id = message["header"]["msg_id"]
+        threaded.on_iopub = partial(_hear, tally, request_id)
+        threaded.client.shell_channel.send(message)
+        tally.over.wait(DEADLINE)
+    threaded.client.stop_channels()
+    return tally.told()
+
+
+def _round_trips_threaded(
+    path: Path, msg_type: str, content: dict[str, Any], times: int
+) -> list[float]:
+    threaded = _Threaded(path)
+    samples = []
+    for _ in range(times):
+        replied = threading.Event()
+        began = perf_counter()
+        message = threaded.client.session.msg(msg_type, content)
+        request_id = message["header"]["msg_id"]
+        threaded.on_shell = partial(_notice, replied, request_id)
+        threaded.client.shell_channel.send(message)
+        replied.wait(DEADLINE)
+        samples.append(perf_counter() - began)
+    threaded.client.stop_channels()
+    return samples
+
+
+def _notice(replied: threading.Event, request_id: str, message: Reply) -> None:
+    if message["parent_header"].get("msg_id") == request_id:
+        replied.set()
+
+
+FLOODS: Final = {
+    "blocking": _flood_blocking,
+    "async": _flood_async,
+    "threaded": _flood_threaded,
+}
+ROUND_TRIPS: Final = {
+    "blocking": _round_trips_blocking,
+    "async": _round_trips_async,
+    "threaded": _round_trips_threaded,
+}
