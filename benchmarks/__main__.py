@@ -1,15 +1,37 @@
 """All figures, or those that are named."""
 
-from benchmarks import buffers, deliver_on, flood, open_requests, round_trip
+from benchmarks import (
+    attaching,
+    buffers,
+    deliver_on,
+    flood,
+    idle,
+    importing,
+    lossless,
+    many_kernels,
+    memory,
+    open_requests,
+    round_trip,
+    slow_subscriber,
+    subscribing,
+)
 from benchmarks.command import run
 
+SCRIPTS = (
+    flood,
+    open_requests,
+    subscribing,
+    many_kernels,
+    round_trip,
+    deliver_on,
+    buffers,
+    memory,
+    importing,
+    attaching,
+    idle,
+    slow_subscriber,
+    lossless,
+)
+
 if __name__ == "__main__":
-    run(
-        [
-            flood.SCRIPT,
-            open_requests.SCRIPT,
-            round_trip.SCRIPT,
-            deliver_on.SCRIPT,
-            buffers.SCRIPT,
-        ]
-    )
+    run([script.SCRIPT for script in SCRIPTS])

@@ -54,12 +54,26 @@ def _parser(description: str) -> argparse.ArgumentParser:
         "--compare", metavar="REV", help="measure our own sides on this revision of git as well"
     )
     parser.add_argument(
+        "--set",
+        metavar="NAME=NUMBER",
+        nargs="*",
+        type=_number,
+        default=[],
+        help="messages=1000, for example: a shorter run, of which nothing is written",
+    )
+    parser.add_argument(
         "--write", action="store_true", help="write the table to docs/performance.md"
     )
     return parser
 
 
+def _number(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    return name, int(number)
+
+
 def _run(scripts: Sequence[Script], given: argparse.Namespace) -> None:
+    scripts = [script.with_numbers(dict(given.set)) for script in scripts]
     if given.compare is not None:
         _compare(scripts, given.rounds, given.compare)
         return
@@ -68,7 +82,7 @@ def _run(scripts: Sequence[Script], given: argparse.Namespace) -> None:
         samples = measure(script, script.cases(), given.rounds)
         measured.append((script, samples))
         print(aligned(HEAD, rows(script, samples)), end="\n\n", flush=True)
-    if given.write:
+    if given.write and not given.set:
         path = HERE.path / "docs" / "performance.md"
         path.write_text(report(measured, given.rounds))
         print(f"written to {path.relative_to(HERE.path)}", file=sys.stderr)

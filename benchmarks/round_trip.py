@@ -11,139 +11,127 @@ from typing import Any
 import enchannel as ec
 from benchmarks.case import Case, Figure, Goal, Kernels, Script, case
 from benchmarks.command import main
-from benchmarks.frames import execute_request
-from benchmarks.measuring import DEADLINE, Measured, half_of, timed
+from benchmarks.measuring import DEADLINE, Measured
+from benchmarks.trips import Trips
 
 __all__ = ["SCRIPT"]
 
 FAKE, REAL = Kernels(fake=1), Kernels(real=True)
-TIMES = {FAKE: 2000, REAL: 500}
-ASKED: dict[str, dict[str, Any]] = {
-    "execute_request": execute_request("echo"),
-    "kernel_info_request": {},
-}
 
 
-def enchannel_wait(kernels: Sequence[Path], asked: str, times: int) -> Measured:
+def enchannel_wait(kernels: Sequence[Path], **numbers: Any) -> Measured:
     """Until reply and idle are there."""
+    trips = Trips(**numbers)
     with ec.connect(kernels[0]) as kernel:
-        samples = timed(
-            lambda: ec.wait(kernel.request(ec.create_message(asked, ASKED[asked]))), times
-        )
-    return {"p50": half_of(samples)}
+        return trips.timed(lambda: ec.wait(kernel.request(_message(trips))))
 
 
-def enchannel_shell(kernels: Sequence[Path], asked: str, times: int) -> Measured:
+def enchannel_shell(kernels: Sequence[Path], **numbers: Any) -> Measured:
     """Until the reply is heard by who subscribed to the shell channel."""
+    trips = Trips(**numbers)
     with ec.connect(kernels[0]) as kernel:
         replied = threading.Event()
         kernel.shell.subscribe(lambda message: replied.set())
 
         def ask() -> None:
             replied.clear()
-            kernel.shell.on_next(ec.create_message(asked, ASKED[asked]))
+            kernel.shell.on_next(_message(trips))
             replied.wait(DEADLINE)
 
-        samples = timed(ask, times)
-    return {"p50": half_of(samples)}
+        return trips.timed(ask)
 
 
-def enchannel_subscribe(kernels: Sequence[Path], asked: str, times: int) -> Measured:
+def enchannel_subscribe(kernels: Sequence[Path], **numbers: Any) -> Measured:
     """Until the subscriber of a request is told of its end."""
+    trips = Trips(**numbers)
     with ec.connect(kernels[0]) as kernel:
 
         def ask() -> None:
             ended = threading.Event()
-            kernel.request(ec.create_message(asked, ASKED[asked])).subscribe(on_completed=ended.set)
+            kernel.request(_message(trips)).subscribe(on_completed=ended.set)
             ended.wait(DEADLINE)
 
-        samples = timed(ask, times)
-    return {"p50": half_of(samples)}
+        return trips.timed(ask)
 
 
-def enchannel_await(kernels: Sequence[Path], asked: str, times: int) -> Measured:
+def enchannel_await(kernels: Sequence[Path], **numbers: Any) -> Measured:
     """Until reply and idle are there, for a coroutine."""
+    trips = Trips(**numbers)
 
-    async def measure() -> list[float]:
-        samples = []
+    async def measure() -> Measured:
         async with ec.connect(kernels[0]) as kernel:
-            clock = asyncio.get_running_loop().time
-            for _ in range(times):
-                began = clock()
-                await kernel.request(ec.create_message(asked, ASKED[asked]))
-                samples.append(clock() - began)
-        return samples
+            return await trips.timed_async(lambda: ec.last(kernel.request(_message(trips))))
 
-    return {"p50": half_of(asyncio.run(measure()))}
+    return asyncio.run(measure())
 
 
-def bare_dealer(kernels: Sequence[Path], asked: str, times: int) -> Measured:
+def _message(trips: Trips) -> ec.AnyMessage:
+    return ec.create_message(trips.asked, trips.content)
+
+
+def bare_dealer(kernels: Sequence[Path], **numbers: Any) -> Measured:
     from benchmarks.peers import bare
 
-    return {"p50": half_of(bare.round_trips(kernels[0], asked, ASKED[asked], times))}
+    return bare.round_trips(kernels[0], Trips(**numbers))
 
 
-def jupyter_client(kernels: Sequence[Path], client: str, asked: str, times: int) -> Measured:
+def bare_until_idle(kernels: Sequence[Path], **numbers: Any) -> Measured:
+    from benchmarks.peers import bare
+
+    return bare.round_trips(kernels[0], Trips(**numbers), idle=True)
+
+
+def jupyter_client(kernels: Sequence[Path], client: str, **numbers: Any) -> Measured:
     from benchmarks.peers import jupyter
 
-    return {"p50": half_of(jupyter.round_trips(client, kernels[0], asked, ASKED[asked], times))}
+    return jupyter.round_trips(client, kernels[0], Trips(**numbers))
 
 
 def _on(kernels: Kernels, side: str, **numbers: str) -> Case:
-    asked = "kernel_info_request" if kernels.real else "execute_request"
-    return case(side, kernels, **numbers, asked=asked, times=TIMES[kernels])
+    if kernels is REAL:
+        return case(side, kernels, **numbers, asked="kernel_info_request", times=300, pause=5)
+    return case(side, kernels, **numbers, asked="execute_request", times=2000, pause=0)
 
 
 def _figures(kernels: Kernels) -> list[Figure]:
     title = f"round trip, {'ipykernel' if kernels.real else 'fake kernel'}"
-    shell, dealer = _on(kernels, "enchannel_shell"), _on(kernels, "bare_dealer")
-    wait = _on(kernels, "enchannel_wait")
-    beside_the_dealer = [
-        (f"{title}, `kernel.shell`", shell, 1.4, 1.15),
-        (f"{title}, `ec.wait(kernel.execute(…))`", wait, None, None),
-        (
-            f"{title}, `kernel.execute(…).subscribe`",
-            _on(kernels, "enchannel_subscribe"),
-            None,
-            None,
-        ),
-        (f"{title}, `await kernel.execute(…)`", _on(kernels, "enchannel_await"), None, None),
+    shell, wait, subscribe, awaited = (
+        _on(kernels, f"enchannel_{way}") for way in ("shell", "wait", "subscribe", "await")
+    )
+    dealer, both = _on(kernels, "bare_dealer"), _on(kernels, "bare_until_idle")
+    rows: list[tuple[str, Case, str, Case, float | None, float | None]] = [
+        ("`kernel.shell`", shell, "bare DEALER", dealer, 1.4, 1.15),
+        ("`ec.wait(kernel.request(…))`", wait, "bare DEALER", dealer, None, None),
+        ("`ec.wait(kernel.request(…))`", wait, "bare DEALER and SUB", both, None, None),
+        ("`kernel.request(…).subscribe`", subscribe, "bare DEALER and SUB", both, None, None),
+        ("`await kernel.request(…)`", awaited, "bare DEALER and SUB", both, None, None),
     ]
-    clients = [
-        (name, _on(kernels, "jupyter_client", client=name))
-        for name in ("blocking", "async", "threaded")
-    ]
+    for client in ("blocking", "async", "threaded"):
+        theirs = _on(kernels, "jupyter_client", client=client)
+        rows.append(("`kernel.shell`", shell, f"jupyter_client, {client}", theirs, None, None))
     return [
         Figure(
-            title=name,
-            peer="bare DEALER",
+            title=f"{title}, {way}",
+            peer=peer,
             ours=ours,
-            theirs=dealer,
+            theirs=theirs,
             value="p50",
             goal=Goal.WITHIN,
             reach=reach,
             aim=aim,
         )
-        for name, ours, reach, aim in beside_the_dealer
-    ] + [
-        Figure(
-            title=f"{title}, `kernel.shell`",
-            peer=f"jupyter_client, {name}",
-            ours=shell,
-            theirs=theirs,
-            value="p50",
-            goal=Goal.WITHIN,
-        )
-        for name, theirs in clients
+        for way, ours, peer, theirs, reach, aim in rows
     ]
 
 
 SCRIPT = Script(
     name="round_trip",
     method=(
-        "the median of 2,000 requests to the fake kernel, one after the other, and of 500 `kernel_info` "
-        "requests to ipykernel, to the reply; `execute` ends when the idle is there as well, which "
-        "the DEALER, signing and verifying and decoding one header, never hears."
+        "the median of 2,000 requests to the fake kernel, one after the other, and of 300 `kernel_info` "
+        "requests to ipykernel, with a pause after each: it is still at work when it has replied. "
+        "With `kernel.shell` from `on_next` to the reply, as with the DEALER, which signs, verifies "
+        "and decodes one header; a request ends with its reply and its idle, as DEALER and SUB "
+        "together."
     ),
     sides={
         "enchannel_wait": enchannel_wait,
@@ -151,6 +139,7 @@ SCRIPT = Script(
         "enchannel_subscribe": enchannel_subscribe,
         "enchannel_await": enchannel_await,
         "bare_dealer": bare_dealer,
+        "bare_until_idle": bare_until_idle,
         "jupyter_client": jupyter_client,
     },
     figures=(*_figures(FAKE), *_figures(REAL)),

@@ -22,6 +22,10 @@ __all__ = ["HERE", "Sample", "Samples", "Tree", "measure"]
 PATIENCE = 600  # seconds for one side of one round
 
 
+class SideFailed(Exception):
+    """A process ended with an error, which the text has."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """Where the code under measurement is: a folder with enchannel, enchannel_zmq and benchmarks."""
@@ -69,6 +73,9 @@ def measure(
                 sample.rounds.append(_measured(script, case, tree))
             except Skipped as reason:
                 sample.skipped = str(reason)
+            except SideFailed as failure:  # the others go on: they may have taken long already
+                print(failure, file=sys.stderr)
+                sample.skipped = f"failed: {str(failure).splitlines()[-1]}"
     _progress("")
     return samples
 
@@ -89,7 +96,7 @@ def _measured(script: Script, case: Case, tree: Tree) -> Measured:
             timeout=PATIENCE,
         )
     if done.returncode:
-        raise RuntimeError(f"{script.name}: {case}, {tree.name}, failed:\n{done.stderr}")
+        raise SideFailed(f"{script.name}: {case}, {tree.name}, failed:\n{done.stderr.strip()}")
     told = json.loads(done.stdout.splitlines()[-1])
     if "skipped" in told:
         raise Skipped(told["skipped"])
@@ -139,7 +146,7 @@ def _fake(directory: Path, count: int, sndhwm: int) -> Iterator[None]:
             error = stderr.read()
             if "Skipped" in error:
                 raise Skipped(error.splitlines()[-1].partition(": ")[2])
-            raise RuntimeError(f"the fake kernel did not start:\n{error}")
+            raise SideFailed(f"the fake kernel did not start:\n{error.strip()}")
         try:
             yield
         finally:

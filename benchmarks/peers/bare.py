@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hmac import compare_digest
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Final
 
 import msgspec
@@ -15,11 +14,13 @@ from zmq.backend import Socket as CompiledSocket
 
 from benchmarks.frames import Info, Signer, execute_request, read_info, request
 from benchmarks.measuring import Lap, Measured
+from benchmarks.trips import Trips
 
 __all__ = [
     "Bare",
     "connected",
     "flood",
+    "queue_and_count",
     "receive_at_the_floor",
     "receive_buffers",
     "receive_plainly",
@@ -61,6 +62,15 @@ class Bare:
     def signed(self, msg_type: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
         """A request, and its id."""
         return request(self.sign, msg_type, content, SESSION)
+
+    def receive_part_of(self, socket: Socket, msg_id: str) -> list[bytes]:
+        """The parts of the next message that belongs to this request."""
+        while True:
+            *_, signature, header, parent, metadata, content = socket.recv_multipart()
+            parts = [header, parent, metadata, content]
+            self.verify(signature, parts)
+            if json.loads(parent).get("msg_id") == msg_id:
+                return parts
 
     def verify(self, signature: bytes, parts: list[bytes]) -> None:
         if not compare_digest(self.sign(parts), signature):
@@ -147,17 +157,35 @@ def receive_buffers(bare: Bare) -> Lap:
     return lap
 
 
-def round_trips(path: Path, msg_type: str, content: dict[str, Any], times: int) -> list[float]:
-    """Sign, send, receive, verify, and no more decoding than tells whose reply it is."""
-    samples = []
-    with connected(path, listens=False) as bare:
-        for _ in range(times):
-            began = perf_counter()
-            msg_id, frames = bare.signed(msg_type, content)
+def queue_and_count(path: Path, messages: int, size: int) -> Measured:
+    """A flood that libzmq takes in while Python does nothing at all; how many messages of it are there."""
+    with connected(path, listens=True) as bare:
+        bare.run(f"flood {messages} {size}")
+        *_, content = bare.shell.recv_multipart()
+        states = arrived = 0
+        while states < 2:
+            topic, *_ = bare.iopub.recv_multipart()
+            states += topic == b"status"
+            arrived += topic != b"status"
+    dropped = json.loads(content)["dropped"]
+    return {"arrived": arrived, "dropped": dropped, "lost": messages - dropped - arrived}
+
+
+def round_trips(path: Path, trips: Trips, *, idle: bool = False) -> Measured:
+    """Sign, send, receive, verify, and no more decoding than tells whose reply it is.
+
+    Args:
+        path: The kernel's connection file.
+        trips: What it is asked.
+        idle: Until the idle of the request has come as well.
+    """
+    with connected(path, listens=idle) as bare:
+
+        def ask() -> None:
+            msg_id, frames = bare.signed(trips.asked, trips.content)
             bare.shell.send_multipart(frames)
-            _, signature, *parts = bare.shell.recv_multipart()
-            bare.verify(signature, parts)
-            if json.loads(parts[1])["msg_id"] != msg_id:
-                raise ValueError("the reply is to another request")
-            samples.append(perf_counter() - began)
-    return samples
+            bare.receive_part_of(bare.shell, msg_id)
+            while idle and b"idle" not in bare.receive_part_of(bare.iopub, msg_id)[3]:
+                pass
+
+        return trips.timed(ask)

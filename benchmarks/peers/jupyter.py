@@ -11,11 +11,13 @@ from typing import Any, Final
 
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.client import KernelClient
 from jupyter_client.threaded import ThreadedKernelClient, ThreadedZMQSocketChannel
 from traitlets import Type
 
 from benchmarks.frames import execute_request
 from benchmarks.measuring import DEADLINE, Measured, Tally
+from benchmarks.trips import Trips
 
 __all__ = ["attach", "flood", "round_trips"]
 
@@ -28,11 +30,9 @@ def flood(client: str, path: Path, messages: int, size: int) -> Measured:
     return FLOODS[client](path, messages, size)
 
 
-def round_trips(
-    client: str, path: Path, msg_type: str, content: dict[str, Any], times: int
-) -> list[float]:
-    """The seconds from each request to its reply."""
-    return ROUND_TRIPS[client](path, msg_type, content, times)
+def round_trips(client: str, path: Path, trips: Trips) -> Measured:
+    """How long it takes from a request to its reply."""
+    return ROUND_TRIPS[client](path, trips)
 
 
 def attach(path: Path) -> float:
@@ -75,20 +75,22 @@ def _flood_blocking(path: Path, messages: int, size: int) -> Measured:
     return tally.told()
 
 
-def _round_trips_blocking(
-    path: Path, msg_type: str, content: dict[str, Any], times: int
-) -> list[float]:
-    samples = []
+def _round_trips_blocking(path: Path, trips: Trips) -> Measured:
     with _blocking(path) as client:
-        for _ in range(times):
-            began = perf_counter()
-            message = client.session.msg(msg_type, content)
-            client.shell_channel.send(message)
-            request_id = message["header"]["msg_id"]
+
+        def ask() -> None:
+            request_id = _asked(client, trips)
             while client.get_shell_msg(timeout=DEADLINE)["parent_header"]["msg_id"] != request_id:
                 pass
-            samples.append(perf_counter() - began)
-    return samples
+
+        return trips.timed(ask)
+
+
+def _asked(client: KernelClient, trips: Trips) -> str:
+    message = client.session.msg(trips.asked, trips.content)
+    client.shell_channel.send(message)
+    request_id: str = message["header"]["msg_id"]
+    return request_id
 
 
 # -- asyncio -------------------------------------------------------------------------------------------
@@ -116,23 +118,19 @@ def _flood_async(path: Path, messages: int, size: int) -> Measured:
     return asyncio.run(measure())
 
 
-def _round_trips_async(
-    path: Path, msg_type: str, content: dict[str, Any], times: int
-) -> list[float]:
-    async def measure() -> list[float]:
+def _round_trips_async(path: Path, trips: Trips) -> Measured:
+    async def measure() -> Measured:
         client = await _asynchronous(path)
-        samples = []
-        for _ in range(times):
-            began = perf_counter()
-            message = client.session.msg(msg_type, content)
-            client.shell_channel.send(message)
-            request_id = message["header"]["msg_id"]
+
+        async def ask() -> None:
+            request_id = _asked(client, trips)
             reply = await client.get_shell_msg(timeout=DEADLINE)
             while reply["parent_header"]["msg_id"] != request_id:
                 reply = await client.get_shell_msg(timeout=DEADLINE)
-            samples.append(perf_counter() - began)
+
+        measured = await trips.timed_async(ask)
         client.stop_channels()
-        return samples
+        return measured
 
     return asyncio.run(measure())
 
@@ -184,22 +182,19 @@ def _flood_threaded(path: Path, messages: int, size: int) -> Measured:
     return tally.told()
 
 
-def _round_trips_threaded(
-    path: Path, msg_type: str, content: dict[str, Any], times: int
-) -> list[float]:
+def _round_trips_threaded(path: Path, trips: Trips) -> Measured:
     threaded = _Threaded(path)
-    samples = []
-    for _ in range(times):
+
+    def ask() -> None:
         replied = threading.Event()
-        began = perf_counter()
-        message = threaded.client.session.msg(msg_type, content)
-        request_id = message["header"]["msg_id"]
-        threaded.on_shell = partial(_notice, replied, request_id)
+        message = threaded.client.session.msg(trips.asked, trips.content)
+        threaded.on_shell = partial(_notice, replied, message["header"]["msg_id"])
         threaded.client.shell_channel.send(message)
         replied.wait(DEADLINE)
-        samples.append(perf_counter() - began)
+
+    measured = trips.timed(ask)
     threaded.client.stop_channels()
-    return samples
+    return measured
 
 
 def _notice(replied: threading.Event, request_id: str, message: Reply) -> None:
