@@ -19,7 +19,7 @@ __all__ = ["SCRIPT"]
 MESSAGES = 1_000_000
 SIZE = 200
 AT_ONCE = 10_000  # a flood of all of them would wait in a queue, which is memory too
-WARM = 10  # floods, after which everything that is allocated once is allocated
+WARM = 30  # floods, after which everything that is allocated once is allocated
 
 
 def enchannel(kernels: Sequence[Path], messages: int, size: int) -> Measured:

@@ -47,7 +47,7 @@ def _written(sample: Sample, figure: Figure) -> str:
     middle = sample.median(figure.value)
     values = sample.all(figure.value)
     text = figure.unit.written(middle)
-    if middle and len(values) > 1:
+    if middle > 0 and len(values) > 1:
         low, high = min(values) / middle - 1, max(values) / middle - 1
         text += f" ({low:+.0%} {high:+.0%})"
     return text
@@ -58,9 +58,9 @@ def _verdict(figure: Figure, ratio: float | None) -> str:
         return ""
     if figure.aim is not None and figure.goal.reached(ratio, figure.aim):
         return "aim"
-    if figure.reach is None:
+    if figure.reach is None and figure.aim is None:
         return ""
-    if figure.goal.reached(ratio, figure.reach):
+    if figure.reach is not None and figure.goal.reached(ratio, figure.reach):
         return "reached"
     reason = REASONS.get((figure.title, figure.peer), "")
     return f"not reached: {reason}" if reason else "not reached"
