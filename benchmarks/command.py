@@ -22,7 +22,7 @@ ROUNDS = 7
 
 def main(script: Script) -> None:
     """Of one script: as somebody calls it, or as the process of one side."""
-    parser = _parser(script.method)
+    parser = _parser(script.method, f"benchmarks.{script.name}")
     side = parser.add_argument_group("one side", "what it is called with to be measured")
     side.add_argument("--side", choices=script.sides)
     side.add_argument("--numbers", type=json.loads, default={})
@@ -40,15 +40,19 @@ def main(script: Script) -> None:
 
 def run(scripts: Sequence[Script]) -> None:
     """Of the package."""
-    parser = _parser("Measure enchannel beside its peers.")
+    parser = _parser("Measure enchannel beside its peers.", "benchmarks")
     by_name = {script.name: script for script in scripts}
-    parser.add_argument("figures", nargs="*", choices=[[], *by_name], help="all, unless named")
+    parser.add_argument(
+        "figures", nargs="*", metavar="FIGURE", help=f"of {', '.join(by_name)}; or all"
+    )
     given = parser.parse_args()
+    if unknown := ", ".join(name for name in given.figures if name not in by_name):
+        parser.error(f"there is no figure {unknown}; there are {', '.join(by_name)}")
     _run([by_name[name] for name in given.figures or by_name], given)
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=description)
+def _parser(description: str, module: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(f"python -m {module}", description=description)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"{ROUNDS} unless said")
     parser.add_argument(
         "--compare", metavar="REV", help="measure our own sides on this revision of git as well"
@@ -56,7 +60,7 @@ def _parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--set",
         metavar="NAME=NUMBER",
-        nargs="*",
+        action="append",
         type=_number,
         default=[],
         help="messages=1000, for example: a shorter run, of which nothing is written",
