@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from reactivex import abc
-from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+from enchannel._loops import loop_of
 
 __all__ = ["Batches"]
 
@@ -30,6 +31,15 @@ class Guarded(Protocol[T_in]):
     def dispose(self) -> None: ...
 
 
+class Call:
+    """Something to call when its turn comes, among the items."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
+
+
 class Batches(Generic[T]):
     """A sink that keeps what arrives until the loop comes for it: one scheduled action drains all.
 
@@ -45,86 +55,80 @@ class Batches(Generic[T]):
         self, subscription: Guarded[T], scheduler: abc.SchedulerBase, *, interval: float = 0.0
     ) -> None:
         self._subscription = subscription
-        self._schedule, self._is_closed = _scheduling(scheduler)
+        self._loop = loop_of(scheduler)
+        self._is_closed = self._loop.is_closed
         self._interval = interval
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Any] = deque()  # items, and a Call here and there
         self._lock = threading.Lock()
-        self._scheduled = False
+        self._coming = False  # the loop has been told to come, or is here
         self._batch = 0  # what is left of it, when the loop is given a turn
 
+    def _put(self, item: Any) -> None:
+        # No wake-up is lost, though no lock is held: here the item is put before `_coming` is read, and
+        # in _drain `_coming` is cleared before the items are looked for. Whichever thread does its second
+        # step last sees the first step of the other.
+        self._waiting.append(item)
+        if not self._coming or self._is_closed():
+            self._wake()
+
     def on_next(self, item: T) -> None:
-        self._put(lambda: self._subscription.on_next(item))
+        self._put(item)
 
     def on_error(self, error: Exception) -> None:
-        self._put(lambda: self._subscription.on_error(error))
+        self.call(lambda: self._subscription.on_error(error))
 
     def on_completed(self) -> None:
-        self._put(self._subscription.on_completed)
+        self.call(self._subscription.on_completed)
 
     def call(self, function: Callable[[], None]) -> None:
-        self._put(lambda: self._subscription.run(function))
+        self._put(Call(function))
 
     @property
     def backlog(self) -> int:
         """How many items wait for the loop."""
         return len(self._waiting)
 
-    def _put(self, call: Callable[[], None]) -> None:
-        self._waiting.append(call)
+    def _wake(self) -> None:
         with self._lock:
-            if self._scheduled and not self._is_closed():
-                return
-            self._scheduled = True
-        self._wake(self._interval)
+            if self._coming and not self._is_closed():
+                return  # another thread was faster
+            self._coming = True
+        self._come(self._interval)
 
-    def _wake(self, seconds: float) -> None:
+    def _come(self, seconds: float) -> None:
         try:
-            self._schedule(self._drain, seconds)
-        except Exception:  # a loop's own way to say that it is closed: nobody is there to be called
-            self._waiting.clear()
-            self._subscription.dispose()
+            if not self._is_closed():
+                self._loop.call(self._drain, seconds)
+                return
+        except Exception:  # noqa: S110  # a loop's own way to say that it is closed
+            pass
+        # Nobody is there to be called.
+        self._waiting.clear()
+        self._subscription.dispose()
 
     def _drain(self) -> None:
         waiting, subscription = self._waiting, self._subscription
         self._batch = self._batch or len(waiting)
         turn = min(self._batch, BREATH)
-        for _ in range(turn):
-            if subscription.stopped:
-                waiting.clear()
-                return
-            waiting.popleft()()
         self._batch -= turn
-        with self._lock:
-            if not waiting:
-                self._scheduled = False
-                return
-        self._wake(0.0 if self._batch else self._interval)
-
-
-Scheduling: TypeAlias = Callable[[Callable[[], None], float], Any]
-
-
-def _scheduling(scheduler: abc.SchedulerBase) -> tuple[Scheduling, Callable[[], bool]]:
-    """How to have something called on a scheduler's loop, from any thread, after some seconds; and
-    whether that loop is known to be closed."""
-    if isinstance(scheduler, AsyncIOScheduler):
-        loop = scheduler._loop  # its own schedule() may not be called from another thread
-
-        def on_asyncio(call: Callable[[], None], seconds: float) -> None:
-            if seconds:
-                loop.call_soon_threadsafe(lambda: loop.call_later(seconds, call))
+        try:
+            for _ in range(turn):
+                if subscription.stopped:
+                    waiting.clear()
+                    self._batch = 0
+                    break
+                item = waiting.popleft()
+                if item.__class__ is Call:
+                    subscription.run(item.function)
+                else:
+                    self._deliver(item)
+        finally:  # also after Ctrl-C, which some loops survive
+            if self._batch:
+                self._come(0.0)
             else:
-                loop.call_soon_threadsafe(call)
+                self._coming = False
+                if waiting:
+                    self._wake()
 
-        return on_asyncio, loop.is_closed
-
-    def on_scheduler(call: Callable[[], None], seconds: float) -> None:
-        def action(_: abc.SchedulerBase, __: object = None) -> None:
-            call()
-
-        if seconds:
-            scheduler.schedule_relative(seconds, action)
-        else:
-            scheduler.schedule(action)
-
-    return on_scheduler, lambda: getattr(scheduler, "_is_disposed", False)
+    def _deliver(self, item: T, /) -> None:
+        self._subscription.on_next(item)

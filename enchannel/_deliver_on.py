@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from reactivex import Observable, abc
+from reactivex.disposable import CompositeDisposable, Disposable
 
 from enchannel._batches import Batches
 from enchannel._message import AnyMessage, Message
@@ -22,47 +24,81 @@ T = TypeVar("T")
 Overflow = Literal["buffer", "latest", "coalesce", "error"]
 """What becomes of items that a consumer has not taken yet."""
 
+TURN = object()  # what waits in the place of an item, when it is not yet known which
 
-def deliver_on(
-    scheduler: abc.SchedulerBase,
-    *,
-    interval: float = 0.0,
-    limit: int | None = None,
-    overflow: Overflow = "buffer",
-) -> Callable[[Observable[T]], Observable[T]]:
+
+class deliver_on:
     """Call what follows on a loop's thread, in batches.
 
     One scheduled action hands over all that has arrived, where reactivex's ``observe_on`` schedules one
-    for each item; every few hundred items the loop gets a turn.
+    for each item; every few hundred items the loop gets a turn. When the loop is gone (closed, its
+    application has quit, its root is destroyed), the next item ends the subscription.
 
     Args:
-        scheduler: Of the loop: asyncio's, Qt's, Tk's, an EventLoopScheduler.
+        scheduler: Of the loop: asyncio's (Textual's is one), Qt's, Tk's, an EventLoopScheduler. For Tk,
+            subscribe on its thread.
         interval: Seconds at least between two batches: ``1 / 60`` is the screen's pace.
         limit: How many items may wait before ``overflow`` applies; None: any number.
         overflow: ``"buffer"`` keeps all of them, whatever the limit; ``"latest"`` keeps the newest
             ``limit`` (1 by default) and drops older ones; ``"coalesce"`` joins the text of
             consecutive stream messages of one request and name that wait, and keeps all else;
             ``"error"`` ends with MessagesMayBeMissing when the limit is passed.
+
+    Raises:
+        RuntimeError: when subscribed to for Qt, and there is no application yet.
+
+    Example:
+        >>> deliver = ec.deliver_on(QtScheduler(QtCore), interval=1 / 60)
+        >>> kernel.iopub.pipe(deliver, ec.outputs()).subscribe(show)
+        >>> deliver.backlog  # how many items wait for the loop
+        0
     """
 
-    def deliver(source: Observable[T]) -> Observable[T]:
+    def __init__(
+        self,
+        scheduler: abc.SchedulerBase,
+        *,
+        interval: float = 0.0,
+        limit: int | None = None,
+        overflow: Overflow = "buffer",
+    ) -> None:
+        self._scheduler = scheduler
+        self._interval = interval
+        self._limit = limit
+        self._policy = _POLICIES[overflow]
+        self._sinks: frozenset[Batches[Any]] = frozenset()  # a change makes a new one
+        self._lock = threading.Lock()
+
+    def __call__(self, source: Observable[T]) -> Observable[T]:
         def subscribe(
             observer: abc.ObserverBase[T], _: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             report = source._reporter if isinstance(source, Source) else log_error
             subscription = Subscription(observer, report, "deliver_on")
-            sink = _POLICIES[overflow](limit, subscription, scheduler, interval=interval)
-            if isinstance(source, Source):
-                subscription.upstream = source.attach(sink)
-            else:
-                subscription.upstream = source.subscribe(
-                    sink.on_next, sink.on_error, sink.on_completed
-                )
+            sink = self._policy(self._limit, subscription, self._scheduler, interval=self._interval)
+            upstream = _attached(source, sink)
+            with self._lock:
+                self._sinks |= {sink}
+            forget = Disposable(lambda: self._forget(sink))
+            subscription.upstream = CompositeDisposable(upstream, forget)
             return subscription
 
         return Observable(subscribe)
 
-    return deliver
+    @property
+    def backlog(self) -> int:
+        """How many items wait for the loop, of all that are subscribed."""
+        return sum(sink.backlog for sink in self._sinks)
+
+    def _forget(self, sink: Batches[Any]) -> None:
+        with self._lock:
+            self._sinks -= {sink}
+
+
+def _attached(source: Observable[T], sink: Batches[T]) -> abc.DisposableBase:
+    if isinstance(source, Source):
+        return source.attach(sink)
+    return source.subscribe(sink.on_next, sink.on_error, sink.on_completed)
 
 
 class _Latest(Batches[T]):
@@ -79,9 +115,9 @@ class _Latest(Batches[T]):
             if len(self._kept) > self._limit:
                 self._kept.popleft()  # its turn is taken by the new one
                 return
-        self._put(self._take)
+        self._put(TURN)
 
-    def _take(self) -> None:
+    def _deliver(self, _: object, /) -> None:
         with self._lock:
             item = self._kept.popleft()
         self._subscription.on_next(item)
@@ -102,9 +138,9 @@ class _Coalesce(Batches[Any]):
                 return
             run = _Run(key, [item])
             self._last = run if key is not None else None
-        self._put(lambda: self._take(run))
+        self._put(run)
 
-    def _take(self, run: _Run) -> None:
+    def _deliver(self, run: _Run, /) -> None:
         with self._lock:
             if self._last is run:
                 self._last = None
@@ -130,7 +166,7 @@ class _Error(Batches[T]):
                 )
             )
         else:
-            super().on_next(item)
+            self._put(item)
 
 
 def _buffer(limit: int | None, *args: Any, **options: Any) -> Batches[Any]:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
 from reactivex import Observable, abc
-from reactivex.scheduler import EventLoopScheduler
-from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from enchannel._batches import Batches
 from enchannel._delivery import Delivery
+from enchannel._loops import is_event_loop
 from enchannel.errors import SubscriberRaised
 
-__all__ = ["Reporter", "Sink", "Sinks", "Source", "is_event_loop"]
+__all__ = ["Reporter", "Sink", "Sinks", "Source"]
 
 T = TypeVar("T")
 T_in = TypeVar("T_in", contravariant=True)
@@ -68,13 +67,6 @@ class Source(Observable[T_out]):
         from enchannel._waiting import last
 
         return last(self).__await__()
-
-
-def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
-    """Whether a scheduler stands for a loop that somebody else runs, to be delivered on."""
-    if isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler)):
-        return True
-    return type(scheduler).__name__ in ("QtScheduler", "TkinterScheduler")
 
 
 class Subscription(abc.DisposableBase, Generic[T]):

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -379,6 +380,67 @@ def test_a_subscriber_of_another_observable_that_raises_is_logged(
     (record,) = caplog.records
     assert record.name == "enchannel"
     assert "ZeroDivisionError: oh" in record.getMessage()
+
+
+def test_what_waits_is_counted() -> None:
+    loop, source = Loop(), Subject[int]()
+    deliver = ec.deliver_on(loop)
+    first = source.pipe(deliver).subscribe()
+    source.on_next(1)
+    source.pipe(deliver, ops.map(str)).subscribe()
+    source.on_next(2)
+    assert deliver.backlog == 3
+    first.dispose()
+    assert deliver.backlog == 1
+    loop.start()
+    assert deliver.backlog == 0
+
+
+def test_a_loop_that_survives_ctrl_c_gets_the_rest() -> None:
+    loop, source, seen = Loop(), Subject[int](), list[int]()
+
+    def on_next(item: int) -> None:
+        if item == 300:
+            raise KeyboardInterrupt
+        seen.append(item)
+
+    source.pipe(ec.deliver_on(loop)).subscribe(on_next)
+    for number in range(1000):
+        source.on_next(number)
+    with pytest.raises(KeyboardInterrupt):
+        loop.start()
+    loop.stop()  # it thinks that it runs
+    loop.start()
+    assert seen == [number for number in range(1000) if number != 300]
+
+
+def test_a_loop_that_cannot_say_that_it_is_closed_may_raise() -> None:
+    class Closed(Loop):
+        def schedule_absolute(self, *args: Any, **options: Any) -> abc.DisposableBase:
+            raise RuntimeError("closed")
+
+    source = Subject[int]()
+    source.pipe(ec.deliver_on(Closed())).subscribe()
+    source.on_next(1)
+    assert not source.observers
+
+
+def test_no_wake_up_is_lost() -> None:
+    """Two threads that say something, and a loop that always has just finished."""
+    scheduler, sources, seen = EventLoopScheduler(), (Subject[int](), Subject[int]()), Seen[int]()
+    deliver = ec.deliver_on(scheduler)
+    reactivex.merge(*sources).pipe(deliver).subscribe(seen)
+
+    def say(source: Subject[int]) -> None:
+        for number in range(2000):
+            source.on_next(number)
+            if number % 10 == 0:
+                seen.first(number)
+
+    for thread in [Thread(partial(say, source)) for source in sources]:
+        thread.result()
+    seen.first(4000)
+    scheduler.dispose()
 
 
 # What becomes of what the consumer cannot take.

@@ -1,0 +1,650 @@
+"""What every loop gets: asyncio's, Qt's, Tk's, Textual's and reactivex's own, each a real one."""
+
+import asyncio
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from reactivex import abc
+from reactivex.disposable import CompositeDisposable, SerialDisposable
+from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+from reactivex.scheduler.mainloop import QtScheduler, TkinterScheduler
+from reactivex.subject import Subject
+
+import enchannel as ec
+from enchannel import AnyMessage, SubscriberRaised
+from enchannel.errors import EnchannelError
+from tests.rigs import DEADLINE
+from tests.rigs.memory import MemoryKernel, Seen, Thread, in_thread, printed, texts
+
+Setup = Callable[[abc.SchedulerBase], None]
+ROOTS: list[object] = []
+"""Kept for ever: Tcl aborts the process when one is deleted on another thread than its own."""
+
+
+def void(_: object) -> None: ...
+
+
+class Loop(ABC):
+    """A real loop, which is run by a test."""
+
+    def __init__(self) -> None:
+        self._failure: BaseException | None = None
+        self._closed = False
+
+    def run(self, setup: Setup) -> None:
+        """Run it: what is set up is so on its own thread; until ``stop`` is called there."""
+
+        def guarded(scheduler: abc.SchedulerBase) -> None:
+            try:
+                setup(scheduler)
+            except BaseException as failure:  # most loops print it, and go on
+                self._failure = failure
+                self.stop()
+            finally:
+                is_set_up.set()
+
+        is_set_up = threading.Event()
+        self._run(guarded)
+        assert is_set_up.wait(DEADLINE)
+        if self._failure is not None:
+            raise self._failure
+
+    @abstractmethod
+    def _run(self, setup: Setup) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let ``run`` return."""
+
+    @abstractmethod
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        """A timer of the loop's own; called on its thread."""
+
+    def close(self) -> None:
+        """Have it be gone for good."""
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+    def _close(self) -> None:
+        """Called once; what has nothing to close needs nothing."""
+        return
+
+    def give_up(self) -> None:
+        self._failure = AssertionError("the loop was not stopped")
+        self.stop()
+
+
+class AsyncIO(Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+
+    def _run(self, setup: Setup) -> None:
+        self.loop.call_soon(setup, AsyncIOScheduler(self.loop))
+        limit = self.loop.call_later(DEADLINE, self.give_up)
+        self.loop.run_forever()
+        limit.cancel()
+
+    def stop(self) -> None:
+        self.loop.stop()
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.loop.call_later(seconds, function)
+
+    def _close(self) -> None:
+        self.loop.close()
+
+
+class EventLoop(Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = EventLoopScheduler()
+        self.stopped = threading.Event()
+
+    def _run(self, setup: Setup) -> None:
+        self.stopped.clear()
+        self.scheduler.schedule(lambda *_: setup(self.scheduler))
+        if not self.stopped.wait(DEADLINE):
+            self.give_up()
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.scheduler.schedule_relative(seconds, lambda *_: void(function()))
+
+    def _close(self) -> None:
+        self.scheduler.dispose()
+        del self.scheduler  # which keeps what it was to do later
+
+
+class Qt(Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.core = pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
+        self.app = self.core.QCoreApplication.instance() or self._new_app()
+
+    def _new_app(self) -> Any:
+        try:
+            from PySide6.QtGui import QGuiApplication
+        except ImportError:  # a library of the system's that draws
+            return self.core.QCoreApplication([])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("QT_QPA_PLATFORM", "offscreen")
+            return QGuiApplication([])
+
+    def _run(self, setup: Setup) -> None:
+        limit = self.core.QTimer()
+        limit.setSingleShot(True)
+        limit.timeout.connect(self.give_up)
+        limit.start(round(DEADLINE * 1000))
+        self.later(0, lambda: setup(QtScheduler(self.core)))
+        self.app.exec()
+        limit.stop()
+
+    def stop(self) -> None:
+        self.app.quit()
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.core.QTimer.singleShot(round(seconds * 1000), function)
+
+
+class Tcl(Loop):
+    """Tk's loop, which needs no display."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = self.make()
+        ROOTS.append(self.root)
+
+    def make(self) -> Any:
+        return pytest.importorskip("tkinter", exc_type=ImportError).Tcl()
+
+    def _run(self, setup: Setup) -> None:
+        limit = self.root.after(round(DEADLINE * 1000), self.give_up)
+        self.root.after(0, setup, TkinterScheduler(self.root))
+        self.root.mainloop(-1)  # the number of windows at which it ends: never
+        self.root.after_cancel(limit)
+
+    def stop(self) -> None:
+        self.root.quit()
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.root.after(round(seconds * 1000), function)
+
+    def _close(self) -> None:
+        import tkinter
+
+        tkinter.Misc.destroy(self.root)  # Tk.destroy, but for the windows that there are none of
+
+
+class Tk(Tcl):
+    def make(self) -> Any:
+        tkinter = pytest.importorskip("tkinter", exc_type=ImportError)
+        try:
+            return tkinter.Tk()
+        except tkinter.TclError as error:
+            pytest.skip(f"there is no display: {error}")
+
+    def _close(self) -> None:
+        self.root.destroy()
+
+
+class Textual(Loop):
+    def __init__(self) -> None:
+        super().__init__()
+        self.app = pytest.importorskip("textual.app", exc_type=ImportError).App()
+        self.stopped = asyncio.Event()
+
+    def _run(self, setup: Setup) -> None:
+        async def main() -> None:
+            async with self.app.run_test():
+                self.app.call_later(setup, AsyncIOScheduler(asyncio.get_running_loop()))
+                async with asyncio.timeout(DEADLINE):
+                    await self.stopped.wait()
+
+        asyncio.run(main())
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+    def later(self, seconds: float, function: Callable[[], object]) -> None:
+        self.app.set_timer(seconds, function)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def display() -> Iterator[None]:
+    """A screen for Tk, where there is none, and Xvfb is installed."""
+    xvfb = shutil.which("Xvfb")
+    if "DISPLAY" in os.environ or xvfb is None:
+        yield
+        return
+    command = [xvfb, "-displayfd", "1", "-nolisten", "tcp"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        assert server.stdout is not None
+        patch.setenv("DISPLAY", f":{server.stdout.readline().decode().strip()}")
+        yield
+        server.terminate()
+
+
+@pytest.fixture(params=[AsyncIO, EventLoop, Qt, Tcl, Tk, Textual])
+def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
+    loop: Loop = request.param()
+    yield loop
+    loop.close()
+
+
+class Collector(Seen[Any]):
+    """Keeps what it is given, and stops the loop at the end."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def on_completed(self) -> None:
+        super().on_completed()
+        self._loop.stop()
+
+    def on_error(self, error: Exception) -> None:
+        super().on_error(error)
+        self._loop.stop()
+
+
+def test_what_another_thread_says_arrives_on_the_loops_own_in_order(loop: Loop) -> None:
+    source, seen, threads = Subject[int](), Collector(loop), list[threading.Thread]()
+
+    def say() -> None:
+        for number in range(5000):
+            source.on_next(number)
+        source.on_completed()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        threads.append(threading.current_thread())
+        source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
+        Thread(say)
+
+    loop.run(setup)
+    assert seen.items == list(range(5000))
+    assert seen.threads == set(threads)
+
+
+def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
+    """The next is said only when the last has been seen, from another thread: none may be forgotten."""
+    source, seen = Subject[int](), Collector(loop)
+
+    def say() -> None:
+        for number in range(50):
+            source.on_next(number)
+            seen.first(number + 1)
+        source.on_error(ZeroDivisionError())
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
+        Thread(say)
+
+    loop.run(setup)
+    assert seen.items == list(range(50))
+    assert isinstance(seen.error, ZeroDivisionError)
+
+
+def test_the_scheduler_of_the_loop_is_enough(loop: Loop) -> None:
+    far, seen, threads = MemoryKernel(), Collector(loop), list[threading.Thread]()
+    with far.kernel() as kernel:
+
+        def say() -> None:
+            far.say(*(printed(str(number)) for number in range(500)))
+            far.end(ec.ChannelName.IOPUB)
+
+        def setup(scheduler: abc.SchedulerBase) -> None:
+            threads.append(threading.current_thread())
+            kernel.iopub.subscribe(seen, scheduler=scheduler)
+            Thread(say)
+
+        loop.run(setup)
+    assert texts(seen.items) == [str(number) for number in range(500)]
+    assert seen.threads == set(threads)
+
+
+def test_a_batch_waits_for_its_interval(loop: Loop) -> None:
+    source, order = Subject[object](), list[object]()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        deliver = ec.deliver_on(scheduler, interval=0.1)
+        source.pipe(deliver).subscribe(order.append, None, loop.stop)
+        in_thread(lambda: source.on_next("item"))
+        in_thread(source.on_completed)
+        loop.later(0.01, lambda: order.append("earlier"))
+        assert deliver.backlog == 2
+
+    loop.run(setup)
+    assert order == ["earlier", "item"]
+
+
+def test_a_flood_leaves_the_loop_its_own_timers(loop: Loop) -> None:
+    """It goes on until the timer has fired, and each item that is taken brings another."""
+    source, subscription = Subject[int](), SerialDisposable()
+    fired, overdue = threading.Event(), threading.Event()
+
+    def on_next(item: int) -> None:
+        if fired.is_set() or overdue.is_set():
+            subscription.dispose()
+            loop.stop()
+        else:
+            source.on_next(item + 1)
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        subscription.disposable = source.pipe(ec.deliver_on(scheduler)).subscribe(on_next)
+        for _ in range(1000):
+            source.on_next(0)
+        loop.later(0.02, fired.set)
+        loop.later(DEADLINE / 2, overdue.set)
+
+    loop.run(setup)
+    assert fired.is_set()
+
+
+def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> None:
+    far, seen, errors = MemoryKernel(), Collector(loop), Seen[EnchannelError]()
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+
+        def say() -> None:
+            far.say(printed("1"), printed("2"))
+            far.end(ec.ChannelName.IOPUB)
+
+        def setup(scheduler: abc.SchedulerBase) -> None:
+            kernel.iopub.subscribe(broken, scheduler=scheduler)
+            kernel.iopub.subscribe(seen, scheduler=scheduler)
+            Thread(say)
+
+        loop.run(setup)
+    assert texts(seen.items) == ["1", "2"]
+    (error,) = errors.all()
+    assert isinstance(error, SubscriberRaised)
+    assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.1])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
+    loop: Loop, interval: float, waits: bool
+) -> None:
+    class Widget:
+        def show(self, message: AnyMessage) -> None: ...
+
+    far, known = MemoryKernel(), list[weakref.ref[Widget]]()
+    with far.kernel() as kernel:
+
+        def setup(scheduler: abc.SchedulerBase) -> None:
+            widget = Widget()
+            known.append(weakref.ref(widget))
+            deliver = ec.deliver_on(scheduler, interval=interval)
+            kernel.iopub.pipe(deliver).subscribe(widget.show)
+            kernel.iopub.subscribe(widget.show, scheduler=scheduler)
+            loop.stop()
+            if waits:  # for a loop that will not come any more
+                in_thread(lambda: far.say(printed("1")))
+
+        loop.run(setup)
+        loop.close()
+        in_thread(lambda: far.say(printed("2"), printed("3")))
+        assert kernel.iopub.observer_count == 0
+        wait_until(lambda: (gc.collect(), known[0]() is None)[1])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """For what another thread is about to let go of, and does not tell."""
+    deadline = threading.Event()
+    for _ in range(int(DEADLINE / 0.01)):
+        if condition():
+            return
+        deadline.wait(0.01)
+    raise AssertionError("it has not come true")
+
+
+# Qt.
+
+
+def test_qt_delivers_also_what_was_subscribed_on_another_thread() -> None:
+    loop, source = Qt(), Subject[int]()
+    seen = Collector(loop)
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        in_thread(lambda: source.pipe(ec.deliver_on(scheduler, interval=0.01)).subscribe(seen))
+        source.on_next(1)
+        source.on_completed()
+
+    loop.run(setup)
+    assert (seen.items, seen.threads) == ([1], {threading.current_thread()})
+
+
+def test_qt_that_runs_again_delivers_again() -> None:
+    loop = Qt()
+    for _ in range(2):
+        source, seen = Subject[int](), Collector(loop)
+
+        def setup(
+            scheduler: abc.SchedulerBase,
+            source: Subject[int] = source,
+            seen: Collector = seen,
+        ) -> None:
+            source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
+            source.on_next(1)
+            source.on_completed()
+
+        loop.run(setup)
+        assert seen.items == [1]
+
+
+def script(code: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=DEADLINE
+    )
+    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    return run.stdout
+
+
+def test_qt_without_an_application_says_so() -> None:
+    pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
+    said = script("""if True:
+        import enchannel as ec
+        import reactivex
+        from PySide6 import QtCore
+        from reactivex.scheduler.mainloop import QtScheduler
+
+        try:
+            reactivex.of(1).pipe(ec.deliver_on(QtScheduler(QtCore))).subscribe()
+        except RuntimeError as error:
+            print(error)
+    """)
+    assert said == "there is no Qt application to deliver on; make it before subscribing\n"
+
+
+@pytest.mark.parametrize("end", ["app.shutdown()", "shiboken6.delete(app)"])
+def test_qt_whose_application_is_deleted_ends_the_subscription(end: str) -> None:
+    """Without having been run: it does not say that it quits."""
+    pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
+    said = script(f"""if True:
+        import enchannel as ec
+        import shiboken6
+        from PySide6 import QtCore
+        from reactivex.scheduler.mainloop import QtScheduler
+        from reactivex.subject import Subject
+
+        app, source = QtCore.QCoreApplication([]), Subject()
+        source.pipe(ec.deliver_on(QtScheduler(QtCore))).subscribe(print)
+        source.on_next("to be seen")
+        app.processEvents()
+        source.on_next("too late")
+        {end}
+        source.on_next("even later")
+        print(len(source.observers))
+    """)
+    assert said == "to be seen\n0\n"
+
+
+def test_enchannel_imports_no_user_interface() -> None:
+    said = script("""if True:
+        import sys
+        import enchannel
+
+        print(sorted({"PySide6", "PyQt6", "tkinter", "textual"} & set(sys.modules)))
+    """)
+    assert said == "[]\n"
+
+
+class OwnQtScheduler(QtScheduler):
+    """As somebody may have who wants one of reactivex's to do more."""
+
+
+def test_a_scheduler_made_of_qts_is_qts() -> None:
+    far, loop = MemoryKernel(), Qt()
+    seen = Collector(loop)
+    with far.kernel() as kernel:
+
+        def setup(_: abc.SchedulerBase) -> None:
+            kernel.iopub.subscribe(seen, scheduler=OwnQtScheduler(loop.core))
+            in_thread(lambda: far.say(printed("1")))
+            in_thread(lambda: far.end(ec.ChannelName.IOPUB))
+
+        loop.run(setup)
+    assert (texts(seen.items), seen.threads) == (["1"], {threading.current_thread()})
+
+
+# Tk.
+
+
+class Noted:
+    """A Tcl, and who asked it for something."""
+
+    def __init__(self, tk: Any) -> None:
+        self._tk = tk
+        self.threads: set[threading.Thread] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.threads.add(threading.current_thread())
+        return getattr(self._tk, name)
+
+
+def test_tk_is_asked_for_nothing_by_other_threads() -> None:
+    """It would block them until its main loop comes round, or raise where none runs."""
+    loop, source = Tcl(), Subject[int]()
+    seen = Collector(loop)
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
+        in_thread(lambda: source.on_next(1))
+        in_thread(source.on_completed)
+
+    noted = loop.root.tk = Noted(loop.root.tk)
+    loop.run(setup)
+    assert seen.items == [1]
+    assert noted.threads == {threading.current_thread()}
+    loop.close()
+
+
+def test_tk_looks_once_for_all_subscriptions_and_no_more_without() -> None:
+    loop, source = Tcl(), Subject[int]()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        deliver = ec.deliver_on(scheduler)
+        with CompositeDisposable([source.pipe(deliver).subscribe() for _ in range(10)]):
+            assert len(looks()) == 1
+        gc.collect()
+        until_none()
+
+    def looks() -> list[str]:
+        tk = loop.root.tk
+        return [id for id in waiting() if "catch" in str(tk.call("after", "info", id))]
+
+    def waiting() -> list[str]:
+        tk = loop.root.tk
+        return list(tk.splitlist(tk.call("after", "info")))
+
+    def until_none() -> None:
+        if looks():
+            loop.root.after(1, until_none)
+        else:
+            loop.stop()
+
+    loop.run(setup)
+    loop.close()
+
+
+def test_tk_that_is_destroyed_by_a_subscriber_ends_the_subscription() -> None:
+    loop, source = Tcl(), Subject[int]()
+
+    def on_next(_: int) -> None:
+        loop.close()
+        loop.stop()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        source.pipe(ec.deliver_on(scheduler)).subscribe(on_next)
+        source.on_next(1)
+
+    loop.run(setup)
+    in_thread(lambda: source.on_next(2))
+    assert not source.observers
+
+
+def test_tk_redraws_in_a_flood() -> None:
+    """Which it does when idle: after all events, and timers that are due."""
+    loop, source, subscription = Tcl(), Subject[int](), SerialDisposable()
+    drawn, overdue = threading.Event(), threading.Event()
+
+    def on_next(item: int) -> None:
+        if drawn.is_set() or overdue.is_set():
+            subscription.dispose()
+            loop.stop()
+        else:
+            source.on_next(item + 1)
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        subscription.disposable = source.pipe(ec.deliver_on(scheduler)).subscribe(on_next)
+        source.on_next(0)
+        loop.later(0.02, lambda: loop.root.after_idle(drawn.set))
+        loop.later(DEADLINE / 2, overdue.set)
+
+    loop.run(setup)
+    loop.close()
+    assert drawn.is_set()
+
+
+# Textual.
+
+
+def test_a_widget_of_textual_knows_its_app() -> None:
+    """Which a context variable says, that is not set in the thread which a message comes from."""
+    loop, source, apps = Textual(), Subject[int](), list[object]()
+    active_app = pytest.importorskip("textual._context").active_app
+
+    def on_next(_: int) -> None:
+        apps.append(active_app.get())
+        if len(apps) == 2:
+            loop.stop()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        for interval in (0.0, 0.01):
+            source.pipe(ec.deliver_on(scheduler, interval=interval)).subscribe(on_next)
+        in_thread(lambda: source.on_next(1))
+
+    loop.run(setup)
+    assert apps == [loop.app, loop.app]
