@@ -190,7 +190,7 @@ class Channel(Port[AnyMessage]):
         self._arrived(item)
         for sink in self._sinks.all:
             sink.on_next(item)
-        if self._children and (children := self._children.get(item.parent_header.msg_id)):
+        if (children := self._children.get(item.parent_header.msg_id)) is not None:
             for sink in children.all:
                 sink.on_next(item)
 
@@ -229,7 +229,8 @@ class MainChannel(Channel):
 
     def pass_on(self, message: AnyMessage) -> None:
         """A message of any channel."""
-        self._arrive(message)
+        if self._sinks.all or self._children:
+            self._arrive(message)
 
     def _send(self, value: AnyMessage) -> None:
         name = value.channel if isinstance(value, Message) else ChannelName.SHELL

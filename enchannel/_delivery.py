@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 __all__ = ["Delivery", "is_delivering"]
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _here = threading.local()
 
@@ -33,44 +33,46 @@ class Delivery:
     states of link and kernel) goes before all that waits. Calls do not raise: they are guarded
     by who puts them.
 
+    The thread is woken when it waits, and not for each call: what arrives while it works costs an append.
+
     Args:
         name: The thread's.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._urgent: deque[Callable[[], None]] = deque()
+        self._queue: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._urgent: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._waits = True  # whether the thread has to be woken, or there is none
         self._changing = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ending = False
         self._ended = False
         self._pid = os.getpid()
 
-    def put(self, call: Callable[[], None]) -> None:
-        """Make this call after those that wait."""
-        self._queue.put(call)
-        if self._thread is None:
-            self._start()
-        elif self._ended:
-            self._finish()
+    def put(self, call: Callable[[T], None], item: T) -> None:
+        """Call it with an item, after the calls that wait."""
+        self._queue.append((call, item))
+        if self._waits:
+            self._wake()
 
-    def put_urgent(self, call: Callable[[], None]) -> None:
-        """Make this call as soon as the one that runs has returned."""
-        self._urgent.append(call)
-        self.put(_nothing)
+    def put_urgent(self, call: Callable[[T], None], item: T) -> None:
+        """Call it with an item as soon as the call that runs has returned."""
+        self._urgent.append((call, item))
+        if self._waits:
+            self._wake()
 
     def end(self) -> None:
         """Make the calls that wait, then end the thread."""
-        with self._changing:
-            self._ending = True
-            self._queue.put(None)
+        self._ending = True
+        self._wake()
 
     def disown(self) -> None:
         """In a forked process, where its thread is not: what waited is the parent's."""
         self._changing = threading.RLock()
-        self._queue, self._urgent = SimpleQueue(), deque()
-        self._thread, self._ending = None, True
+        self._queue, self._urgent, self._bell = deque(), deque(), SimpleQueue()
+        self._thread, self._ending, self._waits = None, True, True
 
     def join(self, timeout: float) -> bool:
         """Wait, if this is another thread, until all is delivered; whether it is by then."""
@@ -83,38 +85,42 @@ class Delivery:
     @property
     def backlog(self) -> int:
         """How many calls wait."""
-        return self._queue.qsize()
+        return len(self._queue)
 
-    def _start(self) -> None:
+    def _wake(self) -> None:
+        if self._thread is not None and not self._ended:
+            self._waits = False
+            self._bell.put(None)
+            return
         with self._changing:
             if self._ending:
                 self._finish()
             elif self._thread is None and os.getpid() == self._pid:
+                self._waits = False
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         mark_delivering()
-        urgent = self._urgent
+        queue, urgent = self._queue, self._urgent
         while True:
-            call = self._queue.get()
-            while urgent:
-                urgent.popleft()()
-            if call is None:
+            while urgent or queue:
+                call, item = urgent.popleft() if urgent else queue.popleft()
+                call(item)
+            # Said before the last look at the queues: who puts after that look sees it, and rings.
+            self._waits = True
+            if urgent or queue:
+                self._waits = False
+                continue
+            if self._ending:
                 break
-            call()
+            self._bell.get()
         self._ended = True
         self._finish()
 
     def _finish(self) -> None:
         """Who subscribes after the end is told on its own thread: there is no other any more."""
         with self._changing:
-            while not self._queue.empty():
-                if (call := self._queue.get()) is not None:
-                    call()
-            while self._urgent:
-                self._urgent.popleft()()
-
-
-def _nothing() -> None:
-    """What wakes the thread for an urgent call."""
+            while self._urgent or self._queue:
+                call, item = (self._urgent or self._queue).popleft()
+                call(item)

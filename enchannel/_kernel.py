@@ -40,6 +40,7 @@ from enchannel.errors import (
 __all__ = ["Kernel"]
 
 CLOSING = 10.0  # seconds that close waits for subscribers who have not seen everything yet
+NOTICED = frozenset({"status", "input_request", "comm_msg", "comm_close"})
 _open: weakref.WeakSet[Kernel] = weakref.WeakSet()
 
 
@@ -318,17 +319,23 @@ class Kernel(Requests):
 
     def _arrived(self, message: AnyMessage) -> None:
         """Where messages arrive: whatever is done here is short."""
-        parent = message.parent_header.msg_id
-        if (exchange := self._exchanges.get(parent)) is not None:
+        exchange = self._exchanges.get(message.parent_header.msg_id)
+        if exchange is not None:
             exchange.on_next(message)
-        kind = message.header.msg_type
-        if kind == "input_request" and exchange is None and message.channel is ChannelName.STDIN:
-            self._asked(message)
-        elif kind == "status" and message.channel is ChannelName.IOPUB:
-            self._kernel_status(parent, message.content.get("execution_state"))
-        elif kind.startswith("comm_"):
-            self._comms.arrived(message)
+        if message.header.msg_type in NOTICED:
+            self._notice(message, exchange)
         self._main.pass_on(message)
+
+    def _notice(self, message: AnyMessage, exchange: Exchange | None) -> None:
+        kind = message.header.msg_type
+        if kind == "status":
+            if message.channel is ChannelName.IOPUB:
+                parent = message.parent_header.msg_id
+                self._kernel_status(parent, message.content.get("execution_state"))
+        elif kind != "input_request":
+            self._comms.arrived(message)
+        elif exchange is None and message.channel is ChannelName.STDIN:
+            self._asked(message)
 
     def _kernel_status(self, parent: str, said: object) -> None:
         with self._changing:

@@ -15,7 +15,15 @@ from enchannel._channel_name import ChannelName
 from enchannel._frozen import EMPTY, FrozenDict, freeze
 from enchannel.errors import InvalidMessage
 
-__all__ = ["AnyMessage", "Buffer", "Header", "Message", "RawParts", "create_message"]
+__all__ = [
+    "AnyMessage",
+    "Buffer",
+    "FrozenBuffers",
+    "Header",
+    "Message",
+    "RawParts",
+    "create_message",
+]
 
 PROTOCOL_VERSION = "5.5"
 
@@ -23,7 +31,7 @@ Content = TypeVar("Content", bound=Mapping[str, Any], covariant=True)
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-class Header(msgspec.Struct, frozen=True, gc=False):
+class Header(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """Who said it, and when. What a kernel left out is an empty string.
 
     Attributes:
@@ -79,7 +87,15 @@ class RawParts(NamedTuple):
     content: bytes
 
 
-class Message(msgspec.Struct, Generic[Content], frozen=True, eq=False, repr_omit_defaults=True):
+class FrozenBuffers(tuple[memoryview, ...]):
+    """Views of what nobody else can write to; who makes one vouches for that."""
+
+    __slots__ = ()
+
+
+class Message(
+    msgspec.Struct, Generic[Content], frozen=True, eq=False, gc=False, repr_omit_defaults=True
+):
     """One message of the Jupyter protocol. Equal by value, hashed by its id, picklable.
 
     It never changes: ``replace`` makes a changed one, ``copy.deepcopy(message.content)`` a plain dict.
@@ -99,7 +115,7 @@ class Message(msgspec.Struct, Generic[Content], frozen=True, eq=False, repr_omit
     parent_header: Header
     metadata: dict[str, Any]
     content: Content
-    buffers: tuple[memoryview, ...] = ()
+    buffers: tuple[memoryview, ...] = FrozenBuffers()
     raw: RawParts | None = None
 
     def __post_init__(self) -> None:
@@ -109,8 +125,8 @@ class Message(msgspec.Struct, Generic[Content], frozen=True, eq=False, repr_omit
             force_setattr(self, "metadata", _frozen_part(self.metadata, "metadata"))
         if type(self.channel) is not ChannelName:
             force_setattr(self, "channel", _channel_name(self.channel))
-        if self.buffers:
-            force_setattr(self, "buffers", tuple(map(_frozen_view, self.buffers)))
+        if type(self.buffers) is not FrozenBuffers:
+            force_setattr(self, "buffers", FrozenBuffers(map(_frozen_view, self.buffers)))
 
     def replace(self, **changes: Any) -> Message[Content]:
         """The same message with some of its attributes changed.

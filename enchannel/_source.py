@@ -162,24 +162,25 @@ class Subscription(abc.DisposableBase, Generic[T]):
 class _Delivered(Generic[T]):
     """The sink of a subscriber that is called on the delivery thread."""
 
-    __slots__ = ("_put", "_subscription")
+    __slots__ = ("_next", "_put", "_subscription")
 
     def __init__(self, subscription: Subscription[T], delivery: Delivery, *, urgent: bool) -> None:
         subscription.guards = BaseException  # sys.exit would end the thread for all
         self._subscription = subscription
+        self._next = subscription.on_next
         self._put = delivery.put_urgent if urgent else delivery.put
 
     def on_next(self, item: T) -> None:
-        self._put(lambda: self._subscription.on_next(item))
+        self._put(self._next, item)
 
     def on_error(self, error: Exception) -> None:
-        self._put(lambda: self._subscription.on_error(error))
+        self._put(self._subscription.on_error, error)
 
     def on_completed(self) -> None:
-        self._put(self._subscription.on_completed)
+        self._put(Subscription.on_completed, self._subscription)
 
     def call(self, function: Callable[[], None]) -> None:
-        self._put(lambda: self._subscription.run(function))
+        self._put(self._subscription.run, function)
 
 
 class Sinks(Generic[T]):

@@ -36,8 +36,9 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     RejectedFrame,
 )
+from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
-from enchannel.wire.zmq import Decoder, encode
+from enchannel.wire.zmq import encode
 from enchannel_zmq._io import Io, Timer, acquire, release
 from enchannel_zmq._socket import ChannelSocket, SocketOptions
 
@@ -147,7 +148,7 @@ class ZmqLink:
         self._signer = Signer(info.key.reveal().encode(), info.signature_scheme)
         self._incoming = {name: Incoming[AnyMessage]() for name in MESSAGES}
         self._beats: Incoming[bytes] = Incoming()
-        self._decoders: dict[ChannelName, Decoder] = {}
+        self._receivers: dict[ChannelName, Receiver] = {}
         self._sockets: dict[ChannelName, ChannelSocket] = {}
         self._failures: dict[ChannelName, str] = {}
         self._waits: dict[ChannelName, float] = {}
@@ -269,14 +270,19 @@ class ZmqLink:
             return
         if (old := self._sockets.pop(name, None)) is not None:
             old.close()
-        # a guard of its own for each socket: what it saw before, another never sees
-        self._decoders[name] = Decoder(name, self._signer, self.status.emit)
+        received = self._received_beat if name is ChannelName.HEARTBEAT else self._received
         try:
-            self._sockets[name] = ChannelSocket(
-                self._io, name, self.info, self._options, self._received, self._happened
+            socket = ChannelSocket(
+                self._io, name, self.info, self._options, received, self._happened
             )
         except zmq.ZMQError as error:
             self._fail(ConnectionFailed(f"{self._who()}: {name} cannot be connected: {error}"))
+            return
+        self._sockets[name] = socket
+        # each with a guard of its own: what one socket saw before, another never sees
+        self._receivers[name] = Receiver(
+            name, self._signer, socket.receive, zmq.Again, socket.goes_on, self.status.emit
+        )
 
     def _happened(self, socket: ChannelSocket, event: int) -> None:
         name = socket.name
@@ -344,17 +350,31 @@ class ZmqLink:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def _received(self, socket: ChannelSocket, frames: list[bytes]) -> None:
-        name = socket.name
-        if name is ChannelName.HEARTBEAT:
-            if frames:
-                self._beats.emit(frames[-1])
-            return
+    def _received_beat(self, socket: ChannelSocket) -> bool:
         try:
-            message = self._decoders[name].decode(frames)
-        except RejectedFrame as error:
-            self._rejected(name, error)
-            return
+            beat = socket.receive(False)
+            while beat.more:  # an empty frame, before what was sent
+                beat = socket.receive(False)
+        except zmq.Again:
+            return True
+        self._beats.emit(beat.bytes)
+        return False
+
+    def _received(self, socket: ChannelSocket) -> bool:
+        name = socket.name
+        messages, drained = self._receivers[name].messages()
+        emit = self._incoming[name].emit
+        flows = self._ready and name is ChannelName.IOPUB and not self._nudges
+        for message in messages:
+            if isinstance(message, RejectedFrame):
+                self._rejected(name, message)
+            elif flows and message.header.msg_type != "iopub_welcome":
+                emit(message)
+            else:
+                self._take(name, message)
+        return drained
+
+    def _take(self, name: ChannelName, message: AnyMessage) -> None:
         if name is ChannelName.IOPUB and not self._heard:
             self._heard = True
             if self._are_all_up():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import zmq
+from zmq.backend import Socket as compiled
 from zmq.utils.monitor import parse_monitor_message
 
 from enchannel import ChannelName, ConnectionInfo
@@ -21,8 +24,9 @@ KINDS = {
     ChannelName.IOPUB: zmq.SUB,
     ChannelName.HEARTBEAT: zmq.DEALER,  # a REQ cannot send twice, and is stuck after a lost beat
 }
-DRAIN = 128  # messages that are read of one socket before another has its turn
-NOBLOCK = int(zmq.NOBLOCK)
+BIG = 65_536  # bytes; frames from that size on are not copied when they are sent
+# plain numbers: each use of pyzmq's enums costs as much as receiving a frame
+NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
 WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -57,12 +61,15 @@ class ChannelSocket:
     """A connected socket; lives and dies on the I/O thread. It never connects a second time: what was
     queued for one kernel would be delivered to the next, so a new one takes its place.
 
+    Attributes:
+        receive: Gives the next frame, as bytes if called with True, else as a Frame; raises zmq.Again.
+
     Args:
         io: The thread.
         name: The channel.
         info: Where to.
         options: See SocketOptions.
-        received: Is given the frames of each message.
+        received: Is called with the socket when it may have something to be read; whether there is no more.
         happened: Is given the monitor's events.
     """
 
@@ -72,7 +79,7 @@ class ChannelSocket:
         name: ChannelName,
         info: ConnectionInfo,
         options: SocketOptions,
-        received: Callable[[ChannelSocket, list[bytes]], None],
+        received: Callable[[ChannelSocket], bool],
         happened: Callable[[ChannelSocket, int], None],
     ) -> None:
         self.name = name
@@ -85,6 +92,8 @@ class ChannelSocket:
         except zmq.ZMQError:
             socket.close(linger=0)
             raise
+        # not the methods that zmq.Socket adds in Python: they cost more than receiving does
+        self.receive: Callable[[bool], Any] = partial(compiled.recv, socket, NOBLOCK)
         if name is ChannelName.IOPUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.setsockopt(zmq.SUBSCRIBE, options.topic)
@@ -104,26 +113,24 @@ class ChannelSocket:
 
     def send(self, frames: Sequence[bytes | memoryview]) -> bool:
         """Send a message; whether there was somebody to send it to."""
+        send: Any = compiled.send
+        socket, more = self._socket, NOBLOCK | SNDMORE
+        frames = [*self._prefix, *frames]
         try:
-            self._socket.send_multipart([*self._prefix, *frames], NOBLOCK)
+            for frame in frames[:-1]:
+                send(socket, frame, more, len(frame) < BIG)
+            send(socket, frames[-1], NOBLOCK, len(frames[-1]) < BIG)
         except zmq.ZMQError:
             return False
         self._io.touched(self)
         return True
 
+    def goes_on(self) -> bool:
+        """Whether the message of the last frame goes on."""
+        return bool(compiled.get(self._socket, RCVMORE))
+
     def drain(self) -> bool:
-        batch: list[list[bytes]] = []
-        recv = self._socket.recv_multipart
-        try:
-            while len(batch) < DRAIN:
-                batch.append(recv(NOBLOCK))
-            drained = False
-        except zmq.Again:
-            drained = True
-        # handed on when nothing more is received: each recv gives the GIL to whoever waits for it
-        for frames in batch:
-            self._received(self, frames)
-        return drained or self._closed
+        return self._received(self) or self._closed
 
     def close(self, *, linger: int = 0) -> None:
         """Let go of it.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from enchannel.errors import ConnectionFailed, InvalidSignature, ReplayedFrame
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 __all__ = ["Part", "ReplayGuard", "Signer"]
 
@@ -21,6 +24,9 @@ class Signer:
         key: The key's bytes.
         scheme: ``hmac-`` and the name of a hash that ``hashlib`` knows.
 
+    Attributes:
+        states: The two hashes of an HMAC, with the key already in; None without a key.
+
     Raises:
         ConnectionFailed: an unknown scheme.
     """
@@ -33,6 +39,7 @@ class Signer:
                 "mostly 'hmac-sha256'"
             )
         self._keyed = hmac.new(key, digestmod=digest) if key else None
+        self.states = _states(key, digest) if key else None
 
     @property
     def signs(self) -> bool:
@@ -79,8 +86,23 @@ class ReplayGuard:
         Raises:
             ReplayedFrame: it was here before.
         """
-        if signature in self._recent or signature in self._older:
+        if not self.is_new(signature):
             raise ReplayedFrame("was seen before on this socket")
+
+    def is_new(self, signature: bytes) -> bool:
+        """Remember it; whether it was not here before."""
+        if signature in self._recent or signature in self._older:
+            return False
         self._recent.add(signature)
         if len(self._recent) >= self._size:
             self._older, self._recent = self._recent, set()
+        return True
+
+
+def _states(key: bytes, digest: str) -> tuple[_Hash, _Hash]:
+    size = hashlib.new(digest).block_size
+    if len(key) > size:
+        key = hashlib.new(digest, key).digest()
+    padded = key.ljust(size, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in padded) for pad in (0x36, 0x5C))
+    return hashlib.new(digest, inner), hashlib.new(digest, outer)

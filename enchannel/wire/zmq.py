@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from enchannel._channel_name import ChannelName
 from enchannel._frozen import EMPTY, FrozenDict
-from enchannel._message import NO_HEADER, AnyMessage, Header, Message, RawParts
+from enchannel._message import AnyMessage, Header, Message, RawParts
 from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame, RejectedFrame
 from enchannel.wire._json import dumps, loads
 from enchannel.wire.signing import Part, ReplayGuard, Signer
@@ -22,9 +20,6 @@ __all__ = ["DELIMITER", "Decoder", "encode"]
 DELIMITER = b"<IDS|MSG>"
 
 _KNOWN = ("msg_id", "msg_type", "session", "username", "date", "version")
-_EMPTY_JSON = b"{}"
-_PARENTS_KEPT = 4_096  # requests whose header is kept decoded; each is some 500 bytes
-_PARENT_MOST = 4_096  # bytes; one that is longer is decoded each time
 
 
 def encode(message: AnyMessage, signer: Signer) -> list[bytes | memoryview]:
@@ -56,6 +51,7 @@ class Decoder:
         channel: What the messages are said to come from.
         signer: Verifies them.
         report: Is told of a message that could be read, but not as it should.
+        guard: Knows what the socket has seen; by default one of its own.
     """
 
     def __init__(
@@ -63,12 +59,13 @@ class Decoder:
         channel: ChannelName,
         signer: Signer,
         report: Callable[[EnchannelError], None] = lambda error: None,
+        *,
+        guard: ReplayGuard | None = None,
     ) -> None:
         self.channel = channel
         self._signer = signer
         self._report = report
-        self._guard = ReplayGuard() if signer.signs else None
-        self._parents: dict[bytes, Header] = {b"{}": NO_HEADER, b"null": NO_HEADER}
+        self._guard = (guard or ReplayGuard()) if signer.signs else None
 
     def decode(self, frames: Sequence[Part]) -> AnyMessage:
         """One multipart message.
@@ -101,9 +98,7 @@ class Decoder:
         self._signer.verify(signature, raw)
         if self._guard is not None:
             self._guard.check(signature)
-        parent = self._parents.get(raw.parent_header)
-        if parent is None:
-            parent = self._read_parent(raw.parent_header)
+        parent = self._header(raw.parent_header, "parent_header")
         header = self._header(raw.header, "header")
         if not header.msg_id or not header.msg_type:
             raise MalformedFrame("has no msg_id or no msg_type in its header")
@@ -111,26 +106,14 @@ class Decoder:
             self.channel,
             header,
             parent,
-            EMPTY if raw.metadata == _EMPTY_JSON else self._object(raw.metadata, "metadata"),
+            self._object(raw.metadata, "metadata"),
             self._object(raw.content, "content"),
             tuple(memoryview(frame) for frame in frames[at + 6 :]),
             raw,
         )
 
-    def _read_parent(self, raw: bytes) -> Header:
-        parent = self._header(raw, "parent_header")
-        if len(raw) > _PARENT_MOST:
-            return parent
-        if len(self._parents) >= _PARENTS_KEPT:
-            self._parents = {b"{}": NO_HEADER, b"null": NO_HEADER}
-        self._parents[raw] = parent
-        return parent
-
     def _header(self, raw: bytes, name: str) -> Header:
-        try:
-            return _decode_header(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return _read_header(self._object(raw, name))
+        return _read_header(self._object(raw, name))
 
     def _object(self, raw: bytes, name: str) -> FrozenDict:
         """A JSON object; null, which some kernels write for an empty one, is one too."""
@@ -145,26 +128,6 @@ class Decoder:
         if value is None:
             return EMPTY
         raise MalformedFrame(f"has a {name} that is a {type(value).__name__}, not an object")
-
-
-class _PlainHeader(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A header with nothing unusual in it: what the fast path reads."""
-
-    msg_id: str = ""
-    msg_type: str = ""
-    session: str = ""
-    username: str = ""
-    date: str = ""
-    version: str = ""
-    subshell_id: str | None = None
-
-
-_read_plain = msgspec.json.Decoder(_PlainHeader).decode
-
-
-def _decode_header(raw: bytes) -> Header:
-    h = _read_plain(raw)
-    return Header(h.msg_id, h.msg_type, h.session, h.username, h.date, h.version, h.subshell_id)
 
 
 def _read_header(fields: dict[str, Any]) -> Header:

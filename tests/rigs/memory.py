@@ -334,7 +334,7 @@ def loop_runs(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
 def settle(kernel: Kernel) -> None:
     """Wait until subscribers have been given all that has arrived."""
     delivered = threading.Event()
-    kernel._delivery.put(delivered.set)
+    kernel._delivery.put(threading.Event.set, delivered)
     assert delivered.wait(DEADLINE)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import re
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -169,33 +168,6 @@ def test_a_decoder_remembers_thousands() -> None:
         reader(signed(KEY, *parts()))
     with pytest.raises(ReplayedFrame):
         reader(first)
-
-
-# -- parents --------------------------------------------------------------------------------------
-
-
-def parent_of(reader: Reader, raw: bytes) -> Any:
-    return reader(signed(KEY, *parts(parent=raw))).parent_header
-
-
-def test_a_parent_is_decoded_once() -> None:
-    reader, raw = Reader(), parts("execute_request")[0]
-    assert parent_of(reader, raw) is parent_of(reader, raw)
-
-
-def test_parents_are_not_kept_for_ever() -> None:
-    reader, raw = Reader(), parts("execute_request")[0]
-    first = parent_of(reader, raw)
-    for n in range(5_000):
-        assert parent_of(reader, b'{"msg_id": "%d"}' % n).msg_id == str(n)
-    assert parent_of(reader, raw) == first
-    assert parent_of(reader, raw) is not first
-
-
-def test_a_huge_parent_is_not_kept() -> None:
-    reader, raw = Reader(), parts("execute_request", username="x" * 100_000)[0]
-    assert parent_of(reader, raw) == parent_of(reader, raw)
-    assert parent_of(reader, raw) is not parent_of(reader, raw)
 
 
 # -- secrets --------------------------------------------------------------------------------------

@@ -1,0 +1,257 @@
+"""The hot path reads what the plain words read, whatever comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from enchannel import ChannelName
+from enchannel._message import AnyMessage
+from enchannel.errors import EnchannelError, RejectedFrame, ReplayedFrame
+from enchannel.wire.receiving import _BATCH, _SMALL, Receiver
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import DELIMITER, Decoder, encode
+from tests.enchannel.wire.making import messages
+from tests.rigs.frames import KEY, parts, signed
+
+Frames = list[bytes]
+
+
+class Empty(Exception):
+    """There is no frame."""
+
+
+class Frame:
+    def __init__(self, data: bytes, more: bool) -> None:
+        self.bytes = data
+        self.more = more
+        self.buffer = memoryview(bytearray(data))  # as pyzmq's: of memory that could be written to
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+
+class Wire:
+    """A socket's end: multipart messages, one frame after the other."""
+
+    def __init__(self, multiparts: Iterable[Sequence[bytes]], key: bytes = KEY) -> None:
+        self.frames: Iterator[Frame] = iter(
+            [
+                Frame(frame, number < len(frames))
+                for frames in multiparts
+                for number, frame in enumerate(frames, 1)
+            ]
+        )
+        self.more = False
+        self.reports: list[EnchannelError] = []
+        self.receiver = Receiver(
+            ChannelName.IOPUB,
+            Signer(key),
+            self.receive,
+            Empty,
+            lambda: self.more,
+            self.reports.append,
+        )
+
+    def receive(self, copy: bool) -> Any:
+        frame = next(self.frames, None)
+        if frame is None:
+            raise Empty
+        self.more = frame.more
+        return frame.bytes if copy else frame
+
+    def read(self) -> list[AnyMessage | RejectedFrame]:
+        """All there is."""
+        read, drained = self.receiver.messages()
+        while not drained:
+            more, drained = self.receiver.messages()
+            read += more
+        return read
+
+
+def plainly(
+    multiparts: Iterable[Sequence[bytes]], key: bytes = KEY
+) -> tuple[list[AnyMessage | RejectedFrame], list[EnchannelError]]:
+    reports: list[EnchannelError] = []
+    decoder = Decoder(ChannelName.IOPUB, Signer(key), reports.append)
+    read: list[AnyMessage | RejectedFrame] = []
+    for frames in multiparts:
+        try:
+            read.append(decoder.decode(frames))
+        except RejectedFrame as error:
+            read.append(error)
+    return read, reports
+
+
+# -- what comes -----------------------------------------------------------------------------------
+
+odds = st.binary(max_size=5) | st.sampled_from([b"", b"{}", b"null", b'{"a": NaN}'])
+junk = odds | st.just(DELIMITER)
+
+
+@st.composite
+def well_made(draw: st.DrawFn, key: bytes = KEY) -> Frames:
+    made = draw(messages())
+    prefix = draw(st.lists(st.binary(max_size=3), max_size=3) | st.just([b"stream.stdout"]))
+    return [*prefix, *(bytes(frame) for frame in encode(made, Signer(key)))]
+
+
+@st.composite
+def odd(draw: st.DrawFn, key: bytes = KEY) -> Frames:
+    """Signed as it should be, and made of what is not: no objects, not UTF-8, no ids."""
+    json = st.sampled_from([b"{}", b"null", b"[]", b"7", b'{"msg_id": 7}', b"\xff", b'{"a": NaN}'])
+    four = draw(st.tuples(json, json, json, json) | st.just(parts("stream", {"a": float("nan")})))
+    return [b"topic", *signed(key, *four, buffers=draw(st.lists(junk, max_size=3)))]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> Frames:
+    frames = draw(well_made())
+    at = draw(st.integers(0, len(frames) - 1))
+    how = draw(st.sampled_from(["end", "drop", "change", "put"]))
+    if how == "end":
+        return frames[: at + 1]
+    if how == "drop":
+        return frames[:at] + frames[at + 1 :] or [b""]
+    return frames[:at] + [draw(odds)] + frames[at + (how == "change") :]
+
+
+whatever = st.lists(junk, min_size=1, max_size=9)
+
+
+@st.composite
+def traffic(draw: st.DrawFn) -> list[Frames]:
+    came = draw(st.lists(well_made() | damaged() | odd() | whatever, max_size=8))
+    again = draw(st.lists(st.sampled_from(came), max_size=2)) if came else []
+    return came + again
+
+
+def texts(read: Iterable[object]) -> set[str]:
+    """Of what was rejected; how many frames there were is not known of those that were run together."""
+    found = {str(item) for item in read if isinstance(item, Exception)}
+    return {re.sub(r"has \d+ frames", "has frames", text) for text in found}
+
+
+@given(traffic())
+@example([[b"a", b"b", *signed(KEY, *parts())]])
+@example([[b"topic", DELIMITER], signed(KEY, *parts())])
+@example([[b"topic", DELIMITER, b"", b"{}", b"{}", b"{}"], [b"a", b"b", *signed(KEY, *parts())]])
+@example([[DELIMITER, b"x"], [b"t", DELIMITER, b"x"], [b"t", *signed(KEY, *parts())]])
+@example([[b"a", b"b"], [b"t", *signed(KEY, *parts(), buffers=[DELIMITER, b"x" * 9])]])
+@example([[b"t", *signed(b"another", *parts(), buffers=[DELIMITER])], signed(KEY, *parts())])
+def test_it_reads_what_the_plain_words_read(came: list[Frames]) -> None:
+    wire, (expected, reports) = Wire(came), plainly(came)
+    read = wire.read()
+    messages, more = told_apart(read, expected)
+    assert messages == [item for item in expected if not isinstance(item, Exception)]
+    # what was cut in two, and came right after each other, is whole again: the signature says so
+    signatures = {frame for frames in came for frame in frames}
+    assert all(Signer(KEY).sign(message.raw or ()) in signatures for message in more)
+    if not more:
+        assert bool(texts(read)) == bool(texts(expected))
+        assert texts(wire.reports) == texts(reports)
+
+
+def told_apart(
+    read: list[AnyMessage | RejectedFrame], expected: list[AnyMessage | RejectedFrame]
+) -> tuple[list[AnyMessage], list[AnyMessage]]:
+    """The messages that were expected, in the order in which they were read; and the others."""
+    left = [item for item in expected if not isinstance(item, Exception)]
+    found: tuple[list[AnyMessage], list[AnyMessage]] = ([], [])
+    for item in read:
+        if not isinstance(item, Exception):
+            is_expected = bool(left) and item == left[0]
+            found[not is_expected].append(item)
+            del left[:is_expected]
+    return found
+
+
+@given(st.lists(well_made(b"") | whatever | odd(b""), max_size=8))
+def test_without_a_key_it_reads_exactly_the_same(came: list[Frames]) -> None:
+    wire, (expected, _) = Wire(came, b""), plainly(came, b"")
+    read = wire.read()
+    assert [m for m in read if not isinstance(m, Exception)] == [
+        m for m in expected if not isinstance(m, Exception)
+    ]
+    assert texts(read) == texts(expected)
+
+
+def test_a_signed_message_that_was_cut_in_two_is_whole_again() -> None:
+    """The one thing in which the two differ, for what no socket does; it is the kernel's own message."""
+    frames = [b"topic", *signed(KEY, *parts())]
+    came = [frames[:4], frames[4:]]
+    (message,) = Wire(came).read()
+    assert not isinstance(message, Exception)
+    assert all(isinstance(item, RejectedFrame) for item in plainly(came)[0])
+
+
+# -- what is said of it ---------------------------------------------------------------------------
+
+
+def test_a_message_that_ends_too_soon_takes_nothing_along() -> None:
+    good = [[b"topic", *signed(KEY, *parts())] for _ in range(3)]
+    for end in range(1, 7):
+        read = Wire([good[0], good[1][:end], good[2]]).read()
+        assert [isinstance(item, Exception) for item in read] == [False, True, False]
+
+
+def test_batches_have_an_end() -> None:
+    wire = Wire([[b"topic", *signed(KEY, *parts())] for _ in range(_BATCH + 1)])
+    assert [len(wire.receiver.messages()[0]) for _ in range(2)] == [_BATCH, 1]
+
+
+def test_what_was_seen_before_is_rejected_by_either_way() -> None:
+    made = [b"topic", *signed(KEY, *parts())]
+    unusual = [b"topic", *signed(KEY, *parts("stream", {"x": float("nan")}))]
+    for frames in (made, unusual):
+        first, second = Wire([frames, frames]).read()
+        assert not isinstance(first, Exception)
+        assert isinstance(second, ReplayedFrame)
+
+
+# -- buffers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, _SMALL, _SMALL + 1])
+def test_buffers_cannot_be_written_to(size: int) -> None:
+    buffers = [b"x" * size, b"y" * size]
+    (read,) = Wire([[b"topic", *signed(KEY, *parts(), buffers=buffers)]]).read()
+    assert not isinstance(read, Exception)
+    assert [bytes(buffer) for buffer in read.buffers] == buffers
+    assert all(buffer.readonly for buffer in read.buffers)
+    changed = read.replace(content={"a": 1})
+    assert changed.buffers is read.buffers
+
+
+# -- parents --------------------------------------------------------------------------------------
+
+
+def parents(*raws: bytes) -> list[Any]:
+    read = Wire([[b"t", *signed(KEY, *parts(parent=raw))] for raw in raws]).read()
+    return [item.parent_header for item in read if not isinstance(item, Exception)]
+
+
+def test_a_parent_is_decoded_once() -> None:
+    raw = parts("execute_request")[0]
+    first, second = parents(raw, raw)
+    assert first is second
+
+
+def test_parents_are_not_kept_for_ever() -> None:
+    raw = parts("execute_request")[0]
+    found = parents(raw, *(b'{"msg_id": "%d"}' % n for n in range(5_000)), raw)
+    assert [parent.msg_id for parent in found[1:-1]] == [str(n) for n in range(5_000)]
+    assert found[0] == found[-1]
+    assert found[0] is not found[-1]
+
+
+def test_a_huge_parent_is_not_kept() -> None:
+    raw = parts("execute_request", username="x" * 100_000)[0]
+    first, second = parents(raw, raw)
+    assert first == second
+    assert first is not second
