@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from enchannel import (
     NotSupported,
     Session,
     WouldDeadlock,
-    _connect,
 )
 from enchannel.abc import Backend, Launcher, Link
 from tests.rigs.memory import MemoryBackend, MemoryKernel, MemoryLifecycle, loop_runs
@@ -39,7 +39,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def install(**backends: object) -> None:
         found = [EntryPoint(name, lambda b=backend: b) for name, backend in backends.items()]  # type: ignore[misc]
-        monkeypatch.setattr(_connect, "entry_points", lambda group: found)
+        monkeypatch.setattr(metadata, "entry_points", lambda group: found)
 
     install()
     return install
@@ -168,7 +168,7 @@ def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
         raise ImportError("No module named 'woo'")
 
     found = [EntryPoint("memory", load)]
-    monkeypatch.setattr(_connect, "entry_points", lambda group: found)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: found)
     with pytest.raises(BackendNotFound, match="cannot be imported: No module named 'woo'") as it:
         ec.connect("memory://here/ada")
     assert isinstance(it.value.__cause__, ImportError)
@@ -198,7 +198,7 @@ def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.Mon
         asked.append(group)
         return []
 
-    monkeypatch.setattr(_connect, "entry_points", entry_points)
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
 
     async def main() -> None:
         kernel = ec.connect("memory://here/ada")
