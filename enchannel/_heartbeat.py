@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from reactivex import abc
@@ -17,6 +18,7 @@ from enchannel.errors import EnchannelError, InvalidMessage
 __all__ = ["Heartbeat"]
 
 PING = b"ping"
+MOMENTS = 4  # between two beats, to which those of all kernels keep
 BEATS = 3  # that are asked for in the time after which a kernel is called silent
 
 
@@ -85,8 +87,15 @@ class Heartbeat(Port[bytes]):
             self._asked = 0
         with self._changing:
             if not self._paused:
-                every = self.time_to_dead / BEATS
-                self._next.disposable = self._scheduler.schedule_relative(every, self._ask)
+                self._next.disposable = self._scheduler.schedule_relative(
+                    self._until_next(), self._ask
+                )
+
+    def _until_next(self) -> float:
+        """Seconds until the next one. Kernels ask at the same few moments: what costs is the waking up."""
+        every = self.time_to_dead / BEATS
+        now, grid = self._scheduler.to_seconds(self._scheduler.now), every / MOMENTS
+        return math.floor((now + every) / grid + 1e-6) * grid - now
 
     def _prepare(self, value: bytes) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
