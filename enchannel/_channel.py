@@ -42,6 +42,7 @@ class Port(Source[T], Subject[T], Generic[T]):
         super().__init__()
         self.name = name
         self._outgoing = pair.outgoing
+        self._unsent = pair.unsent
         self._delivery = delivery
         self._reporter = reporter
         self._changing = threading.Lock()
@@ -99,6 +100,15 @@ class Port(Source[T], Subject[T], Generic[T]):
         self._changing = threading.Lock()
         self._end = error
         self._forget_sinks()
+
+    @property
+    def unsent(self) -> int:
+        """How many messages wait to be sent, because the kernel does not read: it is stopped, or busy.
+
+        What the transport has taken already (with ZeroMQ up to 1,000 messages, and what is in the buffers
+        of the operating system) is not counted.
+        """
+        return self._unsent()
 
     @property
     def observer_count(self) -> int:
@@ -237,6 +247,11 @@ class MainChannel(Channel):
         if name not in self._channels:
             raise NotSupported(f"this backend has no {name} channel")
         self._channels[name].on_next(value)
+
+    @property
+    def unsent(self) -> int:
+        """Of all channels together."""
+        return sum(channel.unsent for channel in self._channels.values())
 
 
 class _Children(Source[AnyMessage]):

@@ -90,10 +90,17 @@ are open; all errors reach ``kernel.errors``."""
 
 @dataclass(frozen=True)  # no slots: with them Pair[bytes](…) fails on Python 3.11
 class Pair(Generic[_T]):
-    """One channel: what is heard, and where to say something."""
+    """One channel: what is heard, and where to say something.
+
+    Attributes:
+        incoming: What the kernel says.
+        outgoing: Where something is said to it; it never waits for the kernel to listen.
+        unsent: How many messages wait here because the transport takes no more at the moment.
+    """
 
     incoming: Observable[_T]
     outgoing: abc.ObserverBase[_T]
+    unsent: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from ipaddress import ip_address
 from typing import Generic, TypeVar
 
@@ -205,7 +206,10 @@ class ZmqLink:
     def link(self, lifecycle: Lifecycle | None = None) -> Link:
         """What the core is given."""
         pairs: dict[ChannelName, Pair[AnyMessage] | Pair[bytes]] = {
-            name: Pair(self._incoming[name], Outgoing(self._saying(name))) for name in MESSAGES
+            name: Pair(
+                self._incoming[name], Outgoing(self._saying(name)), partial(self._unsent, name)
+            )
+            for name in MESSAGES
         }
         beat = Outgoing[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
         pairs[ChannelName.HEARTBEAT] = Pair(self._beats, beat)
@@ -235,6 +239,10 @@ class ZmqLink:
         io = self._io
         if io is not None:
             io.call(lambda: self._lose(why), CLOSE)
+
+    def _unsent(self, name: ChannelName) -> int:
+        socket = self._sockets.get(name)
+        return 0 if socket is None else len(socket.unsent)
 
     def _saying(self, name: ChannelName) -> Callable[[AnyMessage], None]:
         def say(message: AnyMessage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ KINDS = {
     ChannelName.IOPUB: zmq.SUB,
     ChannelName.HEARTBEAT: zmq.DEALER,  # a REQ cannot send twice, and is stuck after a lost beat
 }
+SENT_AHEAD = 1_000  # messages that libzmq keeps for a kernel that does not read; more wait here
 BIG = 65_536  # bytes; frames from that size on are not copied when they are sent
 # plain numbers: each use of pyzmq's enums costs as much as receiving a frame
 NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
@@ -62,6 +64,7 @@ class ChannelSocket:
     queued for one kernel would be delivered to the next, so a new one takes its place.
 
     Attributes:
+        unsent: Messages that wait until the kernel reads again.
         receive: Gives the next frame, as bytes if called with True, else as a Frame; raises zmq.Again.
 
     Args:
@@ -84,6 +87,7 @@ class ChannelSocket:
     ) -> None:
         self.name = name
         self.is_up = False
+        self.unsent: deque[Sequence[bytes | memoryview]] = deque()
         self._io = io
         self._received = received
         self._socket = socket = io.context.socket(KINDS[name])
@@ -111,26 +115,40 @@ class ChannelSocket:
             self.close()
             raise
 
-    def send(self, frames: Sequence[bytes | memoryview]) -> bool:
-        """Send a message; whether there was somebody to send it to."""
+    def send(self, frames: Sequence[bytes | memoryview]) -> None:
+        """Send a message now, or, where the kernel does not read, when it does again.
+
+        A beat that cannot be sent now is not sent at all.
+        """
+        if self.unsent or not self._try([*self._prefix, *frames]):
+            if self.name is not ChannelName.HEARTBEAT:
+                self.unsent.append(frames)
+
+    def _try(self, frames: Sequence[bytes | memoryview]) -> bool:
         send: Any = compiled.send
         socket, more = self._socket, NOBLOCK | SNDMORE
-        frames = [*self._prefix, *frames]
         try:
             for frame in frames[:-1]:
                 send(socket, frame, more, len(frame) < BIG)
             send(socket, frames[-1], NOBLOCK, len(frames[-1]) < BIG)
-        except zmq.ZMQError:
+        except zmq.Again:  # only ever by the first frame
             return False
         self._io.touched(self)
         return True
+
+    def _send_waiting(self) -> None:
+        while self.unsent and self._try(self.unsent[0]):
+            self.unsent.popleft()
 
     def goes_on(self) -> bool:
         """Whether the message of the last frame goes on."""
         return bool(compiled.get(self._socket, RCVMORE))
 
     def drain(self) -> bool:
-        return self._received(self) or self._closed
+        drained = self._received(self)
+        if self.unsent and not self._closed:
+            self._send_waiting()  # that it takes something again, its descriptor says as well
+        return drained or self._closed
 
     def close(self, *, linger: int = 0) -> None:
         """Let go of it.
@@ -141,6 +159,8 @@ class ChannelSocket:
         if self._closed:
             return
         self._closed = True
+        if linger and self.unsent:
+            self._send_waiting()
         self._io.unwatch(self._fileno, self)
         self._socket.disable_monitor()
         self._monitor.close()
@@ -182,7 +202,7 @@ def _set(
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.setsockopt(zmq.RCVHWM, 0)  # a slow subscriber never makes the kernel drop output
-    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.SNDHWM, SENT_AHEAD)
     socket.setsockopt(zmq.MAXMSGSIZE, options.max_message)
     if KINDS[name] == zmq.DEALER:
         socket.setsockopt(zmq.IDENTITY, options.identity)

@@ -1,6 +1,10 @@
 """Connecting to a kernel that runs already."""
 
 import asyncio
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -156,3 +160,33 @@ def test_what_was_said_just_before_the_end_arrives() -> None:
                 kernel.control.on_next(ec.interrupt_request())
             while wire.requests.get(timeout=DEADLINE).type != "interrupt_request":
                 pass
+
+
+def test_what_a_stopped_kernel_does_not_read_waits_and_is_counted() -> None:
+    with ec.launch(time_to_dead=DEADLINE) as kernel:
+        pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+        replies = Seen(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
+        requests = [ec.kernel_info_request(channel="control") for _ in range(4_000)]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for request in requests:
+                kernel.control.on_next(request)
+            waiting = all_that_wait(kernel.control)
+            assert waiting == kernel.main.unsent
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        replies.until(lambda replies: len(replies) == len(requests))
+        asked = [request.header.msg_id for request in requests]
+        assert [reply.parent_header.msg_id for reply in replies.items] == asked
+        assert kernel.control.unsent == 0
+
+
+def all_that_wait(channel: ec.Channel) -> int:
+    """How many messages wait, when no more are taken: another thread sends them."""
+    deadline = time.monotonic() + DEADLINE
+    before, waiting = -1, channel.unsent
+    while before != waiting or waiting < 1_000:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+        before, waiting = waiting, channel.unsent
+    return waiting
