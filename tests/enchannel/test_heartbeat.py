@@ -54,6 +54,19 @@ def test_asks_three_times_in_the_time_to_dead() -> None:
         assert len(far.beats) == 4
 
 
+@pytest.mark.parametrize("moment", [0.1, 0.6, 0.99])
+def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
+    far, moments = MemoryKernel(), list[float]()
+    far.on_beat = lambda beat: moments.append(far.clock.to_seconds(far.clock.now))
+    far.clock.advance_by(moment)
+    with far.kernel(time_to_dead=TIME_TO_DEAD):
+        far.clock.advance_by(10)
+    at_once, *later = moments
+    assert at_once == pytest.approx(moment)
+    assert [at * 4 for at in later] == pytest.approx([round(at * 4) for at in later])
+    assert len(later) == 10
+
+
 def test_a_kernel_that_beats_is_not_silent() -> None:
     far = beating()
     with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
