@@ -39,7 +39,7 @@ class Signer:
                 "mostly 'hmac-sha256'"
             )
         self._keyed = hmac.new(key, digestmod=digest) if key else None
-        self.states = _states(key, digest) if key else None
+        self.states: tuple[_Hash, _Hash] | None = _states(key, digest) if key else None
 
     @property
     def signs(self) -> bool:
