@@ -33,7 +33,7 @@ from enchannel.wire.zmq import DELIMITER, Decoder
 __all__ = ["Frame", "Receiver"]
 
 _BATCH = 128  # messages that are received before another socket has its turn
-_PARENTS_KEPT = 4_096  # requests whose header is kept decoded; each is some 500 bytes
+_PARENTS_KEPT = 8_192  # requests whose header is kept decoded; each is some 1,000 bytes
 _PARENT_MOST = 4_096  # bytes; one that is longer is decoded each time
 _SMALL = 65_536  # bytes; a buffer up to that is copied, so that it keeps no more alive than itself
 _NOTHING = b"{}"

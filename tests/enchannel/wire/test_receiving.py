@@ -244,8 +244,8 @@ def test_a_parent_is_decoded_once() -> None:
 
 def test_parents_are_not_kept_for_ever() -> None:
     raw = parts("execute_request")[0]
-    found = parents(raw, *(b'{"msg_id": "%d"}' % n for n in range(5_000)), raw)
-    assert [parent.msg_id for parent in found[1:-1]] == [str(n) for n in range(5_000)]
+    found = parents(raw, *(b'{"msg_id": "%d"}' % n for n in range(9_000)), raw)
+    assert [parent.msg_id for parent in found[1:-1]] == [str(n) for n in range(9_000)]
     assert found[0] == found[-1]
     assert found[0] is not found[-1]
 
