@@ -28,7 +28,6 @@ class LauncherLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(
             target=self._run, name="enchannel-zmq launcher", daemon=True
         )

@@ -18,6 +18,7 @@ from reactivex.subject import Subject
 import enchannel as ec
 from enchannel import AnyMessage, KernelDied, Message, MessagesMayBeMissing, SubscriberRaised
 from enchannel.errors import EnchannelError
+from tests.rigs import DEADLINE
 from tests.rigs.memory import (
     MemoryKernel,
     Seen,
@@ -214,17 +215,19 @@ def test_an_interval_on_a_real_loop() -> None:
     seen, passed = list[int](), list[float]()
 
     async def main() -> None:
-        loop, source = asyncio.get_running_loop(), Subject[int]()
+        loop, source, came = asyncio.get_running_loop(), Subject[int](), asyncio.Event()
 
         def on_next(item: int) -> None:
             seen.append(item)
             passed.append(loop.time())
+            came.set()
 
         source.pipe(ec.deliver_on(AsyncIOScheduler(loop), interval=0.02)).subscribe(on_next)
         begun = loop.time()
         await asyncio.to_thread(reactivex.range(10).subscribe, source)
         while len(seen) < 10:
-            await asyncio.sleep(0.001)
+            await asyncio.wait_for(came.wait(), DEADLINE)
+            came.clear()
         assert passed[0] - begun >= 0.019  # a loop may be early by its clock's resolution
 
     loop_runs(main)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -190,3 +191,17 @@ def all_that_wait(channel: ec.Channel) -> int:
         threading.Event().wait(0.05)
         before, waiting = waiting, channel.unsent
     return waiting
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+def test_over_ipv6() -> None:
+    with WireKernel(host="::1") as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"

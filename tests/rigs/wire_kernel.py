@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from socket import SO_REUSEADDR, SOL_SOCKET, socket, socketpair
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET, socket, socketpair
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -79,6 +79,7 @@ class WireKernel:
 
     Args:
         transport: ``"tcp"`` or ``"ipc"``.
+        host: The address that it listens on, over tcp.
         key: Signs, and verifies; empty for neither.
         welcome: What subscriptions are answered with.
         curve: Whether it wants CURVE.
@@ -96,6 +97,7 @@ class WireKernel:
         self,
         *,
         transport: str = "tcp",
+        host: str = "127.0.0.1",
         key: bytes = KEY,
         welcome: Welcome = Welcome.IPYKERNEL,
         curve: bool = False,
@@ -119,16 +121,16 @@ class WireKernel:
         self._ending = False
         self._owned = ExitStack()
         self._curve = zmq.curve_keypair() if curve else (b"", b"")
-        self.info = self._place(transport)
+        self.info = self._place(transport, host)
         self._bell, self._button = map(self._owned.enter_context, socketpair())
         self._thread = threading.Thread(target=self._run, name="wire kernel")
 
-    def _place(self, transport: str) -> dict[str, Any]:
+    def _place(self, transport: str, host: str) -> dict[str, Any]:
         if transport == "ipc":
             directory = self._owned.enter_context(tempfile.TemporaryDirectory(prefix="ec-"))
             ip, ports = str(Path(directory, "k")), [1, 2, 3, 4, 5]
         else:
-            ip, ports = "127.0.0.1", [reserved_port(self._owned) for _ in KINDS]
+            ip, ports = host, [reserved_port(self._owned, host) for _ in KINDS]
         info: dict[str, Any] = {
             "transport": transport,
             "ip": ip,
@@ -362,12 +364,14 @@ class WireKernel:
         if self._curve[0]:
             listening.curve_publickey, listening.curve_secretkey = self._curve
             listening.curve_server = True
+        listening.setsockopt(zmq.IPV6, ":" in self.info["ip"])
         listening.bind(self.url(channel))
 
     def url(self, channel: ChannelName) -> str:
         """Where it listens for a channel."""
         separator = "-" if self.info["transport"] == "ipc" else ":"
-        return f"{self.info['transport']}://{self.info['ip']}{separator}{self.info[PORTS[channel]]}"
+        ip = f"[{self.info['ip']}]" if ":" in self.info["ip"] else self.info["ip"]
+        return f"{self.info['transport']}://{ip}{separator}{self.info[PORTS[channel]]}"
 
     def _close(self, channel: ChannelName) -> None:
         if channel in self._sockets:
@@ -381,10 +385,10 @@ class WireKernel:
             self._close(channel)
 
 
-def reserved_port(owned: ExitStack) -> int:
+def reserved_port(owned: ExitStack, host: str = "127.0.0.1") -> int:
     """A port on which only who says SO_REUSEADDR can listen, and nobody does yet."""
-    holder = owned.enter_context(socket())
+    holder = owned.enter_context(socket(AF_INET6 if ":" in host else AF_INET))
     holder.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
+    holder.bind((host, 0))
     port: int = holder.getsockname()[1]
     return port
