@@ -371,12 +371,16 @@ class ZmqLink:
     def _received(self, socket: ChannelSocket) -> bool:
         name = socket.name
         messages, drained = self._receivers[name].messages()
-        emit = self._incoming[name].emit
-        flows = self._ready and name is ChannelName.IOPUB and not self._nudges
+        emit, nudges = self._incoming[name].emit, self._nudges
+        flows = self._ready and name is ChannelName.IOPUB
         for message in messages:
             if isinstance(message, RejectedFrame):
                 self._rejected(name, message)
-            elif flows and message.header.msg_type != "iopub_welcome":
+            elif (
+                flows
+                and message.header.msg_type != "iopub_welcome"
+                and message.parent_header.msg_id not in nudges
+            ):
                 emit(message)
             else:
                 self._take(name, message)
