@@ -27,6 +27,7 @@ CONTRACT = 1
 def connect(
     target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
     *,
+    backend: Backend | str | None = None,
     timeout: float = 10.0,
     session: Session | None = None,
     time_to_dead: float = 5.0,
@@ -42,6 +43,7 @@ def connect(
         target: A connection file's path; the name of one in Jupyter's runtime directory, or an
             unambiguous beginning of it; a ConnectionInfo or the dict of a connection file; or a URL,
             whose scheme is the name of the backend.
+        backend: The one to connect with, or its name; by default the target says which.
         timeout: Seconds until it has to answer.
         session: Who we are to the kernel; a new one by default.
         time_to_dead: Seconds without a heartbeat after which a kernel is called silent.
@@ -59,7 +61,7 @@ def connect(
     who = session or Session()
 
     def open_link() -> Link:
-        opening: Callable[..., Link] = _backend(_scheme(target)).open
+        opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
         return opening(target, session=who, timeout=timeout, **options)
 
     label = target if isinstance(target, str) else ""
@@ -72,6 +74,7 @@ def launch(
     name: str = "python3",
     *,
     at: str | None = None,
+    backend: Backend | str | None = None,
     cwd: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
@@ -89,6 +92,7 @@ def launch(
     Args:
         name: The kernelspec's; ``enchannel kernels`` lists them.
         at: The URL of a server to start it on; on this machine by default.
+        backend: The one to start it with, or its name; by default ``at`` says which.
         cwd: The directory that it starts in.
         env: Environment variables for it, beside those of this process.
         timeout: Seconds until it has to answer.
@@ -103,11 +107,12 @@ def launch(
     who = session or Session()
 
     def open_link() -> Link:
-        backend = _backend(LOCAL if at is None else _scheme(at))
-        if not isinstance(backend, Launcher):
-            raise NotSupported(f"the backend for {_scheme(at or '')}: cannot start kernels")
+        chosen = backend or (LOCAL if at is None else _scheme(at))
+        launcher = _backend(chosen)
+        if not isinstance(launcher, Launcher):
+            raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")
         places = {} if at is None else {"at": at}
-        launching: Callable[..., Link] = backend.launch
+        launching: Callable[..., Link] = launcher.launch
         return launching(
             name,
             session=who,
@@ -144,7 +149,17 @@ def _scheme(target: object) -> str:
     return LOCAL
 
 
-def _backend(scheme: str) -> Backend:
+def _name(backend: Backend | str) -> str:
+    return backend if isinstance(backend, str) else type(backend).__name__
+
+
+def _backend(chosen: Backend | str) -> Backend:
+    if not isinstance(chosen, str):
+        return _checked(chosen, _name(chosen), repr(chosen))
+    return _found(chosen)
+
+
+def _found(scheme: str) -> Backend:
     from importlib import metadata  # a tenth of what importing this package would cost
 
     found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
@@ -158,11 +173,15 @@ def _backend(scheme: str) -> Backend:
         raise BackendNotFound(
             f"the backend {scheme!r} is there and cannot be imported: {error}{_hint(scheme)}"
         ) from error
+    return _checked(backend, scheme, found[scheme].value)
+
+
+def _checked(backend: object, name: str, what: str) -> Backend:
     if not isinstance(backend, Backend):
-        raise BackendNotFound(f"what {scheme!r} names is no backend: {found[scheme].value}")
+        raise BackendNotFound(f"what {name!r} names is no backend: {what}")
     if backend.contract != CONTRACT:
         raise BackendNotFound(
-            f"the backend {scheme!r} was written for contract {backend.contract}, and this is {CONTRACT}"
+            f"the backend {name!r} was written for contract {backend.contract}, and this is {CONTRACT}"
         )
     return backend
 

@@ -43,6 +43,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from reactivex import Observable, abc
 
 from enchannel._channel_name import ChannelName
+from enchannel._incoming import Incoming, Outgoing
 from enchannel._message import AnyMessage
 from enchannel._session import Session
 from enchannel.errors import EnchannelError
@@ -50,11 +51,13 @@ from enchannel.errors import EnchannelError
 __all__ = [
     "Backend",
     "Capabilities",
+    "Incoming",
     "KernelState",
     "Launcher",
     "Lifecycle",
     "Link",
     "LinkState",
+    "Outgoing",
     "Pair",
     "Status",
 ]

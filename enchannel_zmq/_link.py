@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import deque
 from collections.abc import Callable
 from copy import copy
 from functools import partial
 from ipaddress import ip_address
-from typing import Generic, TypeVar
 
 import zmq
-from reactivex import Observable, abc
-from reactivex.disposable import Disposable
 
 from enchannel import (
     AnyMessage,
@@ -25,7 +21,17 @@ from enchannel import (
     Session,
     kernel_info_request,
 )
-from enchannel.abc import Capabilities, KernelState, Lifecycle, Link, LinkState, Pair, Status
+from enchannel.abc import (
+    Capabilities,
+    Incoming,
+    KernelState,
+    Lifecycle,
+    Link,
+    LinkState,
+    Outgoing,
+    Pair,
+    Status,
+)
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -45,8 +51,6 @@ from enchannel_zmq._socket import ChannelSocket, SocketOptions
 
 __all__ = ["ZmqLink"]
 
-T = TypeVar("T")
-
 ASSESS = 0.02  # seconds in which the sockets of a kernel that died go, one after the other
 NUDGE = 0.05  # seconds after which a kernel that does not welcome is nudged
 RETRY_FIRST, RETRY_MOST = 0.02, 1.0
@@ -54,60 +58,6 @@ CLOSE = 5.0
 LINGER = 1000  # milliseconds: what was said before the end is said, an interrupt above all
 REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
 MESSAGES = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
-
-
-class Incoming(Observable[T], Generic[T]):
-    """What arrives, for the one subscriber that the core is; kept until it is there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._early: deque[Callable[[abc.ObserverBase[T]], None]] = deque()
-        self._observer: abc.ObserverBase[T] | None = None
-        self._emitting = threading.RLock()
-
-    def _subscribe_core(
-        self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
-    ) -> abc.DisposableBase:
-        with self._emitting:
-            while self._early:
-                self._early.popleft()(observer)
-            self._observer = observer
-        return Disposable(self._forget)
-
-    def emit(self, item: T) -> None:
-        if self._observer is not None:
-            self._observer.on_next(item)
-        else:
-            self._tell(lambda observer: observer.on_next(item))
-
-    def fail(self, error: Exception) -> None:
-        self._tell(lambda observer: observer.on_error(error))
-
-    def complete(self) -> None:
-        self._tell(lambda observer: observer.on_completed())
-
-    def _tell(self, event: Callable[[abc.ObserverBase[T]], None]) -> None:
-        with self._emitting:
-            if self._observer is None:
-                self._early.append(event)
-            else:
-                event(self._observer)
-
-    def _forget(self) -> None:
-        self._observer = None
-
-
-class Outgoing(abc.ObserverBase[T], Generic[T]):
-    """Where the core says something; what a source ends with is the core's business."""
-
-    def __init__(self, say: Callable[[T], None]) -> None:
-        self._say = say
-
-    def on_next(self, value: T) -> None:
-        self._say(value)
-
-    def on_error(self, error: Exception) -> None: ...
-    def on_completed(self) -> None: ...
 
 
 class ZmqLink:

@@ -317,9 +317,9 @@ def test_launching_on_a_server_asks_its_backend(install: Install, launcher: Memo
 
 def test_a_backend_that_cannot_launch_says_so(install: Install, backend: MemoryBackend) -> None:
     install(memory=backend, zmq=backend)
-    with pytest.raises(NotSupported, match="memory: cannot start kernels"):
+    with pytest.raises(NotSupported, match="'memory' cannot start kernels"):
         ec.launch(at="memory://here")
-    with pytest.raises(NotSupported, match="zmq: cannot start kernels"):
+    with pytest.raises(NotSupported, match="'zmq' cannot start kernels"):
         ec.launch()
 
 
@@ -363,3 +363,19 @@ def test_a_backend_is_found_by_its_entry_point(
     backend: Backend = sys.modules.pop("somebodys").backend
     assert isinstance(backend, MemoryBackend)
     assert len(backend.opened) == 1
+
+
+def test_a_backend_may_be_given_itself(backend: MemoryBackend) -> None:
+    with ec.connect("anything/ada", backend=backend) as kernel:
+        assert kernel.id == "ada"
+
+
+def test_a_backend_may_be_chosen_by_name(install: Install, backend: MemoryBackend) -> None:
+    install(pigeon=backend)
+    with ec.connect("ada", backend="pigeon") as kernel:
+        assert kernel.id == "ada"
+
+
+def test_what_is_no_backend_is_refused() -> None:
+    with pytest.raises(BackendNotFound, match="'object' names is no backend"):
+        ec.connect("ada", backend=object())  # type: ignore[arg-type]
