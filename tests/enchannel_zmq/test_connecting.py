@@ -13,7 +13,7 @@ import pytest
 
 import enchannel as ec
 import enchannel_zmq
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import WireKernel
 
@@ -144,14 +144,16 @@ def test_cancelling_a_launch_leaves_nothing() -> None:
 
 
 def test_failed_connection_leaves_no_descriptor(tmp_path: Path) -> None:
-    def attempt() -> int:
+    def attempt() -> None:
         fields = dict.fromkeys(("shell_port", "iopub_port", "stdin_port", "hb_port"), 1)
         with pytest.raises(ec.ConnectionFailed):
             ec.connect({"ip": "127.0.0.1", "key": "k", "control_port": 1, **fields}, timeout=0.2)
-        return psutil.Process().num_fds()
 
     attempt()
-    assert len({attempt() for _ in range(3)}) == 1
+    before = psutil.Process().num_fds()
+    attempt()
+    # libzmq lets go of a socket on a thread of its own, a moment after it was closed
+    assert eventually(lambda: psutil.Process().num_fds() <= before)
 
 
 def test_what_was_said_just_before_the_end_arrives() -> None:
