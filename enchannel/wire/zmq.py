@@ -5,21 +5,17 @@ Frames in, messages out, and back. No sockets here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY, FrozenDict
-from enchannel._message import AnyMessage, Header, Message, RawParts
-from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame, RejectedFrame
-from enchannel.wire._json import dumps, loads
+from enchannel._message import AnyMessage, RawParts
+from enchannel.errors import MalformedFrame, RejectedFrame
+from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.signing import Part, ReplayGuard, Signer
 
 __all__ = ["DELIMITER", "Decoder", "encode"]
 
 DELIMITER = b"<IDS|MSG>"
-
-_KNOWN = ("msg_id", "msg_type", "session", "username", "date", "version")
 
 
 def encode(message: AnyMessage, signer: Signer) -> list[bytes | memoryview]:
@@ -28,20 +24,8 @@ def encode(message: AnyMessage, signer: Signer) -> list[bytes | memoryview]:
     Raises:
         InvalidMessage: a part that cannot be written as JSON.
     """
-    parts = message.raw or RawParts(
-        _dumps(message.header.to_dict(), "header"),
-        _dumps(message.parent_header.to_dict(), "parent_header"),
-        _dumps(message.metadata, "metadata"),
-        _dumps(message.content, "content"),
-    )
+    parts = parts_of(message)
     return [DELIMITER, signer.sign(parts), *parts, *message.buffers]
-
-
-def _dumps(part: object, name: str) -> bytes:
-    try:
-        return dumps(part)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidMessage(f"{name} cannot be written as JSON: {error}") from None
 
 
 class Decoder:
@@ -58,7 +42,7 @@ class Decoder:
         self,
         channel: ChannelName,
         signer: Signer,
-        report: Callable[[EnchannelError], None] = lambda error: None,
+        report: Report = lambda error: None,
         *,
         guard: ReplayGuard | None = None,
     ) -> None:
@@ -98,44 +82,5 @@ class Decoder:
         self._signer.verify(signature, raw)
         if self._guard is not None:
             self._guard.check(signature)
-        parent = self._header(raw.parent_header, "parent_header")
-        header = self._header(raw.header, "header")
-        if not header.msg_id or not header.msg_type:
-            raise MalformedFrame("has no msg_id or no msg_type in its header")
-        return Message(
-            self.channel,
-            header,
-            parent,
-            self._object(raw.metadata, "metadata"),
-            self._object(raw.content, "content"),
-            tuple(memoryview(frame) for frame in frames[at + 6 :]),
-            raw,
-        )
-
-    def _header(self, raw: bytes, name: str) -> Header:
-        return _read_header(self._object(raw, name))
-
-    def _object(self, raw: bytes, name: str) -> FrozenDict:
-        """A JSON object; null, which some kernels write for an empty one, is one too."""
-        try:
-            value, flaw = loads(raw)
-        except MalformedFrame as error:
-            raise MalformedFrame(f"has a {name} that {error}") from None
-        if flaw:
-            self._report(MalformedFrame(f"a message on {self.channel.value}: its {name} {flaw}"))
-        if type(value) is dict:
-            return FrozenDict(value)
-        if value is None:
-            return EMPTY
-        raise MalformedFrame(f"has a {name} that is a {type(value).__name__}, not an object")
-
-
-def _read_header(fields: dict[str, Any]) -> Header:
-    """A header from JSON, whatever a kernel put there: what is not text is left out."""
-    known = {name: value for name in _KNOWN if isinstance(value := fields.get(name), str)}
-    subshell = fields.get("subshell_id")
-    return Header(
-        **known,
-        subshell_id=subshell if isinstance(subshell, str) else None,
-        extra=FrozenDict({k: v for k, v in fields.items() if k not in (*_KNOWN, "subshell_id")}),
-    )
+        buffers = tuple(memoryview(frame) for frame in frames[at + 6 :])
+        return message_of(self.channel, raw, buffers, self._report)
