@@ -115,12 +115,14 @@ class Capabilities:
         buffers: Whether messages may have binary buffers.
         max_message: The largest message that can be sent, in bytes; None: no limit.
         lifecycle: Whether it can interrupt, restart and shut down a kernel.
+        listens: Whether anybody hears what is said; at the other end of a recording there is nobody.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
     buffers: bool = True
     max_message: int | None = None
     lifecycle: bool = False
+    listens: bool = True
 
 
 class Lifecycle(ABC):
@@ -155,6 +157,8 @@ class Link:
         kernel_id: What to call the kernel.
         capabilities: What it can do.
         lifecycle: Where the process is the backend's to rule.
+        listened: Called once by the core, when the first subscriber of a channel is there: for a link that
+            has nothing to say before, such as a recording.
     """
 
     pairs: Mapping[ChannelName, Pair[Any]]
@@ -163,6 +167,7 @@ class Link:
     kernel_id: str
     capabilities: Capabilities
     lifecycle: Lifecycle | None = None
+    listened: Callable[[], None] | None = None
 
     def pair(self, name: ChannelName) -> Pair[AnyMessage] | None:
         """The pair of a channel of messages, if there is one."""
@@ -182,6 +187,9 @@ class Backend(ABC):
     @abstractmethod
     def open(self, target: Any, *, session: Session, timeout: float) -> Link:
         """Connect; a backend adds options of its own, as keywords with defaults.
+
+        One that names an option ``scheduler`` is given the one that ``enchannel.connect`` was given, where
+        that is so: it is where its time comes from.
 
         Args:
             target: What was given to ``enchannel.connect``.
