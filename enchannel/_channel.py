@@ -14,6 +14,7 @@ from reactivex.subject import Subject
 from enchannel._channel_name import ChannelName
 from enchannel._delivery import Delivery
 from enchannel._message import AnyMessage, Header, Message
+from enchannel._sent import Sent
 from enchannel._session import Session
 from enchannel._source import Reporter, Sink, Sinks, Source
 from enchannel._validation import check
@@ -158,18 +159,27 @@ class Channel(Port[AnyMessage]):
         delivery: Delivery,
         reporter: Reporter,
         session: Session,
+        sent: Sent,
         arrived: Callable[[AnyMessage], None],
+        listened: Callable[[], None],
         close: Callable[[], None],
     ) -> None:
         self._children: dict[str, Sinks[AnyMessage]] = {}
         self._session = session
+        self._sent = sent
         self._arrived = arrived  # the kernel's own bookkeeping
+        self._listened = listened
         self._close = close
         super().__init__(name, pair, delivery, reporter)
 
     def close(self) -> None:
         """Close the kernel that the channel belongs to, with all its channels; see ``Kernel.close``."""
         self._close()
+
+    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        subscription = super().attach(sink)
+        self._listened()
+        return subscription
 
     def children(self, parent_id: str) -> Observable[AnyMessage]:
         """The messages whose parent has this id: a look-up in an index, however many ask."""
@@ -178,11 +188,21 @@ class Channel(Port[AnyMessage]):
     def attach_child(self, parent_id: str, sink: Sink[AnyMessage]) -> abc.DisposableBase:
         """Give a sink the messages of one parent."""
         with self._changing:
-            if self._end is None:
+            ended = self._end is not None
+            if not ended:
                 self._children.setdefault(parent_id, Sinks()).add(sink)
-                return Disposable(lambda: self._detach_child(parent_id, sink))
-        _tell_end(sink, self._end)
-        return Disposable()
+        if ended:
+            _tell_end(sink, self._end)
+            return Disposable()
+        self._listened()
+        return Disposable(lambda: self._detach_child(parent_id, sink))
+
+    def _send(self, value: AnyMessage) -> None:
+        message = self._prepare(value)
+        if sinks := self._sent.sinks.all:
+            for sink in sinks:
+                sink.on_next(message)
+        self._outgoing.on_next(message)
 
     def _prepare(self, value: AnyMessage) -> AnyMessage:
         if not isinstance(value, Message):
@@ -230,12 +250,14 @@ class MainChannel(Channel):
         delivery: Delivery,
         reporter: Reporter,
         session: Session,
+        sent: Sent,
+        listened: Callable[[], None],
         close: Callable[[], None],
     ) -> None:
         self._channels = channels
         # it has no pair of its own: the kernel hands it what arrives on the others
         pair = Pair[AnyMessage](never(), Observer())
-        super().__init__("main", pair, delivery, reporter, session, lambda message: None, close)
+        super().__init__("main", pair, delivery, reporter, session, sent, _ignore, listened, close)
 
     def pass_on(self, message: AnyMessage) -> None:
         """A message of any channel."""
@@ -306,6 +328,9 @@ def _filtered(source: Observable[AnyMessage], parent_id: str) -> Observable[AnyM
         )
 
     return Observable(subscribe)
+
+
+def _ignore(message: AnyMessage) -> None: ...
 
 
 def _tell_end(sink: Sink[T], end: object) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from reactivex import Observable, abc
+from reactivex.disposable import Disposable
 
 from enchannel._builders import interrupt_request, shutdown_request
 from enchannel._channel import Channel, MainChannel
@@ -21,7 +22,9 @@ from enchannel._exchange import Exchange, OnInput, Request, Terms
 from enchannel._heartbeat import Heartbeat
 from enchannel._message import AnyMessage
 from enchannel._requests import DEFAULT_TIMEOUT, Requests, demand_seconds
+from enchannel._sent import Sent
 from enchannel._session import Session
+from enchannel._source import Sink, Sinks
 from enchannel._states import Errors, Outcome, State
 from enchannel._subshell import Subshell
 from enchannel._thread import call_in_thread, join_calls
@@ -58,6 +61,8 @@ class Kernel(Requests):
         link: A BehaviorSubject of how the connection is.
         state: A BehaviorSubject of how the kernel is.
         errors: What went wrong without ending anything; keeps the last 100.
+        sent: What we say on the channels of messages, as it goes: headers are filled in. It is told before
+            the backend is given it, who may refuse it still.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class Kernel(Requests):
         self.state: State[KernelState] = State(
             "kernel.state", KernelState.STARTING, self._delivery, report
         )
+        self.sent: Sent = Sent(self._delivery, report)
+        self._witnesses: Sinks[AnyMessage | Status] = Sinks()
         self._exchanges: dict[str, Exchange] = {}
         self._busy: set[str] = set()
         self._comms = Comms(self)
@@ -90,7 +97,16 @@ class Kernel(Requests):
         self._opening = threading.Lock()
         self._link: Link | None = None
         self._channels: dict[ChannelName, Channel] = {}
-        self._main = MainChannel(self._channels, self._delivery, report, session, self.close)
+        self._main = MainChannel(
+            self._channels,
+            self._delivery,
+            report,
+            session,
+            self.sent,
+            self._on_listened,
+            self.close,
+        )
+        self._listened: Callable[[], None] | None = None
         self._heartbeat: Heartbeat | None = None
         self._closing = False
         self._closed = threading.Event()
@@ -122,17 +138,26 @@ class Kernel(Requests):
         delivery, report = self._delivery, self.errors.report
         self.link.become(LinkState.CONNECTED)
         self.state.become(KernelState.IDLE)
+        self._listened = link.listened
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
                 self._channels[name] = Channel(
-                    name, pair, delivery, report, self.session, self._arrived, self.close
+                    name,
+                    pair,
+                    delivery,
+                    report,
+                    self.session,
+                    self.sent,
+                    self._arrived,
+                    self._on_listened,
+                    self.close,
                 )
         if (beats := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
             self._heartbeat = Heartbeat(
                 beats, delivery, report, self._time_to_dead, self._scheduler, self._beats
             )
             self._heartbeat.unpause()
-        link.status.subscribe(self._on_status, self._given_up, lambda: None)
+        link.status.subscribe(self._on_status, self._given_up, self._over)
 
     def close(self) -> None:
         """Shut down a kernel that is owned, disconnect from another; complete every channel.
@@ -319,6 +344,8 @@ class Kernel(Requests):
 
     def _arrived(self, message: AnyMessage) -> None:
         """Where messages arrive: whatever is done here is short."""
+        if self._witnesses.all:
+            self._show(message)
         exchange = self._exchanges.get(message.parent_header.msg_id)
         if exchange is not None:
             exchange.on_next(message)
@@ -361,7 +388,31 @@ class Kernel(Requests):
             if not self._busy and self.state.value is KernelState.BUSY:
                 self.state.become(KernelState.IDLE)
 
+    def _on_listened(self) -> None:
+        """Somebody has subscribed to a channel: the link may want to know, once."""
+        if self._listened is not None:
+            with self._changing:
+                tell, self._listened = self._listened, None
+            if tell is not None:
+                tell()
+
+    def _witness(self, sink: Sink[AnyMessage | Status]) -> abc.DisposableBase:
+        """Show a sink what arrives, first of all; unlike a subscriber it does not count as a listener,
+        who would be expected to answer what the kernel asks. It is told of no end."""
+        with self._changing:
+            self._witnesses.add(sink)
+        return Disposable(lambda: self._forget_witness(sink))
+
+    def _forget_witness(self, sink: Sink[AnyMessage | Status]) -> None:
+        with self._changing:
+            self._witnesses.remove(sink)
+
+    def _show(self, item: AnyMessage | Status) -> None:
+        for sink in self._witnesses.all:
+            sink.on_next(item)
+
     def _on_status(self, status: Status) -> None:
+        self._show(status)
         if isinstance(status, LinkState):
             if status is LinkState.CONNECTED:
                 self._asked_to_end = False
@@ -387,6 +438,11 @@ class Kernel(Requests):
         self.errors.report(error)
         self._end(error)
 
+    def _over(self) -> None:
+        """The link has completed; if nobody closed it, there was an end to what it had to say."""
+        if not self._closing:
+            self._end(None)
+
     def _end(self, error: Exception | None) -> None:
         """The terminal event of everything."""
         closed = ChannelClosed("the connection was closed before the request was answered")
@@ -397,6 +453,7 @@ class Kernel(Requests):
                 channel.end(error)
             if self._heartbeat is not None:
                 self._heartbeat.end(error)
+        self.sent.end(error)
         self.link.become(LinkState.CLOSED)
         self.link.end()
         self.state.end()
@@ -408,8 +465,10 @@ class Kernel(Requests):
             gone = self.state.value in (KernelState.DEAD, KernelState.RESTARTING)
             if not beats and self.link.value is LinkState.CONNECTED and not gone:
                 self.state.become(KernelState.SILENT)
+                self._show(KernelState.SILENT)
             elif beats and self.state.value is KernelState.SILENT:
                 self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
+                self._show(self.state.value)
 
     # -- what is asked of it ----------------------------------------------------------------------
 
@@ -542,7 +601,7 @@ class Kernel(Requests):
 
     def _asked(self, question: AnyMessage) -> None:
         """For input; nobody who made the request answers, and it would wait for ever."""
-        if not self._hears_stdin():
+        if self._opened().capabilities.listens and not self._hears_stdin():
             self.errors.report(
                 EnchannelError(
                     f"request {question.parent_header.msg_id[:8]} asked for input and nobody answers: it "
@@ -582,7 +641,7 @@ def _disown_all() -> None:
     for kernel in list(_open):
         kernel._forked = True
         error = ChannelClosed("this kernel belongs to the process that this one was forked from")
-        for port in (*kernel._channels.values(), kernel._main, kernel._heartbeat):
+        for port in (*kernel._channels.values(), kernel._main, kernel._heartbeat, kernel.sent):
             if port is not None:
                 port.disown(error)
         for told in (kernel.link, kernel.state, kernel.errors):

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Protocol, TypeAlias
 
 from reactivex import abc
-from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 __all__ = ["Loop", "is_event_loop", "loop_of"]
@@ -51,8 +51,11 @@ def loop_of(scheduler: abc.SchedulerBase) -> Loop:
 
 
 def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
-    """Whether a scheduler stands for a loop that somebody else runs, to be delivered on."""
-    known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler))
+    """Whether a scheduler stands for a loop that somebody else runs, to be delivered on.
+
+    Virtual time is one: what happens in it happens on the thread that advances it.
+    """
+    known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler, VirtualTimeScheduler))
     return known or _is(scheduler, "QtScheduler", "TkinterScheduler")
 
 
@@ -62,7 +65,7 @@ def _is(scheduler: abc.SchedulerBase, *names: str) -> bool:
 
 
 class _Scheduled:
-    """The loop of a scheduler that takes actions from any thread, such as EventLoopScheduler."""
+    """The loop of a scheduler that takes actions from any thread: EventLoopScheduler, virtual time."""
 
     def __init__(self, scheduler: abc.SchedulerBase) -> None:
         self._scheduler = scheduler
