@@ -5,30 +5,42 @@ A backend is a way for messages to travel. All that it must write is ``Backend.o
 happens to the link. What users expect of a channel beyond that (serial delivery, guarded
 subscribers, requests) is the core's business, the same for every backend.
 
+``enchannel.testing`` has a test for each rule: a backend is right when they pass.
+
 The contract
-    1.  ``open`` returns when nothing said from now on is lost, or raises ``ConnectionFailed`` within
-        ``timeout`` and leaves nothing behind.
-    2.  ``pairs`` has every channel that the backend's ``Capabilities`` name, and no other.
-    3.  A channel never hears what was said on it.
-    4.  Order is kept on each channel, both ways. ``outgoing.on_next`` may be called from any thread.
-    5.  ``incoming`` may emit on any thread, and never waits for a subscriber: the core only notes
-        what arrived. It emits no two items of one channel at once.
-    6.  What is in a message comes out as it went in: unicode, empty parts, any number of buffers.
-    7.  What cannot be trusted or read is never a message: it is a ``RejectedFrame`` on ``status``, and
+    1.  What the kernel says once ``open`` has returned is not lost, whoever subscribes to ``pairs`` when.
+    2.  An ``open`` that does not succeed raises ``ConnectionFailed`` within ``timeout``, and leaves
+        nothing behind.
+    3.  ``pairs`` has the channels that the link's ``Capabilities`` name, and no other; ``lifecycle`` is
+        there where they say so.
+    4.  A channel never hears what was said on it.
+    5.  Order is kept on each channel, both ways. ``outgoing.on_next`` may be called from any thread, also
+        by who is being told something.
+    6.  ``incoming`` emits on any thread, and no two items of one channel at once. Who is told only notes
+        what arrived, so nothing of a backend need wait for a subscriber, and no queue need have a bound.
+    7.  ``outgoing.on_next`` never waits for the kernel to read. What the transport does not take waits,
+        and ``unsent`` counts it.
+    8.  What is in a message comes out as it went in: unicode, empty parts, any number of buffers.
+    9.  What cannot be trusted or read is never a message: it is a ``RejectedFrame`` on ``status``, and
         the channel lives on.
-    8.  A message that cannot be sent is the caller's error: ``outgoing.on_next`` raises
-        ``InvalidMessage``, and the channel lives on.
-    9.  While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
-        is kept to be sent later.
-    10. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
+    10. A message that cannot be sent is the caller's error: ``outgoing.on_next`` raises ``InvalidMessage``,
+        which names the limit, and the channel lives on.
+    11. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
         ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``.
-    11. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
-    12. ``close`` may be called more than once and from any thread; it returns when the link's
-        sockets are gone, and its threads with the last link. After it nothing is emitted but the
-        completion of ``status``.
-    13. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
-    14. No exception of a third-party library crosses: each is translated where it is caught.
-    15. No key, token or password is in any text, ``repr`` or log.
+    12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
+        is kept to be sent later.
+    13. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
+    14. ``close`` may be called more than once and from any thread, also by who is being told something;
+        it returns when the link's sockets are gone, and its threads with the last link. After it
+        nothing is emitted but the completion of ``status``.
+    15. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
+    16. Links are independent: each hears what answers it, all hear iopub, and the end of one takes
+        nothing from another.
+    17. What is said on the heartbeat comes back as it was, from a kernel that lives.
+    18. No exception of a third-party library crosses: each is translated where it is caught.
+    19. No key, token or password is in any text, ``repr`` or log.
+    20. A ``lifecycle`` acts at once, does not wait, and its observables tell also who comes late. A restart
+        is a new process behind the same channels.
 """
 
 from __future__ import annotations

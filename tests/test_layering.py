@@ -130,7 +130,7 @@ def test_core_knows_no_backend() -> None:
 
 def test_kit_uses_what_a_backend_author_can_use() -> None:
     """Layer 3."""
-    allowed = {"enchannel", "hypothesis", "pytest", "reactivex"}
+    allowed = {"enchannel", "hypothesis", "msgspec", "pytest", "reactivex"}
     none(
         i
         for i in imports_of("enchannel")

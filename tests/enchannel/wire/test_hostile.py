@@ -15,9 +15,10 @@ from enchannel.errors import (
     RejectedFrame,
     ReplayedFrame,
 )
+from enchannel.testing.strategies import messages
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, encode
-from tests.enchannel.wire.making import Reader, messages
+from tests.enchannel.wire.making import Reader
 from tests.rigs.frames import KEY, parts, signature, signed
 
 BOMB = b'{"a":' * 100_000

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from enchannel import ChannelName
 from enchannel._message import AnyMessage
 from enchannel.errors import EnchannelError, RejectedFrame, ReplayedFrame
+from enchannel.testing.strategies import messages
 from enchannel.wire.receiving import _BATCH, _SMALL, Receiver
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
-from tests.enchannel.wire.making import messages
 from tests.rigs.frames import KEY, parts, signed
 
 Frames = list[bytes]

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 import enchannel as ec
 from enchannel._message import AnyMessage, RawParts
+from enchannel.testing.strategies import messages
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, encode
-from tests.enchannel.wire.making import Reader, messages
+from tests.enchannel.wire.making import Reader
 from tests.rigs.frames import KEY, parts, signed
 
 keys = st.sampled_from([KEY, b""])

@@ -1,0 +1,360 @@
+"""Both ends of a kernel's channels in one process. Nothing travels, so nothing takes time.
+
+``FarEnd`` is the kernel's end. What it says is heard before ``say`` returns, and what is said to it is
+given to who listens before ``on_next`` returns, all on one thread: with a virtual scheduler, time stands
+still until somebody moves it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable
+from copy import copy
+from functools import partial
+from typing import Any, Self, TypeAlias
+
+import reactivex
+from reactivex import Observable
+
+from enchannel._channel_name import ChannelName
+from enchannel._incoming import Incoming, Outgoing
+from enchannel._message import AnyMessage
+from enchannel._session import Session
+from enchannel.abc import (
+    Backend,
+    Capabilities,
+    KernelState,
+    Lifecycle,
+    Link,
+    LinkState,
+    Pair,
+    Status,
+)
+from enchannel.errors import (
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    InvalidMessage,
+    KernelDied,
+)
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import encode
+
+__all__ = ["FarEnd", "MemoryBackend", "backend"]
+
+_Call: TypeAlias = Callable[[], None]
+
+_SCHEME = "memory:"
+_MESSAGES = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
+_UNSIGNED = Signer(b"")
+_far_ends: weakref.WeakValueDictionary[str, FarEnd] = weakref.WeakValueDictionary()
+
+
+class FarEnd:
+    """The kernel's end of links in memory; what is done here may be done from any thread.
+
+    It listens until it is closed; ``with`` closes it.
+
+    Args:
+        capabilities: What its links can do: the channels they have, and their limits.
+        id: What the kernel is called; something random by default.
+
+    Attributes:
+        target: What ``connect`` takes to reach it: ``"memory:"`` and the id.
+        calls: What was wanted of the lifecycle, in order.
+    """
+
+    def __init__(self, *, capabilities: Capabilities | None = None, id: str | None = None) -> None:
+        self.id: str = id or uuid.uuid4().hex
+        self.target: str = f"{_SCHEME}{self.id}"
+        self.calls: list[str] = []
+        self.capabilities: Capabilities = capabilities or Capabilities()
+        self._hear: Callable[[AnyMessage], None] = lambda message: None
+        self._hearing = _Turns()
+        self._gone: EnchannelError | None = None
+        self._changing = threading.Lock()
+        self._links: tuple[_Link, ...] = ()
+        _far_ends[self.id] = self
+
+    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+        """Give what is said to the kernel to a function, from now on: one message after the other."""
+        self._hear = hear
+
+    def say(self, message: AnyMessage) -> None:
+        """Say something as the kernel: on iopub to all, elsewhere to the client that it answers.
+
+        Without a parent it is for all clients, wherever it is said.
+        """
+        session = message.parent_header.session
+        for link in self._links:
+            if message.channel is ChannelName.IOPUB or session in ("", link.session.id):
+                link.hear(message.channel, message)
+
+    def tell(self, *statuses: Status) -> None:
+        """Tell all links of something."""
+        for status in statuses:
+            for link in self._links:
+                link.tell(status)
+
+    def cut(self) -> None:
+        """Break the links; the kernel lives on, and what is said meanwhile is lost."""
+        self._lose(ConnectionLost(f"the link to kernel {self.id} was cut"))
+
+    def die(self) -> None:
+        """End as a process does that is killed."""
+        self.tell(KernelState.DEAD)
+        self._lose(KernelDied(f"kernel {self.id} died"))
+
+    def restore(self) -> None:
+        """The links are back, to the same kernel or a new one."""
+        self._gone = None
+        self.tell(LinkState.CONNECTED, KernelState.IDLE)
+
+    def give_up(self) -> None:
+        """Break the links for good."""
+        self._gone = ConnectionLost(f"the link to kernel {self.id} was given up")
+        for link in self._links:
+            link.give_up(self._gone)
+
+    def pause(self) -> None:
+        """Read nothing, as a process does that was stopped."""
+        self._hearing.paused = True
+
+    def resume(self) -> None:
+        """Read again."""
+        self._hearing.paused = False
+        self._hearing.go_on()
+
+    def close(self) -> None:
+        """Listen no more; links that are open are given up."""
+        _far_ends.pop(self.id, None)
+        self.give_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- for the links ----------------------------------------------------------------------------
+
+    def _open(self, session: Session) -> _Link:
+        if self._gone is not None:
+            raise ConnectionFailed(f"kernel {self.id} does not answer: {self._gone}")
+        link = _Link(self, session)
+        with self._changing:
+            self._links = (*self._links, link)
+        return link
+
+    def _leave(self, link: _Link) -> None:
+        with self._changing:
+            self._links = tuple(other for other in self._links if other is not link)
+
+    def _take(self, name: ChannelName, call: _Call) -> None:
+        if self._gone is not None:
+            raise copy(self._gone)
+        self._hearing.put(call, name)
+
+    def _unsent(self, name: ChannelName) -> int:
+        return sum(waiting is name for waiting, _ in list(self._hearing.waiting))
+
+    def _lose(self, why: EnchannelError) -> None:
+        self._gone = why
+        self._hearing.waiting.clear()
+        self.tell(LinkState.LOST, why)
+
+
+class MemoryBackend(Backend):
+    """Opens links to the far ends of this process; ``memory`` among the entry points."""
+
+    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+        """Connect, at once.
+
+        Raises:
+            ConnectionFailed: there is no such far end, or it does not answer.
+        """
+        far = self.far_end(target)
+        return far._open(session).link
+
+    def far_end(self, target: Any) -> FarEnd:
+        """What a target names.
+
+        Raises:
+            ConnectionFailed: nothing.
+        """
+        if isinstance(target, FarEnd):
+            return target
+        far = _far_ends.get(str(target).removeprefix(_SCHEME))
+        if far is None:
+            raise ConnectionFailed(f"no far end in this process is called {target!r}")
+        return far
+
+
+backend: MemoryBackend = MemoryBackend()
+
+
+class _Link:
+    """One client's link.
+
+    What it is told goes through one queue, so that nothing is told while something else is.
+    """
+
+    def __init__(self, far: FarEnd, session: Session) -> None:
+        self.session = session
+        self._far = far
+        self._status: Incoming[Status] = Incoming()
+        self._changing = threading.Lock()
+        self._telling = _Turns()
+        self._closed = self._given_up = False
+        self._incoming: dict[ChannelName, Incoming[Any]] = {
+            name: Incoming() for name in far.capabilities.channels
+        }
+        can = far.capabilities
+        self.link: Link = Link(
+            pairs={name: self._pair(name) for name in can.channels},
+            status=self._status,
+            close=self.close,
+            kernel_id=far.id,
+            capabilities=can,
+            lifecycle=_MemoryLifecycle(far) if can.lifecycle else None,
+        )
+
+    def hear(self, name: ChannelName, item: Any) -> None:
+        if name in self._incoming and self._far._gone is None:
+            self._put(partial(self._incoming[name].emit, item))
+
+    def tell(self, status: Status) -> None:
+        if not self._given_up:
+            self._put(partial(self._status.emit, status))
+
+    def give_up(self, error: EnchannelError) -> None:
+        if not self._given_up:
+            self._given_up = True
+            self._put(partial(self._status.fail, error))
+
+    def close(self) -> None:
+        self._far._leave(self)
+        with self._changing:
+            if not self._closed:
+                self._closed = True
+                self._telling.waiting.clear()
+                if not self._given_up:
+                    self._telling.waiting.append((None, self._status.complete))
+        self._telling.finish()
+
+    def _put(self, event: _Call) -> None:
+        with self._changing:
+            if self._closed:
+                return
+            self._telling.waiting.append((None, event))
+        self._telling.go_on()
+
+    def _pair(self, name: ChannelName) -> Pair[Any]:
+        say = self._beat if name is ChannelName.HEARTBEAT else partial(self._say, name)
+        return Pair(self._incoming[name], Outgoing(say), partial(self._far._unsent, name))
+
+    def _beat(self, beat: bytes) -> None:
+        self._take(ChannelName.HEARTBEAT, partial(self.hear, ChannelName.HEARTBEAT, beat))
+
+    def _say(self, name: ChannelName, message: AnyMessage) -> None:
+        self._demand_fit(message)
+        if message.channel is not name:
+            message = message.replace(channel=name)
+        far = self._far
+        self._take(name, lambda: far._hear(message))
+
+    def _take(self, name: ChannelName, call: _Call) -> None:
+        if self._closed:
+            raise ChannelClosed(f"the link to kernel {self._far.id} is closed")
+        self._far._take(name, call)
+
+    def _demand_fit(self, message: AnyMessage) -> None:
+        can = self._far.capabilities
+        if message.buffers and not can.buffers:
+            raise InvalidMessage(
+                f"{message.header.msg_type} has buffers, which this link cannot send"
+            )
+        if can.max_message is None:
+            return
+        size = sum(len(frame) for frame in encode(message, _UNSIGNED))
+        if size > can.max_message:
+            raise InvalidMessage(
+                f"{message.header.msg_type} has {size:,} bytes, and the limit is {can.max_message:,}"
+            )
+
+
+class _MemoryLifecycle(Lifecycle):
+    """Rules a far end: there is no process, so all is done at once."""
+
+    def __init__(self, far: FarEnd) -> None:
+        self._far = far
+
+    def interrupt(self) -> Observable[None]:
+        return self._called("interrupt")
+
+    def restart(self) -> Observable[None]:
+        far = self._far
+        far.tell(KernelState.RESTARTING, KernelDied(f"kernel {far.id} was restarted"))
+        far.tell(KernelState.IDLE)
+        return self._called("restart")
+
+    def shutdown(self) -> Observable[None]:
+        self._far.tell(KernelState.DEAD)
+        return self._called("shutdown")
+
+    def release(self) -> None:
+        self._far.calls.append("release")
+
+    def _called(self, name: str) -> Observable[None]:
+        self._far.calls.append(name)
+        return reactivex.just(None)
+
+
+class _Turns:
+    """Calls, made one after the other by whichever thread brings one while none is being made, and never
+    one inside another.
+
+    Attributes:
+        waiting: The calls.
+        paused: Whether none is made for now.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[ChannelName | None, _Call]] = deque()
+        self.paused = False
+        self._turn = threading.Lock()
+        self._whose: int | None = None
+
+    def put(self, call: _Call, name: ChannelName | None = None) -> None:
+        """Make a call, after those that wait; or leave it to the thread that is making one."""
+        self.waiting.append((name, call))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Make the calls that wait, unless somebody is at it."""
+        while self.waiting and not self.paused and self._turn.acquire(blocking=False):
+            self._whose = threading.get_ident()
+            try:
+                self._make_calls()
+            finally:
+                self._whose = None
+                self._turn.release()
+
+    def finish(self) -> None:
+        """The same; and wait for the call that another thread is making."""
+        if self._whose != threading.get_ident():
+            with self._turn:
+                pass
+            self.go_on()
+
+    def _make_calls(self) -> None:
+        while self.waiting and not self.paused:
+            try:
+                _, call = self.waiting.popleft()
+            except IndexError:  # somebody has cleared it just now
+                return
+            call()

@@ -1,0 +1,29 @@
+"""For who writes a backend: the suite that tells whether it is right, and kernels to talk to.
+
+See ``docs/backends.md``. It takes ``pip install "enchannel[testing]"``.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("enchannel.testing._suite", "enchannel.testing._seen")
+
+from enchannel.testing._fake_kernel import Answer, FakeKernel, Far, Fault, Say, echo  # noqa: E402
+from enchannel.testing._memory_rig import MemoryRig  # noqa: E402
+from enchannel.testing._rig import Rig  # noqa: E402
+from enchannel.testing._seen import Seen  # noqa: E402
+from enchannel.testing._suite import BackendSuite  # noqa: E402
+from enchannel.testing.quirks import QUIRKS  # noqa: E402
+
+__all__ = [
+    "Answer",
+    "BackendSuite",
+    "FakeKernel",
+    "Far",
+    "Fault",
+    "MemoryRig",
+    "QUIRKS",
+    "Rig",
+    "Say",
+    "Seen",
+    "echo",
+]

@@ -1,0 +1,131 @@
+"""One link of the backend under test, and all that it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+import enchannel as ec
+from enchannel import AnyMessage, ChannelName, Session
+from enchannel.abc import Link, Pair, Status
+from enchannel.testing._rig import Rig
+from enchannel.testing._seen import Seen
+
+__all__ = ["Client", "from_clients", "from_kernel", "ids"]
+
+TIMEOUT: Final = 20.0
+MESSAGES: Final = tuple(name for name in ChannelName if name is not ChannelName.HEARTBEAT)
+
+
+class Client:
+    """A link that is open; ``with`` closes it.
+
+    Args:
+        rig: What it connects to.
+        session: Who it is; somebody new by default.
+        listens: Whether it listens from the beginning; else ``listen`` is still to be called.
+        options: For the backend, beside the rig's own.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        session: Session | None = None,
+        listens: bool = True,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.session = session or Session()
+        self.link: Link = rig.backend.open(
+            rig.target,
+            session=self.session,
+            timeout=TIMEOUT,
+            **{**rig.options, **(options or {})},
+        )
+        self.heard: dict[ChannelName, Seen[Any]] = {name: Seen() for name in self.link.pairs}
+        self.status: Seen[Status] = Seen()
+        if listens:
+            self.listen()
+
+    def listen(self) -> None:
+        """Subscribe to everything."""
+        self.link.status.subscribe(self.status)
+        for name, pair in self.link.pairs.items():
+            pair.incoming.subscribe(self.heard[name])
+
+    def pair(self, name: ChannelName) -> Pair[Any]:
+        """What the link has for a channel."""
+        return self.link.pairs[name]
+
+    def say(self, *messages: AnyMessage) -> list[AnyMessage]:
+        """Say something; the messages as they went."""
+        folded = [self.session.fold(message) for message in messages]
+        for message in folded:
+            self.pair(message.channel).outgoing.on_next(message)
+        return folded
+
+    def hears(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """Wait until the last of the messages has been heard; which of them were, in that order."""
+        last, channel = messages[-1].header.msg_id, messages[-1].channel
+        return of(messages, self.heard[channel].until(lambda heard: last in ids(heard[-200:])))
+
+    @property
+    def channels(self) -> list[ChannelName]:
+        """Those of messages."""
+        return [name for name in MESSAGES if name in self.link.pairs]
+
+    @property
+    def speaks_on(self) -> list[ChannelName]:
+        """Those on which something can be said."""
+        return [name for name in self.channels if name is not ChannelName.IOPUB]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.link.close()
+
+
+def ids(messages: Iterable[AnyMessage]) -> list[str]:
+    """Their ids, in order."""
+    return [message.header.msg_id for message in messages]
+
+
+def of(wanted: Iterable[AnyMessage], heard: Iterable[AnyMessage]) -> list[AnyMessage]:
+    """Those of the heard messages that are wanted: kernels and servers say things of their own."""
+    known = set(ids(wanted))
+    return [message for message in heard if message.header.msg_id in known]
+
+
+def from_clients(channel: ChannelName, number: int = 0) -> AnyMessage:
+    """What a client may say on a channel."""
+    if channel is ChannelName.CONTROL:
+        return ec.create_message("debug_request", _debug(number), channel=channel)
+    if channel is ChannelName.STDIN:
+        return ec.input_reply(f"answer {number}")
+    return ec.execute_request(f"# {number}")
+
+
+def from_kernel(channel: ChannelName, number: int, client: Client) -> AnyMessage:
+    """What a kernel may say on a channel, to one client's request."""
+    request = client.session.fold(from_clients(ChannelName.SHELL))
+    made: AnyMessage
+    if channel is ChannelName.CONTROL:
+        made = ec.create_message("debug_reply", _debug(number), channel=channel, parent=request)
+    elif channel is ChannelName.STDIN:
+        made = ec.input_request(f"question {number}", parent=request)
+    elif channel is ChannelName.SHELL:
+        made = ec.execute_reply(number, parent=request)
+    else:
+        made = ec.stream("stdout", f"{number}\n", parent=request)
+    return Session(username="kernel").fold(made)
+
+
+def _debug(number: int) -> dict[str, Any]:
+    return {"type": "request", "seq": number, "command": "debugInfo", "arguments": {}}

@@ -1,0 +1,130 @@
+"""A kernel as a function from request to replies, on any transport."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Protocol, TypeAlias, cast
+
+import enchannel as ec
+from enchannel import AnyMessage, ChannelName, Session
+
+__all__ = ["Answer", "FakeKernel", "Far", "Fault", "Say", "echo"]
+
+Answer: TypeAlias = Callable[[AnyMessage], Iterable[AnyMessage]]
+"""From a request to what is said to it: outputs, then the reply. A generator that yields an
+``input_request`` is sent the ``input_reply``."""
+
+Say: TypeAlias = Callable[[AnyMessage], None]
+Fault: TypeAlias = Callable[[AnyMessage, Say], None]
+"""What becomes of a message on its way out: it is passed on with the function that it comes with; or not,
+or twice, or later, or changed."""
+
+REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
+
+
+class Far(Protocol):
+    """A far end, as ``MemoryRig``, ``enchannel.memory.FarEnd`` and every ``Rig`` are."""
+
+    def listen(self, hear: Callable[[AnyMessage], None], /) -> None: ...
+    def say(self, message: AnyMessage, /) -> None: ...
+
+
+def echo(request: AnyMessage) -> Iterator[AnyMessage]:
+    """Prints the code that it is given, and answers everything else with no more than ``ok``."""
+    kind = request.header.msg_type
+    if kind == "execute_request":
+        yield ec.stream("stdout", request.content["code"])
+        yield ec.execute_reply(1, parent=request)
+    elif kind == "kernel_info_request":
+        language = {"name": "echo", "version": "1", "file_extension": ".txt"}
+        yield ec.kernel_info_reply(
+            implementation="fake",
+            implementation_version="1",
+            language_info=language,  # type: ignore[arg-type]  # what is NotRequired is left out
+            parent=request,
+            channel=request.channel,
+        )
+    else:
+        reply = kind.removesuffix("_request") + "_reply"
+        yield ec.create_message(reply, {"status": "ok"}, channel=request.channel)
+
+
+class FakeKernel:
+    """Answers what is asked, one request after the other, on the thread that brings it.
+
+    Busy and idle are said around each answer, and what has no parent gets the request as its parent.
+
+    Args:
+        far: Where it sits.
+        answer: What it does about a request.
+
+    Attributes:
+        heard: What clients said, in order.
+        session: Whose its own messages are.
+    """
+
+    def __init__(self, far: Far, answer: Answer = echo) -> None:
+        self.heard: list[AnyMessage] = []
+        self.session: Session = Session(username="kernel")
+        self._far = far
+        self._answer = answer
+        self._faults: tuple[Fault, ...] = ()
+        self._asking: tuple[AnyMessage, Generator[AnyMessage, AnyMessage, None]] | None = None
+        self._saying = threading.RLock()
+        far.listen(self._hear)
+
+    def say(self, *messages: AnyMessage) -> None:
+        """Say something that nobody asked for, or more to a request; through the faults."""
+        for message in messages:
+            self._through(self._faults, self.session.fold(message))
+
+    def misbehave(self, *faults: Fault) -> None:
+        """From now on, do wrong what the faults do wrong; what is said goes through one after the other."""
+        self._faults = faults
+
+    def behave(self) -> None:
+        """From now on, do right."""
+        self._faults = ()
+
+    def _through(self, faults: tuple[Fault, ...], message: AnyMessage) -> None:
+        with self._saying:
+            if faults:
+                first, *rest = faults
+                first(message, lambda passed: self._through(tuple(rest), passed))
+            else:
+                self._far.say(message)
+
+    def _hear(self, message: AnyMessage) -> None:
+        self.heard.append(message)
+        if message.channel is ChannelName.STDIN:
+            self._answered(message)
+        elif message.channel in REQUESTED and message.header.msg_type.endswith("_request"):
+            self.say(ec.status("busy", parent=message))
+            self._go_on(message, iter(self._answer(message)), None)
+
+    def _answered(self, reply: AnyMessage) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            request, script = asking
+            self._go_on(request, script, reply)
+
+    def _go_on(
+        self, request: AnyMessage, script: Iterator[AnyMessage], reply: AnyMessage | None
+    ) -> None:
+        while True:
+            try:
+                if reply is None:
+                    said = next(script)
+                else:
+                    said = cast("Generator[AnyMessage, AnyMessage]", script).send(reply)
+            except StopIteration:
+                break
+            reply = None
+            asks = said.header.msg_type == "input_request"
+            if asks:  # before it is said: the answer may come while it is
+                self._asking = request, cast("Generator[AnyMessage, AnyMessage, None]", script)
+            self.say(said if said.parent_header else said.replace(parent_header=request.header))
+            if asks:
+                return
+        self.say(ec.status("idle", parent=request))

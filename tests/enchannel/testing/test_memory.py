@@ -1,0 +1,22 @@
+"""The in-memory backend keeps the contract."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from enchannel.abc import Capabilities
+from enchannel.testing import BackendSuite, MemoryRig
+
+
+class TestMemory(BackendSuite):
+    @pytest.fixture
+    def rig(self) -> Iterator[MemoryRig]:
+        with MemoryRig(capabilities=Capabilities(lifecycle=True)) as rig:
+            yield rig
+
+
+class TestMemoryWithLimits(BackendSuite):
+    @pytest.fixture
+    def rig(self) -> Iterator[MemoryRig]:
+        with MemoryRig(capabilities=Capabilities(buffers=False, max_message=10_000)) as rig:
+            yield rig
