@@ -75,6 +75,8 @@ from enchannel._pure_operators import (
     updated_outputs,
     with_comm_id,
 )
+from enchannel._recorder import Recorder, record
+from enchannel._recording import Direction, Recorded, Recording
 from enchannel._result import Result
 from enchannel._session import Session
 from enchannel._subshell import Subshell
@@ -96,6 +98,7 @@ from enchannel.errors import (
     MalformedFrame,
     MessagesMayBeMissing,
     NotSupported,
+    RecordingFailed,
     RejectedFrame,
     ReplayedFrame,
     RequestAborted,
@@ -117,6 +120,7 @@ __all__ = [
     "ConnectionFailed",
     "ConnectionInfo",
     "ConnectionLost",
+    "Direction",
     "EnchannelError",
     "Header",
     "Heartbeat",
@@ -135,6 +139,10 @@ __all__ = [
     "OnInput",
     "Output",
     "Outputs",
+    "Recorded",
+    "Recorder",
+    "Recording",
+    "RecordingFailed",
     "RejectedFrame",
     "ReplayedFrame",
     "RequestAborted",
@@ -198,6 +206,7 @@ __all__ = [
     "of_message_type",
     "outputs",
     "payloads",
+    "record",
     "shutdown_reply",
     "shutdown_request",
     "status",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -42,7 +43,8 @@ def connect(
     Args:
         target: A connection file's path; the name of one in Jupyter's runtime directory, or an
             unambiguous beginning of it; a ConnectionInfo or the dict of a connection file; or a URL,
-            whose scheme is the name of the backend.
+            whose scheme is the name of the backend. ``replay:`` and a path plays a recording, as fast as
+            ``speed`` times, from the first subscription on, or from when ``start`` emits.
         backend: The one to connect with, or its name; by default the target says which.
         timeout: Seconds until it has to answer.
         session: Who we are to the kernel; a new one by default.
@@ -62,6 +64,8 @@ def connect(
 
     def open_link() -> Link:
         opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
+        if scheduler is not None and "scheduler" in inspect.signature(opening).parameters:
+            options["scheduler"] = scheduler
         return opening(target, session=who, timeout=timeout, **options)
 
     label = target if isinstance(target, str) else ""

@@ -14,7 +14,7 @@ from reactivex import abc, typing
 from reactivex.disposable import Disposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
-__all__ = ["timer"]
+__all__ = ["TimerScheduler", "clock_of", "timer"]
 
 State = TypeVar("State")
 
@@ -111,6 +111,13 @@ class _Item:
         action, self.action = self.action, None
         if action is not None:
             action()
+
+
+def clock_of(scheduler: abc.SchedulerBase) -> Callable[[], float]:
+    """Seconds as a scheduler counts them, from whenever; those of ours by a clock that nobody sets."""
+    if isinstance(scheduler, TimerScheduler):
+        return time.monotonic
+    return lambda: scheduler.now.timestamp()
 
 
 def timer() -> TimerScheduler:

@@ -22,6 +22,7 @@
     │   ├── ReplayedFrame
     │   └── MalformedFrame
     ├── MessagesMayBeMissing      output may have been lost on the way
+    ├── RecordingFailed           a recording cannot be written or read
     └── SubscriberRaised          a subscriber's own code raised
 """
 
@@ -49,6 +50,7 @@ __all__ = [
     "MalformedFrame",
     "MessagesMayBeMissing",
     "NotSupported",
+    "RecordingFailed",
     "RejectedFrame",
     "ReplayedFrame",
     "RequestAborted",
@@ -186,6 +188,10 @@ class MalformedFrame(RejectedFrame):
 
 class MessagesMayBeMissing(EnchannelError):
     """Output may have been dropped before it reached us; the text says where."""
+
+
+class RecordingFailed(EnchannelError):
+    """A recording cannot be written, or what should be one cannot be read; the text says what to do."""
 
 
 class SubscriberRaised(EnchannelError):
