@@ -1,0 +1,147 @@
+"""What a kernel says arrives: all of it, in order, however long a subscriber takes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import zmq
+
+import enchannel as ec
+from enchannel import ChannelName
+from enchannel_zmq._io import acquire, release
+from tests.rigs import DEADLINE
+from tests.rigs.frames import KEY, parts, signed
+from tests.rigs.watch import Seen
+from tests.rigs.wire_kernel import WireKernel
+
+MESSAGES = 50_000
+BIG_MESSAGES = 5_000
+PATIENCE = 3 * DEADLINE
+SLOW, PAUSED = 5.0, 10.0  # seconds in which a subscriber takes a millisecond a message, or is away
+TRANSPORTS: dict[str, dict[str, Any]] = {
+    "ipc": {"transport": "ipc"},
+    "tcp": {"transport": "tcp", "encryption": "disabled"},
+    "curve": {"transport": "tcp", "encryption": "required"},
+}
+# What display() ends in, without the six times as much that IPython does before. ipykernel has libzmq keep
+# 1,000 messages for each client, and no more: a flood as fast as this one overflows that while the client
+# reads as fast as it can, so it would be the kernel that loses some. Here it keeps them all.
+FLOOD = f"""
+from threading import Event
+from ipykernel.kernelapp import IPKernelApp
+iopub, without_limit = IPKernelApp.instance().iopub_thread, Event()
+def keep_all():
+    iopub.socket.sndhwm = 0
+    without_limit.set()
+iopub.schedule(keep_all)
+without_limit.wait()
+kernel = get_ipython().kernel
+parent = kernel.get_parent("shell")
+for number in range({MESSAGES}):
+    content = {{"data": {{"text/plain": str(number)}}, "metadata": {{}}, "transient": {{}}}}
+    kernel.session.send(kernel.iopub_socket, "display_data", content, parent=parent, ident=b"display_data")
+"""
+
+
+def fast(began: float) -> None:
+    """It takes no time."""
+
+
+def slow(began: float) -> None:
+    if time.monotonic() < began + SLOW:
+        threading.Event().wait(0.001)
+
+
+def paused(began: float) -> None:
+    threading.Event().wait(max(0.0, began + PAUSED - time.monotonic()))
+
+
+class Reader:
+    """A connection of its own, and a subscriber that does something with each message."""
+
+    def __init__(self, kernel: ec.Kernel, think: Callable[[float], None]) -> None:
+        self.numbers: list[int] = []
+        self.over = threading.Event()
+        self._think = think
+        self._began = time.monotonic()
+        kernel.iopub.subscribe(self._read)
+
+    def _read(self, message: ec.AnyMessage) -> None:
+        kind = message.header.msg_type
+        if kind == "display_data":
+            self._think(self._began)
+            self.numbers.append(int(message.content["data"]["text/plain"]))
+        elif kind == "status" and message.content["execution_state"] == "idle":
+            self.over.set()  # the kernel says it last
+
+
+@pytest.fixture
+def flooded() -> Iterator[dict[str, Reader]]:
+    """Readers of each kind, over each transport, of kernels that flood at the same time."""
+    with ExitStack() as stack:
+        kernels = {
+            name: stack.enter_context(ec.launch(**options)) for name, options in TRANSPORTS.items()
+        }
+        readers = {
+            f"{think.__name__} over {name}": Reader(
+                stack.enter_context(ec.connect(kernel.id, timeout=DEADLINE)), think
+            )
+            for name, kernel in kernels.items()
+            for think in (fast, slow, paused)
+        }
+        for kernel in kernels.values():
+            kernel.shell.on_next(ec.execute_request(FLOOD))
+        yield readers
+
+
+@pytest.mark.kernel
+@pytest.mark.timeout(2 * PATIENCE)
+def test_50_000_displays_arrive_complete_and_in_order(flooded: dict[str, Reader]) -> None:
+    unfinished = [name for name, reader in flooded.items() if not reader.over.wait(PATIENCE)]
+    assert unfinished == []
+    wrong = {
+        name: f"{len(reader.numbers)} of {MESSAGES}"
+        for name, reader in flooded.items()
+        if reader.numbers != list(range(MESSAGES))
+    }
+    assert wrong == {}
+
+
+def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
+    """libzmq reads on by itself, so that whatever goes on here makes no kernel drop anything."""
+    there, io = threading.Event(), acquire()
+
+    def keep_busy() -> None:
+        there.wait(DEADLINE)
+
+    try:
+        with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
+            seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+            io.post(keep_busy)
+            publish_and_drop_nothing(wire, BIG_MESSAGES)
+            there.set()
+            seen.until(lambda messages: len(messages) == BIG_MESSAGES)
+            said = [message.content["text"] for message in seen.items]
+            assert said == [str(number) for number in range(BIG_MESSAGES)]
+    finally:
+        there.set()
+        release(io)
+
+
+def publish_and_drop_nothing(wire: WireKernel, count: int) -> None:
+    """As a kernel with libzmq's own limits, which waits, and fails in the end, where others drop."""
+    padding = bytes(10_000)  # more in all than the system keeps between two processes
+
+    def publish() -> None:
+        iopub = wire._sockets[ChannelName.IOPUB][1]
+        iopub.set_hwm(1_000)
+        iopub.set(zmq.XPUB_NODROP, 1)
+        iopub.set(zmq.SNDTIMEO, int(DEADLINE / 2 * 1000))
+        for number in range(count):
+            made = signed(KEY, *parts("stream", {"text": str(number)}), buffers=[padding])
+            iopub.send_multipart([b"stream", *made])
+
+    wire.do(publish)
