@@ -193,7 +193,7 @@ class Recording:
                 f"and this one knows {VERSION}): pip install --upgrade enchannel"
             )
         try:
-            if zlib.crc32(fields) == checksum:
+            if version == VERSION and zlib.crc32(fields) == checksum:
                 return msgspec.json.decode(fields, type=_Head)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             pass
