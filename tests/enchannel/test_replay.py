@@ -1,0 +1,475 @@
+"""A recording, played: what was seen is seen again, when it was seen."""
+
+import asyncio
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reactivex import operators as ops
+from reactivex.subject import Subject
+from reactivex.testing import TestScheduler
+
+import enchannel as ec
+from enchannel import (
+    AnyMessage,
+    ChannelName,
+    ConnectionFailed,
+    KernelState,
+    LinkState,
+    NotSupported,
+    RecordingFailed,
+)
+from enchannel._recording import Kind, head_of, record_of, told_of
+from enchannel.abc import Backend, Link
+from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
+from enchannel.wire import websocket
+from tests.rigs import DEADLINE
+from tests.rigs.memory import (
+    MemoryKernel,
+    Seen,
+    Thread,
+    answered,
+    in_thread,
+    loop_runs,
+    printed,
+    texts,
+    types,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "session.enchannel"
+
+
+def write(path: Path, *happened: tuple[float, Any], end: float | None = 10.0) -> str:
+    """A recording by hand; what ``connect`` takes to play it."""
+    data = [head_of("ada", "s1", "2024-02-29T12:30:00Z")]
+    for time, item in happened:
+        if isinstance(item, ec.Message):
+            record = record_of(time, Kind.HEARD, websocket.encode(item))
+        else:
+            record = record_of(time, Kind.STATUS, told_of(item))
+        data += record
+    if end is not None:
+        data += record_of(end, Kind.END, b"")
+    path.write_bytes(b"".join(data))
+    return f"replay:{path}"
+
+
+def numbers(count: int = 3) -> list[tuple[float, AnyMessage]]:
+    """One a second."""
+    return [(float(n), printed(str(n))) for n in range(1, count + 1)]
+
+
+@pytest.fixture
+def clock() -> TestScheduler:
+    return TestScheduler()
+
+
+# What is played.
+
+
+def test_what_was_heard_is_heard_again_on_the_same_channels(path: Path) -> None:
+    far, request = MemoryKernel(), ec.execute_request("6 * 7")
+    live, played = Seen[AnyMessage](), Seen[AnyMessage]()
+    said = answered(request, printed("woo", request))
+    with far.kernel() as kernel, ec.record(kernel, path):
+        kernel.main.subscribe(live)
+        kernel.shell.on_next(request)
+        far.say(*said, ec.comm_msg("c1", {"a": 1}, buffers=[b"\0\xff"]))
+        in_thread(lambda: far.say(printed("more")))
+    shells = Seen[AnyMessage]()
+    with ec.connect(f"replay:{path}", start=(start := Subject[None]()), speed=math.inf) as kernel:
+        kernel.main.subscribe(played)
+        kernel.shell.subscribe(shells)
+        start.on_next(None)
+        assert played.all() == live.all()
+        assert types(shells.all()) == ["execute_reply", "comm_msg"]
+        assert [m.raw for m in played.items] != [None] * len(played.items)
+        assert kernel.id == far.id
+
+
+def test_all_operators_work_on_it(path: Path) -> None:
+    request = ec.execute_request("6 * 7")
+    target = write(path, *((0.0, m) for m in answered(request, printed("woo", request))))
+    with ec.connect(target, speed=math.inf) as kernel:
+        outputs = kernel.main.pipe(ec.child_of(request), ec.to_result())
+        assert ec.wait(outputs, timeout=DEADLINE).text == "woo\n"[:3]
+
+
+def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestScheduler) -> None:
+    died = KernelDied("kernel ada died of SIGKILL", exit_code=-9)
+    target = write(
+        path,
+        (0.0, LinkState.CONNECTED),
+        (0.0, KernelState.IDLE),
+        (1.0, ec.status("busy", parent=ec.execute_request("1"))),
+        (2.0, LinkState.LOST),
+        (2.0, died),
+        (2.0, KernelState.DEAD),
+        (3.0, LinkState.CONNECTED),
+        (3.0, KernelState.IDLE),
+    )
+    errors, states, links = Seen[EnchannelError](), Seen[Any](), Seen[Any]()
+    with ec.connect(target, scheduler=clock) as kernel:
+        for observable, seen in (
+            (kernel.errors, errors),
+            (kernel.state, states),
+            (kernel.link, links),
+        ):
+            observable.subscribe(seen, scheduler=clock)  # type: ignore[arg-type]
+        kernel.iopub.subscribe(scheduler=clock)
+        clock.advance_by(1.5)
+        assert (states.items, links.items) == (["idle", "busy"], ["connected"])
+        clock.advance_by(1)
+        assert (states.items[2:], links.items[1:]) == (["dead"], ["lost"])
+        (error,) = errors.items
+        assert isinstance(error, KernelDied)
+        assert (str(error), error.exit_code) == (str(died), -9)
+        clock.advance_by(10)
+        assert (states.items[3:], links.items[2:]) == (["idle"], ["connected", "closed"])
+        assert states.completed
+
+
+def test_a_link_that_was_given_up_is_given_up_again(path: Path) -> None:
+    far = MemoryKernel()
+    with far.kernel() as kernel, ec.record(kernel, path):
+        kernel.errors.subscribe()
+        far.say(printed("woo"))
+        far.give_up(ConnectionLost("it did not come back"))
+    seen, late = Seen[AnyMessage](), Seen[AnyMessage]()
+    with ec.connect(f"replay:{path}", speed=math.inf) as kernel:
+        kernel.errors.subscribe()
+        kernel.iopub.subscribe(seen)
+        assert isinstance(seen.failure(), ConnectionLost)
+        kernel.main.subscribe(late)
+        assert str(late.failure()) == "it did not come back"
+    assert texts(seen.items) == ["woo"]
+
+
+def test_at_the_end_every_channel_completes_also_for_who_comes_late(path: Path) -> None:
+    target = write(path, *numbers())
+    with ec.connect(target, speed=math.inf) as kernel:
+        channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
+        seen = [Seen[AnyMessage]() for _ in channels]
+        for channel, sees in zip(channels, seen, strict=True):
+            channel.subscribe(sees)
+        for sees in seen:
+            sees.all()
+            assert sees.completed
+        kernel.iopub.subscribe(late := Seen[AnyMessage]())
+        assert late.all() == []
+        assert kernel.link.value is LinkState.CLOSED
+
+
+def test_a_recording_that_was_not_ended_says_so_at_its_end(path: Path) -> None:
+    target = write(path, *numbers(), end=None)
+    seen, errors = Seen[AnyMessage](), Seen[EnchannelError]()
+    with ec.connect(target, speed=math.inf) as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(seen)
+        assert texts(seen.all()) == ["1", "2", "3"]
+        (error,) = errors.all()
+    assert isinstance(error, RecordingFailed)
+    assert "not ended, or is damaged" in str(error)
+
+
+def test_a_recording_that_goes_away_ends_the_channels(path: Path) -> None:
+    target = write(path, *numbers())
+    with ec.connect(target, speed=math.inf) as kernel:
+        path.unlink()
+        kernel.errors.subscribe()
+        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        assert isinstance(seen.failure(), RecordingFailed)
+
+
+def test_it_has_no_heartbeat(path: Path) -> None:
+    with ec.connect(write(path)) as kernel, pytest.raises(NotSupported):
+        kernel.heartbeat  # noqa: B018
+
+
+def test_a_question_that_was_asked_is_nobodys_to_answer(path: Path) -> None:
+    errors, seen = Seen[EnchannelError](), Seen[AnyMessage]()
+    question = ec.input_request("? ", parent=ec.execute_request("1"))
+    with ec.connect(write(path, (0.0, question)), speed=math.inf) as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.subscribe(seen)
+        seen.all()
+        assert errors.all() == []
+
+
+def test_a_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
+    """And the recorder does not begin it."""
+    target, copy = write(path, *numbers()), tmp_path / "copy"
+    with ec.connect(target, speed=math.inf) as kernel, ec.record(kernel, copy):
+        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        seen.all()
+    assert [r.message for r in ec.Recording(copy) if r.message] == seen.items
+
+
+# When.
+
+
+def test_it_is_played_at_its_pace(path: Path, clock: TestScheduler) -> None:
+    seen = Seen[tuple[float, str]]()
+
+    def stamped(message: AnyMessage) -> tuple[float, str]:
+        return float(clock.clock), message.content["text"]
+
+    with ec.connect(write(path, *numbers()), scheduler=clock, speed=4.0) as kernel:
+        clock.advance_to(100)
+        kernel.iopub.pipe(ops.map(stamped)).subscribe(seen, scheduler=clock)
+        clock.advance_to(100.6)
+        assert seen.items == [(100.25, "1"), (100.5, "2")]
+        clock.advance_to(102)
+        assert not seen.ended
+        clock.advance_to(103)
+        assert seen.completed
+    assert seen.items[2:] == [(100.75, "3")]
+    assert seen.threads == {threading.current_thread()}
+
+
+def test_as_fast_as_it_goes_takes_no_virtual_time(path: Path, clock: TestScheduler) -> None:
+    seen = Seen[AnyMessage]()
+    with ec.connect(write(path, *numbers(5000)), scheduler=clock, speed=math.inf) as kernel:
+        kernel.iopub.subscribe(seen, scheduler=clock)
+        clock.advance_by(1e-6)
+    assert len(seen.items) == 5000
+    assert seen.completed
+
+
+def test_it_is_played_in_real_time(path: Path) -> None:
+    """On a thread of its own; here a thousand times as fast."""
+    with ec.connect(write(path, *numbers(30), end=40), speed=1000.0) as kernel:
+        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        assert texts(seen.all()) == [str(n) for n in range(1, 31)]
+
+
+@pytest.mark.parametrize("speed", [0, -1, math.nan])
+def test_a_speed_that_makes_no_sense(path: Path, speed: float) -> None:
+    with pytest.raises(ValueError, match="has to be above 0"):
+        ec.connect(write(path), speed=speed)
+
+
+# When it begins.
+
+
+def test_it_begins_with_the_first_subscriber(path: Path, clock: TestScheduler) -> None:
+    first, second = Seen[AnyMessage](), Seen[AnyMessage]()
+    with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
+        kernel.state.subscribe()
+        clock.advance_to(50)
+        kernel.iopub.subscribe(first, scheduler=clock)
+        clock.advance_to(51.5)
+        kernel.main.subscribe(second, scheduler=clock)
+        clock.advance_to(60)
+    assert (texts(first.items), texts(second.items)) == (["1", "2", "3"], ["2", "3"])
+
+
+def test_two_that_subscribe_right_after_another_in_virtual_time_miss_nothing(
+    path: Path, clock: TestScheduler
+) -> None:
+    first, second = Seen[AnyMessage](), Seen[AnyMessage]()
+    with ec.connect(write(path, (0.0, printed("0"))), scheduler=clock) as kernel:
+        kernel.iopub.subscribe(first, scheduler=clock)
+        kernel.iopub.subscribe(second, scheduler=clock)
+        clock.advance_by(1)
+    assert texts(first.items) == texts(second.items) == ["0"]
+
+
+@pytest.mark.parametrize("how", ["on_next", "on_completed"])
+def test_it_begins_when_told_to(path: Path, how: str) -> None:
+    target, start = write(path, *numbers()), Subject[None]()
+    seen = [Seen[AnyMessage]() for _ in range(3)]
+    with ec.connect(target, speed=math.inf, start=start) as kernel:
+        for sees in seen:
+            kernel.iopub.subscribe(sees)
+        assert seen[0].items == []
+        start.on_next(None) if how == "on_next" else start.on_completed()
+        assert [texts(sees.all()) for sees in seen] == [["1", "2", "3"]] * 3
+        start.on_next(None)
+        start.on_completed()
+
+
+def test_what_was_to_begin_it_and_fails_ends_it(path: Path) -> None:
+    start = Subject[None]()
+    with ec.connect(write(path), start=start) as kernel:
+        kernel.errors.subscribe()
+        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        start.on_error(ZeroDivisionError("oh"))
+        assert isinstance(seen.failure(), ZeroDivisionError)
+
+
+def test_it_need_not_begin(path: Path) -> None:
+    start = Subject[None]()
+    with ec.connect(write(path), start=start):
+        pass
+    assert not start.observers
+    start.on_next(None)
+
+
+# When it is closed.
+
+
+def test_closing_in_the_middle_says_no_more(path: Path, clock: TestScheduler) -> None:
+    with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
+        kernel.iopub.subscribe(seen := Seen[AnyMessage](), scheduler=clock)
+        clock.advance_by(1.5)
+    clock.advance_by(10)
+    assert (texts(seen.items), seen.completed) == (["1"], True)
+
+
+@pytest.mark.parametrize("where", ["in a subscriber", "on another thread"])
+def test_closing_in_a_flood(path: Path, where: str) -> None:
+    target = write(path, *numbers(20_000))
+    there, seen = threading.Event(), Seen[AnyMessage]()
+    with ec.connect(target, speed=math.inf) as kernel:
+
+        def on_next(message: AnyMessage) -> None:
+            there.set()
+            if where == "in a subscriber":
+                kernel.close()
+
+        kernel.iopub.subscribe(on_next)
+        kernel.main.subscribe(seen)
+        assert there.wait(DEADLINE)
+        Thread(kernel.close).result()
+        seen.all()
+    count = len(seen.items)
+    assert texts(seen.items) == [str(n) for n in range(1, count + 1)] or count < 20_000
+
+
+def test_a_slow_subscriber_gets_everything(path: Path) -> None:
+    """And delays nobody: it is played as a kernel speaks."""
+    target = write(path, *numbers(1000))
+    gate, slow, start = threading.Event(), Seen[AnyMessage](), Subject[None]()
+    with ec.connect(target, speed=math.inf, start=start) as kernel:
+        ended = threading.Event()
+
+        class End(Seen[LinkState]):
+            def on_completed(self) -> None:
+                ended.set()
+
+            def call(self, function: Any) -> None: ...
+
+        def wait(_: AnyMessage) -> None:
+            gate.wait(DEADLINE)
+
+        kernel.link.attach(End())
+        kernel.iopub.pipe(ops.do_action(wait)).subscribe(slow)
+        start.on_completed()
+        assert ended.wait(DEADLINE)
+        assert slow.items == []
+        gate.set()
+        assert len(slow.all()) == 1000
+
+
+# Nobody is there.
+
+
+@pytest.fixture
+def kernel(path: Path) -> Iterator[ec.Kernel]:
+    with ec.connect(write(path), start=Subject()) as kernel:
+        yield kernel
+
+
+def test_run_raises_at_once(kernel: ec.Kernel) -> None:
+    with pytest.raises(NotSupported, match="this is a recording of kernel ada: it plays"):
+        kernel.run("6 * 7")
+    with pytest.raises(NotSupported, match="recording"):
+        ec.wait(kernel.kernel_info())
+
+
+def test_await_raises_at_once(path: Path) -> None:
+    target = write(path)
+
+    async def main() -> None:
+        async with ec.connect(target) as kernel:
+            with pytest.raises(NotSupported, match="recording"):
+                await kernel.execute("6 * 7").pipe(ec.to_result())
+            with pytest.raises(NotSupported, match="recording"):
+                await ec.last(kernel.kernel_info())
+            kernel.iopub.subscribe()
+        await asyncio.sleep(0)
+
+    loop_runs(main)
+
+
+def test_nothing_can_be_said(kernel: ec.Kernel) -> None:
+    for channel in (kernel.shell, kernel.control, kernel.main):
+        with pytest.raises(NotSupported, match="recording"):
+            channel.on_next(ec.kernel_info_request())
+    with pytest.raises(NotSupported, match="recording"):
+        kernel.stdin.on_next(ec.input_reply("Ada"))
+    with pytest.raises(NotSupported, match="recording"):
+        kernel.comm("target")
+
+
+def test_nothing_can_be_ruled(kernel: ec.Kernel) -> None:
+    for outcome in (kernel.interrupt(), kernel.shutdown()):
+        with pytest.raises(NotSupported, match="recording"):
+            ec.wait(outcome, timeout=DEADLINE)
+    with pytest.raises(NotSupported):
+        kernel.restart()
+    assert not kernel.owned
+
+
+def test_after_closing_it_is_closed(kernel: ec.Kernel) -> None:
+    link = kernel._opened()
+    kernel.close()
+    with pytest.raises(ChannelClosed):
+        kernel.run("6 * 7")
+    pair = link.pair(ChannelName.SHELL)
+    assert pair is not None
+    with pytest.raises(ChannelClosed):
+        pair.outgoing.on_next(ec.kernel_info_request())
+    link.close()
+
+
+# Where it comes from.
+
+
+def test_by_path_or_url(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path)
+    monkeypatch.chdir(path.parent)
+    for target, options in (
+        (f"replay:{path}", {}),
+        (f"replay:{path.name}", {}),
+        (path, {"backend": "replay"}),
+        (str(path), {"backend": "replay"}),
+    ):
+        with ec.connect(target, **options) as kernel:  # type: ignore[arg-type]
+            assert kernel.id == "ada"
+
+
+def test_what_is_no_recording_cannot_be_connected_to(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("woo")
+    with pytest.raises(ConnectionFailed, match="is no recording"):
+        ec.connect(f"replay:{tmp_path / 'text'}")
+    with pytest.raises(ConnectionFailed, match="cannot be read: No such file"):
+        ec.connect("replay:nowhere")
+
+
+def test_a_scheduler_reaches_only_a_backend_that_names_it() -> None:
+    far, given = MemoryKernel(), list[object]()
+
+    class Plain(Backend):
+        def open(self, target: Any, *, session: ec.Session, timeout: float, **options: Any) -> Link:
+            given.append(options)
+            return far.link
+
+    class Timed(Backend):
+        def open(
+            self, target: Any, *, session: ec.Session, timeout: float, scheduler: Any = None
+        ) -> Link:
+            given.append(scheduler)
+            return far.link
+
+    for backend in (Plain(), Timed()):
+        ec.connect("x", backend=backend, scheduler=far.clock).close()
+    ec.connect("x", backend=Timed()).close()
+    assert given == [{}, far.clock, None]
