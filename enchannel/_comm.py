@@ -160,7 +160,8 @@ class Comms:
 
     def arrived(self, message: AnyMessage) -> None:
         """A message of any comm."""
-        comm = self._open.get(str(message.content.get("comm_id")))
+        comm_id = message.content.get("comm_id")
+        comm = self._open.get(comm_id) if isinstance(comm_id, str) else None
         if comm is None or message.header.msg_type == "comm_open":
             return
         comm.arrive(message)

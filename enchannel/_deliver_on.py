@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -38,13 +39,14 @@ class deliver_on:
         scheduler: Of the loop: asyncio's (Textual's is one), Qt's, Tk's, an EventLoopScheduler. For Tk,
             subscribe on its thread.
         interval: Seconds at least between two batches: ``1 / 60`` is the screen's pace.
-        limit: How many items may wait before ``overflow`` applies; None: any number.
-        overflow: ``"buffer"`` keeps all of them, whatever the limit; ``"latest"`` keeps the newest
-            ``limit`` (1 by default) and drops older ones; ``"coalesce"`` joins the text of
-            consecutive stream messages of one request and name that wait, and keeps all else;
-            ``"error"`` ends with MessagesMayBeMissing when the limit is passed.
+        limit: How many items may wait, for ``"latest"`` and ``"error"``; None: any number.
+        overflow: ``"buffer"`` keeps all of them; ``"latest"`` keeps the newest ``limit`` (1 by default)
+            and drops older ones; ``"coalesce"`` joins the text of consecutive stream messages of one
+            request and name that wait, and keeps all else; ``"error"`` ends with
+            MessagesMayBeMissing when the limit is passed.
 
     Raises:
+        ValueError: an interval, a limit or an overflow that makes no sense.
         RuntimeError: when subscribed to for Qt, and there is no application yet.
 
     Example:
@@ -62,6 +64,12 @@ class deliver_on:
         limit: int | None = None,
         overflow: Overflow = "buffer",
     ) -> None:
+        if not 0 <= interval < math.inf:
+            raise ValueError(f"the interval is {interval!r}, and has to be seconds, or 0")
+        if limit is not None and limit < 1:
+            raise ValueError(f"the limit is {limit!r}, and has to be a number of items, or None")
+        if overflow not in _POLICIES:
+            raise ValueError(f"there is no overflow {overflow!r}; there are {', '.join(_POLICIES)}")
         self._scheduler = scheduler
         self._interval = interval
         self._limit = limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 __all__ = ["Delivery", "is_delivering"]
 
 T = TypeVar("T")
+
+log = logging.getLogger("enchannel")
 
 _here = threading.local()
 
@@ -88,17 +91,27 @@ class Delivery:
         return len(self._queue)
 
     def _wake(self) -> None:
-        if self._thread is not None and not self._ended:
-            self._waits = False
-            self._bell.put(None)
-            return
         with self._changing:
-            if self._ending:
+            if self._thread is not None and not self._ended:
+                self._waits = False
+                self._bell.put(None)
+            elif self._ending:
                 self._finish()
             elif self._thread is None and os.getpid() == self._pid:
-                self._waits = False
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._begin()
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._waits = False
+        try:
+            thread.start()
+        except (
+            RuntimeError
+        ) as error:  # there are too many; what waits goes with the next that is put
+            self._waits = True
+            log.error("%s: subscribers wait, as no thread can be started: %s", self._name, error)
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         mark_delivering()
@@ -115,8 +128,9 @@ class Delivery:
             if self._ending:
                 break
             self._bell.get()
-        self._ended = True
-        self._finish()
+        with self._changing:
+            self._ended = self._waits = True
+            self._finish()
 
     def _finish(self) -> None:
         """Who subscribes after the end is told on its own thread: there is no other any more."""

@@ -20,6 +20,7 @@ __all__ = ["Heartbeat"]
 PING = b"ping"
 MOMENTS = 4  # between two beats, to which those of all kernels keep
 BEATS = 3  # that are asked for in the time after which a kernel is called silent
+UNANSWERED = 20  # after which most are left out: a kernel that was stopped has them all to read
 
 
 class Heartbeat(Port[bytes]):
@@ -82,7 +83,8 @@ class Heartbeat(Port[bytes]):
             self._says(False)
         self._asked += 1  # first: the beat may be faster than this line's return
         try:
-            self._outgoing.on_next(PING)
+            if self._asked <= UNANSWERED or self._asked % UNANSWERED == 0:
+                self._outgoing.on_next(PING)
         except EnchannelError:  # the link is lost, and says so itself
             self._asked = 0
         with self._changing:

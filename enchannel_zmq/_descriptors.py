@@ -20,13 +20,24 @@ def demand_descriptors() -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return
-    try:
-        lowest = os.open(os.devnull, os.O_RDONLY)  # the lowest free one: about how many are used
-        os.close(lowest)
-    except OSError:
-        lowest = limit
-    if lowest + FOR_A_KERNEL > limit:
+    used = _used(limit)
+    if used + FOR_A_KERNEL > limit:
         raise ConnectionFailed(
-            f"this process has {lowest} of {limit} file descriptors in use, and a kernel takes "
+            f"this process has {used} of {limit} file descriptors in use, and a kernel takes "
             f"about {FOR_A_KERNEL}: close some kernels, or raise the limit (ulimit -n)"
         )
+
+
+def _used(limit: int) -> int:
+    """How many are in use; or, where the system does not tell, the lowest that is not."""
+    try:
+        # Linux since 6.2 counts them by itself
+        return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))
+    except OSError:
+        pass
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return limit
+    os.close(lowest)
+    return lowest

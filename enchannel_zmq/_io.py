@@ -24,6 +24,8 @@ __all__ = ["Drained", "Io", "Timer", "acquire", "release"]
 
 log = logging.getLogger("enchannel.zmq")
 
+AGAIN = 0.1  # seconds after which a socket is looked at again whose reading failed
+
 
 class Drained(Protocol):
     """Something with a socket to be read."""
@@ -139,8 +141,20 @@ class Io:
         for reader in list(self._ready):
             if reader in self._ready:
                 del self._ready[reader]
-                if not reader.drain():
-                    self._ready.setdefault(reader)
+                self._drain(reader)
+
+    def _drain(self, reader: Drained) -> None:
+        try:
+            drained = reader.drain()
+        except Exception:  # it is looked at again, but not at once: it might fail for ever
+            self.later(AGAIN, lambda: self._look_again(reader))
+            raise
+        if not drained:
+            self._ready.setdefault(reader)
+
+    def _look_again(self, reader: Drained) -> None:
+        if any(key.data is reader for key in self._selector.get_map().values()):
+            self._ready[reader] = None
 
     def _patience(self) -> float | None:
         while self._timers and self._timers[0][2].call is None:
@@ -152,7 +166,7 @@ class _Bell:
     """Wakes the thread: an eventfd where there is one, a pair of sockets elsewhere."""
 
     def __init__(self) -> None:
-        self._rung = False
+        self._rung = self._closed = False
         if hasattr(os, "eventfd"):
             self._eventfd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self.fileno = self._eventfd
@@ -170,7 +184,7 @@ class _Bell:
         try:
             if self._eventfd is not None:
                 os.eventfd_write(self._eventfd, 1)
-            else:
+            elif not self._closed:
                 self._writer.send(b"\0")
         except OSError:  # it rings already, or the thread has ended
             pass
@@ -188,6 +202,7 @@ class _Bell:
         self._rung = False
 
     def close(self) -> None:
+        self._closed = True
         if self._eventfd is not None:
             fileno, self._eventfd = self._eventfd, None
             os.close(fileno)

@@ -40,6 +40,7 @@ from enchannel.errors import (
     EnchannelError,
     InvalidSignature,
     KernelDied,
+    MalformedFrame,
     MessagesMayBeMissing,
     RejectedFrame,
 )
@@ -324,16 +325,24 @@ class ZmqLink:
         emit, nudges = self._incoming[name].emit, self._nudges
         flows = self._ready and name is ChannelName.IOPUB
         for message in messages:
-            if isinstance(message, RejectedFrame):
-                self._rejected(name, message)
-            elif (
-                flows
-                and message.header.msg_type != "iopub_welcome"
-                and message.parent_header.msg_id not in nudges
-            ):
-                emit(message)
-            else:
-                self._take(name, message)
+            try:
+                if isinstance(message, RejectedFrame):
+                    self._rejected(name, message)
+                elif (
+                    flows
+                    and message.header.msg_type != "iopub_welcome"
+                    and message.parent_header.msg_id not in nudges
+                ):
+                    emit(message)
+                else:
+                    self._take(name, message)
+            except Exception as error:  # whatever it is, it is not the next message's fault
+                self.status.emit(
+                    MalformedFrame(
+                        f"a message on {name.value} could be read, and not handled "
+                        f"({type(error).__name__}: {error}); it was dropped"
+                    )
+                )
         return drained
 
     def _take(self, name: ChannelName, message: AnyMessage) -> None:

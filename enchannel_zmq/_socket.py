@@ -29,6 +29,7 @@ SENT_AHEAD = 1_000  # messages that libzmq keeps for a kernel that does not read
 BIG = 65_536  # bytes; frames from that size on are not copied when they are sent
 # plain numbers: each use of pyzmq's enums costs as much as receiving a frame
 NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
+EVENTS, POLLIN, POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
 WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -123,6 +124,7 @@ class ChannelSocket:
         if self.unsent or not self._try([*self._prefix, *frames]):
             if self.name is not ChannelName.HEARTBEAT:
                 self.unsent.append(frames)
+        self._io.touched(self)
 
     def _try(self, frames: Sequence[bytes | memoryview]) -> bool:
         send: Any = compiled.send
@@ -133,7 +135,6 @@ class ChannelSocket:
             send(socket, frames[-1], NOBLOCK, len(frames[-1]) < BIG)
         except zmq.Again:  # only ever by the first frame
             return False
-        self._io.touched(self)
         return True
 
     def _send_waiting(self) -> None:
@@ -148,7 +149,13 @@ class ChannelSocket:
         drained = self._received(self)
         if self.unsent and not self._closed:
             self._send_waiting()  # that it takes something again, its descriptor says as well
+            # and an attempt swallows what the descriptor had to say of what came meanwhile
+            drained = drained and not self._has_news()
         return drained or self._closed
+
+    def _has_news(self) -> bool:
+        events = int(compiled.get(self._socket, EVENTS))
+        return bool(events & POLLIN or (events & POLLOUT and self.unsent))
 
     def close(self, *, linger: int = 0) -> None:
         """Let go of it.
@@ -212,7 +219,10 @@ def _set(
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, max(1, seconds // 2))
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
         socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, max(1, seconds - seconds // 2))
-        socket.setsockopt(zmq.TCP_MAXRT, seconds * 1000)
+        if name in (ChannelName.HEARTBEAT, ChannelName.IOPUB):
+            # Not on the others: to Linux, who does not read is as gone as who does not answer. On these so
+            # little is said that it is taken all the same, and beats are what tells of a host that is gone.
+            socket.setsockopt(zmq.TCP_MAXRT, seconds * 1000)
         if ":" in info.ip:
             socket.setsockopt(zmq.IPV6, 1)
     if info.curve_publickey:

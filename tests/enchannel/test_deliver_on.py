@@ -1,6 +1,7 @@
 """Handing over to a loop, at its pace."""
 
 import asyncio
+import math
 import threading
 import weakref
 from collections.abc import Callable
@@ -630,3 +631,20 @@ def test_a_source_that_ends_at_once_is_delivered() -> None:
     reactivex.of(1, 2, 3).pipe(ec.deliver_on(loop)).subscribe(seen)
     loop.start()
     assert seen.all() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"interval": -1},
+        {"interval": math.nan},
+        {"interval": math.inf},
+        {"limit": 0},
+        {"limit": -1},
+        {"overflow": "oldest"},
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense_is_refused_at_once(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(odd))):
+        ec.deliver_on(EventLoopScheduler(), **odd)

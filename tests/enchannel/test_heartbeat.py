@@ -294,3 +294,18 @@ def test_a_beat_may_come_on_any_thread() -> None:
         assert kernel.heartbeat.is_beating
         assert how(kernel) is KernelState.IDLE
     assert seen.all() == [b"ping"] * 10
+
+
+def test_a_kernel_that_is_stopped_for_long_is_asked_seldom_and_is_heard_again() -> None:
+    far = beating()
+    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+        stop(far)
+        far.clock.advance_by(1_000)
+        assert how(kernel) is KernelState.SILENT
+        assert len(far.beats) < 100
+        far.beat()
+        assert how(kernel) is KernelState.IDLE
+        before = len(far.beats)
+        far.on_beat = far.beat
+        far.clock.advance_by(10)
+        assert len(far.beats) - before == 10

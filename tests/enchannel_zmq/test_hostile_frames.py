@@ -271,3 +271,22 @@ def test_the_key_is_in_nothing_that_is_told(
         )
         assert KEY.decode() not in shown
         assert repr(KEY) not in shown
+
+
+def test_a_message_that_cannot_be_handled_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
+        heard = Heard(kernel, ChannelName.IOPUB)
+        notice = kernel._notice
+
+        def failing(message: ec.AnyMessage, exchange: object) -> None:
+            if message.header.msg_type == "comm_msg":
+                raise RecursionError("too deep")
+            notice(message, exchange)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(kernel, "_notice", failing)
+        odd = signed(KEY, *parts("comm_msg", {"comm_id": "c", "data": {}}))
+        wire.send(ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20)))
+        assert heard.texts(19) == [str(number) for number in range(20)]
+        assert "too deep" in str(heard.errors.until_any(lambda error: True))

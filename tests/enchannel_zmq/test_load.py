@@ -1,16 +1,23 @@
 """Much at once: bursts, floods, and many kernels beside each other."""
 
-from contextlib import ExitStack
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from threading import Event
 
+import pytest
 from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel_zmq import _io
+from enchannel_zmq._socket import ChannelSocket
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
+from tests.rigs.memory import Thread
 from tests.rigs.watch import Seen
-from tests.rigs.wire_kernel import WireKernel
+from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 BURST = 10_000
 
@@ -61,3 +68,102 @@ def test_a_kernel_that_floods_keeps_no_other_waiting() -> None:
         read_on.set()
         streams.until(lambda messages: len(messages) == BURST)
         assert [m.content["text"] for m in streams.items] == [str(n) for n in range(BURST)]
+
+
+KEEPALIVE = 1.0  # seconds
+
+
+def turn_of_the_io_thread() -> None:
+    """Wait until it has done what it had to do."""
+    assert _io._io is not None
+    for _ in range(2):
+        assert _io._io.call(lambda: None, DEADLINE)
+
+
+@contextmanager
+def not_reading(wire: WireKernel) -> Iterator[None]:
+    """A kernel that is at something else, for as long as the block."""
+    begun, go_on = Event(), Event()
+
+    def busy() -> None:
+        begun.set()
+        go_on.wait(DEADLINE)
+
+    thread = Thread(lambda: wire.do(busy))
+    assert begun.wait(DEADLINE)
+    try:
+        yield
+    finally:
+        go_on.set()
+        thread.result()
+
+
+def test_what_is_not_read_for_longer_than_the_keepalive_is_not_lost() -> None:
+    with (
+        WireKernel(rcvhwm=1) as wire,
+        ec.connect(wire.info, timeout=DEADLINE, keepalive=KEEPALIVE) as kernel,
+    ):
+        lost = Event()
+        kernel.link.subscribe(lambda state: lost.set() if state is ec.LinkState.LOST else None)
+        said = [ec.comm_msg("c", {"text": "x" * 10_000}) for _ in range(3_000)]
+        with not_reading(wire):
+            for message in said:
+                kernel.shell.on_next(message)
+            assert not lost.wait(3 * KEEPALIVE)
+            assert kernel.shell.unsent > 0
+        heard = [wire.next_request("comm_msg").header["msg_id"] for _ in said]
+        assert heard == [message.header.msg_id for message in said]
+
+
+def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full, said, read = Event(), Event(), Event()
+    attempt = ChannelSocket._try
+
+    def trying(socket: ChannelSocket, frames: Sequence[bytes | memoryview]) -> bool:
+        tried = attempt(socket, frames)
+        if tried or socket.name is not ChannelName.SHELL or full.is_set():
+            return tried
+        full.set()  # from here on nothing but one reply will move the socket
+        assert said.wait(DEADLINE)
+        Event().wait(0.2)  # until it is there; to look whether it is would be to find it
+        return attempt(socket, frames)
+
+    with (
+        WireKernel(rcvhwm=1) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, keepalive=DEADLINE) as kernel,
+    ):
+        replies = Seen(kernel.shell)
+        kernel.shell.on_next(ec.kernel_info_request())
+        replies.until(len)
+        monkeypatch.setattr(ChannelSocket, "_try", trying)
+
+        def busy() -> None:
+            assert full.wait(DEADLINE)
+            wire.say(ChannelName.SHELL, "execute_reply", {"status": "ok"})
+            said.set()
+            read.wait(DEADLINE)
+
+        thread = Thread(lambda: wire.do(busy))
+        try:
+            while not full.is_set():
+                kernel.shell.on_next(ec.comm_msg("c", {"text": "x" * 100_000}))
+                turn_of_the_io_thread()  # one by one: a send that succeeds has the socket looked at
+            replies.until(lambda messages: len(messages) == 2)
+        finally:
+            read.set()
+        thread.result()
+
+
+def test_descriptors_that_are_used_are_counted_also_beside_one_that_is_free() -> None:
+    _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with WireKernel() as wire, ExitStack() as stack:
+        opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+        for descriptor in opened[1:]:
+            stack.callback(os.close, descriptor)
+        os.close(opened[0])  # far below the others
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened[-1] + 10, most))
+        with pytest.raises(ec.ConnectionFailed, match="file descriptors in use"):
+            ec.connect(wire.info, timeout=DEADLINE)

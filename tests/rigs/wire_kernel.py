@@ -85,6 +85,7 @@ class WireKernel:
         curve: Whether it wants CURVE.
         absent: Channels on whose ports nobody listens.
         mute: Channels on which it says nothing.
+        rcvhwm: How many messages it takes ahead of what it reads, on each channel; 0: all.
 
     Attributes:
         info: What its connection file says.
@@ -103,8 +104,10 @@ class WireKernel:
         curve: bool = False,
         absent: Collection[ChannelName] = (),
         mute: Collection[ChannelName] = (),
+        rcvhwm: int = 0,
     ) -> None:
         self.key = key
+        self._rcvhwm = rcvhwm
         self.welcome = welcome
         self.mute = set(mute)
         self.session = uuid.uuid4().hex
@@ -361,6 +364,7 @@ class WireKernel:
             listening.set(zmq.ROUTER_MANDATORY, 1)
             listening.set(zmq.ROUTER_HANDOVER, 1)
             listening.set_hwm(0)
+            listening.set(zmq.RCVHWM, self._rcvhwm)
         if self._curve[0]:
             listening.curve_publickey, listening.curve_secretkey = self._curve
             listening.curve_server = True

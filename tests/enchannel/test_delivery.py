@@ -1,0 +1,26 @@
+"""The thread on which subscribers are called."""
+
+import threading
+
+import pytest
+
+from enchannel._delivery import Delivery
+from tests.rigs import DEADLINE, eventually
+
+
+def test_what_is_put_while_no_thread_can_be_started_waits_for_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery, called = Delivery("enchannel test"), list[int]()
+    with monkeypatch.context() as no_threads:
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        no_threads.setattr(threading.Thread, "start", refuse)
+        delivery.put(called.append, 1)
+    assert "no thread can be started" in caplog.text
+    delivery.put(called.append, 2)
+    assert eventually(lambda: called == [1, 2])
+    delivery.end()
+    assert delivery.join(DEADLINE)
