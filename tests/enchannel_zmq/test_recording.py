@@ -1,0 +1,175 @@
+"""A real session, recorded and played: it is seen twice, and the second time there is no kernel."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reactivex.subject import Subject
+
+import enchannel as ec
+from enchannel import AnyMessage, Direction, KernelState, LinkState
+from tests.enchannel_zmq.test_death import SUICIDE
+from tests.rigs import DEADLINE
+from tests.rigs.watch import Seen
+
+pytestmark = pytest.mark.kernel
+
+CHANNELS = ("shell", "control", "stdin", "iopub")
+COMM = """
+def opened(comm, message):
+    comm.on_msg(lambda m: comm.send({"got": m["content"]["data"]}, buffers=[b"\\x00\\xff", *m["buffers"]]))
+get_ipython().kernel.comm_manager.register_target("echo", opened)
+"""
+
+
+def watch(kernel: ec.Kernel) -> dict[str, Seen[Any]]:
+    """All that a user can see, but what comes from subscribing late."""
+    channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub)
+    seen: dict[str, Seen[Any]] = {str(channel.name): Seen(channel) for channel in channels}
+    return {
+        **seen,
+        "link": Seen(kernel.link),
+        "state": Seen(kernel.state),
+        "errors": Seen(kernel.errors),
+    }
+
+
+def session(kernel: ec.Kernel) -> None:
+    """Outputs, a question, an error, a comm with buffers, and a death."""
+    kernel.run("import sys; print('woo'); print('oh', file=sys.stderr); 6 * 7", timeout=DEADLINE)
+    answer = "open sesame"
+    kernel.run(
+        "import getpass; word = len(getpass.getpass('? '))",
+        on_input=lambda prompt, password: answer,
+        timeout=DEADLINE,
+    )
+    kernel.run("1 / 0", check=False, timeout=DEADLINE)
+    kernel.run("display({'text/html': '<b>é</b>'}, raw=True)", timeout=DEADLINE)
+    kernel.run(COMM, timeout=DEADLINE)
+    comm = kernel.comm("echo")
+    answers = Seen(comm)
+    comm.send({"a": 1}, buffers=[b"there"])
+    answers.until(lambda messages: messages)
+    with pytest.raises(ec.KernelDied):
+        kernel.run(SUICIDE, timeout=DEADLINE)
+
+
+def error_of(error: ec.EnchannelError) -> tuple[object, ...]:
+    return type(error), str(error), getattr(error, "exit_code", None), getattr(error, "stderr", "")
+
+
+def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "session.enchannel"
+    with ec.launch() as kernel:
+        kernel.run("", timeout=DEADLINE)  # after its "starting", which it says when it likes
+        live, said = watch(kernel), Seen(kernel.sent)
+        with ec.record(kernel, path) as recorder:
+            session(kernel)
+            live["state"].until(lambda states: states[-1:] == [KernelState.DEAD])
+    for seen in live.values():
+        seen.until_end()
+
+    start = Subject[None]()
+    with ec.connect(f"replay:{path}", speed=math.inf, start=start) as replay:
+        played = watch(replay)
+        start.on_completed()
+        for seen in played.values():
+            seen.until_end()
+    for name in CHANNELS:
+        assert played[name].items == live[name].items, name
+        assert [m.raw for m in played[name].items] == [m.raw for m in live[name].items]
+    assert played["link"].items == live["link"].items
+    assert played["state"].items == live["state"].items
+    assert list(map(error_of, played["errors"].items)) == list(map(error_of, live["errors"].items))
+    assert [type(error) for error in played["errors"].items] == [ec.KernelDied]
+
+    recording = ec.Recording(path)
+    assert recording.is_whole
+    assert recording.kernel_id == kernel.id
+    again = [r.message for r in recording if r.direction is Direction.SAID]
+    assert [m.header for m in again if m is not None] == [m.header for m in said.items]
+    heard = sum(len(live[name].items) for name in CHANNELS)
+    assert recorder.messages == heard + len(said.items)
+    data = path.read_bytes()
+    assert b"open sesame" not in data
+    assert b"there" in data
+
+
+def test_the_outputs_of_a_replay_are_those_of_the_session(tmp_path: Path) -> None:
+    path = tmp_path / "session.enchannel"
+    code = "for i in range(300): print(i)"
+    with ec.launch() as kernel, ec.record(kernel, path):
+        requests = Seen(kernel.sent.pipe(ec.of_message_type("execute_request")))
+        live = kernel.run(code, timeout=DEADLINE)
+        (request,) = requests.until(lambda messages: messages)
+    with ec.connect(f"replay:{path}", speed=math.inf) as replay:
+        played = ec.wait(replay.main.pipe(ec.child_of(request), ec.to_result()), timeout=DEADLINE)
+    assert (played.text, played.status) == (live.text, live.status)
+
+
+def test_restarts_are_told_again(tmp_path: Path) -> None:
+    path = tmp_path / "session.enchannel"
+    with ec.launch() as kernel:
+        recorder = ec.record(kernel, path)  # also of how it is shut down
+        states = Seen(kernel.state)
+        kernel.run("1", timeout=DEADLINE)
+        ec.wait(kernel.restart(), timeout=DEADLINE)
+        kernel.run("2", timeout=DEADLINE)
+    states.until_end()
+    recorder.close()
+    with ec.connect(f"replay:{path}", speed=math.inf) as replay:
+        played, links = Seen(replay.state), Seen(replay.link)
+        Seen(replay.main).until_end()
+        played.until_end()
+        links.until_end()
+        with pytest.raises(ec.ChannelClosed):
+            replay.run("3")
+    assert KernelState.RESTARTING in played.items
+    assert played.items == states.items
+    assert links.items[-1] is LinkState.CLOSED
+
+
+def test_a_replay_of_a_dead_kernel_refuses_with_the_recording(tmp_path: Path) -> None:
+    path = tmp_path / "session.enchannel"
+    with ec.launch() as kernel, ec.record(kernel, path):
+        with pytest.raises(ec.KernelDied):
+            kernel.run(SUICIDE, timeout=DEADLINE)
+    with ec.connect(f"replay:{path}", start=Subject()) as replay:
+        with pytest.raises(ec.NotSupported, match="this is a recording"):
+            replay.run("6 * 7")
+
+
+def test_sigkill_of_who_records_leaves_all_that_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "session.enchannel"
+    script = """if True:
+        import sys, threading
+        import enchannel as ec
+        kernel = ec.connect(sys.argv[1])
+        recorder = ec.record(kernel, sys.argv[2])
+        kernel.execute("while True: print('y' * 80, flush=True)").subscribe()
+        while recorder.messages < 500:
+            threading.Event().wait(0.01)
+        print(flush=True)
+        threading.Event().wait()
+    """
+    with ec.launch() as kernel:
+        kernel.run("", timeout=DEADLINE)
+        with subprocess.Popen(
+            [sys.executable, "-c", script, kernel.id, path], stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+        ec.wait(kernel.interrupt(), timeout=DEADLINE)
+    messages: list[AnyMessage] = [r.message for r in ec.Recording(path) if r.message is not None]
+    assert len(messages) >= 500
+    assert {
+        m.content["text"].replace("y", "").strip() for m in messages if "text" in m.content
+    } == {""}
+    assert not ec.Recording(path).is_whole
+    assert os.stat(path).st_mode & 0o777 == 0o600
