@@ -36,6 +36,7 @@ from enchannel.errors import (
     ConnectionLost,
     EnchannelError,
     KernelDied,
+    MessagesMayBeMissing,
     NotSupported,
     WouldDeadlock,
 )
@@ -412,7 +413,10 @@ class Kernel(Requests):
             sink.on_next(item)
 
     def _on_status(self, status: Status) -> None:
-        self._show(status)
+        lost = isinstance(status, (KernelDied, ConnectionLost))
+        expected = lost and (self._closing or self._asked_to_end)  # who asked needs no telling
+        if not expected:
+            self._show(status)
         if isinstance(status, LinkState):
             if status is LinkState.CONNECTED:
                 self._asked_to_end = False
@@ -425,8 +429,10 @@ class Kernel(Requests):
             self._busy.clear()  # whose idle may be lost as well
             self._fail_exchanges(status)
             self._comms.lost(status)
-            if not (self._closing or self._asked_to_end):  # who asked for it needs no telling
+            if not expected:
                 self.errors.report(status)
+        elif self._closing and isinstance(status, MessagesMayBeMissing):
+            pass  # the kernel that ends hangs up on one channel after the other
         else:
             self.errors.report(status)
 

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from enchannel._cli.kernels import kernels
+from enchannel._cli.record import record
+from enchannel._cli.replay import replay
 from enchannel._cli.run import run
 
 __all__ = ["parse"]
 
-DESCRIPTION = "Run code in Jupyter kernels, and see which there are."
+DESCRIPTION = "Run code in Jupyter kernels, see which there are, and record what they say."
 
 EXIT_CODES = """\
 exit codes:
@@ -21,6 +23,7 @@ exit codes:
   1    the code raised (also if one Ctrl-C ended it), or was refused; or its
        output could not be written
   2    the command line makes no sense, or names a file that cannot be read
+       (of a recording: or made)
   3    the kernel could not be started or connected to
   4    the kernel died, or the connection to it was lost
   124  the code did not end within --timeout
@@ -41,6 +44,7 @@ EPILOG = f"""\
 examples:
   enchannel run "print('woo'); 6 * 7"
   enchannel kernels
+  enchannel record 1a2b session.enchannel
   enchannel run --help
 
 {EXIT_CODES}
@@ -61,6 +65,7 @@ examples:
   enchannel run --kernel deno "Deno.version"
   enchannel run --connection 1a2b "x + 1"
   enchannel run --json plot.py | jq -r .header.msg_type
+  enchannel run --record session.enchannel train.py
   enchannel run -- "-1"
 
 output:
@@ -103,6 +108,48 @@ with --json:
 {EXIT_CODES}
 {ENVIRONMENT}"""
 
+RECORD = """\
+Record a kernel that runs: every message that it says and every one of ours,
+with its time, and what becomes of the connection and the kernel.
+
+Ctrl-C, SIGTERM and the end of the kernel are how it ends, and well: with exit
+code 0. The kernel is left alone. What others say to it is not heard; what it
+answers them is, on iopub.
+"""
+
+RECORD_EPILOG = f"""\
+examples:
+  enchannel kernels
+  enchannel record 1a2b session.enchannel
+  enchannel replay session.enchannel
+
+the file:
+  It is yours alone to read. Should the recording be killed, it is good up to
+  the last message. What input() was answered may be a password, and is left
+  out unless you say --keep-input.
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
+REPLAY = """\
+Show a recording: what the kernel answered is printed as `enchannel run` prints
+it, when it was said.
+"""
+
+REPLAY_EPILOG = f"""\
+examples:
+  enchannel replay session.enchannel
+  enchannel replay --speed 10 session.enchannel
+  enchannel replay --speed inf --json session.enchannel | jq -r .direction
+
+with --json:
+  Each message of either direction is a line. It has what `enchannel run --json`
+  prints, and the time (seconds since the recording began) and the direction
+  (heard or said).
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for; ``command`` is the function that does it."""
@@ -116,6 +163,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_kernels(commands)
+    _add_record(commands)
+    _add_replay(commands)
     return parser.parse_args(arguments)
 
 
@@ -157,6 +206,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="print the kernel's messages instead, one JSON object a line, of all channels: channel, "
         "header, parent_header, metadata, content, buffers (a list of base64)",
     )
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="record what is said and heard, for `enchannel replay`; there must be no such file yet",
+    )
     parser.set_defaults(command=run)
 
 
@@ -170,6 +224,59 @@ def _add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print them as a JSON object")
     parser.set_defaults(command=kernels)
+
+
+def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "record",
+        help="record what is said and heard",
+        description=RECORD,
+        epilog=RECORD_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "target",
+        metavar="KERNEL",
+        help="a kernel that runs: its connection file, its id or the beginning of it, or a URL",
+    )
+    parser.add_argument("file", metavar="FILE", help="where to")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    parser.add_argument(
+        "--keep-input", action="store_true", help="record also what input() was answered"
+    )
+    parser.set_defaults(command=record)
+
+
+def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="show a recording",
+        description=REPLAY,
+        epilog=REPLAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="what `enchannel record` has made")
+    parser.add_argument(
+        "--speed",
+        metavar="N",
+        type=_speed,
+        default=1.0,
+        help="how many times as fast as it was (default: 1); inf: as fast as it goes",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the messages, one JSON object a line"
+    )
+    parser.set_defaults(command=replay)
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not speed > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, nor inf")
+    return speed
 
 
 def _seconds(text: str) -> float:

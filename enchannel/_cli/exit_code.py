@@ -31,5 +31,7 @@ class ExitCode(IntEnum):
                 return cls.TIMED_OUT
             case ec.KernelError() | ec.RequestAborted():
                 return cls.RAISED
+            case ec.RecordingFailed():
+                return cls.USAGE
             case _:
                 return cls.NOT_CONNECTED

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import enchannel as ec
 from enchannel._cli.screen import Screen
 
-__all__ = ["JsonPrinter", "Printer", "TextPrinter"]
+__all__ = ["JsonPrinter", "Printer", "TextPrinter", "as_dict"]
 
 
 class Printer(Protocol):
@@ -28,16 +28,8 @@ class JsonPrinter:
 
     def message(self, message: ec.AnyMessage) -> None:
         """Show one."""
-        line = {
-            "channel": message.channel.value,
-            "header": message.header.to_dict(),
-            "parent_header": message.parent_header.to_dict(),
-            "metadata": message.metadata,
-            "content": message.content,
-            "buffers": [base64.b64encode(buffer).decode("ascii") for buffer in message.buffers],
-        }
         # In ASCII: no terminal takes it for anything else, and no lone surrogate is in the way.
-        self._screen.write(json.dumps(line) + "\n")
+        self._screen.write(json.dumps(as_dict(message)) + "\n")
 
 
 class TextPrinter:
@@ -99,6 +91,18 @@ class TextPrinter:
         if self._clear:
             self._clear = False
             self._screen.clear_line()
+
+
+def as_dict(message: ec.AnyMessage) -> dict[str, Any]:
+    """A message as JSON has it, its buffers in base64."""
+    return {
+        "channel": message.channel.value,
+        "header": message.header.to_dict(),
+        "parent_header": message.parent_header.to_dict(),
+        "metadata": message.metadata,
+        "content": message.content,
+        "buffers": [base64.b64encode(buffer).decode("ascii") for buffer in message.buffers],
+    }
 
 
 def _text(value: object) -> str:

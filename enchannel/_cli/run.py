@@ -39,10 +39,13 @@ def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int
     stdin = None if arguments.code == STDIN else sys.stdin
     answers = Answers(stdin, screen, only_messages=arguments.json)
     kernel = _kernel(arguments, screen)
+    recorder = None
     execution = Execution(kernel, printer, screen, answers, signals)
     try:
         try:
-            return execution.run(code, timeout=arguments.timeout)
+            if arguments.record is not None:
+                recorder = ec.record(kernel, arguments.record)
+            ended = execution.run(code, timeout=arguments.timeout)
         finally:
             signals.ending()
     except Ended:
@@ -52,6 +55,12 @@ def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int
         if execution.stubborn:
             kill_children()
         kernel.close()
+        if recorder is not None:  # it ends with the kernel; this waits for it
+            recorder.close()
+    if recorder is not None and recorder.error is not None:
+        screen.say(str(recorder.error))
+        return ended or ExitCode.RAISED
+    return ended
 
 
 def _kernel(arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:

@@ -11,7 +11,7 @@ from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.rigs import DEADLINE
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("kernels",)])
+@pytest.mark.parametrize("command", [(), ("run",), ("kernels",), ("record",), ("replay",)])
 def test_help_has_examples_exit_codes_and_environment(command: tuple[str, ...]) -> None:
     ended = enchannel(*command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -40,6 +40,10 @@ def test_version() -> None:
         ("run", "--timeout", "nan", "1"),
         ("run", "--timeout", "soon", "1"),
         ("run", "--kernel", "python3", "--connection", "x", "1"),
+        ("record", "1a2b"),
+        ("replay",),
+        ("replay", "--speed", "0", "x"),
+        ("replay", "--speed", "fast", "x"),
     ],
 )
 def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:

@@ -1,0 +1,59 @@
+"""``enchannel record``."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from queue import SimpleQueue
+
+import enchannel as ec
+from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.screen import Screen
+from enchannel._cli.signals import Ended, Signals
+from enchannel._cli.spinner import Spinner
+
+__all__ = ["record", "told"]
+
+WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as any
+
+
+def record(arguments: argparse.Namespace, screen: Screen) -> int:
+    """Record a kernel that runs, until it ends or somebody ends it; the exit code."""
+    with Signals(on_hurry=lambda: None) as signals:
+        with Spinner(screen.err, f"connecting to {arguments.target}"):
+            kernel = ec.connect(arguments.target)
+        try:
+            recorder = ec.record(
+                kernel,
+                arguments.file,
+                keep_input=arguments.keep_input,
+                overwrite=arguments.overwrite,
+            )
+            ended = _follow(kernel, screen, arguments.file)
+            signals.ending()
+            recorder.close()
+        finally:
+            kernel.close()
+        screen.say(told(recorder))
+        return ended if recorder.error is None else ExitCode.RAISED
+
+
+def told(recorder: ec.Recorder) -> str:
+    """What has become of a recording, in a sentence."""
+    count = f"{recorder.messages} message{'' if recorder.messages == 1 else 's'}"
+    return f"recorded {count} in {recorder.path}"
+
+
+def _follow(kernel: ec.Kernel, screen: Screen, path: str) -> int:
+    """Wait for the end, and say what goes wrong meanwhile."""
+    inbox: SimpleQueue[ec.EnchannelError | None] = SimpleQueue()
+    kernel.errors.subscribe(inbox.put, on_completed=lambda: inbox.put(None))
+    try:
+        screen.say(f"recording kernel {kernel.id} in {path}; Ctrl-C ends it")
+        while (error := inbox.get()) is not None:
+            screen.say(str(error))
+            if isinstance(error, ec.RecordingFailed):
+                break
+    except Ended as ended:
+        return ExitCode.OK if ended.exit_code in WANTED else ended.exit_code
+    return ExitCode.OK

@@ -1,0 +1,263 @@
+"""``enchannel record``, ``run --record`` and ``replay``, in pipes."""
+
+import io
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import enchannel as ec
+from enchannel._cli.arguments import parse
+from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.screen import Screen
+from tests.enchannel.test_replay import write as by_hand
+from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.memory import Thread, printed
+
+pytestmark = pytest.mark.kernel
+
+SESSION = """
+import sys
+print('out'); print('err', file=sys.stderr)
+print('hello', input('name? '))
+display({'text/plain': 'shown'}, raw=True)
+6 * 7
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "session.enchannel"
+
+
+@contextmanager
+def recording(kernel: ec.Kernel, file: Path) -> Iterator["subprocess.Popen[str]"]:
+    """The command, once it records."""
+    with subprocess.Popen(
+        [*COMMAND, "record", kernel.id, file],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        try:
+            assert process.stderr is not None
+            began = process.stderr.readline()
+            assert began == f"enchannel: recording kernel {kernel.id} in {file}; Ctrl-C ends it\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def types(file: Path) -> list[str]:
+    return [r.message.header.msg_type for r in ec.Recording(file) if r.message is not None]
+
+
+# run --record
+
+
+def test_a_run_that_is_recorded_is_shown_again(file: Path) -> None:
+    ran = enchannel("run", "--record", str(file), SESSION, stdin="Bob\n")
+    assert (ran.stderr, ran.returncode) == ("err\n", 0)
+    again = enchannel("replay", "--speed", "inf", str(file))
+    assert (again.stderr, again.returncode) == ("err\n", 0)
+    # the answer is seen as on a terminal, and is not kept
+    assert ran.stdout == "out\nname? hello Bob\nshown\n42\n"
+    assert again.stdout == "out\nname? <redacted>\nhello Bob\nshown\n42\n"
+    assert ec.Recording(file).is_whole
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_code_of_a_run_that_is_recorded_says_how_it_ended(file: Path) -> None:
+    ran = enchannel("run", "--record", str(file), "print('before'); 1 / 0")
+    again = enchannel("replay", "--speed", "inf", str(file))
+    assert (ran.returncode, again.returncode) == (ExitCode.RAISED, 0)
+    assert ran.stdout == again.stdout == "before\n"
+    assert ran.stderr == again.stderr
+    assert ran.stderr.count("ZeroDivisionError: division by zero") == 1
+
+
+def test_a_death_is_told_again(file: Path) -> None:
+    ran = enchannel("run", "--record", str(file), "import os; os._exit(7)")
+    again = enchannel("replay", "--speed", "inf", str(file))
+    assert ran.returncode == ExitCode.DIED
+    assert "exit code 7" in again.stderr
+    assert again.stderr in ran.stderr
+    assert again.returncode == 0
+
+
+def test_a_file_that_is_there_is_not_replaced(file: Path) -> None:
+    file.write_text("a thesis")
+    ran = enchannel("run", "--record", str(file), "print('woo')")
+    assert (ran.stdout, ran.returncode) == ("", ExitCode.USAGE)
+    assert ran.stderr.startswith(f"enchannel: {file} exists already")
+    assert file.read_text() == "a thesis"
+
+
+def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(file: Path) -> None:
+    script = f'ulimit -f 16; exec {COMMAND[0]} -m enchannel run --record {file} "$0"'
+    code = "for i in range(200): display({'text/plain': 'x' * 1000}, raw=True)\n'done'"
+    ran = subprocess.run(
+        ["bash", "-c", script, code],  # noqa: S607
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert ran.stdout.endswith("'done'\n")
+    assert ran.returncode == ExitCode.RAISED
+    assert "cannot be written: File too large; it has ended" in ran.stderr
+    assert not ec.Recording(file).is_whole
+
+
+# record
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_kernel_is_recorded_until_somebody_ends_it(
+    running: ec.Kernel, file: Path, how: signal.Signals
+) -> None:
+    with recording(running, file) as process:
+        running.run("print('woo')", timeout=DEADLINE)
+        assert eventually(lambda: "stream" in types(file))
+        process.send_signal(how)
+        out, err = process.communicate(timeout=DEADLINE)
+    count = len(types(file))
+    assert (out, process.returncode) == ("", 0)
+    assert err == f"enchannel: recorded {count} messages in {file}\n"
+    assert ec.Recording(file).is_whole
+    assert running.run("6 * 7", timeout=DEADLINE).text == "42"
+    assert enchannel("replay", "--speed", "inf", str(file)).stdout == "woo\n"
+
+
+def test_the_end_of_the_kernel_is_the_end_of_the_recording(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once it has been given up, for which nobody waits here."""
+    monkeypatch.setattr(ec, "connect", partial(ec.connect, retry_for=0.1))
+    shown = io.StringIO()
+    with ec.launch() as kernel:
+
+        def end() -> None:
+            assert eventually(lambda: "Ctrl-C ends it" in shown.getvalue())
+            kernel.run("print('woo')", timeout=DEADLINE)
+            kernel.close()
+
+        ending = Thread(end)
+        asked = parse(["record", kernel.id, str(file)])
+        assert asked.command(asked, Screen(shown, shown, {})) == ExitCode.OK
+        ending.result()
+    assert shown.getvalue().endswith(f"recorded {len(types(file))} messages in {file}\n")
+    assert ec.Recording(file).is_whole
+    assert "stream" in types(file)
+
+
+def test_who_is_killed_leaves_what_there_was(running: ec.Kernel, file: Path) -> None:
+    with recording(running, file) as process:
+        running.run("print('woo')", timeout=DEADLINE)
+        assert eventually(lambda: "stream" in types(file))
+        process.kill()
+        process.wait(DEADLINE)
+    ended = enchannel("replay", "--speed", "inf", str(file))
+    assert (ended.stdout, ended.returncode) == ("woo\n", ExitCode.RAISED)
+    assert ended.stderr == (
+        f"enchannel: {file} was not ended, or is damaged: that is all that can be read\n"
+    )
+
+
+def test_a_file_is_replaced_if_asked_for(running: ec.Kernel, file: Path) -> None:
+    file.write_text("a thesis")
+    refused = enchannel("record", running.id, str(file))
+    assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
+    assert refused.stderr.count("\n") == 1
+    assert file.read_text() == "a thesis"
+
+
+def test_a_kernel_that_there_is_not(file: Path) -> None:
+    ended = enchannel("record", "no-such-kernel", str(file))
+    assert (ended.returncode, ended.stdout) == (ExitCode.NOT_CONNECTED, "")
+    assert not file.exists()
+
+
+# replay
+
+
+def write(file: Path, code: str) -> None:
+    with ec.launch() as kernel, ec.record(kernel, file):
+        kernel.run(code, check=False, timeout=DEADLINE)
+
+
+def test_json_is_every_message_of_either_direction(file: Path) -> None:
+    write(file, "print('woo'); 6 * 7")
+    ended = enchannel("replay", "--speed", "inf", "--json", str(file))
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (ended.returncode, ended.stderr) == (0, "")
+    fields = ["time", "direction", "channel", "header", "parent_header"]
+    assert all(list(line)[:5] == fields for line in lines)
+    assert [line["header"]["msg_type"] for line in lines] == types(file)
+    assert [line["direction"] for line in lines].count("said") == 1
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+
+
+def printed_at(**texts: float) -> list[tuple[float, ec.AnyMessage]]:
+    request = ec.execute_request("1")
+    return [(at, printed(f"{text}\n", request)) for text, at in texts.items()]
+
+
+def test_it_takes_its_time(file: Path) -> None:
+    by_hand(file, *printed_at(one=0.0, two=0.6), end=0.6)
+    begin = time.monotonic()
+    assert enchannel("replay", "--speed", "2", str(file)).stdout == "one\ntwo\n"
+    assert time.monotonic() - begin > 0.3
+
+
+def test_ctrl_c_ends_it(file: Path) -> None:
+    by_hand(file, *printed_at(one=0.0, two=1000.0))
+    with subprocess.Popen(
+        [*COMMAND, "replay", file], stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "one\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=DEADLINE)[0] == ""
+    assert process.returncode == ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (None, "No such file"),
+        (b"", "is no recording"),
+        (b"a thesis", "is no recording"),
+        (b"enchannel recording 9 00000000 {}\n", "newer enchannel"),
+    ],
+)
+def test_what_is_no_recording_is_one_sentence(file: Path, data: bytes | None, why: str) -> None:
+    if data is not None:
+        file.write_bytes(data)
+    ended = enchannel("replay", str(file))
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert ended.stderr.startswith("enchannel: ")
+    assert ended.stderr.count("\n") == 1
+    assert why in ended.stderr
+
+
+def test_nobody_reads_it_any_more(file: Path) -> None:
+    by_hand(file, *printed_at(**{"y" * 80 + str(n): 0.0 for n in range(3000)}))
+    with subprocess.Popen(
+        [*COMMAND, "replay", "--speed", "inf", file],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == ExitCode.PIPE_CLOSED
