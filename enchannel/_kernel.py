@@ -414,7 +414,10 @@ class Kernel(Requests):
 
     def _on_status(self, status: Status) -> None:
         lost = isinstance(status, (KernelDied, ConnectionLost))
-        expected = lost and (self._closing or self._asked_to_end)  # who asked needs no telling
+        # Who asked for the end needs no telling; a kernel that ends hangs up on one channel after the other.
+        expected = (self._closing and isinstance(status, MessagesMayBeMissing)) or (
+            lost and (self._closing or self._asked_to_end)
+        )
         if not expected:
             self._show(status)
         if isinstance(status, LinkState):
@@ -431,9 +434,7 @@ class Kernel(Requests):
             self._comms.lost(status)
             if not expected:
                 self.errors.report(status)
-        elif self._closing and isinstance(status, MessagesMayBeMissing):
-            pass  # the kernel that ends hangs up on one channel after the other
-        else:
+        elif not expected:
             self.errors.report(status)
 
     def _fail_exchanges(self, error: Exception) -> None:

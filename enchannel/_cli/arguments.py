@@ -143,9 +143,9 @@ examples:
   enchannel replay --speed inf --json session.enchannel | jq -r .direction
 
 with --json:
-  Each message of either direction is a line. It has what `enchannel run --json`
-  prints, and the time (seconds since the recording began) and the direction
-  (heard or said).
+  Each message of either direction is a line. It has what is printed by
+  `enchannel run --json`, and the time (seconds since the recording began) and
+  the direction (heard or said).
 
 {EXIT_CODES}
 {ENVIRONMENT}"""
