@@ -53,7 +53,8 @@ def echo(request: AnyMessage) -> Iterator[AnyMessage]:
 class FakeKernel:
     """Answers what is asked, one request after the other, on the thread that brings it.
 
-    Busy and idle are said around each answer, and what has no parent gets the request as its parent.
+    Busy and idle are said around each answer, and what has no parent gets the request as its parent. What
+    the function raises is said as a kernel says what code raises.
 
     Args:
         far: Where it sits.
@@ -120,6 +121,9 @@ class FakeKernel:
                     said = cast("Generator[AnyMessage, AnyMessage]", script).send(reply)
             except StopIteration:
                 break
+            except Exception as error:  # the function's own: as code that raises
+                self._raised(request, error)
+                break
             reply = None
             asks = said.header.msg_type == "input_request"
             if asks:  # before it is said: the answer may come while it is
@@ -128,3 +132,11 @@ class FakeKernel:
             if asks:
                 return
         self.say(ec.status("idle", parent=request))
+
+    def _raised(self, request: AnyMessage, error: Exception) -> None:
+        told = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
+        if request.header.msg_type == "execute_request":
+            self.say(ec.create_message("error", told, channel="iopub", parent=request))
+        kind = request.header.msg_type.removesuffix("_request") + "_reply"
+        content = {"status": "error", **told}
+        self.say(ec.create_message(kind, content, channel=request.channel, parent=request))

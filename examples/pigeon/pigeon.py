@@ -1,0 +1,179 @@
+"""Kernels at the other end of a TCP connection: ``pigeon://host:port``.
+
+A letter is four bytes of length and a frame of ``enchannel.wire.websocket``. The first that a client sends
+is its session's id, and the first that comes back is the kernel's.
+"""
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from copy import copy
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+from enchannel import AnyMessage, ChannelName, LinkState, Session
+from enchannel.abc import Backend, Capabilities, Incoming, Link, Outgoing, Pair, Status
+from enchannel.errors import (
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    InvalidMessage,
+    MalformedFrame,
+)
+from enchannel.wire.websocket import decode, encode
+
+CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
+HEAVIEST = 1 << 24  # bytes that a pigeon can carry
+REST = 0.1  # seconds before it tries again
+
+
+class PigeonBackend(Backend):
+    """Opens links by pigeon."""
+
+    def open(
+        self, target: Any, *, session: Session, timeout: float, retry_for: float = 30.0
+    ) -> Link:
+        return Flight(target, session, timeout, retry_for).link
+
+
+class Wire:
+    """One connection. A thread of its own sends, so that nobody waits for the other end to read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.unsent: SimpleQueue[bytes | None] = SimpleQueue()
+        self._connection = connection
+        threading.Thread(target=self._send_all, name="pigeon out", daemon=True).start()
+
+    def send(self, letter: bytes) -> None:
+        self.unsent.put(letter)
+
+    def letters(self) -> Iterator[bytes]:
+        """What comes, until the end."""
+        try:
+            with self._connection.makefile("rb") as stream:
+                while len(length := stream.read(4)) == 4:
+                    (size,) = struct.unpack(">I", length)
+                    if size > HEAVIEST or len(letter := stream.read(size)) < size:
+                        return
+                    yield letter
+        except OSError:  # the end as well
+            pass
+
+    def close(self) -> None:
+        self.unsent.put(None)
+        try:
+            self._connection.shutdown(socket.SHUT_RDWR)
+        except OSError:  # it has gone already
+            pass
+        self._connection.close()
+
+    def _send_all(self) -> None:
+        try:
+            while (letter := self.unsent.get()) is not None:
+                self._connection.sendall(struct.pack(">I", len(letter)) + letter)
+        except OSError:  # who reads notices it too
+            pass
+
+
+class Flight:
+    """A link: its thread reads, tells of what it reads, and looks for the way again when it is lost."""
+
+    def __init__(self, target: Any, session: Session, timeout: float, retry_for: float) -> None:
+        self._target, self._session, self._retry_for = target, session, retry_for
+        self._incoming: dict[ChannelName, Incoming[AnyMessage]] = {
+            name: Incoming() for name in CHANNELS
+        }
+        self._status: Incoming[Status] = Incoming()
+        self._closed = threading.Event()
+        self._gone: ConnectionLost | None = None
+        self._wire, self._letters, kernel_id = self._connect(timeout)
+        self.link = Link(
+            pairs={name: self._pair(name) for name in CHANNELS},
+            status=self._status,
+            close=self.close,
+            kernel_id=kernel_id,
+            capabilities=Capabilities(channels=CHANNELS, max_message=HEAVIEST),
+        )
+        self._thread = threading.Thread(target=self._fly, name="pigeon in", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._wire.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _connect(self, timeout: float) -> tuple[Wire, Iterator[bytes], str]:
+        url = urlsplit(self._target if isinstance(self._target, str) else "")
+        try:
+            address = url.hostname or "", url.port or 0
+            connection = socket.create_connection(address, timeout)
+        except (OSError, ValueError, OverflowError) as error:
+            raise ConnectionFailed(f"no pigeon gets to {self._target!r}: {error}") from None
+        wire = Wire(connection)
+        wire.send(self._session.id.encode())
+        letters = wire.letters()
+        kernel_id = next(letters, None)
+        if kernel_id is None:
+            wire.close()
+            raise ConnectionFailed(f"the pigeon to {self._target!r} does not come back")
+        connection.settimeout(None)
+        return wire, letters, kernel_id.decode(errors="replace")
+
+    def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
+        outgoing = Outgoing(partial(self._say, name))
+        return Pair(self._incoming[name], outgoing, lambda: self._wire.unsent.qsize())
+
+    def _say(self, name: ChannelName, message: AnyMessage) -> None:
+        if self._closed.is_set():
+            raise ChannelClosed(f"the link to {self._target} is closed")
+        if self._gone is not None:
+            raise copy(self._gone)
+        letter = encode(message if message.channel is name else message.replace(channel=name))
+        if len(letter) > HEAVIEST:
+            raise InvalidMessage(f"{len(letter)} bytes are too heavy; the limit is {HEAVIEST}")
+        self._wire.send(letter)
+
+    def _fly(self) -> None:
+        while True:
+            for letter in self._letters:
+                if self._closed.is_set():
+                    break
+                self._read(letter)
+            if self._closed.is_set():
+                return self._status.complete()
+            gone = self._gone = ConnectionLost(f"no pigeon comes from {self._target} any more")
+            self._wire.close()
+            self._status.emit(LinkState.LOST)
+            self._status.emit(gone)
+            if not self._is_back():
+                return self._status.fail(gone)
+
+    def _read(self, letter: bytes) -> None:
+        try:
+            message = decode(letter, self._status.emit)
+        except MalformedFrame as error:
+            self._status.emit(error)
+        else:
+            self._incoming[message.channel].emit(message)
+
+    def _is_back(self) -> bool:
+        for _ in range(max(1, round(self._retry_for / REST))):
+            if self._closed.wait(REST):
+                return True
+            try:
+                self._wire, self._letters, _ = self._connect(REST)
+            except ConnectionFailed:
+                continue
+            self._gone = None
+            if self._closed.is_set():  # meanwhile: close() has not seen this wire
+                self._wire.close()
+            self._status.emit(LinkState.CONNECTED)
+            return True
+        return False
+
+
+backend = PigeonBackend()

@@ -1,0 +1,190 @@
+"""A kernel as a function, and what goes wrong with kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from reactivex.testing import TestScheduler
+
+import enchannel as ec
+from enchannel import AnyMessage, Kernel
+from enchannel.memory import FarEnd
+from enchannel.testing import QUIRKS, FakeKernel, Fault, Seen, echo, faults
+from tests.rigs import DEADLINE
+
+
+@contextmanager
+def connected(
+    answer: Callable[[AnyMessage], Iterator[AnyMessage]] = echo, *wrong: Fault
+) -> Iterator[tuple[Kernel, FakeKernel, FarEnd]]:
+    with FarEnd() as far:
+        fake = FakeKernel(far, answer)
+        with ec.connect(far.target) as kernel:
+            fake.misbehave(*wrong)
+            yield kernel, fake, far
+
+
+def calculator(request: AnyMessage) -> Iterator[AnyMessage]:
+    if request.header.msg_type != "execute_request":
+        yield from echo(request)
+        return
+    yield ec.execute_input(request.content["code"], 1, parent=request)
+    yield ec.stream("stdout", "calculating\n")
+    yield ec.execute_result({"text/plain": "42"}, 1, parent=request)
+    yield ec.execute_reply(1, parent=request)
+
+
+def asker(request: AnyMessage) -> Generator[AnyMessage, AnyMessage, None]:
+    answer = yield ec.input_request("who? ", parent=request)
+    yield ec.stream("stdout", f"hello {answer.content['value']}")
+    yield ec.execute_reply(1, parent=request)
+
+
+def failing(request: AnyMessage) -> Iterator[AnyMessage]:
+    yield ec.error("E", "e", [], parent=request)
+    yield ec.execute_reply(1, status="error", ename="E", evalue="e", traceback=[], parent=request)
+
+
+def counting(request: AnyMessage) -> Iterator[AnyMessage]:
+    for number in range(10):
+        yield ec.stream("stdout", str(number))
+    yield ec.execute_reply(1, parent=request)
+
+
+def test_it_answers_as_the_function_says() -> None:
+    with connected(calculator) as (kernel, fake, _):
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "calculating\n42"
+        assert [m.header.msg_type for m in fake.heard] == ["execute_request"]
+
+
+def test_it_may_ask_and_is_answered() -> None:
+    with connected(asker) as (kernel, _, _):
+        asked: list[str] = []
+
+        def answer(prompt: str, password: bool) -> str:
+            asked.append(prompt)
+            return "Ada"
+
+        assert kernel.run("", on_input=answer, timeout=DEADLINE).text == "hello Ada"
+        assert asked == ["who? "]
+
+
+def test_it_may_say_what_nobody_asked_for() -> None:
+    with connected() as (kernel, fake, _):
+        seen = Seen(kernel.iopub)
+        fake.say(ec.stream("stdout", "psst"))
+        (heard,) = seen.first(1)
+        assert heard.content["text"] == "psst"
+        assert heard.header.session == fake.session.id
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_every_quirk_of_real_kernels_is_got_along_with(quirk: str) -> None:
+    with connected(calculator, QUIRKS[quirk]()) as (kernel, _, _):
+        for _ in range(2):
+            result = kernel.run("6 * 7", timeout=DEADLINE, check=False)
+            assert "calculating\n" in result.text
+            assert "42" in result.text
+        assert ec.wait(kernel.inspect("x"), timeout=DEADLINE)
+        assert kernel.state.value is ec.KernelState.IDLE
+
+
+def test_what_the_function_raises_is_an_error_of_the_code() -> None:
+    def broken(request: AnyMessage) -> Iterator[AnyMessage]:
+        yield ec.stream("stdout", "so far")
+        raise LookupError("no such thing")
+
+    with connected(broken) as (kernel, _, _):
+        with pytest.raises(ec.KernelError, match="LookupError: no such thing") as raised:
+            kernel.run("", timeout=DEADLINE)
+        assert raised.value.result is not None
+        assert raised.value.result.text.startswith("so far")
+
+
+def test_an_error_without_a_name_is_an_error() -> None:
+    with connected(failing, QUIRKS["errors without a name"]()) as (kernel, _, _):
+        with pytest.raises(ec.KernelError):
+            kernel.run("", timeout=DEADLINE)
+
+
+def numbers(kernel: Kernel) -> list[str]:
+    """What is printed, when as much is there as will come."""
+    seen: Seen[AnyMessage] = Seen(kernel.execute("", idle_grace=0.05))
+    return [m.content["text"] for m in seen.all() if m.header.msg_type == "stream"]
+
+
+def test_what_is_dropped_is_not_heard() -> None:
+    with connected(counting, faults.drop(faults.of_type("stream"), every=3)) as (kernel, _, _):
+        assert numbers(kernel) == list("0134679")
+
+
+def test_a_dropped_idle_is_told() -> None:
+    def is_idle(message: AnyMessage) -> bool:
+        return bool(message.content.get("execution_state") == "idle")
+
+    with connected(counting, faults.drop(is_idle)) as (kernel, _, _):
+        errors = Seen(kernel.errors)
+        assert numbers(kernel) == list("0123456789")
+        (error,) = errors.first(1)
+        assert isinstance(error, ec.MessagesMayBeMissing)
+
+
+def test_what_is_duplicated_is_heard_twice() -> None:
+    with connected(counting, faults.duplicate(faults.of_type("stream"))) as (kernel, _, _):
+        assert numbers(kernel) == [text for text in "0123456789" for _ in range(2)]
+
+
+def test_what_is_swapped_is_heard_the_other_way_round() -> None:
+    with connected(counting, faults.swap(faults.of_type("stream"))) as (kernel, _, _):
+        assert numbers(kernel) == list("1032547698")
+
+
+def test_a_silent_kernel_is_waited_for_no_longer_than_wanted() -> None:
+    with connected(counting, faults.silence()) as (kernel, fake, _):
+        with pytest.raises(ec.RequestTimeout):
+            kernel.run("", timeout=0.05)
+        fake.behave()
+        assert kernel.run("", timeout=DEADLINE).text == "0123456789"
+
+
+def test_what_is_delayed_comes_when_the_clock_says_so() -> None:
+    clock = TestScheduler()
+    slow = faults.delay(5.0, clock, faults.of_type("execute_reply"))
+    with connected(counting, slow) as (kernel, _, _):
+        seen: Seen[AnyMessage] = Seen(kernel.execute(""))
+        seen.first(11)
+        assert not seen.ended
+        clock.advance_by(5.0)
+        assert seen.all()[-1].header.msg_type == "execute_reply"
+
+
+def test_one_that_dies_in_the_middle_ends_what_was_asked() -> None:
+    with FarEnd() as far:
+        fake = FakeKernel(far, counting)
+        with ec.connect(far.target) as kernel:
+            fake.misbehave(faults.die_after(5, far.die))
+            seen: Seen[AnyMessage] = Seen(kernel.execute(""))
+            assert isinstance(seen.failure(), ec.KernelDied)
+            assert len(seen.items) == 5
+            fake.behave()
+            far.restore()
+            assert kernel.run("", timeout=DEADLINE).text == "0123456789"
+
+
+def test_faults_come_one_after_the_other() -> None:
+    both = faults.drop(faults.of_type("stream"), every=2), faults.duplicate()
+    with connected(counting, *both) as (kernel, _, _):
+        assert numbers(kernel) == [text for text in "02468" for _ in range(2)]
+
+
+def test_time_stands_still_until_it_is_moved() -> None:
+    clock = TestScheduler()
+    with FarEnd() as far, ec.connect(far.target, scheduler=clock) as kernel:
+        FakeKernel(far, lambda request: iter(()))
+        seen: Seen[AnyMessage] = Seen(kernel.kernel_info(timeout=10))
+        clock.advance_by(9.9)
+        assert not seen.ended
+        clock.advance_by(0.2)
+        assert isinstance(seen.failure(), ec.RequestTimeout)
