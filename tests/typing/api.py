@@ -10,6 +10,7 @@ import reactivex
 from reactivex import Observable, abc
 from reactivex import operators as ops
 from reactivex.subject import BehaviorSubject, Subject
+from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage, Message, contents
@@ -75,6 +76,32 @@ def states(kernel: ec.Kernel) -> None:
     state.subscribe(lambda value: print(value is KernelState.IDLE))
     errors: Observable[EnchannelError] = kernel.errors
     errors.subscribe(lambda error: print(error.args))
+
+
+def recordings(kernel: ec.Kernel) -> None:
+    sent: Observable[AnyMessage] = kernel.sent
+    sent.pipe(ec.of_message_type("execute_request")).subscribe(lambda m: print(m.content["code"]))
+    with ec.record(kernel, "session.enchannel", keep_input=True, overwrite=True) as recorder:
+        assert_type(recorder, ec.Recorder)
+        assert_type(recorder.messages, int)
+        assert_type(recorder.error, ec.RecordingFailed | None)
+        assert_type(recorder.path, Path)
+    disposable: abc.DisposableBase = ec.record(kernel, Path("session.enchannel"))
+    disposable.dispose()
+    recording = ec.Recording(recorder.path)
+    assert_type(recording.is_whole, bool)
+    assert_type((recording.kernel_id, recording.session, recording.started), tuple[str, str, str])
+    for happened in recording:
+        assert_type(happened, ec.Recorded)
+        assert_type(happened.time, float)
+        assert_type(happened.direction, ec.Direction)
+        assert_type(happened.message, AnyMessage | None)
+        assert_type(happened.status, Status | None)
+    start = Subject[None]()
+    replay = ec.connect(
+        "replay:session.enchannel", speed=10.0, start=start, scheduler=TestScheduler()
+    )
+    assert_type(replay, ec.Kernel)
 
 
 def messages(kernel: ec.Kernel) -> None:
