@@ -34,6 +34,9 @@ __all__ = ["OnInput", "Request"]
 OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str] | Observable[str]"]
 """Answers ``input()`` in the kernel: given the prompt, and whether it is for a password."""
 
+REPLY_GRACE = (
+    10.0  # seconds after idle in which a reply, which comes on another socket, is expected
+)
 COMMS = frozenset({"comm_open", "comm_msg", "comm_close"})  # some kernels say these on shell
 END_OF_FILE = "\x04"  # what ipykernel takes for the end of its stdin
 
@@ -177,6 +180,8 @@ class Exchange(abc.DisposableBase):
             self._idle, self._question = True, None
             if self._reply is not None:
                 self._complete()
+            else:
+                self._after(REPLY_GRACE, self._reply_missing)
 
     def _complete(self) -> None:
         if self._finish():
@@ -208,6 +213,15 @@ class Exchange(abc.DisposableBase):
             MessagesMayBeMissing(
                 f"{self} was answered, but no idle came within {self._terms.idle_grace:g} s: "
                 "the kernel may have dropped output"
+            )
+        )
+
+    def _reply_missing(self) -> None:
+        self.fail(
+            RequestTimeout(
+                f"the kernel was done with {self}, and no reply came within {REPLY_GRACE:g} s: it does not "
+                "know such a request, or another client with the session id "
+                f"{self._kernel.session.id} gets what is for us"
             )
         )
 

@@ -210,6 +210,22 @@ def test_the_idle_may_come_before_the_reply() -> None:
         assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
 
 
+def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
+    """Of two clients with one session id, a kernel answers the newer."""
+    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    with far.kernel() as kernel:
+        kernel.execute("print(1)").subscribe(seen)
+        far.clock.advance_by(100)  # as long as the code takes
+        far.say(busy(far.asked), printed("1", far.asked), idle(far.asked))
+        far.clock.advance_by(9.9)
+        settle(kernel)
+        assert not seen.ended
+        far.clock.advance_by(0.2)
+        error = seen.failure()
+    assert isinstance(error, RequestTimeout)
+    assert kernel.session.id in str(error)
+
+
 def test_outputs_may_come_after_the_reply() -> None:
     """As some kernels send them."""
     far, seen = MemoryKernel(), Seen[AnyMessage]()
