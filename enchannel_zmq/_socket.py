@@ -26,6 +26,9 @@ KINDS = {
     ChannelName.HEARTBEAT: zmq.DEALER,  # a REQ cannot send twice, and is stuck after a lost beat
 }
 SENT_AHEAD = 1_000  # messages that libzmq keeps for a kernel that does not read; more wait here
+# Milliseconds, 24 days. What libzmq has for it, -1, ends the connection's queue at some moment between two
+# frames: what had arrived is dropped, and if they are of one message, the process is aborted.
+NEVER = 2**31 - 1
 BIG = 65_536  # bytes; frames from that size on are not copied when they are sent
 # plain numbers: each use of pyzmq's enums costs as much as receiving a frame
 NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
@@ -207,7 +210,7 @@ def _set(
     socket: zmq.Socket[bytes], name: ChannelName, info: ConnectionInfo, options: SocketOptions
 ) -> None:
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    socket.setsockopt(zmq.RECONNECT_IVL, NEVER)
     socket.setsockopt(zmq.RCVHWM, 0)  # a slow subscriber never makes the kernel drop output
     socket.setsockopt(zmq.SNDHWM, SENT_AHEAD)
     socket.setsockopt(zmq.MAXMSGSIZE, options.max_message)
