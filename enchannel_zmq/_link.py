@@ -55,6 +55,7 @@ __all__ = ["ZmqLink"]
 ASSESS = 0.02  # seconds in which the sockets of a kernel that died go, one after the other
 NUDGE = 0.05  # seconds after which a kernel that does not welcome is nudged
 RETRY_FIRST, RETRY_MOST = 0.02, 1.0
+LAST_WORDS = 500  # batches that are read of a socket whose kernel is gone
 CLOSE = 5.0
 LINGER = 1000  # milliseconds: what was said before the end is said, an interrupt above all
 REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
@@ -182,8 +183,10 @@ class ZmqLink:
         io, self._io = self._io, None
         if io is None:
             return
-        io.call(self._finish, CLOSE)
-        release(io)
+        try:
+            io.call(self._finish, CLOSE)
+        finally:  # also when Ctrl-C ends the wait: it is done all the same
+            release(io)
 
     def suspend(self, why: EnchannelError) -> None:
         """Close the sockets until ``reopen``; what is open fails with the reason."""
@@ -465,12 +468,20 @@ class ZmqLink:
 
     def _lose(self, why: EnchannelError) -> None:
         """Close the sockets, with what was queued in them, before anything else can happen."""
+        self._hear_out()
         self._gone = why
         self._ready = self._partly = self._heard = False
         self._cancel_timers()
         self._close_sockets()
         self.status.emit(LinkState.LOST)
         self.status.emit(why)
+
+    def _hear_out(self) -> None:
+        """What the kernel had said before the end has arrived, and may not be read yet."""
+        for name, socket in list(self._sockets.items()):
+            for _ in range(LAST_WORDS):
+                if self._sockets.get(name) is not socket or socket.drain():
+                    break
 
     def _look_again(self, names: list[ChannelName], why: EnchannelError) -> None:
         io = self._io
