@@ -80,16 +80,22 @@ def start(
         _open(process, link.open, deadline)
         loop.spawn(process.watch())
     except BaseException:
-        loop.run(process.kill())
-        release(loop)
+        try:
+            loop.run(process.kill())
+        finally:
+            release(loop)
         raise
     released = threading.Lock()
 
     def close() -> None:
         link.close()
         if released.acquire(blocking=False):
-            process.forget()
-            release(loop)
+            try:
+                if process.is_ending:  # who waited for that has no patience, and pressed Ctrl-C
+                    loop.run(process.kill())
+            finally:
+                process.forget()
+                release(loop)
 
     return replace(link.link(process), close=close)
 
@@ -140,6 +146,11 @@ class Process(Lifecycle):
     def attend(self, link: ZmqLink, session: Session, loop: LauncherLoop, timeout: float) -> None:
         """Rule the process that is behind this link."""
         self._link, self._session, self._loop, self._timeout = link, session, loop, timeout
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end, and is not known to have ended."""
+        return self._ending and not (self._released or self._cleaned)
 
     # -- on the loop ------------------------------------------------------------------------------
 
@@ -262,6 +273,9 @@ class Process(Lifecycle):
         """End it at once, and leave nothing."""
         self._ending = True
         await self._started.wait()  # who gave up waiting for the start does not stop it
+        if self._farewell is not None:
+            self._farewell.cancel()
+            await asyncio.wait([self._farewell])
         provisioner = self._manager.provisioner
         if provisioner is not None and provisioner.has_process:
             await provisioner.kill()
