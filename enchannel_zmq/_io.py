@@ -63,7 +63,12 @@ class Io:
         self._ending = False
         self._selector.register(self._bell.fileno, selectors.EVENT_READ, None)
         self.thread = threading.Thread(target=self._run, name="enchannel-zmq I/O", daemon=True)
-        self.thread.start()
+        try:
+            self.thread.start()
+        except BaseException:  # Ctrl-C, while it was waited for: it runs, and nobody would end it
+            self._ending = True
+            self._bell.ring()
+            raise
 
     def post(self, call: Callable[[], None]) -> None:
         """Have a function called on the thread, after those posted before; from any thread."""

@@ -31,7 +31,11 @@ class LauncherLoop:
         self._thread = threading.Thread(
             target=self._run, name="enchannel-zmq launcher", daemon=True
         )
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C, while it was waited for: it runs, and nobody would end it
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there, and wait for it here."""
