@@ -1,0 +1,123 @@
+"""What was opened is closed: after many rounds everything is as it was after the first few."""
+
+import gc
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+import enchannel as ec
+from enchannel_zmq import _io
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.wire_kernel import WireKernel
+
+pytestmark = pytest.mark.kernel
+
+MEBIBYTE = 1 << 20
+CHEAP = "xpython"  # the kernel that starts and ends most quickly
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a process can forget to give back."""
+
+    threads: int
+    descriptors: int
+    children: int
+    files: int
+
+    def __le__(self, other: "Held") -> bool:
+        mine, others = vars(self), vars(other)
+        return all(mine[name] <= others[name] for name in mine)
+
+
+def held() -> Held:
+    me = psutil.Process()
+    runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"])
+    sockets = Path(tempfile.gettempdir()).glob("enchannel-*")
+    return Held(
+        threads=threading.active_count(),
+        descriptors=me.num_fds(),
+        children=len(me.children(recursive=True)),
+        files=len([*runtime.iterdir(), *sockets]),
+    )
+
+
+def kibibytes() -> int:
+    gc.collect()
+    return psutil.Process().memory_info().rss // 1024
+
+
+def leaks_nothing(warm_up: Callable[[], None], rounds: Callable[[], None], *, mebibytes: int) -> None:
+    warm_up()
+    before, memory = held(), kibibytes()
+    rounds()
+    # libzmq and the system let go of some of it a moment later
+    assert eventually(lambda: held() <= before), f"{before} became {held()}"
+    assert kibibytes() - memory < mebibytes * 1024
+
+
+def connect_and_execute(target: object, times: int) -> None:
+    for _ in range(times):
+        with ec.connect(target, timeout=DEADLINE) as kernel:  # type: ignore[arg-type]
+            kernel.iopub.subscribe(lambda message: None)
+            assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_200_connections_leave_nothing() -> None:
+    with ec.launch() as kernel:
+        sockets = socket_count()
+
+        def some(times: int) -> Callable[[], None]:
+            return lambda: connect_and_execute(kernel.id, times)
+
+        leaks_nothing(some(20), some(200), mebibytes=8)
+        assert eventually(lambda: socket_count() == sockets)
+
+
+def socket_count() -> int:
+    """How many sockets of ZeroMQ there are."""
+    io = _io._io
+    assert io is not None
+    return len(io.context._sockets)
+
+
+def test_200_connections_one_after_the_other_leave_no_thread() -> None:
+    """With no other connection the thread of all ends with each, and another begins."""
+    with WireKernel() as wire:
+
+        def some(times: int) -> Callable[[], None]:
+            return lambda: connect_and_ask(wire, times)
+
+        leaks_nothing(some(20), some(200), mebibytes=8)
+        assert _io._io is None
+
+
+def connect_and_ask(wire: WireKernel, times: int) -> None:
+    for _ in range(times):
+        with ec.connect(wire.info, timeout=DEADLINE) as kernel:
+            assert kernel.run("6 * 7", timeout=DEADLINE).status == "ok"
+
+
+def launch_and_execute() -> None:
+    with ec.launch(CHEAP) as kernel:
+        kernel.iopub.subscribe(lambda message: None)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_50_launches_leave_nothing() -> None:
+    def some(times: int) -> Callable[[], None]:
+        def several_at_once() -> None:
+            with ThreadPoolExecutor(4) as pool:
+                for launched in [pool.submit(launch_and_execute) for _ in range(times)]:
+                    launched.result()
+
+        return several_at_once
+
+    leaks_nothing(some(8), some(50), mebibytes=8)
