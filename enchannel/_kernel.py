@@ -414,7 +414,8 @@ class Kernel(Requests):
 
     def _on_status(self, status: Status) -> None:
         lost = isinstance(status, (KernelDied, ConnectionLost))
-        # Who asked for the end needs no telling; a kernel that ends hangs up on one channel after the other.
+        # Who asked for the end needs no telling; and a kernel that ends hangs up on one channel after
+        # the other.
         expected = (self._closing and isinstance(status, MessagesMayBeMissing)) or (
             lost and (self._closing or self._asked_to_end)
         )

@@ -158,7 +158,7 @@ class Recorder(abc.DisposableBase):
                 self._flush()
             if entry[1] is Kind.END:
                 self._close()
-        except OSError as error:
+        except Exception as error:  # whatever it is, more would fail as well
             self._fail(error)
 
     def _take(self, seconds: float, kind: Kind, item: Any) -> None:
@@ -198,7 +198,7 @@ class Recorder(abc.DisposableBase):
         self.messages += self._unwritten
         self._unwritten = 0
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._watching.dispose()
         self._close()
         self.error = _unwritable(self.path, error, "; it has ended, and can be read up to there")

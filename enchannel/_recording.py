@@ -18,7 +18,7 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -144,7 +144,7 @@ class Recording:
             elif entry.error is not None:
                 yield Recorded(entry.time, Direction.HEARD, status=entry.error)
 
-    def entries(self) -> Iterator[Recorded | End]:
+    def entries(self) -> Generator[Recorded | End, None, None]:
         """What happened, and an End, if it was ended and all before it can be read.
 
         Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Generator, Iterator
 from typing import Any, Final, NoReturn
 
 from reactivex import Observable, abc
@@ -24,6 +23,9 @@ __all__ = ["backend"]
 SCHEME: Final = "replay:"
 CHANNELS: Final = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
 TICK: Final = 1e-6  # seconds; recordings are no finer
+LONGEST: Final = (
+    1e6  # seconds until it looks again; what waits for longer a platform may not be able to
+)
 
 
 class Replay(Backend):
@@ -97,7 +99,7 @@ class Player:
         self._scheduler = scheduler
         self._clock = clock_of(scheduler)
         self._channels = {name: Incoming[AnyMessage]() for name in CHANNELS}
-        self._entries: Iterator[Recorded | End] = recording.entries()
+        self._entries = recording.entries()
         self._ahead: Recorded | End | None = None  # what waits for its time
         self._playing = threading.RLock()
         self._next = SerialDisposable()
@@ -130,8 +132,7 @@ class Player:
         self._starting.dispose()
         self._next.dispose()
         with self._playing:  # what is being emitted is, and that was the last
-            if isinstance(self._entries, Generator):
-                self._entries.close()
+            self._entries.close()
             self._finish(None)
 
     def _after(self, seconds: float) -> None:
@@ -151,7 +152,7 @@ class Player:
                 wait = self._due(entry) - self._clock()
                 if wait >= TICK:
                     self._ahead = entry
-                    self._after(wait)
+                    self._after(min(wait, LONGEST))
                     return
                 self._ahead = None
                 self._emit(entry)

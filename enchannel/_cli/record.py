@@ -12,7 +12,7 @@ from enchannel._cli.screen import Screen
 from enchannel._cli.signals import Ended, Signals
 from enchannel._cli.spinner import Spinner
 
-__all__ = ["record", "told"]
+__all__ = ["record"]
 
 WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as any
 
@@ -20,26 +20,30 @@ WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as
 def record(arguments: argparse.Namespace, screen: Screen) -> int:
     """Record a kernel that runs, until it ends or somebody ends it; the exit code."""
     with Signals(on_hurry=lambda: None) as signals:
-        with Spinner(screen.err, f"connecting to {arguments.target}"):
-            kernel = ec.connect(arguments.target)
         try:
-            recorder = ec.record(
-                kernel,
-                arguments.file,
-                keep_input=arguments.keep_input,
-                overwrite=arguments.overwrite,
-            )
-            ended = _follow(kernel, screen, arguments.file)
-            signals.ending()
-            recorder.close()
-        finally:
-            kernel.close()
-        screen.say(told(recorder))
-        return ended if recorder.error is None else ExitCode.RAISED
+            return _record(arguments, screen, signals)
+        except Ended as ended:  # before it has begun
+            return ended.exit_code
 
 
-def told(recorder: ec.Recorder) -> str:
-    """What has become of a recording, in a sentence."""
+def _record(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
+    with Spinner(screen.err, f"connecting to {arguments.target}"):
+        kernel = ec.connect(arguments.target)
+    try:
+        recorder = ec.record(
+            kernel, arguments.file, keep_input=arguments.keep_input, overwrite=arguments.overwrite
+        )
+        ended = _follow(kernel, screen, arguments.file)
+        signals.ending()
+        recorder.close()
+    finally:
+        kernel.close()
+    screen.say(_told(recorder))
+    return ended if recorder.error is None else ExitCode.RAISED
+
+
+def _told(recorder: ec.Recorder) -> str:
+    """What has become of it, in a sentence."""
     count = f"{recorder.messages} message{'' if recorder.messages == 1 else 's'}"
     return f"recorded {count} in {recorder.path}"
 

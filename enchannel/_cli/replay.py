@@ -29,7 +29,7 @@ def replay(arguments: argparse.Namespace, screen: Screen) -> int:
             wait = begin + recorded.time / arguments.speed - time.monotonic()
             if wait > 0:
                 screen.flush()
-                nothing.wait(wait)
+                nothing.wait(min(wait, threading.TIMEOUT_MAX))
             show(recorded)
             if isinstance(recorded.status, ec.EnchannelError):
                 screen.say(str(recorded.status))

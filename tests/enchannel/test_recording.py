@@ -399,6 +399,21 @@ def test_who_speaks_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     assert len(said_and_heard(tmp_path / "copy")) == count
 
 
+def test_whatever_goes_wrong_ends_the_recording_only(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(message: AnyMessage) -> bytes:
+        raise MemoryError
+
+    far, errors = MemoryKernel(), Seen[EnchannelError]()
+    monkeypatch.setattr(websocket, "encode", full)
+    with far.kernel() as kernel, ec.record(kernel, path) as recorder:
+        kernel.errors.subscribe(errors)
+        far.say(printed("woo"))
+        assert errors.first(1) == [recorder.error]
+        assert kernel._witnesses.all == ()
+
+
 def test_what_cannot_be_sent_is_not_recorded(path: Path) -> None:
     far = MemoryKernel()
     with far.kernel() as kernel, ec.record(kernel, path) as recorder:

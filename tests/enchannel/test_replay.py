@@ -255,6 +255,15 @@ def test_a_speed_that_makes_no_sense(path: Path, speed: float) -> None:
         ec.connect(write(path), speed=speed)
 
 
+def test_what_is_far_away_is_waited_for(path: Path) -> None:
+    """Longer than a platform may be able to wait."""
+    target = write(path, (0.0, printed("0")), (1.8e13, printed("1")))
+    with ec.connect(target) as kernel:
+        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        assert texts(seen.first(1)) == ["0"]
+    assert texts(seen.all()) == ["0"]
+
+
 # When it begins.
 
 

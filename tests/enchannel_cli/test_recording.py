@@ -3,6 +3,7 @@
 import io
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -100,11 +101,13 @@ def test_a_file_that_is_there_is_not_replaced(file: Path) -> None:
     assert file.read_text() == "a thesis"
 
 
-def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(file: Path) -> None:
-    script = f'ulimit -f 16; exec {COMMAND[0]} -m enchannel run --record {file} "$0"'
+def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(
+    running: ec.Kernel, file: Path
+) -> None:
+    script = 'ulimit -f 16; exec "$0" -m enchannel run --connection "$1" --record "$2" "$3"'
     code = "for i in range(200): display({'text/plain': 'x' * 1000}, raw=True)\n'done'"
     ran = subprocess.run(
-        ["bash", "-c", script, code],  # noqa: S607
+        ["bash", "-c", script, COMMAND[0], running.id, file, code],  # noqa: S607
         capture_output=True,
         encoding="utf-8",
         timeout=DEADLINE,
@@ -176,6 +179,25 @@ def test_a_file_is_replaced_if_asked_for(running: ec.Kernel, file: Path) -> None
     assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
     assert refused.stderr.count("\n") == 1
     assert file.read_text() == "a thesis"
+
+
+def test_ctrl_c_while_it_connects(tmp_path: Path, file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+        ports = {f"{name}_port": port for name in ("shell", "iopub", "stdin", "control", "hb")}
+        connection = tmp_path / "connection.json"
+        connection.write_text(
+            json.dumps({"transport": "tcp", "ip": "127.0.0.1", "key": "secret", **ports})
+        )
+        connection.chmod(0o600)
+        with subprocess.Popen(
+            [*COMMAND, "record", connection, file], stderr=subprocess.PIPE, encoding="utf-8"
+        ) as process:
+            nobody.accept()[0].close()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=DEADLINE)[1] == ""
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert not file.exists()
 
 
 def test_a_kernel_that_there_is_not(file: Path) -> None:
