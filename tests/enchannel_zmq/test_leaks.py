@@ -54,7 +54,9 @@ def kibibytes() -> int:
     return psutil.Process().memory_info().rss // 1024
 
 
-def leaks_nothing(warm_up: Callable[[], None], rounds: Callable[[], None], *, mebibytes: int) -> None:
+def leaks_nothing(
+    warm_up: Callable[[], None], rounds: Callable[[], None], *, mebibytes: int
+) -> None:
     warm_up()
     before, memory = held(), kibibytes()
     rounds()
