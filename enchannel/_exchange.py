@@ -219,9 +219,8 @@ class Exchange(abc.DisposableBase):
     def _reply_missing(self) -> None:
         self.fail(
             RequestTimeout(
-                f"the kernel was done with {self}, and no reply came within {REPLY_GRACE:g} s: it does not "
-                "know such a request, or another client with the session id "
-                f"{self._kernel.session.id} gets what is for us"
+                f"the kernel was done with {self}, and no reply came within {REPLY_GRACE:g} s: it may not "
+                "know such a request, or the reply was lost"
             )
         )
 

@@ -211,7 +211,6 @@ def test_the_idle_may_come_before_the_reply() -> None:
 
 
 def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
-    """Of two clients with one session id, a kernel answers the newer."""
     far, seen = MemoryKernel(), Seen[AnyMessage]()
     with far.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
@@ -223,7 +222,7 @@ def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
         far.clock.advance_by(0.2)
         error = seen.failure()
     assert isinstance(error, RequestTimeout)
-    assert kernel.session.id in str(error)
+    assert "no reply came within 10 s" in str(error)
 
 
 def test_outputs_may_come_after_the_reply() -> None:

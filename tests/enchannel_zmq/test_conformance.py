@@ -1,15 +1,19 @@
 """The ZeroMQ backend keeps the contract, over each of its transports."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+import enchannel as ec
 from enchannel import AnyMessage, Session
 from enchannel.abc import Link
-from enchannel.testing import BackendSuite, Rig
+from enchannel.testing import BackendSuite, FakeKernel, Rig, Seen
 from enchannel_zmq import ZmqBackend
-from tests.rigs.zmq_rig import ZmqRig
+from enchannel_zmq.testing import ZmqRig
+from tests.rigs import DEADLINE
 
 
 class TestTcp(BackendSuite):
@@ -31,6 +35,44 @@ class TestCurve(BackendSuite):
     def rig(self) -> Iterator[ZmqRig]:
         with ZmqRig(curve=True) as rig:
             yield rig
+
+
+class TestWithoutWelcome(BackendSuite):
+    @pytest.fixture
+    def rig(self) -> Iterator[ZmqRig]:
+        with ZmqRig(welcomes=False) as rig:
+            yield rig
+
+
+def test_a_slow_joiner_misses_nothing() -> None:
+    """A subscription that counts late: connecting takes as long, and what is said then arrives."""
+    with ZmqRig(joins=False) as rig, ThreadPoolExecutor(1) as threads:
+        asked = threading.Event()
+        answered = FakeKernel(rig)
+        rig.listen(lambda message: asked.set())
+        connecting = threads.submit(ec.connect, rig.info, timeout=DEADLINE)
+        assert asked.wait(DEADLINE)  # the nudge: all sockets are up, and nothing comes on iopub
+        assert not connecting.done()
+        rig.join()
+        with connecting.result(DEADLINE) as kernel:
+            seen = Seen(kernel.iopub)
+            answered.say(ec.stream("stdout", "first"))
+            assert seen.first(1)[0].content["text"] == "first"
+
+
+def test_of_two_clients_with_one_identity_the_newer_is_answered_and_the_older_does_not_hang() -> (
+    None
+):
+    with ZmqRig() as rig:
+        FakeKernel(rig)
+        twins = Session("twin", "ada")
+        with (
+            ec.connect(rig.info, session=twins, timeout=DEADLINE) as older,
+            ec.connect(rig.info, session=twins, timeout=DEADLINE) as newer,
+        ):
+            with pytest.raises(ec.RequestTimeout):
+                older.run("1", timeout=0.2)
+            assert newer.run("1", timeout=DEADLINE).text == "1"
 
 
 class _Launching(ZmqBackend):
