@@ -19,7 +19,6 @@ import re
 import struct
 import zlib
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -37,7 +36,7 @@ __all__ = ["Direction", "End", "Kind", "Recorded", "Recording", "head_of", "reco
 VERSION: Final = 1
 MAGIC: Final = b"enchannel recording "
 LONGEST_HEAD: Final = 65_536  # bytes; one is some 200
-_HEAD = re.compile(rb"enchannel recording (\d{1,9}) ([0-9a-f]{8}) (\{.*\})\n")
+HEAD: Final = rb"enchannel recording (\d{1,9}) ([0-9a-f]{8}) (\{.*\})\n"
 _PREFIX = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _BODY = struct.Struct("<QB")
@@ -50,8 +49,7 @@ class Direction(StrEnum):
     SAID = "said"
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """One thing that happened: a message, or something with link or kernel.
 
     Attributes:
@@ -67,8 +65,7 @@ class Recorded:
     status: Status | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(msgspec.Struct, frozen=True):
     """The end of what happened.
 
     Attributes:
@@ -177,7 +174,7 @@ class Recording:
             line = file.readline(LONGEST_HEAD)
         except OSError as error:
             raise self._unreadable(error) from error
-        match = _HEAD.fullmatch(line)
+        match = re.fullmatch(HEAD, line)
         if match is None:
             if line and MAGIC.startswith(line[: len(MAGIC)]) and not line.endswith(b"\n"):
                 raise RecordingFailed(
