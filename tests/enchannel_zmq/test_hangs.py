@@ -62,7 +62,7 @@ IGNORED = ("-W", "ignore:This process:DeprecationWarning")
 def ended(script: str, *arguments: str) -> str:
     """What a script printed that ended as it should."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", *IGNORED, "-c", script, *arguments],
+        [sys.executable, "-W", "error", *IGNORED, "-c", script, *arguments],
         capture_output=True,
         encoding="utf-8",
         timeout=DEADLINE,
@@ -357,7 +357,7 @@ def test_forking_in_a_flood_again_and_again() -> None:
             kernel.iopub.subscribe(lambda message: heard.set())
             kernel.shell.on_next(ec.execute_request({FLOOD!r}))
             heard.wait()
-            for _ in range(8):
+            for _ in range(6):
                 child = os.fork()
                 if not child:
                     repr(kernel), kernel.state.value, kernel.close()
