@@ -151,6 +151,7 @@ DECODERS: dict[str, Callable[[], Iterator[object]]] = {
 }
 
 
+@pytest.mark.timeout(6 * DEADLINE)  # it is work, and no wait: on a busy machine it takes its time
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_100_000_damaged_frames_are_messages_or_rejected(decoder: str) -> None:
     before, counts = resident(), Counter[str]()
@@ -187,7 +188,7 @@ def test_a_bomb_is_read_or_dropped_and_the_next_message_arrives(kind: str) -> No
         bomb = signed(KEY, *parts("bomb")[:3], BOMBS[kind]())
         wire.send(ChannelName.IOPUB, bomb, signed(KEY, *parts("stream", {"text": "after it"})))
         streams.until_any(lambda message: message.content["text"] == "after it")
-        assert time.monotonic() - began < DEADLINE / 3
+        assert time.monotonic() - began < DEADLINE
         assert resident() - before < 400 * MEBIBYTE
         assert all(isinstance(error, ec.MalformedFrame) for error in errors.items)
         assert kernel.link.value is ec.LinkState.CONNECTED
