@@ -178,7 +178,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_a_bomb_is_read_or_dropped_and_the_next_message_arrives(kind: str) -> None:
+def test_a_bomb_is_read_or_dropped_and_the_next_message_arrives(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with (
         WireKernel(transport="ipc") as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
@@ -191,6 +193,7 @@ def test_a_bomb_is_read_or_dropped_and_the_next_message_arrives(kind: str) -> No
         assert time.monotonic() - began < DEADLINE
         assert resident() - before < 400 * MEBIBYTE
         assert all(isinstance(error, ec.MalformedFrame) for error in errors.items)
+        assert "unexpected" not in caplog.text
         assert kernel.link.value is ec.LinkState.CONNECTED
 
 
