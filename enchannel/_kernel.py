@@ -44,6 +44,7 @@ from enchannel.errors import (
 __all__ = ["Kernel"]
 
 CLOSING = 10.0  # seconds that close waits for subscribers who have not seen everything yet
+BEGINNING = 0.05  # seconds from busy to code that can be interrupted
 NOTICED = frozenset({"status", "input_request", "comm_msg", "comm_close"})
 _open: weakref.WeakSet[Kernel] = weakref.WeakSet()
 
@@ -93,6 +94,7 @@ class Kernel(Requests):
         self._witnesses: Sinks[AnyMessage | Status] = Sinks()
         self._exchanges: dict[str, Exchange] = {}
         self._busy: set[str] = set()
+        self._unwanted: set[str] = set()  # requests that are to be interrupted as soon as they run
         self._comms = Comms(self)
         self._changing = threading.RLock()
         self._opening = threading.Lock()
@@ -369,6 +371,7 @@ class Kernel(Requests):
         with self._changing:
             if said == "busy":
                 self._busy.add(parent)
+                self._begun(parent)
             elif said == "idle":
                 self._busy.discard(parent)
             elif said in ("starting", "restarting", "dead"):
@@ -431,6 +434,7 @@ class Kernel(Requests):
             self.state.become(status)
         elif isinstance(status, (KernelDied, ConnectionLost)):
             self._busy.clear()  # whose idle may be lost as well
+            self._unwanted.clear()
             self._fail_exchanges(status)
             self._comms.lost(status)
             if not expected:
@@ -599,6 +603,21 @@ class Kernel(Requests):
     def _interrupt_if_running(self, request_id: str) -> bool:
         exchange = self._exchanges.get(request_id)
         return exchange is not None and exchange.interrupt()
+
+    def _interrupt_when_begun(self, request_id: str) -> None:
+        """Nobody wants it any more, and its turn has not come."""
+        if request_id in self._exchanges:
+            self._unwanted.add(request_id)
+
+    def _begun(self, request_id: str) -> None:
+        if request_id in self._unwanted:
+            self._unwanted.discard(request_id)
+            # a moment later: at once, some kernels say that they are busy, and do not take it yet
+            self._scheduler.schedule_relative(BEGINNING, lambda *_: self._end_unwanted(request_id))
+
+    def _end_unwanted(self, request_id: str) -> None:
+        if request_id in self._busy and not self._closing:
+            self._interrupt_by_itself()
 
     def _interrupt_by_itself(self) -> None:
         """Nobody has the observable of it, so errors tell if it fails."""

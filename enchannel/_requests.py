@@ -70,6 +70,10 @@ class Requests(ABC):
     def _interrupt_if_running(self, request_id: str) -> bool:
         """Interrupt the kernel if it is at work on this request; whether it was."""
 
+    @abstractmethod
+    def _interrupt_when_begun(self, request_id: str) -> None:
+        """Interrupt the kernel as soon as it is at work on this request."""
+
     def execute(
         self,
         code: str,
@@ -128,7 +132,7 @@ class Requests(ABC):
 
         Args:
             code: In the kernel's language.
-            timeout: Seconds; then the kernel is interrupted.
+            timeout: Seconds; then the code is interrupted, or if its turn has not come, when it comes.
             check: Raise if the code does; False: the result says so.
             max_output: Characters of output to keep; the result says if there was more.
             on_input: Answers ``input()`` on this thread: given the prompt and whether it is for
@@ -158,7 +162,7 @@ class Requests(ABC):
             except RequestTimeout as late:
                 result = builder.build(time.monotonic() - started)
                 stopped = self._stop(message, waiter)
-                what = "was interrupted" if stopped else "is not what the kernel is at work on"
+                what = "was interrupted" if stopped else "has not begun, and will be interrupted"
                 text = f"the code did not finish within {timeout:g} s, and {what}"
                 error = RequestTimeout(f"{text}; {_arrived(result)}")
                 error.result = result
@@ -179,6 +183,8 @@ class Requests(ABC):
         if stopped:
             with suppress(RequestTimeout):
                 waiter.wait(INTERRUPTED)
+        else:
+            self._interrupt_when_begun(message.header.msg_id)
         return stopped
 
     def kernel_info(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Observable[AnyMessage]:

@@ -60,6 +60,9 @@ class Subshell(Requests):
     def _interrupt_if_running(self, request_id: str) -> bool:
         return self._kernel._interrupt_if_running(request_id)
 
+    def _interrupt_when_begun(self, request_id: str) -> None:
+        self._kernel._interrupt_when_begun(request_id)
+
     def __enter__(self) -> Self:
         _demand(wait(self._kernel.kernel_info()))
         self.id = _created(wait(self._kernel.request(create_subshell_request())))

@@ -73,7 +73,7 @@ class ZmqRig(Rig):
     ) -> None:
         self.beats: bool = True
         self._key = secrets.token_hex()
-        self.secrets: tuple[str, ...] = (self._key,)
+        self.secrets = (self._key,)
         self._welcomes, self._joins = welcomes, joins
         self._signer = Signer(self._key.encode())
         self._decoders = {name: Decoder(name, self._signer) for name in ChannelName}

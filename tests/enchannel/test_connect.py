@@ -350,7 +350,7 @@ def test_a_backend_is_found_by_its_entry_point(
     info.mkdir()
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
     info.joinpath("entry_points.txt").write_text(
-        "[enchannel.backends]\nmemory = somebodys:backend\n"
+        "[enchannel.backends]\npigeon = somebodys:backend\n"
     )
     tmp_path.joinpath("somebodys.py").write_text(
         "from tests.rigs.memory import MemoryBackend, MemoryKernel\n"
@@ -358,7 +358,7 @@ def test_a_backend_is_found_by_its_entry_point(
         "backend.kernels['ada'] = MemoryKernel(id='ada')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    with ec.connect("memory://here/ada") as kernel:
+    with ec.connect("pigeon://here/ada") as kernel:
         assert kernel.id == "ada"
     backend: Backend = sys.modules.pop("somebodys").backend
     assert isinstance(backend, MemoryBackend)

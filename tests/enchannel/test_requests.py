@@ -1206,7 +1206,7 @@ def test_a_run_that_waited_for_another_interrupts_nobody() -> None:
     far, lifecycle = interruptible()
     far.on_sent = lambda asked: far.say(busy(ec.execute_request("other")))
     with far.kernel() as kernel:
-        with pytest.raises(RequestTimeout, match="is not what the kernel is at work on"):
+        with pytest.raises(RequestTimeout, match="has not begun"):
             kernel.run("train()", timeout=0.01)
         assert lifecycle.calls == []
 

@@ -405,6 +405,19 @@ def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+def test_code_that_nobody_waits_for_any_more_is_interrupted_when_it_begins(
+    mortal: ec.Kernel,
+) -> None:
+    begun = Seen(mortal.iopub.pipe(ec.of_message_type("stream")))
+    first = Seen(mortal.execute("print('on', flush=True)\nimport time; time.sleep(0.5)"))
+    begun.until(len)
+    with pytest.raises(ec.RequestTimeout, match="has not begun"):
+        mortal.run(ASLEEP, timeout=0.05)
+    first.until_end()
+    settle(mortal)
+    assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
 def test_ctrl_c_ends_a_wait_and_not_the_code(cheap: ec.Kernel) -> None:
     streams = Seen(cheap.iopub.pipe(ec.of_message_type("stream")))
     code = Seen(cheap.execute("print('asleep', flush=True)\nimport time\ntime.sleep(0.5)"))
