@@ -94,6 +94,7 @@ class Kernel(Requests):
         self._witnesses: Sinks[AnyMessage | Status] = Sinks()
         self._exchanges: dict[str, Exchange] = {}
         self._busy: set[str] = set()
+        self._interrupting = False
         self._unwanted: set[str] = set()  # requests that are to be interrupted as soon as they run
         self._comms = Comms(self)
         self._changing = threading.RLock()
@@ -620,10 +621,21 @@ class Kernel(Requests):
             self._interrupt_by_itself()
 
     def _interrupt_by_itself(self) -> None:
-        """Nobody has the observable of it, so errors tell if it fails."""
+        """Nobody has the observable of it, so errors tell if it fails.
+
+        Not while one is under way: a kernel may ask for input where it should say that it was interrupted.
+        """
+        if self._interrupting:
+            return
+        self._interrupting = True
         try:
-            self.interrupt().subscribe(on_error=self.errors.report)
+            self.interrupt().subscribe(on_error=self._interrupted, on_completed=self._interrupted)
         except EnchannelError as error:
+            self._interrupted(error)
+
+    def _interrupted(self, error: Exception | None = None) -> None:
+        self._interrupting = False
+        if error is not None:
             self.errors.report(error)
 
     def _asked(self, question: AnyMessage) -> None:

@@ -11,8 +11,8 @@ The contract
     1.  What the kernel says once ``open`` has returned is not lost, whoever subscribes to ``pairs`` when.
     2.  An ``open`` that does not succeed raises ``ConnectionFailed`` within ``timeout``, and leaves
         nothing behind.
-    3.  ``pairs`` has the channels that the link's ``Capabilities`` name, and no other; ``lifecycle`` is
-        there where they say so.
+    3.  ``pairs`` has the channels that the link's ``Capabilities`` name, shell and iopub at least, and no
+        other; ``lifecycle`` is there where they say so.
     4.  A channel never hears what was said on it.
     5.  Order is kept on each channel, both ways. ``outgoing.on_next`` may be called from any thread, also
         by who is being told something.
@@ -31,8 +31,9 @@ The contract
         is kept to be sent later.
     13. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
     14. ``close`` may be called more than once and from any thread, also by who is being told something;
-        it returns when the link's sockets are gone, and its threads with the last link. After it
-        nothing is emitted but the completion of ``status``.
+        it returns when the link's sockets are gone, and its threads with the last link. What was
+        said before it is given a moment to go. After it nothing is emitted but the completion of
+        ``status``.
     15. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
     16. Links are independent: each hears what answers it, all hear iopub, and the end of one takes
         nothing from another.
@@ -127,7 +128,8 @@ class Capabilities:
         buffers: Whether messages may have binary buffers.
         max_message: The largest message that can be sent, in bytes; None: no limit.
         lifecycle: Whether it can interrupt, restart and shut down a kernel.
-        listens: Whether anybody hears what is said; at the other end of a recording there is nobody.
+        listens: Whether anybody hears what is said. At the other end of a recording there is nobody; the
+            suite is not for such.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)

@@ -78,6 +78,8 @@ class FarEnd:
         self._gone: EnchannelError | None = None
         self._changing = threading.Lock()
         self._links: tuple[_Link, ...] = ()
+        if self.id in _far_ends:
+            raise ValueError(f"there is a far end {self.id!r} in this process already")
         _far_ends[self.id] = self
 
     def listen(self, hear: Callable[[AnyMessage], None]) -> None:
@@ -131,7 +133,8 @@ class FarEnd:
 
     def close(self) -> None:
         """Listen no more; links that are open are given up."""
-        _far_ends.pop(self.id, None)
+        if _far_ends.get(self.id) is self:
+            del _far_ends[self.id]
         self.give_up()
 
     def __enter__(self) -> Self:

@@ -62,6 +62,7 @@ class ZmqRig(Rig):
     """
 
     impatient: Mapping[str, Any] = {"retry_for": 0.2}
+    said_twice = "said before"
 
     def __init__(
         self,

@@ -5,7 +5,9 @@ See ``docs/backends.md``. It takes ``pip install "enchannel[testing]"``.
 
 import pytest
 
-pytest.register_assert_rewrite("enchannel.testing._suite", "enchannel.testing._seen")
+pytest.register_assert_rewrite(
+    *(f"enchannel.testing.{name}" for name in ("_suite", "_rules", "_checks", "_client", "_seen"))
+)
 
 from enchannel.testing._fake_kernel import Answer, FakeKernel, Far, Fault, Say, echo  # noqa: E402
 from enchannel.testing._memory_rig import MemoryRig  # noqa: E402

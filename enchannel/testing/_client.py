@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
 import enchannel as ec
-from enchannel import AnyMessage, ChannelName, Session
+from enchannel import AnyMessage, ChannelName, EnchannelError, KernelState, LinkState, Session
 from enchannel.abc import Link, Pair, Status
+from enchannel.testing import _seen
 from enchannel.testing._rig import Rig
 from enchannel.testing._seen import Seen
 
-__all__ = ["Client", "from_clients", "from_kernel", "ids"]
+__all__ = ["TIMEOUT", "Client", "from_clients", "from_kernel", "has", "ids", "of"]
 
 TIMEOUT: Final = 20.0
+AROUND: Final = 4_000  # bytes of a message, beside what is large in it
+OURS: Final = (LinkState, KernelState, EnchannelError)
 MESSAGES: Final = tuple(name for name in ChannelName if name is not ChannelName.HEARTBEAT)
 
 
@@ -67,8 +71,12 @@ class Client:
 
     def hears(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         """Wait until the last of the messages has been heard; which of them were, in that order."""
-        last, channel = messages[-1].header.msg_id, messages[-1].channel
-        return of(messages, self.heard[channel].until(lambda heard: last in ids(heard[-200:])))
+        return of(messages, self.heard[messages[-1].channel].until(has(messages[-1])))
+
+    def at_most(self, size: int) -> int:
+        """So many bytes, or what the link can send in one message beside what is around them."""
+        limit = self.link.capabilities.max_message
+        return size if limit is None else min(size, limit - AROUND)
 
     @property
     def channels(self) -> list[ChannelName]:
@@ -80,6 +88,24 @@ class Client:
         """Those on which something can be said."""
         return [name for name in self.channels if name is not ChannelName.IOPUB]
 
+    def close(self) -> None:
+        """Close the link, which must not hang; what it told was told in our words."""
+        all_done = threading.Event()
+
+        def close() -> None:
+            self.link.close()
+            all_done.set()
+
+        threading.Thread(target=close, daemon=True).start()
+        assert all_done.wait(_seen.DEADLINE), "close has not returned"
+        foreign = [status for status in self.status.items if not isinstance(status, OURS)]
+        assert not foreign, f"status told of {foreign}"
+
+    def closed(self) -> Self:
+        """Close it, and use what is left."""
+        self.close()
+        return self
+
     def __enter__(self) -> Self:
         return self
 
@@ -89,7 +115,7 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.link.close()
+        self.close()
 
 
 def ids(messages: Iterable[AnyMessage]) -> list[str]:
@@ -103,13 +129,26 @@ def of(wanted: Iterable[AnyMessage], heard: Iterable[AnyMessage]) -> list[AnyMes
     return [message for message in heard if message.header.msg_id in known]
 
 
-def from_clients(channel: ChannelName, number: int = 0) -> AnyMessage:
-    """What a client may say on a channel."""
+def has(wanted: AnyMessage) -> Callable[[list[AnyMessage]], bool]:
+    """Whether a message is among those that grow in number; each is looked at once."""
+    looked_at = 0
+
+    def is_there(heard: list[AnyMessage]) -> bool:
+        nonlocal looked_at
+        new, looked_at = heard[looked_at:], len(heard)
+        return wanted.header.msg_id in ids(new)
+
+    return is_there
+
+
+def from_clients(channel: ChannelName, number: int = 0, size: int = 0) -> AnyMessage:
+    """What a client may say on a channel, of so many bytes at least."""
+    text = f"{number} ".ljust(size, "x")
     if channel is ChannelName.CONTROL:
-        return ec.create_message("debug_request", _debug(number), channel=channel)
+        return ec.create_message("debug_request", _debug(number, text), channel=channel)
     if channel is ChannelName.STDIN:
-        return ec.input_reply(f"answer {number}")
-    return ec.execute_request(f"# {number}")
+        return ec.input_reply(text)
+    return ec.execute_request(f"# {text}")
 
 
 def from_kernel(channel: ChannelName, number: int, client: Client) -> AnyMessage:
@@ -127,5 +166,6 @@ def from_kernel(channel: ChannelName, number: int, client: Client) -> AnyMessage
     return Session(username="kernel").fold(made)
 
 
-def _debug(number: int) -> dict[str, Any]:
-    return {"type": "request", "seq": number, "command": "debugInfo", "arguments": {}}
+def _debug(number: int, text: str = "") -> dict[str, Any]:
+    arguments = {"text": text}
+    return {"type": "request", "seq": number, "command": "debugInfo", "arguments": arguments}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Protocol, TypeAlias, cast
 
@@ -13,7 +14,7 @@ __all__ = ["Answer", "FakeKernel", "Far", "Fault", "Say", "echo"]
 
 Answer: TypeAlias = Callable[[AnyMessage], Iterable[AnyMessage]]
 """From a request to what is said to it: outputs, then the reply. A generator that yields an
-``input_request`` is sent the ``input_reply``."""
+``input_request`` is sent the ``input_reply``; of anything else, the answer is not waited for."""
 
 Say: TypeAlias = Callable[[AnyMessage], None]
 Fault: TypeAlias = Callable[[AnyMessage, Say], None]
@@ -72,6 +73,7 @@ class FakeKernel:
         self._answer = answer
         self._faults: tuple[Fault, ...] = ()
         self._asking: tuple[AnyMessage, Generator[AnyMessage, AnyMessage, None]] | None = None
+        self._waiting: deque[AnyMessage] = deque()
         self._saying = threading.RLock()
         far.listen(self._hear)
 
@@ -101,14 +103,27 @@ class FakeKernel:
         if message.channel is ChannelName.STDIN:
             self._answered(message)
         elif message.channel in REQUESTED and message.header.msg_type.endswith("_request"):
-            self.say(ec.status("busy", parent=message))
-            self._go_on(message, iter(self._answer(message)), None)
+            self._waiting.append(message)
+            self._take_turns()
+
+    def _take_turns(self) -> None:
+        while self._waiting and self._asking is None:
+            request = self._waiting.popleft()
+            self.say(ec.status("busy", parent=request))
+            try:
+                script = iter(self._answer(request))
+            except Exception as error:  # the function's own: as code that raises
+                self._raised(request, error)
+                self.say(ec.status("idle", parent=request))
+            else:
+                self._go_on(request, script, None)
 
     def _answered(self, reply: AnyMessage) -> None:
         asking, self._asking = self._asking, None
         if asking is not None:
             request, script = asking
             self._go_on(request, script, reply)
+            self._take_turns()
 
     def _go_on(
         self, request: AnyMessage, script: Iterator[AnyMessage], reply: AnyMessage | None
@@ -125,7 +140,7 @@ class FakeKernel:
                 self._raised(request, error)
                 break
             reply = None
-            asks = said.header.msg_type == "input_request"
+            asks = said.header.msg_type == "input_request" and isinstance(script, Generator)
             if asks:  # before it is said: the answer may come while it is
                 self._asking = request, cast("Generator[AnyMessage, AnyMessage, None]", script)
             self.say(said if said.parent_header else said.replace(parent_header=request.header))

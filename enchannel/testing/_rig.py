@@ -25,6 +25,7 @@ class Rig(ABC):
         impatient: Options with which a link that is lost is given up within seconds.
         nowhere: A target that makes sense, and where nobody is.
         secrets: Keys, tokens and passwords, which may be seen nowhere.
+        said_twice: Which of ``garbage`` is a good message that is said again: it is heard once.
         cannot: Why the transport has no such thing, by the name of the method or attribute: ``{"pause":
             "letters need no reader"}``.
     """
@@ -35,6 +36,7 @@ class Rig(ABC):
     impatient: Mapping[str, Any] = {}
     nowhere: Any = None
     secrets: Collection[str] = ()
+    said_twice: str = ""
     cannot: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod

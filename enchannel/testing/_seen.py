@@ -62,9 +62,9 @@ class Seen(abc.ObserverBase[T], Generic[T]):
         """Whether it completed or failed."""
         return self.completed or self.error is not None
 
-    def first(self, count: int) -> list[T]:
+    def first(self, count: int, *, within: float | None = None) -> list[T]:
         """Wait until there are so many items; they, and what has come since."""
-        return self._wait(lambda: len(self.items) >= count, f"{count} items")
+        return self._wait(lambda: len(self.items) >= count, f"{count} items", within)
 
     def until(self, condition: Callable[[list[T]], object]) -> list[T]:
         """Wait until the items are so."""
@@ -89,8 +89,10 @@ class Seen(abc.ObserverBase[T], Generic[T]):
         self.threads.add(threading.current_thread())
         self._changed.notify_all()
 
-    def _wait(self, condition: Callable[[], object], what: str) -> list[T]:
+    def _wait(
+        self, condition: Callable[[], object], what: str, within: float | None = None
+    ) -> list[T]:
         with self._changed:
-            there = self._changed.wait_for(condition, DEADLINE)
+            there = self._changed.wait_for(condition, DEADLINE if within is None else within)
             assert there, f"no {what}; there were {len(self.items)}, the last {self.items[-5:]}"
             return self.items

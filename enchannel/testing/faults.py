@@ -5,6 +5,7 @@ What goes wrong with bytes (half a frame, a wrong key) is its transport's, and `
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -30,8 +31,10 @@ def drop(chosen: Callable[[AnyMessage], bool] = _all, *, every: int = 1) -> Faul
 
     Args:
         chosen: Which it may be.
-        every: Of these, each so-manieth.
+        every: Of these, one in so many.
     """
+    if every < 1:
+        raise ValueError(f"one message in {every} cannot be dropped")
     seen = 0
 
     def dropping(message: AnyMessage, say: Say) -> None:
@@ -62,11 +65,12 @@ def duplicate(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
 
 
 def swap(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
-    """Say a message after the one that follows it."""
+    """Say a message after the one that follows it; but never an idle, which nothing might follow."""
     held: deque[AnyMessage] = deque()
 
     def swapping(message: AnyMessage, say: Say) -> None:
-        if not held and chosen(message):
+        is_idle = message.content.get("execution_state") == "idle"
+        if not held and not is_idle and chosen(message):
             held.append(message)
             return
         say(message)
@@ -81,7 +85,7 @@ def delay(
     scheduler: abc.SchedulerBase,
     chosen: Callable[[AnyMessage], bool] = _all,
 ) -> Fault:
-    """Say messages later; those that are not chosen overtake them.
+    """Say messages later, in their order; those that are not chosen overtake them.
 
     Args:
         seconds: How much later.
@@ -89,9 +93,17 @@ def delay(
         chosen: Which messages.
     """
 
+    held: deque[AnyMessage] = deque()
+    saying = threading.Lock()
+
     def delaying(message: AnyMessage, say: Say) -> None:
+        def due(*_: object) -> None:
+            with saying:  # the oldest, whichever timer comes first
+                say(held.popleft())
+
         if chosen(message):
-            scheduler.schedule_relative(seconds, lambda *_: say(message))
+            held.append(message)
+            scheduler.schedule_relative(seconds, due)
         else:
             say(message)
 

@@ -11,7 +11,7 @@ from enchannel._message import AnyMessage, Header, Message, RawParts
 from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
 
-__all__ = ["Report", "message_of", "parts_of"]
+__all__ = ["RawParts", "Report", "message_of", "parts_of"]
 
 Report: TypeAlias = Callable[[EnchannelError], None]
 """Is told of a message that could be read, but not as it should."""

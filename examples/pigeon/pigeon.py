@@ -7,10 +7,11 @@ is its session's id, and the first that comes back is the kernel's.
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,7 @@ from enchannel.wire.websocket import decode, encode
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 HEAVIEST = 1 << 24  # bytes that a pigeon can carry
 REST = 0.1  # seconds before it tries again
+MOMENT = 1.0  # seconds for what was said before the end
 
 
 class PigeonBackend(Backend):
@@ -43,39 +45,61 @@ class Wire:
     """One connection. A thread of its own sends, so that nobody waits for the other end to read."""
 
     def __init__(self, connection: socket.socket) -> None:
-        self.unsent: SimpleQueue[bytes | None] = SimpleQueue()
         self._connection = connection
-        threading.Thread(target=self._send_all, name="pigeon out", daemon=True).start()
+        self._letters: deque[tuple[bytes, object]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._send_all, name="pigeon out", daemon=True)
+        self._thread.start()
 
-    def send(self, letter: bytes) -> None:
-        self.unsent.put(letter)
+    def send(self, letter: bytes, what: object = None) -> None:
+        with self._changed:
+            self._letters.append((letter, what))
+            self._changed.notify()
+
+    def unsent(self, what: object) -> int:
+        with self._changed:
+            return sum(other is what for _, other in self._letters)
 
     def letters(self) -> Iterator[bytes]:
-        """What comes, until the end."""
-        try:
-            with self._connection.makefile("rb") as stream:
-                while len(length := stream.read(4)) == 4:
-                    (size,) = struct.unpack(">I", length)
-                    if size > HEAVIEST or len(letter := stream.read(size)) < size:
-                        return
-                    yield letter
-        except OSError:  # the end as well
-            pass
+        """What comes, until the end. A letter that is too heavy comes without what is in it."""
+        with suppress(OSError):  # the end as well
+            while len(length := self._read(4)) == 4:
+                (size,) = struct.unpack(">I", length)
+                letter = self._read(min(size, HEAVIEST))
+                while (size := size - HEAVIEST) > 0:
+                    letter = b""
+                    self._read(min(size, HEAVIEST))
+                yield letter
 
-    def close(self) -> None:
-        self.unsent.put(None)
-        try:
+    def _read(self, size: int) -> bytes:
+        data = bytearray()
+        while len(data) < size and (piece := self._connection.recv(size - len(data))):
+            data += piece
+        return bytes(data)
+
+    def close(self, moment: float = 0.0) -> None:
+        """Close it, after a moment for what waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(moment)
+        with suppress(OSError):  # it has gone already
             self._connection.shutdown(socket.SHUT_RDWR)
-        except OSError:  # it has gone already
-            pass
         self._connection.close()
+        self._thread.join()
 
     def _send_all(self) -> None:
-        try:
-            while (letter := self.unsent.get()) is not None:
+        with suppress(OSError):  # who reads notices it too
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._letters or self._closed)
+                    if not self._letters:
+                        return
+                    letter, _ = self._letters[0]
                 self._connection.sendall(struct.pack(">I", len(letter)) + letter)
-        except OSError:  # who reads notices it too
-            pass
+                with self._changed:
+                    self._letters.popleft()
 
 
 class Flight:
@@ -102,21 +126,26 @@ class Flight:
 
     def close(self) -> None:
         self._closed.set()
-        self._wire.close()
+        self._wire.close(MOMENT)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def _connect(self, timeout: float) -> tuple[Wire, Iterator[bytes], str]:
-        url = urlsplit(self._target if isinstance(self._target, str) else "")
         try:
+            url = urlsplit(self._target if isinstance(self._target, str) else "")
             address = url.hostname or "", url.port or 0
             connection = socket.create_connection(address, timeout)
         except (OSError, ValueError, OverflowError) as error:
             raise ConnectionFailed(f"no pigeon gets to {self._target!r}: {error}") from None
         wire = Wire(connection)
+        # for all of the answer, where the socket's own timeout is for each piece of it
+        too_late = threading.Timer(timeout, wire.close)
+        too_late.start()
         wire.send(self._session.id.encode())
         letters = wire.letters()
         kernel_id = next(letters, None)
+        too_late.cancel()
+        too_late.join()
         if kernel_id is None:
             wire.close()
             raise ConnectionFailed(f"the pigeon to {self._target!r} does not come back")
@@ -125,7 +154,7 @@ class Flight:
 
     def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
         outgoing = Outgoing(partial(self._say, name))
-        return Pair(self._incoming[name], outgoing, lambda: self._wire.unsent.qsize())
+        return Pair(self._incoming[name], outgoing, lambda: self._wire.unsent(name))
 
     def _say(self, name: ChannelName, message: AnyMessage) -> None:
         if self._closed.is_set():
@@ -135,7 +164,7 @@ class Flight:
         letter = encode(message if message.channel is name else message.replace(channel=name))
         if len(letter) > HEAVIEST:
             raise InvalidMessage(f"{len(letter)} bytes are too heavy; the limit is {HEAVIEST}")
-        self._wire.send(letter)
+        self._wire.send(letter, name)
 
     def _fly(self) -> None:
         while True:
@@ -147,8 +176,8 @@ class Flight:
                 return self._status.complete()
             gone = self._gone = ConnectionLost(f"no pigeon comes from {self._target} any more")
             self._wire.close()
-            self._status.emit(LinkState.LOST)
-            self._status.emit(gone)
+            self._tell(LinkState.LOST)
+            self._tell(gone)
             if not self._is_back():
                 return self._status.fail(gone)
 
@@ -171,9 +200,13 @@ class Flight:
             self._gone = None
             if self._closed.is_set():  # meanwhile: close() has not seen this wire
                 self._wire.close()
-            self._status.emit(LinkState.CONNECTED)
+            self._tell(LinkState.CONNECTED)
             return True
         return False
+
+    def _tell(self, status: Status) -> None:
+        if not self._closed.is_set():  # by who was told something before
+            self._status.emit(status)
 
 
 backend = PigeonBackend()

@@ -99,7 +99,6 @@ class LaunchedRig(Rig):
 class TestLaunched:
     """What a kernel that was launched has beside the others."""
 
-    _soon = staticmethod(BackendSuite._soon)
     test_b20 = BackendSuite.test_b20_a_lifecycle_tells_also_who_comes_late
 
     @pytest.fixture

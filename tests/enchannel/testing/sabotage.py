@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -15,11 +16,17 @@ from reactivex import operators as ops
 
 from enchannel import AnyMessage, ChannelName, LinkState, Session
 from enchannel.abc import Capabilities, Lifecycle, Link, Outgoing, Pair, Status
-from enchannel.errors import ChannelClosed, ConnectionLost, InvalidMessage, MalformedFrame
+from enchannel.errors import (
+    ChannelClosed,
+    ConnectionLost,
+    EnchannelError,
+    InvalidMessage,
+    MalformedFrame,
+)
 from enchannel.memory import FarEnd, MemoryBackend
 from enchannel.testing import MemoryRig
 
-__all__ = ["SABOTAGES", "Sabotage", "SabotagedRig"]
+__all__ = ["SABOTAGES", "Sabotage", "SabotagedRig", "clean_up"]
 
 SECRET = "the-pigeons-name"  # looked for wherever it could leak
 MOMENT = 0.3  # longer than a test of the sabotage waits
@@ -143,7 +150,8 @@ def swapped(say: Say) -> Say:
 
     def flush() -> None:
         while held:
-            say(held.pop())
+            with suppress(EnchannelError):
+                say(held.pop())
 
     return on_next
 
@@ -176,6 +184,24 @@ def without_unicode(message: AnyMessage) -> dict[str, Any]:
         key: value.encode("ascii", "replace").decode() if isinstance(value, str) else value
         for key, value in message.content.items()
     }
+
+
+_leftovers: list[tuple[threading.Thread, threading.Event]] = []
+
+
+def leftover() -> None:
+    """A thread that nobody ends, but ``clean_up``."""
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait, daemon=True)
+    thread.start()
+    _leftovers.append((thread, end))
+
+
+def clean_up() -> None:
+    while _leftovers:
+        thread, end = _leftovers.pop()
+        end.set()
+        thread.join()
 
 
 # -- the ways ---------------------------------------------------------------------------------------
@@ -293,7 +319,7 @@ def says_garbage(link: Link) -> Link:
 
 
 def forgets_to_hang_up(link: Link) -> Callable[[], None]:
-    threading.Thread(target=threading.Event().wait, args=(3,), daemon=True).start()
+    leftover()
     return link.close
 
 
@@ -387,7 +413,7 @@ def fails(error: Exception, when: Callable[[Any], bool]) -> Callable[[Any], None
 
 def leaves_a_thread(target: Any) -> None:
     if target == MemoryRig.nowhere:
-        threading.Thread(target=threading.Event().wait, args=(3,), daemon=True).start()
+        leftover()
 
 
 class HotLifecycle(Lifecycle):

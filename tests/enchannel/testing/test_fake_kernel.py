@@ -71,6 +71,46 @@ def test_it_may_ask_and_is_answered() -> None:
         assert asked == ["who? "]
 
 
+def test_who_is_asked_for_input_and_cannot_answer_is_told_once() -> None:
+    with connected(asker) as (kernel, fake, _):
+        errors = Seen(kernel.errors)
+        with pytest.raises(ec.RequestTimeout):
+            kernel.run("1", timeout=0.1)
+        assert len(fake.heard) < 5  # the request, and an interrupt that it asks about as well
+        errors.first(1)
+
+
+def test_requests_wait_for_the_one_that_asks() -> None:
+    with FarEnd() as far:
+        FakeKernel(far, asker)
+        with ec.connect(far.target) as ada, ec.connect(far.target) as bob:
+            asked: list[str] = []
+
+            def of(name: str) -> ec.OnInput:
+                def answer(prompt: str, password: bool) -> str:
+                    asked.append(name)
+                    return name
+
+                return answer
+
+            both = [
+                Seen(client.execute("", on_input=of(name)).pipe(ec.to_result()))
+                for client, name in ((ada, "Ada"), (bob, "Bob"))
+            ]
+            assert [seen.all()[-1].text for seen in both] == ["hello Ada", "hello Bob"]
+            assert asked == ["Ada", "Bob"]
+
+
+def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
+    with FarEnd() as far, ec.connect(far.target) as kernel:
+        FakeKernel(far, lambda request: [ec.execute_reply(1, parent=request)])
+        assert kernel.run("", timeout=DEADLINE).status == "ok"
+        FakeKernel(far, lambda request: [][0])
+        with pytest.raises(ec.KernelError, match="IndexError"):
+            kernel.run("", timeout=DEADLINE)
+        assert kernel.state.value is ec.KernelState.IDLE
+
+
 def test_it_may_say_what_nobody_asked_for() -> None:
     with connected() as (kernel, fake, _):
         seen = Seen(kernel.iopub)
