@@ -15,12 +15,12 @@ import pytest
 import enchannel as ec
 import enchannel_zmq
 from enchannel import ChannelName
+from enchannel.testing import Seen
 from enchannel.wire.signing import Signer
 from tests.enchannel_cli.shell import enchannel
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 NOWHERE = 1  # a port on which nobody listens
@@ -153,7 +153,7 @@ def live_and_die(told: Told, wire: WireKernel, kernel: ec.Kernel) -> None:
     pending, links = Seen(kernel.execute("1")), Seen(kernel.link)
     wire.next_request("execute_request")
     wire.die()
-    pending.until_end()
+    pending.all()
     links.until(lambda states: states[-1:] == ["lost"])
     with told.failing("a kernel that died", ec.EnchannelError):
         kernel.run("1")

@@ -41,7 +41,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-MARGIN = 3.0  # seconds by which an ``open`` may be late
+MARGIN = 2.0  # seconds by which an ``open`` may be late
 OPTIONAL = (
     *("cut", "restore", "give_up", "pause", "resume"),
     *("garbage", "nowhere", "secrets", "listen", "impatient"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from reactivex import Observable, abc
+from reactivex.disposable import Disposable
 
 __all__ = ["DEADLINE", "Seen"]
 
@@ -37,7 +38,7 @@ class Seen(abc.ObserverBase[T], Generic[T]):
         self.threads: set[threading.Thread] = set()
         self.error: Exception | None = None
         self.completed: bool = False
-        self.subscription: abc.DisposableBase | None = None
+        self.subscription: abc.DisposableBase = Disposable()
         self._changed = threading.Condition()
         if observable is not None:
             self.subscription = observable.subscribe(self)

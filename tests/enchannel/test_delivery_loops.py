@@ -23,7 +23,7 @@ from reactivex.subject import Subject
 import enchannel as ec
 from enchannel import AnyMessage, SubscriberRaised
 from enchannel.errors import EnchannelError
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.memory import MemoryKernel, Seen, Thread, in_thread, printed, texts
 
 Setup = Callable[[abc.SchedulerBase], None]
@@ -407,17 +407,7 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
         loop.close()
         in_thread(lambda: far.say(printed("2"), printed("3")))
         assert kernel.iopub.observer_count == 0
-        wait_until(lambda: (gc.collect(), known[0]() is None)[1])
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """For what another thread is about to let go of, and does not tell."""
-    deadline = threading.Event()
-    for _ in range(int(DEADLINE / 0.01)):
-        if condition():
-            return
-        deadline.wait(0.01)
-    raise AssertionError("it has not come true")
+        assert eventually(lambda: (gc.collect(), known[0]() is None)[1])
 
 
 # Qt.

@@ -13,8 +13,8 @@ import pytest
 
 import enchannel as ec
 import enchannel_zmq
+from enchannel.testing import Seen
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
@@ -33,7 +33,7 @@ def test_busy_kernel_can_be_connected_to(kernel: ec.Kernel) -> None:
     busy.until(lambda messages: messages)
     with ec.connect(kernel.id, timeout=DEADLINE) as again:
         ec.wait(again.interrupt(), timeout=DEADLINE)
-    busy.until_end()
+    busy.all()
 
 
 def test_nothing_said_after_connecting_is_lost(kernel: ec.Kernel) -> None:
@@ -104,7 +104,7 @@ def test_ancestors_functions(kernel: ec.Kernel) -> None:
     main.on_next(question)
     seen_on_main.until(lambda messages: {m.channel for m in messages} >= {"shell", "iopub"})
     main.close()
-    seen_on_main.until_end()
+    seen_on_main.all()
 
 
 def test_on_a_loop_nothing_blocks_and_nothing_is_there_before_it_is_awaited(

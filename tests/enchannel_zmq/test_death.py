@@ -7,8 +7,8 @@ import time
 import pytest
 
 import enchannel as ec
+from enchannel.testing import Seen
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -32,7 +32,7 @@ def test_sigkill_reaches_all_open_requests(transport: str) -> None:
         requests[0].until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
         for request in requests:
-            request.until_end()
+            request.all()
             assert isinstance(request.error, ec.KernelDied)
             assert request.error.exit_code == -signal.SIGKILL
         Seen(kernel.state).until(lambda states: states[-1:] == ["dead"])
@@ -80,7 +80,7 @@ def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
         request = Seen(watcher.execute("import time; time.sleep(60)"))
         request.until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
-        request.until_end()
+        request.all()
         assert isinstance(request.error, ec.KernelDied)
         Seen(watcher.link).until(lambda states: "lost" in states)
         ec.wait(mortal.restart(), timeout=DEADLINE)
@@ -93,10 +93,10 @@ def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
     ends = [Seen(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
     ec.wait(mortal.shutdown(), timeout=DEADLINE)
     for end in ends:
-        end.until_end()
+        end.all()
         assert isinstance(end.error, ec.KernelDied)
     late = Seen(watcher.stdin)
-    late.until_end()
+    late.all()
     assert isinstance(late.error, ec.KernelDied)
     watcher.close()
 
@@ -142,7 +142,7 @@ def test_closing_on_hearing_of_the_death_is_quiet(
         request = Seen(watcher.execute("import time; time.sleep(60)"))
         request.until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
-        request.until_end()
+        request.all()
         watcher.close()
         ec.wait(mortal.restart(), timeout=DEADLINE)
     assert "unexpected" not in caplog.text

@@ -7,9 +7,9 @@ import pytest
 from reactivex import operators as ops
 
 import enchannel as ec
+from enchannel.testing import Seen
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -60,7 +60,7 @@ def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
     seen = Seen(kernel.execute("print('begun', flush=True)\nwhile True: pass").pipe(ec.outputs()))
     seen.until(lambda outputs: outputs)
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
-    outputs = seen.until_end()
+    outputs = seen.all()
     assert outputs[-1]["ename"] == "KeyboardInterrupt"
 
 
@@ -79,8 +79,8 @@ def test_what_is_queued_behind_an_error_is_aborted(kernel: ec.Kernel) -> None:
         kernel.execute("import time; time.sleep(0.5); 1 / 0").pipe(ec.to_result(check=False))
     )
     queued = Seen(kernel.execute("'never'").pipe(ec.to_result()))
-    slow.until_end()
-    queued.until_end()
+    slow.all()
+    queued.all()
     assert isinstance(queued.error, ec.RequestAborted)
 
 
@@ -134,7 +134,7 @@ def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:
         busy.until(lambda messages: messages)
         assert beside.run("6 * 7", timeout=DEADLINE).text == "42"
         beside.run("gate.set()", timeout=DEADLINE)
-        busy.until_end()
+        busy.all()
     listed = ec.wait(kernel.request(ec.list_subshell_request()))
     assert listed.content["subshell_id"] == []
 
@@ -156,12 +156,12 @@ def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
     echo = seen.until_any(lambda m: m.content["data"] == {"echo": {"b": 2}})
     assert [bytes(buffer) for buffer in echo.buffers] == [b"", b"two"]
     comm.close()
-    seen.until_end()
+    seen.all()
 
 
 def test_comm_of_an_unknown_target_is_closed_by_the_kernel(kernel: ec.Kernel) -> None:
     seen = Seen(kernel.comm("nobody"))
-    assert seen.until_end()[-1].header.msg_type == "comm_close"
+    assert seen.all()[-1].header.msg_type == "comm_close"
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, float("nan"), float("inf"), "5"])

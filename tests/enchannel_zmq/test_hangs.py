@@ -19,11 +19,11 @@ from reactivex import Observable
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel.testing import Seen
 from enchannel_zmq._io import acquire, release
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
@@ -150,7 +150,7 @@ def close_in_a_subscriber(kernel: ec.Kernel, name: str) -> None:
         stir(kernel)
     assert closing.done.wait(DEADLINE)
     for end in ends:
-        end.until_end()
+        end.all()
         assert end.error is None
     assert kernel.link.value is ec.LinkState.CLOSED
     with pytest.raises(ec.ChannelClosed):
@@ -413,7 +413,7 @@ def test_code_that_nobody_waits_for_any_more_is_interrupted_when_it_begins(
     begun.until(len)
     with pytest.raises(ec.RequestTimeout, match="has not begun"):
         mortal.run(ASLEEP, timeout=0.05)
-    first.until_end()
+    first.all()
     settle(mortal)
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
@@ -423,7 +423,7 @@ def test_ctrl_c_ends_a_wait_and_not_the_code(cheap: ec.Kernel) -> None:
     code = Seen(cheap.execute("print('asleep', flush=True)\nimport time\ntime.sleep(0.5)"))
     with ctrl_c(lambda: streams.until(len)):
         ec.wait(cheap.iopub)
-    assert code.until_end()[-1].content["status"] == "ok"
+    assert code.all()[-1].content["status"] == "ok"
     assert cheap.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -479,4 +479,4 @@ def test_ctrl_c_ends_closing_and_the_process() -> None:
         kernel.close()
     assert is_gone(pid)
     assert eventually(lambda: not zeromq_threads()), zeromq_threads()
-    assert streams.until_end()
+    assert streams.all()

@@ -8,9 +8,9 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel.testing import Seen
 from tests.rigs import DEADLINE
 from tests.rigs.frames import DELIMITER, KEY, parts, signed
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import CLIENT, Welcome, WireKernel
 
 CHANNELS = [ChannelName.IOPUB, ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN]
@@ -146,7 +146,7 @@ def test_a_forged_reply_answers_nothing(wire: WireKernel, kernel: ec.Kernel) -> 
     reply = parts("execute_reply", {"status": "error"}, parent=request.raw_header)
     wire.send(ChannelName.SHELL, signed(b"another", *reply), signed(b"", *reply))
     wire.answer_execute(request)
-    assert seen.until_end()[-1].content["status"] == "ok"
+    assert seen.all()[-1].content["status"] == "ok"
     assert [type(error) for error in errors.items] == [ec.InvalidSignature] * 2
 
 
@@ -185,7 +185,7 @@ def test_a_reply_over_max_message_ends_the_request(
     seen = Seen(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
     wire.next_request("big_request")
     wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
-    seen.until_end()
+    seen.all()
     assert isinstance(seen.error, ec.ConnectionLost)
     assert name.value in str(seen.error)
     links.until(lambda states: states[1:] == ["lost", "connected"])
@@ -218,7 +218,7 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
         wire.die()
     else:
         wire.close_socket(then)
-    seen.until_end()
+    seen.all()
     assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
     wire.come_back()
     links.until(lambda states: states[-1:] == ["connected"])

@@ -15,6 +15,7 @@ import pytest
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.errors import RejectedFrame
+from enchannel.testing import Seen
 from enchannel.wire import websocket
 from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
@@ -22,7 +23,6 @@ from enchannel.wire.zmq import Decoder, encode
 from tests.rigs import DEADLINE
 from tests.rigs.frames import DELIMITER, KEY, parts, signature, signed
 from tests.rigs.mutator import Mutator
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 from tests.rigs.zmtp import RawPublisher, claim, encoded
 

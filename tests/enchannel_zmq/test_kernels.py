@@ -4,9 +4,9 @@ import nbformat
 import pytest
 
 import enchannel as ec
+from enchannel.testing import Seen
 from tests.enchannel_zmq.conftest import KERNELS
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -36,7 +36,7 @@ def test_outputs_are_a_notebooks(any_kernel: ec.Kernel) -> None:
 
 def test_the_reply_comes_last(any_kernel: ec.Kernel) -> None:
     seen = Seen(any_kernel.execute(code_for(any_kernel)))
-    messages = seen.until_end()
+    messages = seen.all()
     assert seen.error is None
     assert messages[-1].header.msg_type == "execute_reply"
     assert {m.content["execution_state"] for m in messages if m.header.msg_type == "status"} == {
@@ -87,6 +87,6 @@ def test_many_requests_at_once(any_kernel: ec.Kernel) -> None:
     seen = Seen(any_kernel.iopub.pipe(ec.accumulate_outputs()))
     requests = [Seen(any_kernel.execute(say.format(number))) for number in range(20)]
     for request in requests:
-        assert request.until_end()[-1].content["status"] == "ok"
+        assert request.all()[-1].content["status"] == "ok"
     expected = [str(number) for number in range(20)]
     seen.until_any(lambda outputs: sorted(outputs.text.split(), key=int) == expected)

@@ -14,9 +14,9 @@ import pytest
 
 import enchannel as ec
 import enchannel_zmq
+from enchannel.testing import Seen
 from enchannel_zmq._launcher_loop import LauncherLoop
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -93,7 +93,7 @@ def test_restart_keeps_the_channels() -> None:
         pending = Seen(kernel.execute("print('pending', flush=True); import time; time.sleep(60)"))
         streams.until_any(lambda message: "pending" in message.content["text"])
         ec.wait(kernel.restart(), timeout=DEADLINE)
-        pending.until_end()
+        pending.all()
         assert isinstance(pending.error, ec.KernelDied)
         with pytest.raises(ec.KernelError, match="'x' is not defined"):
             kernel.run("x", timeout=DEADLINE)
@@ -175,7 +175,7 @@ def test_closing_while_a_restart_is_under_way_ends_both(command: str) -> None:
     kernel.execute(command).subscribe(on_error=lambda error: None)
     outcome = Seen(kernel.restart())
     kernel.close()
-    outcome.until_end()
+    outcome.all()
     assert isinstance(outcome.error, ec.EnchannelError)
     assert not psutil.pid_exists(pid)
 

@@ -11,12 +11,12 @@ from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel.testing import Seen
 from enchannel_zmq import _io
 from enchannel_zmq._socket import ChannelSocket
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.memory import Thread
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 BURST = 10_000

@@ -11,10 +11,10 @@ import zmq
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel.testing import Seen
 from enchannel_zmq._io import acquire, release
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.watch import Seen
 from tests.rigs.wire_kernel import WireKernel
 
 MESSAGES = 50_000

@@ -13,9 +13,9 @@ from reactivex.subject import Subject
 
 import enchannel as ec
 from enchannel import AnyMessage, Direction, KernelState, LinkState
+from enchannel.testing import Seen
 from tests.enchannel_zmq.test_death import SUICIDE
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -72,14 +72,14 @@ def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
             session(kernel)
             live["state"].until(lambda states: states[-1:] == [KernelState.DEAD])
     for seen in live.values():
-        seen.until_end()
+        seen.all()
 
     start = Subject[None]()
     with ec.connect(f"replay:{path}", speed=math.inf, start=start) as replay:
         played = watch(replay)
         start.on_completed()
         for seen in played.values():
-            seen.until_end()
+            seen.all()
     for name in CHANNELS:
         assert played[name].items == live[name].items, name
         assert [m.raw for m in played[name].items] == [m.raw for m in live[name].items]
@@ -120,13 +120,13 @@ def test_restarts_are_told_again(tmp_path: Path) -> None:
         kernel.run("1", timeout=DEADLINE)
         ec.wait(kernel.restart(), timeout=DEADLINE)
         kernel.run("2", timeout=DEADLINE)
-    states.until_end()
+    states.all()
     recorder.close()
     with ec.connect(f"replay:{path}", speed=math.inf) as replay:
         played, links = Seen(replay.state), Seen(replay.link)
-        Seen(replay.main).until_end()
-        played.until_end()
-        links.until_end()
+        Seen(replay.main).all()
+        played.all()
+        links.all()
         with pytest.raises(ec.ChannelClosed):
             replay.run("3")
     assert KernelState.RESTARTING in played.items

@@ -6,9 +6,9 @@ import pytest
 import reactivex as rx
 
 import enchannel as ec
+from enchannel.testing import Seen
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
-from tests.rigs.watch import Seen
 
 pytestmark = pytest.mark.kernel
 
@@ -86,4 +86,4 @@ def test_stdin_can_be_answered_by_hand(kernel: ec.Kernel) -> None:
     seen = Seen(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
     question = asked.until(lambda messages: messages)[0]
     kernel.stdin.on_next(ec.input_reply("by hand", parent=question))
-    assert seen.until_end()[0].text == "by hand\n"
+    assert seen.all()[0].text == "by hand\n"

@@ -22,6 +22,7 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Kernel, Session
 from enchannel.abc import Backend, Capabilities, Lifecycle, Link, Pair, Status
 from enchannel.errors import ChannelClosed
+from enchannel.testing import Seen
 from tests.rigs import DEADLINE
 
 __all__ = [
@@ -231,66 +232,6 @@ class _Outgoing(abc.ObserverBase[T], Generic[T]):
 
     def on_completed(self) -> None:
         raise AssertionError("the core ends no backend's outgoing side")
-
-
-class Seen(abc.ObserverBase[T], Generic[T]):
-    """A subscriber that keeps what it is given.
-
-    Attributes:
-        items: The items, in order.
-        threads: The threads that it was called on.
-        error: What its observable ended with.
-        completed: Whether it completed.
-    """
-
-    def __init__(self) -> None:
-        self.items: list[T] = []
-        self.threads: set[threading.Thread] = set()
-        self.error: Exception | None = None
-        self.completed = False
-        self._changed = threading.Condition()
-
-    def on_next(self, value: T) -> None:
-        with self._changed:
-            self.items.append(value)
-            self.threads.add(threading.current_thread())
-            self._changed.notify_all()
-
-    def on_error(self, error: Exception) -> None:
-        with self._changed:
-            self.error = error
-            self.threads.add(threading.current_thread())
-            self._changed.notify_all()
-
-    def on_completed(self) -> None:
-        with self._changed:
-            self.completed = True
-            self.threads.add(threading.current_thread())
-            self._changed.notify_all()
-
-    @property
-    def ended(self) -> bool:
-        return self.completed or self.error is not None
-
-    def first(self, count: int) -> list[T]:
-        """Wait until there are so many items; they, and what has come since."""
-        self._wait(lambda: len(self.items) >= count, f"{count} items")
-        return self.items
-
-    def all(self) -> list[T]:
-        """Wait for the end; all items."""
-        self._wait(lambda: self.ended, "an end")
-        return self.items
-
-    def failure(self) -> Exception:
-        """Wait for the end, which is an error."""
-        self.all()
-        assert self.error is not None, f"it completed, after {self.items}"
-        return self.error
-
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, DEADLINE), f"no {what}; there is {self.items}"
 
 
 class Thread(threading.Thread, Generic[T]):

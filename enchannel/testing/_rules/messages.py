@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Header
-from enchannel.testing import strategies
+from enchannel.testing import _seen, strategies
 from enchannel.testing._checks import (
     all_at_once,
     arrived,
@@ -102,16 +102,22 @@ class Messages:
     def test_b06_a_slow_subscriber_loses_nothing(self, rig: Rig) -> None:
         with Client(rig, listens=False) as client:
             seen: Seen[AnyMessage] = Seen()
+            begun = threading.Event()
+            first, *rest = [from_kernel(IOPUB, number, client) for number in range(MANY)]
 
             def slow_to_begin(message: AnyMessage) -> None:
-                if not seen.items:
+                if message.header.msg_id == first.header.msg_id:
+                    begun.set()
                     threading.Event().wait(300 * MOMENT)  # in which all the others come
                 seen.on_next(message)
 
             client.pair(IOPUB).incoming.subscribe(slow_to_begin)
-            messages = said(rig, IOPUB, client, MANY)
-            heard = seen.until(has(messages[-1]))
-            assert ids(of(messages, heard)) == ids(messages)
+            saying = threading.Thread(target=rig.say, args=(first,), daemon=True)
+            saying.start()
+            assert begun.wait(_seen.DEADLINE)
+            _say_all(rig, rest)
+            heard = seen.until(has(rest[-1]))
+            assert ids(of([first, *rest], heard)) == ids([first, *rest])
 
     def test_b07_sending_never_waits_for_the_kernel_to_read(self, rig: Rig) -> None:
         demand(rig, "pause", "resume")
