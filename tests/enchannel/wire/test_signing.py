@@ -43,6 +43,7 @@ def test_unknown_scheme(scheme: str) -> None:
         signature(KEY, parts()).upper(),
         signature(KEY, parts()) + b"0",
     ],
+    ids=["empty", "zeros", "no digits", "short", "another's", "upper case", "long"],
 )
 def test_a_wrong_signature_is_refused(wrong: bytes) -> None:
     made = signed(KEY, *parts())
