@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from reactivex import abc
 from reactivex.disposable import CompositeDisposable
@@ -88,21 +88,24 @@ class Recorder(abc.DisposableBase):
         self._size = 0
         self._unwritten = 0
         self._last = 0.0
-        self._file = _created(path, overwrite)
+        made = _created(path, overwrite)
+        self._file = made.file
         self._append(head_of(kernel.id, kernel.session.id, now()))
         try:
             self._flush()
+            if made.replaces is not None:
+                os.replace(made.path, made.replaces)
         except OSError as error:
             self._file.close()
-            if path.is_file():
-                path.unlink()
+            if not made.is_device:
+                made.path.unlink(missing_ok=True)
             raise _unwritable(path, error) from error
         self._clock = clock_of(kernel._scheduler)
         self._start = self._clock()
         self._delivery = Delivery(f"enchannel recording {kernel.id[:4]}")
+        self._watching = CompositeDisposable()
         self._note(Kind.STATUS, kernel.link.value)
         self._note(Kind.STATUS, kernel.state.value)
-        self._watching = CompositeDisposable()
         self._watching.add(kernel._witness(_Heard(self._note)))
         self._watching.add(kernel.sent.attach(_Said(self._note, self._end)))
         _open.add(self)
@@ -242,20 +245,43 @@ class _Said:
     def call(self, function: Callable[[], None]) -> None: ...
 
 
-def _created(path: Path, overwrite: bool) -> Any:
-    """A new file, for its owner alone."""
+class _Made(NamedTuple):
+    """A file that was made for a recording.
+
+    Attributes:
+        file: To write to.
+        path: Where it is.
+        replaces: The file whose place it takes once something could be written.
+        is_device: Whether it was there before, and is no file.
+    """
+
+    file: Any
+    path: Path
+    replaces: Path | None = None
+    is_device: bool = False
+
+
+def _created(path: Path, overwrite: bool) -> _Made:
+    """A new file, for its owner alone. One that is there is not emptied: somebody may be reading it."""
     try:
         path = path.resolve()
         if overwrite and path.is_file():
-            path.unlink()  # and is not emptied: somebody may be reading it, or even writing
-        device = overwrite and path.exists()
-        return open(path, "wb" if device else "xb", buffering=0, opener=_for_its_owner)
+            beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+            return _Made(_opened(beside, "xb"), beside, replaces=path)
+        if overwrite and path.exists():
+            return _Made(_opened(path, "wb"), path, is_device=True)
+        return _Made(_opened(path, "xb"), path)
     except FileExistsError:
         raise RecordingFailed(
-            f"{path} exists already, and is replaced only by who asks for that (overwrite)"
+            f"{path} exists already, and is replaced only if that is wanted (overwrite=True, or "
+            "`enchannel record --overwrite`)"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last: symlinks that lead in a circle
         raise _unwritable(path, error) from error
+
+
+def _opened(path: Path, mode: str) -> Any:
+    return open(path, mode, buffering=0, opener=_for_its_owner)
 
 
 def _unwritable(path: Path, error: Exception, and_so: str = "") -> RecordingFailed:

@@ -498,8 +498,9 @@ class ZmqLink:
         self._cancel_timers()
         self._close_sockets()
         text = f"{why}; it did not come back within {self._retry_for:g} s"
-        self._gone = type(why)(text)
-        self.status.fail(type(why)(text))
+        kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
+        self._gone = kind(text)
+        self.status.fail(kind(text))
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -225,7 +225,7 @@ def test_the_file_is_its_owners_alone(path: Path, overwrite: bool) -> None:
 def test_a_file_that_is_there_is_replaced_only_if_asked_for(path: Path) -> None:
     path.write_text("a thesis")
     with MemoryKernel().kernel() as kernel:
-        with pytest.raises(RecordingFailed, match=r"exists already.*\(overwrite\)"):
+        with pytest.raises(RecordingFailed, match="exists already.*overwrite=True"):
             ec.record(kernel, path)
         assert path.read_text() == "a thesis"
         ec.record(kernel, path, overwrite=True).close()
@@ -371,6 +371,42 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(path: Path) -> None:
     assert 0 < len(recorded) < 200
     assert recorded == [str(n) for n in range(len(recorded))]
     assert not ec.Recording(path).is_whole
+
+
+def test_a_disk_that_is_full_soon_ends_it_too(tmp_path: Path) -> None:
+    for room in range(100, 500, 8):
+        with MemoryKernel().kernel() as kernel, room_for(room):
+            try:
+                recorder = ec.record(kernel, tmp_path / str(room))
+            except RecordingFailed:
+                assert not (tmp_path / str(room)).exists()
+                continue
+            (error,) = Seen(kernel.errors).first(1)
+            recorder.dispose()
+            assert recorder.error is error
+            if isinstance(error, RecordingFailed):
+                return  # the first that has room for the first line, and none for what comes next
+    raise AssertionError("there was always room, or never")
+
+
+def test_a_recording_that_cannot_be_replaced_stays(path: Path, tmp_path: Path) -> None:
+    path.write_text("a thesis")
+    with MemoryKernel().kernel() as kernel, room_for(10):
+        with pytest.raises(RecordingFailed):
+            ec.record(kernel, path, overwrite=True)
+    assert path.read_text() == "a thesis"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_that_leads_nowhere_is_left_as_it_was(tmp_path: Path) -> None:
+    link, circle = tmp_path / "link", tmp_path / "circle"
+    link.symlink_to("nowhere")
+    circle.symlink_to(circle)
+    with MemoryKernel().kernel() as kernel, room_for(10):
+        for path in (link, circle):
+            with pytest.raises(RecordingFailed):
+                ec.record(kernel, path)
+    assert sorted(tmp_path.iterdir()) == [circle, link]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
