@@ -26,7 +26,10 @@ The contract
     10. A message that cannot be sent is the caller's error: ``outgoing.on_next`` raises ``InvalidMessage``,
         which names the limit, and the channel lives on.
     11. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
-        ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``.
+        ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``. Where
+        the ``Capabilities`` say that it ``resumes``, what was asked may be answered after that; and a
+        ``MessagesMayBeMissing`` says that what came in between may not. A link that suspects that what
+        was asked is lost says ``CONNECTED`` again, and the core asks anew.
     12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
         is kept to be sent later.
     13. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
@@ -59,6 +62,7 @@ from enchannel._channel_name import ChannelName
 from enchannel._incoming import Incoming, Outgoing
 from enchannel._message import AnyMessage
 from enchannel._session import Session
+from enchannel._shared import Lease, Shared, Startable
 from enchannel.errors import EnchannelError
 
 __all__ = [
@@ -67,11 +71,14 @@ __all__ = [
     "Incoming",
     "KernelState",
     "Launcher",
+    "Lease",
     "Lifecycle",
     "Link",
     "LinkState",
     "Outgoing",
     "Pair",
+    "Shared",
+    "Startable",
     "Status",
 ]
 
@@ -130,6 +137,10 @@ class Capabilities:
         lifecycle: Whether it can interrupt, restart and shut down a kernel.
         listens: Whether anybody hears what is said. At the other end of a recording there is nobody; the
             suite is not for such.
+        resumes: Whether what was asked before a loss may still be answered after it. Then the loss alone
+            ends nothing: when the link is back the core asks again, in vain or not, and knows.
+        idle_grace: Seconds by which an idle may come later than its reply, where iopub is queued on its
+            way.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
@@ -137,6 +148,8 @@ class Capabilities:
     max_message: int | None = None
     lifecycle: bool = False
     listens: bool = True
+    resumes: bool = False
+    idle_grace: float = 2.0
 
 
 class Lifecycle(ABC):
@@ -171,6 +184,7 @@ class Link:
         kernel_id: What to call the kernel.
         capabilities: What it can do.
         lifecycle: Where the process is the backend's to rule.
+        owned: Whether the kernel ends with the link: it was started for it.
         listened: Called once by the core, when the first subscriber of a channel is there: for a link that
             has nothing to say before, such as a recording.
     """
@@ -181,6 +195,7 @@ class Link:
     kernel_id: str
     capabilities: Capabilities
     lifecycle: Lifecycle | None = None
+    owned: bool = True
     listened: Callable[[], None] | None = None
 
     def pair(self, name: ChannelName) -> Pair[AnyMessage] | None:

@@ -20,7 +20,9 @@ from typing import Protocol
 
 import zmq
 
-__all__ = ["Drained", "Io", "Timer", "acquire", "release"]
+from enchannel.abc import Shared
+
+__all__ = ["Drained", "Io", "Timer", "shared"]
 
 log = logging.getLogger("enchannel.zmq")
 
@@ -62,13 +64,14 @@ class Io:
         self._numbers = count()
         self._ending = False
         self._selector.register(self._bell.fileno, selectors.EVENT_READ, None)
+        self._started = False
         self.thread = threading.Thread(target=self._run, name="enchannel-zmq I/O", daemon=True)
-        try:
+
+    def start(self) -> None:
+        """Begin, if it has not yet."""
+        if not self._started:
+            self._started = True
             self.thread.start()
-        except BaseException:  # Ctrl-C, while it was waited for: it runs, and nobody would end it
-            self._ending = True
-            self._bell.ring()
-            raise
 
     def post(self, call: Callable[[], None]) -> None:
         """Have a function called on the thread, after those posted before; from any thread."""
@@ -111,14 +114,14 @@ class Io:
         """A socket was used, which swallows the wake-up of what arrived meanwhile: look at it."""
         self._ready[reader] = None
 
-    def end(self) -> None:
-        """End the thread, when what was posted is done, and wait for it."""
+    def end(self, wait: bool = True) -> None:
+        """End the thread, when what was posted is done; and wait for it, or not."""
 
         def ending() -> None:
             self._ending = True
 
         self.post(ending)
-        if threading.current_thread() is not self.thread:
+        if wait and threading.current_thread() is not self.thread:
             self.thread.join(5.0)
 
     def _run(self) -> None:
@@ -216,40 +219,5 @@ class _Bell:
             self._writer.close()
 
 
-_lock = threading.Lock()
-_io: Io | None = None
-_users = 0
-_forked: list[Io | None] = []  # kept for ever in a child: what is in them belongs to its parent
-
-
-def acquire() -> Io:
-    """The thread, started if there is none; to be released."""
-    global _io, _users
-    with _lock:
-        if _io is None:
-            _io = Io()
-        _users += 1
-        return _io
-
-
-def release(io: Io) -> None:
-    """It is not needed any more; the last one out ends it."""
-    global _io, _users
-    with _lock:
-        if io is not _io:
-            return
-        _users -= 1
-        if _users:
-            return
-        _io = None
-    io.end()
-
-
-def _in_child() -> None:
-    global _lock, _io, _users
-    _forked.append(_io)
-    _lock, _io, _users = threading.Lock(), None, 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+shared = Shared(Io)
+"""The one of the process; who leases it has it run."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -16,9 +15,10 @@ from typing import Any, TypeVar
 from reactivex import Observable
 from reactivex.subject import AsyncSubject
 
+from enchannel.abc import Shared
 from enchannel.errors import ChannelClosed
 
-__all__ = ["LauncherLoop", "acquire", "release"]
+__all__ = ["LauncherLoop", "shared"]
 
 T = TypeVar("T")
 
@@ -31,11 +31,13 @@ class LauncherLoop:
         self._thread = threading.Thread(
             target=self._run, name="enchannel-zmq launcher", daemon=True
         )
-        try:
+        self._started = False
+
+    def start(self) -> None:
+        """Begin, if it has not yet."""
+        if not self._started:
+            self._started = True
             self._thread.start()
-        except BaseException:  # Ctrl-C, while it was waited for: it runs, and nobody would end it
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            raise
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it there, and wait for it here."""
@@ -84,10 +86,10 @@ class LauncherLoop:
         threading.Thread(target=run, name="enchannel-zmq restart", daemon=True).start()
         await future
 
-    def end(self) -> None:
+    def end(self, wait: bool = True) -> None:
         """End the thread, when what it does now is done."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join(5.0)
 
     def _run(self) -> None:
@@ -105,38 +107,5 @@ def _complain(future: concurrent.futures.Future[Any]) -> None:
         logging.getLogger("enchannel.zmq").error("watching a kernel failed: %s", error)
 
 
-_lock = threading.Lock()
-_loop: LauncherLoop | None = None
-_users = 0
-_forked: list[LauncherLoop | None] = []
-
-
-def acquire() -> LauncherLoop:
-    global _loop, _users
-    with _lock:
-        if _loop is None:
-            _loop = LauncherLoop()
-        _users += 1
-        return _loop
-
-
-def release(loop: LauncherLoop) -> None:
-    global _loop, _users
-    with _lock:
-        if loop is not _loop:
-            return
-        _users -= 1
-        if _users:
-            return
-        _loop = None
-    loop.end()
-
-
-def _in_child() -> None:
-    global _lock, _loop, _users
-    _forked.append(_loop)
-    _lock, _loop, _users = threading.Lock(), None, 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+shared = Shared(LauncherLoop)
+"""The one of the process; who leases it has it run."""

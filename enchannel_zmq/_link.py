@@ -25,6 +25,7 @@ from enchannel.abc import (
     Capabilities,
     Incoming,
     KernelState,
+    Lease,
     Lifecycle,
     Link,
     LinkState,
@@ -47,7 +48,7 @@ from enchannel.errors import (
 from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
-from enchannel_zmq._io import Io, Timer, acquire, release
+from enchannel_zmq._io import Io, Timer, shared
 from enchannel_zmq._socket import ChannelSocket, SocketOptions
 
 __all__ = ["ZmqLink"]
@@ -106,6 +107,7 @@ class ZmqLink:
         self._failures: dict[ChannelName, str] = {}
         self._waits: dict[ChannelName, float] = {}
         self._io: Io | None = None
+        self._lease: Lease[Io] | None = None
         self._heard = False  # something on iopub, which proves the subscription
         self._nudges: set[str] = set()
         self._timers: list[Timer] = []
@@ -127,9 +129,10 @@ class ZmqLink:
         Raises:
             ConnectionFailed: nothing of it is left.
         """
-        self._io = acquire()
-        self._io.post(self._start)
         try:
+            self._lease = shared.lease()
+            self._io = self._lease.thing
+            self._io.post(self._start)
             if not self._opened.wait(timeout):
                 raise self._explain(timeout)
             if self._failure is not None:
@@ -181,12 +184,14 @@ class ZmqLink:
     def close(self) -> None:
         """Close the sockets; may be called again, and from any thread."""
         io, self._io = self._io, None
-        if io is None:
+        lease = self._lease
+        if lease is None:
             return
         try:
-            io.call(self._finish, CLOSE)
+            if io is not None:
+                io.call(self._finish, CLOSE)
         finally:  # also when Ctrl-C ends the wait: it is done all the same
-            release(io)
+            lease.release()
 
     def suspend(self, why: EnchannelError) -> None:
         """Close the sockets until ``reopen``; what is open fails with the reason."""

@@ -29,7 +29,7 @@ from enchannel import AnyMessage, ConnectionInfo, Session, interrupt_request, sh
 from enchannel.abc import KernelState, Lifecycle, Link
 from enchannel.errors import EnchannelError, KernelDied, LaunchFailed, NotSupported
 from enchannel_zmq._connection_file import runtime_dir
-from enchannel_zmq._launcher_loop import LauncherLoop, acquire, release
+from enchannel_zmq._launcher_loop import LauncherLoop, shared
 from enchannel_zmq._link import ZmqLink
 from enchannel_zmq._stderr import Stderr
 
@@ -64,10 +64,12 @@ def start(
         independent=independent,
         shutdown_time=shutdown_time,
     )
-    loop = acquire()
+    lease = shared.lease()
+    loop = lease.thing
+    link: ZmqLink | None = None
     try:
         loop.run(process.start())
-        link = ZmqLink(
+        link = opened = ZmqLink(
             process.info,
             session,
             kernel_id=process.id,
@@ -83,21 +85,23 @@ def start(
         try:
             loop.run(process.kill())
         finally:
-            release(loop)
+            if link is not None:
+                link.close()
+            lease.release()
         raise
     released = threading.Lock()
 
     def close() -> None:
-        link.close()
+        opened.close()
         if released.acquire(blocking=False):
             try:
                 if process.is_ending:  # who waited for that has no patience, and pressed Ctrl-C
                     loop.run(process.kill())
             finally:
                 process.forget()
-                release(loop)
+                lease.release()
 
-    return replace(link.link(process), close=close)
+    return replace(opened.link(process), close=close)
 
 
 def _open(process: Process, opening: Callable[[float], None], deadline: float) -> None:

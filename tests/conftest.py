@@ -14,6 +14,8 @@ import hypothesis
 import psutil
 import pytest
 
+from enchannel._shared import _all
+
 # Several times slower on a busy machine is not a failure; one that hangs meets the timeout.
 hypothesis.settings.register_profile("enchannel", deadline=None)
 hypothesis.settings.load_profile("enchannel")
@@ -22,7 +24,10 @@ T = TypeVar("T")
 KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
 LEAK_GRACE = 5.0
 # These serve the whole process, and are started by whichever test comes first.
-SHARED_THREADS = {"enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel timer"}
+SHARED_THREADS = {
+    *("enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel-websocket I/O"),
+    "enchannel timer",
+}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,12 +57,14 @@ def jupyter_directories() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread of ours or a child process behind."""
-    threads, children = our_threads(), our_children()
+    threads, children, leased = our_threads(), our_children(), leases()
     yield
     deadline = time.monotonic() + LEAK_GRACE
+    new_leases = eventually_none(lambda: leases() - leased, deadline)
     new_threads = eventually_none(lambda: our_threads() - threads, deadline)
     new_children = eventually_none(lambda: our_children() - children, deadline)
     leaked = [f"thread {thread.name!r}" for thread in new_threads]
+    leaked += [f"a lease of {shared}" for shared, _ in new_leases]
     for child in new_children:
         leaked.append(f"process {describe(child)}")
         with suppress(psutil.NoSuchProcess):
@@ -71,6 +78,11 @@ def our_threads() -> set[threading.Thread]:
         for thread in threading.enumerate()
         if thread.name.startswith("enchannel") and thread.name not in SHARED_THREADS
     }
+
+
+def leases() -> set[tuple[str, int]]:
+    """Parts in what links share: a test that leaves one open leaves a thread."""
+    return {(str(shared), number) for shared in list(_all) for number in shared._held}
 
 
 def our_children() -> set[psutil.Process]:

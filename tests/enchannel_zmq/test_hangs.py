@@ -20,7 +20,7 @@ from reactivex import Observable
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.testing import Seen
-from enchannel_zmq._io import acquire, release
+from enchannel_zmq._io import shared
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
@@ -218,7 +218,7 @@ def test_a_kernel_that_dies_in_a_flood_takes_nobody_along() -> None:
 
 
 def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
-    there, io = threading.Event(), acquire()
+    there, lease = threading.Event(), shared.lease()
 
     def keep_busy() -> None:
         there.wait(DEADLINE)
@@ -227,7 +227,7 @@ def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
             streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
             states = Seen(kernel.state)
-            io.post(keep_busy)
+            lease.thing.post(keep_busy)
             speak_and_die(wire, LAST_WORDS)
             there.set()
             states.until(lambda states: states[-1:] == ["dead"])
@@ -236,7 +236,7 @@ def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
             assert said == [str(number) for number in range(LAST_WORDS)]
     finally:
         there.set()
-        release(io)
+        lease.release()
 
 
 def speak_and_die(wire: WireKernel, count: int) -> None:

@@ -23,6 +23,7 @@ def often_switching() -> Iterator[None]:
 def test_no_post_is_slept_through() -> None:
     """A bell whose flag was cleared before it was read rang for the last time within a second."""
     io = Io()
+    io.start()
     seen: list[None] = []
 
     def post() -> None:
@@ -44,6 +45,7 @@ def test_no_post_is_slept_through() -> None:
 
 def test_an_exception_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
     io = Io()
+    io.start()
     try:
         io.post(lambda: 1 / 0)  # type: ignore[arg-type]
         assert io.call(lambda: None, DEADLINE)

@@ -12,7 +12,7 @@ import zmq
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.testing import Seen
-from enchannel_zmq._io import acquire, release
+from enchannel_zmq._io import shared
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import WireKernel
@@ -112,7 +112,7 @@ def test_50_000_displays_arrive_complete_and_in_order(flooded: dict[str, Reader]
 
 def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
     """libzmq reads on by itself, so that whatever goes on here makes no kernel drop anything."""
-    there, io = threading.Event(), acquire()
+    there, lease = threading.Event(), shared.lease()
 
     def keep_busy() -> None:
         there.wait(DEADLINE)
@@ -120,7 +120,7 @@ def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
     try:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
             seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-            io.post(keep_busy)
+            lease.thing.post(keep_busy)
             publish_and_drop_nothing(wire, BIG_MESSAGES)
             there.set()
             seen.until(lambda messages: len(messages) == BIG_MESSAGES)
@@ -128,7 +128,7 @@ def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
             assert said == [str(number) for number in range(BIG_MESSAGES)]
     finally:
         there.set()
-        release(io)
+        lease.release()
 
 
 def publish_and_drop_nothing(wire: WireKernel, count: int) -> None:

@@ -1,0 +1,115 @@
+"""One thing of the process that several links use: a thread, mostly. It begins with the first, and ends
+with the last.
+
+A Ctrl-C may come between any two steps of who takes part in it, so what is held is an object: where nobody
+got it, nobody keeps it, and that is as good as giving it back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Generic, Protocol, TypeVar
+
+__all__ = ["Lease", "Shared", "Startable"]
+
+
+class Startable(Protocol):
+    """What can be shared. It is made without anything running yet."""
+
+    def start(self) -> None:
+        """Begin, if it has not yet."""
+        ...
+
+    def end(self, wait: bool) -> None:
+        """Begin no more, and let what runs come to its end; wait for that, or not. From any thread."""
+        ...
+
+
+T = TypeVar("T", bound=Startable)
+
+
+class Shared(Generic[T]):
+    """Makes the thing when it is wanted, and ends it when nobody wants it any more. A forked child has
+    its own.
+
+    Args:
+        make: Makes one.
+    """
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._numbers = count()
+        self._lock = threading.RLock()  # a lease may be collected while it is held
+        self._thing: T | None = None
+        self._held: set[int] = set()
+        _all.add(self)
+
+    def lease(self) -> Lease[T]:
+        """Take part in it, until the lease is released, or collected."""
+        with self._lock:
+            if self._thing is None:
+                self._thing = self._make()
+            lease = Lease(self, next(self._numbers), self._thing)
+            self._held.add(lease.number)
+            self._thing.start()
+            return lease
+
+    def __repr__(self) -> str:
+        return f"<Shared {self._make.__qualname__}>"
+
+    def _release(self, number: int, wait: bool) -> None:
+        with self._lock:
+            if number not in self._held:
+                return
+            self._held.discard(number)
+            if self._held:
+                return
+            thing, self._thing = self._thing, None
+        if thing is not None:
+            thing.end(wait)
+
+    def _disown(self) -> None:
+        """In a forked child, where the thread is not."""
+        _forked.append(self._thing)
+        self._lock, self._thing, self._held = threading.RLock(), None, set()
+
+
+class Lease(Generic[T]):
+    """A part in something shared.
+
+    Attributes:
+        thing: What is shared.
+        number: Its own, among all of them.
+    """
+
+    __slots__ = ("_shared", "number", "thing")
+
+    def __init__(self, shared: Shared[T], number: int, thing: T) -> None:
+        self._shared = shared
+        self.number = number
+        self.thing = thing
+
+    def release(self, *, wait: bool = True) -> None:
+        """It is not needed any more; the last one out ends it, and waits for its end. May be called
+        again."""
+        self._shared._release(self.number, wait)
+
+    def __del__(self) -> None:
+        self.release(wait=False)
+
+
+_all: weakref.WeakSet[Shared[Any]] = weakref.WeakSet()
+_forked: list[Any] = []  # kept for ever in a child: what is in them belongs to its parent
+
+
+def _disown_all() -> None:
+    for shared in list(_all):
+        shared._disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,99 @@
+"""What links share begins with the first lease and ends with the last, whatever comes between."""
+
+import gc
+import os
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from enchannel.abc import Shared
+from tests.rigs import DEADLINE
+
+
+class Thing:
+    """Says when it began, and how it ended."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.on_start: Any = lambda: None
+
+    def start(self) -> None:
+        self.said.append("starts")
+        self.on_start()
+
+    def end(self, wait: bool) -> None:
+        self.said.append("ends, and is waited for" if wait else "ends")
+
+
+def test_it_begins_with_the_first_and_ends_with_the_last() -> None:
+    shared = Shared(Thing)
+    one, other = shared.lease(), shared.lease()
+    assert one.thing is other.thing
+    one.release()
+    one.release()
+    assert "ends" not in " ".join(other.thing.said)
+    other.release()
+    assert other.thing.said[-1] == "ends, and is waited for"
+    assert shared.lease().thing is not other.thing
+
+
+def test_a_lease_that_nobody_keeps_is_given_back() -> None:
+    shared = Shared(Thing)
+    thing = shared.lease().thing
+    gc.collect()
+    assert thing.said[-1] == "ends"
+
+
+def test_ctrl_c_while_it_begins_leaves_it_to_nobody() -> None:
+    things: list[Thing] = []
+
+    def make() -> Thing:
+        thing = Thing()
+        thing.on_start = lambda: signal.raise_signal(signal.SIGINT)
+        things.append(thing)
+        return thing
+
+    shared = Shared(make)
+    with pytest.raises(KeyboardInterrupt):
+        shared.lease()
+    gc.collect()
+    assert things[0].said[-1] == "ends"
+    assert not shared._held
+
+
+def test_each_of_many_threads_has_the_same() -> None:
+    shared = Shared(Thing)
+    together = threading.Barrier(8)
+    things = []
+
+    def take() -> None:
+        together.wait(DEADLINE)
+        for _ in range(200):
+            with_it = shared.lease()
+            things.append(with_it.thing)
+            with_it.release()
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert not shared._held
+    for thing in set(things):
+        assert thing.said.count("ends, and is waited for") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_its_own() -> None:
+    shared = Shared(Thing)
+    lease = shared.lease()
+    child = os.fork()
+    if not child:
+        lease.release()
+        own = shared.lease()
+        os._exit(0 if own.thing is not lease.thing and lease.thing.said[-1] == "starts" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    lease.release()
