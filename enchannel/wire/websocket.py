@@ -12,11 +12,11 @@ Little endian. Frames in, messages out, and back. No sockets here, and no signat
 from __future__ import annotations
 
 import struct
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
-from enchannel._channel_name import ChannelName
 from enchannel._message import AnyMessage, Buffer, RawParts
 from enchannel.errors import MalformedFrame
+from enchannel.wire._websocket import channel_of, cut
 from enchannel.wire.parts import Report, message_of, parts_of
 
 __all__ = ["SUBPROTOCOL", "decode", "encode"]
@@ -26,7 +26,6 @@ SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 
 _FEWEST = 6  # offsets: of the channel, four JSON parts, and the end
 _NUMBER = 8  # bytes
-_CHANNELS = {name.value.encode(): name for name in ChannelName if name != ChannelName.HEARTBEAT}
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -59,7 +58,8 @@ def decode(frame: Buffer, report: Report = lambda error: None) -> AnyMessage:
     try:
         name, header, parent, metadata, content, *buffers = _parts(data)
         raw = RawParts(bytes(header), bytes(parent), bytes(metadata), bytes(content))
-        return message_of(_channel(bytes(name)), raw, buffers, report)
+        channel = channel_of(bytes(name).decode(errors="replace"))
+        return message_of(channel, raw, buffers, report)
     except MalformedFrame as error:
         raise MalformedFrame(f"a frame {error}; it was dropped") from None
 
@@ -71,17 +71,4 @@ def _parts(data: memoryview) -> list[memoryview]:
     start = _NUMBER * (count + 1)
     if count < _FEWEST or start > len(data):
         raise MalformedFrame(f"has {len(data)} bytes, and claims {count} offsets")
-    offsets = struct.unpack_from(f"<{count}Q", data, _NUMBER)
-    if offsets[0] != start or offsets[-1] != len(data):
-        raise MalformedFrame("has offsets that do not begin and end where its parts do")
-    if any(begin > end for begin, end in pairwise(offsets)):
-        raise MalformedFrame("has offsets that do not ascend")
-    return [data[begin:end] for begin, end in pairwise(offsets)]
-
-
-def _channel(name: bytes) -> ChannelName:
-    try:
-        return _CHANNELS[name]
-    except KeyError:
-        shown = name[:40].decode(errors="replace")
-        raise MalformedFrame(f"is for a channel {shown!r} that there is not") from None
+    return cut(data, start, struct.unpack_from(f"<{count}Q", data, _NUMBER))

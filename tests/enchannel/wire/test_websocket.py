@@ -2,19 +2,25 @@
 
 import struct
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jupyter_client.session import json_packer
+from jupyter_server.services.kernels.connection import base
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, MalformedFrame
 from enchannel.errors import EnchannelError
 from enchannel.testing.strategies import messages
+from enchannel.wire.parts import parts_of
 from enchannel.wire.websocket import decode, encode
 from tests.enchannel.wire.making import Reader
 from tests.enchannel.wire.test_hostile import HOSTILE, NAMES, mutations
 from tests.rigs.frames import KEY, parts, signed
+
+REFERENCE: Any = base
 
 
 def framed(*parts: bytes, channel: bytes = b"iopub") -> bytes:
@@ -45,6 +51,27 @@ def test_it_is_the_frame_of_the_specification(message: AnyMessage) -> None:
     assert again.raw is not None
     buffers = map(bytes, again.buffers)
     assert framed(*again.raw, *buffers, channel=message.channel.encode()) == frame
+
+
+@given(messages())
+def test_it_is_the_frame_of_a_server_byte_for_byte(message: AnyMessage) -> None:
+    frame = encode(message)
+    pieces = [*parts_of(message), *message.buffers]
+    assert REFERENCE.serialize_msg_to_ws_v1(pieces, message.channel.value) == frame
+    assert REFERENCE.deserialize_msg_from_ws_v1(frame) == (message.channel.value, pieces)
+
+
+@given(messages())
+def test_what_a_server_packs_itself_is_read(message: AnyMessage) -> None:
+    """Its own messages: that a kernel died, that there is too much output."""
+    theirs = {
+        "header": message.header.to_dict(),
+        "parent_header": message.parent_header.to_dict(),
+        "metadata": message.metadata,
+        "content": message.content,
+    }
+    frame = REFERENCE.serialize_msg_to_ws_v1(theirs, message.channel.value, json_packer)
+    assert decode(frame) == message.replace(buffers=())
 
 
 def test_bytes_that_came_over_another_wire_are_not_written_anew() -> None:
