@@ -46,7 +46,7 @@ class Terms:
     """What one request asks for besides its answer; seconds."""
 
     timeout: float | None = None
-    idle_grace: float = 2.0
+    idle_grace: float | None = None
     on_dispose: Literal["interrupt"] | None = None
     on_input: OnInput | None = None
 
@@ -101,6 +101,11 @@ class Exchange(abc.DisposableBase):
         self._received = 0
         self._ended = False
         self._timers: list[abc.DisposableBase] = []
+
+    @property
+    def place(self) -> tuple[ChannelName, str | None]:
+        """Where requests are answered one after the other: its channel, and subshell."""
+        return self._message.channel, self._message.header.subshell_id
 
     def begin(self) -> None:
         """Send it."""
@@ -171,7 +176,7 @@ class Exchange(abc.DisposableBase):
         if self._idle:
             self._complete()
         else:
-            self._after(self._terms.idle_grace, self._idle_missing)
+            self._await_idle()
 
     def _status(self, state: object) -> None:
         if state == "busy":
@@ -203,15 +208,26 @@ class Exchange(abc.DisposableBase):
 
         self._timers.append(self._kernel._scheduler.schedule_relative(seconds, scheduled))
 
-    def _idle_missing(self) -> None:
+    def _await_idle(self) -> None:
+        self._after(self._grace, lambda had=self._received: self._idle_missing(had))  # type: ignore[misc]
+
+    @property
+    def _grace(self) -> float:
+        grace = self._terms.idle_grace
+        return self._kernel._opened().capabilities.idle_grace if grace is None else grace
+
+    def _idle_missing(self, had: int) -> None:
         with self._lock:
             if self._ended:
+                return
+            if self._received > had:  # its output still comes, and its idle is behind that
+                self._await_idle()
                 return
             self._complete()
         self._kernel._assume_idle(self.id)
         self._kernel.errors.report(
             MessagesMayBeMissing(
-                f"{self} was answered, but no idle came within {self._terms.idle_grace:g} s: "
+                f"{self} was answered, but no idle came within {self._grace:g} s: "
                 "the kernel may have dropped output"
             )
         )

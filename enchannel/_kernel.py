@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -21,6 +21,7 @@ from enchannel._delivery import Delivery
 from enchannel._exchange import Exchange, OnInput, Request, Terms
 from enchannel._heartbeat import Heartbeat
 from enchannel._message import AnyMessage
+from enchannel._recovery import recover
 from enchannel._requests import DEFAULT_TIMEOUT, Requests, demand_seconds
 from enchannel._sent import Sent
 from enchannel._session import Session
@@ -196,7 +197,7 @@ class Kernel(Requests):
             link.close()
 
     def _end_process(self, link: Link) -> None:
-        if link.lifecycle is None or self._detached:
+        if link.lifecycle is None or not link.owned or self._detached:
             return
         waiter: Waiter[None] = Waiter()
         with waiter.attached(link.lifecycle.shutdown()):
@@ -269,7 +270,7 @@ class Kernel(Requests):
     def owned(self) -> bool:
         """Whether leaving the block shuts the kernel down: whether it was launched here."""
         link = self._link
-        return link is not None and link.lifecycle is not None and not self._detached
+        return link is not None and link.lifecycle is not None and link.owned and not self._detached
 
     @property
     def shell(self) -> Channel:
@@ -393,6 +394,14 @@ class Kernel(Requests):
             if not self._busy and self.state.value is KernelState.BUSY:
                 self.state.become(KernelState.IDLE)
 
+    def _forget_busy(self, requests: Iterable[str]) -> None:
+        """Of these, and of what others asked, the idle may be lost: wait only for what is open."""
+        with self._changing:
+            self._busy &= self._exchanges.keys()
+            self._busy.difference_update(requests)
+            if not self._busy and self.state.value is KernelState.BUSY:
+                self.state.become(KernelState.IDLE)
+
     def _on_listened(self) -> None:
         """Somebody has subscribed to a channel: the link may want to know, once."""
         if self._listened is not None:
@@ -426,9 +435,12 @@ class Kernel(Requests):
         if not expected:
             self._show(status)
         if isinstance(status, LinkState):
-            if status is LinkState.CONNECTED:
+            back = status is LinkState.CONNECTED
+            if back:
                 self._asked_to_end = False
             self.link.become(status)
+            if back:
+                recover(self)
         elif isinstance(status, KernelState):
             if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
@@ -490,7 +502,7 @@ class Kernel(Requests):
         message: AnyMessage,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        idle_grace: float = 2.0,
+        idle_grace: float | None = None,
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:

@@ -43,7 +43,7 @@ class Requests(ABC):
         message: AnyMessage,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        idle_grace: float = 2.0,
+        idle_grace: float | None = None,
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
@@ -52,8 +52,9 @@ class Requests(ABC):
         Args:
             message: On which channel it goes, it says itself.
             timeout: Seconds for the whole answer; None: as long as kernel and connection live.
-            idle_grace: Seconds that the reply is held for an idle that does not come; then
-                the request completes, and ``errors`` says that output may be missing.
+            idle_grace: Seconds that the reply is held for an idle that does not come, and no output
+                either; then the request completes, and ``errors`` says that output may be missing. By
+                default what the backend says (2 s, or 10 s over a server).
             on_dispose: ``"interrupt"`` interrupts the kernel, while it is at work on this
                 request, when the subscription is disposed of. The default only stops listening.
             on_input: Answers the kernel's ``input()``; called where the subscriber is called. It
@@ -84,7 +85,7 @@ class Requests(ABC):
         allow_stdin: bool | None = None,
         stop_on_error: bool = True,
         timeout: float | None = None,
-        idle_grace: float = 2.0,
+        idle_grace: float | None = None,
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:

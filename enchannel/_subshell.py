@@ -41,7 +41,7 @@ class Subshell(Requests):
         message: AnyMessage,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        idle_grace: float = 2.0,
+        idle_grace: float | None = None,
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:

@@ -40,6 +40,7 @@ from enchannel.errors import (
     EnchannelError,
     InvalidMessage,
     KernelDied,
+    MessagesMayBeMissing,
 )
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
@@ -103,7 +104,10 @@ class FarEnd:
                 link.tell(status)
 
     def cut(self) -> None:
-        """Break the links; the kernel lives on, and what is said meanwhile is lost."""
+        """Break the links; the kernel lives on, and what is said meanwhile is lost.
+
+        Where the links say that they resume, what was asked may be answered after ``restore``.
+        """
         self._lose(ConnectionLost(f"the link to kernel {self.id} was cut"))
 
     def die(self) -> None:
@@ -115,6 +119,8 @@ class FarEnd:
         """The links are back, to the same kernel or a new one."""
         self._gone = None
         self.tell(LinkState.CONNECTED, KernelState.IDLE)
+        if self.capabilities.resumes:
+            self.tell(MessagesMayBeMissing(f"the link to kernel {self.id} was cut, and is back"))
 
     def give_up(self) -> None:
         """Break the links for good."""
@@ -168,7 +174,9 @@ class FarEnd:
     def _lose(self, why: EnchannelError) -> None:
         self._gone = why
         self._hearing.waiting.clear()
-        self.tell(LinkState.LOST, why)
+        self.tell(LinkState.LOST)
+        if isinstance(why, KernelDied) or not self.capabilities.resumes:
+            self.tell(why)
 
 
 class MemoryBackend(Backend):

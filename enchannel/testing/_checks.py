@@ -177,12 +177,19 @@ def arrived(far: Seen[AnyMessage], messages: Sequence[AnyMessage]) -> list[AnyMe
     return of(messages, far.until(has(messages[-1])))
 
 
-def is_lost(told: list[Status]) -> bool:
-    """Whether a link's loss was told, and after it that what was asked is lost too."""
-    return LinkState.LOST in told and any(
-        isinstance(status, (ConnectionLost, KernelDied))
-        for status in told[told.index(LinkState.LOST) :]
-    )
+def is_lost(client: Client) -> Callable[[list[Status]], bool]:
+    """Whether a link's loss was told; and, unless it may resume, that what was asked is lost too."""
+
+    def is_told(told: list[Status]) -> bool:
+        return LinkState.LOST in told and (
+            client.link.capabilities.resumes
+            or any(
+                isinstance(status, (ConnectionLost, KernelDied))
+                for status in told[told.index(LinkState.LOST) :]
+            )
+        )
+
+    return is_told
 
 
 def is_back(told: list[Status]) -> bool:

@@ -414,6 +414,20 @@ def test_an_idle_that_comes_in_time_is_no_error() -> None:
     assert errors.all() == []
 
 
+def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
+    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
+    with far.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.execute("6 * 7").subscribe(seen)
+        far.say(busy(far.asked), reply_to(far.asked))
+        for number in range(5):
+            far.clock.advance_by(1.5)
+            far.say(ec.stream("stdout", str(number), parent=far.asked))
+        far.say(idle(far.asked))
+        assert len(seen.all()) == 8
+    assert errors.all() == []
+
+
 # Time.
 
 

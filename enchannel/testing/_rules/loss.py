@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
-from enchannel import AnyMessage
-from enchannel.errors import ConnectionLost, EnchannelError, KernelDied
+from enchannel import AnyMessage, ChannelName
+from enchannel.errors import (
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    MessagesMayBeMissing,
+)
 from enchannel.testing._checks import (
     Resources,
     arrived,
@@ -17,11 +24,15 @@ from enchannel.testing._checks import (
     said,
 )
 from enchannel.testing._client import Client, from_clients, ids, of
-from enchannel.testing._fake_kernel import FakeKernel
+from enchannel.testing._fake_kernel import FakeKernel, echo
 from enchannel.testing._rig import Rig
 from enchannel.testing._seen import Seen
 
 __all__ = ["Loss"]
+
+
+def _forgets_what_to_run(request: AnyMessage) -> Iterable[AnyMessage]:
+    return () if request.header.msg_type == "execute_request" else echo(request)
 
 
 class Loss:
@@ -32,7 +43,7 @@ class Loss:
         far = listening(rig)
         with Client(rig) as client:
             rig.cut()
-            client.status.until(is_lost)
+            client.status.until(is_lost(client))
             rig.restore()
             client.status.until(is_back)
             assert not client.status.ended
@@ -45,12 +56,32 @@ class Loss:
 
     def test_b11_what_was_asked_ends_with_the_link(self, rig: Rig) -> None:
         demand(rig, "cut", "restore")
-        FakeKernel(rig, lambda request: [])
+        with Client(rig) as client:
+            resumes = client.link.capabilities.resumes
+        FakeKernel(rig, _forgets_what_to_run)
         with connected(rig) as kernel:
             asked: Seen[AnyMessage] = Seen(kernel.execute("1"))
             asked.first(1)
             rig.cut()
+            if resumes:
+                rig.restore()
             assert isinstance(asked.failure(), (ConnectionLost, KernelDied))
+
+    def test_b11_what_was_asked_is_answered_by_a_link_that_resumes(self, rig: Rig) -> None:
+        demand(rig, "cut", "restore")
+        far = listening(rig)
+        with Client(rig) as client:
+            if not client.link.capabilities.resumes:
+                pytest.skip("it declares that what is lost ends what was asked")
+            asked = client.say(from_clients(ChannelName.SHELL))
+            arrived(far, asked)
+            rig.cut()
+            client.status.until(is_lost(client))
+            rig.restore()
+            client.status.until_any(lambda told: isinstance(told, MessagesMayBeMissing))
+            messages = said(rig, ChannelName.SHELL, client)
+            assert ids(client.hears(messages)) == ids(messages)
+            assert not any(isinstance(told, ConnectionLost) for told in client.status.items)
 
     def test_b11_a_link_that_comes_back_again_and_again_leaves_nothing(self, rig: Rig) -> None:
         demand(rig, "cut", "restore")
@@ -60,7 +91,7 @@ class Loss:
             for _ in range(10):
                 client.status.items.clear()
                 rig.cut()
-                client.status.until(is_lost)
+                client.status.until(is_lost(client))
                 rig.restore()
                 client.status.until(is_back)
         before.demand_back()
@@ -70,7 +101,7 @@ class Loss:
         far = listening(rig)
         with Client(rig) as client:
             rig.cut()
-            client.status.until(is_lost)
+            client.status.until(is_lost(client))
             lost = [from_clients(name) for name in client.speaks_on]
             for message in lost:
                 with pytest.raises((ConnectionLost, KernelDied)):

@@ -85,7 +85,7 @@ class Safety:
                 client.hears(said(rig, IOPUB, client))
             if "cut" not in rig.cannot:
                 rig.cut()
-                client.status.until(is_lost)
+                client.status.until(is_lost(client))
             texts += [*client.status.items, *client.heard[IOPUB].items]
         try:
             client.say(from_clients(SHELL))

@@ -22,6 +22,7 @@ from enchannel.errors import (
     EnchannelError,
     InvalidMessage,
     MalformedFrame,
+    MessagesMayBeMissing,
 )
 from enchannel.memory import FarEnd, MemoryBackend
 from enchannel.testing import MemoryRig
@@ -438,12 +439,19 @@ class SlowLifecycle(HotLifecycle):
 
 
 IS_NOWHERE = partial(lambda nowhere, target: target == nowhere, MemoryRig.nowhere)
+RESUMES = Capabilities(resumes=True)
 LIMITED = Capabilities(buffers=False, max_message=10_000)
 
 
 def unlimited(link: Link) -> Link:
     """Says that it has limits, and has none."""
     return replace(link, capabilities=LIMITED)
+
+
+def deaf_once_lost(link: Link) -> Link:
+    lost = threading.Event()
+    link = told(ops.do_action(lambda s: lost.set() if s is LinkState.LOST else None))(link)
+    return heard(ops.filter(lambda message: not lost.is_set()))(link)
 
 
 def log_the_secret(target: Any) -> None:
@@ -497,6 +505,18 @@ SABOTAGES = [
     ),
     Sabotage(
         11, "never says that it is back", told(ops.filter(lambda s: s is not LinkState.CONNECTED))
+    ),
+    Sabotage(
+        11,
+        "resumes, and does not say what may be missing",
+        told(ops.filter(lambda s: not isinstance(s, MessagesMayBeMissing))),
+        capabilities=RESUMES,
+    ),
+    Sabotage(
+        11,
+        "resumes, and hears nothing any more",
+        deaf_once_lost,
+        capabilities=RESUMES,
     ),
     Sabotage(12, "drops what is said to nobody", said(swallows(ConnectionLost))),
     Sabotage(12, "says later what was refused", keeping),

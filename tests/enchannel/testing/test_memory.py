@@ -15,6 +15,13 @@ class TestMemory(BackendSuite):
             yield rig
 
 
+class TestMemoryThatResumes(BackendSuite):
+    @pytest.fixture
+    def rig(self) -> Iterator[MemoryRig]:
+        with MemoryRig(capabilities=Capabilities(resumes=True)) as rig:
+            yield rig
+
+
 class TestMemoryWithLimits(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:

@@ -1,0 +1,145 @@
+"""A link that resumes: what was asked before it broke is answered, or is known to be lost."""
+
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+
+import enchannel as ec
+from enchannel import AnyMessage, ChannelName, LinkState
+from enchannel.abc import Capabilities
+from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
+from enchannel.testing import FakeKernel, MemoryRig, Seen, echo
+from tests.rigs.memory import types
+
+
+class Forgetful:
+    """A fake kernel to which some requests never come."""
+
+    def __init__(self, rig: MemoryRig) -> None:
+        self.forgets = True
+        self.asked: list[AnyMessage] = []
+        self._kernel = FakeKernel(rig, echo)
+        rig.listen(self._hear)
+
+    def _hear(self, message: AnyMessage) -> None:
+        self.asked.append(message)
+        if not self.forgets:
+            self._kernel._hear(message)
+
+    def answer(self, request: AnyMessage) -> None:
+        self._kernel._hear(request)
+
+
+@pytest.fixture
+def rig() -> Iterator[MemoryRig]:
+    with MemoryRig(capabilities=Capabilities(resumes=True)) as rig:
+        yield rig
+
+
+@pytest.fixture
+def far(rig: MemoryRig) -> Forgetful:
+    return Forgetful(rig)
+
+
+@pytest.fixture
+def kernel(rig: MemoryRig, far: Forgetful) -> Iterator[ec.Kernel]:
+    with ec.connect(rig.target) as kernel:
+        yield kernel
+
+
+def test_what_is_answered_after_the_return_is_an_answer(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    seen, errors = Seen[AnyMessage](), Seen[EnchannelError]()
+    kernel.errors.subscribe(errors)
+    kernel.execute("6 * 7").subscribe(seen)
+    (request,) = far.asked
+    rig.cut()
+    assert kernel.link.value is LinkState.LOST
+    rig.restore()
+    far.answer(request)
+    assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
+    (said,) = errors.first(1)
+    assert isinstance(said, MessagesMayBeMissing)
+
+
+def test_what_was_lost_ends_when_what_is_asked_after_it_is_answered(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    lost = [Seen(kernel.execute("1")), Seen(kernel.execute("2"))]
+    rig.cut()
+    far.forgets = False
+    rig.restore()
+    for seen in lost:
+        assert isinstance(seen.failure(), ConnectionLost)
+    assert kernel.run("6 * 7").text == "6 * 7"
+    assert kernel.state.value == "idle"
+
+
+def test_each_channel_and_subshell_is_asked_for_itself(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    message = ec.execute_request("1")
+    below = message.replace(header=replace(message.header, subshell_id="below"))
+    seen = [
+        Seen(kernel.request(below, timeout=None)),
+        Seen(kernel.request(ec.kernel_info_request(channel="control"), timeout=None)),
+    ]
+    rig.cut()
+    rig.restore()
+    asked = far.asked[len(seen) :]
+    assert {(m.channel, m.header.subshell_id) for m in asked} == {
+        (ChannelName.SHELL, "below"),
+        (ChannelName.CONTROL, None),
+    }
+    far.answer(asked[0])
+    assert isinstance(seen[0].failure(), ConnectionLost)
+    assert not seen[1].ended
+    far.answer(asked[1])
+    assert isinstance(seen[1].failure(), ConnectionLost)
+
+
+def test_a_link_that_breaks_again_is_asked_again(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    lost = Seen(kernel.execute("1"))
+    for _ in range(3):
+        rig.cut()
+        rig.restore()
+    assert not lost.ended
+    far.forgets = False
+    rig.cut()
+    rig.restore()
+    assert isinstance(lost.failure(), ConnectionLost)
+    assert not kernel._exchanges
+
+
+def test_nothing_is_asked_where_nothing_is_open(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    rig.cut()
+    rig.restore()
+    assert far.asked == []
+
+
+def test_a_kernel_that_others_kept_busy_is_idle_if_nobody_says_otherwise(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    other = ec.Session().fold(ec.execute_request("1"))
+    rig.say(ec.Session().fold(ec.status("busy", parent=other)))
+    assert kernel.state.value == "busy"
+    rig.cut()
+    rig.restore()
+    assert kernel.state.value == "idle"
+
+
+def test_a_link_that_is_not_there_for_long_refuses_meanwhile(
+    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+) -> None:
+    rig.cut()
+    with pytest.raises(ConnectionLost):
+        kernel.run("1")
+    rig.restore()
+    far.forgets = False
+    assert kernel.run("1").text == "1"
