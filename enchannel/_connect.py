@@ -68,7 +68,7 @@ def connect(
             options["scheduler"] = scheduler
         return opening(target, session=who, timeout=timeout, **options)
 
-    label = target if isinstance(target, str) else ""
+    label = _shown(target) if isinstance(target, str) else ""
     return _begin(
         Kernel(open_link, who, label=label, scheduler=scheduler, time_to_dead=time_to_dead)
     )
@@ -151,6 +151,11 @@ def _scheme(target: object) -> str:
         if match is not None and not Path(target).exists():
             return match[1].lower()
     return LOCAL
+
+
+def _shown(target: str) -> str:
+    """A target without what may be secret in it: the query of a URL, and who it is that asks."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", target)[0]) if "://" in target else target
 
 
 def _name(backend: Backend | str) -> str:

@@ -114,11 +114,14 @@ class ZmqRig(Rig):
         self._hear = hear
 
     def say(self, message: AnyMessage) -> None:
+        self._say_to(message.parent_header.session.encode(), message)
+
+    def _say_to(self, identity: bytes, message: AnyMessage) -> None:
         frames = [bytes(frame) for frame in encode(message, self._signer)]
         if message.channel is _IOPUB:
             self._send(_IOPUB, [b"kernel.iopub", *frames])
         else:
-            self._send(message.channel, [message.parent_header.session.encode(), *frames])
+            self._send(message.channel, [identity, *frames])
 
     def cut(self) -> None:
         """Close all sockets, as a process does that is killed."""
@@ -247,9 +250,9 @@ class ZmqRig(Rig):
             self._subscribed(frames[0])
         else:
             with suppress(RejectedFrame):
-                self._heard(self._decoders[name].decode(frames))
+                self._heard(frames[0], self._decoders[name].decode(frames))
 
-    def _heard(self, message: AnyMessage) -> None:
+    def _heard(self, identity: bytes, message: AnyMessage) -> None:
         if self._welcomes or message.header.msg_type != "kernel_info_request":
             self._hear(message)
             return
@@ -257,7 +260,8 @@ class ZmqRig(Rig):
             "kernel_info_reply", {"status": "ok"}, channel=message.channel, parent=message
         )
         for said in (status("busy", parent=message), reply, status("idle", parent=message)):
-            self.say(self._session.fold(said))
+            # whatever its session is called: a server asks with sockets that are not its client's
+            self._say_to(identity, self._session.fold(said))
 
     def _subscribed(self, asked: bytes) -> None:
         iopub = self._sockets[_IOPUB][1]

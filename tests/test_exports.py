@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import enchannel
 import enchannel_zmq
 
 PACKAGES = [enchannel, enchannel_zmq]
+if importlib.util.find_spec("websockets"):  # it is an extra
+    PACKAGES.append(importlib.import_module("enchannel_websocket"))
 # Every module that logs has one, and it is nobody else's.
 UNLISTED = {"log"}
 

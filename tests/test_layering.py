@@ -28,6 +28,7 @@ FACES = ("enchannel.__main__", "enchannel._cli")
 # Backends: the library that each is for, and what it imports only when that is needed: in functions,
 # and in modules of its own that are themselves imported in functions.
 BACKENDS = {
+    "enchannel_websocket": ({"httpx", "websockets"}, set()),
     "enchannel_zmq": ({"zmq"}, {"jupyter_client", "traitlets"}),
 }
 

@@ -4,18 +4,17 @@
 """
 
 import json
-import os
-import subprocess
 import sys
-import venv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[2]))
+
+from tests.rigs.environments import install, locked, program
 
 DEFAULT = Path(__file__).parents[2] / ".tox" / "kernels"
-BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 
 @dataclass(frozen=True)
@@ -52,22 +51,13 @@ KERNELS = (
 )
 
 
-def install(kernel: RealKernel, root: Path) -> None:
-    """Install one kernel and write its kernelspec, unless that is done."""
+def add(kernel: RealKernel, root: Path) -> None:
+    """Install one kernel and write its kernelspec."""
     home = root / kernel.name
-    python = home / BIN / f"python{EXE}"
-    stamp = home / "requirements.txt"
-    wanted = "\n".join(kernel.requirements)
-    # A python whose interpreter is gone is a dangling link: it does not exist.
-    if not (python.exists() and stamp.exists() and stamp.read_text() == wanted):
-        venv.create(home, clear=True, symlinks=os.name != "nt")
-        pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet")
-        subprocess.run([*pip, *kernel.requirements], check=True)
-        stamp.write_text(wanted)
-
-    program, *arguments = kernel.argv
+    install(home, kernel.requirements)
+    name, *arguments = kernel.argv
     spec = {
-        "argv": [str(home / BIN / f"{program}{EXE}"), *arguments],
+        "argv": [str(program(home, name)), *arguments],
         "display_name": kernel.name,
         "language": kernel.language,
         "env": {name: value.replace("{home}", str(home)) for name, value in kernel.env.items()},
@@ -79,11 +69,9 @@ def install(kernel: RealKernel, root: Path) -> None:
 
 def main(root: Path = DEFAULT) -> None:
     """Install every kernel under ``root``."""
-    root = root.absolute()
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
+    with locked(root) as root:
         for kernel in KERNELS:
-            install(kernel, root)
+            add(kernel, root)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,320 @@
+"""The WebSocket backend: kernels behind a Jupyter Server, or a gateway that looks like one."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from enchannel import Secret, Session
+from enchannel.abc import Launcher, Lease, Link
+from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, NotSupported
+from enchannel_websocket._address import Address, address_of
+from enchannel_websocket._link import LinkOptions, WebsocketLink
+from enchannel_websocket._loop import Loop, shared
+from enchannel_websocket._remote import RemoteKernel
+from enchannel_websocket._server import Access, Server, ServerRefused
+
+__all__ = ["GIBIBYTE", "MESSAGE_LIMIT", "WebsocketBackend", "access_of", "on_server"]
+
+T = TypeVar("T")
+
+MESSAGE_LIMIT = 10 << 20  # bytes: Tornado's default
+GIBIBYTE = 1 << 30
+ENDING = 4.0  # seconds for a kernel to go that was launched in vain
+RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
+
+
+class WebsocketBackend(Launcher):
+    """Kernels on a server.
+
+    ``connect`` takes a kernel's URL, ``https://host/base/api/kernels/ID``, or that of a session, which is
+    a notebook's kernel; ``launch`` a server's, ``at="https://host/base"``. That of one of its pages
+    (``/lab``, ``/tree``) will do, with the ``?token=…`` that Jupyter prints.
+    """
+
+    def open(
+        self,
+        target: Any,
+        *,
+        session: Session,
+        timeout: float,
+        token: str | None = None,
+        password: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | bool | None = True,
+        insecure: bool = False,
+        max_message: int = MESSAGE_LIMIT,
+        max_received: int = GIBIBYTE,
+        keepalive: float = 30.0,
+        retry_for: float = 60.0,
+        look_every: float = 10.0,
+        legacy: bool = False,
+    ) -> Link:
+        """Connect to a kernel that runs.
+
+        Args:
+            target: See the class.
+            session: Who we are; the server keeps what its only client missed, for the same session.
+            timeout: Seconds until kernel and server have to answer.
+            token: What the server knows us by; or it is in the URL. It travels in a header.
+            password: For a server that has one instead of a token.
+            headers: What is sent with every request besides.
+            ssl: For ``https``; by default certificates have to be those that the system trusts.
+            proxy: The URL of a proxy; by default what the environment says; None: none.
+            insecure: Speak ``http`` to another host than this.
+            max_message: Bytes; what the server takes in one message.
+            max_received: Bytes; a server that sends a larger message is hung up on.
+            keepalive: Seconds after which a server that gives no sign of life is lost.
+            retry_for: Seconds for which a server that is lost is looked for again.
+            look_every: Seconds between two looks whether the kernel is still there: servers do not say.
+            legacy: Speak the older framing, as if the server knew no other.
+
+        Raises:
+            ConnectionFailed: the target makes no sense, or does not answer.
+            AuthenticationFailed: the server does not know us.
+        """
+        address = address_of(target, insecure=insecure)
+        if not address.id:
+            raise ConnectionFailed(
+                f"{address.base} is a server and no kernel: launch one with launch(…, at=…), or name "
+                f"one as in {address.base}/api/kernels/ID"
+            )
+        access = access_of(
+            address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
+        )
+        options = LinkOptions(
+            max_message=max_message,
+            max_received=max_received,
+            keepalive=keepalive,
+            retry_for=retry_for,
+            look_every=look_every,
+            legacy=legacy,
+        )
+
+        async def connect(server: Server, lease: Lease[Loop]) -> Link:
+            kernel_id = address.id
+            if address.kind == "sessions":
+                kernel_id = await server.kernel_of_session(address.id)
+            return await _linked(server, kernel_id, session, lease, options, owned=False)
+
+        return _opened(address, access, timeout, connect)
+
+    def launch(
+        self,
+        name: str,
+        *,
+        session: Session,
+        timeout: float,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        at: str = "",
+        notebook: str | None = None,
+        token: str | None = None,
+        password: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ssl: tls.SSLContext | None = None,
+        proxy: str | bool | None = True,
+        insecure: bool = False,
+        max_message: int = MESSAGE_LIMIT,
+        max_received: int = GIBIBYTE,
+        keepalive: float = 30.0,
+        retry_for: float = 60.0,
+        look_every: float = 10.0,
+        legacy: bool = False,
+    ) -> Link:
+        """Start a kernel on a server.
+
+        Args:
+            name: The kernelspec's.
+            session, timeout: As for ``open``.
+            cwd: The directory that it starts in, as the server names it: below its own root.
+            env: Environment variables for it. Only gateways take them: those that begin with ``KERNEL_``,
+                and those that they are told to take.
+            at: The server's URL.
+            notebook: The path of a notebook there, beside which the kernel is seen, in JupyterLab.
+            token, password, headers, ssl, proxy, insecure: As for ``open``.
+            max_message, max_received, keepalive, retry_for, look_every, legacy: As for ``open``.
+
+        Raises:
+            LaunchFailed: there is no such kernelspec, or the kernel did not come up.
+            NotSupported: the server cannot set its environment.
+            AuthenticationFailed: the server does not know us.
+            ConnectionFailed: it is not to be reached.
+        """
+        address = address_of(at, insecure=insecure)
+        access = access_of(
+            address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
+        )
+        options = LinkOptions(
+            max_message=max_message,
+            max_received=max_received,
+            keepalive=keepalive,
+            retry_for=retry_for,
+            look_every=look_every,
+            legacy=legacy,
+        )
+        wanted = _Wanted(name, cwd, env, notebook)
+
+        async def launch(server: Server, lease: Lease[Loop]) -> Link:
+            session_id, kernel_id = await wanted.start_on(server)
+            try:
+                return await _linked(
+                    server, kernel_id, session, lease, options, owned=True, session_id=session_id
+                )
+            except BaseException as error:
+                with suppress(TimeoutError, ConnectionFailed):  # it will notice nobody then
+                    await asyncio.wait_for(server.end(kernel_id, session_id), ENDING)
+                if isinstance(error, KernelDied):
+                    raise LaunchFailed(f"kernel {name!r} ended while starting: {error}") from None
+                raise
+
+        return _opened(address, access, timeout, launch)
+
+
+def access_of(
+    address: Address,
+    *,
+    token: str | None,
+    password: str | None,
+    headers: Mapping[str, str] | None,
+    ssl: tls.SSLContext | None,
+    proxy: str | bool | None,
+) -> Access:
+    """How to get to a server; a token that was given wins over that of the URL."""
+    return Access(
+        token=Secret(token) if token else address.token,
+        password=Secret(password or ""),
+        headers=headers or {},
+        ssl=ssl,
+        proxy=proxy,
+    )
+
+
+def on_server(
+    address: Address, access: Access, timeout: float, ask: Callable[[Server], Awaitable[T]]
+) -> T:
+    """Ask a server something, and leave nothing behind.
+
+    Raises:
+        ConnectionFailed: also when it did not answer in time.
+    """
+    lease = shared.lease()
+    try:
+        return lease.thing.run(_in_time(address, access, timeout, ask, keep=False))
+    finally:
+        lease.release()
+
+
+def _opened(
+    address: Address,
+    access: Access,
+    timeout: float,
+    opening: Callable[[Server, Lease[Loop]], Awaitable[Link]],
+) -> Link:
+    """Open a link on a server, which is the link's then."""
+    lease = shared.lease()
+    try:
+        return lease.thing.run(
+            _in_time(address, access, timeout, lambda server: opening(server, lease), keep=True)
+        )
+    except BaseException:
+        lease.release()
+        raise
+
+
+async def _in_time(
+    address: Address,
+    access: Access,
+    timeout: float,
+    use: Callable[[Server], Awaitable[T]],
+    *,
+    keep: bool,
+) -> T:
+    server = Server(address, access)
+    try:
+        async with asyncio.timeout(timeout):
+            used = await use(server)
+    except BaseException as error:
+        await server.close()
+        if isinstance(error, TimeoutError):
+            raise ConnectionFailed(
+                f"{server} did not answer within {timeout:g} s: it was asked for {server.asked_for}"
+            ) from None
+        if isinstance(error, KernelDied):
+            raise ConnectionFailed(str(error)) from None
+        raise
+    if not keep:
+        await server.close()
+    return used
+
+
+async def _linked(
+    server: Server,
+    kernel_id: str,
+    session: Session,
+    lease: Lease[Loop],
+    options: LinkOptions,
+    *,
+    owned: bool,
+    session_id: str | None = None,
+) -> Link:
+    link = WebsocketLink(server, kernel_id, session, lease, options)
+    await link.open()
+    rule = RemoteKernel(server, link, lease.thing, session_id=session_id, timeout=RULING)
+    return link.link(rule, owned=owned)
+
+
+class _Wanted:
+    """A kernel that is to be started."""
+
+    def __init__(
+        self, name: str, cwd: Path | None, env: Mapping[str, str] | None, notebook: str | None
+    ) -> None:
+        self._name, self._cwd, self._env, self._notebook = name, cwd, env, notebook
+
+    async def start_on(self, server: Server) -> tuple[str | None, str]:
+        """Start it; the ids of its session, where it is beside a notebook, and of itself.
+
+        Raises:
+            LaunchFailed: it cannot be started.
+        """
+        specs = (await server.kernelspecs()).get("kernelspecs", {})
+        if self._name not in specs:
+            known = ", ".join(sorted(specs)) or "none"
+            raise LaunchFailed(
+                f"there is no kernelspec {self._name!r} on {server}; installed: {known}"
+            )
+        if self._env and not await server.is_gateway():
+            raise NotSupported(
+                f"{server} lets nobody set environment variables for kernels; gateways do"
+            )
+        try:
+            if self._notebook is None:
+                return None, await server.start(self._model())
+            return await self._start_session(server, self._notebook)
+        except ServerRefused as error:
+            raise LaunchFailed(f"kernel {self._name!r} could not be started: {error}") from error
+
+    async def _start_session(self, server: Server, path: str) -> tuple[str, str]:
+        running = await server.session_at(path)
+        if running is not None:
+            raise LaunchFailed(
+                f"{path} has a kernel already: connect to {server}/api/kernels/{running}"
+            )
+        name = path.rpartition("/")[2]
+        return await server.start_session(
+            {"path": path, "name": name, "type": "notebook", "kernel": {"name": self._name}}
+        )
+
+    def _model(self) -> dict[str, Any]:
+        model: dict[str, Any] = {"name": self._name}
+        if self._cwd is not None:
+            model["path"] = self._cwd.as_posix()
+        if self._env:
+            model["env"] = dict(self._env)
+        return model

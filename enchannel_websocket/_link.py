@@ -1,0 +1,590 @@
+"""A link to one kernel: its WebSocket, what is done when that breaks, and what its server says of it.
+
+Everything here happens on the loop, but for ``say`` and ``close``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import deque
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import websockets
+
+from enchannel import AnyMessage, ChannelName, Session, kernel_info_request
+from enchannel.abc import (
+    Capabilities,
+    Incoming,
+    KernelState,
+    Lease,
+    Lifecycle,
+    Link,
+    LinkState,
+    Outgoing,
+    Pair,
+    Status,
+)
+from enchannel.errors import (
+    AuthenticationFailed,
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    InvalidMessage,
+    KernelDied,
+    MalformedFrame,
+    MessagesMayBeMissing,
+)
+from enchannel.wire import legacy_websocket, websocket
+from enchannel.wire.parts import Report
+from enchannel_websocket._loop import Loop
+from enchannel_websocket._server import Server, Socket
+
+__all__ = ["LinkOptions", "WebsocketLink"]
+
+NUDGE = 0.2  # seconds after which a kernel that says nothing is nudged again
+PATIENCE = (
+    1.0  # seconds after which a busy kernel need not answer: its server has listened for long
+)
+RETRY_FIRST, RETRY_MOST = 0.1, 5.0
+ATTEMPT = 10.0
+IDLE_GRACE = 10.0  # seconds: a server that drops output is silent for longer than its window of 3
+MOMENT = 3.0
+RENEWAL = 15.0
+SOON = (0.3, 0.7, 1.0, 2.0, 4.0)
+LINGER = 1.0  # seconds: what was said before the end is said, an interrupt above all
+CLOSE = 5.0
+PROCESSES = 100
+CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
+ANSWERS = (ChannelName.SHELL, ChannelName.CONTROL)
+DROPPED = (  # how the server begins when it has dropped output
+    ("IOPub message rate exceeded", "iopub_msg_rate_limit"),
+    ("IOPub data rate exceeded", "iopub_data_rate_limit"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkOptions:
+    """See ``WebsocketBackend.open``; seconds and bytes."""
+
+    max_message: int
+    max_received: int
+    keepalive: float
+    retry_for: float
+    look_every: float
+    legacy: bool
+
+
+class WebsocketLink:
+    """The WebSocket of one kernel, which comes back when it breaks.
+
+    Args:
+        server: Where the kernel is; closed with the link.
+        kernel_id: The kernel's id there.
+        session: Who we are; the server knows us again by it.
+        lease: Of the loop; released with the link.
+        options: How patient it is, and with what sizes.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        kernel_id: str,
+        session: Session,
+        lease: Lease[Loop],
+        options: LinkOptions,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.status: Incoming[Status] = Incoming()
+        self._server = server
+        self._session = session
+        self._lease = lease
+        self._loop = lease.thing
+        self._options = options
+        self._incoming = {name: Incoming[AnyMessage]() for name in CHANNELS}
+        self._socket: Socket | None = None
+        self._is_legacy = False
+        self._reading: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()  # beside the reading, as long as the socket
+        self._living: asyncio.Task[None] | None = None
+        self._unsent: deque[tuple[ChannelName, int, bytes | str]] = deque()
+        self._bell = asyncio.Event()
+        self._rung = False
+        self._all_sent = asyncio.Event()
+        self._generation = 0  # how often it was connected
+        self._heard = asyncio.Event()  # something on iopub, which proves that it arrives
+        self._nudges: set[str] = set()
+        self._fresh: set[str] = set()  # nudges of a kernel that should live again
+        self._lives = asyncio.Event()  # it said something about one of those
+        self._old: frozenset[str] = frozenset()  # processes that may still speak and do not count
+        self._processes: set[str] = (
+            set()
+        )  # the sessions in which the kernel spoke: each is a process
+        self.is_restarting = False  # by us, or by the server, which was told already
+        self._is_over = False  # we have ended the kernel
+        self._gone: EnchannelError | None = ConnectionLost("the link is not open yet")
+        self._closing = threading.Lock()
+        self._closed = False
+        self._ended: Future[None] | None = None
+
+    # -- for any thread ---------------------------------------------------------------------------
+
+    def link(self, lifecycle: Lifecycle | None, *, owned: bool) -> Link:
+        """What the core is given."""
+        return Link(
+            pairs={name: self._pair(name) for name in CHANNELS},
+            status=self.status,
+            close=self.close,
+            kernel_id=self.kernel_id,
+            capabilities=Capabilities(
+                channels=CHANNELS,
+                max_message=self._options.max_message,
+                lifecycle=lifecycle is not None,
+                resumes=True,
+                idle_grace=IDLE_GRACE,
+            ),
+            lifecycle=lifecycle,
+            owned=owned,
+        )
+
+    def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
+        return Pair(
+            self._incoming[name], Outgoing(partial(self._say, name)), partial(self._count, name)
+        )
+
+    def _count(self, name: ChannelName) -> int:
+        return sum(waiting is name for waiting, _, _ in list(self._unsent))
+
+    def _say(self, name: ChannelName, message: AnyMessage) -> None:
+        if self._closed:
+            raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
+        generation, gone = self._generation, self._gone
+        if gone is not None:
+            raise copy(gone)
+        frame = self._encode(message if message.channel is name else message.replace(channel=name))
+        if len(frame) > self._options.max_message:
+            raise InvalidMessage(
+                f"a message of {len(frame)} bytes is over the limit of {self._options.max_message}, "
+                "above which the server would hang up; if yours takes more (its setting is "
+                "websocket_max_message_size of tornado_settings), say so with max_message=…"
+            )
+        self._unsent.append((name, generation, frame))
+        self._ring()
+
+    def _encode(self, message: AnyMessage) -> bytes | str:
+        return legacy_websocket.encode(message) if self._is_legacy else websocket.encode(message)
+
+    def _ring(self) -> None:
+        # Cleared by who sends before it looks at what waits: an append is seen, or rings.
+        if not self._rung:
+            self._rung = True
+            try:
+                self._loop.call(self._bell.set)
+            except RuntimeError:  # it was closed in this very moment
+                raise ChannelClosed(
+                    f"the connection to kernel {self.kernel_id} is closed"
+                ) from None
+
+    def close(self) -> None:
+        """End it; may be called again, and from any thread."""
+        with self._closing:
+            self._closed = True
+            if self._ended is None:
+                self._ended = self._loop.spawn(self._end())
+                self._ended.add_done_callback(lambda _: self._lease.release(wait=False))
+        if not self._loop.is_here:
+            with suppress(TimeoutError):
+                self._ended.result(CLOSE)
+            self._loop.join()
+
+    # -- connecting -------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect, and return when nothing is lost any more.
+
+        Raises:
+            ConnectionFailed: nothing of the WebSocket is left.
+        """
+        try:
+            await self._connect()
+        except BaseException:
+            await self._hang_up()
+            raise
+        self._living = asyncio.create_task(self._live())
+
+    async def _connect(self) -> None:
+        """Open the WebSocket, and make sure that what the kernel says arrives."""
+        model = await self._server.kernel(self.kernel_id)
+        options = self._options
+        socket = await self._server.channels(
+            self.kernel_id,
+            self._session.id,
+            max_received=options.max_received,
+            legacy=options.legacy,
+        )
+        self._socket, self._is_legacy = socket, socket.subprotocol is None
+        self._heard.clear()
+        self._reading = asyncio.create_task(self._read(socket))
+        self._task(self._send(socket))
+        proof = asyncio.create_task(self._prove(socket, is_busy=model.state == "busy"))
+        try:
+            await asyncio.wait((proof, self._reading), return_when=asyncio.FIRST_COMPLETED)
+            if not proof.done():
+                raise ConnectionFailed(self._how_it_ended(socket))
+            await proof
+        finally:
+            proof.cancel()
+        self._generation += 1
+        self._gone = None
+        self._task(self._keep_alive(socket))
+        self._task(self._look())
+        if model.state == "dead":
+            self._is_dead()
+
+    async def _prove(self, socket: Socket, *, is_busy: bool) -> None:
+        """Nothing is lost from now on: the server listens to the kernel (it answers nothing before),
+        and something came on iopub."""
+        self._server.asked_for = f"what kernel {self.kernel_id} says on iopub"
+        await (await socket.ping())
+        waited = 0.0
+        while not self._heard.is_set() and not (is_busy and waited >= PATIENCE):
+            await self._nudge(socket)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), NUDGE)
+            waited += NUDGE
+
+    async def _nudge(self, socket: Socket) -> None:
+        """Ask for anything at all."""
+        for name in ANSWERS:
+            message = self._session.fold(kernel_info_request(channel=name))
+            self._nudges.add(message.header.msg_id)
+            self._fresh.add(message.header.msg_id)
+            await socket.send(self._encode(message))
+
+    def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- as long as it lives ----------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        while True:
+            reading, socket = self._reading, self._socket
+            if reading is None or socket is None:
+                return
+            await reading
+            if self._closed or self._is_over:
+                return
+            why = ConnectionLost(self._how_it_ended(socket))
+            self._gone = why
+            self._unsent.clear()
+            await self._hang_up()
+            self._tell(LinkState.LOST)
+            failure = await self._find_again(why)
+            if failure is not None:
+                self._gone = failure
+                if not self._closed:
+                    self.status.fail(failure)
+                return
+            self._tell(LinkState.CONNECTED)
+            if self.is_restarting:  # it answers, else we were not here
+                self.is_restarting = False
+                self._tell(KernelState.IDLE)
+            self._tell(
+                MessagesMayBeMissing(
+                    f"{why}; it is back. What the server kept meanwhile is delivered; what was on its way "
+                    "when it broke, or came while another client was there, is lost"
+                )
+            )
+
+    async def _find_again(self, why: ConnectionLost) -> EnchannelError | None:
+        """Connect again; why that is not possible."""
+        loop = asyncio.get_running_loop()
+        end, wait = loop.time() + self._options.retry_for, RETRY_FIRST
+        while True:
+            try:
+                async with asyncio.timeout(max(RETRY_FIRST, min(ATTEMPT, end - loop.time()))):
+                    await self._connect()
+                return None
+            except (AuthenticationFailed, KernelDied) as error:  # which no patience mends
+                await self._hang_up()
+                return error
+            except (ConnectionFailed, TimeoutError, websockets.ConnectionClosed) as error:
+                await self._hang_up()
+                last = str(error) or "no answer"
+            pause = wait * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: not all at once
+            if loop.time() + pause >= end:
+                limit = self._options.retry_for
+                return ConnectionLost(f"{why}; it did not come back within {limit:g} s: {last}")
+            await asyncio.sleep(pause)
+            wait = min(wait * 2, RETRY_MOST)
+
+    async def _keep_alive(self, socket: Socket) -> None:
+        """Hang up on a server that gives no sign of life; any byte is one."""
+        loop, half = asyncio.get_running_loop(), self._options.keepalive / 2
+        while True:
+            await asyncio.sleep(half)
+            if loop.time() - socket.heard_at < half:
+                continue
+            with suppress(TimeoutError, websockets.ConnectionClosed):
+                await asyncio.wait_for(self._ping(socket), half)
+            if loop.time() - socket.heard_at >= 2 * half:
+                socket.transport.abort()
+                return
+
+    async def _ping(self, socket: Socket) -> None:
+        await (await socket.ping())
+
+    async def _look(self) -> None:
+        """Servers do not say that a kernel was deleted or culled: look now and then."""
+        while not self._is_over:
+            await asyncio.sleep(self._options.look_every)
+            await self._look_once()
+
+    async def _look_once(self) -> None:
+        with suppress(ConnectionFailed):  # of the server, which the WebSocket will notice
+            try:
+                await self._server.kernel(self.kernel_id)
+            except KernelDied as gone:
+                if self.is_restarting:  # on new ports, a server does without it for a moment
+                    await asyncio.sleep(MOMENT)
+                    with suppress(KernelDied):
+                        await self._server.kernel(self.kernel_id)
+                        return
+                self._vanished(gone)
+
+    async def _look_closely(self) -> None:
+        """It will have gone soon."""
+        for pause in SOON:
+            await asyncio.sleep(pause)
+            await self._look_once()
+
+    def was_shut_down(self) -> None:
+        """By us: the channels stay, and say so."""
+        self._is_over = True
+        self._gone = gone = KernelDied(f"kernel {self.kernel_id} was shut down")
+        self._unsent.clear()
+        self._tell(LinkState.LOST)
+        self._tell(gone)
+        self._tell(KernelState.DEAD)
+
+    def _vanished(self, gone: KernelDied) -> None:
+        """The kernel is gone for good."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._gone = gone
+        self._unsent.clear()
+        self._tell(KernelState.DEAD)
+        if not self._closed:
+            self.status.fail(gone)
+        if self._living is not None:
+            self._living.cancel()
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def _hang_up(self) -> None:
+        """Close the WebSocket, whatever state it is in, and what belongs to it."""
+        socket, self._socket = self._socket, None
+        tasks, self._tasks = self._tasks, set()
+        reading, self._reading = self._reading, None
+        for task in (*tasks, reading):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        if socket is not None:
+            socket.transport.abort()
+            await socket.wait_closed()
+
+    async def _end(self) -> None:
+        """The end of the link: what was said before is given a moment."""
+        try:
+            if self._living is not None and self._living is not asyncio.current_task():
+                self._living.cancel()
+            socket = self._socket
+            if socket is not None and self._gone is None:
+                with suppress(TimeoutError, websockets.ConnectionClosed):
+                    async with asyncio.timeout(LINGER):
+                        while self._unsent:
+                            self._all_sent.clear()
+                            await self._all_sent.wait()
+                        # A server that reads the end with the last message drops what it has not passed on.
+                        await self._ping(socket)
+                        await socket.close()
+            await self._hang_up()
+            await self._server.close()
+        finally:
+            self.status.complete()
+
+    def _how_it_ended(self, socket: Socket) -> str:
+        who = f"the connection to kernel {self.kernel_id} on {self._server} broke"
+        code, reason = socket.close_code, socket.close_reason
+        if code is None or code == 1006:
+            return who
+        if code == 1009:
+            sent = socket.protocol.close_sent
+            reason = (
+                f"it sent more than max_received={self._options.max_received} bytes in one message"
+                if sent is not None and sent.code == 1009
+                else "a message was too large for the server: max_message=… should be its limit"
+            )
+        return f"{who} (the server closed it: {code}{f', {reason}' if reason else ''})"
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    async def _send(self, socket: Socket) -> None:
+        unsent = self._unsent
+        with suppress(websockets.ConnectionClosed):  # who reads notices it too
+            while True:
+                await self._bell.wait()
+                self._bell.clear()
+                self._rung = False
+                while unsent:
+                    _, generation, frame = unsent[0]
+                    if generation == self._generation:  # else it was meant for one that broke
+                        await socket.send(frame)
+                    unsent.popleft()
+                self._all_sent.set()
+
+    async def _read(self, socket: Socket) -> None:
+        decode = _decode_legacy if self._is_legacy else websocket.decode
+        report = self._tell
+        with suppress(websockets.ConnectionClosed):
+            while True:
+                frame = await socket.recv(decode=False)
+                if self._closed:
+                    continue
+                try:
+                    self._take(decode(frame, report))
+                except MalformedFrame as error:
+                    self._tell(error)
+                except Exception as error:  # whatever it is, it is not the next message's fault
+                    self._tell(
+                        MalformedFrame(
+                            "a message could be read, and not handled "
+                            f"({type(error).__name__}: {error}); it was dropped"
+                        )
+                    )
+
+    def _take(self, message: AnyMessage) -> None:
+        channel, kind = message.channel, message.header.msg_type
+        if channel in ANSWERS:
+            self._is_spoken_by(message.header.session)
+        elif channel is ChannelName.IOPUB:
+            self._heard.set()
+            if kind == "status":
+                self._is_told(message)
+            elif kind == "stream":
+                self._warns(message)
+            elif kind == "shutdown_reply" and not self.is_restarting:
+                self._ends(message)
+        if message.parent_header.msg_id not in self._nudges:
+            self._incoming[channel].emit(message)
+
+    def _tell(self, status: Status) -> None:
+        if not self._closed:
+            self.status.emit(status)
+
+    # -- what becomes of the kernel ---------------------------------------------------------------
+
+    def _is_told(self, message: AnyMessage) -> None:
+        """A status: the kernel's own; or, as answer to nothing, the server's word about the kernel."""
+        state, parent = message.content.get("execution_state"), message.parent_header.msg_id
+        if parent:
+            self._is_spoken_by(message.header.session)
+            if parent in self._fresh and message.header.session not in self._old:
+                self._lives.set()
+        elif state == "starting":
+            self._processes.add(message.header.session)
+            if not self.is_restarting and self._gone is None:
+                self._tell(KernelDied(f"kernel {self.kernel_id} was restarted by somebody else"))
+        elif state in ("restarting", "autorestarting") and not self.is_restarting:
+            self._is_restarted("died, and its server restarts it")
+        elif state == "dead":
+            self._is_dead()
+
+    def _is_spoken_by(self, session: str) -> None:
+        """Another process than before may be the kernel now, whose start was not heard."""
+        known = self._processes
+        if session in known:
+            return
+        suspicious = bool(known) and not self.is_restarting and self._gone is None
+        known.add(session)
+        if (
+            suspicious and len(known) < PROCESSES
+        ):  # else it is a kernel with a session for each message
+            self._tell(LinkState.CONNECTED)  # has the core ask again for what is open
+
+    def _ends(self, message: AnyMessage) -> None:
+        """Some kernels tell everybody when they were told to end."""
+        if message.content.get("restart"):
+            self._is_restarted("was restarted by somebody else", old=frozenset(self._processes))
+        else:
+            self._task(self._look_closely())
+
+    def _is_restarted(self, why: str, *, old: frozenset[str] = frozenset()) -> None:
+        self._gone = KernelDied(f"kernel {self.kernel_id} {why}")
+        self._unsent.clear()
+        self._tell(self._gone)
+        self._tell(KernelState.RESTARTING)
+        self._task(self._wait_for_life(old))
+
+    def _is_dead(self) -> None:
+        """And its server has given up restarting it; whether it forgets it as well, the next look tells."""
+        self._gone = KernelDied(f"kernel {self.kernel_id} died, and its server restarts it no more")
+        self._unsent.clear()
+        self._tell(self._gone)
+        self._tell(KernelState.DEAD)
+        self._task(self._look_once())
+
+    async def _wait_for_life(self, old: frozenset[str]) -> None:
+        """Until the new process answers, and tell of it; until then nothing can be said."""
+        self.is_restarting = True
+        self._old = old
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.until_it_answers(), RENEWAL if old else None)
+        self._old = frozenset()  # there may be kernels that keep their session
+        self.is_restarting = False
+        self._gone = None
+        self._tell(KernelState.IDLE)
+
+    async def until_it_answers(self) -> None:
+        """Nudge the kernel until it speaks of that on iopub, where its start was told before."""
+        self._fresh.clear()
+        self._lives.clear()
+        while not self._lives.is_set():
+            socket = self._socket
+            if socket is not None:
+                with suppress(websockets.ConnectionClosed):
+                    await self._nudge(socket)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lives.wait(), NUDGE * 2)
+
+    def _warns(self, message: AnyMessage) -> None:
+        """Does the server say, in the kernel's place and our session, that it dropped output?"""
+        if message.header.session != self._session.id:
+            return
+        text = str(message.content.get("text")).lstrip()
+        for begins, setting in DROPPED:
+            if text.startswith(begins):
+                self._tell(
+                    MessagesMayBeMissing(
+                        f"the server dropped output of kernel {self.kernel_id}: it came faster than the "
+                        f"server's limit; raise that with --ServerApp.{setting}=…, or lift it with "
+                        "--ZMQChannelsWebsocketConnection.limit_rate=False"
+                    )
+                )
+
+
+def _decode_legacy(frame: bytes, report: Report) -> AnyMessage:
+    """A text, where it begins as one; a binary frame begins with a number far below that of a brace."""
+    text = None if frame[:1] == b"\0" else frame.decode(errors="surrogateescape")
+    return legacy_websocket.decode(frame if text is None else text, report)

@@ -1,0 +1,396 @@
+"""What a Jupyter server does on request: kernels and sessions by REST, and the door to channels.
+
+Whatever the two libraries raise is translated here. Runs on the loop.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl as tls
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+
+from enchannel import Secret
+from enchannel.errors import AuthenticationFailed, ConnectionFailed, KernelDied
+from enchannel.wire.websocket import SUBPROTOCOL
+from enchannel_websocket._address import Address
+from enchannel_websocket._logs import quiet
+
+__all__ = ["Access", "KernelModel", "Server", "ServerRefused", "Socket"]
+
+LOGIN = "/login"
+# Servers leave Nagle's algorithm on: what they say waits for the acknowledgement of what they said before,
+# and that would wait, on our side, for up to 40 ms. The system forgets the option; hence each time.
+QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class ServerRefused(ConnectionFailed):
+    """The server was reached, and cannot do that now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How one gets to a server.
+
+    Attributes:
+        token: What it knows us by; it travels in a header.
+        password: For a server that has one instead; it is given for cookies, once a connection.
+        headers: What is sent with every request besides.
+        ssl: For ``https``; by default certificates have to be those that the system trusts.
+        proxy: The URL of a proxy; by default what the environment says; None: none.
+    """
+
+    token: Secret = Secret("")
+    password: Secret = Secret("")
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    ssl: tls.SSLContext | None = None
+    proxy: str | bool | None = field(default=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelModel:
+    """A kernel as its server describes it.
+
+    Attributes:
+        id: The server's name for it.
+        name: Its kernelspec's.
+        state: What it does, as the server knows it: ``"idle"``, ``"busy"``, ``"starting"``, ….
+        connections: How many clients it has.
+        last_activity: When it was last at work, as ISO 8601.
+        url: What to give to ``enchannel.connect``; there is no token in it.
+    """
+
+    id: str
+    name: str
+    state: str
+    connections: int
+    last_activity: str
+    url: str
+
+
+class Socket(ClientConnection):
+    """A WebSocket that knows when it last heard anything at all."""
+
+    heard_at: float = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        if QUICKACK is not None:
+            sock: socket.socket = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
+        super().data_received(data)
+
+
+class _Connect(connect):
+    """Goes nowhere else: a redirect would take the token along."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+class Server:
+    """One Jupyter Server, or a gateway that looks like one."""
+
+    def __init__(self, address: Address, access: Access) -> None:
+        self.base = address.base
+        self._websocket = address.websocket
+        self._access = access
+        headers = {"User-Agent": "enchannel", **access.headers}
+        if access.token:
+            headers["Authorization"] = f"token {access.token.reveal()}"
+        self._headers = headers
+        self._logged_in = not access.password
+        self.asked_for = "nothing yet"
+        try:
+            self._http = httpx.AsyncClient(
+                headers=headers,
+                verify=access.ssl or True,
+                timeout=None,  # noqa: S113  # who calls has a timeout for all of it
+                trust_env=access.proxy is True,
+                proxy=access.proxy if isinstance(access.proxy, str) else None,
+            )
+        except Exception as error:  # a proxy that is none, a header that is none, and what else
+            raise ConnectionFailed(f"{self} cannot be asked like that: {_words(error)}") from None
+
+    def __str__(self) -> str:
+        return self.base
+
+    async def close(self) -> None:
+        """Let go of its connections."""
+        await self._http.aclose()
+
+    # -- kernels ----------------------------------------------------------------------------------
+
+    async def kernel(self, kernel_id: str) -> KernelModel:
+        """What it knows of a kernel.
+
+        Raises:
+            KernelDied: there is no such kernel.
+        """
+        path = f"/api/kernels/{_quoted(kernel_id)}"
+        found = await self._json("GET", path, missing=_gone(self, kernel_id))
+        if found is None:  # jupyverse says it like this
+            raise _gone(self, kernel_id)
+        return self._model(found)
+
+    async def kernels(self) -> tuple[KernelModel, ...]:
+        """All that run."""
+        models: Any = await self._json("GET", "/api/kernels")
+        return tuple(map(self._model, models))
+
+    async def kernelspecs(self) -> Mapping[str, Any]:
+        """What can be started, as the server says it."""
+        specs: Any = await self._json("GET", "/api/kernelspecs")
+        return specs if isinstance(specs, dict) else {}
+
+    async def is_gateway(self) -> bool:
+        """Whether it is a Kernel Gateway, or an Enterprise Gateway."""
+        about: Any = await self._json("GET", "/api")
+        return isinstance(about, dict) and "gateway_version" in about
+
+    async def start(self, wanted: Mapping[str, Any]) -> str:
+        """Start a kernel; its id."""
+        model: Any = await self._json("POST", "/api/kernels", wanted)
+        return str(model["id"])
+
+    async def start_session(self, wanted: Mapping[str, Any]) -> tuple[str, str]:
+        """Start a kernel beside a notebook; the ids of the session and of the kernel."""
+        session: Any = await self._json("POST", "/api/sessions", wanted)
+        return str(session["id"]), str(session["kernel"]["id"])
+
+    async def session_at(self, path: str) -> str | None:
+        """The id of the kernel that a notebook has, if it has one."""
+        sessions: Any = await self._json("GET", "/api/sessions")
+        for session in sessions:
+            if session.get("path") == path:
+                return str(session["kernel"]["id"])
+        return None
+
+    async def kernel_of_session(self, session_id: str) -> str:
+        """The kernel that a session has.
+
+        Raises:
+            KernelDied: there is no such session.
+        """
+        path = f"/api/sessions/{_quoted(session_id)}"
+        session: Any = await self._json("GET", path, missing=_gone(self, session_id, "session"))
+        return str(session["kernel"]["id"])
+
+    async def interrupt(self, kernel_id: str) -> None:
+        """Interrupt what runs."""
+        path = f"/api/kernels/{_quoted(kernel_id)}/interrupt"
+        await self._call("POST", path, missing=_gone(self, kernel_id))
+
+    async def restart(self, kernel_id: str) -> None:
+        """A new process; returns when the server has seen it live."""
+        path = f"/api/kernels/{_quoted(kernel_id)}/restart"
+        await self._call("POST", path, missing=_gone(self, kernel_id))
+
+    async def end(self, kernel_id: str, session_id: str | None = None) -> None:
+        """End a kernel, and the session that it was started in; that it is gone already is as good."""
+        if session_id is None:
+            path = f"/api/kernels/{_quoted(kernel_id)}"
+        else:
+            path = f"/api/sessions/{_quoted(session_id)}"
+        try:
+            await self._call("DELETE", path, missing=_gone(self, kernel_id))
+        except KernelDied:
+            pass
+
+    def _model(self, model: Any) -> KernelModel:
+        try:
+            kernel_id = str(model["id"])
+            return KernelModel(
+                id=kernel_id,
+                name=str(model.get("name", "")),
+                state=str(model.get("execution_state", "")),
+                connections=int(model.get("connections") or 0),
+                last_activity=str(model.get("last_activity", "")),
+                url=f"{self.base}/api/kernels/{kernel_id}",
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise self._no_jupyter("describes a kernel in a way that is not Jupyter's") from None
+
+    # -- the channels -----------------------------------------------------------------------------
+
+    async def channels(
+        self, kernel_id: str, session_id: str, *, max_received: int, legacy: bool
+    ) -> Socket:
+        """A kernel's WebSocket."""
+        await self._log_in()
+        self.asked_for = f"the channels of kernel {kernel_id}"
+        url = f"{self._websocket}/api/kernels/{_quoted(kernel_id)}/channels"
+        opening = _Connect(
+            f"{url}?session_id={quote(session_id, safe='')}",
+            additional_headers={**self._headers, **self._cookies()},
+            user_agent_header=None,
+            subprotocols=None if legacy else [websockets.Subprotocol(SUBPROTOCOL)],
+            ssl=self._access.ssl if url.startswith("wss:") else None,
+            proxy=self._access.proxy or None,
+            open_timeout=None,
+            ping_interval=None,  # any sign of life counts here, see the link
+            close_timeout=1.0,
+            logger=quiet,
+            max_size=max_received,
+            max_queue=None,  # it is read all the time, whatever subscribers do
+            compression=None,  # as Jupyter's own clients have it: loopback and LAN are faster without
+            create_connection=Socket,
+        )
+        try:
+            opened = await opening
+        except websockets.InvalidStatus as error:
+            response = error.response
+            location = response.headers.get("Location", "")
+            self._demand_welcome(response.status_code, location, bytes(response.body or b""))
+            if response.status_code == 404:
+                raise _gone(self, kernel_id) from None
+            raise ServerRefused(
+                f"{self} refuses the channels of kernel {kernel_id}: HTTP {response.status_code}"
+            ) from None
+        except websockets.InvalidHandshake as error:
+            raise self._no_jupyter(f"speaks no WebSocket there ({_words(error)})") from None
+        except (OSError, EOFError, websockets.WebSocketException, ValueError) as error:
+            raise self._unreachable(error) from None
+        assert isinstance(opened, Socket)  # noqa: S101  # for the type checkers
+        return opened
+
+    def _cookies(self) -> dict[str, str]:
+        jar = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._http.cookies.jar)
+        return {"Cookie": jar} if jar else {}
+
+    # -- HTTP -------------------------------------------------------------------------------------
+
+    async def _json(
+        self, method: str, path: str, wanted: object = None, *, missing: Exception | None = None
+    ) -> Any:
+        response = await self._call(method, path, wanted, missing=missing)
+        try:
+            return response.json()
+        except ValueError:
+            raise self._no_jupyter("answers with something that is not JSON") from None
+
+    async def _call(
+        self, method: str, path: str, wanted: object = None, *, missing: Exception | None = None
+    ) -> httpx.Response:
+        await self._log_in()
+        response = await self._ask(method, path, json=wanted)
+        location, status = response.headers.get("Location", ""), response.status_code
+        self._demand_welcome(status, location, response.content)
+        if status == 404 and missing is not None:
+            raise missing
+        if status == 404:
+            raise self._no_jupyter(f"has no {path}")
+        if not response.is_success:
+            raise ServerRefused(f"{self} answers {status}: {_reason(response)}")
+        return response
+
+    async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        self.asked_for = f"{method} {path}"
+        headers = {}
+        if method != "GET":
+            if (cookie := self._http.cookies.get("_xsrf")) is None:
+                # Proves that we can set cookies, which is what is asked for where there is no token.
+                cookie = secrets.token_hex()
+                self._http.cookies.set("_xsrf", cookie)
+            headers["X-XSRFToken"] = cookie
+        try:
+            return await self._http.request(method, self.base + path, headers=headers, **options)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise self._unreachable(error) from None
+
+    async def _log_in(self) -> None:
+        """Give the password for a cookie, once."""
+        if self._logged_in:
+            return
+        page = await self._ask("GET", LOGIN)
+        if page.status_code >= 400:
+            raise self._no_jupyter(f"has no {LOGIN} to give a password to")
+        form = {
+            "password": self._access.password.reveal(),
+            "_xsrf": self._http.cookies.get("_xsrf", ""),
+        }
+        answer = await self._ask("POST", LOGIN, data=form)
+        if answer.status_code not in (302, 303, 200) or not self._is_known(answer):
+            raise AuthenticationFailed(f"{self} does not accept the password")
+        self._logged_in = True
+
+    def _is_known(self, answer: httpx.Response) -> bool:
+        """A cookie besides that against forged requests is what a login gives."""
+        return any(cookie.name != "_xsrf" for cookie in self._http.cookies.jar)
+
+    def _demand_welcome(self, status: int, location: str, body: bytes) -> None:
+        """Refuse what tells us to go, or to go elsewhere.
+
+        Raises:
+            AuthenticationFailed, ConnectionFailed
+        """
+        if status in (401, 403):
+            raise self._unknown()
+        if not 300 <= status < 400:
+            return
+        to = urlsplit(urljoin(f"{self.base}/", location))
+        if LOGIN in to.path or "/hub/" in to.path or "/oauth" in to.path:
+            raise self._unknown()
+        where = f"{to.scheme}://{to.netloc.rpartition('@')[2]}{to.path}"
+        raise ConnectionFailed(
+            f"{self} sends us to {where}, where no token is taken along; if that is the right "
+            "place, use its URL"
+        )
+
+    def _unknown(self) -> AuthenticationFailed:
+        if self._access.token:
+            what = "does not accept the token: is it another server's, or has it expired?"
+        elif self._access.password:
+            what = "does not know us any more, though it took the password; connect again"
+        else:
+            what = 'wants to know who we are: give it token="…" or password="…"'
+        return AuthenticationFailed(f"{self} {what}")
+
+    def _no_jupyter(self, what: str) -> ServerRefused:
+        return ServerRefused(f"{self} {what}: is it a Jupyter server, and is this its base URL?")
+
+    def _unreachable(self, error: Exception) -> ConnectionFailed:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, tls.SSLCertVerificationError):
+                return ConnectionFailed(
+                    f"{self} shows a certificate that is not trusted ({cause.verify_message}); "
+                    "ssl=… takes an SSLContext that trusts it"
+                )
+            if isinstance(cause, tls.SSLError):
+                return ConnectionFailed(f"{self} speaks no TLS that we know ({_words(cause)})")
+            cause = cause.__cause__ or cause.__context__
+        return ConnectionFailed(
+            f"{self} is not to be reached ({_words(error)}): does it run, and is this its URL?"
+        )
+
+
+def _gone(server: Server, what: str, kind: str = "kernel") -> KernelDied:
+    return KernelDied(
+        f"there is no {kind} {what} on {server}: it was shut down or culled, or the server was restarted"
+    )
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _reason(response: httpx.Response) -> str:
+    """What the server says of it, in a few words."""
+    try:
+        said: Any = response.json()
+        text = said.get("message") or said.get("reason") or ""
+    except (ValueError, AttributeError):
+        text = ""
+    return str(text)[:300] or response.reason_phrase or "no reason given"
+
+
+def _words(error: BaseException) -> str:
+    return str(error)[:300] or type(error).__name__

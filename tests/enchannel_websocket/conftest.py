@@ -1,0 +1,14 @@
+"""Real servers, one of a kind for the tests of a worker."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rigs.servers import JupyterServer
+from tests.rigs.websocket import server_for_rigs
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[JupyterServer]:
+    with server_for_rigs() as server:
+        yield server

@@ -1,0 +1,122 @@
+"""A real Jupyter server with a fake kernel behind it and a network before it, in a test's hand."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from enchannel import AnyMessage, ChannelName, Session, stream
+from enchannel.abc import Backend
+from enchannel.testing import Rig
+from enchannel.wire import legacy_websocket, websocket
+from enchannel_websocket import WebsocketBackend
+from enchannel_zmq.testing import ZmqRig
+from tests.rigs.proxy import Proxy
+from tests.rigs.servers import HOST, JupyterServer
+
+__all__ = ["WebsocketRig", "external_kernels", "server_for_rigs"]
+
+TOKEN = "the-token-of-the-server"
+
+
+def server_for_rigs() -> JupyterServer:
+    """A server that takes kernels by their connection files, and drops nothing."""
+    return JupyterServer(
+        token=TOKEN,
+        options={
+            "ServerApp": {"allow_external_kernels": True},
+            "ZMQChannelsWebsocketConnection": {
+                "iopub_msg_rate_limit": 0,
+                "iopub_data_rate_limit": 0,
+            },
+        },
+    )
+
+
+def external_kernels(server: JupyterServer) -> Path:
+    """Where such a server looks for connection files."""
+    directory = server.home / "runtime" / "external_kernels"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+class WebsocketRig(Rig):
+    """A kernel behind a server; what there is between them and the client is a proxy.
+
+    Args:
+        server: One that is ``server_for_rigs``.
+        legacy: Whether the older framing is spoken.
+    """
+
+    backend: Backend = WebsocketBackend()
+    impatient: Mapping[str, Any] = {"retry_for": 0.3}
+    secrets = (TOKEN,)
+    cannot: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, server: JupyterServer, *, legacy: bool = False) -> None:
+        self.options = {"legacy": legacy}
+        self._server = server
+        self._legacy = legacy
+        self._owned = ExitStack()
+        # without a welcome it answers what the server asks by itself
+        self.kernel = ZmqRig(welcomes=False)
+        self.proxy = Proxy(server.port)
+
+    def __enter__(self) -> Self:
+        self._owned.enter_context(self.kernel)
+        self._owned.enter_context(self.proxy)
+        before = {model["id"] for model in self._server.request("GET", "api/kernels")}
+        file = external_kernels(self._server) / f"{secrets.token_hex()}.json"
+        file.with_suffix(".new").write_text(json.dumps(self.kernel.info))
+        file.with_suffix(".new").rename(file)
+        self._owned.callback(file.unlink)
+        (new,) = {model["id"] for model in self._server.request("GET", "api/kernels")} - before
+        base = f"http://{HOST}:{self.proxy.port}"
+        self.kernel_id = new
+        self.target = f"{base}/api/kernels/{new}?token={TOKEN}"
+        self.nowhere = f"http://{HOST}:9/api/kernels/{new}?token={TOKEN}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owned.close()
+
+    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+        self.kernel.listen(hear)
+
+    def say(self, message: AnyMessage) -> None:
+        self.kernel.say(message)
+
+    def cut(self) -> None:
+        self.proxy.cut()
+
+    def restore(self) -> None:
+        self.proxy.restore()
+
+    def give_up(self) -> None:
+        self.proxy.cut()
+
+    def pause(self) -> None:
+        self.proxy.pause()
+
+    def resume(self) -> None:
+        self.proxy.resume()
+
+    @property
+    def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
+        message = Session(username="kernel").fold(stream("stdout", "x"))
+        framing = legacy_websocket if self._legacy else websocket
+        good = framing.encode(message)
+        frame = good if isinstance(good, bytes) else good.encode()
+        return {
+            "half of one": self._injecting(frame[: len(frame) // 2]),
+            "no JSON": self._injecting(frame.replace(b"{", b"[")),
+            "no channel": self._injecting(frame.replace(b"iopub", b"iobup")),
+            "noise": self._injecting(b"\x00" + secrets.token_bytes(100)),
+            "nothing": self._injecting(b""),
+            "a text": self._injecting(b'{"a": "\xff"}'),
+        }
+
+    def _injecting(self, frame: bytes) -> Callable[[ChannelName], None]:
+        return lambda name: self.proxy.inject(frame)
