@@ -384,7 +384,7 @@ class Kernel(Requests):
                 self.state.become(KernelState.IDLE)
             elif said in ("restarting", "dead"):
                 self.state.become(KernelState(str(said)))
-            else:
+            elif self.state.value is not KernelState.RESTARTING:  # else the old process speaks
                 self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
 
     def _assume_idle(self, request_id: str) -> None:

@@ -131,7 +131,7 @@ class WebsocketBackend(Launcher):
 
         Args:
             name: The kernelspec's.
-            session, timeout: As for ``open``.
+            session, timeout: As for ``open``; a kernel that is late is ended, which may take 4 s more.
             cwd: The directory that it starts in, as the server names it: below its own root.
             env: Environment variables for it. Only gateways take them: those that begin with ``KERNEL_``,
                 and those that they are told to take.
@@ -161,7 +161,7 @@ class WebsocketBackend(Launcher):
         wanted = _Wanted(name, cwd, env, notebook)
 
         async def launch(server: Server, lease: Lease[Loop]) -> Link:
-            session_id, kernel_id = await wanted.start_on(server)
+            session_id, kernel_id = await _started(server, wanted)
             try:
                 return await _linked(
                     server, kernel_id, session, lease, options, owned=True, session_id=session_id
@@ -267,6 +267,19 @@ async def _linked(
     await link.open()
     rule = RemoteKernel(server, link, lease.thing, session_id=session_id, timeout=RULING)
     return link.link(rule, owned=owned)
+
+
+async def _started(server: Server, wanted: _Wanted) -> tuple[str | None, str]:
+    """Start a kernel; who gives up waiting for that waits for what it has to end."""
+    starting = asyncio.ensure_future(wanted.start_on(server))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(TimeoutError, ConnectionFailed, NotSupported):
+            async with asyncio.timeout(ENDING):
+                session_id, kernel_id = await starting
+                await server.end(kernel_id, session_id)
+        raise
 
 
 class _Wanted:

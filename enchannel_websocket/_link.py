@@ -266,7 +266,8 @@ class WebsocketLink:
         for name in ANSWERS:
             message = self._session.fold(kernel_info_request(channel=name))
             self._nudges.add(message.header.msg_id)
-            self._fresh.add(message.header.msg_id)
+            if name is ChannelName.SHELL:  # which is read when all is up
+                self._fresh.add(message.header.msg_id)
             await socket.send(self._encode(message))
 
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -503,8 +504,9 @@ class WebsocketLink:
             if parent in self._fresh and message.header.session not in self._old:
                 self._lives.set()
         elif state == "starting":
+            known = message.header.session in self._processes  # control may be answered before it
             self._processes.add(message.header.session)
-            if not self.is_restarting and self._gone is None:
+            if not (known or self.is_restarting or self._gone):
                 self._tell(KernelDied(f"kernel {self.kernel_id} was restarted by somebody else"))
         elif state in ("restarting", "autorestarting") and not self.is_restarting:
             self._is_restarted("died, and its server restarts it")

@@ -152,8 +152,9 @@ class Server:
 
     async def is_gateway(self) -> bool:
         """Whether it is a Kernel Gateway, or an Enterprise Gateway."""
-        about: Any = await self._json("GET", "/api")
-        return isinstance(about, dict) and "gateway_version" in about
+        await self._log_in()
+        answer = await self._ask("GET", "/api/status")  # which they do not have
+        return answer.status_code == 404
 
     async def start(self, wanted: Mapping[str, Any]) -> str:
         """Start a kernel; its id."""

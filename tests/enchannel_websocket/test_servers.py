@@ -1,0 +1,229 @@
+"""The same code as with a local kernel, on each of the servers."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import enchannel as ec
+import enchannel_websocket
+from enchannel.testing import Seen
+from tests.rigs import DEADLINE
+from tests.rigs.servers import (
+    SERVERS,
+    EnterpriseGateway,
+    JupyterServer,
+    Jupyverse,
+    KernelGateway,
+    Server,
+)
+
+pytestmark = pytest.mark.kernel
+TOKEN = "the-token-of-the-server"
+GATEWAYS = (KernelGateway, EnterpriseGateway)
+
+
+@pytest.fixture(
+    scope="module", params=[s for s in SERVERS if s is not Jupyverse], ids=lambda s: s.name
+)
+def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with request.param(token=TOKEN, base_url="/user/me/") as server:
+        yield server
+
+
+@pytest.fixture
+def kernel(any_server: Server) -> Iterator[ec.Kernel]:
+    with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
+        yield kernel
+
+
+def ids(server: Server) -> set[str]:
+    return {model.id for model in enchannel_websocket.list_kernels(server.url, token=TOKEN)}
+
+
+def test_run(kernel: ec.Kernel) -> None:
+    result = kernel.run("print('woo'); 6 * 7", timeout=DEADLINE)
+    assert result.text == "woo\n42"
+    assert result.status == "ok"
+    with pytest.raises(ec.KernelError, match="ZeroDivisionError"):
+        kernel.run("1 / 0", timeout=DEADLINE)
+
+
+def test_a_kernel_is_there_as_long_as_the_block(any_server: Server) -> None:
+    with ec.launch("python3", at=f"{any_server.url}/lab?token={TOKEN}") as kernel:
+        assert kernel.owned
+        assert kernel.id in ids(any_server)
+    assert kernel.id not in ids(any_server)
+
+
+def test_who_connects_leaves_it_running(any_server: Server, kernel: ec.Kernel) -> None:
+    kernel.run("a = 42", timeout=DEADLINE)
+    url = f"{any_server.url}/api/kernels/{kernel.id}?token={TOKEN}"
+    with ec.connect(url, timeout=DEADLINE) as other:
+        assert not other.owned
+        assert other.id == kernel.id
+        assert other.run("a", timeout=DEADLINE).text == "42"
+    assert kernel.run("a", timeout=DEADLINE).text == "42"
+
+
+def test_input_is_answered(kernel: ec.Kernel) -> None:
+    asked = []
+
+    def answer(prompt: str, password: bool) -> str:
+        asked.append((prompt, password))
+        return "Ada"
+
+    result = kernel.run("print(input('who? '))", on_input=answer, timeout=DEADLINE)
+    assert result.text.endswith("Ada\n") or result.text.endswith("Ada")
+    assert asked == [("who? ", False)]
+
+
+def test_buffers_go_there_and_come_back(kernel: ec.Kernel) -> None:
+    kernel.run(
+        "from comm import get_comm_manager\n"
+        "def opened(comm, message):\n"
+        "    comm.on_msg(lambda m: comm.send(m['content']['data'], buffers=m['buffers']))\n"
+        "get_comm_manager().register_target('echo', opened)",
+        timeout=DEADLINE,
+    )
+    comm = kernel.comm("echo")
+    seen: Seen[ec.AnyMessage] = Seen(comm)
+    buffers = [b"", b"\0\xff" * 1_000, bytes(range(256))]
+    comm.send({"a": 1}, buffers=buffers)
+    (echoed,) = seen.first(1)
+    assert echoed.content["data"] == {"a": 1}
+    assert [bytes(buffer) for buffer in echoed.buffers] == buffers
+
+
+def test_code_is_interrupted(kernel: ec.Kernel) -> None:
+    streams: Seen[ec.AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    asleep: Seen[ec.AnyMessage] = Seen(
+        kernel.execute("print('asleep', flush=True)\nimport time\ntime.sleep(600)")
+    )
+    streams.until_any(lambda said: "asleep" in said.content["text"])
+    ec.wait(kernel.interrupt(), timeout=DEADLINE)
+    assert asleep.all()[-1].content["status"] == "error"
+
+
+def test_a_timeout_interrupts(kernel: ec.Kernel) -> None:
+    with pytest.raises(ec.RequestTimeout):
+        kernel.run("print('on', flush=True); import time; time.sleep(600)", timeout=1)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_restart_is_another_process_behind_the_same_channels(kernel: ec.Kernel) -> None:
+    kernel.run("a = 1", timeout=DEADLINE)
+    ec.wait(kernel.restart(), timeout=DEADLINE)
+    assert kernel.state.value == "idle"
+    with pytest.raises(ec.KernelError, match="NameError"):
+        kernel.run("a", timeout=DEADLINE)
+
+
+def test_a_shutdown_is_told_and_the_channels_stay(any_server: Server, kernel: ec.Kernel) -> None:
+    end: Seen[ec.AnyMessage] = Seen(kernel.iopub)
+    ec.wait(kernel.shutdown(), timeout=DEADLINE)
+    assert kernel.state.value == "dead"
+    assert kernel.id not in ids(any_server)
+    assert not end.ended
+    with pytest.raises(ec.KernelDied, match="was shut down"):
+        kernel.run("1")
+    with pytest.raises(ec.NotSupported):
+        ec.wait(kernel.restart(), timeout=DEADLINE)
+
+
+def test_a_rule_over_a_kernel_of_others_is_not_its_end(
+    any_server: Server, kernel: ec.Kernel
+) -> None:
+    url = f"{any_server.url}/api/kernels/{kernel.id}"
+    states = Seen(kernel.state)
+    with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
+        ec.wait(other.interrupt(), timeout=DEADLINE)
+        ec.wait(other.restart(), timeout=DEADLINE)
+        assert other.run("6 * 7", timeout=DEADLINE).text == "42"
+    states.until(lambda told: "restarting" in told and told[-1] != "restarting")
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_what_there_is(any_server: Server, kernel: ec.Kernel) -> None:
+    (model,) = [
+        m
+        for m in enchannel_websocket.list_kernels(any_server.url, token=TOKEN)
+        if m.id == kernel.id
+    ]
+    assert model.name == "python3"
+    assert model.url == f"{any_server.url}/api/kernels/{kernel.id}"
+    specs = enchannel_websocket.list_kernelspecs(any_server.url, token=TOKEN)
+    assert specs["python3"]["language"] == "python"
+
+
+def test_an_unknown_kernelspec_lists_those_that_are_there(any_server: Server) -> None:
+    with pytest.raises(ec.LaunchFailed, match="no kernelspec 'pythn3' on .*installed: .*python3"):
+        ec.launch("pythn3", at=any_server.url, token=TOKEN)
+
+
+def test_a_kernel_that_does_not_start_leaves_nothing(tmp_path: Path, any_server: Server) -> None:
+    before = ids(any_server)
+    with pytest.raises(ec.ConnectionFailed):
+        ec.launch("python3", at=any_server.url, token=TOKEN, timeout=0.05)
+    assert ids(any_server) <= before
+
+
+def test_only_gateways_take_an_environment(any_server: Server) -> None:
+    def launch() -> ec.Kernel:
+        return ec.launch("python3", at=any_server.url, token=TOKEN, env={"KERNEL_OURS": "there"})
+
+    if not isinstance(any_server, GATEWAYS):
+        with pytest.raises(ec.NotSupported, match="gateways do"):
+            launch()
+        return
+    with launch() as kernel:
+        assert kernel.run("__import__('os').environ['KERNEL_OURS']").text == "'there'"
+
+
+def test_a_wrong_token_is_a_sentence(any_server: Server) -> None:
+    for ask in (
+        lambda: ec.launch("python3", at=any_server.url, token="wrong"),
+        lambda: enchannel_websocket.list_kernels(any_server.url, token="wrong"),
+        lambda: ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token="wrong"),
+    ):
+        with pytest.raises(ec.AuthenticationFailed, match="does not accept the token"):
+            ask()
+    with pytest.raises(ec.AuthenticationFailed, match='give it token="…" or password="…"'):
+        ec.launch("python3", at=any_server.url)
+
+
+def test_a_kernel_that_is_not_there_is_a_sentence(any_server: Server) -> None:
+    with pytest.raises(ec.ConnectionFailed, match="there is no kernel 0-0-0-0-0 on"):
+        ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token=TOKEN)
+
+
+def test_a_kernel_beside_a_notebook(any_server: Server) -> None:
+    if not isinstance(any_server, JupyterServer):
+        pytest.skip("gateways have no notebooks")
+    launched = ec.launch("python3", at=any_server.url, token=TOKEN, notebook="a/b.ipynb")
+    with launched as kernel:
+        (session,) = any_server.request("GET", "api/sessions")
+        assert (session["path"], session["kernel"]["id"]) == ("a/b.ipynb", kernel.id)
+        url = f"{any_server.url}/api/sessions/{session['id']}?token={TOKEN}"
+        with ec.connect(url, timeout=DEADLINE) as beside:
+            assert beside.id == kernel.id
+        with pytest.raises(ec.LaunchFailed, match="a/b.ipynb has a kernel already"):
+            ec.launch("python3", at=any_server.url, token=TOKEN, notebook="a/b.ipynb")
+    assert any_server.request("GET", "api/sessions") == []
+
+
+def test_a_directory_below_the_servers_root(any_server: Server) -> None:
+    (any_server.home / "work" / "below").mkdir(exist_ok=True)
+    with ec.launch("python3", at=any_server.url, token=TOKEN, cwd="below") as kernel:
+        said = kernel.run("print(__import__('os').getcwd())", timeout=DEADLINE).text
+    if isinstance(any_server, JupyterServer):
+        assert Path(said.strip()).name == "below"
+
+
+def test_nothing_blocks_the_loop(any_server: Server) -> None:
+    async def main() -> str:
+        async with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
+            return (await kernel.execute("6 * 7").pipe(ec.to_result())).text
+
+    assert asyncio.run(main()) == "42"
