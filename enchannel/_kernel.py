@@ -119,6 +119,7 @@ class Kernel(Requests):
         self._asked_to_end = False
         self._restarts = 0  # that are under way
         self._forked = False
+        self._renewing = False  # the backend says that it restarts
 
     # -- opening and closing ---------------------------------------------------------------------
 
@@ -380,11 +381,13 @@ class Kernel(Requests):
                 self._busy.clear()
             else:
                 return
-            if said == "starting":  # it is up when it says so; nobody says idle after it
-                self.state.become(KernelState.IDLE)
-            elif said in ("restarting", "dead"):
+            if said in ("restarting", "dead"):
                 self.state.become(KernelState(str(said)))
-            elif self.state.value is not KernelState.RESTARTING:  # else the old process speaks
+            elif self._renewing:
+                return  # the old process speaks, or the new one too early: the backend knows when it is up
+            elif said == "starting":  # it is up when it says so; nobody says idle after it
+                self.state.become(KernelState.IDLE)
+            else:
                 self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
 
     def _assume_idle(self, request_id: str) -> None:
@@ -444,6 +447,7 @@ class Kernel(Requests):
         elif isinstance(status, KernelState):
             if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
+            self._renewing = status is KernelState.RESTARTING
             self.state.become(status)
         elif isinstance(status, (KernelDied, ConnectionLost)):
             self._busy.clear()  # whose idle may be lost as well

@@ -235,7 +235,7 @@ async def _in_time(
     *,
     keep: bool,
 ) -> T:
-    server = Server(address, access)
+    server = Server(address, access, patience=timeout)
     try:
         async with asyncio.timeout(timeout):
             used = await use(server)

@@ -63,6 +63,7 @@ SOON = (0.3, 0.7, 1.0, 2.0, 4.0)
 LINGER = 1.0  # seconds: what was said before the end is said, an interrupt above all
 CLOSE = 5.0
 PROCESSES = 100
+TOO_LARGE = 1009  # a WebSocket's close code
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 ANSWERS = (ChannelName.SHELL, ChannelName.CONTROL)
 DROPPED = (  # how the server begins when it has dropped output
@@ -427,16 +428,14 @@ class WebsocketLink:
 
     def _how_it_ended(self, socket: Socket) -> str:
         who = f"the connection to kernel {self.kernel_id} on {self._server} broke"
-        code, reason = socket.close_code, socket.close_reason
+        code, reason, sent = socket.close_code, socket.close_reason, socket.protocol.close_sent
+        if sent is not None and sent.code == TOO_LARGE:
+            limit = self._options.max_received
+            return f"{who} (the server sent more than max_received={limit} bytes in one message)"
         if code is None or code == 1006:
             return who
-        if code == 1009:
-            sent = socket.protocol.close_sent
-            reason = (
-                f"it sent more than max_received={self._options.max_received} bytes in one message"
-                if sent is not None and sent.code == 1009
-                else "a message was too large for the server: max_message=… should be its limit"
-            )
+        if code == TOO_LARGE:
+            reason = "a message was too large for the server: max_message=… should be its limit"
         return f"{who} (the server closed it: {code}{f', {reason}' if reason else ''})"
 
     # -- messages ---------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = ["Loop", "shared"]
 
 T = TypeVar("T")
 
+TURNS = 5
 JOIN = 5.0  # seconds that the thread is given to end
 
 
@@ -112,6 +113,8 @@ class Loop:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        for _ in range(TURNS):  # what was told to close says goodbye, and then closes
+            self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
 

@@ -96,9 +96,15 @@ class _Connect(connect):
 
 
 class Server:
-    """One Jupyter Server, or a gateway that looks like one."""
+    """One Jupyter Server, or a gateway that looks like one.
 
-    def __init__(self, address: Address, access: Access) -> None:
+    Args:
+        address: Where it is.
+        access: How one gets there.
+        patience: Seconds for a connection to be made.
+    """
+
+    def __init__(self, address: Address, access: Access, *, patience: float) -> None:
         self.base = address.base
         self._websocket = address.websocket
         self._access = access
@@ -112,7 +118,9 @@ class Server:
             self._http = httpx.AsyncClient(
                 headers=headers,
                 verify=access.ssl or True,
-                timeout=None,  # noqa: S113  # who calls has a timeout for all of it
+                # Who calls has a timeout for all of it; but who is cancelled in a handshake of TLS
+                # leaves its socket behind.
+                timeout=httpx.Timeout(None, connect=patience * 0.9),
                 trust_env=access.proxy is True,
                 proxy=access.proxy if isinstance(access.proxy, str) else None,
             )
@@ -358,6 +366,9 @@ class Server:
         return ServerRefused(f"{self} {what}: is it a Jupyter server, and is this its base URL?")
 
     def _unreachable(self, error: Exception) -> ConnectionFailed:
+        if isinstance(error, httpx.ConnectTimeout):
+            hint = " does it speak https?" if self.base.startswith("https:") else ""
+            return ConnectionFailed(f"{self} does not answer in time: does it run?{hint}")
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, tls.SSLCertVerificationError):

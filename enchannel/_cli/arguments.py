@@ -24,7 +24,7 @@ exit codes:
        output could not be written
   2    the command line makes no sense, or names a file that cannot be read
        (of a recording: or made)
-  3    the kernel could not be started or connected to
+  3    the kernel could not be started, or it or its server not be reached
   4    the kernel died, or the connection to it was lost
   124  the code did not end within --timeout
   130  ended by Ctrl-C: the second one, or the first before the code ran
@@ -37,12 +37,17 @@ ENVIRONMENT = """\
 environment:
   JUPYTER_PATH         where else kernelspecs are looked for
   JUPYTER_RUNTIME_DIR  where the connection files of running kernels are
+  JUPYTER_TOKEN, JUPYTER_PASSWORD
+                       what a server knows you by, if there is no ?token=... in
+                       its URL; here it is in no history and in no list of
+                       processes
   NO_COLOR             unless it is empty: no colours on a terminal
 """
 
 EPILOG = f"""\
 examples:
   enchannel run "print('woo'); 6 * 7"
+  enchannel run --at http://localhost:8888 "6 * 7"
   enchannel kernels
   enchannel record 1a2b session.enchannel
   enchannel run --help
@@ -54,7 +59,8 @@ RUN = """\
 Run code in a Jupyter kernel, and print what it says as it comes.
 
 The kernel is started for it and shut down after it. With --connection the code
-runs in a kernel that is there already, and stays.
+runs in a kernel that is there already, and stays. With --at either is on a
+Jupyter server.
 """
 
 RUN_EPILOG = f"""\
@@ -64,6 +70,9 @@ examples:
   echo "1 + 1" | enchannel run -
   enchannel run --kernel deno "Deno.version"
   enchannel run --connection 1a2b "x + 1"
+  enchannel run --at "http://localhost:8888/lab?token=..." train.py
+  enchannel run --at https://hub.example.org/user/me --connection 1a2b "x + 1"
+  enchannel run --connection http://localhost:8888/api/kernels/1a2b... "x + 1"
   enchannel run --json plot.py | jq -r .header.msg_type
   enchannel run --record session.enchannel train.py
   enchannel run -- "-1"
@@ -91,19 +100,22 @@ KERNELS = """\
 List the kernelspecs that are installed, and the kernels that run.
 
 Running kernels are found by their connection files. A file may outlive its
-kernel: where nothing answers, it is called gone.
+kernel: where nothing answers, it is called gone. With --at a Jupyter server is
+asked for its own.
 """
 
 KERNELS_EPILOG = f"""\
 examples:
   enchannel kernels
   enchannel kernels --json | jq -r '.running[] | select(.alive) | .id'
+  enchannel kernels --at http://localhost:8888
 
 with --json:
   {{"kernelspecs": [{{"name", "display_name", "language"}}, ...],
    "running": [{{"id", "kernel_name", "transport", "alive",
                 "connection_file"}}, ...]}}
-  Without jupyter_client, kernelspecs cannot be listed and are null.
+  Without jupyter_client, kernelspecs cannot be listed and are null. With --at
+  there are state and url in place of connection_file.
 
 {EXIT_CODES}
 {ENVIRONMENT}"""
@@ -121,6 +133,7 @@ RECORD_EPILOG = f"""\
 examples:
   enchannel kernels
   enchannel record 1a2b session.enchannel
+  enchannel record --at http://localhost:8888 1a2b session.enchannel
   enchannel replay session.enchannel
 
 the file:
@@ -211,6 +224,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="FILE",
         help="record what is said and heard, for `enchannel replay`; there must be no such file yet",
     )
+    _add_server(parser, "where to start the kernel, or where that of --connection is")
     parser.set_defaults(command=run)
 
 
@@ -223,6 +237,7 @@ def _add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print them as a JSON object")
+    _add_server(parser, "whose kernels to list, and not those of this machine")
     parser.set_defaults(command=kernels)
 
 
@@ -244,6 +259,7 @@ def _add_record(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--keep-input", action="store_true", help="record also what input() was answered"
     )
+    _add_server(parser, "where the kernel is")
     parser.set_defaults(command=record)
 
 
@@ -267,6 +283,33 @@ def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--json", action="store_true", help="print the messages, one JSON object a line"
     )
     parser.set_defaults(command=replay)
+
+
+def _add_server(parser: argparse.ArgumentParser, what_for: str) -> None:
+    server = parser.add_argument_group("Jupyter servers")
+    server.add_argument(
+        "--at",
+        metavar="URL",
+        type=_url,
+        help=f"the server {what_for}: its URL, also as Jupyter prints it, with /lab and ?token=...; "
+        "the token may be in JUPYTER_TOKEN instead",
+    )
+    server.add_argument(
+        "--ask-password",
+        action="store_true",
+        help="ask for the server's password on the terminal; it may be in JUPYTER_PASSWORD instead",
+    )
+    server.add_argument(
+        "--insecure",
+        action="store_true",
+        help="allow http:// to another machine: who is on the way can read token and code",
+    )
+
+
+def _url(text: str) -> str:
+    if "://" not in text:
+        raise argparse.ArgumentTypeError("a server's URL begins with http:// or https://")
+    return text
 
 
 def _speed(text: str) -> float:

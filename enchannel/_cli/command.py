@@ -9,6 +9,7 @@ import enchannel as ec
 from enchannel._cli.arguments import parse
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.screen import Screen, is_gone
+from enchannel._cli.server import in_options
 
 __all__ = ["main"]
 
@@ -41,5 +42,5 @@ def _main(arguments: Sequence[str] | None, screen: Screen) -> int:
         screen.flush()
         return code
     except ec.EnchannelError as error:
-        screen.say(str(error))
+        screen.say(in_options(str(error)))
         return ExitCode.of(error)

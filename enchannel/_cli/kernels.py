@@ -14,6 +14,8 @@ from enchannel._cli.escapes import plain
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.probe import answers
 from enchannel._cli.screen import Screen
+from enchannel._cli.server import access, kernels_at, kernelspecs_at, shown
+from enchannel._cli.spinner import Spinner
 
 __all__ = ["kernels"]
 
@@ -39,11 +41,33 @@ class Running:
     alive: bool
     connection_file: str
 
+    def __str__(self) -> str:
+        return "alive" if self.alive else "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningAt:
+    """A kernel on a server."""
+
+    id: str
+    kernel_name: str
+    transport: str
+    alive: bool
+    state: str
+    url: str
+
+    def __str__(self) -> str:
+        return self.state
+
 
 def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
     """List them; the exit code."""
-    specs = _kernelspecs()
-    running = _running(screen)
+    specs: list[Kernelspec] | None
+    running: Sequence[Running | RunningAt]
+    if arguments.at is None:
+        specs, running = _kernelspecs(), _running(screen)
+    else:
+        specs, running = _at(arguments.at, arguments, screen)
     if arguments.json:
         listing = {
             "kernelspecs": None if specs is None else [asdict(spec) for spec in specs],
@@ -58,16 +82,39 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
         _table(
             screen,
             ("KERNEL", "KERNELSPEC", "TRANSPORT", "STATE"),
-            [
-                (k.id, k.kernel_name or "?", k.transport, "alive" if k.alive else "gone")
-                for k in running
-            ],
+            [(k.id, k.kernel_name or "?", k.transport, str(k)) for k in running],
             "no running kernels",
         )
     screen.flush()
     if specs is None:
         screen.say('listing kernelspecs takes jupyter_client: pip install "enchannel[kernel]"')
     return ExitCode.OK
+
+
+def _at(
+    server: str, arguments: argparse.Namespace, screen: Screen
+) -> tuple[list[Kernelspec], list[RunningAt]]:
+    """Those of a server; of the kernels, that which was at work last comes first."""
+    told = access(server, arguments)
+    with Spinner(screen.err, f"asking {shown(server)}"):
+        found = kernelspecs_at(server, told)
+        models = kernels_at(server, told)
+    specs = [
+        Kernelspec(name, str(spec.get("display_name", "")), str(spec.get("language", "")))
+        for name, spec in sorted(found.items())
+    ]
+    running = [
+        RunningAt(
+            id=model.id,
+            kernel_name=model.name,
+            transport=model.url.partition(":")[0],
+            alive=model.state != "dead",
+            state=model.state,
+            url=model.url,
+        )
+        for model in sorted(models, key=lambda model: model.last_activity, reverse=True)
+    ]
+    return specs, running
 
 
 def _kernelspecs() -> list[Kernelspec] | None:

@@ -8,9 +8,9 @@ from queue import SimpleQueue
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.opening import connect
 from enchannel._cli.screen import Screen
 from enchannel._cli.signals import Ended, Signals
-from enchannel._cli.spinner import Spinner
 
 __all__ = ["record"]
 
@@ -27,8 +27,7 @@ def record(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _record(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
-    with Spinner(screen.err, f"connecting to {arguments.target}"):
-        kernel = ec.connect(arguments.target)
+    kernel = connect(arguments.target, arguments, screen)
     try:
         recorder = ec.record(
             kernel, arguments.file, keep_input=arguments.keep_input, overwrite=arguments.overwrite

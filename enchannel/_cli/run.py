@@ -10,11 +10,11 @@ from enchannel._cli.answers import Answers
 from enchannel._cli.children import kill_children
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.opening import connect, launch
 from enchannel._cli.printer import JsonPrinter, TextPrinter
 from enchannel._cli.program import STDIN, ProgramUnreadable, read_program
 from enchannel._cli.screen import Screen
 from enchannel._cli.signals import Ended, Signals
-from enchannel._cli.spinner import Spinner
 
 __all__ = ["run"]
 
@@ -55,6 +55,7 @@ def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int
         if execution.stubborn:
             kill_children()
         kernel.close()
+        _tell_of_what_is_left(kernel, arguments, screen)
         if recorder is not None:  # it ends with the kernel; this waits for it
             recorder.close()
     if recorder is not None and recorder.error is not None:
@@ -65,7 +66,11 @@ def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int
 
 def _kernel(arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
     if arguments.connection is not None:
-        with Spinner(screen.err, f"connecting to {arguments.connection}"):
-            return ec.connect(arguments.connection)
-    with Spinner(screen.err, f"starting {arguments.kernel}"):
-        return ec.launch(arguments.kernel)
+        return connect(arguments.connection, arguments, screen)
+    return launch(arguments.kernel, arguments, screen)
+
+
+def _tell_of_what_is_left(kernel: ec.Kernel, arguments: argparse.Namespace, screen: Screen) -> None:
+    """A process of ours can be killed; a server has to be reached, and to do what it is asked."""
+    if arguments.at is not None and kernel.owned and kernel.state.value is not ec.KernelState.DEAD:
+        screen.say(f"kernel {kernel.id} could not be shut down, and may still run on its server")

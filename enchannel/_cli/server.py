@@ -1,0 +1,135 @@
+"""Jupyter servers: how the command gets to the kernels there, and who it says that it is."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import enchannel as ec
+
+if TYPE_CHECKING:
+    from enchannel_websocket import KernelModel
+
+__all__ = ["access", "in_options", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
+
+_SERVER = re.compile(r"(?:http|ws)s?://", re.IGNORECASE)
+# What the library calls by its parameters has another name on the command line.
+_OPTIONS = {
+    'token="…" or password="…"': "a URL with its ?token=…, JUPYTER_TOKEN, or --ask-password",
+    "insecure=True": "--insecure",
+    "launch(…, at=…)": "enchannel run --at",
+    "ssl=… takes an SSLContext that trusts it": "SSL_CERT_FILE names a file with those that are",
+}
+
+
+def access(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]:
+    """What is said to a server besides its URL; nothing where that is none. The token in a URL goes
+    before what the environment says.
+
+    Raises:
+        AuthenticationFailed: a password is to be asked for, and nobody is there to type it.
+    """
+    if not _SERVER.match(url):
+        return {}
+    return {"insecure": arguments.insecure, **_secret(url, ask=arguments.ask_password)}
+
+
+def _secret(url: str, *, ask: bool) -> Mapping[str, str]:
+    """A token or a password, if there is one: who has a token is not asked for a password as well."""
+    if ask:
+        return {"password": _asked(url)}
+    for name, value in (
+        ("token", _token_of(url)),
+        ("token", os.environ.get("JUPYTER_TOKEN")),
+        ("password", os.environ.get("JUPYTER_PASSWORD")),
+    ):
+        if value:
+            return {name: value}
+    return {}
+
+
+def _asked(url: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)  # it would be seen while it is typed
+        try:
+            return getpass.getpass(f"password for {shown(url)}: ")
+        except (getpass.GetPassWarning, EOFError):
+            raise ec.AuthenticationFailed(
+                "there is no terminal to ask for the password on; JUPYTER_PASSWORD may hold it"
+            ) from None
+
+
+def _token_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # which the backend explains
+        return ""
+    return parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")
+
+
+def shown(target: str) -> str:
+    """A target without what may be secret in it, if it is a URL."""
+    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", target)[0]) if "://" in target else target
+
+
+def in_options(text: str) -> str:
+    """What an error advises, as somebody at the command line can do it."""
+    for parameter, option in _OPTIONS.items():
+        text = text.replace(parameter, option)
+    return text
+
+
+def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelModel]:
+    """The kernels that run on a server; for ``told`` see ``access``.
+
+    Raises:
+        ConnectionFailed: also where what it takes is not installed.
+    """
+    with _installed():
+        from enchannel_websocket import list_kernels
+    return list_kernels(server, **told)
+
+
+def kernelspecs_at(server: str, told: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """What can be started on a server, by name; see ``kernels_at``."""
+    with _installed():
+        from enchannel_websocket import list_kernelspecs
+    return list_kernelspecs(server, **told)
+
+
+def kernel_at(server: str, name: str, told: Mapping[str, Any]) -> str:
+    """The URL of a kernel that runs on a server; see ``kernels_at``.
+
+    Args:
+        name: Its id, or a beginning of that which only one has.
+
+    Raises:
+        ConnectionFailed: there is none, or more than one.
+    """
+    kernels = kernels_at(server, told)
+    matching = [kernel for kernel in kernels if name and kernel.id.startswith(name)]
+    if len(matching) == 1:
+        return matching[0].url
+    known = ", ".join(kernel.id for kernel in matching or kernels) or "none"
+    raise ec.ConnectionFailed(
+        f"{name!r} is the beginning of more than one kernel: {known}"
+        if matching
+        else f"no kernel on {shown(server)} is called {shown(name)!r}; there are: {known}"
+    )
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ec.BackendNotFound(
+            f'{error}; what is on a server can be told with pip install "enchannel[websocket]"'
+        ) from error

@@ -1,0 +1,118 @@
+"""Kernels that end: what the server says of it, what it does not say, and what is dropped on its way."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+import enchannel as ec
+from enchannel import KernelState
+from enchannel.errors import KernelDied, MessagesMayBeMissing
+from enchannel.testing import Seen
+from tests.rigs import DEADLINE
+from tests.rigs.servers import JupyterServer, KernelGateway, Server
+from tests.rigs.websocket import TOKEN
+
+pytestmark = pytest.mark.kernel
+ASLEEP = "import time; time.sleep(600)"
+
+
+@pytest.fixture(params=["jupyter_server", "kernel_gateway"], scope="module")
+def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    kinds = {"jupyter_server": JupyterServer, "kernel_gateway": KernelGateway}
+    with kinds[request.param](token=TOKEN) as server:
+        yield server
+
+
+@pytest.fixture
+def kernel(any_server: Server) -> Iterator[ec.Kernel]:
+    with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
+        yield kernel
+
+
+def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel) -> None:
+    pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+    states, asked = Seen(kernel.state), Seen(kernel.execute(ASLEEP))
+    asked.first(1)
+    os.kill(pid, signal.SIGKILL)
+    error = asked.failure()
+    assert isinstance(error, KernelDied)
+    assert "died, and its server restarts it" in str(error)
+    states.until(lambda told: KernelState.RESTARTING in told and told[-1] is KernelState.IDLE)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_kernel_that_somebody_else_restarts_ends_what_is_open(
+    any_server: Server, kernel: ec.Kernel
+) -> None:
+    asked = Seen(kernel.execute(ASLEEP))
+    asked.first(1)
+    states = Seen(kernel.state)
+    any_server.request("POST", f"api/kernels/{kernel.id}/restart", {})
+    assert isinstance(asked.failure(), KernelDied)
+    states.until(lambda told: told[-1] is KernelState.IDLE)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_kernel_that_somebody_else_deletes_is_gone(any_server: Server, kernel: ec.Kernel) -> None:
+    asked, channel = Seen(kernel.execute(ASLEEP)), Seen(kernel.iopub)
+    asked.first(1)
+    any_server.delete_kernel(kernel.id)
+    for seen in (asked, channel):
+        error = seen.failure()
+        assert isinstance(error, KernelDied)
+        assert "it was shut down or culled" in str(error)
+    with pytest.raises(ec.EnchannelError):
+        kernel.run("1")
+
+
+def test_a_kernel_of_which_nothing_is_heard_any_more_is_looked_for(any_server: Server) -> None:
+    """Killed and deleted at once, it says nothing, and neither does its server."""
+    kernel_id = any_server.start_kernel()
+    url = f"{any_server.url}/api/kernels/{kernel_id}"
+    with ec.connect(url, token=TOKEN, timeout=DEADLINE, look_every=0.2) as kernel:
+        pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+        channel = Seen(kernel.iopub)
+        os.kill(pid, signal.SIGKILL)
+        any_server.delete_kernel(kernel_id)
+        assert isinstance(channel.failure(), KernelDied)
+
+
+def test_a_kernel_that_is_culled_is_gone() -> None:
+    options = {
+        "MappingKernelManager": {"cull_idle_timeout": 1, "cull_interval": 1, "cull_connected": True}
+    }
+    with JupyterServer(token=TOKEN, options=options) as server:
+        kernel = ec.launch("python3", at=server.url, token=TOKEN, look_every=0.5)
+        error = Seen(kernel.iopub).failure()
+        assert isinstance(error, KernelDied)
+        assert "culled" in str(error)
+        kernel.close()
+
+
+def test_output_that_the_server_drops_is_told() -> None:
+    options = {"ZMQChannelsWebsocketConnection": {"iopub_msg_rate_limit": 100}}
+    with (
+        JupyterServer(token=TOKEN, options=options) as server,
+        ec.launch("python3", at=server.url, token=TOKEN) as kernel,
+    ):
+        errors = Seen(kernel.errors)
+        result = kernel.run(
+            "from IPython.display import display\nfor n in range(2_000): display(n)",
+            timeout=DEADLINE,
+        )
+        assert len(result.outputs) < 2_000
+        told = errors.until_any(lambda error: isinstance(error, MessagesMayBeMissing))
+        assert "--ServerApp.iopub_msg_rate_limit" in str(told)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_what_code_prints_in_the_words_of_the_server_is_what_code_prints(
+    kernel: ec.Kernel,
+) -> None:
+    errors = Seen(kernel.errors)
+    words = "IOPub message rate exceeded."
+    result = kernel.run(f"import sys; print({words!r}, file=sys.stderr)", timeout=DEADLINE)
+    assert words in str(result.outputs)
+    assert not errors.items

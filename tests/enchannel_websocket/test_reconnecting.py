@@ -1,0 +1,211 @@
+"""A connection that breaks comes back; what was asked is answered, or known to be lost; nothing hangs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import enchannel as ec
+from enchannel import AnyMessage, LinkState
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
+from enchannel.testing import FakeKernel, Seen
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.proxy import Proxy
+from tests.rigs.servers import HOST, JupyterServer
+from tests.rigs.websocket import TOKEN, WebsocketRig
+
+pytestmark = pytest.mark.kernel
+COUNTING = """
+import time
+print('begun', flush=True)
+for number in range(30):
+    print(number, flush=True)
+    time.sleep(0.05)
+'done'
+"""
+
+
+@pytest.fixture
+def proxy(server: JupyterServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
+    """A real one, behind a network that breaks."""
+    with ec.launch("python3", at=f"http://{HOST}:{proxy.port}", token=TOKEN) as kernel:
+        yield kernel
+        proxy.restore()
+
+
+def lost_and_found(kernel: ec.Kernel, proxy: Proxy) -> None:
+    links = Seen(kernel.link)
+    proxy.cut()
+    links.until(lambda told: LinkState.LOST in told)
+    proxy.restore()
+    links.until(lambda told: told[-1] is LinkState.CONNECTED)
+
+
+def test_code_that_runs_while_the_network_is_away_is_answered(
+    kernel: ec.Kernel, proxy: Proxy
+) -> None:
+    errors = Seen(kernel.errors)
+    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    counting = Seen(kernel.execute(COUNTING))
+    streams.until_any(lambda said: "begun" in said.content["text"])
+    lost_and_found(kernel, proxy)
+    assert counting.all()[-1].content["status"] == "ok"
+    assert counting.error is None
+    said = "".join(m.content["text"] for m in counting.items if m.header.msg_type == "stream")
+    # the server kept what came while nobody was there
+    assert said.split()[-1] == "29"
+    results = [m for m in counting.items if m.header.msg_type == "execute_result"]
+    assert [m.content["data"]["text/plain"] for m in results] == ["'done'"]
+    errors.until_any(lambda error: isinstance(error, MessagesMayBeMissing))
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_what_the_server_kept_comes_once(
+    kernel: ec.Kernel, proxy: Proxy, server: JupyterServer, tmp_path: Path
+) -> None:
+    displays: Seen[AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("display_data")))
+    begun, done = tmp_path / "begun", tmp_path / "done"
+    os.mkfifo(begun)
+    asked = Seen(
+        kernel.execute(
+            f"open({str(begun)!r}).read()\n"
+            "from IPython.display import display\n"
+            "for number in range(200): display(number)\n"
+            f"open({str(done)!r}, 'x').close()"
+        )
+    )
+    asked.first(1)
+    links = Seen(kernel.link)
+    proxy.cut()
+    links.until(lambda told: LinkState.LOST in told)
+    begun.write_text("")  # and nobody is there to hear it
+    assert eventually(done.exists)
+    proxy.restore()
+    asked.all()
+    said = [m.content["data"]["text/plain"] for m in displays.items]
+    assert said == [str(number) for number in range(200)]
+
+
+def test_what_cannot_be_answered_any_more_ends(server: JupyterServer) -> None:
+    """Its frame never came to the server: only the question after it shows that."""
+    with WebsocketRig(server) as rig:
+        FakeKernel(rig)
+        with ec.connect(rig.target, timeout=DEADLINE) as kernel:
+            links = Seen(kernel.link)
+            rig.pause()  # it goes no further than the network
+            asked = Seen(kernel.execute("lost"))
+            rig.cut()
+            links.until(lambda told: LinkState.LOST in told)
+            rig.resume()
+            rig.restore()
+            assert isinstance(asked.failure(), ConnectionLost)
+            assert kernel.run("found", timeout=DEADLINE).text == "found"
+
+
+def test_it_is_refused_while_it_is_lost(kernel: ec.Kernel, proxy: Proxy) -> None:
+    links = Seen(kernel.link)
+    proxy.cut()
+    links.until(lambda told: LinkState.LOST in told)
+    with pytest.raises(ConnectionLost, match="the connection to kernel .* broke"):
+        kernel.run("1")
+    proxy.restore()
+    links.until(lambda told: told[-1] is LinkState.CONNECTED)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> None:
+    kernel_id = server.start_kernel()
+    url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}"
+    with ec.connect(url, token=TOKEN, retry_for=0.3, timeout=DEADLINE) as kernel:
+        asked, channel = Seen(kernel.execute("import time; time.sleep(60)")), Seen(kernel.iopub)
+        asked.first(1)
+        proxy.cut()
+        for seen in (asked, channel):
+            assert isinstance(seen.failure(), ConnectionLost)
+            assert "did not come back within 0.3 s" in str(seen.failure())
+        assert kernel.link.value is LinkState.CLOSED
+    server.delete_kernel(kernel_id)
+
+
+def test_a_server_that_is_silent_is_lost(server: JupyterServer) -> None:
+    with WebsocketRig(server) as rig:
+        FakeKernel(rig)
+        with ec.connect(rig.target, timeout=DEADLINE, keepalive=0.4) as kernel:
+            links = Seen(kernel.link)
+            rig.pause()  # and so a ping is not answered
+            links.until(lambda told: LinkState.LOST in told)
+            rig.resume()
+            links.until(lambda told: told[-1] is LinkState.CONNECTED)
+            assert kernel.run("found", timeout=DEADLINE).text == "found"
+
+
+def test_a_token_that_has_expired_is_not_tried_for_ever(
+    kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
+) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    channel = Seen(kernel.iopub)
+    with proxy.answering(lambda request: refusal):
+        proxy.cut()
+        proxy.restore()
+        error = channel.failure()
+    assert isinstance(error, ec.AuthenticationFailed)
+    assert "has it expired?" in str(error)
+    server.delete_kernel(kernel.id)
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Busy"])
+def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, status: str) -> None:
+    trouble = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    links = Seen(kernel.link)
+    tried = Seen[str]()
+
+    def answer(request: str) -> bytes:
+        tried.on_next(request)
+        return trouble
+
+    with proxy.answering(answer):
+        proxy.cut()
+        proxy.restore()
+        tried.first(3)
+    links.until(lambda told: LinkState.LOST in told and told[-1] is LinkState.CONNECTED)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+# The server itself goes. It takes its kernels along.
+
+
+@pytest.fixture
+def mortal() -> Iterator[JupyterServer]:
+    with JupyterServer(token=TOKEN) as server:
+        yield server
+
+
+def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -> None:
+    kernel = ec.launch("python3", at=mortal.url, token=TOKEN)
+    asked, channel = Seen(kernel.execute("import time; time.sleep(60)")), Seen(kernel.iopub)
+    asked.first(1)
+    mortal.kill()
+    mortal.start()
+    for seen in (asked, channel):
+        error = seen.failure()
+        assert isinstance(error, KernelDied)
+        assert "the server was restarted" in str(error)
+    kernel.close()
+
+
+def test_a_server_that_does_not_come_back(mortal: JupyterServer) -> None:
+    kernel = ec.launch("python3", at=mortal.url, token=TOKEN, retry_for=0.5)
+    asked = Seen(kernel.execute("import time; time.sleep(60)"))
+    asked.first(1)
+    mortal.kill()
+    assert isinstance(asked.failure(), ConnectionLost)
+    errors: list[EnchannelError] = []
+    kernel.errors.subscribe(errors.append, lambda _: None)
+    kernel.close()

@@ -1,0 +1,223 @@
+"""Servers that refuse, are none, or are not to be trusted: one sentence, with what to do."""
+
+import re
+import ssl
+from collections.abc import Iterator
+
+import pytest
+
+import enchannel as ec
+import enchannel_websocket
+from enchannel.testing import Seen
+from tests.rigs import DEADLINE
+from tests.rigs.proxy import Proxy
+from tests.rigs.servers import HOST, JupyterServer, free_port
+from tests.rigs.websocket import TOKEN
+
+pytestmark = pytest.mark.kernel
+KERNEL = "0b6f2f5e-1d4c-4b62-9d2d-6f2f8f0f2a11"
+
+
+def answer(status: str, *headers: str, body: str = "") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+MODEL = f'{{"id": "{KERNEL}", "name": "python3", "execution_state": "idle"}}'
+ANSWERS = {
+    "401": (answer("401 Unauthorized"), "does not accept the token"),
+    "403": (answer("403 Forbidden"), "does not accept the token"),
+    "404": (answer("404 Not Found"), "there is no kernel"),
+    "500": (answer("500 Oops", body='{"message": "out of kernels"}'), "out of kernels"),
+    "500 in HTML": (answer("500 Oops", body="<html>"), "answers 500: Oops"),
+    "a login": (answer("302 Found", "Location: /login?next=x"), "does not accept the token"),
+    "a hub": (answer("302 Found", "Location: /hub/api/oauth2"), "does not accept the token"),
+    "elsewhere": (
+        answer("301 Moved", "Location: https://u:p@evil.example.org/x?token=y"),
+        "sends us to https://evil.example.org/x, where no token is taken along",
+    ),
+    "HTML": (answer("200 OK", body="<html>hello"), "is not JSON.*is it a Jupyter server"),
+    "null": (answer("200 OK", body="null"), "there is no kernel"),
+    "a list": (answer("200 OK", body="[]"), "is not Jupyter's"),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", "is not to be reached"),
+    "nothing": (b"", "is not to be reached"),
+}
+
+
+@pytest.fixture
+def proxy(server: JupyterServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_that_is_a_refusal(proxy: Proxy, kind: str) -> None:
+    said, expected = ANSWERS[kind]
+    url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
+    with proxy.answering(lambda request: said), pytest.raises(ec.ConnectionFailed) as failed:
+        ec.connect(url, token=TOKEN, timeout=DEADLINE)
+    assert re.search(expected, str(failed.value))
+    assert TOKEN not in str(failed.value)
+    assert "token=y" not in str(failed.value)
+
+
+CHANNELS = {
+    "401": (answer("401 Unauthorized"), "does not accept the token"),
+    "403": (answer("403 Forbidden"), "does not accept the token"),
+    "404": (answer("404 Not Found"), "there is no kernel"),
+    "500": (answer("500 Oops"), "refuses the channels of kernel .*HTTP 500"),
+    "elsewhere": (answer("302 Found", "Location: wss://evil.example.org/"), "sends us to"),
+    "no WebSocket": (answer("200 OK", body="hello"), "refuses the channels"),
+    "another key": (
+        answer("101 Switching", "Upgrade: websocket", "Connection: Upgrade"),
+        "speaks no WebSocket",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_channels_that_are_refused(proxy: Proxy, kind: str) -> None:
+    said, expected = CHANNELS[kind]
+    model = answer("200 OK", body=MODEL)
+    url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
+    with (
+        proxy.answering(lambda request: said if "/channels" in request else model),
+        pytest.raises(ec.ConnectionFailed, match=expected),
+    ):
+        ec.connect(url, token=TOKEN, timeout=DEADLINE)
+
+
+def test_the_token_goes_in_a_header_and_nowhere_else(proxy: Proxy, server: JupyterServer) -> None:
+    kernel_id = server.start_kernel()
+    url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}?token={TOKEN}"
+    with ec.connect(url, timeout=DEADLINE) as kernel:
+        kernel.run("6 * 7", timeout=DEADLINE)
+        texts = [repr(kernel), str(kernel.errors), repr(kernel._link)]
+    for request in proxy.requests:
+        first, *headers = request.split("\r\n")
+        assert TOKEN not in first
+        assert f"Authorization: token {TOKEN}" in headers
+    assert not [text for text in texts if TOKEN in text]
+    server.delete_kernel(kernel_id)
+
+
+def test_a_url_with_a_token_is_shown_without_it() -> None:
+    with pytest.raises(ec.ConnectionFailed) as failed:
+        ec.connect(f"http://me:{TOKEN}@{HOST}:{free_port()}/api/kernels/{KERNEL}?token={TOKEN}")
+    assert TOKEN not in str(failed.value)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(ec.ConnectionFailed, match="is not to be reached.*does it run"):
+        ec.launch("python3", at=f"http://{HOST}:{free_port()}")
+    with pytest.raises(ec.ConnectionFailed, match="is not to be reached"):
+        enchannel_websocket.list_kernels("https://nowhere.invalid")
+
+
+def test_headers_of_ones_own_are_sent(proxy: Proxy) -> None:
+    enchannel_websocket.list_kernels(
+        f"http://{HOST}:{proxy.port}", token=TOKEN, headers={"X-Of-Ours": "there"}
+    )
+    assert any("X-Of-Ours: there" in request for request in proxy.requests)
+
+
+def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
+    """It is asked for the whole URL."""
+    with proxy.answering(lambda request: answer("200 OK", body="[]")):
+        kernels = enchannel_websocket.list_kernels(
+            "http://far.example.org", insecure=True, proxy=f"http://{HOST}:{proxy.port}"
+        )
+    assert kernels == ()
+    assert proxy.requests[0].startswith("GET http://far.example.org/api/kernels ")
+
+
+def test_a_proxy_or_a_header_that_is_none() -> None:
+    for options in ({"proxy": "gopher://x"}, {"headers": {"a": "b\r\nc: d"}}):
+        with pytest.raises(ec.ConnectionFailed):
+            enchannel_websocket.list_kernels(f"http://{HOST}:{free_port()}", **options)
+
+
+# Passwords.
+
+
+def test_a_password_opens_a_server_that_has_one() -> None:
+    with JupyterServer(token=TOKEN, password="open sesame") as server:
+        with ec.launch("python3", at=server.url, password="open sesame") as kernel:
+            assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+            ec.wait(kernel.interrupt(), timeout=DEADLINE)
+        with pytest.raises(ec.AuthenticationFailed, match="does not accept the password"):
+            ec.launch("python3", at=server.url, password="open barley")
+
+
+def test_a_server_without_either() -> None:
+    with (
+        JupyterServer(token="") as server,
+        ec.launch("python3", at=server.url, timeout=DEADLINE) as kernel,
+    ):
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def encrypted() -> Iterator[JupyterServer]:
+    with JupyterServer(token=TOKEN, tls=True) as server:
+        yield server
+
+
+def test_a_certificate_that_is_trusted(encrypted: JupyterServer) -> None:
+    trusting = ssl.create_default_context(cafile=encrypted.certificate)
+    with ec.launch("python3", at=encrypted.url, token=TOKEN, ssl=trusting) as kernel:
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_certificate_that_is_not_trusted(encrypted: JupyterServer) -> None:
+    with pytest.raises(ec.ConnectionFailed, match=r"a certificate that is not trusted.*ssl=…"):
+        ec.launch("python3", at=encrypted.url, token=TOKEN)
+
+
+def test_tls_where_there_is_none_and_none_where_there_is(
+    encrypted: JupyterServer, server: JupyterServer
+) -> None:
+    with pytest.raises(ec.ConnectionFailed, match="does it speak https"):  # it waits for more
+        ec.launch("python3", at=server.url.replace("http:", "https:"), token=TOKEN, timeout=1)
+    with pytest.raises(ec.ConnectionFailed):
+        ec.launch("python3", at=encrypted.url.replace("https:", "http:"), token=TOKEN)
+
+
+# Framings.
+
+
+def test_a_server_that_speaks_no_subprotocol() -> None:
+    options = {"ZMQChannelsWebsocketConnection": {"kernel_ws_protocol": ""}}
+    with (
+        JupyterServer(token=TOKEN, options=options) as server,
+        ec.launch("python3", at=server.url, token=TOKEN) as kernel,
+    ):
+        assert kernel.run("print('woo'); 6 * 7", timeout=DEADLINE).text == "woo\n42"
+
+
+def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: JupyterServer) -> None:
+    with ec.launch("python3", at=server.url, token=TOKEN) as kernel:
+        with pytest.raises(ec.InvalidMessage, match="10485760.*websocket_max_message_size"):
+            kernel.run("# " + "x" * (10 << 20))
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_server_that_takes_more() -> None:
+    options = {"ServerApp": {"tornado_settings": {"websocket_max_message_size": 40 << 20}}}
+    with (
+        JupyterServer(token=TOKEN, options=options) as server,
+        ec.launch("python3", at=server.url, token=TOKEN, max_message=40 << 20) as kernel,
+    ):
+        assert kernel.run(f"len({'x' * (20 << 20)!r})", timeout=DEADLINE).text == f"{20 << 20}"
+
+
+def test_a_message_that_is_larger_than_we_take_is_told(server: JupyterServer) -> None:
+    with ec.launch("python3", at=server.url, token=TOKEN, max_received=100_000) as kernel:
+        kernel.run("1", timeout=DEADLINE)
+        errors = Seen(kernel.errors)
+        kernel.execute("print('x' * 200_000)").subscribe(on_error=lambda _: None)
+        errors.until_any(lambda error: "max_received=100000" in str(error))
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
