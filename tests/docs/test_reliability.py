@@ -14,6 +14,7 @@ CAMPAIGN = [
         f"tests/enchannel_zmq/test_{name}.py"
         for name in ("lossless", "hangs", "leaks", "intruders")
     ),
+    *(f"tests/enchannel_websocket/test_{name}.py" for name in ("reconnecting", "death")),
     "tests/test_secrets.py",
 ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs import DEADLINE
+from tests.rigs.servers import JupyterServer
 
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {"backends.md"}  # its blocks are files that need each other: see test_backends.py
@@ -48,9 +49,23 @@ def examples() -> Iterator[object]:
             )
 
 
+SERVER, TOKEN = "http://localhost:8888", "abc"
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """Where the server of the examples is: not always at the port where users have theirs."""
+    with JupyterServer(token=TOKEN) as server:
+        yield server.url
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize(("code", "output"), list(examples()))
-def test_example_runs(code: str, output: str | None, tmp_path: Path) -> None:
+def test_example_runs(
+    code: str, output: str | None, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if SERVER in code:
+        code = code.replace(SERVER, request.getfixturevalue("server"))
     script = tmp_path / "example.py"
     script.write_text(code, encoding="utf-8")
     run = subprocess.run(

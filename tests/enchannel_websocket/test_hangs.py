@@ -1,0 +1,178 @@
+"""Whatever happens, and wherever it happens, nothing waits for ever and nothing is left."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+import enchannel as ec
+from enchannel import LinkState
+from enchannel.testing import FakeKernel, Seen
+from enchannel_websocket._loop import shared
+from tests.enchannel_zmq.test_hangs import ctrl_c
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.servers import JupyterServer
+from tests.rigs.websocket import TOKEN, WebsocketRig
+
+pytestmark = pytest.mark.kernel
+BEGIN = """
+import contextlib, gc, os, sys, threading
+import enchannel as ec
+url, token = sys.argv[1:]
+heard = threading.Event()
+"""
+IGNORED = ("-W", "ignore:This process:DeprecationWarning")
+FLOOD = "while True: print('x' * 100, flush=True)"
+
+
+def ended(script: str, server: JupyterServer) -> str:
+    """What a script printed that ended as it should."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *IGNORED, "-c", BEGIN + script, server.url, TOKEN],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def kernel_ids(server: JupyterServer) -> set[str]:
+    return {model["id"] for model in server.request("GET", "api/kernels")}
+
+
+AT_THE_END = {
+    "in a flood": f"""
+        kernel.iopub.subscribe(lambda message: heard.set())
+        kernel.shell.on_next(ec.execute_request({FLOOD!r}))
+        heard.wait()
+    """,
+    "while a thread waits": """
+        def run():
+            with contextlib.suppress(ec.EnchannelError):
+                kernel.run("print('on', flush=True); import time; time.sleep(600)")
+        kernel.iopub.subscribe(lambda message: heard.set())
+        threading.Thread(target=run, daemon=True).start()
+        heard.wait()
+    """,
+}
+
+
+@pytest.mark.parametrize("when", AT_THE_END)
+def test_an_interpreter_that_ends_takes_its_kernel_along(server: JupyterServer, when: str) -> None:
+    script = "kernel = ec.launch('python3', at=url, token=token)\nprint(kernel.id)\n"
+    kernel_id = ended(script + textwrap.dedent(AT_THE_END[when]), server)
+    assert kernel_id not in kernel_ids(server)
+
+
+def test_an_interpreter_that_ends_leaves_the_kernel_of_others(server: JupyterServer) -> None:
+    kernel_id = server.start_kernel()
+    ended(f"kernel = ec.connect(f'{{url}}/api/kernels/{kernel_id}', token=token)\n", server)
+    assert kernel_id in kernel_ids(server)
+    server.delete_kernel(kernel_id)
+
+
+def test_a_forked_child_harms_nothing(server: JupyterServer) -> None:
+    script = f"""
+        kernel = ec.launch("python3", at=url, token=token)
+        kernel_id = kernel.id
+        kernel.iopub.subscribe(lambda message: None)
+        child = os.fork()
+        if not child:
+            try:
+                kernel.run("1")
+            except ec.ChannelClosed:
+                pass
+            kernel.close()
+            where = f"{{url}}/api/kernels/{{kernel_id}}"
+            with ec.connect(where, token=token, timeout={DEADLINE}) as again:
+                assert again.run("6 * 7", timeout={DEADLINE}).text == "42"
+            del kernel
+            gc.collect()
+            sys.exit()
+        assert os.waitpid(child, 0)[1] == 0
+        print(kernel.run("6 * 7", timeout={DEADLINE}).text)
+        kernel.close()
+    """
+    assert ended(textwrap.dedent(script), server) == "42"
+
+
+def test_ctrl_c_while_it_connects_leaves_nothing(server: JupyterServer) -> None:
+    with WebsocketRig(server) as rig:
+        rig.pause()
+        with ctrl_c(lambda: eventually(lambda: shared._thing is not None)):
+            ec.connect(rig.target, timeout=600)
+        rig.resume()
+        assert eventually(lambda: shared._thing is None)
+
+
+def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> None:
+    before = kernel_ids(server)
+    with WebsocketRig(server) as rig:
+        asked = Seen[str]()
+        base = rig.target.partition("/api")[0]
+
+        def hold(request: str) -> None:
+            asked.on_next(request)
+            if "/channels" in request:
+                rig.pause()
+
+        with (
+            rig.proxy.answering(hold),
+            ctrl_c(lambda: asked.until(lambda seen: any("/channels" in r for r in seen))),
+        ):
+            ec.launch("python3", at=base, token=TOKEN, timeout=600)
+        rig.resume()
+        assert eventually(lambda: kernel_ids(server) - {rig.kernel_id} <= before)
+    assert eventually(lambda: shared._thing is None)
+
+
+@pytest.mark.parametrize("name", ["shell", "iopub", "main", "link", "state", "errors"])
+def test_a_subscriber_may_disconnect(server: JupyterServer, name: str) -> None:
+    with WebsocketRig(server) as rig:
+        FakeKernel(rig)
+        kernel = ec.connect(rig.target, timeout=DEADLINE)
+        closed = threading.Event()
+
+        def close(item: object) -> None:
+            kernel.close()
+            closed.set()
+
+        getattr(kernel, name).subscribe(close)
+        kernel.errors.report(ec.EnchannelError("nothing is wrong"))
+        kernel.execute("there").subscribe(on_error=lambda _: None)
+        assert closed.wait(DEADLINE)
+        assert kernel.link.value is LinkState.CLOSED
+
+
+def test_closing_in_a_flood(server: JupyterServer) -> None:
+    kernel = ec.launch("python3", at=server.url, token=TOKEN)
+    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    kernel.shell.on_next(ec.execute_request(FLOOD))
+    streams.until(lambda messages: len(messages) > 100)
+    kernel.close()
+    assert streams.completed
+    assert kernel.id not in kernel_ids(server)
+
+
+def test_closing_while_it_is_lost(server: JupyterServer) -> None:
+    with WebsocketRig(server) as rig:
+        kernel = ec.connect(rig.target, timeout=DEADLINE)
+        links, ends = Seen(kernel.link), Seen(kernel.iopub)
+        rig.cut()
+        links.until(lambda told: LinkState.LOST in told)
+        kernel.close()
+        ends.all()
+        assert ends.completed
+
+
+def test_a_launched_kernel_whose_server_is_away_can_be_closed() -> None:
+    with JupyterServer(token=TOKEN) as server:
+        kernel = ec.launch("python3", at=server.url, token=TOKEN)
+        links = Seen(kernel.link)
+        server.kill()
+        links.until(lambda told: LinkState.LOST in told)
+        kernel.close()
+        assert kernel.link.value is LinkState.CLOSED
