@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
+import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 MESSAGE_LIMIT = 10 << 20  # bytes: Tornado's default
 GIBIBYTE = 1 << 30
+NOT_ALLOWED = 405
 ENDING = 4.0  # seconds for a kernel to go that was launched in vain
 RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
 
@@ -34,6 +36,9 @@ class WebsocketBackend(Launcher):
     ``connect`` takes a kernel's URL, ``https://host/base/api/kernels/ID``, or that of a session, which is
     a notebook's kernel; ``launch`` a server's, ``at="https://host/base"``. That of one of its pages
     (``/lab``, ``/tree``) will do, with the ``?token=…`` that Jupyter prints.
+
+    jupyverse takes a token in a URL and nowhere else, where ours never go: with one, it wants the cookie that
+    it gives for it, as ``headers={"Cookie": …}``.
     """
 
     def open(
@@ -307,9 +312,16 @@ class _Wanted:
                 f"{server} lets nobody set environment variables for kernels; gateways do"
             )
         try:
-            if self._notebook is None:
+            if self._notebook is not None:
+                return await self._start_session(server, self._notebook)
+            try:
                 return None, await server.start(self._model())
-            return await self._start_session(server, self._notebook)
+            except ServerRefused as error:
+                if error.status != NOT_ALLOWED:
+                    raise
+            # jupyverse starts kernels in sessions, and nowhere else; in the directory of their path
+            path = f"{self._cwd.as_posix()}/" if self._cwd is not None else ""
+            return await self._start_session(server, f"{path}{uuid.uuid4()}")
         except ServerRefused as error:
             raise LaunchFailed(f"kernel {self._name!r} could not be started: {error}") from error
 

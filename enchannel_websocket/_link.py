@@ -167,9 +167,9 @@ class WebsocketLink:
     def _say(self, name: ChannelName, message: AnyMessage) -> None:
         if self._closed:
             raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
-        generation, gone = self._generation, self._gone
-        if gone is not None:
+        if (gone := self._gone) is not None:
             raise copy(gone)
+        generation = self._generation  # after that: never one that is over already
         frame = self._encode(message if message.channel is name else message.replace(channel=name))
         if len(frame) > self._options.max_message:
             raise InvalidMessage(
@@ -448,10 +448,11 @@ class WebsocketLink:
                 self._bell.clear()
                 self._rung = False
                 while unsent:
-                    _, generation, frame = unsent[0]
+                    _, generation, frame = first = unsent[0]
                     if generation == self._generation:  # else it was meant for one that broke
                         await socket.send(frame)
-                    unsent.popleft()
+                    if unsent and unsent[0] is first:  # and was not thrown away meanwhile
+                        unsent.popleft()
                 self._all_sent.set()
 
     async def _read(self, socket: Socket) -> None:

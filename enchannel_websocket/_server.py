@@ -32,7 +32,13 @@ QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class ServerRefused(ConnectionFailed):
-    """The server was reached, and cannot do that now."""
+    """The server was reached, and cannot do that now.
+
+    Attributes:
+        status: Of its answer, where there was one.
+    """
+
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +244,7 @@ class Server:
         url = f"{self._websocket}/api/kernels/{_quoted(kernel_id)}/channels"
         opening = _Connect(
             f"{url}?session_id={quote(session_id, safe='')}",
-            additional_headers={**self._headers, **self._cookies()},
+            additional_headers=self._headers | self._cookies(),
             user_agent_header=None,
             subprotocols=None if legacy else [websockets.Subprotocol(SUBPROTOCOL)],
             ssl=self._access.ssl if url.startswith("wss:") else None,
@@ -271,8 +277,9 @@ class Server:
         return opened
 
     def _cookies(self) -> dict[str, str]:
-        jar = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._http.cookies.jar)
-        return {"Cookie": jar} if jar else {}
+        jar = [f"{cookie.name}={cookie.value}" for cookie in self._http.cookies.jar]
+        given = [value for name, value in self._headers.items() if name.lower() == "cookie"]
+        return {"Cookie": "; ".join([*given, *jar])} if jar else {}
 
     # -- HTTP -------------------------------------------------------------------------------------
 
@@ -297,7 +304,9 @@ class Server:
         if status == 404:
             raise self._no_jupyter(f"has no {path}")
         if not response.is_success:
-            raise ServerRefused(f"{self} answers {status}: {_reason(response)}")
+            refused = ServerRefused(f"{self} answers {status}: {_reason(response)}")
+            refused.status = status
+            raise refused
         return response
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -1,0 +1,58 @@
+"""The server that is no tornado. It takes a token in a URL, and nowhere else: here it has none."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import enchannel as ec
+from enchannel.testing import Seen
+from tests.rigs import DEADLINE
+from tests.rigs.servers import Jupyverse
+
+pytestmark = pytest.mark.kernel
+
+
+@pytest.fixture(scope="module")
+def jupyverse() -> Iterator[Jupyverse]:
+    with Jupyverse() as server:
+        yield server
+
+
+@pytest.fixture
+def kernel(jupyverse: Jupyverse) -> Iterator[ec.Kernel]:
+    with ec.launch("python3", at=jupyverse.url) as kernel:
+        yield kernel
+
+
+def test_run(kernel: ec.Kernel) -> None:
+    assert kernel.run("print('woo'); 6 * 7", timeout=DEADLINE).text == "woo\n42"
+    with pytest.raises(ec.KernelError, match="ZeroDivisionError"):
+        kernel.run("1 / 0", timeout=DEADLINE)
+
+
+def test_a_kernel_is_there_as_long_as_the_block(jupyverse: Jupyverse) -> None:
+    with ec.launch("python3", at=jupyverse.url) as kernel:
+        url = f"{jupyverse.url}/api/kernels/{kernel.id}"
+        with ec.connect(url, timeout=DEADLINE) as other:
+            assert other.run("6 * 7", timeout=DEADLINE).text == "42"
+    with pytest.raises(ec.ConnectionFailed, match="there is no kernel"):
+        ec.connect(url)
+    assert jupyverse.request("GET", "api/sessions") == []
+
+
+def test_it_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
+    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    asleep = Seen(kernel.execute("print('asleep', flush=True)\nimport time\ntime.sleep(600)"))
+    streams.until_any(lambda said: "asleep" in said.content["text"])
+    ec.wait(kernel.interrupt(), timeout=DEADLINE)
+    assert asleep.all()[-1].content["status"] == "error"
+    ec.wait(kernel.restart(), timeout=DEADLINE)
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_token_that_it_does_not_take_is_a_sentence() -> None:
+    with (
+        Jupyverse(token="abc") as server,
+        pytest.raises(ec.AuthenticationFailed, match="does not accept the token"),
+    ):
+        ec.launch("python3", at=server.url, token="abc")
