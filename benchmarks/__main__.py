@@ -14,6 +14,7 @@ from benchmarks import (
     round_trip,
     slow_subscriber,
     subscribing,
+    websocket,
 )
 from benchmarks.command import run
 
@@ -31,6 +32,7 @@ SCRIPTS = (
     idle,
     slow_subscriber,
     lossless,
+    websocket,
 )
 
 if __name__ == "__main__":

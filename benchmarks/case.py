@@ -61,12 +61,14 @@ class Kernels:
         quiet: How many fake kernels more, in one process.
         sndhwm: Messages that a fake kernel keeps for who is slow; 0 is all of them.
         real: An ipykernel.
+        served: An ipykernel on a Jupyter server; its file is `servers.read_served`'s.
     """
 
     fake: int = 0
     quiet: int = 0
     sndhwm: int = 0
     real: bool = False
+    served: bool = False
 
 
 @dataclass(frozen=True, slots=True)

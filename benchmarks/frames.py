@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["DELIMITER", "Info", "Signer", "execute_request", "read_info", "request"]
+__all__ = ["DELIMITER", "Info", "Signer", "displays", "execute_request", "read_info", "request"]
 
 DELIMITER: Final = b"<IDS|MSG>"
 BLOCK = 64  # bytes that sha256 takes at once, which a key is padded to
@@ -64,3 +64,13 @@ def execute_request(code: str) -> dict[str, Any]:
         "allow_stdin": False,
         "stop_on_error": True,
     }
+
+
+def displays(count: int, size: int) -> str:
+    """Code for ipykernel: so many display_data, each with a text of so many characters."""
+    return (
+        "from IPython.display import publish_display_data as show\n"
+        f"tail = ' ' + {size - 9} * 'x'\n"
+        f"for number in range({count}):\n"
+        "    show({'text/plain': f'{number:08}' + tail})\n"
+    )

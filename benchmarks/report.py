@@ -14,7 +14,10 @@ from benchmarks.table import markdown, rows
 
 __all__ = ["report"]
 
-LIBRARIES = ("reactivex", "msgspec", "pyzmq", "jupyter_client", "ipykernel")
+LIBRARIES = (
+    *("reactivex", "msgspec", "pyzmq", "websockets", "jupyter_client", "ipykernel"),
+    *("jupyter_server", "jupyter-kernel-client"),
+)
 PAGE = """\
 # Performance
 
@@ -23,9 +26,9 @@ Written by `tox -e bench -- --write`. Read the ratios: times move with the machi
 
 {table}
 
-Each side of a figure is a process of its own, and so is the kernel that it talks to over TCP on the
-loopback interface; the sides take turns, in {rounds} rounds. Times are medians, in brackets how far the
-rounds were from it; a ratio is one of medians.
+Each side of a figure is a process of its own, and so are the kernel that it talks to over TCP on the
+loopback interface, and the server between them where there is one; the sides take turns, in {rounds}
+rounds. Times are medians, in brackets how far the rounds were from it; a ratio is one of medians.
 
 ## How each is measured
 

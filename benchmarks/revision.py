@@ -10,7 +10,7 @@ from benchmarks.rounds import HERE, Tree
 
 __all__ = ["checked_out"]
 
-PACKAGES = ("enchannel", "enchannel_zmq")
+PACKAGES = ("enchannel", "enchannel_websocket", "enchannel_zmq")
 
 
 @contextmanager

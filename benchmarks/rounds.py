@@ -16,6 +16,7 @@ from typing import IO, cast
 
 from benchmarks.case import Case, Kernels, Script
 from benchmarks.measuring import Measured, Skipped
+from benchmarks.servers import ServerFailed, served
 
 __all__ = ["HERE", "Sample", "Samples", "Tree", "measure"]
 
@@ -28,7 +29,7 @@ class SideFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Where the code under measurement is: a folder with enchannel, enchannel_zmq and benchmarks."""
+    """Where the code under measurement is: a folder with our packages and benchmarks."""
 
     name: str
     path: Path
@@ -116,6 +117,9 @@ def started(kernels: Kernels) -> Iterator[list[Path]]:
         if kernels.real:
             directory = stack.enter_context(_directory())
             files.append(stack.enter_context(_real(directory)))
+        if kernels.served:
+            directory = stack.enter_context(_directory())
+            files.append(stack.enter_context(_served(directory)))
         yield files
 
 
@@ -171,6 +175,16 @@ def _real(directory: Path) -> Iterator[Path]:
         yield Path(manager.connection_file)
     finally:
         manager.shutdown_kernel(now=True)
+
+
+@contextmanager
+def _served(directory: Path) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(served(directory))
+        except ServerFailed as failure:
+            raise SideFailed(str(failure)) from None
+        yield path
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str], IO[str]]:

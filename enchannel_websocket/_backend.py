@@ -37,8 +37,8 @@ class WebsocketBackend(Launcher):
     a notebook's kernel; ``launch`` a server's, ``at="https://host/base"``. That of one of its pages
     (``/lab``, ``/tree``) will do, with the ``?token=…`` that Jupyter prints.
 
-    jupyverse takes a token in a URL and nowhere else, where ours never go: with one, it wants the cookie that
-    it gives for it, as ``headers={"Cookie": …}``.
+    jupyverse takes a token in a URL and nowhere else, where ours never go: with one, it wants the cookie
+    that it gives for it, as ``headers={"Cookie": …}``.
     """
 
     def open(

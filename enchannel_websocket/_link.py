@@ -45,6 +45,7 @@ from enchannel.errors import (
 )
 from enchannel.wire import legacy_websocket, websocket
 from enchannel.wire.parts import Report
+from enchannel_websocket._logs import log
 from enchannel_websocket._loop import Loop
 from enchannel_websocket._server import Server, Socket
 
@@ -220,6 +221,7 @@ class WebsocketLink:
             await self._hang_up()
             raise
         self._living = asyncio.create_task(self._live())
+        self._living.add_done_callback(self._lived)
 
     async def _connect(self) -> None:
         """Open the WebSocket, and make sure that what the kernel says arrives."""
@@ -274,9 +276,25 @@ class WebsocketLink:
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the link to kernel %s goes on without it", self.kernel_id, exc_info=error)
 
     # -- as long as it lives ----------------------------------------------------------------------
+
+    def _lived(self, living: asyncio.Task[None]) -> None:
+        """It should not end like that; whatever it was, nobody waits for it for ever."""
+        if living.cancelled() or (error := living.exception()) is None or self._closed:
+            return
+        log.error("the link to kernel %s met something unexpected", self.kernel_id, exc_info=error)
+        self._gone = ConnectionLost(
+            f"the connection to kernel {self.kernel_id} is given up: it met something unexpected "
+            f"({type(error).__name__}: {error})"
+        )
+        self.status.fail(self._gone)
 
     async def _live(self) -> None:
         while True:
