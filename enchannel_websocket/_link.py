@@ -9,7 +9,7 @@ import asyncio
 import random
 import threading
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
@@ -19,7 +19,7 @@ from typing import Any
 
 import websockets
 
-from enchannel import AnyMessage, ChannelName, Session, kernel_info_request
+from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import (
     Capabilities,
     Incoming,
@@ -45,6 +45,7 @@ from enchannel.errors import (
 )
 from enchannel.wire import legacy_websocket, websocket
 from enchannel.wire.parts import Report
+from enchannel_websocket._kernel_watch import KernelWatch
 from enchannel_websocket._logs import log
 from enchannel_websocket._loop import Loop
 from enchannel_websocket._server import Server, Socket
@@ -58,19 +59,10 @@ PATIENCE = (
 RETRY_FIRST, RETRY_MOST = 0.1, 5.0
 ATTEMPT = 10.0
 IDLE_GRACE = 10.0  # seconds: a server that drops output is silent for longer than its window of 3
-MOMENT = 3.0
-RENEWAL = 15.0
-SOON = (0.3, 0.7, 1.0, 2.0, 4.0)
 LINGER = 1.0  # seconds: what was said before the end is said, an interrupt above all
 CLOSE = 5.0
-PROCESSES = 100
 TOO_LARGE = 1009  # a WebSocket's close code
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
-ANSWERS = (ChannelName.SHELL, ChannelName.CONTROL)
-DROPPED = (  # how the server begins when it has dropped output
-    ("IOPub message rate exceeded", "iopub_msg_rate_limit"),
-    ("IOPub data rate exceeded", "iopub_data_rate_limit"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +86,11 @@ class WebsocketLink:
         session: Who we are; the server knows us again by it.
         lease: Of the loop; released with the link.
         options: How patient it is, and with what sizes.
+
+    Attributes:
+        status: What happens to link and kernel.
+        gone: Why nothing can be said; None: it can.
+        watch: Over the kernel.
     """
 
     def __init__(
@@ -123,16 +120,9 @@ class WebsocketLink:
         self._all_sent = asyncio.Event()
         self._generation = 0  # how often it was connected
         self._heard = asyncio.Event()  # something on iopub, which proves that it arrives
-        self._nudges: set[str] = set()
-        self._fresh: set[str] = set()  # nudges of a kernel that should live again
-        self._lives = asyncio.Event()  # it said something about one of those
-        self._old: frozenset[str] = frozenset()  # processes that may still speak and do not count
-        self._processes: set[str] = (
-            set()
-        )  # the sessions in which the kernel spoke: each is a process
-        self.is_restarting = False  # by us, or by the server, which was told already
-        self._is_over = False  # we have ended the kernel
-        self._gone: EnchannelError | None = ConnectionLost("the link is not open yet")
+        self.watch = KernelWatch(self, server, kernel_id, session)
+        self._is_over = False  # the kernel has ended, for good
+        self.gone: EnchannelError | None = ConnectionLost("the link is not open yet")
         self._closing = threading.Lock()
         self._closed = False
         self._ended: Future[None] | None = None
@@ -168,7 +158,7 @@ class WebsocketLink:
     def _say(self, name: ChannelName, message: AnyMessage) -> None:
         if self._closed:
             raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
-        if (gone := self._gone) is not None:
+        if (gone := self.gone) is not None:
             raise copy(gone)
         generation = self._generation  # after that: never one that is over already
         frame = self._encode(message if message.channel is name else message.replace(channel=name))
@@ -246,11 +236,11 @@ class WebsocketLink:
         finally:
             proof.cancel()
         self._generation += 1
-        self._gone = None
+        self.gone = None
         self._task(self._keep_alive(socket))
-        self._task(self._look())
+        self._task(self.watch.look(options.look_every))
         if model.state == "dead":
-            self._is_dead()
+            self.watch.is_dead()
 
     async def _prove(self, socket: Socket, *, is_busy: bool) -> None:
         """Nothing is lost from now on: the server listens to the kernel (it answers nothing before),
@@ -259,19 +249,26 @@ class WebsocketLink:
         await (await socket.ping())
         waited = 0.0
         while not self._heard.is_set() and not (is_busy and waited >= PATIENCE):
-            await self._nudge(socket)
+            await self.watch.nudge()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), NUDGE)
             waited += NUDGE
 
-    async def _nudge(self, socket: Socket) -> None:
-        """Ask for anything at all."""
-        for name in ANSWERS:
-            message = self._session.fold(kernel_info_request(channel=name))
-            self._nudges.add(message.header.msg_id)
-            if name is ChannelName.SHELL:  # which is read when all is up
-                self._fresh.add(message.header.msg_id)
-            await socket.send(self._encode(message))
+    async def nudge(self, messages: list[AnyMessage]) -> None:
+        """Say what nobody else hears the answer to, past all that waits."""
+        socket = self._socket
+        if socket is not None:
+            with suppress(websockets.ConnectionClosed):
+                for message in messages:
+                    await socket.send(self._encode(message))
+
+    def during(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, as long as the WebSocket lasts."""
+
+        async def do() -> None:
+            await work()
+
+        self._task(do())
 
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -290,11 +287,11 @@ class WebsocketLink:
         if living.cancelled() or (error := living.exception()) is None or self._closed:
             return
         log.error("the link to kernel %s met something unexpected", self.kernel_id, exc_info=error)
-        self._gone = ConnectionLost(
+        self.gone = ConnectionLost(
             f"the connection to kernel {self.kernel_id} is given up: it met something unexpected "
             f"({type(error).__name__}: {error})"
         )
-        self.status.fail(self._gone)
+        self.status.fail(self.gone)
 
     async def _live(self) -> None:
         while True:
@@ -305,21 +302,18 @@ class WebsocketLink:
             if self._closed or self._is_over:
                 return
             why = ConnectionLost(self._how_it_ended(socket))
-            self._gone = why
-            self._unsent.clear()
+            self.refuse(why)
             await self._hang_up()
-            self._tell(LinkState.LOST)
+            self.tell(LinkState.LOST)
             failure = await self._find_again(why)
             if failure is not None:
-                self._gone = failure
+                self.gone = failure
                 if not self._closed:
                     self.status.fail(failure)
                 return
-            self._tell(LinkState.CONNECTED)
-            if self.is_restarting:  # it answers, else we were not here
-                self.is_restarting = False
-                self._tell(KernelState.IDLE)
-            self._tell(
+            self.tell(LinkState.CONNECTED)
+            self.watch.lives_again()  # it answers, else we were not here
+            self.tell(
                 MessagesMayBeMissing(
                     f"{why}; it is back. What the server kept meanwhile is delivered; what was on its way "
                     "when it broke, or came while another client was there, is lost"
@@ -364,47 +358,22 @@ class WebsocketLink:
     async def _ping(self, socket: Socket) -> None:
         await (await socket.ping())
 
-    async def _look(self) -> None:
-        """Servers do not say that a kernel was deleted or culled: look now and then."""
-        while not self._is_over:
-            await asyncio.sleep(self._options.look_every)
-            await self._look_once()
-
-    async def _look_once(self) -> None:
-        with suppress(ConnectionFailed):  # of the server, which the WebSocket will notice
-            try:
-                await self._server.kernel(self.kernel_id)
-            except KernelDied as gone:
-                if self.is_restarting:  # on new ports, a server does without it for a moment
-                    await asyncio.sleep(MOMENT)
-                    with suppress(KernelDied):
-                        await self._server.kernel(self.kernel_id)
-                        return
-                self._vanished(gone)
-
-    async def _look_closely(self) -> None:
-        """It will have gone soon."""
-        for pause in SOON:
-            await asyncio.sleep(pause)
-            await self._look_once()
-
     def was_shut_down(self) -> None:
         """By us: the channels stay, and say so."""
         self._is_over = True
-        self._gone = gone = KernelDied(f"kernel {self.kernel_id} was shut down")
-        self._unsent.clear()
-        self._tell(LinkState.LOST)
-        self._tell(gone)
-        self._tell(KernelState.DEAD)
+        gone = KernelDied(f"kernel {self.kernel_id} was shut down")
+        self.refuse(gone)
+        self.tell(LinkState.LOST)
+        self.tell(gone)
+        self.tell(KernelState.DEAD)
 
-    def _vanished(self, gone: KernelDied) -> None:
+    def vanish(self, gone: KernelDied) -> None:
         """The kernel is gone for good."""
         if self._is_over:
             return
         self._is_over = True
-        self._gone = gone
-        self._unsent.clear()
-        self._tell(KernelState.DEAD)
+        self.refuse(gone)
+        self.tell(KernelState.DEAD)
         if not self._closed:
             self.status.fail(gone)
         if self._living is not None:
@@ -430,7 +399,7 @@ class WebsocketLink:
             if self._living is not None and self._living is not asyncio.current_task():
                 self._living.cancel()
             socket = self._socket
-            if socket is not None and self._gone is None:
+            if socket is not None and self.gone is None:
                 with suppress(TimeoutError, websockets.ConnectionClosed):
                     async with asyncio.timeout(LINGER):
                         while self._unsent:
@@ -475,7 +444,7 @@ class WebsocketLink:
 
     async def _read(self, socket: Socket) -> None:
         decode = _decode_legacy if self._is_legacy else websocket.decode
-        report = self._tell
+        report = self.tell
         with suppress(websockets.ConnectionClosed):
             while True:
                 frame = await socket.recv(decode=False)
@@ -484,9 +453,9 @@ class WebsocketLink:
                 try:
                     self._take(decode(frame, report))
                 except MalformedFrame as error:
-                    self._tell(error)
+                    self.tell(error)
                 except Exception as error:  # whatever it is, it is not the next message's fault
-                    self._tell(
+                    self.tell(
                         MalformedFrame(
                             "a message could be read, and not handled "
                             f"({type(error).__name__}: {error}); it was dropped"
@@ -494,114 +463,21 @@ class WebsocketLink:
                     )
 
     def _take(self, message: AnyMessage) -> None:
-        channel, kind = message.channel, message.header.msg_type
-        if channel in ANSWERS:
-            self._is_spoken_by(message.header.session)
-        elif channel is ChannelName.IOPUB:
+        if message.channel is ChannelName.IOPUB:
             self._heard.set()
-            if kind == "status":
-                self._is_told(message)
-            elif kind == "stream":
-                self._warns(message)
-            elif kind == "shutdown_reply" and not self.is_restarting:
-                self._ends(message)
-        if message.parent_header.msg_id not in self._nudges:
-            self._incoming[channel].emit(message)
+        self.watch.hear(message)
+        if not self.watch.is_ours(message):
+            self._incoming[message.channel].emit(message)
 
-    def _tell(self, status: Status) -> None:
+    def refuse(self, why: EnchannelError) -> None:
+        """Take nothing that is said from now on, and let go what waits."""
+        self.gone = why
+        self._unsent.clear()
+
+    def tell(self, status: Status) -> None:
+        """Tell the core, unless it has closed the link."""
         if not self._closed:
             self.status.emit(status)
-
-    # -- what becomes of the kernel ---------------------------------------------------------------
-
-    def _is_told(self, message: AnyMessage) -> None:
-        """A status: the kernel's own; or, as answer to nothing, the server's word about the kernel."""
-        state, parent = message.content.get("execution_state"), message.parent_header.msg_id
-        if parent:
-            self._is_spoken_by(message.header.session)
-            if parent in self._fresh and message.header.session not in self._old:
-                self._lives.set()
-        elif state == "starting":
-            known = message.header.session in self._processes  # control may be answered before it
-            self._processes.add(message.header.session)
-            if not (known or self.is_restarting or self._gone):
-                self._tell(KernelDied(f"kernel {self.kernel_id} was restarted by somebody else"))
-        elif state in ("restarting", "autorestarting") and not self.is_restarting:
-            self._is_restarted("died, and its server restarts it")
-        elif state == "dead":
-            self._is_dead()
-
-    def _is_spoken_by(self, session: str) -> None:
-        """Another process than before may be the kernel now, whose start was not heard."""
-        known = self._processes
-        if session in known:
-            return
-        suspicious = bool(known) and not self.is_restarting and self._gone is None
-        known.add(session)
-        if (
-            suspicious and len(known) < PROCESSES
-        ):  # else it is a kernel with a session for each message
-            self._tell(LinkState.CONNECTED)  # has the core ask again for what is open
-
-    def _ends(self, message: AnyMessage) -> None:
-        """Some kernels tell everybody when they were told to end."""
-        if message.content.get("restart"):
-            self._is_restarted("was restarted by somebody else", old=frozenset(self._processes))
-        else:
-            self._task(self._look_closely())
-
-    def _is_restarted(self, why: str, *, old: frozenset[str] = frozenset()) -> None:
-        self._gone = KernelDied(f"kernel {self.kernel_id} {why}")
-        self._unsent.clear()
-        self._tell(self._gone)
-        self._tell(KernelState.RESTARTING)
-        self._task(self._wait_for_life(old))
-
-    def _is_dead(self) -> None:
-        """And its server has given up restarting it; whether it forgets it as well, the next look tells."""
-        self._gone = KernelDied(f"kernel {self.kernel_id} died, and its server restarts it no more")
-        self._unsent.clear()
-        self._tell(self._gone)
-        self._tell(KernelState.DEAD)
-        self._task(self._look_once())
-
-    async def _wait_for_life(self, old: frozenset[str]) -> None:
-        """Until the new process answers, and tell of it; until then nothing can be said."""
-        self.is_restarting = True
-        self._old = old
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.until_it_answers(), RENEWAL if old else None)
-        self._old = frozenset()  # there may be kernels that keep their session
-        self.is_restarting = False
-        self._gone = None
-        self._tell(KernelState.IDLE)
-
-    async def until_it_answers(self) -> None:
-        """Nudge the kernel until it speaks of that on iopub, where its start was told before."""
-        self._fresh.clear()
-        self._lives.clear()
-        while not self._lives.is_set():
-            socket = self._socket
-            if socket is not None:
-                with suppress(websockets.ConnectionClosed):
-                    await self._nudge(socket)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._lives.wait(), NUDGE * 2)
-
-    def _warns(self, message: AnyMessage) -> None:
-        """Does the server say, in the kernel's place and our session, that it dropped output?"""
-        if message.header.session != self._session.id:
-            return
-        text = str(message.content.get("text")).lstrip()
-        for begins, setting in DROPPED:
-            if text.startswith(begins):
-                self._tell(
-                    MessagesMayBeMissing(
-                        f"the server dropped output of kernel {self.kernel_id}: it came faster than the "
-                        f"server's limit; raise that with --ServerApp.{setting}=…, or lift it with "
-                        "--ZMQChannelsWebsocketConnection.limit_rate=False"
-                    )
-                )
 
 
 def _decode_legacy(frame: bytes, report: Report) -> AnyMessage:

@@ -61,19 +61,19 @@ class RemoteKernel(Lifecycle):
         async with self._turn:
             if self._is_over:
                 raise NotSupported(f"kernel {link.kernel_id} was shut down; launch another")
-            link.status.emit(KernelState.RESTARTING)
-            link.status.emit(KernelDied(f"kernel {link.kernel_id} was restarted"))
-            link.is_restarting = True
+            link.tell(KernelState.RESTARTING)
+            link.tell(KernelDied(f"kernel {link.kernel_id} was restarted"))
+            link.watch.is_restarting = True
             try:
                 async with self._in_time("restarted"):
                     await self._server.restart(link.kernel_id)
-                    await link.until_it_answers()
+                    await link.watch.until_it_answers()
             except BaseException:
-                link.status.emit(KernelState.DEAD)
+                link.tell(KernelState.DEAD)
                 raise
             finally:
-                link.is_restarting = False
-            link.status.emit(KernelState.IDLE)
+                link.watch.is_restarting = False
+            link.tell(KernelState.IDLE)
 
     async def _shut_down(self) -> None:
         async with self._turn:
