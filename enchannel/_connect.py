@@ -16,7 +16,7 @@ from enchannel._connection_info import ConnectionInfo
 from enchannel._kernel import Kernel
 from enchannel._session import Session
 from enchannel.abc import Backend, Launcher, Link
-from enchannel.errors import BackendNotFound, NotSupported
+from enchannel.errors import BackendNotFound, ConnectionFailed, NotSupported
 
 __all__ = ["connect", "launch"]
 
@@ -112,6 +112,10 @@ def launch(
 
     def open_link() -> Link:
         chosen = backend or (LOCAL if at is None else _scheme(at))
+        if at is not None and chosen == LOCAL:
+            raise ConnectionFailed(
+                f"at={_shown(at)!r} is no server's URL, as https://host would be"
+            )
         launcher = _backend(chosen)
         if not isinstance(launcher, Launcher):
             raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")

@@ -152,6 +152,8 @@ class WebsocketBackend(Launcher):
             ConnectionFailed: it is not to be reached.
         """
         address = address_of(at, insecure=insecure)
+        if address.id:
+            raise ConnectionFailed("at=… names a kernel that runs; connect(…) connects to it")
         access = access_of(
             address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
         )

@@ -5,6 +5,7 @@ Whatever the two libraries raise is translated here. Runs on the loop.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import socket
 import ssl as tls
@@ -26,6 +27,8 @@ from enchannel_websocket._logs import quiet
 __all__ = ["Access", "KernelModel", "Server", "ServerRefused", "Socket"]
 
 LOGIN = "/login"
+INTERNAL = 500
+AGAIN = (0.2, 0.5, 1.0, 2.0, 4.0, None)  # seconds between attempts to end a kernel
 # Servers leave Nagle's algorithm on: what they say waits for the acknowledgement of what they said before,
 # and that would wait, on our side, for up to 40 ms. The system forgets the option; hence each time.
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -114,6 +117,7 @@ class Server:
         self.base = address.base
         self._websocket = address.websocket
         self._access = access
+        self._ssl = access.ssl or tls.create_default_context()
         headers = {"User-Agent": "enchannel", **access.headers}
         if access.token:
             headers["Authorization"] = f"token {access.token.reveal()}"
@@ -123,7 +127,7 @@ class Server:
         try:
             self._http = httpx.AsyncClient(
                 headers=headers,
-                verify=access.ssl or True,
+                verify=self._ssl,
                 # Who calls has a timeout for all of it; but who is cancelled in a handshake of TLS
                 # leaves its socket behind.
                 timeout=httpx.Timeout(None, connect=patience * 0.9),
@@ -210,14 +214,23 @@ class Server:
 
     async def end(self, kernel_id: str, session_id: str | None = None) -> None:
         """End a kernel, and the session that it was started in; that it is gone already is as good."""
+        asked_for = self.asked_for  # what an error is about is not how it is made good
         if session_id is None:
             path = f"/api/kernels/{_quoted(kernel_id)}"
         else:
             path = f"/api/sessions/{_quoted(session_id)}"
-        try:
-            await self._call("DELETE", path, missing=_gone(self, kernel_id))
-        except KernelDied:
-            pass
+        for pause in AGAIN:
+            try:
+                await self._call("DELETE", path, missing=_gone(self, kernel_id))
+            except KernelDied:
+                break
+            except ServerRefused as refused:  # while it restarts one that died, a server cannot
+                if refused.status < INTERNAL or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                break
+        self.asked_for = asked_for
 
     def _model(self, model: Any) -> KernelModel:
         try:
@@ -247,7 +260,7 @@ class Server:
             additional_headers=self._headers | self._cookies(),
             user_agent_header=None,
             subprotocols=None if legacy else [websockets.Subprotocol(SUBPROTOCOL)],
-            ssl=self._access.ssl if url.startswith("wss:") else None,
+            ssl=self._ssl if url.startswith("wss:") else None,
             proxy=self._access.proxy or None,
             open_timeout=None,
             ping_interval=None,  # any sign of life counts here, see the link

@@ -43,6 +43,16 @@ def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+def test_a_kernel_that_has_just_died_ends_with_the_block(any_server: Server) -> None:
+    """A server that is about to restart it refuses to end it."""
+    with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
+        pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+        states = Seen(kernel.state)
+        os.kill(pid, signal.SIGKILL)
+        states.until(lambda told: KernelState.RESTARTING in told)
+    assert kernel.id not in {m["id"] for m in any_server.request("GET", "api/kernels")}
+
+
 def test_a_kernel_that_somebody_else_restarts_ends_what_is_open(
     any_server: Server, kernel: ec.Kernel
 ) -> None:

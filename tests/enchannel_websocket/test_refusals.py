@@ -107,6 +107,13 @@ def test_a_url_with_a_token_is_shown_without_it() -> None:
     assert TOKEN not in str(failed.value)
 
 
+def test_a_place_that_is_no_server() -> None:
+    with pytest.raises(ec.ConnectionFailed, match="no server's URL"):
+        ec.launch("python3", at="localhost")
+    with pytest.raises(ec.ConnectionFailed, match="names a kernel that runs"):
+        ec.launch("python3", at=f"http://localhost/api/kernels/{KERNEL}")
+
+
 def test_nobody_there() -> None:
     with pytest.raises(ec.ConnectionFailed, match="is not to be reached.*does it run"):
         ec.launch("python3", at=f"http://{HOST}:{free_port()}")
@@ -172,6 +179,14 @@ def test_a_certificate_that_is_trusted(encrypted: JupyterServer) -> None:
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+def test_a_certificate_that_the_system_trusts(
+    encrypted: JupyterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.certificate))
+    with ec.launch("python3", at=encrypted.url, token=TOKEN) as kernel:
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
 def test_a_certificate_that_is_not_trusted(encrypted: JupyterServer) -> None:
     with pytest.raises(ec.ConnectionFailed, match=r"a certificate that is not trusted.*ssl=…"):
         ec.launch("python3", at=encrypted.url, token=TOKEN)
@@ -211,7 +226,8 @@ def test_a_server_that_takes_more() -> None:
         JupyterServer(token=TOKEN, options=options) as server,
         ec.launch("python3", at=server.url, token=TOKEN, max_message=40 << 20) as kernel,
     ):
-        assert kernel.run(f"len({'x' * (20 << 20)!r})", timeout=DEADLINE).text == f"{20 << 20}"
+        heavy = ec.comm_info_request().replace(metadata={"heavy": "x" * (20 << 20)})
+        assert ec.wait(kernel.request(heavy, timeout=DEADLINE)).content["status"] == "ok"
 
 
 def test_a_message_that_is_larger_than_we_take_is_told(server: JupyterServer) -> None:

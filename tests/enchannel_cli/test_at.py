@@ -1,0 +1,382 @@
+"""``--at``: the command with kernels on a real Jupyter server, and with servers that are none."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enchannel._cli.exit_code import ExitCode
+from tests.enchannel_cli.conftest import SlowKernel
+from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.terminal import CTRL_C, Terminal
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.servers import HOST, JupyterServer
+
+pytestmark = pytest.mark.kernel
+
+TOKEN = "the-token-of-the-server"
+PASSWORD = "correct horse"
+NOBODY = f"http://{HOST}:9"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    options: dict[str, dict[str, object]] = {
+        "ServerApp": {"allow_remote_access": True},
+        "KernelRestarter": {"time_to_dead": 0.2},
+    }
+    kernels = tmp_path_factory.mktemp("kernels")
+    with JupyterServer(token=TOKEN, options=options, jupyter_path=kernels) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def with_password() -> Iterator[JupyterServer]:
+    with JupyterServer(password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def kernel_id(server: JupyterServer) -> str:
+    """A kernel that runs there."""
+    return server.start_kernel()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the token is, unless a test says otherwise."""
+    monkeypatch.setenv("JUPYTER_TOKEN", TOKEN)
+    monkeypatch.delenv("JUPYTER_PASSWORD", raising=False)
+
+
+@pytest.fixture
+def as_before(server: JupyterServer, kernel_id: str) -> Iterator[None]:
+    """What a test has started there has to be gone after it, and nothing else."""
+    yield
+    so = eventually(lambda: running(server) == [kernel_id])
+    for left in {*running(server)} - {kernel_id}:  # which is not the next test's fault
+        server.delete_kernel(left)
+    assert so
+
+
+def running(server: JupyterServer) -> list[str]:
+    return [kernel["id"] for kernel in server.request("GET", "api/kernels")]
+
+
+def without_token(ended: "subprocess.CompletedProcess[str]") -> bool:
+    return TOKEN not in ended.stdout + ended.stderr
+
+
+def is_refused(ended: "subprocess.CompletedProcess[str]", *words: str) -> bool:
+    """With one sentence, with these words in it."""
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
+    assert ended.stderr.startswith("enchannel: ")
+    assert ended.stderr.count("\n") == 1
+    return all(word in ended.stderr for word in words)
+
+
+@pytest.mark.usefixtures("as_before")
+class TestRun:
+    @pytest.fixture(autouse=True)
+    def at(self, server: JupyterServer) -> None:
+        self.server = server
+
+    def run(self, *arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        return enchannel("run", "--at", self.server.url, *arguments, stdin=stdin)
+
+    def terminal(self, *arguments: str) -> Terminal:
+        return Terminal("run", "--at", f"{self.server.url}/tree?token={TOKEN}", *arguments)
+
+    def test_output_and_result(self) -> None:
+        ended = self.run("print('woo'); import os; os.getcwd()")
+        there = (self.server.home / "work").resolve()
+        assert (ended.stdout, ended.stderr, ended.returncode) == (f"woo\n'{there}'\n", "", 0)
+
+    def test_the_url_that_jupyter_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JUPYTER_TOKEN", "another server's")
+        ended = enchannel("run", "--at", f"{self.server.url}/lab?token={TOKEN}", "6 * 7")
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
+
+    def test_an_error_is_a_traceback_and_exit_code_1(self) -> None:
+        ended = self.run("print('before'); 1 / 0")
+        assert (ended.stdout, ended.returncode) == ("before\n", ExitCode.RAISED)
+        assert ended.stderr.endswith("ZeroDivisionError: division by zero\n")
+
+    def test_input_takes_the_lines_of_stdin(self) -> None:
+        ended = self.run("print('hello', input('name? '))", stdin="Bob\n")
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("name? hello Bob\n", "", 0)
+
+    def test_an_unknown_kernelspec(self) -> None:
+        ended = self.run("--kernel", "nope", "1")
+        assert is_refused(ended, "no kernelspec 'nope'", self.server.url, "installed: python3")
+
+    def test_a_kernel_that_dies_is_a_sentence_and_an_exit_code(self) -> None:
+        ended = self.run("import os; os.kill(os.getpid(), 9)")
+        assert (ended.stdout, ended.returncode) == ("", ExitCode.DIED)
+        assert ended.stderr.startswith("enchannel: kernel ")
+        assert ended.stderr.count("\n") == 1
+
+    def test_code_that_takes_too_long_is_interrupted(self) -> None:
+        ended = self.run("--timeout", "1", "print('began')\nwhile True: pass")
+        assert (ended.stdout, ended.returncode) == ("began\n", ExitCode.TIMED_OUT)
+        assert "KeyboardInterrupt" in ended.stderr
+
+    def test_ctrl_c_interrupts_the_code(self) -> None:
+        with self.terminal("print('go', flush=True)\nwhile True: pass") as terminal:
+            terminal.see("go")
+            terminal.press(CTRL_C)
+            shown, exit_code = terminal.end()
+        assert "KeyboardInterrupt" in shown
+        assert exit_code == ExitCode.RAISED
+
+    def test_the_second_ctrl_c_ends_the_kernel(self) -> None:
+        code = """if True:
+            import threading
+            try:
+                input('ready? ')
+            except KeyboardInterrupt:
+                print('never', flush=True)
+                threading.Event().wait()
+        """
+        with self.terminal(code) as terminal:
+            terminal.see("ready? ")
+            terminal.press(CTRL_C)
+            terminal.see("never")
+            terminal.press(CTRL_C)
+            assert terminal.end()[1] == ExitCode.INTERRUPTED
+
+    def test_ctrl_c_while_the_kernel_starts(self, kernel_id: str) -> None:
+        assert self.server.jupyter_path is not None
+        SlowKernel(self.server.jupyter_path)
+        with self.terminal("--kernel", "slow", "1") as terminal:
+            before = terminal.see(f"starting slow on {self.server.url}")
+            assert eventually(lambda: len(running(self.server)) == 2)
+            terminal.press(CTRL_C)
+            shown, exit_code = terminal.end()
+        assert exit_code == ExitCode.INTERRUPTED
+        assert "Traceback" not in shown
+        assert TOKEN not in before + shown
+
+    def test_what_is_recorded_has_no_token(self, tmp_path: Path) -> None:
+        file = tmp_path / "session.enchannel"
+        url = f"{self.server.url}/lab?token={TOKEN}"
+        ended = enchannel("run", "--at", url, "--record", str(file), "6 * 7")
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
+        assert enchannel("replay", "--speed", "inf", str(file)).stdout == "42\n"
+        assert TOKEN.encode() not in file.read_bytes()
+
+
+@pytest.mark.usefixtures("as_before")
+class TestAKernelThatRuns:
+    """Which it also does afterwards, with all that it knows."""
+
+    @pytest.fixture(autouse=True)
+    def kernel(self, server: JupyterServer, kernel_id: str) -> None:
+        self.server, self.id = server, kernel_id
+        self.url = f"{server.url}/api/kernels/{kernel_id}"
+
+    def test_is_found_by_its_url(self) -> None:
+        url = f"{self.url}?token={TOKEN}"
+        first = enchannel("run", "--connection", url, "x = 6", environ={"JUPYTER_TOKEN": ""})
+        then = enchannel("run", "--connection", self.url, "x * 7")
+        assert (first.stdout, first.stderr, first.returncode) == ("", "", 0)
+        assert (then.stdout, then.stderr, then.returncode) == ("42\n", "", 0)
+
+    def test_is_found_by_the_beginning_of_its_id(self) -> None:
+        at = f"{self.server.url}/lab?token={TOKEN}"
+        options = ("--at", at, "--connection", self.id[:8])
+        ended = enchannel("run", *options, "6 * 7", environ={"JUPYTER_TOKEN": ""})
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
+
+    def test_another_is_not_found(self) -> None:
+        ended = enchannel("run", "--at", self.server.url, "--connection", "nope", "1")
+        assert is_refused(ended, "'nope'", self.server.url, self.id)
+
+    def test_another_is_not_there(self) -> None:
+        ended = enchannel("run", "--connection", f"{self.server.url}/api/kernels/nope", "1")
+        assert is_refused(ended, "nope", self.server.url)
+
+    @pytest.mark.parametrize("by_url", [True, False])
+    def test_is_recorded(self, tmp_path: Path, by_url: bool) -> None:
+        file = tmp_path / "session.enchannel"
+        which = (f"{self.url}?token={TOKEN}",) if by_url else ("--at", self.server.url, self.id)
+        with subprocess.Popen(
+            [*COMMAND, "record", *which, file], stderr=subprocess.PIPE, encoding="utf-8"
+        ) as process:
+            assert process.stderr is not None
+            began = process.stderr.readline()
+            assert began == f"enchannel: recording kernel {self.id} in {file}; Ctrl-C ends it\n"
+            assert enchannel("run", "--connection", self.url, "print('woo')").stdout == "woo\n"
+            assert eventually(lambda: b"woo" in file.read_bytes())
+            process.terminate()
+            err = process.communicate(timeout=DEADLINE)[1]
+        assert process.returncode == 0
+        assert err.endswith(f"in {file}\n")
+        assert enchannel("replay", "--speed", "inf", str(file)).stdout == "woo\n"
+        assert TOKEN.encode() not in file.read_bytes() + err.encode()
+
+    def test_is_listed(self) -> None:
+        ended = enchannel("kernels", "--at", f"{self.server.url}/lab?token={TOKEN}")
+        rows = [line.split() for line in ended.stdout.splitlines()]
+        assert (ended.stderr, ended.returncode) == ("", 0)
+        assert ["KERNELSPEC", "LANGUAGE", "NAME"] in rows
+        assert ["python3", "python", "Python", "3", "(ipykernel)"] in rows
+        assert ["KERNEL", "KERNELSPEC", "TRANSPORT", "STATE"] in rows
+        assert [row[:3] for row in rows if self.id in row] == [[self.id, "python3", "http"]]
+        assert without_token(ended)
+
+    def test_is_listed_in_json(self) -> None:
+        ended = enchannel("kernels", "--json", "--at", f"{self.server.url}/?token={TOKEN}")
+        listing = json.loads(ended.stdout)
+        python3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        assert python3 in listing["kernelspecs"]
+        (kernel,) = listing["running"]
+        assert kernel.pop("state") in ("starting", "busy", "idle")
+        assert kernel == {
+            "id": self.id,
+            "kernel_name": "python3",
+            "transport": "http",
+            "alive": True,
+            "url": self.url,
+        }
+        assert without_token(ended)
+
+
+# who is not let in, and who is not there
+
+
+def asking(url: str) -> Iterator["subprocess.CompletedProcess[str]"]:
+    """Each command, with a server."""
+    yield enchannel("run", "--at", url, "1")
+    yield enchannel("run", "--at", url, "--connection", "1a2b", "1")
+    yield enchannel("kernels", "--at", url)
+    yield enchannel("record", "--at", url, "1a2b", os.devnull)
+
+
+def test_a_wrong_token(server: JupyterServer) -> None:
+    for ended in asking(f"{server.url}/lab?token=wrong-one"):
+        assert is_refused(ended, server.url, "does not accept the token")
+        assert "wrong-one" not in ended.stderr
+        assert without_token(ended)
+
+
+def test_no_token(server: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JUPYTER_TOKEN")
+    for ended in asking(server.url):
+        assert is_refused(ended, server.url, "?token=", "JUPYTER_TOKEN", "--ask-password")
+        assert "password=" not in ended.stderr
+
+
+def test_nobody_is_there() -> None:
+    for ended in asking(f"{NOBODY}/lab?token={TOKEN}"):
+        assert is_refused(ended, NOBODY, "not to be reached")
+        assert without_token(ended)
+
+
+def test_another_machine_in_the_clear_only_if_asked_for(server: JupyterServer) -> None:
+    url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # which is this one, by another name
+    for ended in asking(url):
+        assert is_refused(ended, "in the clear", "--insecure")
+    ended = enchannel("kernels", "--insecure", "--at", url)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+
+
+def test_what_is_no_url_is_not_repeated() -> None:
+    ended = enchannel("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
+    assert "a server's URL begins with http:// or https://" in ended.stderr
+    assert without_token(ended)
+
+
+def test_a_certificate_that_is_not_trusted_can_be() -> None:
+    with JupyterServer(token=TOKEN, tls=True) as server:
+        for ended in asking(server.url):
+            assert is_refused(ended, "certificate", "SSL_CERT_FILE")
+        environ = {"SSL_CERT_FILE": str(server.certificate)}
+        ended = enchannel("run", "--at", server.url, "6 * 7", environ=environ)
+        assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
+
+
+@pytest.mark.parametrize("library", ["httpx", "websockets"])
+def test_without_its_libraries_it_says_what_to_install(library: str) -> None:
+    script = """if True:
+        import sys
+        sys.modules[sys.argv.pop(1)] = None
+        from enchannel.__main__ import main
+        sys.exit(main(sys.argv[1:]))
+    """
+    for arguments in (["run", "1"], ["run", "--connection", "1a2b", "1"], ["kernels"]):
+        ended = subprocess.run(
+            [sys.executable, "-c", script, library, *arguments, "--at", NOBODY],
+            capture_output=True,
+            encoding="utf-8",
+            timeout=DEADLINE,
+        )
+        assert is_refused(ended, library, 'pip install "enchannel[websocket]"')
+
+
+def test_a_server_that_is_gone_may_have_kept_the_kernel() -> None:
+    with (
+        JupyterServer(token=TOKEN) as server,
+        Terminal("run", "--at", server.url, "input('ready? ')") as terminal,
+    ):
+        terminal.see("ready? ")
+        (kernel_id,) = running(server)
+        server.kill()
+        terminal.process.terminate()
+        shown, exit_code = terminal.end()
+    assert f"kernel {kernel_id} could not be shut down, and may still run" in shown
+    assert exit_code == 128 + signal.SIGTERM
+
+
+# a server with a password
+
+
+def test_a_password_is_asked_for(with_password: JupyterServer) -> None:
+    options = ("--at", with_password.url, "--ask-password")
+    with Terminal("run", *options, "6 * 7") as terminal:
+        terminal.see(f"password for {with_password.url}: ")
+        terminal.press(f"{PASSWORD}\n")
+        shown, exit_code = terminal.end()
+    assert exit_code == 0
+    assert shown.endswith("42\r\n")
+    assert PASSWORD not in shown
+
+
+def test_a_password_in_the_environment(
+    with_password: JupyterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUPYTER_TOKEN")
+    for password, exit_code in ((PASSWORD, 0), ("battery staple", ExitCode.NOT_CONNECTED)):
+        environ = {"JUPYTER_PASSWORD": password}
+        ended = enchannel("kernels", "--at", with_password.url, environ=environ)
+        assert ended.returncode == exit_code
+        assert password not in ended.stdout + ended.stderr
+    assert "does not accept the password" in ended.stderr
+
+
+def test_ctrl_c_at_the_password() -> None:
+    with Terminal("kernels", "--at", NOBODY, "--ask-password") as terminal:
+        terminal.see("password for ")
+        terminal.press(CTRL_C)
+        shown, exit_code = terminal.end()
+    assert exit_code == ExitCode.INTERRUPTED
+    assert "Traceback" not in shown
+
+
+def test_nobody_is_there_to_type_the_password() -> None:
+    ended: Any = subprocess.run(
+        [*COMMAND, "kernels", "--at", NOBODY, "--ask-password"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        start_new_session=True,  # without a terminal
+    )
+    assert is_refused(ended, "no terminal", "JUPYTER_PASSWORD")
