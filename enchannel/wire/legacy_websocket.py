@@ -30,6 +30,7 @@ from enchannel.errors import InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
 from enchannel.wire._websocket import channel_of, cut
 from enchannel.wire.parts import Report, message_of, parts_of
+from enchannel.wire.receiving import header_of
 
 __all__ = ["decode", "encode"]
 
@@ -77,7 +78,7 @@ def decode(frame: str | Buffer, report: Report = lambda error: None) -> AnyMessa
             written, *buffers = _parts(data)
             members = _members(written)
         raw = RawParts(*(members.get(name, b"{}") for name in RawParts._fields))
-        return message_of(_channel(members, report), raw, buffers, report)
+        return message_of(_channel(members, report), raw, buffers, report, header_of)
     except MalformedFrame as error:
         raise MalformedFrame(f"a frame {error}; it was dropped") from None
 

@@ -11,10 +11,13 @@ from enchannel._message import AnyMessage, Header, Message, RawParts
 from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
 
-__all__ = ["RawParts", "Report", "message_of", "parts_of"]
+__all__ = ["RawParts", "ReadHeader", "Report", "header_of", "message_of", "parts_of"]
 
 Report: TypeAlias = Callable[[EnchannelError], None]
 """Is told of a message that could be read, but not as it should."""
+
+ReadHeader: TypeAlias = Callable[[ChannelName, bytes, str, Report], Header]
+"""Reads a header as ``header_of`` does."""
 
 _KNOWN = ("msg_id", "msg_type", "session", "username", "date", "version")
 
@@ -34,7 +37,11 @@ def parts_of(message: AnyMessage) -> RawParts:
 
 
 def message_of(
-    channel: ChannelName, raw: RawParts, buffers: Iterable[memoryview], report: Report
+    channel: ChannelName,
+    raw: RawParts,
+    buffers: Iterable[memoryview],
+    report: Report,
+    read_header: ReadHeader | None = None,
 ) -> AnyMessage:
     """The message of these parts.
 
@@ -43,12 +50,14 @@ def message_of(
         raw: The parts.
         buffers: Views of what nobody can write to.
         report: Is told of a flaw.
+        read_header: ``header_of``, or what says the same more quickly.
 
     Raises:
         MalformedFrame: what it has or has not; the sentence begins with whoever says what has it.
     """
-    parent = _header(channel, raw.parent_header, "parent_header", report)
-    header = _header(channel, raw.header, "header", report)
+    read_header = read_header or header_of
+    parent = read_header(channel, raw.parent_header, "parent_header", report)
+    header = read_header(channel, raw.header, "header", report)
     if not header.msg_id or not header.msg_type:
         raise MalformedFrame("has no msg_id or no msg_type in its header")
     return Message(
@@ -84,8 +93,18 @@ def _object(channel: ChannelName, raw: bytes, name: str, report: Report) -> Froz
     raise MalformedFrame(f"has a {name} that is a {type(value).__name__}, not an object")
 
 
-def _header(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
-    """A header, whatever a kernel put there: what is not text is left out."""
+def header_of(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
+    """A header, whatever a kernel put there: what is not text is left out.
+
+    Args:
+        channel: What it is said to come from.
+        raw: Its bytes.
+        name: Which of the two it is.
+        report: Is told of a flaw.
+
+    Raises:
+        MalformedFrame: it is no JSON object.
+    """
     fields: dict[str, Any] = _object(channel, raw, name, report)
     known = {name: value for name in _KNOWN if isinstance(value := fields.get(name), str)}
     subshell = fields.get("subshell_id")

@@ -1,4 +1,5 @@
 """The hot path: a socket's frames, verified, read, and made into messages. No sockets here either.
+WebSockets have their headers read here as well.
 
 This is the one module that is written for speed; ``enchannel.wire.zmq`` says the same in plain words,
 and a test holds the two against each other. What is unusual in any way is left to the plain one. The
@@ -27,10 +28,12 @@ from enchannel._channel_name import ChannelName
 from enchannel._frozen import EMPTY, FrozenDict
 from enchannel._message import AnyMessage, FrozenBuffers, Header, Message, RawParts
 from enchannel.errors import EnchannelError, RejectedFrame
+from enchannel.wire import parts
+from enchannel.wire.parts import Report
 from enchannel.wire.signing import ReplayGuard, Signer
 from enchannel.wire.zmq import DELIMITER, Decoder
 
-__all__ = ["Frame", "Receiver"]
+__all__ = ["Frame", "Receiver", "header_of"]
 
 _BATCH = 128  # messages that are received before another socket has its turn
 _PARENTS_KEPT = 8_192  # requests whose header is kept decoded; each is some 1,000 bytes
@@ -235,6 +238,14 @@ def _view_of(frame: Frame) -> memoryview:
     if len(frame) <= _SMALL:
         return memoryview(frame.bytes)
     return frame.buffer.toreadonly()
+
+
+def header_of(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
+    """What ``parts.header_of`` says, and four times as quickly of a header as headers are."""
+    try:
+        return _decode_header(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotImplementedError):
+        return parts.header_of(channel, raw, name, report)
 
 
 def _refuse(kind: type, value: object) -> object:

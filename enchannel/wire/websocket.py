@@ -18,6 +18,7 @@ from enchannel._message import AnyMessage, Buffer, RawParts
 from enchannel.errors import MalformedFrame
 from enchannel.wire._websocket import channel_of, cut
 from enchannel.wire.parts import Report, message_of, parts_of
+from enchannel.wire.receiving import header_of
 
 __all__ = ["SUBPROTOCOL", "decode", "encode"]
 
@@ -59,7 +60,7 @@ def decode(frame: Buffer, report: Report = lambda error: None) -> AnyMessage:
         name, header, parent, metadata, content, *buffers = _parts(data)
         raw = RawParts(bytes(header), bytes(parent), bytes(metadata), bytes(content))
         channel = channel_of(bytes(name).decode(errors="replace"))
-        return message_of(channel, raw, buffers, report)
+        return message_of(channel, raw, buffers, report, header_of)
     except MalformedFrame as error:
         raise MalformedFrame(f"a frame {error}; it was dropped") from None
 

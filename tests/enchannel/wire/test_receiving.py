@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from enchannel import ChannelName
 from enchannel._message import AnyMessage
-from enchannel.errors import EnchannelError, RejectedFrame, ReplayedFrame
+from enchannel.errors import EnchannelError, MalformedFrame, RejectedFrame, ReplayedFrame
 from enchannel.testing.strategies import messages
+from enchannel.wire import parts as plain
+from enchannel.wire import receiving
+from enchannel.wire.parts import ReadHeader
 from enchannel.wire.receiving import _BATCH, _SMALL, Receiver
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
@@ -255,3 +259,30 @@ def test_a_huge_parent_is_not_kept() -> None:
     first, second = parents(raw, raw)
     assert first == second
     assert first is not second
+
+
+HEADERS = st.one_of(
+    messages().map(lambda message: json.dumps(message.header.to_dict()).encode()),
+    st.dictionaries(
+        st.sampled_from(["msg_id", "msg_type", "session", "username", "date", "version", "x"])
+        | st.just("subshell_id"),
+        st.none() | st.text(max_size=3) | st.integers(0, 3) | st.lists(st.booleans(), max_size=2),
+    ).map(lambda fields: json.dumps(fields).encode()),
+    st.sampled_from(
+        [b"null", b"{}", b"[]", b"1", b"", b"{", b'{"msg_id": NaN}', b'{"a": "\\ud800"}']
+    ),
+    st.binary(max_size=10),
+)
+
+
+@given(HEADERS)
+def test_a_header_is_read_as_the_plain_words_read_it(raw: bytes) -> None:
+    def read(header_of: ReadHeader) -> object:
+        told: list[str] = []
+        try:
+            header = header_of(ChannelName.SHELL, raw, "header", lambda e: told.append(str(e)))
+        except MalformedFrame as error:
+            return str(error), told
+        return header, told
+
+    assert read(receiving.header_of) == read(plain.header_of)
