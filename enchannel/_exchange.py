@@ -20,6 +20,7 @@ from enchannel._channel_name import ChannelName
 from enchannel._message import AnyMessage
 from enchannel._source import Sink, Source
 from enchannel.errors import (
+    ConnectionLost,
     EnchannelError,
     MessagesMayBeMissing,
     RequestTimeout,
@@ -98,6 +99,7 @@ class Exchange(abc.DisposableBase):
         self._busy = False
         self._idle = False
         self._question: AnyMessage | None = None  # what the kernel waits for an answer to
+        self._kept: Any = None  # the answer, while it cannot be given
         self._received = 0
         self._ended = False
         self._timers: list[abc.DisposableBase] = []
@@ -333,9 +335,19 @@ class Exchange(abc.DisposableBase):
             self._question = None
         try:
             self._kernel.stdin.on_next(input_reply(value, parent=question))
-        except EnchannelError:
+        except EnchannelError as error:
             self._question = question
+            if isinstance(error, ConnectionLost) and self._kernel._opened().capabilities.resumes:
+                self._kept = value  # until the link is back
+                return
             raise
+
+    def resume(self) -> None:
+        """The link is back: the kernel may wait for an answer that we have."""
+        kept, self._kept = self._kept, None
+        question = self._question
+        if kept is not None and question is not None:
+            self._answer_late(kept, question)
 
     def _answer_late(self, value: Any, question: AnyMessage) -> None:
         """Where nobody would catch what it raises."""

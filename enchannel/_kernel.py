@@ -96,6 +96,7 @@ class Kernel(Requests):
         self._exchanges: dict[str, Exchange] = {}
         self._busy: set[str] = set()
         self._interrupting = False
+        self._interrupt_again = False  # when the link is back
         self._unwanted: set[str] = set()  # requests that are to be interrupted as soon as they run
         self._comms = Comms(self)
         self._changing = threading.RLock()
@@ -443,6 +444,7 @@ class Kernel(Requests):
                 self._asked_to_end = False
             self.link.become(status)
             if back:
+                self._repeat_interrupt()
                 recover(self)
         elif isinstance(status, KernelState):
             if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
@@ -555,6 +557,11 @@ class Kernel(Requests):
     def _restarted(self) -> None:
         with self._changing:
             self._restarts -= 1
+        self._lives_on()
+
+    def _lives_on(self, error: Exception | None = None) -> None:
+        """It was asked to end, and has not; or there is a new one. What it does now is told again."""
+        self._asked_to_end = False
 
     def _demand_no_restart(self) -> None:
         if self._restarts:
@@ -572,6 +579,8 @@ class Kernel(Requests):
         lifecycle = self._not_closed().lifecycle
         self._asked_to_end = True
         by_itself = None if lifecycle is None else lifecycle.shutdown()
+        if by_itself is not None:
+            by_itself.subscribe(on_error=self._lives_on)
         return self._act("shutdown", by_itself, shutdown_request)
 
     def _act(
@@ -651,8 +660,16 @@ class Kernel(Requests):
 
     def _interrupted(self, error: Exception | None = None) -> None:
         self._interrupting = False
-        if error is not None:
-            self.errors.report(error)
+        if error is None:
+            return
+        self._interrupt_again = self.link.value is LinkState.LOST
+        self.errors.report(error)
+
+    def _repeat_interrupt(self) -> None:
+        """The link is back; what could not be interrupted without it may still run."""
+        again, self._interrupt_again = self._interrupt_again, False
+        if again and self._busy:
+            self._interrupt_by_itself()
 
     def _asked(self, question: AnyMessage) -> None:
         """For input; nobody who made the request answers, and it would wait for ever."""

@@ -29,6 +29,7 @@ def recover(kernel: Kernel) -> None:
     """Ask again where something is open; what turns out to be lost ends in ``ConnectionLost``."""
     open_on: dict[tuple[ChannelName, str | None], list[Exchange]] = defaultdict(list)
     for exchange in list(kernel._exchanges.values()):
+        exchange.resume()
         open_on[exchange.place].append(exchange)
     for (channel, subshell), exchanges in open_on.items():
         message: AnyMessage = kernel_info_request(channel=channel)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
@@ -43,39 +44,65 @@ class Shared(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._numbers = count()
-        self._lock = threading.RLock()  # a lease may be collected while it is held
+        self._lock = threading.Lock()
         self._thing: T | None = None
         self._held: set[int] = set()
+        self._dropped: deque[int] = deque()  # of leases that were collected
         _all.add(self)
 
     def lease(self) -> Lease[T]:
         """Take part in it, until the lease is released, or collected."""
-        with self._lock:
-            if self._thing is None:
-                self._thing = self._make()
-            lease = Lease(self, next(self._numbers), self._thing)
-            self._held.add(lease.number)
-            self._thing.start()
-            return lease
+        try:
+            with self._lock:
+                if self._thing is None:
+                    self._thing = self._make()
+                lease = Lease(self, next(self._numbers), self._thing)
+                self._held.add(lease.number)
+                self._thing.start()
+                return lease
+        finally:
+            self._settle()
 
     def __repr__(self) -> str:
         return f"<Shared {self._make.__qualname__}>"
 
-    def _release(self, number: int, wait: bool) -> None:
+    def _release(self, number: int) -> None:
         with self._lock:
-            if number not in self._held:
-                return
-            self._held.discard(number)
-            if self._held:
-                return
-            thing, self._thing = self._thing, None
-        if thing is not None:
-            thing.end(wait)
+            last = self._let_go(number)
+        if last is not None:
+            last.end(wait=True)
+        self._settle()
+
+    def _drop(self, number: int) -> None:
+        """A lease was collected: on any thread, also on one that is about to give us the lock."""
+        self._dropped.append(number)
+        self._settle()
+
+    def _settle(self) -> None:
+        # Nobody is waited for: who holds the lock comes here when it has let go of it.
+        while self._dropped and self._lock.acquire(blocking=False):
+            try:
+                last = self._let_go(self._dropped.popleft()) if self._dropped else None
+            finally:
+                self._lock.release()
+            if last is not None:
+                last.end(wait=False)
+
+    def _let_go(self, number: int) -> T | None:
+        """With the lock held: the thing, if nobody wants it any more."""
+        if number not in self._held:
+            return None
+        self._held.discard(number)
+        if self._held:
+            return None
+        thing, self._thing = self._thing, None
+        return thing
 
     def _disown(self) -> None:
         """In a forked child, where the thread is not."""
         _forked.append(self._thing)
-        self._lock, self._thing, self._held = threading.RLock(), None, set()
+        self._lock, self._thing, self._held = threading.Lock(), None, set()
+        self._dropped.clear()
 
 
 class Lease(Generic[T]):
@@ -94,9 +121,12 @@ class Lease(Generic[T]):
         self.thing = thing
 
     def release(self, *, wait: bool = True) -> None:
-        """It is not needed any more; the last one out ends it, and waits for its end. May be called
-        again."""
-        self._shared._release(self.number, wait)
+        """It is not needed any more; the last one out ends it, and waits for its end or not. May be
+        called again."""
+        if wait:
+            self._shared._release(self.number)
+        else:
+            self._shared._drop(self.number)
 
     def __del__(self) -> None:
         self.release(wait=False)

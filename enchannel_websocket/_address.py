@@ -14,7 +14,9 @@ from enchannel.errors import ConnectionFailed
 __all__ = ["Address", "address_of"]
 
 _WHERE = re.compile(r"(?P<base>.*?)/api/(?P<kind>kernels|sessions)/(?P<id>[^/]+)(?:/channels)?/?")
-_PAGES = re.compile(r"/(?:lab|tree|notebooks|doc|consoles|edit)(?:/.*)?")
+# The first page in a path, and all behind it. A user of a hub may be called like one.
+_PAGES = re.compile(r"(?<!/user)/(?:lab|tree|notebooks|doc|consoles|edit)(?:/.*)?$")
+_API = re.compile(r"/api(?:/kernels|/sessions)?/?$")
 _SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 
 
@@ -67,7 +69,7 @@ def address_of(url: object, *, insecure: bool) -> Address:
             "insecure=True if the network is to be trusted"
         )
     where = _WHERE.fullmatch(parts.path)
-    path = where["base"] if where else _PAGES.sub("", parts.path).rstrip("/")
+    path = where["base"] if where else _API.sub("", _PAGES.sub("", parts.path)).rstrip("/")
     shown = f"[{host}]" if ":" in host else host
     token = parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")
     return Address(

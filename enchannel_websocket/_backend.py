@@ -303,7 +303,7 @@ class _Wanted:
         Raises:
             LaunchFailed: it cannot be started.
         """
-        specs = (await server.kernelspecs()).get("kernelspecs", {})
+        specs = await server.kernelspecs()
         if self._name not in specs:
             known = ", ".join(sorted(specs)) or "none"
             raise LaunchFailed(

@@ -7,21 +7,30 @@ in another session; one that dies is announced, seconds later, as ``restarting``
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
 from enchannel import AnyMessage, ChannelName, Session, kernel_info_request
 from enchannel.abc import KernelState, LinkState, Status
-from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied, MessagesMayBeMissing
+from enchannel.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    MessagesMayBeMissing,
+)
 from enchannel_websocket._server import Server
 
 __all__ = ["ANSWERS", "KernelWatch"]
 
 NUDGE = 0.4  # seconds after which a kernel that should live again is nudged again
+LOOK = 10.0  # seconds for one look
 MOMENT = 3.0  # seconds for which a server may not know a kernel that it restarts on new ports
 RENEWAL = 15.0  # seconds for another process to speak, before the old one is taken for it
 SOON = (0.3, 0.7, 1.0, 2.0, 4.0)  # seconds between looks at a kernel that was told to end
+REMEMBERED = 256  # nudges
 PROCESSES = 100  # more than these, and the kernel has a session for each message
 ANSWERS = (ChannelName.SHELL, ChannelName.CONTROL)
 DROPPED = (  # how the server begins when it has dropped output
@@ -63,7 +72,8 @@ class KernelWatch:
         self._session = session
         self._processes: set[str] = set()  # the sessions in which it spoke: each is a process
         self._old: frozenset[str] = frozenset()  # processes that may still speak, and do not count
-        self._nudges: set[str] = set()
+        self._nudges: deque[str] = deque(maxlen=REMEMBERED)
+        self._replaced = False  # while we were not there
         self._fresh: set[str] = set()  # nudges of a kernel that should live again
         self._lives = asyncio.Event()  # it said something about one of those
 
@@ -72,7 +82,7 @@ class KernelWatch:
     async def nudge(self) -> None:
         """Ask for anything at all."""
         messages = [self._session.fold(kernel_info_request(channel=name)) for name in ANSWERS]
-        self._nudges.update(message.header.msg_id for message in messages)
+        self._nudges.extend(message.header.msg_id for message in messages)
         self._fresh.add(messages[0].header.msg_id)  # on shell, which is read when all is up
         await self._link.nudge(messages)
 
@@ -80,11 +90,11 @@ class KernelWatch:
         """Whether it only answers a nudge."""
         return message.parent_header.msg_id in self._nudges
 
-    async def until_it_answers(self) -> None:
+    async def until_it_answers(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """Nudge the kernel until it speaks of that on iopub, where its start was told before."""
         self._fresh.clear()
         self._lives.clear()
-        while not self._lives.is_set():
+        while is_wanted() and not self._lives.is_set():
             await self.nudge()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._lives.wait(), NUDGE)
@@ -95,7 +105,10 @@ class KernelWatch:
         """A message of whichever channel."""
         kind = message.header.msg_type
         if message.channel in ANSWERS:
-            self._is_spoken_by(message.header.session)
+            session = message.header.session
+            if self._processes and session not in self._processes and self.is_ours(message):
+                self._replaced = isinstance(self._link.gone, ConnectionLost)
+            self._is_spoken_by(session)
         elif message.channel is ChannelName.IOPUB:
             if kind == "status":
                 self._status(message)
@@ -125,11 +138,11 @@ class KernelWatch:
     def _is_spoken_by(self, session: str) -> None:
         """Another process than before may be the kernel now, whose start was not heard."""
         known = self._processes
-        if session in known:
+        if session in known or len(known) >= PROCESSES:
             return
         suspicious = known and not (self.is_restarting or self._link.gone)
         known.add(session)
-        if suspicious and len(known) < PROCESSES:
+        if suspicious:
             self._link.tell(LinkState.CONNECTED)  # has the core ask again for what is open
 
     def _stream(self, message: AnyMessage) -> None:
@@ -169,7 +182,8 @@ class KernelWatch:
     async def _wait_for_life(self, died: KernelDied) -> None:
         with suppress(TimeoutError):
             # there may be kernels that keep their session
-            await asyncio.wait_for(self.until_it_answers(), RENEWAL if self._old else None)
+            answer = self.until_it_answers(lambda: self._link.gone is died)
+            await asyncio.wait_for(answer, RENEWAL if self._old else None)
         if self._link.gone is died:
             self._link.gone = None
             self.lives_again()
@@ -180,6 +194,13 @@ class KernelWatch:
         if self.is_restarting:
             self.is_restarting = False
             self._link.tell(KernelState.IDLE)
+
+    def is_back(self) -> None:
+        """The connection is, and the kernel has answered; is it the same?"""
+        if self._replaced and not self.is_restarting:
+            self._link.tell(self._dead("was restarted while the connection was away"))
+        self._replaced = False
+        self.lives_again()
 
     def is_dead(self) -> None:
         """And its server has given up restarting it; whether it forgets it as well, a look will tell."""
@@ -207,13 +228,15 @@ class KernelWatch:
             await self._look_once()
 
     async def _look_once(self) -> None:
-        with suppress(ConnectionFailed):  # of the server, which the WebSocket will notice
-            try:
-                await self._server.kernel(self._kernel_id)
-            except KernelDied as gone:
-                if self.is_restarting:
-                    await asyncio.sleep(MOMENT)
-                    with suppress(KernelDied):
-                        await self._server.kernel(self._kernel_id)
-                        return
-                self._link.vanish(gone)
+        # of the server, which the WebSocket will notice
+        with suppress(ConnectionFailed, TimeoutError):
+            async with asyncio.timeout(LOOK):
+                try:
+                    await self._server.kernel(self._kernel_id)
+                except KernelDied as gone:
+                    if self.is_restarting:
+                        await asyncio.sleep(MOMENT)
+                        with suppress(KernelDied):
+                            await self._server.kernel(self._kernel_id)
+                            return
+                    self._link.vanish(gone)

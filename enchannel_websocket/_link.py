@@ -62,6 +62,8 @@ IDLE_GRACE = 10.0  # seconds: a server that drops output is silent for longer th
 LINGER = 1.0  # seconds: what was said before the end is said, an interrupt above all
 CLOSE = 5.0
 TOO_LARGE = 1009  # a WebSocket's close code
+STEADY = 5.0  # seconds after which a connection is not one that was closed as soon as it was open
+ENOUGH = 5
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 
 
@@ -119,6 +121,8 @@ class WebsocketLink:
         self._rung = False
         self._all_sent = asyncio.Event()
         self._generation = 0  # how often it was connected
+        self._since = 0.0  # when it was, by the loop's clock
+        self._thrown_out = 0  # how often the server closed it as soon as it was open
         self._heard = asyncio.Event()  # something on iopub, which proves that it arrives
         self.watch = KernelWatch(self, server, kernel_id, session)
         self._is_over = False  # the kernel has ended, for good
@@ -162,9 +166,10 @@ class WebsocketLink:
             raise copy(gone)
         generation = self._generation  # after that: never one that is over already
         frame = self._encode(message if message.channel is name else message.replace(channel=name))
-        if len(frame) > self._options.max_message:
+        size = len(frame) if isinstance(frame, bytes) else len(frame.encode())
+        if size > self._options.max_message:
             raise InvalidMessage(
-                f"a message of {len(frame)} bytes is over the limit of {self._options.max_message}, "
+                f"a message of {size} bytes is over the limit of {self._options.max_message}, "
                 "above which the server would hang up; if yours takes more (its setting is "
                 "websocket_max_message_size of tornado_settings), say so with max_message=…"
             )
@@ -230,17 +235,22 @@ class WebsocketLink:
         proof = asyncio.create_task(self._prove(socket, is_busy=model.state == "busy"))
         try:
             await asyncio.wait((proof, self._reading), return_when=asyncio.FIRST_COMPLETED)
-            if not proof.done():
+            if self._reading.done():
                 raise ConnectionFailed(self._how_it_ended(socket))
             await proof
+        except websockets.ConnectionClosed:
+            raise ConnectionFailed(self._how_it_ended(socket)) from None
         finally:
             proof.cancel()
         self._generation += 1
+        self._since = asyncio.get_running_loop().time()
         self.gone = None
         self._task(self._keep_alive(socket))
         self._task(self.watch.look(options.look_every))
         if model.state == "dead":
             self.watch.is_dead()
+        elif model.state == "busy" and self._generation == 1:
+            self.tell(KernelState.BUSY)
 
     async def _prove(self, socket: Socket, *, is_busy: bool) -> None:
         """Nothing is lost from now on: the server listens to the kernel (it answers nothing before),
@@ -305,14 +315,14 @@ class WebsocketLink:
             self.refuse(why)
             await self._hang_up()
             self.tell(LinkState.LOST)
-            failure = await self._find_again(why)
+            failure = self._is_unwanted(socket, why) or await self._find_again(why)
             if failure is not None:
                 self.gone = failure
                 if not self._closed:
                     self.status.fail(failure)
                 return
             self.tell(LinkState.CONNECTED)
-            self.watch.lives_again()  # it answers, else we were not here
+            self.watch.is_back()
             self.tell(
                 MessagesMayBeMissing(
                     f"{why}; it is back. What the server kept meanwhile is delivered; what was on its way "
@@ -324,6 +334,8 @@ class WebsocketLink:
         """Connect again; why that is not possible."""
         loop = asyncio.get_running_loop()
         end, wait = loop.time() + self._options.retry_for, RETRY_FIRST
+        if self._thrown_out:
+            await asyncio.sleep(RETRY_FIRST * 2**self._thrown_out)
         while True:
             try:
                 async with asyncio.timeout(max(RETRY_FIRST, min(ATTEMPT, end - loop.time()))):
@@ -341,6 +353,18 @@ class WebsocketLink:
                 return ConnectionLost(f"{why}; it did not come back within {limit:g} s: {last}")
             await asyncio.sleep(pause)
             wait = min(wait * 2, RETRY_MOST)
+
+    def _is_unwanted(self, socket: Socket, why: ConnectionLost) -> ConnectionLost | None:
+        """The server closes what it has just opened, again and again; why that is given up."""
+        lived = asyncio.get_running_loop().time() - self._since
+        closed = socket.close_code not in (None, 1006, TOO_LARGE)
+        self._thrown_out = self._thrown_out + 1 if closed and lived < STEADY else 0
+        if self._thrown_out < ENOUGH:
+            return None
+        return ConnectionLost(
+            f"{why}, and so it did {ENOUGH} times, as soon as it was open: is there another client "
+            "with the same session?"
+        )
 
     async def _keep_alive(self, socket: Socket) -> None:
         """Hang up on a server that gives no sign of life; any byte is one."""

@@ -68,5 +68,4 @@ def list_kernelspecs(
     access = access_of(
         address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
     )
-    specs = on_server(address, access, timeout, Server.kernelspecs).get("kernelspecs", {})
-    return {name: entry.get("spec", {}) for name, entry in specs.items()}
+    return on_server(address, access, timeout, Server.kernelspecs)

@@ -7,12 +7,14 @@ import asyncio
 from reactivex import Observable
 
 from enchannel.abc import KernelState, Lifecycle
-from enchannel.errors import ConnectionFailed, KernelDied, NotSupported
+from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied, NotSupported
 from enchannel_websocket._link import WebsocketLink
 from enchannel_websocket._loop import Loop
-from enchannel_websocket._server import Server
+from enchannel_websocket._server import Server, ServerRefused
 
 __all__ = ["RemoteKernel"]
+
+HURRY = 5.0  # seconds to end a kernel whose server is known to be away
 
 
 class RemoteKernel(Lifecycle):
@@ -68,7 +70,7 @@ class RemoteKernel(Lifecycle):
                 async with self._in_time("restarted"):
                     await self._server.restart(link.kernel_id)
                     await link.watch.until_it_answers()
-            except BaseException:
+            except ServerRefused:
                 link.tell(KernelState.DEAD)
                 raise
             finally:
@@ -79,13 +81,16 @@ class RemoteKernel(Lifecycle):
         async with self._turn:
             if self._is_over:
                 return
-            async with self._in_time("shut down"):
+            lost = isinstance(self._link.gone, ConnectionLost)
+            async with self._in_time("shut down", HURRY if lost else self._timeout):
                 await self._server.end(self._link.kernel_id, self._session_id)
             self._is_over = True
             self._link.was_shut_down()
 
-    def _in_time(self, what: str) -> _InTime:
-        return _InTime(self._timeout, f"kernel {self._link.kernel_id} could not be {what}")
+    def _in_time(self, what: str, seconds: float | None = None) -> _InTime:
+        return _InTime(
+            seconds or self._timeout, f"kernel {self._link.kernel_id} could not be {what}"
+        )
 
 
 class _InTime:

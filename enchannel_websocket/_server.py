@@ -6,10 +6,12 @@ Whatever the two libraries raise is translated here. Runs on the loop.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import socket
 import ssl as tls
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -27,6 +29,7 @@ from enchannel_websocket._logs import quiet
 __all__ = ["Access", "KernelModel", "Server", "ServerRefused", "Socket"]
 
 LOGIN = "/login"
+_HEADER = re.compile(r"[!-9;-~]+: [\t -~]*")
 INTERNAL = 500
 AGAIN = (0.2, 0.5, 1.0, 2.0, 4.0, None)  # seconds between attempts to end a kernel
 # Servers leave Nagle's algorithm on: what they say waits for the acknowledgement of what they said before,
@@ -119,8 +122,12 @@ class Server:
         self._access = access
         self._ssl = access.ssl or tls.create_default_context()
         headers = {"User-Agent": "enchannel", **access.headers}
-        if access.token:
-            headers["Authorization"] = f"token {access.token.reveal()}"
+        if token := access.token.reveal().strip():  # as it is read from a file
+            headers["Authorization"] = f"token {token}"
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(f"{name}: {value}"):
+                what = "the token" if name == "Authorization" else f"the header {name!r}"
+                raise ConnectionFailed(f"{what} has characters in it that no header may have")
         self._headers = headers
         self._logged_in = not access.password
         self.asked_for = "nothing yet"
@@ -160,13 +167,14 @@ class Server:
 
     async def kernels(self) -> tuple[KernelModel, ...]:
         """All that run."""
-        models: Any = await self._json("GET", "/api/kernels")
-        return tuple(map(self._model, models))
+        with self._understood():
+            return tuple(map(self._model, await self._json("GET", "/api/kernels")))
 
-    async def kernelspecs(self) -> Mapping[str, Any]:
-        """What can be started, as the server says it."""
-        specs: Any = await self._json("GET", "/api/kernelspecs")
-        return specs if isinstance(specs, dict) else {}
+    async def kernelspecs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What can be started, by name: what ``kernel.json`` says."""
+        with self._understood():
+            specs = (await self._json("GET", "/api/kernelspecs"))["kernelspecs"]
+            return {name: dict(entry["spec"]) for name, entry in specs.items()}
 
     async def is_gateway(self) -> bool:
         """Whether it is a Kernel Gateway, or an Enterprise Gateway."""
@@ -176,20 +184,21 @@ class Server:
 
     async def start(self, wanted: Mapping[str, Any]) -> str:
         """Start a kernel; its id."""
-        model: Any = await self._json("POST", "/api/kernels", wanted)
-        return str(model["id"])
+        with self._understood():
+            return str((await self._json("POST", "/api/kernels", wanted))["id"])
 
     async def start_session(self, wanted: Mapping[str, Any]) -> tuple[str, str]:
         """Start a kernel beside a notebook; the ids of the session and of the kernel."""
-        session: Any = await self._json("POST", "/api/sessions", wanted)
-        return str(session["id"]), str(session["kernel"]["id"])
+        with self._understood():
+            session = await self._json("POST", "/api/sessions", wanted)
+            return str(session["id"]), str(session["kernel"]["id"])
 
     async def session_at(self, path: str) -> str | None:
         """The id of the kernel that a notebook has, if it has one."""
-        sessions: Any = await self._json("GET", "/api/sessions")
-        for session in sessions:
-            if session.get("path") == path:
-                return str(session["kernel"]["id"])
+        with self._understood():
+            for session in await self._json("GET", "/api/sessions"):
+                if session.get("path") == path:
+                    return str(session["kernel"]["id"])
         return None
 
     async def kernel_of_session(self, session_id: str) -> str:
@@ -199,8 +208,9 @@ class Server:
             KernelDied: there is no such session.
         """
         path = f"/api/sessions/{_quoted(session_id)}"
-        session: Any = await self._json("GET", path, missing=_gone(self, session_id, "session"))
-        return str(session["kernel"]["id"])
+        missing = _gone(self, session_id, "session")
+        with self._understood():
+            return str((await self._json("GET", path, missing=missing))["kernel"]["id"])
 
     async def interrupt(self, kernel_id: str) -> None:
         """Interrupt what runs."""
@@ -233,7 +243,7 @@ class Server:
         self.asked_for = asked_for
 
     def _model(self, model: Any) -> KernelModel:
-        try:
+        with self._understood():
             kernel_id = str(model["id"])
             return KernelModel(
                 id=kernel_id,
@@ -243,8 +253,14 @@ class Server:
                 last_activity=str(model.get("last_activity", "")),
                 url=f"{self.base}/api/kernels/{kernel_id}",
             )
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise self._no_jupyter("describes a kernel in a way that is not Jupyter's") from None
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Take apart what it answered."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+            raise self._no_jupyter("answers in a way that is not Jupyter's") from None
 
     # -- the channels -----------------------------------------------------------------------------
 
@@ -284,7 +300,7 @@ class Server:
             ) from None
         except websockets.InvalidHandshake as error:
             raise self._no_jupyter(f"speaks no WebSocket there ({_words(error)})") from None
-        except (OSError, EOFError, websockets.WebSocketException, ValueError) as error:
+        except Exception as error:  # theirs, and what their own libraries raise
             raise self._unreachable(error) from None
         assert isinstance(opened, Socket)  # noqa: S101  # for the type checkers
         return opened
@@ -310,6 +326,10 @@ class Server:
     ) -> httpx.Response:
         await self._log_in()
         response = await self._ask(method, path, json=wanted)
+        if response.status_code in (401, 403) and self._access.password:
+            self._logged_in = False  # what it gave for the password has expired
+            await self._log_in()
+            response = await self._ask(method, path, json=wanted)
         location, status = response.headers.get("Location", ""), response.status_code
         self._demand_welcome(status, location, response.content)
         if status == 404 and missing is not None:
@@ -326,15 +346,20 @@ class Server:
         self.asked_for = f"{method} {path}"
         headers = {}
         if method != "GET":
-            if (cookie := self._http.cookies.get("_xsrf")) is None:
+            if (cookie := self._cookie("_xsrf")) is None:
                 # Proves that we can set cookies, which is what is asked for where there is no token.
                 cookie = secrets.token_hex()
                 self._http.cookies.set("_xsrf", cookie)
             headers["X-XSRFToken"] = cookie
         try:
             return await self._http.request(method, self.base + path, headers=headers, **options)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except Exception as error:  # theirs, and what their own libraries raise
             raise self._unreachable(error) from None
+
+    def _cookie(self, name: str) -> str | None:
+        """There may be more than one of a name: what the server set last is what it wants."""
+        values = [cookie.value for cookie in self._http.cookies.jar if cookie.name == name]
+        return values[-1] if values else None
 
     async def _log_in(self) -> None:
         """Give the password for a cookie, once."""
@@ -345,7 +370,7 @@ class Server:
             raise self._no_jupyter(f"has no {LOGIN} to give a password to")
         form = {
             "password": self._access.password.reveal(),
-            "_xsrf": self._http.cookies.get("_xsrf", ""),
+            "_xsrf": self._cookie("_xsrf") or "",
         }
         answer = await self._ask("POST", LOGIN, data=form)
         if answer.status_code not in (302, 303, 200) or not self._is_known(answer):

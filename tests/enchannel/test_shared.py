@@ -63,6 +63,36 @@ def test_ctrl_c_while_it_begins_leaves_it_to_nobody() -> None:
     assert not shared._held
 
 
+def test_a_lease_that_is_collected_while_another_is_taken_keeps_nobody_waiting() -> None:
+    """The collector runs on any thread: also on the one that begins, and is waited for."""
+    begun = threading.Event()
+    dropped: list[Any] = []
+
+    def begin() -> None:
+        def run() -> None:
+            dropped.clear()
+            begun.set()
+
+        threading.Thread(target=run).start()
+        assert begun.wait(DEADLINE)
+
+    def make() -> Thing:
+        thing = Thing()
+        thing.on_start = begin if made else lambda: None
+        made.append(thing)
+        return thing
+
+    made: list[Thing] = []
+    shared = Shared(make)
+    dropped.append(shared.lease())
+    made[0].on_start = begin
+    lease = shared.lease()
+    assert begun.is_set()
+    assert "ends" not in lease.thing.said
+    lease.release()
+    assert lease.thing.said[-1] == "ends, and is waited for"
+
+
 def test_each_of_many_threads_has_the_same() -> None:
     shared = Shared(Thing)
     together = threading.Barrier(8)

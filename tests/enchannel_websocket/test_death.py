@@ -43,6 +43,28 @@ def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+def test_a_death_after_a_restart_is_told_as_well(kernel: ec.Kernel) -> None:
+    ec.wait(kernel.restart(), timeout=DEADLINE)
+    errors = Seen(kernel.errors)
+    pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
+    os.kill(pid, signal.SIGKILL)
+    errors.until_any(lambda error: isinstance(error, KernelDied))
+
+
+def test_a_kernel_that_is_shut_down_while_others_restart_it_stays_dead(
+    any_server: Server, kernel: ec.Kernel
+) -> None:
+    states = Seen(kernel.state)
+    url = f"{any_server.url}/api/kernels/{kernel.id}"
+    with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
+        other.control.on_next(ec.shutdown_request(restart=True))
+        states.until(lambda told: KernelState.RESTARTING in told)
+        ec.wait(kernel.shutdown(), timeout=DEADLINE)
+    assert kernel.state.value is KernelState.DEAD
+    with pytest.raises(KernelDied):
+        kernel.run("1")
+
+
 def test_a_kernel_that_has_just_died_ends_with_the_block(any_server: Server) -> None:
     """A server that is about to restart it refuses to end it."""
     with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
@@ -99,6 +121,17 @@ def test_a_kernel_that_is_culled_is_gone() -> None:
         assert isinstance(error, KernelDied)
         assert "culled" in str(error)
         kernel.close()
+
+
+def test_a_kernel_that_others_keep_busy_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
+    asked = Seen(kernel.execute("print('on', flush=True); import time; time.sleep(600)"))
+    asked.until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
+    url = f"{any_server.url}/api/kernels/{kernel.id}"
+    with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
+        states = Seen(other.state)
+        states.until(lambda told: told[-1] is KernelState.BUSY)
+        ec.wait(kernel.interrupt(), timeout=DEADLINE)
+        states.until(lambda told: told[-1] is KernelState.IDLE)
 
 
 def test_output_that_the_server_drops_is_told() -> None:

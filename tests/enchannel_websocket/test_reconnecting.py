@@ -1,13 +1,18 @@
 """A connection that breaks comes back; what was asked is answered, or known to be lost; nothing hangs."""
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import websockets.sync.server as ws
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection
 
 import enchannel as ec
-from enchannel import AnyMessage, LinkState
+from enchannel import AnyMessage, LinkState, Session
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
 from enchannel.testing import FakeKernel, Seen
 from tests.rigs import DEADLINE, eventually
@@ -176,6 +181,108 @@ def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, sta
         tried.first(3)
     links.until(lambda told: LinkState.LOST in told and told[-1] is LinkState.CONNECTED)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_an_answer_that_is_typed_while_the_link_is_lost_is_given_when_it_is_back(
+    kernel: ec.Kernel, proxy: Proxy
+) -> None:
+    links = Seen(kernel.link)
+
+    def answer(prompt: str, password: bool) -> str:
+        proxy.cut()
+        links.until(lambda told: LinkState.LOST in told)
+        proxy.restore()
+        return "Ada"
+
+    result = kernel.run("print(input('who? '))", on_input=answer, timeout=DEADLINE)
+    assert result.text.split()[-1] == "Ada"
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_code_that_could_not_be_interrupted_is_when_the_link_is_back(
+    kernel: ec.Kernel, proxy: Proxy
+) -> None:
+    kernel.errors.subscribe(lambda _: None)
+    links, begun = Seen(kernel.link), Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(
+            kernel.run, "print('on', flush=True); import time; time.sleep(600)", timeout=2
+        )
+        begun.until(len)
+        proxy.cut()
+        links.until(lambda told: LinkState.LOST in told)
+        with pytest.raises(ec.RequestTimeout):
+            running.result(DEADLINE)
+    proxy.restore()
+    while kernel.link.value is not LinkState.CONNECTED:
+        links.until(lambda told: told[-1] is LinkState.CONNECTED)
+    while kernel.run("", check=False, timeout=DEADLINE).status == "aborted":
+        pass
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_a_kernel_that_was_replaced_meanwhile_ends_what_was_open(
+    kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
+) -> None:
+    asked = Seen(kernel.execute("import time; time.sleep(600)"))
+    asked.first(1)
+    comm: Seen[AnyMessage] = Seen(kernel.comm("nobody"))
+    links = Seen(kernel.link)
+    proxy.cut()
+    links.until(lambda told: LinkState.LOST in told)
+    server.request("POST", f"api/kernels/{kernel.id}/restart", {})
+    proxy.restore()
+    assert isinstance(asked.failure(), (KernelDied, ConnectionLost))
+    comm.until(lambda _: comm.ended)
+
+    def answers() -> bool:
+        try:
+            return kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        except KernelDied:  # not yet
+            return False
+
+    assert eventually(answers)
+
+
+def test_two_clients_with_one_session_do_not_fight_for_ever(server: JupyterServer) -> None:
+    """A server closes the older of two connections with one session."""
+    twins = Session("twin", "ada")
+    with WebsocketRig(server) as rig:
+        FakeKernel(rig)
+        older = ec.connect(rig.target, session=twins, timeout=DEADLINE)
+        ended = Seen(older.iopub)
+        try:
+            newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
+        except ec.ConnectionFailed:  # the older was faster, once
+            newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
+        both = [ended, Seen(newer.iopub)]
+        assert eventually(lambda: any(seen.ended for seen in both))
+        (error,) = [seen.error for seen in both if seen.error is not None]
+        assert "another client with the same session" in str(error)
+        for kernel in (older, newer):
+            kernel.close()
+
+
+def test_a_server_that_hangs_up_at_once() -> None:
+    """Ours is what comes out, and not the library's."""
+
+    def serve(connection: ServerConnection) -> None:
+        connection.close()
+
+    def process(connection: ServerConnection, request: Request) -> Response | None:
+        if "/channels" in request.path:
+            return None
+        return connection.respond(200, '{"id": "0-0-0-0-0", "execution_state": "idle"}')
+
+    with ws.serve(serve, HOST, 0, process_request=process) as far:
+        thread = threading.Thread(target=far.serve_forever)
+        thread.start()
+        port = far.socket.getsockname()[1]
+        for _ in range(5):
+            with pytest.raises(ec.ConnectionFailed, match="the server closed it: 1000"):
+                ec.connect(f"http://{HOST}:{port}/api/kernels/0-0-0-0-0", timeout=DEADLINE)
+        far.shutdown()
+        thread.join(DEADLINE)
 
 
 # The server itself goes. It takes its kernels along.

@@ -1,5 +1,6 @@
 """Servers that refuse, are none, or are not to be trusted: one sentence, with what to do."""
 
+import logging
 import re
 import ssl
 from collections.abc import Iterator
@@ -121,6 +122,44 @@ def test_nobody_there() -> None:
         enchannel_websocket.list_kernels("https://nowhere.invalid")
 
 
+def test_a_token_from_a_file_ends_with_its_line(proxy: Proxy) -> None:
+    base = f"http://{HOST}:{proxy.port}"
+    assert enchannel_websocket.list_kernels(base, token=f"{TOKEN}\n") is not None
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "a\r\nX: y", "a\0b", "a\u00e4"])
+def test_what_no_header_may_have_is_shown_nowhere(
+    caplog: pytest.LogCaptureFixture, bad: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = f"http://{HOST}:{free_port()}"
+    for options in ({"token": f"{TOKEN}{bad}"}, {"headers": {"Cookie": f"{TOKEN}{bad}"}}):
+        with pytest.raises(ec.ConnectionFailed, match="that no header may have") as failed:
+            enchannel_websocket.list_kernels(url, **options)
+        assert TOKEN not in f"{failed.value!r} {caplog.text}"
+
+
+ODD = ["[]", "{}", "1", '"x"', "null", '[{"id": 1}]', '{"kernelspecs": ["x"]}', '[1, "x"]']
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_json_that_is_not_jupyters(proxy: Proxy, body: str) -> None:
+    base = f"http://{HOST}:{proxy.port}"
+    with proxy.answering(lambda request: answer("200 OK", body=body)):
+        for ask in (
+            lambda: enchannel_websocket.list_kernels(base),
+            lambda: enchannel_websocket.list_kernelspecs(base),
+            lambda: ec.launch("python3", at=base),
+            lambda: ec.launch("python3", at=base, notebook="a.ipynb"),
+            lambda: ec.connect(f"{base}/api/sessions/{KERNEL}"),
+            lambda: ec.connect(f"{base}/api/kernels/{KERNEL}"),
+        ):
+            try:
+                ask()
+            except ec.ConnectionFailed:
+                continue
+
+
 def test_headers_of_ones_own_are_sent(proxy: Proxy) -> None:
     enchannel_websocket.list_kernels(
         f"http://{HOST}:{proxy.port}", token=TOKEN, headers={"X-Of-Ours": "there"}
@@ -139,7 +178,11 @@ def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
 
 
 def test_a_proxy_or_a_header_that_is_none() -> None:
-    for options in ({"proxy": "gopher://x"}, {"headers": {"a": "b\r\nc: d"}}):
+    for options in (
+        {"proxy": "gopher://x"},
+        {"proxy": "http://u:p@127.0.0.1:99999"},
+        {"headers": {"a": "b\r\nc: d"}},
+    ):
         with pytest.raises(ec.ConnectionFailed):
             enchannel_websocket.list_kernels(f"http://{HOST}:{free_port()}", **options)
 
@@ -154,6 +197,27 @@ def test_a_password_opens_a_server_that_has_one() -> None:
             ec.wait(kernel.interrupt(), timeout=DEADLINE)
         with pytest.raises(ec.AuthenticationFailed, match="does not accept the password"):
             ec.launch("python3", at=server.url, password="open barley")
+
+
+def test_a_login_that_has_expired_is_made_again() -> None:
+    with JupyterServer(token=TOKEN, password="open sesame") as server, Proxy(server.port) as proxy:
+        base = f"http://{HOST}:{proxy.port}"
+        refused: list[str] = []
+
+        def refuse_once(request: str) -> bytes | None:
+            if refused or not request.startswith("GET /api/kernels/"):
+                return None
+            refused.append(request)
+            return answer("403 Forbidden")
+
+        with ec.launch("python3", at=base, password="open sesame") as kernel:
+            links = Seen(kernel.link)
+            with proxy.answering(refuse_once):
+                proxy.cut()
+                proxy.restore()
+                links.until(lambda told: "lost" in told and told[-1] == "connected")
+            assert refused
+            assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_a_server_without_either() -> None:
@@ -218,6 +282,14 @@ def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: JupyterSe
         with pytest.raises(ec.InvalidMessage, match="10485760.*websocket_max_message_size"):
             kernel.run("# " + "x" * (10 << 20))
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_the_older_framing_counts_bytes_as_well(server: JupyterServer) -> None:
+    with (
+        ec.launch("python3", at=server.url, token=TOKEN, legacy=True) as kernel,
+        pytest.raises(ec.InvalidMessage, match="10485760"),
+    ):
+        kernel.run("# " + "\u00e9" * (6 << 20))
 
 
 def test_a_server_that_takes_more() -> None:
