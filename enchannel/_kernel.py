@@ -449,6 +449,8 @@ class Kernel(Requests):
         elif isinstance(status, KernelState):
             if status in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
+            if self._renewing and status is KernelState.IDLE:  # there is a new process
+                self._asked_to_end = False
             self._renewing = status is KernelState.RESTARTING
             self.state.become(status)
         elif isinstance(status, (KernelDied, ConnectionLost)):
@@ -557,10 +559,9 @@ class Kernel(Requests):
     def _restarted(self) -> None:
         with self._changing:
             self._restarts -= 1
-        self._lives_on()
 
     def _lives_on(self, error: Exception | None = None) -> None:
-        """It was asked to end, and has not; or there is a new one. What it does now is told again."""
+        """It was asked to end, and has not: what becomes of it now is told again."""
         self._asked_to_end = False
 
     def _demand_no_restart(self) -> None:

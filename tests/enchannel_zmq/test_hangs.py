@@ -387,13 +387,18 @@ def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
             signal.pthread_kill(main, signal.SIGINT)
 
     pressing = threading.Thread(target=press)
-    pressing.start()
+    before = signal.getsignal(signal.SIGINT)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  # it may come anywhere in there
+            pressing.start()  # here: what it waits for may have happened already
             yield
     finally:
+        while signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            with suppress(KeyboardInterrupt):  # it was pressed again, just now
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
         left.set()
         pressing.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
