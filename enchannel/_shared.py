@@ -117,8 +117,8 @@ class Lease(Generic[T]):
 
     def __init__(self, shared: Shared[T], number: int, thing: T) -> None:
         self._shared = shared
-        self.number = number
-        self.thing = thing
+        self.number: int = number
+        self.thing: T = thing
 
     def release(self, *, wait: bool = True) -> None:
         """It is not needed any more; the last one out ends it, and waits for its end or not. May be

@@ -10,5 +10,5 @@ from enchannel_websocket._server import KernelModel
 
 __all__ = ["KernelModel", "WebsocketBackend", "backend", "list_kernels", "list_kernelspecs"]
 
-backend = WebsocketBackend()
+backend: WebsocketBackend = WebsocketBackend()
 """What the entry points name."""

@@ -105,10 +105,7 @@ class KernelWatch:
         """A message of whichever channel."""
         kind = message.header.msg_type
         if message.channel in ANSWERS:
-            session = message.header.session
-            if self._processes and session not in self._processes and self.is_ours(message):
-                self._replaced = isinstance(self._link.gone, ConnectionLost)
-            self._is_spoken_by(session)
+            self._is_spoken_by(message.header.session)
         elif message.channel is ChannelName.IOPUB:
             if kind == "status":
                 self._status(message)
@@ -126,10 +123,14 @@ class KernelWatch:
             if parent in self._fresh and session not in self._old:
                 self._lives.set()
         elif state == "starting":
-            known = session in self._processes  # control may be answered before it
-            self._processes.add(session)
-            if not (known or self.is_restarting or self._link.gone):
+            if session in self._processes:  # control may be answered before it
+                return
+            gone = self._link.gone
+            if gone is None and not self.is_restarting:
+                self._processes.add(session)
                 self._link.tell(self._dead("was restarted by somebody else"))
+            else:
+                self._is_spoken_by(session)
         elif state in ("restarting", "autorestarting") and not self.is_restarting:
             self._restarts("died, and its server restarts it")
         elif state == "dead":
@@ -140,10 +141,12 @@ class KernelWatch:
         known = self._processes
         if session in known or len(known) >= PROCESSES:
             return
-        suspicious = known and not (self.is_restarting or self._link.gone)
+        is_another, gone = bool(known) and not self.is_restarting, self._link.gone
         known.add(session)
-        if suspicious:
+        if is_another and gone is None:
             self._link.tell(LinkState.CONNECTED)  # has the core ask again for what is open
+        elif is_another and isinstance(gone, ConnectionLost):
+            self._replaced = True
 
     def _stream(self, message: AnyMessage) -> None:
         """Does the server say, in the kernel's place and our session, that it dropped output?"""
@@ -194,6 +197,10 @@ class KernelWatch:
         if self.is_restarting:
             self.is_restarting = False
             self._link.tell(KernelState.IDLE)
+
+    def is_open(self) -> None:
+        """The connection is, for the first time: whoever spoke meanwhile is the kernel."""
+        self._replaced = False
 
     def is_back(self) -> None:
         """The connection is, and the kernel has answered; is it the same?"""

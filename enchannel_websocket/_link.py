@@ -53,9 +53,7 @@ from enchannel_websocket._server import Server, Socket
 __all__ = ["LinkOptions", "WebsocketLink"]
 
 NUDGE = 0.2  # seconds after which a kernel that says nothing is nudged again
-PATIENCE = (
-    1.0  # seconds after which a busy kernel need not answer: its server has listened for long
-)
+PATIENCE = 1.0  # seconds after which a busy kernel need not answer: its server has listened
 RETRY_FIRST, RETRY_MOST = 0.1, 5.0
 ATTEMPT = 10.0
 IDLE_GRACE = 10.0  # seconds: a server that drops output is silent for longer than its window of 3
@@ -215,6 +213,7 @@ class WebsocketLink:
         except BaseException:
             await self._hang_up()
             raise
+        self.watch.is_open()
         self._living = asyncio.create_task(self._live())
         self._living.add_done_callback(self._lived)
 

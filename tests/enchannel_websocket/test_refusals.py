@@ -4,6 +4,7 @@ import logging
 import re
 import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -133,7 +134,11 @@ def test_what_no_header_may_have_is_shown_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"http://{HOST}:{free_port()}"
-    for options in ({"token": f"{TOKEN}{bad}"}, {"headers": {"Cookie": f"{TOKEN}{bad}"}}):
+    told: list[dict[str, Any]] = [
+        {"token": f"{TOKEN}{bad}"},
+        {"headers": {"Cookie": f"{TOKEN}{bad}"}},
+    ]
+    for options in told:
         with pytest.raises(ec.ConnectionFailed, match="that no header may have") as failed:
             enchannel_websocket.list_kernels(url, **options)
         assert TOKEN not in f"{failed.value!r} {caplog.text}"
@@ -178,11 +183,12 @@ def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
 
 
 def test_a_proxy_or_a_header_that_is_none() -> None:
-    for options in (
+    told: list[dict[str, Any]] = [
         {"proxy": "gopher://x"},
         {"proxy": "http://u:p@127.0.0.1:99999"},
         {"headers": {"a": "b\r\nc: d"}},
-    ):
+    ]
+    for options in told:
         with pytest.raises(ec.ConnectionFailed):
             enchannel_websocket.list_kernels(f"http://{HOST}:{free_port()}", **options)
 
