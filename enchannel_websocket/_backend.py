@@ -26,6 +26,7 @@ T = TypeVar("T")
 MESSAGE_LIMIT = 10 << 20  # bytes: Tornado's default
 GIBIBYTE = 1 << 30
 NOT_ALLOWED = 405
+ATTEMPT = 15.0  # seconds to connect to a kernel that was started, before it is tried anew
 ENDING = 4.0  # seconds for a kernel to go that was launched in vain
 RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
 
@@ -271,7 +272,7 @@ async def _linked(
     session_id: str | None = None,
 ) -> Link:
     link = WebsocketLink(server, kernel_id, session, lease, options)
-    await link.open()
+    await link.open(attempt=ATTEMPT if owned else None)
     rule = RemoteKernel(server, link, lease.thing, session_id=session_id, timeout=RULING)
     return link.link(rule, owned=owned)
 

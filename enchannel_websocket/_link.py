@@ -202,17 +202,26 @@ class WebsocketLink:
 
     # -- connecting -------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, *, attempt: float | None = None) -> None:
         """Connect, and return when nothing is lost any more.
+
+        Args:
+            attempt: Seconds after which it is tried anew. A kernel that has just been started may have
+                lost its ports to somebody else: its server starts another, and waits for the first.
 
         Raises:
             ConnectionFailed: nothing of the WebSocket is left.
         """
-        try:
-            await self._connect()
-        except BaseException:
-            await self._hang_up()
-            raise
+        while True:
+            try:
+                async with asyncio.timeout(attempt):
+                    await self._connect()
+                break
+            except TimeoutError:
+                await self._hang_up()
+            except BaseException:
+                await self._hang_up()
+                raise
         self.watch.is_open()
         self._living = asyncio.create_task(self._live())
         self._living.add_done_callback(self._lived)

@@ -9,7 +9,9 @@ import pytest
 import enchannel as ec
 import enchannel_websocket
 from enchannel.testing import Seen
+from enchannel_websocket import _backend
 from tests.rigs import DEADLINE
+from tests.rigs.proxy import Proxy
 from tests.rigs.servers import (
     SERVERS,
     EnterpriseGateway,
@@ -34,7 +36,7 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def kernel(any_server: Server) -> Iterator[ec.Kernel]:
-    with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
+    with ec.launch("python3", at=any_server.url, token=TOKEN, timeout=DEADLINE) as kernel:
         yield kernel
 
 
@@ -167,6 +169,27 @@ def test_a_kernel_that_does_not_start_leaves_nothing(tmp_path: Path, any_server:
     with pytest.raises(ec.ConnectionFailed):
         ec.launch("python3", at=any_server.url, token=TOKEN, timeout=0.05)
     assert ids(any_server) <= before
+
+
+def test_a_server_that_waits_for_a_kernel_that_is_gone_is_asked_again(
+    any_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It started another meanwhile, on other ports."""
+    monkeypatch.setattr(_backend, "ATTEMPT", 1.0)
+    with Proxy(any_server.port) as proxy:
+        swallowed: list[str] = []
+
+        def swallow_the_first(request: str) -> bool:
+            if swallowed or "/channels" not in request:
+                return False
+            swallowed.append(request)
+            return True
+
+        proxy.swallows = swallow_the_first
+        at = any_server.url.replace(f":{any_server.port}", f":{proxy.port}")
+        with ec.launch("python3", at=at, token=TOKEN) as kernel:
+            assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        assert swallowed
 
 
 def test_only_gateways_take_an_environment(any_server: Server) -> None:

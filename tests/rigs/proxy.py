@@ -22,12 +22,14 @@ class Proxy:
     Attributes:
         port: Where clients find it.
         requests: The first line and the headers of each request of a client, as it came.
+        swallows: Whether a request is never answered.
     """
 
     def __init__(self, to_port: int) -> None:
         self.port = free_port()
         self.requests: list[str] = []
         self.answers: Callable[[str], bytes | None] = lambda request: None
+        self.swallows: Callable[[str], bool] = lambda request: False
         self._to_port = to_port
         self._lines: set[_Line] = set()
         self._loop = asyncio.new_event_loop()
@@ -134,6 +136,9 @@ class _Line:
                 await flows.wait()
                 request = await self._reader.readuntil(b"\r\n\r\n")
                 self._proxy.requests.append(request.decode(errors="replace"))
+                if self._proxy.swallows(self._proxy.requests[-1]):
+                    await self._reader.read()  # until the client has had enough
+                    return
                 if (answer := self._proxy.answers(self._proxy.requests[-1])) is not None:
                     self._writer.write(answer)
                     await self._writer.drain()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import enchannel.abc
 from enchannel.testing import BackendSuite, _seen
 from tests.enchannel.testing.sabotage import SABOTAGES, Sabotage, SabotagedRig, clean_up
+from tests.rigs import DEADLINE
 
 RULES = {int(number) for number in re.findall(r"^ {4}(\d+)\. ", enchannel.abc.__doc__ or "", re.M)}
 SOON = 0.3  # seconds: what a sabotaged backend owes never comes, and is waited for so long
@@ -47,8 +49,11 @@ def outcome(name: str, sabotage: Sabotage, fixtures: Fixtures) -> BaseException 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(_seen, "DEADLINE", SOON)
+    before = set(threading.enumerate())
     yield
     clean_up()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(DEADLINE)  # the next test counts threads: none may end meanwhile
 
 
 @pytest.fixture
