@@ -1,6 +1,6 @@
 """A link to one kernel: its WebSocket, what is done when that breaks, and what its server says of it.
 
-Everything here happens on the loop, but for ``say`` and ``close``.
+Everything here happens on the loop, but for ``close`` and what says and counts.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Servers that refuse, are none, or are not to be trusted: one sentence, with what to do."""
 
+import asyncio
 import logging
 import re
 import ssl
@@ -114,6 +115,15 @@ def test_a_place_that_is_no_server() -> None:
         ec.launch("python3", at="localhost")
     with pytest.raises(ec.ConnectionFailed, match="names a kernel that runs"):
         ec.launch("python3", at=f"http://localhost/api/kernels/{KERNEL}")
+
+
+def test_a_kernel_that_is_not_connected_yet_shows_no_token() -> None:
+    async def shown() -> str:
+        return repr(ec.connect(f"http://me:{TOKEN}@localhost/api/kernels/{KERNEL}?token={TOKEN}"))
+
+    text = asyncio.run(shown())
+    assert TOKEN not in text
+    assert KERNEL in text
 
 
 def test_nobody_there() -> None:

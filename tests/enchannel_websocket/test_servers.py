@@ -164,7 +164,7 @@ def test_an_unknown_kernelspec_lists_those_that_are_there(any_server: Server) ->
         ec.launch("pythn3", at=any_server.url, token=TOKEN)
 
 
-def test_a_kernel_that_does_not_start_leaves_nothing(tmp_path: Path, any_server: Server) -> None:
+def test_a_kernel_that_does_not_start_leaves_nothing(any_server: Server) -> None:
     before = ids(any_server)
     with pytest.raises(ec.ConnectionFailed):
         ec.launch("python3", at=any_server.url, token=TOKEN, timeout=0.05)
