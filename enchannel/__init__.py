@@ -53,7 +53,7 @@ from enchannel._builders import (
 from enchannel._channel import Channel, child_of
 from enchannel._channel_name import ChannelName
 from enchannel._comm import Comm
-from enchannel._connect import connect, launch
+from enchannel._connect import connect, launch, launch_link, open_link
 from enchannel._connection_info import ConnectionInfo, Secret
 from enchannel._deliver_on import deliver_on
 from enchannel._exchange import OnInput
@@ -201,9 +201,11 @@ __all__ = [
     "kernel_statuses",
     "last",
     "launch",
+    "launch_link",
     "list_subshell_reply",
     "list_subshell_request",
     "of_message_type",
+    "open_link",
     "outputs",
     "payloads",
     "record",

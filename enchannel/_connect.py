@@ -18,7 +18,7 @@ from enchannel._session import Session
 from enchannel.abc import Backend, Launcher, Link
 from enchannel.errors import BackendNotFound, ConnectionFailed, NotSupported
 
-__all__ = ["connect", "launch"]
+__all__ = ["connect", "launch", "launch_link", "open_link"]
 
 GROUP = "enchannel.backends"
 LOCAL = "zmq"
@@ -62,16 +62,13 @@ def connect(
     """
     who = session or Session()
 
-    def open_link() -> Link:
-        opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
-        if scheduler is not None and "scheduler" in inspect.signature(opening).parameters:
-            options["scheduler"] = scheduler
-        return opening(target, session=who, timeout=timeout, **options)
+    def opened() -> Link:
+        return open_link(
+            target, backend=backend, session=who, timeout=timeout, scheduler=scheduler, **options
+        )
 
     label = _shown(target) if isinstance(target, str) else ""
-    return _begin(
-        Kernel(open_link, who, label=label, scheduler=scheduler, time_to_dead=time_to_dead)
-    )
+    return _begin(Kernel(opened, who, label=label, scheduler=scheduler, time_to_dead=time_to_dead))
 
 
 def launch(
@@ -110,29 +107,81 @@ def launch(
     """
     who = session or Session()
 
-    def open_link() -> Link:
-        chosen = backend or (LOCAL if at is None else _scheme(at))
-        if at is not None and chosen == LOCAL:
-            raise ConnectionFailed(
-                f"at={_shown(at)!r} is no server's URL, as https://host would be"
-            )
-        launcher = _backend(chosen)
-        if not isinstance(launcher, Launcher):
-            raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")
-        places = {} if at is None else {"at": at}
-        launching: Callable[..., Link] = launcher.launch
-        return launching(
+    def launched() -> Link:
+        return launch_link(
             name,
-            session=who,
-            timeout=timeout,
-            cwd=None if cwd is None else Path(cwd),
+            at=at,
+            backend=backend,
+            cwd=cwd,
             env=env,
-            **places,
+            timeout=timeout,
+            session=who,
             **options,
         )
 
-    return _begin(
-        Kernel(open_link, who, label=name, scheduler=scheduler, time_to_dead=time_to_dead)
+    return _begin(Kernel(launched, who, label=name, scheduler=scheduler, time_to_dead=time_to_dead))
+
+
+def open_link(
+    target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
+    *,
+    backend: Backend | str | None = None,
+    timeout: float = 10.0,
+    session: Session | None = None,
+    scheduler: abc.SchedulerBase | None = None,
+    **options: Any,
+) -> Link:
+    """What ``connect`` connects by: the bare link, for who passes messages on and wants no Kernel.
+
+    Args:
+        target, backend, timeout, session, scheduler, options: As for ``connect``.
+
+    Raises:
+        ConnectionFailed, BackendNotFound: As ``connect`` does.
+    """
+    opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
+    if scheduler is not None and "scheduler" in inspect.signature(opening).parameters:
+        options["scheduler"] = scheduler
+    return opening(target, session=session or Session(), timeout=timeout, **options)
+
+
+def launch_link(
+    name: str = "python3",
+    *,
+    at: str | None = None,
+    backend: Backend | str | None = None,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+    session: Session | None = None,
+    **options: Any,
+) -> Link:
+    """What ``launch`` launches: the bare link, for who passes messages on and wants no Kernel.
+
+    Closing it leaves the kernel to itself, unless its ``lifecycle`` has shut it down.
+
+    Args:
+        name, at, backend, cwd, env, timeout, session, options: As for ``launch``.
+
+    Raises:
+        LaunchFailed, NotSupported, ConnectionFailed, BackendNotFound: As ``launch`` does.
+    """
+    chosen = backend or (LOCAL if at is None else _scheme(at))
+    if at is not None and chosen == LOCAL:
+        raise ConnectionFailed(f"at={_shown(at)!r} is no server's URL, as https://host would be")
+    launcher = _backend(chosen)
+    if not isinstance(launcher, Launcher):
+        raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")
+    places = {} if at is None else {"at": at}
+    launching: Callable[..., Link] = launcher.launch
+    return launching(
+        name,
+        session=session or Session(),
+        timeout=timeout,
+        cwd=None if cwd is None else Path(cwd),
+        env=env,
+        **places,
+        **options,
     )
 
 
@@ -202,4 +251,6 @@ def _checked(backend: object, name: str, what: str) -> Backend:
 def _hint(scheme: str) -> str:
     if scheme in ("http", "https", "ws", "wss"):
         return '; pip install "enchannel[websocket]"'
+    if scheme.startswith("socketio+"):
+        return '; pip install "enchannel[socketio]"'
     return ""

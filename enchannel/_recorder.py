@@ -18,9 +18,9 @@ from reactivex.disposable import CompositeDisposable
 from enchannel._delivery import Delivery
 from enchannel._kernel import Kernel
 from enchannel._message import AnyMessage, Message, now
-from enchannel._recording import Kind, head_of, record_of, told_of
+from enchannel._recording import Kind, head_of, record_of
+from enchannel._status import Status, told_of
 from enchannel._timer import clock_of
-from enchannel.abc import Status
 from enchannel.errors import InvalidMessage, RecordingFailed
 from enchannel.wire import websocket
 

@@ -25,13 +25,12 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from enchannel import errors
 from enchannel._message import AnyMessage
-from enchannel.abc import KernelState, LinkState, Status
-from enchannel.errors import EnchannelError, KernelError, MalformedFrame, RecordingFailed
+from enchannel._status import Status, clean, error_of, status_of
+from enchannel.errors import EnchannelError, MalformedFrame, RecordingFailed
 from enchannel.wire import websocket
 
-__all__ = ["Direction", "End", "Kind", "Recorded", "Recording", "head_of", "record_of", "told_of"]
+__all__ = ["Direction", "End", "Kind", "Recorded", "Recording", "head_of", "record_of"]
 
 VERSION: Final = 1
 MAGIC: Final = b"enchannel recording "
@@ -207,20 +206,9 @@ class _Head(msgspec.Struct, frozen=True):
     started: str
 
 
-class _Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A status as JSON: an error by the name of its class and its text."""
-
-    link: LinkState | None = None
-    kernel: KernelState | None = None
-    error: str | None = None
-    text: str = ""
-    exit_code: int | None = None
-    stderr: str = ""
-
-
 def head_of(kernel_id: str, session: str, started: str) -> bytes:
     """The first line."""
-    fields = msgspec.json.encode(_Head(_clean(kernel_id), _clean(session), _clean(started)))
+    fields = msgspec.json.encode(_Head(clean(kernel_id), clean(session), clean(started)))
     return b"%s%d %08x %s\n" % (MAGIC, VERSION, zlib.crc32(fields), fields)
 
 
@@ -230,27 +218,6 @@ def record_of(seconds: float, kind: Kind, payload: bytes) -> tuple[bytes, ...]:
     length = len(begin) + len(payload)
     checksum = zlib.crc32(payload, zlib.crc32(begin, zlib.crc32(_LENGTH.pack(length))))
     return _PREFIX.pack(length, checksum), begin, payload
-
-
-def told_of(status: Status) -> bytes:
-    """The payload of a status."""
-    if isinstance(status, LinkState):
-        told = _Told(link=status)
-    elif isinstance(status, KernelState):
-        told = _Told(kernel=status)
-    else:
-        exit_code: object = getattr(status, "exit_code", None)
-        told = _Told(
-            error=type(status).__name__,
-            text=_clean(str(status)),
-            exit_code=exit_code if isinstance(exit_code, int) else None,
-            stderr=_clean(str(getattr(status, "stderr", ""))),
-        )
-    return msgspec.json.encode(told)
-
-
-def _clean(text: str) -> str:
-    return text.encode(errors="replace").decode()
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
@@ -276,27 +243,10 @@ def _entry(time: float, kind: int, payload: bytes) -> Recorded | End | None:
             case Kind.SAID:
                 return Recorded(time, Direction.SAID, websocket.decode(payload))
             case Kind.STATUS:
-                return Recorded(time, Direction.HEARD, status=_status(payload))
+                return Recorded(time, Direction.HEARD, status=status_of(payload))
             case Kind.END:
-                return End(time, _error(payload) if payload else None)
+                return End(time, error_of(payload) if payload else None)
             case _:
                 return None
     except (MalformedFrame, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-
-
-def _status(payload: bytes) -> Status:
-    told = msgspec.json.decode(payload, type=_Told)
-    return told.link or told.kernel or _error(payload)
-
-
-def _error(payload: bytes) -> EnchannelError:
-    told = msgspec.json.decode(payload, type=_Told)
-    kind: object = getattr(errors, told.error, None) if told.error in errors.__all__ else None
-    if not isinstance(kind, type) or not issubclass(kind, EnchannelError) or kind is KernelError:
-        return EnchannelError(f"{told.error}: {told.text}")
-    error = kind(told.text)
-    for name, value in (("exit_code", told.exit_code), ("stderr", told.stderr)):
-        if hasattr(error, name):
-            setattr(error, name, value)
-    return error

@@ -27,8 +27,8 @@ The contract
         which names the limit, and the channel lives on.
     11. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
         ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``. Where
-        the ``Capabilities`` say that it ``resumes``, what was asked may be answered after that; and a
-        ``MessagesMayBeMissing`` says that what came in between may not. A link that suspects that what
+        the ``Capabilities`` say that it ``resumes``, what was asked may be answered after that; and if what
+        came in between may not be heard, a ``MessagesMayBeMissing`` says so. A link that suspects that what
         was asked is lost says ``CONNECTED`` again, and the core asks anew.
     12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
         is kept to be sent later.
@@ -52,18 +52,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import Observable, abc
 
 from enchannel._channel_name import ChannelName
 from enchannel._incoming import Incoming, Outgoing
+from enchannel._loop import Loop
 from enchannel._message import AnyMessage
+from enchannel._server_url import ServerUrl, server_url_of
 from enchannel._session import Session
 from enchannel._shared import Lease, Shared, Startable
-from enchannel.errors import EnchannelError
+from enchannel._status import KernelState, LinkState, Status, error_of, status_of, told_of
 
 __all__ = [
     "Backend",
@@ -75,40 +76,20 @@ __all__ = [
     "Lifecycle",
     "Link",
     "LinkState",
+    "Loop",
     "Outgoing",
     "Pair",
+    "ServerUrl",
     "Shared",
     "Startable",
     "Status",
+    "error_of",
+    "server_url_of",
+    "status_of",
+    "told_of",
 ]
 
 _T = TypeVar("_T")
-
-
-class LinkState(StrEnum):
-    """How the connection to the kernel is."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    LOST = "lost"
-    CLOSED = "closed"
-
-
-class KernelState(StrEnum):
-    """How the kernel at its other end is."""
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    RESTARTING = "restarting"
-    SILENT = "silent"
-    DEAD = "dead"
-
-
-Status: TypeAlias = LinkState | KernelState | EnchannelError
-"""What a link tells: a new state of the link, a new state of the kernel that only the backend can
-know (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelDied`` end the requests that
-are open; all errors reach ``kernel.errors``."""
 
 
 @dataclass(frozen=True)  # no slots: with them Pair[bytes](…) fails on Python 3.11

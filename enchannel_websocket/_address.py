@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from enchannel import Secret
-from enchannel.errors import ConnectionFailed
+from enchannel.abc import server_url_of
 
 __all__ = ["Address", "address_of"]
 
@@ -48,46 +47,12 @@ def address_of(url: object, *, insecure: bool) -> Address:
     Raises:
         ConnectionFailed: it is none, or would send secrets in the clear.
     """
-    if not isinstance(url, str):
-        raise ConnectionFailed(f"a {type(url).__name__} is not the URL of a server")
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConnectionFailed(f"that is not a URL: {error}") from None
-    secure = _SECURE.get(parts.scheme)
-    if secure is None or not host:
-        raise ConnectionFailed(
-            "the URL of a server begins with http:// or https:// and its host, as in "
-            "https://hub.example.org/user/me"
-        )
-    if not _is_plain(host) or not _is_plain(parts.path, "\x00\r\n "):
-        raise ConnectionFailed("the URL has characters in it that no URL may have")
-    if not (secure or insecure or _is_loopback(host)):
-        raise ConnectionFailed(
-            f"http:// to {host} would send token and code in the clear; use https://, or "
-            "insecure=True if the network is to be trusted"
-        )
-    where = _WHERE.fullmatch(parts.path)
-    path = where["base"] if where else _API.sub("", _PAGES.sub("", parts.path)).rstrip("/")
-    shown = f"[{host}]" if ":" in host else host
-    token = parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")
+    server = server_url_of(url, _SECURE, insecure=insecure)
+    where = _WHERE.fullmatch(server.path)
+    path = where["base"] if where else _API.sub("", _PAGES.sub("", server.path)).rstrip("/")
     return Address(
-        base=f"{'https' if secure else 'http'}://{shown}{f':{port}' if port else ''}{path}",
+        base=f"{server.origin}{path}",
         kind="sessions" if where and where["kind"] == "sessions" else "kernels",
         id=unquote(where["id"]) if where else "",
-        token=Secret(token),
+        token=server.token,
     )
-
-
-def _is_plain(text: str, forbidden: str = "\x00\r\n /\\") -> bool:
-    return text.isascii() and not any(character in text for character in forbidden)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

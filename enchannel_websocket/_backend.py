@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from enchannel import Secret, Session
-from enchannel.abc import Launcher, Lease, Link
+from enchannel.abc import Launcher, Lease, Link, Loop
 from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, NotSupported
 from enchannel_websocket._address import Address, address_of
 from enchannel_websocket._link import LinkOptions, WebsocketLink
-from enchannel_websocket._loop import Loop, shared
+from enchannel_websocket._loop import shared
 from enchannel_websocket._remote import RemoteKernel
 from enchannel_websocket._server import Access, Server, ServerRefused
 

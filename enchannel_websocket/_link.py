@@ -28,6 +28,7 @@ from enchannel.abc import (
     Lifecycle,
     Link,
     LinkState,
+    Loop,
     Outgoing,
     Pair,
     Status,
@@ -47,7 +48,6 @@ from enchannel.wire import legacy_websocket, websocket
 from enchannel.wire.parts import Report
 from enchannel_websocket._kernel_watch import KernelWatch
 from enchannel_websocket._logs import log
-from enchannel_websocket._loop import Loop
 from enchannel_websocket._server import Server, Socket
 
 __all__ = ["LinkOptions", "WebsocketLink"]

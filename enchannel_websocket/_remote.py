@@ -6,10 +6,9 @@ import asyncio
 
 from reactivex import Observable
 
-from enchannel.abc import KernelState, Lifecycle
+from enchannel.abc import KernelState, Lifecycle, Loop
 from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied, NotSupported
 from enchannel_websocket._link import WebsocketLink
-from enchannel_websocket._loop import Loop
 from enchannel_websocket._server import Server, ServerRefused
 
 __all__ = ["RemoteKernel"]

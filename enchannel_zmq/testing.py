@@ -116,6 +116,10 @@ class ZmqRig(Rig):
     def say(self, message: AnyMessage) -> None:
         self._say_to(message.parent_header.session.encode(), message)
 
+    def say_to_last(self, message: AnyMessage) -> None:
+        """Say something to who connected last, whoever it is that it answers: one who passes it on."""
+        self._say_to(self._clients[0], message)
+
     def _say_to(self, identity: bytes, message: AnyMessage) -> None:
         frames = [bytes(frame) for frame in encode(message, self._signer)]
         if message.channel is _IOPUB:

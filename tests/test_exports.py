@@ -14,8 +14,9 @@ import enchannel
 import enchannel_zmq
 
 PACKAGES = [enchannel, enchannel_zmq]
-if importlib.util.find_spec("websockets"):  # it is an extra
-    PACKAGES.append(importlib.import_module("enchannel_websocket"))
+for package, library in {"enchannel_websocket": "httpx", "enchannel_socketio": "socketio"}.items():
+    if importlib.util.find_spec(library):  # it is an extra
+        PACKAGES.append(importlib.import_module(package))
 # Every module that logs has one, and it is nobody else's.
 UNLISTED = {"log"}
 

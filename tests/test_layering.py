@@ -19,6 +19,7 @@ VALUES = (
     "enchannel._connection_info",
     "enchannel._frozen",
     "enchannel._message",
+    "enchannel._status",
     "enchannel._validation",
     "enchannel.contents",
     "enchannel.errors",
@@ -28,6 +29,10 @@ FACES = ("enchannel.__main__", "enchannel._cli")
 # Backends: the library that each is for, and what it imports only when that is needed: in functions,
 # and in modules of its own that are themselves imported in functions.
 BACKENDS = {
+    "enchannel_socketio": (
+        {"aiohttp", "msgspec", "socketio", "starlette", "uvicorn"},
+        {"jupyter_client", "redis"},
+    ),
     "enchannel_websocket": ({"httpx", "websockets"}, set()),
     "enchannel_zmq": ({"zmq"}, {"jupyter_client", "traitlets"}),
 }
@@ -195,7 +200,7 @@ def test_core_imports_without_the_libraries_of_the_backends() -> None:
         sys.meta_path.insert(0, Blocker())
         import enchannel
     """
-    blocked = ["zmq", "websockets", "socketio", "httpx", "jupyter_client"]
+    blocked = ["zmq", "websockets", "socketio", "httpx", "aiohttp", "jupyter_client"]
     run = subprocess.run(
         [sys.executable, "-c", script, *blocked],
         capture_output=True,

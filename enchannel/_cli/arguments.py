@@ -10,12 +10,13 @@ from importlib.metadata import version
 
 from enchannel._cli.kernels import kernels
 from enchannel._cli.record import record
+from enchannel._cli.relay import relay
 from enchannel._cli.replay import replay
 from enchannel._cli.run import run
 
 __all__ = ["parse"]
 
-DESCRIPTION = "Run code in Jupyter kernels, see which there are, and record what they say."
+DESCRIPTION = "Run code in Jupyter kernels, list, record and share them."
 
 EXIT_CODES = """\
 exit codes:
@@ -41,6 +42,7 @@ environment:
                        what a server knows you by, if there is no ?token=... in
                        its URL; here it is in no history and in no list of
                        processes
+  ENCHANNEL_TOKEN      the same of a relay: it opens to who has it
   NO_COLOR             unless it is empty: no colours on a terminal
 """
 
@@ -50,6 +52,7 @@ examples:
   enchannel run --at http://localhost:8888 "6 * 7"
   enchannel kernels
   enchannel record 1a2b session.enchannel
+  enchannel relay --port 4000
   enchannel run --help
 
 {EXIT_CODES}
@@ -163,6 +166,35 @@ with --json:
 {EXIT_CODES}
 {ENVIRONMENT}"""
 
+RELAY = """\
+Serve kernels to browsers and programs, over HTTP and Socket.IO. Open the link
+that is printed in a browser: it shows the kernels, runs code, and shows what
+they say. Programs connect with ENCHANNEL_TOKEN.
+
+Who comes late, or comes back, sees what was said meanwhile. Ctrl-C and SIGTERM
+are how it ends, and well: with exit code 0, and with the kernels that were
+started here.
+"""
+
+RELAY_EPILOG = f"""\
+examples:
+  enchannel relay --port 4000
+  enchannel relay --share 1a2b --no-spawn
+  enchannel relay --store /var/lib/relay --log-bytes 4000000000
+  enchannel relay --host 0.0.0.0 --allow-host lab.example.org \\
+      --certfile lab.pem --keyfile lab.key
+  enchannel run --at socketio+http://localhost:4000 "6 * 7"
+
+who may:
+  Nobody without the token, which a link stands for, once. The page has links
+  for others, to watch one kernel. It listens on this machine only, unless
+  --host says otherwise; then give it a certificate, or put a proxy with one
+  before it. It answers to no name but localhost, its own address, and those of
+  --allow-host.
+
+{EXIT_CODES}
+{ENVIRONMENT}"""
+
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line asks for; ``command`` is the function that does it."""
@@ -178,6 +210,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_kernels(commands)
     _add_record(commands)
     _add_replay(commands)
+    _add_relay(commands)
     return parser.parse_args(arguments)
 
 
@@ -285,6 +318,67 @@ def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(command=replay)
 
 
+def _add_relay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "relay",
+        help="serve kernels to browsers and programs",
+        description=RELAY,
+        epilog=RELAY_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen")
+    parser.add_argument(
+        "--port", metavar="N", type=int, default=4000, help="(default: 4000); 0: one that is free"
+    )
+    parser.add_argument(
+        "--share",
+        metavar="KERNEL",
+        action="append",
+        default=[],
+        help="serve a kernel that runs: its connection file, its id or the beginning of it, or a URL; "
+        "may be given again",
+    )
+    parser.add_argument("--no-spawn", action="store_true", help="clients may start no kernels")
+    parser.add_argument(
+        "--store",
+        metavar="WHERE",
+        help="where what kernels say is kept: a directory, or redis://HOST for several relays (default: "
+        "in memory)",
+    )
+    log = parser.add_argument_group("how much is kept of each kernel")
+    log.add_argument("--log-messages", metavar="N", type=_count, default=100_000, help="messages")
+    log.add_argument("--log-bytes", metavar="N", type=_count, default=256 << 20, help="bytes")
+    door = parser.add_argument_group("who may, and how much")
+    door.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="another name that it is called by; may be given again",
+    )
+    door.add_argument(
+        "--allow-origin",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="whose pages may use it beside its own, as https://lab.example.org; may be given again",
+    )
+    door.add_argument("--certfile", metavar="FILE", help="a certificate, for https")
+    door.add_argument("--keyfile", metavar="FILE", help="its key, if that is in another file")
+    door.add_argument(
+        "--max-message",
+        metavar="N",
+        type=_count,
+        default=10 << 20,
+        help="bytes that a client may send",
+    )
+    door.add_argument("--kernels", metavar="N", type=_count, default=32, help="kernels at a time")
+    door.add_argument(
+        "--connections", metavar="N", type=_count, default=1_000, help="connections at a time"
+    )
+    parser.set_defaults(command=relay)
+
+
 def _add_server(parser: argparse.ArgumentParser, what_for: str) -> None:
     server = parser.add_argument_group("Jupyter servers")
     server.add_argument(
@@ -320,6 +414,12 @@ def _speed(text: str) -> float:
     if not speed > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0, nor inf")
     return speed
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

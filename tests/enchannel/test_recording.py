@@ -32,7 +32,8 @@ from enchannel import (
     Recorded,
     RecordingFailed,
 )
-from enchannel._recording import End, Kind, head_of, record_of, told_of
+from enchannel._recording import End, Kind, head_of, record_of
+from enchannel.abc import told_of
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
 from enchannel.testing.strategies import messages
 from enchannel.wire import websocket

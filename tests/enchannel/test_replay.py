@@ -22,8 +22,8 @@ from enchannel import (
     NotSupported,
     RecordingFailed,
 )
-from enchannel._recording import Kind, head_of, record_of, told_of
-from enchannel.abc import Backend, Link
+from enchannel._recording import Kind, head_of, record_of
+from enchannel.abc import Backend, Link, told_of
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE

@@ -63,12 +63,14 @@ class Proxy:
     def resume(self) -> None:
         self._loop.call_soon_threadsafe(self._flows.set)
 
-    def inject(self, frame: bytes) -> None:
-        """Send a frame to all clients' WebSockets, between those of the server."""
+    def inject(self, frame: bytes, *, text: bool | None = None) -> None:
+        """Send a frame to all clients' WebSockets, between those of the server; by default it is a text
+        where it begins like an object."""
+        is_text = frame[:1] == b"{" if text is None else text
 
         def inject() -> None:
             for line in self._lines:
-                line.inject(frame)
+                line.inject(frame, is_text)
 
         self._loop.call_soon_threadsafe(inject)
 
@@ -125,7 +127,7 @@ class _Line:
         self._proxy = proxy
         self._reader, self._writer = reader, writer
         self._far: asyncio.StreamWriter | None = None
-        self._injected: list[bytes] = []
+        self._injected: list[tuple[bytes, bool]] = []
         self._left: int | None = None  # bytes of the server's frame; None: this is no WebSocket
         self._head = b""
         self.over = asyncio.get_running_loop().create_future()
@@ -163,9 +165,9 @@ class _Line:
             if writer is not None:
                 writer.transport.abort()
 
-    def inject(self, frame: bytes) -> None:
+    def inject(self, frame: bytes, is_text: bool) -> None:
         if self._left is not None:
-            self._injected.append(frame)
+            self._injected.append((frame, is_text))
             self._send_injected()
 
     async def _there(self, far: asyncio.StreamWriter, flows: asyncio.Event) -> None:
@@ -175,11 +177,11 @@ class _Line:
             await far.drain()
 
     async def _back(self, far: asyncio.StreamReader) -> None:
-        data = await far.readuntil(b"\r\n\r\n")
-        self._writer.write(data)
-        if data.startswith(b"HTTP/1.1 101"):
-            self._left = 0
         while data := await far.read(CHUNK):
+            if self._left is None and data.startswith(b"HTTP/1.1 101"):  # after others, maybe
+                head, end, data = data.partition(b"\r\n\r\n")
+                self._writer.write(head + end)
+                self._left = 0
             self._pass_on(data)
             await self._writer.drain()
 
@@ -213,8 +215,8 @@ class _Line:
 
     def _send_injected(self) -> None:
         if self._left == 0 and not self._head:
-            for payload in self._injected:
-                opcode = 0x81 if payload[:1] == b"{" else 0x82
+            for payload, is_text in self._injected:
+                opcode = 0x81 if is_text else 0x82
                 size = len(payload)
                 length = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2)
                 self._writer.write(bytes([opcode]) + length + payload)

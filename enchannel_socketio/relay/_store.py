@@ -1,0 +1,85 @@
+"""Where the logs of a relay's kernels are kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from enchannel_socketio.relay._kernels import Kernel, LocalKernel
+from enchannel_socketio.relay._log import Bounds, Log, MemoryLog
+
+__all__ = ["MemoryStore", "Store", "store_of"]
+
+DEFAULT = Bounds()
+
+
+class Store(ABC):
+    """Makes the logs of kernels, and knows those that are served elsewhere. Runs on the relay's loop."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Begin.
+
+        Raises:
+            ConnectionFailed: that is not possible.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """End; what is kept for longer stays."""
+
+    @abstractmethod
+    async def log(self, kernel_id: str) -> Log:
+        """The log of a new kernel."""
+
+    @abstractmethod
+    async def serve(self, kernel: LocalKernel) -> None:
+        """Let others know of a kernel of this relay."""
+
+    @abstractmethod
+    async def forget(self, kernel_id: str) -> None:
+        """A kernel was shut down: its log is no longer wanted."""
+
+    @abstractmethod
+    async def others(self) -> Mapping[str, Kernel]:
+        """The kernels that are not this relay's own, or no longer, by id."""
+
+
+class MemoryStore(Store):
+    """In the memory of this process, which ends with it.
+
+    Args:
+        bounds: How much of each kernel.
+    """
+
+    def __init__(self, bounds: Bounds = DEFAULT) -> None:
+        self._bounds = bounds
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def log(self, kernel_id: str) -> Log:
+        return MemoryLog(self._bounds)
+
+    async def serve(self, kernel: LocalKernel) -> None: ...
+
+    async def forget(self, kernel_id: str) -> None: ...
+
+    async def others(self) -> Mapping[str, Kernel]:
+        return {}
+
+
+def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
+    """The store of a name.
+
+    Args:
+        where: A directory; ``redis://…`` or ``rediss://…``; None: in memory.
+        bounds: How much it keeps of each kernel.
+
+    Raises:
+        NotSupported: what it takes is not installed.
+    """
+    if where is None:
+        return MemoryStore(bounds)
+    raise NotImplementedError(where)

@@ -1,0 +1,42 @@
+"""A real relay, one for the tests of a worker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from enchannel_socketio.relay import Relay, RelayServer
+from tests.rigs.relay import TOKEN
+
+
+@dataclass(frozen=True)
+class Running:
+    """A relay that runs."""
+
+    relay: Relay
+    server: RelayServer
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def link(self) -> str:
+        """For a browser, once."""
+        return f"{self.url}/?token={self.relay.link()}"
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[Running]:
+    """A relay with options of its own."""
+    relay = Relay(token=TOKEN, **options)
+    with RelayServer(relay) as server:
+        yield Running(relay, server)
+
+
+@pytest.fixture(scope="session")
+def relay() -> Iterator[Running]:
+    with running() as relay:
+        yield relay

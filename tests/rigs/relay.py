@@ -1,0 +1,99 @@
+"""A real relay with a fake kernel behind it and a network before it, in a test's hand."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any, ClassVar, Self
+
+from enchannel import AnyMessage, ChannelName, Session, stream
+from enchannel.abc import Backend
+from enchannel.testing import Rig
+from enchannel_socketio import SocketioBackend
+from enchannel_socketio._packet import prepared
+from enchannel_socketio.relay import Relay, RelayServer
+from enchannel_zmq.testing import ZmqRig
+from tests.rigs.proxy import Proxy
+from tests.rigs.servers import HOST
+
+__all__ = ["TOKEN", "RelayRig"]
+
+TOKEN = "the-token-of-the-relay"
+
+
+class RelayRig(Rig):
+    """A kernel behind a relay; what there is between it and the client is a proxy.
+
+    Args:
+        server: A relay that runs.
+        relay: It.
+    """
+
+    backend: Backend = SocketioBackend()
+    impatient: Mapping[str, Any] = {"retry_for": 0.3}
+    secrets = (TOKEN,)
+    cannot: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, server: RelayServer, relay: Relay) -> None:
+        self._server = server
+        self._relay = relay
+        self._owned = ExitStack()
+        self.kernel = ZmqRig()
+        self.proxy = Proxy(int(server.url.rpartition(":")[2]))
+
+    def __enter__(self) -> Self:
+        self._owned.enter_context(self.kernel)
+        self._owned.enter_context(self.proxy)
+        self.kernel_id = self._server.do(
+            self._relay.share(
+                self.kernel.target, backend=self.kernel.backend, **self.kernel.options
+            )
+        )
+        self._owned.callback(lambda: self._server.do(self._relay.shut_down(self.kernel_id)))
+        self.target = f"socketio+http://{HOST}:{self.proxy.port}/{self.kernel_id}?token={TOKEN}"
+        self.nowhere = f"socketio+http://{HOST}:9/{self.kernel_id}?token={TOKEN}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owned.close()
+
+    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+        self.kernel.listen(hear)
+
+    def say(self, message: AnyMessage) -> None:
+        self.kernel.say_to_last(message)
+
+    def cut(self) -> None:
+        self.proxy.cut()
+
+    def restore(self) -> None:
+        self.proxy.restore()
+
+    def give_up(self) -> None:
+        self.proxy.cut()
+
+    def pause(self) -> None:
+        self.proxy.pause()
+
+    def resume(self) -> None:
+        self.proxy.resume()
+
+    @property
+    def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
+        message = prepared(Session(username="kernel").fold(stream("stdout", "x")))
+        at = f"42/main/{self.kernel_id},".encode()
+        event = b'["batch",{"after":0,"upto":1,"events":[["msg",%b,1]]}]' % message.json
+        return {
+            "half of one": self._injecting(at + event[: len(event) // 2]),
+            "no batch": self._injecting(at + b'["batch",{}]'),
+            "no message": self._injecting(at + event.replace(b'"header"', b'"hedaer"')),
+            "another place": self._injecting(at + event),
+            "no packet": self._injecting(b"4" + secrets.token_hex(20).encode()),
+            "an attachment": self._injecting(b"\x00\x01\x02"),
+            "one whose attachment never comes": self._injecting(
+                b"451-" + at[2:] + b'["refused",{"_placeholder":true,"num":0}]'
+            ),
+        }
+
+    def _injecting(self, packet: bytes) -> Callable[[ChannelName], None]:
+        text = not packet.startswith(b"\x00")
+        return lambda name: self.proxy.inject(packet, text=text)
