@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from enchannel._message import AnyMessage, now
+from enchannel._message import PROTOCOL_VERSION, AnyMessage, now
 
 __all__ = ["Session"]
 
@@ -33,14 +33,15 @@ class Session:
     username: str = field(default_factory=_username)
 
     def fold(self, message: AnyMessage) -> AnyMessage:
-        """The message with session, user name and date where its header left them empty."""
+        """The message with session, user name, date and version where its header left them empty."""
         header = message.header
-        if header.session and header.username and header.date:
+        if header.session and header.username and header.date and header.version:
             return message
         folded = replace(
             header,
             session=header.session or self.id,
             username=header.username or self.username,
             date=header.date or now(),
+            version=header.version or PROTOCOL_VERSION,
         )
         return message.replace(header=folded)

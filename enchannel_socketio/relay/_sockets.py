@@ -101,8 +101,8 @@ class Sockets:
         for seat in list(self._seats.values()):
             seat.leave()
         self._seats.clear()
-        if self._io.eio.sockets:
-            await self._io.eio.disconnect()
+        for connection in list(self._io.eio.sockets.values()):
+            await connection.close(wait=False, abort=True)  # some may never read what is for them
         await self._io.shutdown()
 
     async def _on_connect(self, namespace: str, sid: str, environ: Any, auth: object) -> None:

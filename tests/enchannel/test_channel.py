@@ -84,7 +84,12 @@ def test_what_is_sent_says_who_and_when() -> None:
 def test_what_a_header_says_already_is_kept() -> None:
     far, message = MemoryKernel(), ec.kernel_info_request()
     header = ec.Header(
-        msg_id="m1", msg_type="kernel_info_request", session="s2", username="eve", date="today"
+        msg_id="m1",
+        msg_type="kernel_info_request",
+        session="s2",
+        username="eve",
+        date="today",
+        version="5.3",
     )
     with far.kernel() as kernel:
         kernel.shell.on_next(message.replace(header=header))

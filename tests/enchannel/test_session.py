@@ -38,9 +38,11 @@ def test_folding_fills_in_what_is_empty() -> None:
 
 
 def test_folding_keeps_what_is_there() -> None:
-    header = Header(msg_id="m1", session="s2", username="", date="today")
+    header = Header(msg_id="m1", session="s2", username="", date="today", version="5.3")
     folded = Session(id="s1", username="ada").fold(ec.interrupt_request().replace(header=header))
-    assert folded.header == Header(msg_id="m1", session="s2", username="ada", date="today")
+    assert folded.header == Header(
+        msg_id="m1", session="s2", username="ada", date="today", version="5.3"
+    )
 
 
 def test_folding_what_is_complete_gives_the_message_itself() -> None:

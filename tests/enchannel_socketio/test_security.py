@@ -1,0 +1,564 @@
+"""Closed by default: every route and every socket, to nobody, to who may only watch, and from elsewhere."""
+
+import asyncio
+import base64
+import http.client
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import socketio
+from socketio.exceptions import ConnectionError as SocketioRefused
+
+import enchannel as ec
+from enchannel.errors import AuthenticationFailed, ConnectionFailed, NotSupported
+from enchannel_socketio import connect, list_kernels, shutdown, spawn
+from enchannel_socketio.relay import Limits, Relay
+from tests.enchannel_socketio.conftest import Running, running
+from tests.rigs import DEADLINE
+from tests.rigs.relay import TOKEN
+
+FULL = {"Authorization": f"Bearer {TOKEN}"}
+SOCKET = "/socket.io/?EIO=4&transport=polling"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+}
+ROUTES = [
+    ("GET", "/", 200),
+    ("GET", "/page/index.html", 200),
+    ("GET", "/page/frame.html", 200),
+    ("GET", "/kernels", 200),
+    ("GET", "/kernels/ID", 200),
+    ("GET", "/kernelspecs", 403),
+    ("POST", "/spawn/python3", 403),
+    ("POST", "/shutdown/ID", 403),
+    ("POST", "/kernels/ID/interrupt", 403),
+    ("POST", "/kernels/ID/restart", 403),
+    ("POST", "/kernels/ID/watch", 403),
+    ("GET", SOCKET, 200),
+]
+ALL = [(method, path) for method, path, _ in ROUTES] + [
+    ("GET", "/socket.io/?EIO=4&transport=websocket"),
+    ("POST", "/socket.io/?EIO=4&transport=polling&sid=x"),
+    ("GET", "/nothing"),
+]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a relay answers."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str] = FULL,
+    body: bytes | None = None,
+) -> Answer:
+    """One request, with these headers and no others."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=DEADLINE)
+    try:
+        connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
+        sent = {"Content-Length": str(len(body or b"")), **headers} if method == "POST" else headers
+        for name, value in sent.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            b"" if response.status == 101 else response.read(),
+        )
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def kernel(relay: Running) -> Iterator[str]:
+    kernel_id = spawn(relay.url, token=TOKEN)
+    yield kernel_id
+    shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+@pytest.fixture(scope="module")
+def watch(relay: Running, kernel: str) -> str:
+    token: str = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["token"]
+    return token
+
+
+def upgrading(path: str) -> Mapping[str, str]:
+    return UPGRADE if "websocket" in path else {}
+
+
+@pytest.mark.parametrize(("method", "path"), ALL)
+def test_nobody_gets_in(relay: Running, kernel: str, method: str, path: str) -> None:
+    path = path.replace("ID", kernel)
+    answer = ask(relay.url, method, path, upgrading(path))
+    assert answer.status == 401
+    assert kernel not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Bearer ",
+        "Bearer x",
+        f"Bearer {TOKEN}x",
+        f"Bearer {TOKEN[:-1]}",
+        f"Basic {TOKEN}",
+        TOKEN,
+        "Bearer watch..",
+        "Bearer watch.*.x",
+        "Bearer caf\xe9",
+    ],
+)
+def test_a_wrong_token_is_none(relay: Running, wrong: str) -> None:
+    assert ask(relay.url, "GET", "/kernels", {"Authorization": wrong}).status == 401
+
+
+@pytest.mark.parametrize(("method", "path", "status"), ROUTES)
+def test_who_may_watch_does_nothing_else(
+    relay: Running, kernel: str, watch: str, method: str, path: str, status: int
+) -> None:
+    answer = ask(
+        relay.url, method, path.replace("ID", kernel), {"Authorization": f"Bearer {watch}"}
+    )
+    assert answer.status == status
+
+
+def test_who_may_watch_one_kernel_sees_no_other(relay: Running, kernel: str, watch: str) -> None:
+    bearer = {"Authorization": f"Bearer {watch}"}
+    other = spawn(relay.url, token=TOKEN)
+    try:
+        assert [
+            model["id"] for model in ask(relay.url, "GET", "/kernels", bearer).json["kernels"]
+        ] == [kernel]
+        assert ask(relay.url, "GET", f"/kernels/{other}", bearer).status == 403
+        forged = f"watch.{other}.{watch.rpartition('.')[2]}"
+        assert (
+            ask(relay.url, "GET", "/kernels", {"Authorization": f"Bearer {forged}"}).status == 401
+        )
+    finally:
+        shutdown(relay.url, other, token=TOKEN)
+
+
+@pytest.mark.parametrize(("method", "path"), ALL)
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost", "https://localhost:1", "file://"]
+)
+def test_a_page_from_elsewhere_gets_nothing(
+    relay: Running, kernel: str, method: str, path: str, origin: str
+) -> None:
+    path = path.replace("ID", kernel)
+    assert ask(relay.url, method, path, {**FULL, **upgrading(path), "Origin": origin}).status == 403
+
+
+@pytest.mark.parametrize(("method", "path"), ALL)
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.nip.io"])
+def test_a_name_that_is_not_its_own_is_not_answered(
+    relay: Running, kernel: str, method: str, path: str, host: str
+) -> None:
+    port = relay.url.rpartition(":")[2]
+    path = path.replace("ID", kernel)
+    headers = {**FULL, **upgrading(path), "Host": f"{host}:{port}"}
+    assert ask(relay.url, method, path, headers).status == 421
+
+
+def test_other_names_and_origins_where_they_are_allowed() -> None:
+    with running(hosts=["relay.example"], origins=["https://lab.example"]) as relay:
+        headers = {**FULL, "Host": "relay.example", "Origin": "https://lab.example"}
+        assert ask(relay.url, "GET", "/kernels", headers).status == 200
+        assert ask(relay.url, "GET", "/kernels", {**headers, "Host": "lab.example"}).status == 421
+
+
+def test_its_own_page_may_use_it(relay: Running) -> None:
+    assert ask(relay.url, "GET", "/kernels", {**FULL, "Origin": relay.url}).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/spawn/python3", "/kernels/ID/watch", "/socket.io/?EIO=4&transport=polling&sid=x"]
+)
+def test_what_is_too_large_is_refused_before_it_is_read(
+    relay: Running, kernel: str, path: str
+) -> None:
+    path = path.replace("ID", kernel)
+    huge = {**FULL, "Content-Length": str(1 << 40)}
+    assert ask(relay.url, "POST", path, huge).status == 413
+    assert ask(relay.url, "POST", path, {**FULL, "Content-Length": "-1"}).status in (400, 413)
+    assert (
+        ask(relay.url, "POST", path, {**FULL, "Transfer-Encoding": "chunked"}, b"0\r\n\r\n").status
+        == 411
+    )
+
+
+def test_a_message_that_is_too_large_is_the_callers_error_and_the_relay_hangs_up_on_who_sends_it() -> (
+    None
+):
+    with running(limits=Limits(max_message=20_000)) as relay:
+        kernel_id = spawn(relay.url, token=TOKEN)
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            with pytest.raises(ec.InvalidMessage, match="20000"):
+                kernel.run("# " + "x" * 20_000)
+            assert kernel.run("6 * 7").text == "42"
+
+        async def oversized() -> str:
+            client = Foreign(relay.url, f"/main/{kernel_id}")
+            await client.open(FULL)
+            await client.io.emit("msg", {"header": {"x": "y" * 50_000}}, namespace=client.namespace)
+            return await client.ended()
+
+        assert asyncio.run(oversized())
+        assert [model.state for model in list_kernels(relay.url, token=TOKEN)] == ["idle"]
+
+
+def test_one_kernel_too_many() -> None:
+    with running(limits=Limits(kernels=1)) as relay:
+        spawn(relay.url, token=TOKEN)
+        assert ask(relay.url, "POST", "/spawn/python3").status == 429
+        with pytest.raises(ConnectionFailed, match="1 kernels already"):
+            spawn(relay.url, token=TOKEN)
+
+
+def test_one_connection_too_many() -> None:
+    with running(limits=Limits(connections=2)) as relay:
+        assert ask(relay.url, "GET", SOCKET).status == 200
+        assert ask(relay.url, "GET", SOCKET).status == 200
+        assert ask(relay.url, "GET", SOCKET).status == 503
+        assert (
+            ask(
+                relay.url, "GET", "/socket.io/?EIO=4&transport=websocket", {**FULL, **UPGRADE}
+            ).status
+            == 503
+        )
+
+
+def test_a_relay_that_starts_no_kernels() -> None:
+    with running(spawns=False) as relay:
+        assert ask(relay.url, "POST", "/spawn/python3").status == 501
+        assert ask(relay.url, "GET", "/kernels").json["can_spawn"] is False
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/page/nothing", 404),
+        ("GET", "/page/../_relay.py", 404),
+        ("GET", "/page/%2e%2e/_relay.py", 404),
+        ("GET", "/kernels/nothing", 404),
+        ("POST", "/shutdown/nothing", 404),
+        ("POST", "/kernels/nothing/interrupt", 404),
+        ("GET", "/spawn/python3", 405),
+        ("GET", "/shutdown/x", 405),
+        ("POST", "/kernels", 405),
+        ("POST", "/spawn/no-such-kernelspec", 502),
+        ("POST", "/spawn/..%2f..%2fetc", 404),
+    ],
+)
+def test_what_makes_no_sense(relay: Running, method: str, path: str, status: int) -> None:
+    answer = ask(relay.url, method, path)
+    assert (answer.status, "error" in answer.json) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b'{"cwd": 7}', "application/json", 400),
+        (b'{"extra": 7}', "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b'{"cwd": "/"}', "text/plain", 415),
+    ],
+)
+def test_a_wish_that_makes_no_sense(relay: Running, body: bytes, kind: str, status: int) -> None:
+    headers = {**FULL, "Content-Type": kind, "Content-Length": str(len(body))}
+    assert ask(relay.url, "POST", "/spawn/python3", headers, body).status == status
+
+
+# -- browsers ---------------------------------------------------------------------------------------
+
+
+def cookie_of(answer: Answer) -> Mapping[str, str]:
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+def test_a_one_time_token_becomes_a_cookie_once(relay: Running) -> None:
+    link = relay.link
+    path = link.removeprefix(relay.url)
+    first = ask(relay.url, "GET", path, {})
+    assert (first.status, first.headers["location"]) == (303, "/")
+    attributes = first.headers["set-cookie"].lower()
+    assert "httponly" in attributes
+    assert "samesite=lax" in attributes
+    assert TOKEN not in attributes
+    assert ask(relay.url, "GET", path, {}).status == 401
+    assert ask(relay.url, "GET", "/kernels", cookie_of(first)).status == 200
+    assert ask(relay.url, "GET", "/?token=used", cookie_of(first)).headers["location"] == "/"
+
+
+def test_a_cookie_outlives_its_relay_and_no_other_token(relay: Running) -> None:
+    cookie = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
+    name, _, value = cookie["Cookie"].partition("=")
+    with running() as again:
+        port = again.url.rpartition(":")[2]
+        renamed = {"Cookie": f"enchannel-relay-{port}={value}"}
+        assert ask(again.url, "GET", "/kernels", renamed).status == 200
+        assert ask(again.url, "GET", "/kernels", {"Cookie": f"{name}={value}"}).status == 401
+    other = Relay(token="another-token-that-is-long")
+    assert other._keys.of_cookies(cookie["Cookie"], name) is None
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "x.y", "e30.x", "é", '"', "a=b; c", "W1tdLDFd.AA"])
+def test_a_cookie_that_is_none(relay: Running, wrong: str) -> None:
+    port = relay.url.rpartition(":")[2]
+    headers = {"Cookie": f"enchannel-relay-{port}={wrong}".encode().decode("latin-1")}
+    assert ask(relay.url, "GET", "/kernels", headers).status == 401
+
+
+def test_a_cookie_is_good_for_a_week_and_a_link_for_an_hour() -> None:
+    from enchannel_socketio.relay._access import Access, Keys
+
+    now = 0.0
+    keys = Keys(ec.Secret(TOKEN), now=lambda: now)
+    cookie, link, late = keys.cookie(Access()), keys.link(Access()), keys.link(Access())
+    now = 3_599
+    assert keys.use_link(link) == Access()
+    now = 3_600
+    assert keys.use_link(late) is None
+    now = 7 * 86_400 - 1
+    assert keys.of_cookies(f"c={cookie}", "c") == Access()
+    now = 7 * 86_400
+    assert keys.of_cookies(f"c={cookie}", "c") is None
+
+
+def test_a_link_for_watching_opens_nothing_else(relay: Running, kernel: str) -> None:
+    path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
+    cookie = cookie_of(ask(relay.url, "GET", path, {}))
+    assert ask(relay.url, "GET", "/kernels", cookie).json["access"] == "watch"
+    assert ask(relay.url, "POST", "/spawn/python3", cookie).status == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/page/index.html", "/kernels", "/nothing"])
+def test_every_answer_has_its_policy(relay: Running, path: str) -> None:
+    headers = ask(relay.url, "GET", path).headers
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "unsafe" not in headers["content-security-policy"]
+
+
+def test_the_frame_of_outputs_is_a_sandbox_without_a_network(relay: Running) -> None:
+    policy = ask(relay.url, "GET", "/page/frame.html").headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none';")
+    assert "allow-same-origin" not in policy
+    assert "connect-src" not in policy
+
+
+def test_a_short_token_is_none() -> None:
+    with pytest.raises(ValueError, match="16 characters"):
+        Relay(token="short")
+
+
+# -- sockets ----------------------------------------------------------------------------------------
+
+
+class Foreign:
+    """A client of Socket.IO that knows nothing of enchannel."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.namespace = namespace
+        self._url = url
+        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self.io: Any = socketio.AsyncClient(reconnection=False)
+        self.io.on("*", lambda *event: self.heard.put_nowait(event), namespace=namespace)
+        self.io.on("connect_error", self._refused, namespace=namespace)
+        self.io.on("disconnect", lambda *_: self._gone.set(), namespace=namespace)
+        self.refusal: Any = None
+
+    async def open(self, headers: Mapping[str, str], **auth: Any) -> None:
+        await self.io.connect(
+            self._url,
+            headers=dict(headers),
+            auth=auth,
+            transports=["websocket"],
+            namespaces=[self.namespace],
+            wait_timeout=DEADLINE,
+        )
+
+    async def next(self, name: str) -> Any:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                heard = await self.heard.get()
+                if heard[0] == name:
+                    return heard[1:]
+
+    async def ended(self) -> str:
+        async with asyncio.timeout(DEADLINE):
+            await self._gone.wait()
+        return "ended"
+
+    def _refused(self, why: Any) -> None:
+        self.refusal = why
+
+
+@pytest.mark.parametrize("kind", ["main", "shell", "control", "stdin"])
+def test_who_may_watch_hears_iopub_only(relay: Running, kernel: str, watch: str, kind: str) -> None:
+    async def refused() -> Any:
+        client = Foreign(relay.url, f"/{kind}/{kernel}")
+        with pytest.raises(SocketioRefused):
+            await client.open({"Authorization": f"Bearer {watch}"})
+        return client.refusal
+
+    assert "does not open" in asyncio.run(refused())["message"]
+
+
+@pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
+def test_who_may_watch_says_nothing_on_any_channel(
+    relay: Running, kernel: str, watch: str, channel: str
+) -> None:
+    async def refused() -> Any:
+        client = Foreign(relay.url, f"/iopub/{kernel}")
+        await client.open({"Authorization": f"Bearer {watch}"})
+        message = {
+            "channel": channel,
+            "header": {"msg_id": "1", "msg_type": "execute_request"},
+            "content": {"code": "print('seen')"},
+        }
+        answer = await client.io.call("msg", message, namespace=client.namespace)
+        (told,) = await client.next("refused")
+        await client.io.disconnect()
+        return answer, told
+
+    answer, told = asyncio.run(refused())
+    assert "only for watching" in answer["error"]
+    assert told["msg_id"] == "1"
+
+
+def test_a_kernel_that_is_watched_with_a_watch_token_is_a_kernel_to_whom_nothing_can_be_said(
+    relay: Running, kernel: str, watch: str
+) -> None:
+    with (
+        connect(relay.url, kernel, token=TOKEN) as ours,
+        connect(relay.url, kernel, token=watch) as theirs,
+    ):
+        texts = theirs.iopub.pipe(ec.of_message_type("stream"))
+        heard: list[str] = []
+        seen = ec.wait  # the names are long enough
+        texts.subscribe(lambda message: heard.append(message.content["text"]))
+        asked = ours.execute("print('woo')")
+        assert seen(asked, timeout=DEADLINE)
+        assert seen(ours.kernel_info(), timeout=DEADLINE)
+        with pytest.raises(NotSupported, match="only for watching"):
+            theirs.run("1")
+        with pytest.raises(NotSupported):
+            ec.wait(theirs.restart())
+    assert heard == ["woo\n"]
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    ["/", "/main", "/main/", "/nothing/x", "/main/nothing", "/heartbeat/x", "/../x", "/main/x/y"],
+)
+def test_a_namespace_that_makes_no_sense(relay: Running, namespace: str) -> None:
+    async def refused() -> Any:
+        client = Foreign(relay.url, namespace)
+        with pytest.raises(SocketioRefused):
+            await client.open(FULL)
+        return client.refusal
+
+    assert asyncio.run(refused())["message"]
+
+
+@pytest.mark.parametrize(
+    "auth", [{"since": -1}, {"since": "x"}, {"credit": 0}, {"credit": 10**9}, {"session": 7}]
+)
+def test_a_wish_to_watch_that_makes_no_sense(
+    relay: Running, kernel: str, auth: Mapping[str, Any]
+) -> None:
+    async def refused() -> Any:
+        client = Foreign(relay.url, f"/main/{kernel}")
+        with pytest.raises(SocketioRefused):
+            await client.open(FULL, **auth)
+        return client.refusal
+
+    assert asyncio.run(refused())["message"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        7,
+        "text",
+        [],
+        {},
+        {"header": {}},
+        {"header": {"msg_id": "1"}},
+        {"header": {"msg_id": "1", "msg_type": "x"}, "content": 7},
+        {"header": {"msg_id": "1", "msg_type": "x"}, "channel": "iopub"},
+        {"header": {"msg_id": "1", "msg_type": "x"}, "channel": "nothing"},
+        {"header": {"msg_id": "1", "msg_type": "x"}, "channel": "shell", "buffers": [7]},
+        {"header": {"msg_id": "1", "msg_type": "x"}, "channel": "heartbeat"},
+    ],
+)
+def test_what_is_no_message_is_refused_in_words_and_the_next_one_passes(
+    relay: Running, kernel: str, message: Any
+) -> None:
+    async def answers() -> tuple[Any, Any]:
+        client = Foreign(relay.url, f"/main/{kernel}")
+        await client.open(FULL, session="me")
+        bad = await client.io.call("msg", message, namespace=client.namespace, timeout=DEADLINE)
+        header = {"msg_id": "2", "msg_type": "kernel_info_request", "session": "me"}
+        good = await client.io.call(
+            "msg", {"channel": "shell", "header": header}, namespace=client.namespace
+        )
+        while (await client.next("msg"))[0]["channel"] != "shell":
+            pass
+        await client.io.disconnect()
+        return bad, good
+
+    bad, good = asyncio.run(answers())
+    assert bad["error"]
+    assert good == {}
+
+
+def test_the_token_is_in_no_text(
+    relay: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    link = relay.relay.link()
+    ask(relay.url, "GET", f"/?token={link}", {})
+    ask(relay.url, "GET", SOCKET)
+    with pytest.raises(AuthenticationFailed) as wrong:
+        list_kernels(relay.url, token=f"{TOKEN}-and-more")
+    with pytest.raises(ConnectionFailed) as refused:
+        connect(relay.url, "nothing", token=TOKEN)
+    seen = "\n".join(
+        [caplog.text, *capfd.readouterr(), str(wrong.value), str(refused.value), repr(relay.relay)]
+    )
+    assert TOKEN not in seen
+    assert link not in seen
+
+
+def test_a_relay_elsewhere_is_spoken_to_by_https_only() -> None:
+    for url in ("http://relay.example:4000", "socketio+http://192.0.2.1"):
+        with pytest.raises(ConnectionFailed, match="in the clear"):
+            list_kernels(url, token=TOKEN)
