@@ -6,7 +6,14 @@
 
 from enchannel_socketio._backend import SocketioBackend
 from enchannel_socketio._client import KernelModel
-from enchannel_socketio._four import connect, disconnect, list_kernels, shutdown, spawn
+from enchannel_socketio._four import (
+    connect,
+    disconnect,
+    list_kernels,
+    list_kernelspecs,
+    shutdown,
+    spawn,
+)
 
 __all__ = [
     "KernelModel",
@@ -15,6 +22,7 @@ __all__ = [
     "connect",
     "disconnect",
     "list_kernels",
+    "list_kernelspecs",
     "shutdown",
     "spawn",
 ]

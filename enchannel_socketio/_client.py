@@ -119,6 +119,12 @@ class Client:
         """
         return self._read(await self._ask("GET", f"/kernels/{kernel_id}"), None, KernelModel)
 
+    async def kernelspecs(self) -> Mapping[str, Mapping[str, str]]:
+        """What can be started, by name."""
+        answer = await self._ask("GET", "/kernelspecs")
+        specs = self._read(answer, "kernelspecs", list[dict[str, str]])
+        return {spec["name"]: spec for spec in specs if "name" in spec}
+
     async def spawn(self, name: str, wanted: Mapping[str, Any]) -> str:
         """Start a kernel; its id.
 

@@ -1,4 +1,4 @@
-"""The four functions of the ancestor: connecting is apart from starting a kernel."""
+"""The four functions of the ancestor, for which connecting is apart from starting; and two that list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from enchannel_socketio._backend import SocketioBackend, access_of, on_relay, sp
 from enchannel_socketio._client import Client, KernelModel
 from enchannel_socketio._link import SocketioLink
 
-__all__ = ["connect", "disconnect", "list_kernels", "shutdown", "spawn"]
+__all__ = ["connect", "disconnect", "list_kernels", "list_kernelspecs", "shutdown", "spawn"]
 
 
 def spawn(
@@ -175,6 +175,34 @@ def list_kernels(
         access_of(token, headers, ssl),
         timeout,
         Client.kernels,
+    )
+
+
+def list_kernelspecs(
+    url: str,
+    *,
+    timeout: float = 10.0,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ssl: tls.SSLContext | None = None,
+    insecure: bool = False,
+) -> Mapping[str, Mapping[str, str]]:
+    """What a relay can start, by name: each with its ``display_name`` and ``language``.
+
+    Args:
+        url: The relay's.
+        timeout: Seconds.
+        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+
+    Raises:
+        ConnectionFailed: the relay is not to be reached.
+        AuthenticationFailed: it does not know us, or lets us only watch.
+    """
+    return on_relay(
+        relay_address(url, insecure=insecure),
+        access_of(token, headers, ssl),
+        timeout,
+        Client.kernelspecs,
     )
 
 

@@ -380,13 +380,13 @@ def _add_relay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_server(parser: argparse.ArgumentParser, what_for: str) -> None:
-    server = parser.add_argument_group("Jupyter servers")
+    server = parser.add_argument_group("Jupyter servers and relays")
     server.add_argument(
         "--at",
         metavar="URL",
         type=_url,
         help=f"the server {what_for}: its URL, also as Jupyter prints it, with /lab and ?token=...; "
-        "the token may be in JUPYTER_TOKEN instead",
+        "the token may be in JUPYTER_TOKEN instead. A relay's begins with socketio+http",
     )
     server.add_argument(
         "--ask-password",

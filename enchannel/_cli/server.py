@@ -1,4 +1,4 @@
-"""Jupyter servers: how the command gets to the kernels there, and who it says that it is."""
+"""Servers and relays: how the command gets to the kernels there, and who it says that it is."""
 
 from __future__ import annotations
 
@@ -9,24 +9,44 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import enchannel as ec
 
-if TYPE_CHECKING:
-    from enchannel_websocket import KernelModel
+__all__ = ["KernelAt", "access", "in_options", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
 
-__all__ = ["access", "in_options", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
-
-_SERVER = re.compile(r"(?:http|ws)s?://", re.IGNORECASE)
+_SERVER = re.compile(r"(?:socketio\+http|http|ws)s?://", re.IGNORECASE)
+_RELAY = re.compile(r"socketio\+", re.IGNORECASE)
 # What the library calls by its parameters has another name on the command line.
 _OPTIONS = {
     'token="…" or password="…"': "a URL with its ?token=…, JUPYTER_TOKEN, or --ask-password",
     "insecure=True": "--insecure",
     "launch(…, at=…)": "enchannel run --at",
+    'token="…" is what it wants': "ENCHANNEL_TOKEN is where its token is looked for",
+    "spawn(…)": "enchannel run --at",
     "ssl=… takes an SSLContext that trusts it": "SSL_CERT_FILE names a file with those that are",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAt:
+    """A kernel on a server.
+
+    Attributes:
+        id: The server's name for it.
+        name: Its kernelspec's.
+        state: What it does, as the server knows it.
+        last_activity: When it was last at work, as ISO 8601, if the server says so.
+        url: What to give to ``enchannel.connect``.
+    """
+
+    id: str
+    name: str
+    state: str
+    last_activity: str
+    url: str
 
 
 def access(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]:
@@ -43,6 +63,8 @@ def access(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]:
 
 def _secret(url: str, *, ask: bool) -> Mapping[str, str]:
     """A token or a password, if there is one: who has a token is not asked for a password as well."""
+    if _RELAY.match(url):
+        return {"token": _token_of(url) or os.environ.get("ENCHANNEL_TOKEN", "")}
     if ask:
         return {"password": _asked(url)}
     for name, value in (
@@ -86,20 +108,35 @@ def in_options(text: str) -> str:
     return text
 
 
-def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelModel]:
+def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelAt]:
     """The kernels that run on a server; for ``told`` see ``access``.
 
     Raises:
         ConnectionFailed: also where what it takes is not installed.
     """
-    with _installed():
+    if _RELAY.match(server):
+        with _installed("socketio"):
+            from enchannel_socketio import list_kernels as on_relay
+        base = shown(server).rstrip("/")
+        return [
+            KernelAt(model.id, model.name, model.state, "", f"{base}/{model.id}")
+            for model in on_relay(server, **told)
+        ]
+    with _installed("websocket"):
         from enchannel_websocket import list_kernels
-    return list_kernels(server, **told)
+    return [
+        KernelAt(model.id, model.name, model.state, model.last_activity, model.url)
+        for model in list_kernels(server, **told)
+    ]
 
 
 def kernelspecs_at(server: str, told: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """What can be started on a server, by name; see ``kernels_at``."""
-    with _installed():
+    if _RELAY.match(server):
+        with _installed("socketio"):
+            from enchannel_socketio import list_kernelspecs as on_relay
+        return on_relay(server, **told)
+    with _installed("websocket"):
         from enchannel_websocket import list_kernelspecs
     return list_kernelspecs(server, **told)
 
@@ -126,10 +163,10 @@ def kernel_at(server: str, name: str, told: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def _installed() -> Iterator[None]:
+def _installed(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
         raise ec.BackendNotFound(
-            f'{error}; what is on a server can be told with pip install "enchannel[websocket]"'
+            f'{error}; what is on a server can be told with pip install "enchannel[{extra}]"'
         ) from error

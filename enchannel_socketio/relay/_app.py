@@ -123,10 +123,10 @@ class _Routes:
         return JSONResponse(await self._model(kernel, access) | limits)
 
     async def interrupt(self, request: Request) -> Response:
-        return await self._rule(request, Kernel.interrupt)
+        return await self._rule(request, lambda kernel: kernel.interrupt())
 
     async def restart(self, request: Request) -> Response:
-        return await self._rule(request, Kernel.restart)
+        return await self._rule(request, lambda kernel: kernel.restart())
 
     async def watch(self, request: Request) -> Response:
         _demand_full(request)

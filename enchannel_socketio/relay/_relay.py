@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -47,7 +48,7 @@ class Relay:
     """Serves kernels to browsers and programs: an ASGI application, to be run by a server or mounted.
 
     A server that runs it tells it of its beginning and its end (ASGI's lifespan). Where it is mounted in
-    another application, which does not, the other one enters it: ``async with relay``.
+    another application, which does not, the other one enters it: ``async with relay``, or ``lifespan``.
 
     Args:
         token: What opens it, 16 characters at least; a random one by default.
@@ -69,7 +70,7 @@ class Relay:
 
     Example:
         >>> relay = Relay(token="…")
-        >>> app = Starlette(routes=[Mount("/kernels", relay)], lifespan=lambda app: relay)
+        >>> app = Starlette(routes=[Mount("/kernels", relay)], lifespan=relay.lifespan)
     """
 
     def __init__(
@@ -166,6 +167,12 @@ class Relay:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:
+        """The lifespan of an application that it is mounted in."""
+        async with self:
+            yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request."""

@@ -22,6 +22,7 @@ __all__ = ["RelayServer"]
 
 T = TypeVar("T")
 
+UNANSWERED = "ASGI callable returned without completing handshake"
 ENDING = 30.0  # seconds for kernels to end
 
 
@@ -159,8 +160,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _discreet(record: logging.LogRecord) -> bool:
-    """What is said at DEBUG has the headers of requests in it, and so tokens."""
-    return record.levelno > logging.DEBUG
+    """What is said at DEBUG has headers in it, and so tokens; and that somebody is refused a WebSocket with a
+    status is called an error, which it is not."""
+    return record.levelno > logging.DEBUG and not str(record.msg).startswith(UNANSWERED)
 
 
 logging.getLogger("uvicorn.error").addFilter(_discreet)

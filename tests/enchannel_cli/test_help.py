@@ -11,7 +11,9 @@ from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.rigs import DEADLINE
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("kernels",), ("record",), ("replay",)])
+@pytest.mark.parametrize(
+    "command", [(), ("run",), ("kernels",), ("record",), ("relay",), ("replay",)]
+)
 def test_help_has_examples_exit_codes_and_environment(command: tuple[str, ...]) -> None:
     ended = enchannel(*command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")

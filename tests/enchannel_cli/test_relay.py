@@ -1,0 +1,178 @@
+"""``enchannel relay``, and the command with kernels behind one."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+import enchannel as ec
+from enchannel._cli.exit_code import ExitCode
+from enchannel_socketio import shutdown, spawn
+from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.rigs import DEADLINE
+
+pytestmark = pytest.mark.kernel
+
+TOKEN = "the-token-of-the-relay"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A relay that has printed its link."""
+
+    process: subprocess.Popen[str]
+    link: str
+
+    @property
+    def url(self) -> str:
+        return self.link.partition("/?")[0]
+
+    @property
+    def at(self) -> str:
+        return f"socketio+{self.url}"
+
+    def end(self, signum: int = signal.SIGINT) -> tuple[int, str]:
+        """End it; the exit code, and what it has said on stderr."""
+        self.process.send_signal(signum)
+        _, said = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, said
+
+
+@contextmanager
+def started(*arguments: str, token: str = TOKEN) -> Iterator[Started]:
+    environ = {name: value for name, value in os.environ.items() if name != "ENCHANNEL_TOKEN"}
+    with subprocess.Popen(
+        [*COMMAND, "relay", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environ | ({"ENCHANNEL_TOKEN": token} if token else {}),
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield Started(process, process.stdout.readline().strip())
+        finally:
+            process.terminate()
+            with suppress(ValueError):
+                process.communicate(timeout=DEADLINE)
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[Started]:
+    with started() as relay:
+        yield relay
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCHANNEL_TOKEN", TOKEN)
+
+
+def test_it_prints_a_link_that_is_good_once_and_serves_the_page(relay: Started) -> None:
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    with opener.open(relay.link, timeout=DEADLINE) as answer:
+        assert answer.url == f"{relay.url}/"
+        assert b"<title>" in answer.read()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.build_opener().open(relay.link, timeout=DEADLINE)
+    refused.value.close()
+    assert refused.value.code == 401
+
+
+def test_code_runs_on_it(relay: Started) -> None:
+    ended = enchannel("run", "--at", relay.at, "print('woo'); 6 * 7")
+    assert (ended.returncode, ended.stdout) == (0, "woo\n42\n")
+    assert enchannel("run", "--at", relay.at, "1 / 0").returncode == ExitCode.RAISED
+
+
+def test_kernels_there_are_listed_and_connected_to(relay: Started) -> None:
+    kernel_id = spawn(relay.url, token=TOKEN)
+    listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
+    assert "python3" in {spec["name"] for spec in listed["kernelspecs"]}
+    (running,) = listed["running"]
+    assert running["id"] == kernel_id
+    for where in (
+        ("--connection", running["url"]),
+        ("--at", relay.at, "--connection", kernel_id[:8]),
+    ):
+        assert enchannel("run", *where, "6 * 7").stdout == "42\n"
+    shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+def test_without_the_token_it_says_where_that_is_looked_for(
+    relay: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENCHANNEL_TOKEN", "another")
+    ended = enchannel("kernels", "--at", relay.at)
+    assert ended.returncode == ExitCode.NOT_CONNECTED
+    assert "ENCHANNEL_TOKEN" in ended.stderr
+    assert "another" not in ended.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_well_and_its_kernels(signum: signal.Signals) -> None:
+    with started() as relay:
+        code = "import os; print(os.getpid(), flush=True); import time; time.sleep(600)"
+        with subprocess.Popen(
+            [*COMMAND, "run", "--at", relay.at, code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as run:
+            assert run.stdout is not None
+            pid = int(run.stdout.readline())
+            ended, said = relay.end(signum)
+            run.kill()
+            run.communicate(timeout=DEADLINE)
+        assert ended == ExitCode.OK
+        assert "Traceback" not in said
+        assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_a_token_is_made_and_said_where_none_is_given() -> None:
+    with started(token="") as relay:
+        code, said = relay.end()
+    assert code == ExitCode.OK
+    assert re.search(r"for programs: ENCHANNEL_TOKEN=\S{40,}", said)
+
+
+def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
+    with ec.launch("python3") as kernel, started("--share", kernel.id, "--no-spawn") as relay:
+        listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
+        (running,) = listed["running"]
+        enchannel("run", "--connection", running["url"], "x = 6 * 7")
+        assert kernel.run("x").text == "42"
+        refused = enchannel("run", "--at", relay.at, "1")
+        assert refused.returncode == ExitCode.NOT_CONNECTED
+        assert "starts no kernels" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--share", "no-such-kernel"), "no-such-kernel"),
+        (("--host", "192.0.2.1"), "192.0.2.1"),
+        (("--certfile", "/nothing"), "certificate"),
+        (("--port", "99999"), "99999"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: tuple[str, ...], words: str) -> None:
+    ended = enchannel("relay", "--port", "0", *arguments)
+    assert ended.returncode == ExitCode.NOT_CONNECTED
+    assert words in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_token_that_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCHANNEL_TOKEN", "short")
+    ended = enchannel("relay", "--port", "0")
+    assert ended.returncode == ExitCode.NOT_CONNECTED
+    assert "ENCHANNEL_TOKEN: a token has 16 characters at least" in ended.stderr

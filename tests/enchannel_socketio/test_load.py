@@ -1,0 +1,99 @@
+"""Many who watch one flood: each sees all of it, in order, and nothing is left of them."""
+
+import asyncio
+import gc
+import threading
+
+import psutil
+
+import enchannel as ec
+from enchannel.memory import FarEnd
+from enchannel_socketio import connect, shutdown
+from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.watching import watch_together
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.relay import TOKEN
+
+WATCHERS, MESSAGES = 200, 20_000
+
+
+def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -> None:
+    with running() as relay, FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+        flood = [ec.stream("stdout", f"{number}") for number in range(MESSAGES)]
+
+        def say() -> None:
+            for message in flood:
+                far.say(message)
+
+        saying = threading.Thread(target=say)
+        seen = asyncio.run(
+            watch_together(
+                relay.url, kernel_id, watchers=WATCHERS, until=MESSAGES, flood=saying.start
+            )
+        )
+        saying.join(DEADLINE)
+        assert [watched.at - watched.begin for watched in seen] == [MESSAGES] * WATCHERS
+        eventually(lambda: relay.server.do(watchers_of(relay, kernel_id)) == 0)
+
+
+async def watchers_of(relay: Running, kernel_id: str) -> int:
+    return (await relay.relay._directory.find(kernel_id)).watchers
+
+
+def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+
+        def come_and_go() -> None:
+            with connect(relay.url, kernel_id, token=TOKEN):
+                pass
+
+        come_and_go()
+        gc.collect()
+        process = psutil.Process()
+        before = process.num_fds(), process.num_threads()
+        for _ in range(20):
+            come_and_go()
+        eventually(lambda: relay.server.do(watchers_of(relay, kernel_id)) == 0)
+        eventually(lambda: (process.num_fds(), process.num_threads()) <= before)
+        shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: Running) -> None:
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+        message = ec.stream("stdout", "x" * 100_000)
+        for _ in range(4_000):  # 400 MB
+            far.say(message)
+        kernel = relay.server.do(relay.relay._directory.find(kernel_id))
+        relay.server.do(kernel.position())
+        first, last = relay.server.do(kernel.log.ends())
+        assert last - first < 3_000
+        shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
+    fars = [FarEnd() for _ in range(30)]
+    ids = [relay.server.do(relay.relay.share(far.target)) for far in fars]
+    kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
+    heard: list[list[str]] = [[] for _ in fars]
+    done = [threading.Event() for _ in fars]
+    for number, kernel in enumerate(kernels):
+        texts = kernel.iopub.pipe(ec.of_message_type("stream"))
+
+        def hear(message: ec.AnyMessage, number: int = number) -> None:
+            heard[number].append(message.content["text"])
+            if len(heard[number]) == 100:
+                done[number].set()
+
+        texts.subscribe(hear)
+    for count in range(100):
+        for number, far in enumerate(fars):
+            far.say(ec.stream("stdout", f"{number} {count}"))
+    assert all(event.wait(DEADLINE) for event in done)
+    assert heard == [[f"{number} {count}" for count in range(100)] for number in range(30)]
+    for kernel, kernel_id, far in zip(kernels, ids, fars, strict=True):
+        kernel.close()
+        shutdown(relay.url, kernel_id, token=TOKEN)
+        far.close()

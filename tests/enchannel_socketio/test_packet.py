@@ -1,0 +1,124 @@
+"""A message that travels by Socket.IO is what it was, in the bytes in which it came."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from socketio.packet import EVENT
+from socketio.packet import Packet as PlainPacket
+
+from enchannel import AnyMessage, ChannelName
+from enchannel.errors import MalformedFrame
+from enchannel.testing.strategies import messages
+from enchannel.wire.parts import RawParts, message_of
+from enchannel_socketio._packet import MSG, Packet, message_from, prepared
+from enchannel_socketio.relay._log import Entry, Stretch
+from enchannel_socketio.relay._watcher import Batches, Wish
+
+ALL = Wish(channels=frozenset(name.value for name in ChannelName), statuses=True, batch=True)
+
+
+def travelled(event: str, *told: object, kind: type = Packet) -> list[object]:
+    """What is at the other end of Socket.IO."""
+    pieces = Packet(EVENT, namespace="/main/x", data=[event, *told]).encode()
+    first, *attachments = pieces if isinstance(pieces, list) else [pieces]
+    packet = kind(encoded_packet=first)
+    for attachment in attachments:
+        packet.add_attachment(attachment)
+    data: list[object] = packet.data
+    return data
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+@given(messages())
+def test_what_is_said_is_heard(message: AnyMessage) -> None:
+    name, parts = travelled(MSG, prepared(message))
+    assert name == MSG
+    assert message_from(parts, None, fail) == message
+
+
+@given(messages())
+def test_others_read_an_object_with_binary_buffers(message: AnyMessage) -> None:
+    name, told, position = travelled(MSG, prepared(message), 7, kind=PlainPacket)
+    assert (name, position) == (MSG, 7)
+    assert isinstance(told, dict)
+    assert told["channel"] == message.channel
+    assert told["header"]["msg_id"] == message.header.msg_id
+    assert told["content"] == json.loads(json.dumps(message.content))
+    assert told["buffers"] == [bytes(buffer) for buffer in message.buffers]
+
+
+@given(st.lists(messages(), min_size=3, max_size=3))
+def test_messages_that_travel_together_keep_their_own_buffers(those: list[AnyMessage]) -> None:
+    entries = []
+    for message in those:
+        ready = prepared(message)
+        entries.append(Entry(MSG, message.channel, "", ready.json, tuple(ready.attachments)))
+    count, batch = Batches().of(3, Stretch(4, entries), ALL)
+    assert count == 3
+    _, heard = travelled("batch", batch)
+    assert (heard.after, heard.upto) == (3, 6)  # type: ignore[attr-defined]
+    assert [event.position for event in heard.events] == [4, 5, 6]  # type: ignore[attr-defined]
+    assert [message_from(parts, None, fail) for parts in heard.messages] == those  # type: ignore[attr-defined]
+
+
+def raw(content: bytes, metadata: bytes = b"{}") -> AnyMessage:
+    header = b'{"msg_id": "1", "msg_type": "stream", "odd":  1e5}'
+    parts = RawParts(header, b"{}", metadata, content)
+    return message_of(ChannelName.IOPUB, parts, (), lambda flaw: None)
+
+
+def test_what_a_kernel_wrote_is_not_written_again() -> None:
+    ready = prepared(raw(b'{"text":  "\\u00e9", "number": 1.50}'))
+    assert b'"odd":  1e5' in ready.json
+    assert b'{"text":  "\\u00e9", "number": 1.50}' in ready.json
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        (b'{"a": NaN, "b": [-Infinity]}', {"a": None, "b": [None]}),
+        (b'{"a": "\\ud800"}', {"a": "\N{REPLACEMENT CHARACTER}"}),
+        (b'{"a": "\xff"}', {"a": "\N{REPLACEMENT CHARACTER}"}),
+        (
+            b'{"\xff": {"\\udfff": 1}}',
+            {"\N{REPLACEMENT CHARACTER}": {"\N{REPLACEMENT CHARACTER}": 1}},
+        ),
+    ],
+)
+def test_what_browsers_do_not_read_is_made_such_that_they_do(content: bytes, read: object) -> None:
+    told = json.loads(prepared(raw(content)).json, parse_constant=fail)
+    assert told["content"] == read
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        '2["msg"]',
+        '2["msg",null]',
+        '2["msg",{}]',
+        '2["msg",{"header":7}]',
+        '2["msg",{"header":{}}]',
+        '2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"heartbeat"}]',
+        '2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell","content":[]}]',
+        '2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell","buffers":["x"]}]',
+        '2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell","buffers":'
+        '[{"_placeholder":true,"num":9}]}]',
+    ],
+)
+def test_what_is_no_message_is_told_so(packet: str) -> None:
+    data = Packet(encoded_packet=packet).data
+    with pytest.raises(MalformedFrame):
+        message_from(data[1] if len(data) > 1 else None, None, fail)
+
+
+@pytest.mark.parametrize(
+    "packet", ["2[", '2["msg",', '2["batch",7]', '2["batch",{"after":"x"}]', "2" + "[" * 100_000]
+)
+def test_what_is_no_json_is_a_value_error(packet: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Packet(encoded_packet=packet)

@@ -1,0 +1,418 @@
+"""Many watchers, one kernel: what a relay is for, with real kernels."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from reactivex import operators as ops
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import enchannel as ec
+from enchannel import AnyMessage, KernelState, LinkState
+from enchannel.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    KernelDied,
+    LaunchFailed,
+    MessagesMayBeMissing,
+    NotSupported,
+)
+from enchannel.memory import FarEnd
+from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
+from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
+from tests.enchannel_socketio.conftest import Running, running
+from tests.rigs import DEADLINE
+from tests.rigs.proxy import Proxy
+from tests.rigs.relay import TOKEN
+from tests.rigs.servers import free_port
+
+
+@pytest.fixture(scope="module")
+def shared_kernel(relay: Running) -> Iterator[str]:
+    kernel_id = spawn(relay.url, token=TOKEN)
+    yield kernel_id
+    shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+@contextmanager
+def spawned(relay: Running) -> Iterator[str]:
+    kernel_id = spawn(relay.url, token=TOKEN)
+    try:
+        yield kernel_id
+    finally:
+        with_id = [model.id for model in list_kernels(relay.url, token=TOKEN)]
+        if kernel_id in with_id:
+            shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+class Texts:
+    """What a kernel prints, until a text comes."""
+
+    def __init__(self, kernel: ec.Kernel) -> None:
+        self.all: list[str] = []
+        self._changed = threading.Condition()
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._heard)
+
+    def _heard(self, message: AnyMessage) -> None:
+        if message.content["name"] != "stdout":  # where debuggers warn
+            return
+        with self._changed:
+            self.all.append(message.content["text"])
+            self._changed.notify_all()
+
+    def until(self, text: str) -> str:
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in "".join(self.all), DEADLINE), self.all
+            return "".join(self.all)
+
+
+def test_the_four_of_the_ancestor(relay: Running) -> None:
+    kernel_id = spawn(relay.url, "python3", token=TOKEN)
+    kernel = connect(relay.url, kernel_id, token=TOKEN)
+    assert kernel.run("print('woo'); 6 * 7").text == "woo\n42"
+    assert disconnect(kernel) > 0
+    assert kernel_id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+    shutdown(relay.url, kernel_id, token=TOKEN)
+    with pytest.raises(ConnectionFailed, match="no kernel"):
+        connect(relay.url, kernel_id, token=TOKEN)
+
+
+def test_a_kernel_by_its_url_and_a_token_in_it(relay: Running, shared_kernel: str) -> None:
+    url = relay.url.replace("http://", "socketio+http://")
+    with ec.connect(f"{url}/{shared_kernel}?token={TOKEN}") as kernel:
+        assert kernel.run("6 * 7").text == "42"
+        assert not kernel.owned
+
+
+def test_a_kernel_that_is_launched_at_a_relay_ends_with_its_block(relay: Running) -> None:
+    with ec.launch(
+        "python3", at=f"socketio+{relay.url}", token=TOKEN, cwd="/", env={"A": "B"}
+    ) as kernel:
+        assert kernel.run("import os; os.getcwd(), os.environ['A']").text == "('/', 'B')"
+        assert kernel.id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+    assert kernel.id not in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+
+
+def test_launching_what_is_not_there(relay: Running) -> None:
+    with pytest.raises(LaunchFailed, match="no-such"):
+        ec.launch("no-such", at=f"socketio+{relay.url}", token=TOKEN)
+
+
+def test_asyncio(relay: Running, shared_kernel: str) -> None:
+    async def main() -> str:
+        async with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
+            result = await kernel.execute("6 * 7").pipe(ec.to_result())
+            return result.text
+
+    assert asyncio.run(main()) == "42"
+
+
+def test_who_goes_and_comes_back_sees_what_was_said_meanwhile_once_and_in_order(
+    relay: Running, shared_kernel: str
+) -> None:
+    code = "import time\nfor i in range(100): print(i, flush=True); time.sleep(0.002)\nprint('end')"
+    first = connect(relay.url, shared_kernel, token=TOKEN)
+    texts = Texts(first)
+    first.shell.on_next(ec.execute_request(code))
+    texts.until("10\n")
+    position = disconnect(first)
+    heard = "".join(texts.all)
+    with connect(relay.url, shared_kernel, token=TOKEN) as watching:
+        watching.run("1")  # behind it in the queue
+    again = connect(relay.url, shared_kernel, token=TOKEN, since=position)
+    rest = Texts(again).until("end\n")
+    assert heard + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
+    assert again.run("6 * 7").text == "42"
+    assert disconnect(again) > position
+
+
+def test_who_comes_late_can_see_all_that_there_is(relay: Running) -> None:
+    with spawned(relay) as kernel_id:
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            kernel.run("print('early')")
+        with connect(relay.url, kernel_id, token=TOKEN, since=0) as late:
+            assert Texts(late).until("early\n") == "early\n"
+
+
+def test_what_fell_off_the_log_is_said() -> None:
+    with (
+        running(store=MemoryStore(Bounds(messages=10))) as relay,
+        spawned(relay) as kernel_id,
+        connect(relay.url, kernel_id, token=TOKEN) as kernel,
+    ):
+        kernel.run("for i in range(50): display(i)")
+        with connect(relay.url, kernel_id, token=TOKEN, since=0) as late:
+            told: list[Exception] = []
+            seen = threading.Event()
+            late.errors.subscribe(lambda error: (told.append(error), seen.set()))
+            late.iopub.subscribe(lambda message: None)
+            assert seen.wait(DEADLINE)
+            assert isinstance(told[0], MessagesMayBeMissing)
+            assert "had fallen off" in str(told[0])
+
+
+def test_a_connection_that_breaks_loses_nothing(relay: Running, shared_kernel: str) -> None:
+    with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
+        url = f"http://127.0.0.1:{proxy.port}"
+        with connect(url, shared_kernel, token=TOKEN) as kernel:
+            states: list[LinkState] = []
+            kernel.link.subscribe(states.append)
+            errors: list[Exception] = []
+            kernel.errors.subscribe(errors.append)
+            texts = Texts(kernel)
+            asked = kernel.execute(
+                "import time\nfor i in range(300): print(i, flush=True); time.sleep(0.002)\n'done'"
+            )
+            result: list[ec.Result] = []
+            done = threading.Event()
+            asked.pipe(ec.to_result()).subscribe(result.append, on_completed=done.set)
+            for number in (50, 100, 150):
+                texts.until(f"\n{number}\n")
+                proxy.cut()
+                proxy.restore()
+            assert done.wait(DEADLINE)
+            assert result[0].text == "".join(f"{i}\n" for i in range(300)) + "'done'"
+            assert states.count(LinkState.LOST) == 3
+            assert not errors
+
+
+def test_two_clients_are_answered_each_for_itself_and_see_each_other(
+    relay: Running, shared_kernel: str
+) -> None:
+    with (
+        connect(relay.url, shared_kernel, token=TOKEN) as one,
+        connect(relay.url, shared_kernel, token=TOKEN) as other,
+    ):
+        theirs = Texts(other)
+        replies: list[AnyMessage] = []
+        other.shell.subscribe(replies.append)
+        one.run("x = 6 * 7; print('from one')")
+        theirs.until("from one\n")
+        assert other.run("x").text == "42"
+        assert {reply.parent_header.session for reply in replies} == {other.session.id}
+
+
+def test_input_is_asked_of_who_runs_the_code(relay: Running, shared_kernel: str) -> None:
+    with (
+        connect(relay.url, shared_kernel, token=TOKEN) as one,
+        connect(relay.url, shared_kernel, token=TOKEN) as other,
+    ):
+        asked: list[AnyMessage] = []
+        other.stdin.subscribe(asked.append)
+        assert one.run("input('name? ')", on_input=lambda prompt, password: "ada").text == "'ada'"
+        other.run("1")
+        assert not asked
+
+
+def test_buffers_travel_both_ways(relay: Running, shared_kernel: str) -> None:
+    code = """if True:
+        from ipykernel.comm import Comm
+        from comm import get_comm_manager
+        def opened(comm, message):
+            comm.on_msg(lambda m: comm.send({}, buffers=[bytes(m["buffers"][0])[::-1], b""]))
+        get_comm_manager().register_target("echo", opened)
+    """
+    with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
+        kernel.run(code)
+        comm = kernel.comm("echo")
+        heard: list[AnyMessage] = []
+        seen = threading.Event()
+        comm.subscribe(lambda message: (heard.append(message), seen.set()))
+        message = ec.comm_msg(comm.id, {})
+        comm.on_next(message.replace(buffers=(b"abc",)))
+        assert seen.wait(DEADLINE)
+        assert [bytes(buffer) for buffer in heard[0].buffers] == [b"cba", b""]
+
+
+def test_interrupt_and_restart(relay: Running) -> None:
+    with spawned(relay) as kernel_id:
+        with (
+            connect(relay.url, kernel_id, token=TOKEN) as one,
+            connect(relay.url, kernel_id, token=TOKEN) as other,
+        ):
+            with pytest.raises(ec.RequestTimeout):
+                one.run("import time; x = 7; time.sleep(60)", timeout=0.5)
+            assert one.run("x").text == "7"
+            died: list[Exception] = []
+            waiting = other.execute("import time; time.sleep(60)")
+            ended = threading.Event()
+            waiting.subscribe(on_error=lambda error: (died.append(error), ended.set()))
+            ec.wait(one.restart(), timeout=DEADLINE)
+            assert ended.wait(DEADLINE)
+            assert isinstance(died[0], KernelDied)
+            with pytest.raises(ec.KernelError, match="x"):
+                one.run("x")
+            assert other.run("6 * 7").text == "42"
+
+
+def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: Running) -> None:
+    with (
+        spawned(relay) as kernel_id,
+        connect(relay.url, kernel_id, token=TOKEN) as one,
+        connect(relay.url, kernel_id, token=TOKEN) as other,
+    ):
+        pid = int(one.run("import os; os.getpid()").text)
+        dead = threading.Event()
+        other.state.subscribe(lambda state: dead.set() if state is KernelState.DEAD else None)
+        waiting = one.execute("import time; time.sleep(60)")
+        died: list[Exception] = []
+        ended = threading.Event()
+        waiting.subscribe(on_error=lambda error: (died.append(error), ended.set()))
+        os.kill(pid, signal.SIGKILL)
+        assert ended.wait(DEADLINE)
+        assert dead.wait(DEADLINE)
+        assert isinstance(died[0], KernelDied)
+        assert died[0].exit_code == -signal.SIGKILL
+        with pytest.raises(KernelDied):
+            other.run("1")
+        lives = one.state.pipe(ops.filter(lambda state: state is KernelState.IDLE), ops.first())
+        ec.wait(other.restart(), timeout=DEADLINE)
+        ec.wait(lives, timeout=DEADLINE)
+        assert one.run("6 * 7").text == "42"
+
+
+def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> None:
+    with spawned(relay) as kernel_id, connect(relay.url, kernel_id, token=TOKEN) as kernel:
+        failed: list[Exception] = []
+        ended = threading.Event()
+        kernel.iopub.subscribe(on_error=lambda error: (failed.append(error), ended.set()))
+        shutdown(relay.url, kernel_id, token=TOKEN)
+        assert ended.wait(DEADLINE)
+        assert "shut down" in str(failed[0])
+        with pytest.raises(ec.EnchannelError):
+            kernel.run("1")
+
+
+def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
+    with running() as relay:
+        kernel_id = spawn(relay.url, token=TOKEN)
+        kernel = connect(relay.url, kernel_id, token=TOKEN, retry_for=0.3)
+        failed: list[Exception] = []
+        ended = threading.Event()
+        kernel.iopub.subscribe(on_error=lambda error: (failed.append(error), ended.set()))
+    with kernel:
+        assert ended.wait(DEADLINE)
+        assert isinstance(failed[0], (ConnectionLost, KernelDied))
+
+
+def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> None:
+    with ec.launch("python3") as ours:
+        shared = relay.server.do(relay.relay.share(ours.id))
+        with connect(relay.url, shared, token=TOKEN) as theirs:
+            theirs.run("x = 6 * 7")
+            with pytest.raises(NotSupported):
+                ec.wait(theirs.restart())
+            with pytest.raises(ec.RequestTimeout):
+                theirs.run("import time; time.sleep(60)", timeout=0.5)
+        shutdown(relay.url, shared, token=TOKEN)
+        assert ours.run("x").text == "42"
+
+
+def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay: Running) -> None:
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+        with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
+            slow = connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN)
+            quick = connect(relay.url, kernel_id, token=TOKEN)
+            counts = {slow: 0, quick: 0}
+            done = {slow: threading.Event(), quick: threading.Event()}
+
+            def watch(kernel: ec.Kernel) -> None:
+                def heard(message: AnyMessage) -> None:
+                    assert message.content["text"] == f"{counts[kernel]}"
+                    counts[kernel] += 1
+                    if counts[kernel] == 5_000:
+                        done[kernel].set()
+
+                kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(heard)
+
+            watch(slow)
+            watch(quick)
+            proxy.pause()  # what it acknowledges does not arrive
+            for number in range(5_000):
+                far.say(ec.stream("stdout", f"{number}"))
+            assert done[quick].wait(DEADLINE)
+            assert counts[slow] <= 1_100  # no more than its credit is on its way
+            proxy.resume()
+            assert done[slow].wait(DEADLINE)
+            slow.close()
+            quick.close()
+        shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+def test_a_relay_that_is_mounted_in_an_application() -> None:
+    relay = Relay(token=TOKEN)
+    app = Starlette(routes=[Mount("/jupyter/kernels", relay)], lifespan=relay.lifespan)
+    with serving(app, free_port()) as url:
+        base = f"{url}/jupyter/kernels"
+        kernel_id = spawn(base, token=TOKEN)
+        with connect(base, kernel_id, token=TOKEN) as kernel:
+            assert kernel.run("6 * 7").text == "42"
+
+
+@contextmanager
+def serving(app: Starlette, port: int) -> Iterator[str]:
+    """An application of a user's, run by uvicorn."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, ws="websockets-sansio", log_config=None, lifespan="on")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            thread.join(0.01)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE)
+
+
+def test_a_port_that_is_taken(relay: Running) -> None:
+    port = int(relay.url.rpartition(":")[2])
+    with pytest.raises(ConnectionFailed, match=str(port)):
+        RelayServer(Relay(), port=port)
+
+
+def test_a_relay_that_cannot_share_what_it_should_does_not_begin() -> None:
+    server = RelayServer(Relay(share=["no-such-kernel"]))
+    with pytest.raises(ConnectionFailed, match="no-such-kernel"), server:
+        pass
+
+
+def test_kernels_end_with_their_relay_however_that_ends(relay: Running) -> None:
+    script = """if True:
+        import os, signal, sys, threading
+        from enchannel_socketio import spawn, connect
+        from enchannel_socketio.relay import Relay, RelayServer
+        relay = Relay(token=sys.argv[1])
+        server = RelayServer(relay)
+        def drive():
+            kernel = connect(server.url, spawn(server.url, token=sys.argv[1]), token=sys.argv[1])
+            print(kernel.run("import os; os.getpid()").text, flush=True)
+            sys.stdin.readline()
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        server.run(lambda: threading.Thread(target=drive, daemon=True).start())
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script, TOKEN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        _, errors = process.communicate("\n", DEADLINE)
+    assert "Traceback" not in errors
+    assert not os.path.exists(f"/proc/{pid}")
