@@ -160,8 +160,8 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _discreet(record: logging.LogRecord) -> bool:
-    """What is said at DEBUG has headers in it, and so tokens; and that somebody is refused a WebSocket with a
-    status is called an error, which it is not."""
+    """What is said at DEBUG has headers in it, and so tokens; and that somebody is refused a WebSocket
+    with a status is called an error, which it is not."""
     return record.levelno > logging.DEBUG and not str(record.msg).startswith(UNANSWERED)
 
 

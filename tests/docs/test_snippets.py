@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from enchannel_socketio.relay import Relay, RelayServer
 from tests.rigs import DEADLINE
 from tests.rigs.servers import JupyterServer
 
@@ -50,12 +51,20 @@ def examples() -> Iterator[object]:
 
 
 SERVER, TOKEN = "http://localhost:8888", "abc"
+RELAY, RELAY_TOKEN = "http://localhost:4000", "a-token-of-your-own"
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
     """Where the server of the examples is: not always at the port where users have theirs."""
     with JupyterServer(token=TOKEN) as server:
+        yield server.url
+
+
+@pytest.fixture
+def relay() -> Iterator[str]:
+    """The same of a relay."""
+    with RelayServer(Relay(token=RELAY_TOKEN)) as server:
         yield server.url
 
 
@@ -66,6 +75,8 @@ def test_example_runs(
 ) -> None:
     if SERVER in code:
         code = code.replace(SERVER, request.getfixturevalue("server"))
+    if RELAY in code:
+        code = code.replace(RELAY, request.getfixturevalue("relay"))
     script = tmp_path / "example.py"
     script.write_text(code, encoding="utf-8")
     run = subprocess.run(

@@ -8,8 +8,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
+from reactivex import Observable
 from reactivex import operators as ops
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -71,6 +74,23 @@ class Texts:
         with self._changed:
             assert self._changed.wait_for(lambda: text in "".join(self.all), DEADLINE), self.all
             return "".join(self.all)
+
+
+class Failure:
+    """How something ends, which should."""
+
+    def __init__(self, observable: Observable[Any]) -> None:
+        self._errors: list[Exception] = []
+        self._ended = threading.Event()
+        observable.subscribe(on_error=self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self._errors.append(error)
+        self._ended.set()
+
+    def wait(self) -> Exception:
+        assert self._ended.wait(DEADLINE)
+        return self._errors[0]
 
 
 def test_the_four_of_the_ancestor(relay: Running) -> None:
@@ -149,13 +169,10 @@ def test_what_fell_off_the_log_is_said() -> None:
     ):
         kernel.run("for i in range(50): display(i)")
         with connect(relay.url, kernel_id, token=TOKEN, since=0) as late:
-            told: list[Exception] = []
-            seen = threading.Event()
-            late.errors.subscribe(lambda error: (told.append(error), seen.set()))
             late.iopub.subscribe(lambda message: None)
-            assert seen.wait(DEADLINE)
-            assert isinstance(told[0], MessagesMayBeMissing)
-            assert "had fallen off" in str(told[0])
+            told = ec.wait(late.errors.pipe(ops.first()), timeout=DEADLINE)
+            assert isinstance(told, MessagesMayBeMissing)
+            assert "had fallen off" in str(told)
 
 
 def test_a_connection_that_breaks_loses_nothing(relay: Running, shared_kernel: str) -> None:
@@ -191,12 +208,12 @@ def test_two_clients_are_answered_each_for_itself_and_see_each_other(
         connect(relay.url, shared_kernel, token=TOKEN) as other,
     ):
         theirs = Texts(other)
-        replies: list[AnyMessage] = []
-        other.shell.subscribe(replies.append)
+        replies: SimpleQueue[AnyMessage] = SimpleQueue()
+        other.shell.subscribe(replies.put)
         one.run("x = 6 * 7; print('from one')")
         theirs.until("from one\n")
         assert other.run("x").text == "42"
-        assert {reply.parent_header.session for reply in replies} == {other.session.id}
+        assert replies.get(timeout=DEADLINE).parent_header.session == other.session.id
 
 
 def test_input_is_asked_of_who_runs_the_code(relay: Running, shared_kernel: str) -> None:
@@ -222,13 +239,10 @@ def test_buffers_travel_both_ways(relay: Running, shared_kernel: str) -> None:
     with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
         kernel.run(code)
         comm = kernel.comm("echo")
-        heard: list[AnyMessage] = []
-        seen = threading.Event()
-        comm.subscribe(lambda message: (heard.append(message), seen.set()))
-        message = ec.comm_msg(comm.id, {})
-        comm.on_next(message.replace(buffers=(b"abc",)))
-        assert seen.wait(DEADLINE)
-        assert [bytes(buffer) for buffer in heard[0].buffers] == [b"cba", b""]
+        heard: SimpleQueue[AnyMessage] = SimpleQueue()
+        comm.subscribe(heard.put)
+        comm.send({}, buffers=[b"abc"])
+        assert [bytes(buffer) for buffer in heard.get(timeout=DEADLINE).buffers] == [b"cba", b""]
 
 
 def test_interrupt_and_restart(relay: Running) -> None:
@@ -240,16 +254,16 @@ def test_interrupt_and_restart(relay: Running) -> None:
             with pytest.raises(ec.RequestTimeout):
                 one.run("import time; x = 7; time.sleep(60)", timeout=0.5)
             assert one.run("x").text == "7"
-            died: list[Exception] = []
-            waiting = other.execute("import time; time.sleep(60)")
-            ended = threading.Event()
-            waiting.subscribe(on_error=lambda error: (died.append(error), ended.set()))
+            waiting = Failure(other.execute("import time; time.sleep(60)"))
             ec.wait(one.restart(), timeout=DEADLINE)
-            assert ended.wait(DEADLINE)
-            assert isinstance(died[0], KernelDied)
+            assert isinstance(waiting.wait(), KernelDied)
             with pytest.raises(ec.KernelError, match="x"):
                 one.run("x")
             assert other.run("6 * 7").text == "42"
+
+
+def is_idle(state: KernelState) -> bool:
+    return state is KernelState.IDLE
 
 
 def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: Running) -> None:
@@ -261,31 +275,25 @@ def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: R
         pid = int(one.run("import os; os.getpid()").text)
         dead = threading.Event()
         other.state.subscribe(lambda state: dead.set() if state is KernelState.DEAD else None)
-        waiting = one.execute("import time; time.sleep(60)")
-        died: list[Exception] = []
-        ended = threading.Event()
-        waiting.subscribe(on_error=lambda error: (died.append(error), ended.set()))
+        waiting = Failure(one.execute("import time; time.sleep(60)"))
         os.kill(pid, signal.SIGKILL)
-        assert ended.wait(DEADLINE)
+        died = waiting.wait()
         assert dead.wait(DEADLINE)
-        assert isinstance(died[0], KernelDied)
-        assert died[0].exit_code == -signal.SIGKILL
+        assert isinstance(died, KernelDied)
+        assert died.exit_code == -signal.SIGKILL
         with pytest.raises(KernelDied):
             other.run("1")
-        lives = one.state.pipe(ops.filter(lambda state: state is KernelState.IDLE), ops.first())
+        lives = one.state.pipe(ops.filter(is_idle))
         ec.wait(other.restart(), timeout=DEADLINE)
-        ec.wait(lives, timeout=DEADLINE)
+        ec.wait(lives.pipe(ops.take(1)), timeout=DEADLINE)
         assert one.run("6 * 7").text == "42"
 
 
 def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> None:
     with spawned(relay) as kernel_id, connect(relay.url, kernel_id, token=TOKEN) as kernel:
-        failed: list[Exception] = []
-        ended = threading.Event()
-        kernel.iopub.subscribe(on_error=lambda error: (failed.append(error), ended.set()))
+        failed = Failure(kernel.iopub)
         shutdown(relay.url, kernel_id, token=TOKEN)
-        assert ended.wait(DEADLINE)
-        assert "shut down" in str(failed[0])
+        assert "shut down" in str(failed.wait())
         with pytest.raises(ec.EnchannelError):
             kernel.run("1")
 
@@ -294,12 +302,9 @@ def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
     with running() as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         kernel = connect(relay.url, kernel_id, token=TOKEN, retry_for=0.3)
-        failed: list[Exception] = []
-        ended = threading.Event()
-        kernel.iopub.subscribe(on_error=lambda error: (failed.append(error), ended.set()))
+        failed = Failure(kernel.iopub)
     with kernel:
-        assert ended.wait(DEADLINE)
-        assert isinstance(failed[0], (ConnectionLost, KernelDied))
+        assert isinstance(failed.wait(), (ConnectionLost, KernelDied))
 
 
 def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> None:
