@@ -140,6 +140,7 @@ class LocalKernel(Kernel):
         finally:
             await asyncio.to_thread(self._link.close)
             await self._fed()
+            self._feeding.cancel()
 
     async def position(self) -> int:
         await self._fed()
@@ -151,8 +152,6 @@ class LocalKernel(Kernel):
             await self.shut_down()
         except (EnchannelError, TimeoutError) as error:
             log.warning("kernel %s could not be shut down: %s", self.id, error)
-        finally:
-            self._feeding.cancel()
 
     @property
     def _lifecycle(self) -> Lifecycle:

@@ -198,6 +198,8 @@ class Relay:
             await send({"type": "lifespan.startup.failed", "message": self.failure})
             return
         await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.close()
+        try:
+            await receive()
+        finally:  # also when the server has no patience
+            await self.close()
         await send({"type": "lifespan.shutdown.complete"})
