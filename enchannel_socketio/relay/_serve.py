@@ -22,7 +22,10 @@ __all__ = ["RelayServer"]
 
 T = TypeVar("T")
 
-UNANSWERED = "ASGI callable returned without completing handshake"
+HARMLESS = (
+    "ASGI callable returned without completing handshake",  # it was refused with a status
+    "Cancel %s running task(s)",  # polls that wait when the relay ends
+)
 ENDING = 30.0  # seconds for kernels to end
 
 
@@ -160,9 +163,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _discreet(record: logging.LogRecord) -> bool:
-    """What is said at DEBUG has headers in it, and so tokens; and that somebody is refused a WebSocket
-    with a status is called an error, which it is not."""
-    return record.levelno > logging.DEBUG and not str(record.msg).startswith(UNANSWERED)
+    """What is said at DEBUG has headers in it, and so tokens; and some things are called errors that are
+    none."""
+    return record.levelno > logging.DEBUG and not str(record.msg).startswith(HARMLESS)
 
 
 logging.getLogger("uvicorn.error").addFilter(_discreet)

@@ -13,7 +13,7 @@ from tests.enchannel_socketio.conftest import Running
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
 
-HERE = Path(__file__).parent / "foreign"
+HERE = Path(__file__).parent / "node"
 VENDOR = Path(enchannel_socketio.relay.__file__).parent / "page" / "vendor"
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import socketio
 from socketio.exceptions import ConnectionError as SocketioRefused
 
 import enchannel as ec
@@ -20,10 +19,10 @@ from enchannel.errors import AuthenticationFailed, ConnectionFailed, NotSupporte
 from enchannel_socketio import connect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Limits, Relay
 from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.foreign import FULL, Foreign
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
 
-FULL = {"Authorization": f"Bearer {TOKEN}"}
 SOCKET = "/socket.io/?EIO=4&transport=polling"
 UPGRADE = {
     "Connection": "Upgrade",
@@ -222,7 +221,9 @@ def test_a_message_that_is_too_large_is_the_callers_error_and_the_relay_hangs_up
             client = Foreign(relay.url, f"/main/{kernel_id}")
             await client.open(FULL)
             await client.io.emit("msg", {"header": {"x": "y" * 50_000}}, namespace=client.namespace)
-            return await client.ended()
+            ended = await client.ended()
+            await client.close()
+            return ended
 
         assert asyncio.run(oversized())
         assert [model.state for model in list_kernels(relay.url, token=TOKEN)] == ["idle"]
@@ -380,52 +381,13 @@ def test_a_short_token_is_none() -> None:
 # -- sockets ----------------------------------------------------------------------------------------
 
 
-class Foreign:
-    """A client of Socket.IO that knows nothing of enchannel."""
-
-    def __init__(self, url: str, namespace: str) -> None:
-        self.namespace = namespace
-        self._url = url
-        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self._gone = asyncio.Event()
-        self.io: Any = socketio.AsyncClient(reconnection=False)
-        self.io.on("*", lambda *event: self.heard.put_nowait(event), namespace=namespace)
-        self.io.on("connect_error", self._refused, namespace=namespace)
-        self.io.on("disconnect", lambda *_: self._gone.set(), namespace=namespace)
-        self.refusal: Any = None
-
-    async def open(self, headers: Mapping[str, str], **auth: Any) -> None:
-        await self.io.connect(
-            self._url,
-            headers=dict(headers),
-            auth=auth,
-            transports=["websocket"],
-            namespaces=[self.namespace],
-            wait_timeout=DEADLINE,
-        )
-
-    async def next(self, name: str) -> Any:
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                heard = await self.heard.get()
-                if heard[0] == name:
-                    return heard[1:]
-
-    async def ended(self) -> str:
-        async with asyncio.timeout(DEADLINE):
-            await self._gone.wait()
-        return "ended"
-
-    def _refused(self, why: Any) -> None:
-        self.refusal = why
-
-
 @pytest.mark.parametrize("kind", ["main", "shell", "control", "stdin"])
 def test_who_may_watch_hears_iopub_only(relay: Running, kernel: str, watch: str, kind: str) -> None:
     async def refused() -> Any:
         client = Foreign(relay.url, f"/{kind}/{kernel}")
         with pytest.raises(SocketioRefused):
             await client.open({"Authorization": f"Bearer {watch}"})
+        await client.close()
         return client.refusal
 
     assert "does not open" in asyncio.run(refused())["message"]
@@ -445,7 +407,7 @@ def test_who_may_watch_says_nothing_on_any_channel(
         }
         answer = await client.io.call("msg", message, namespace=client.namespace)
         (told,) = await client.next("refused")
-        await client.io.disconnect()
+        await client.close()
         return answer, told
 
     answer, told = asyncio.run(refused())
@@ -479,6 +441,7 @@ def test_a_namespace_that_makes_no_sense(relay: Running, namespace: str) -> None
         client = Foreign(relay.url, namespace)
         with pytest.raises(SocketioRefused):
             await client.open(FULL)
+        await client.close()
         return client.refusal
 
     assert asyncio.run(refused())["message"]
@@ -494,6 +457,7 @@ def test_a_wish_to_watch_that_makes_no_sense(
         client = Foreign(relay.url, f"/main/{kernel}")
         with pytest.raises(SocketioRefused):
             await client.open(FULL, **auth)
+        await client.close()
         return client.refusal
 
     assert asyncio.run(refused())["message"]
@@ -529,7 +493,7 @@ def test_what_is_no_message_is_refused_in_words_and_the_next_one_passes(
         )
         while (await client.next("msg"))[0]["channel"] != "shell":
             pass
-        await client.io.disconnect()
+        await client.close()
         return bad, good
 
     bad, good = asyncio.run(answers())

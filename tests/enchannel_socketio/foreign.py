@@ -1,0 +1,74 @@
+"""A foreign client in Python."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import socketio
+
+from tests.rigs import DEADLINE
+from tests.rigs.relay import TOKEN
+
+__all__ = ["FULL", "Foreign"]
+
+FULL: Final = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Foreign:
+    """A client of Socket.IO that knows nothing of enchannel.
+
+    Args:
+        url: The relay's.
+        namespace: Where to.
+        transport: How: ``websocket`` or ``polling``.
+
+    Attributes:
+        io: The library's client.
+        heard: The events that came: each its name, and what it told.
+        refusal: Why it was not let in.
+    """
+
+    def __init__(self, url: str, namespace: str, *, transport: str = "websocket") -> None:
+        self.namespace = namespace
+        self._transport = transport
+        self._url = url
+        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        # The library itself sends headers with the first request only, and long polling has many.
+        self._session = aiohttp.ClientSession()
+        self.io: Any = socketio.AsyncClient(reconnection=False, http_session=self._session)
+        self.io.on("*", lambda *event: self.heard.put_nowait(event), namespace=namespace)
+        self.io.on("connect_error", self._refused, namespace=namespace)
+        self.io.on("disconnect", lambda *_: self._gone.set(), namespace=namespace)
+        self.refusal: Any = None
+
+    async def open(self, headers: Mapping[str, str], **auth: Any) -> None:
+        self._session.headers.update(headers)
+        await self.io.connect(
+            self._url,
+            auth=auth,
+            transports=[self._transport],
+            namespaces=[self.namespace],
+            wait_timeout=DEADLINE,
+        )
+
+    async def close(self) -> None:
+        # A poll that waits is not answered when its connection is closed.
+        await self.io.eio.disconnect(abort=self._transport == "polling")
+        await self._session.close()
+
+    async def next(self, name: str) -> Any:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                heard = await self.heard.get()
+                if heard[0] == name:
+                    return heard[1:]
+
+    async def ended(self) -> str:
+        async with asyncio.timeout(DEADLINE):
+            await self._gone.wait()
+        return "ended"
+
+    def _refused(self, why: Any) -> None:
+        self.refusal = why

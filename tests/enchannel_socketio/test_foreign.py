@@ -1,0 +1,105 @@
+"""Clients that know Socket.IO and nothing else: channel by channel, one event a message."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import enchannel as ec
+from enchannel.memory import FarEnd
+from enchannel_socketio import shutdown, spawn
+from enchannel_socketio.relay import _watcher
+from tests.enchannel_socketio.conftest import Running
+from tests.enchannel_socketio.foreign import FULL, Foreign
+from tests.rigs.relay import TOKEN
+
+HEADER = {"msg_id": "a-request", "msg_type": "execute_request", "session": "me"}
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_code_is_run_and_heard(relay: Running, transport: str, batch: bool) -> None:
+    kernel_id = spawn(relay.url, token=TOKEN)
+
+    async def run() -> list[str]:
+        shell, iopub = (
+            Foreign(relay.url, f"/{channel}/{kernel_id}", transport=transport)
+            for channel in ("shell", "iopub")
+        )
+        for client in (shell, iopub):
+            await client.open(FULL, session="me", batch=batch)
+        message = {"header": HEADER, "content": {"code": "6 * 7", "silent": False}}
+        await shell.io.emit("msg", message, namespace=shell.namespace)
+        told: list[str] = []
+        async for message in messages(iopub):
+            told.append(message["header"]["msg_type"])
+            if message["content"].get("execution_state") == "idle":
+                break
+        async for message in messages(shell):
+            told.append(message["header"]["msg_type"])
+            break
+        await shell.close()
+        await iopub.close()
+        return [kind for kind in told if kind not in ("stream", "status")]
+
+    assert asyncio.run(run()) == ["execute_input", "execute_result", "execute_reply"]
+    shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+async def messages(client: Foreign) -> Any:
+    """What is said on its channel to its request, one after the other."""
+    while True:
+        name, *told = await client.heard.get()
+        if name == "batch":
+            those = [event[1] for event in told[0]["events"] if event[0] == "msg"]
+        else:
+            those = [told[0]] if name == "msg" else []
+        for message in those:
+            if message["parent_header"].get("msg_id") == HEADER["msg_id"]:
+                yield message
+
+
+def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
+    relay: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watcher, "PATIENCE", 0.1)
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+
+        async def listen() -> tuple[Any, list[int]]:
+            client = Foreign(relay.url, f"/iopub/{kernel_id}")
+            await client.open(FULL, credit=10)
+            for number in range(30):
+                far.say(ec.stream("stdout", f"{number}"))
+            heard = [await client.next("msg") for _ in range(10)]
+            (refused,) = await client.next("refused")
+            for _ in range(2):
+                await client.io.emit("ack", heard[-1][1], namespace=client.namespace)
+                heard += [await client.next("msg") for _ in range(10)]
+            await client.close()
+            return refused, [int(message["content"]["text"]) for message, _ in heard]
+
+        refused, numbers = asyncio.run(listen())
+        assert 'emit("ack", position)' in refused["error"]
+        assert numbers == list(range(30))
+        shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+def test_positions_go_on_in_each_namespace(relay: Running) -> None:
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+
+        async def listen() -> list[int]:
+            numbers: list[int] = []
+            since = 0
+            for number in range(3):
+                far.say(ec.stream("stdout", f"{number}"))
+                client = Foreign(relay.url, f"/iopub/{kernel_id}")
+                await client.open(FULL, since=since)
+                message, since = await client.next("msg")
+                numbers.append(int(message["content"]["text"]))
+                await client.close()
+            return numbers
+
+        assert asyncio.run(listen()) == [0, 1, 2]
+        shutdown(relay.url, kernel_id, token=TOKEN)
