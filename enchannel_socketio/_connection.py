@@ -54,6 +54,7 @@ class Connection:
         self._relay = relay
         self._namespace = f"/{kind}/{kernel_id}"
         self._came = 0
+        self._saying: set[asyncio.Future[None]] = set()
         self._refusal: Any = None
         self._ready: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         options: dict[str, Any] = {
@@ -144,7 +145,9 @@ class Connection:
     def acknowledge(self, position: int) -> None:
         """All up to there was handled."""
         self._came, self.is_heavy = 0, False
-        asyncio.ensure_future(self.say("ack", position))
+        saying = asyncio.ensure_future(self.say("ack", position))
+        self._saying.add(saying)  # or nobody would hold it
+        saying.add_done_callback(self._saying.discard)
 
     def abort(self) -> None:
         """Break it."""
@@ -153,8 +156,11 @@ class Connection:
     async def close(self) -> None:
         """Hang up, whatever state it is in."""
         self.lost.set()
-        with suppress(SocketIOError, aiohttp.ClientError, OSError):
-            await self._io.disconnect()
+        try:
+            with suppress(SocketIOError, aiohttp.ClientError, OSError):
+                await self._io.disconnect()
+        finally:
+            self._io.eio.http = None  # which its __del__ would close, on whatever thread
 
     async def _came_in(self, data: str | bytes) -> None:
         self._came += len(data)

@@ -440,13 +440,9 @@ class SocketioLink:
 
     def _refused(self, refusal: Any) -> None:
         """What was said could not be passed on: it will not be answered."""
-        why = refusal.get("error") if isinstance(refusal, dict) else None
-        kind = refusal.get("kind") if isinstance(refusal, dict) else None
-        if kind in ("ConnectionLost", "KernelDied"):
-            error = error_of(msgspec.json.encode({"error": kind, "text": str(why)}))
-            self.tell(error)
-        else:
-            self.tell(InvalidMessage(f"the relay did not pass a message on: {why}"))
+        told: dict[str, Any] = refusal if isinstance(refusal, dict) else {}
+        why = f"the relay did not pass on what was said: {told.get('error')}"
+        self.tell(KernelDied(why) if told.get("kind") == "KernelDied" else ConnectionLost(why))
 
     async def until_at(self, position: int) -> None:
         """Wait until all up to there was told."""

@@ -19,7 +19,13 @@ from reactivex import Observable
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import KernelState, Lifecycle, Link, LinkState, Status, told_of
-from enchannel.errors import EnchannelError, KernelDied, NotSupported
+from enchannel.errors import (
+    EnchannelError,
+    KernelDied,
+    MalformedFrame,
+    MessagesMayBeMissing,
+    NotSupported,
+)
 from enchannel_socketio._packet import MSG, prepared
 from enchannel_socketio.relay._log import Entry, Log
 from enchannel_socketio.relay._watcher import Batches
@@ -105,6 +111,7 @@ class LocalKernel(Kernel):
         self._bell = asyncio.Event()
         self._rung = False
         self._empty = asyncio.Event()
+        self._missing = 0  # entries that could not be kept
         self._feeding = asyncio.create_task(self._feed())
         self._gone: EnchannelError | None = None
         for channel in SPOKEN:
@@ -173,8 +180,12 @@ class LocalKernel(Kernel):
             to = message.parent_header.session
         try:
             ready = prepared(message)
-        except EnchannelError as error:
-            self._told(error)
+        except Exception as error:  # whatever it is: nobody else has to suffer for it
+            self._told(
+                MalformedFrame(
+                    f"a message on {channel.value} cannot be passed on ({type(error).__name__}: {error})"
+                )
+            )
             return
         self._note(Entry(MSG, channel.value, to, ready.json, tuple(ready.attachments)))
 
@@ -231,9 +242,21 @@ class LocalKernel(Kernel):
             self._empty.clear()
             entries = [self._said.popleft() for _ in range(len(self._said))]
             try:
-                await self.log.append(entries)
+                await self.log.append([*self._what_is_missing(), *entries])
             except Exception as error:
                 log.exception("what kernel %s said could not be kept: %s", self.id, error)
+                self._missing += len(entries)
+            else:
+                self._missing = 0
+
+    def _what_is_missing(self) -> list[Entry]:
+        """That something could not be kept, as soon as anything can."""
+        if not self._missing:
+            return []
+        told = MessagesMayBeMissing(
+            f"{self._missing} messages of kernel {self.id} could not be kept: the relay's log says why"
+        )
+        return [Entry(STATUS, "", "", told_of(told))]
 
     async def _fed(self) -> None:
         await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -138,9 +138,18 @@ class Sockets:
             "access": str(access),
             "max_message": _least(self._max_message, kernel.max_message),
         }
+
+        async def watch() -> None:
+            try:
+                await emit("ready", ready)
+                await watcher.run()
+            except Exception as error:  # whoever watches comes back, and goes on where it was
+                log.exception("kernel %s cannot be watched at the moment: %s", kernel.id, error)
+                await self._io.disconnect(sid, namespace=namespace)
+
         seat = _Seat(kernel, watcher, connection, CHANNELS.get(kind), can_speak=access.is_full)
         self._seats[namespace, sid] = seat
-        seat.begin(emit("ready", ready))
+        seat.begin(watch())
 
     async def _on_disconnect(self, namespace: str, sid: str, reason: object = None) -> None:
         seat = self._seats.pop((namespace, sid), None)
@@ -161,13 +170,15 @@ class Sockets:
         try:
             await seat.say(parts)
         except EnchannelError as error:
-            told = {"msg_id": _id_of(parts), "error": str(error), "kind": type(error).__name__}
-            await self._io.emit("refused", told, to=sid, namespace=namespace)
-            return {"error": str(error)}
+            why, kind = str(error), type(error).__name__
         except Exception as error:
             log.exception("a message to kernel %s could not be passed on", seat.kernel.id)
-            return {"error": f"it could not be passed on: {type(error).__name__}"}
-        return {}
+            why, kind = f"it could not be passed on: {type(error).__name__}", "EnchannelError"
+        else:
+            return {}
+        told = {"msg_id": _id_of(parts), "error": why, "kind": kind}
+        await self._io.emit("refused", told, to=sid, namespace=namespace)
+        return {"error": why}
 
 
 class _Seat:
@@ -189,15 +200,10 @@ class _Seat:
         self._can_speak = can_speak and channel is not ChannelName.IOPUB
         self._watching: asyncio.Task[None] | None = None
 
-    def begin(self, ready: Awaitable[None]) -> None:
-        """Tell it that it is connected, and then everything. Not before what is going on is over."""
-
-        async def watch() -> None:
-            await ready
-            await self.watcher.run()
-
+    def begin(self, watching: Coroutine[Any, Any, None]) -> None:
+        """Watch; not before what is going on is over."""
         self.kernel.watchers += 1
-        self._watching = asyncio.create_task(watch())
+        self._watching = asyncio.create_task(watching)
         self._watching.add_done_callback(self._over)
 
     def leave(self) -> None:
@@ -228,8 +234,6 @@ class _Seat:
 
     def _over(self, watching: asyncio.Task[None]) -> None:
         self.kernel.watchers -= 1
-        if not watching.cancelled() and (error := watching.exception()) is not None:
-            log.error("kernel %s is watched no more: %s", self.kernel.id, error, exc_info=error)
 
 
 def _parts_of(namespace: str) -> tuple[str, str]:

@@ -161,7 +161,7 @@ class Watcher:
 class Batches:
     """Batches that several watchers of one kernel are sent, made once."""
 
-    def __init__(self, kept: int = 128) -> None:
+    def __init__(self, kept: int = 32) -> None:
         self._kept = kept
         self._made: OrderedDict[object, tuple[int, Prepared]] = OrderedDict()
 
