@@ -21,7 +21,6 @@ from enchannel_socketio.relay._access import Access, Keys
 from enchannel_socketio.relay._directory import Directory, NoSuchKernel, TooManyKernels
 from enchannel_socketio.relay._guard import ACCESS
 from enchannel_socketio.relay._kernels import Kernel
-from enchannel_socketio.relay._sockets import Sockets
 
 __all__ = ["routes"]
 
@@ -37,16 +36,21 @@ class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     env: dict[str, str] = {}
 
 
-def routes(directory: Directory, sockets: Sockets, keys: Keys, max_message: int) -> Starlette:
+def routes(
+    directory: Directory,
+    keys: Keys,
+    max_message: int,
+    shut_down: Callable[[str], Awaitable[None]],
+) -> Starlette:
     """The application behind the guard.
 
     Args:
         directory: Of the kernels.
-        sockets: Where those are who watch them.
         keys: For tokens that are given away.
         max_message: Bytes that a client may send.
+        shut_down: Ends a kernel, and forgets it.
     """
-    served = _Routes(directory, sockets, keys, max_message)
+    served = _Routes(directory, keys, max_message, shut_down)
     return Starlette(
         routes=[
             Route("/", served.page),
@@ -75,12 +79,16 @@ def routes(directory: Directory, sockets: Sockets, keys: Keys, max_message: int)
 
 class _Routes:
     def __init__(
-        self, directory: Directory, sockets: Sockets, keys: Keys, max_message: int
+        self,
+        directory: Directory,
+        keys: Keys,
+        max_message: int,
+        shut_down: Callable[[str], Awaitable[None]],
     ) -> None:
         self._directory = directory
-        self._sockets = sockets
         self._keys = keys
         self._max_message = max_message
+        self._shut_down = shut_down
 
     async def page(self, request: Request) -> Response:
         return FileResponse(PAGE / "index.html")
@@ -98,8 +106,7 @@ class _Routes:
     async def shut_down(self, request: Request) -> Response:
         _demand_full(request)
         kernel = await self._found(request)
-        await self._directory.shut_down(kernel.id)
-        await self._sockets.dismiss(kernel)
+        await self._shut_down(kernel.id)
         return JSONResponse({"kernelId": kernel.id})
 
     async def kernels(self, request: Request) -> Response:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import enchannel as ec
 from enchannel import Session
 from enchannel.abc import Link
-from enchannel.errors import NotSupported
+from enchannel.errors import ConnectionFailed, NotSupported
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
 from enchannel_socketio.relay._store import Store
 
@@ -43,8 +44,11 @@ class Directory:
         self._starting = 0
 
     async def all(self) -> list[Kernel]:
-        """All that there are."""
-        return [*self._own.values(), *(await self._store.others()).values()]
+        """All that there are; those of others only if they can be asked for."""
+        others: Mapping[str, Kernel] = {}
+        with suppress(ConnectionFailed):
+            others = await self._store.others()
+        return [*self._own.values(), *others.values()]
 
     async def find(self, kernel_id: str) -> Kernel:
         """The one of an id.
@@ -90,8 +94,8 @@ class Directory:
 
         return await self._served("", session, connect)
 
-    async def shut_down(self, kernel_id: str) -> None:
-        """End one, and forget it.
+    async def end(self, kernel_id: str) -> Kernel:
+        """End one. It is not found any more, and its log is still there, until it is forgotten.
 
         Raises:
             NoSuchKernel: there is none.
@@ -99,6 +103,10 @@ class Directory:
         kernel = await self.find(kernel_id)
         await kernel.shut_down()
         self._own.pop(kernel_id, None)
+        return kernel
+
+    async def forget(self, kernel_id: str) -> None:
+        """What one said is no longer wanted."""
         await self._store.forget(kernel_id)
 
     async def close(self) -> None:

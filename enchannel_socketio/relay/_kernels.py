@@ -110,7 +110,7 @@ class LocalKernel(Kernel):
         self._said: deque[Entry] = deque()
         self._bell = asyncio.Event()
         self._rung = False
-        self._empty = asyncio.Event()
+        self._idle = asyncio.Event()  # all that was said is in the log
         self._missing = 0  # entries that could not be kept
         self._feeding = asyncio.create_task(self._feed())
         self._gone: EnchannelError | None = None
@@ -234,12 +234,12 @@ class LocalKernel(Kernel):
 
     async def _feed(self) -> None:
         while True:
-            if not self._said:
-                self._empty.set()
+            while not self._said:
+                self._idle.set()
                 await self._bell.wait()
                 self._bell.clear()
                 self._rung = False
-            self._empty.clear()
+            self._idle.clear()
             entries = [self._said.popleft() for _ in range(len(self._said))]
             try:
                 await self.log.append([*self._what_is_missing(), *entries])
@@ -259,13 +259,15 @@ class LocalKernel(Kernel):
         return [Entry(STATUS, "", "", told_of(told))]
 
     async def _fed(self) -> None:
+        """Wait until all that was said is in the log."""
         await asyncio.sleep(0)
         try:
             async with asyncio.timeout(FEEDING):
-                while self._said or not self._empty.is_set():
-                    self._empty.clear()
-                    self._bell.set()
-                    await self._empty.wait()
+                while self._said or not self._idle.is_set():
+                    if self._said:
+                        self._idle.clear()
+                        self._bell.set()
+                    await self._idle.wait()
         except TimeoutError:
             log.warning("the end of what kernel %s said is not in its log", self.id)
 

@@ -97,7 +97,8 @@ class Relay:
             self._directory, max_message=limits.max_message, connections=limits.connections
         )
         self._share = tuple(share)
-        self._routes = routes(self._directory, self._sockets, self._keys, limits.max_message)
+        self._routes = routes(self._directory, self._keys, limits.max_message, self.shut_down)
+        self._store.obey(self.shut_down)
         self._guard = Guard(
             app=self._behind,
             keys=self._keys,
@@ -136,9 +137,9 @@ class Relay:
         Raises:
             LookupError: there is none of that id.
         """
-        kernel = await self._directory.find(kernel_id)
-        await self._directory.shut_down(kernel_id)
+        kernel = await self._directory.end(kernel_id)
         await self._sockets.dismiss(kernel)
+        await self._directory.forget(kernel_id)
 
     async def start(self) -> None:
         """Begin: open the store, and connect to what is shared."""

@@ -116,9 +116,9 @@ class Sockets:
             raise Refused(f"one connection has {MOST} namespaces at most")
         try:
             kernel = await self._directory.find(kernel_id)
-        except NoSuchKernel as error:
+            _, last = await kernel.log.ends()
+        except (NoSuchKernel, EnchannelError, OSError) as error:
             raise Refused(str(error)) from None
-        first, last = await kernel.log.ends()
         position = last if asked.since is None else min(asked.since, last)
         wish = Wish(
             channels=frozenset(CHANNELS) if kind == MAIN else frozenset({kind}),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
+from enchannel.errors import NotSupported
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
 from enchannel_socketio.relay._log import Bounds, Log, MemoryLog
 
@@ -15,6 +18,10 @@ DEFAULT = Bounds()
 
 class Store(ABC):
     """Makes the logs of kernels, and knows those that are served elsewhere. Runs on the relay's loop."""
+
+    def obey(self, shut_down: Callable[[str], Awaitable[None]]) -> None:
+        """How a kernel of this relay is ended, where another relay is asked to."""
+        self._shut_down = shut_down
 
     @abstractmethod
     async def open(self) -> None:
@@ -82,4 +89,14 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
     """
     if where is None:
         return MemoryStore(bounds)
-    raise NotImplementedError(where)
+    if re.match(r"rediss?://", where):
+        try:
+            from enchannel_socketio.relay._redis import RedisStore
+        except ImportError as error:
+            raise NotSupported(
+                f'{error}; several relays on one Redis take pip install "enchannel[redis]"'
+            ) from error
+        return RedisStore(where, bounds)
+    from enchannel_socketio.relay._disk import DiskStore
+
+    return DiskStore(Path(where), bounds)

@@ -1,6 +1,7 @@
 """Clients that know Socket.IO and nothing else: channel by channel, one event a message."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_code_is_run_and_heard(relay: Running, transport: str, batch: bool) -> N
     shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-async def messages(client: Foreign) -> Any:
+async def messages(client: Foreign) -> AsyncIterator[Any]:
     """What is said on its channel to its request, one after the other."""
     while True:
         name, *told = await client.heard.get()

@@ -40,14 +40,12 @@ display("woo")
 create_comm(target_name="t").send({}, buffers=[b"bytes"])
 `;
 const asked = request("execute_request", { code, silent: false, allow_stdin: true });
-const reply = await new Promise((resolve) => {
-  shell.on("msg", (message) => message.parent_header.msg_id === asked.header.msg_id && resolve(message));
-  shell.emit("msg", asked);
-});
+const answers = (message) => message.parent_header.msg_id === asked.header.msg_id;
+const replied = new Promise((resolve) => shell.on("msg", (message) => answers(message) && resolve(message)));
 const idle = new Promise((resolve) => iopub.on("msg", (message) => {
-  const parent = message.parent_header.msg_id;
-  if (message.content.execution_state === "idle" && parent === asked.header.msg_id) resolve();
+  if (message.content.execution_state === "idle" && answers(message)) resolve();
 }));
-await idle;
+shell.emit("msg", asked);
+const [reply] = await Promise.all([replied, idle]);
 console.log(JSON.stringify({ status: reply.content.status, said }));
 for (const socket of [shell, iopub, stdin]) socket.close();

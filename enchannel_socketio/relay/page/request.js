@@ -1,0 +1,47 @@
+// Requests to a kernel, message by message. It knows no sockets.
+
+export const SESSION = session();
+const VERSION = "5.4";
+
+export function newId() {
+  // randomUUID is there only in what browsers take for secure, and a relay may be plain HTTP.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export const executeRequest = (code) =>
+  message("shell", "execute_request", {
+    code,
+    silent: false,
+    store_history: true,
+    user_expressions: {},
+    allow_stdin: true,
+    stop_on_error: true,
+  });
+
+export const inputReply = (request, value) =>
+  message("stdin", "input_reply", { value }, request.header);
+
+function message(channel, msg_type, content, parent_header = {}) {
+  const header = {
+    msg_id: newId(),
+    msg_type,
+    session: SESSION,
+    username: "page",
+    date: new Date().toISOString(),
+    version: VERSION,
+  };
+  return { channel, header, parent_header, metadata: {}, content, buffers: [] };
+}
+
+/** Who this page is to its kernels; the same after it was loaded again, so that it can answer input(). */
+function session() {
+  const key = "enchannel-session";
+  try {
+    const kept = sessionStorage.getItem(key) ?? newId();
+    sessionStorage.setItem(key, kept);
+    return kept;
+  } catch {
+    return newId(); // no storage
+  }
+}

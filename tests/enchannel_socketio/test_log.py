@@ -1,0 +1,177 @@
+"""What a log promises, wherever it is: positions, bounds, and that who waits loses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from enchannel_socketio.relay import Bounds
+from enchannel_socketio.relay._disk import DiskLog
+from enchannel_socketio.relay._log import Entry, Log, MemoryLog
+from enchannel_socketio.relay._redis import RedisLog
+from tests.rigs import DEADLINE
+from tests.rigs.redis import RedisServer
+
+Opening = Callable[[Bounds], AbstractAsyncContextManager[Log]]
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis
+
+
+@pytest.fixture(params=["memory", "disk", "redis", "redis, of another relay"])
+def opening(request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer) -> Opening:
+    @asynccontextmanager
+    async def opened(bounds: Bounds) -> AsyncIterator[Log]:
+        if request.param == "memory":
+            yield MemoryLog(bounds)
+        elif request.param == "disk":
+            log = DiskLog(tmp_path, bounds)
+            yield log
+            await log.close()
+        else:
+            async with Redis.from_url(redis.url) as client:
+                await client.flushall()
+                ours = RedisLog(client, "a-kernel", bounds, is_ours=True)
+                theirs = _Elsewhere(ours, RedisLog(client, "a-kernel", bounds))
+                yield ours if request.param == "redis" else theirs
+                await theirs.close()
+                await ours.close()
+
+    return opened
+
+
+class _Elsewhere(Log):
+    """Appended to at one relay, and read at another."""
+
+    def __init__(self, ours: Log, theirs: Log) -> None:
+        self.append = ours.append  # type: ignore[method-assign]
+        self._theirs = theirs
+
+    async def append(self, entries: Any) -> None: ...
+
+    async def ends(self) -> tuple[int, int]:
+        return await self._theirs.ends()
+
+    async def read(self, after: int, most: int) -> Any:
+        return await self._theirs.read(after, most)
+
+    async def close(self) -> None:
+        await self._theirs.close()
+
+
+def entries(*numbers: int, size: int = 0) -> list[Entry]:
+    return [Entry("msg", "iopub", "", f"{number}".encode().ljust(size)) for number in numbers]
+
+
+def numbers(some: Any) -> list[int]:
+    return [int(entry.json) for entry in some]
+
+
+def run(doing: Coroutine[Any, Any, None]) -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(DEADLINE):
+            await doing
+
+    asyncio.run(in_time())
+
+
+async def all_of(log: Log, after: int, upto: int) -> list[int]:
+    """The numbers from one position to another, in as many steps as it takes."""
+    found: list[int] = []
+    while after < upto:
+        stretch = await log.read(after, 100)
+        assert stretch.first == after + 1
+        found += numbers(stretch.entries)
+        after = stretch.last
+    return found
+
+
+def test_positions_begin_with_one_and_have_no_holes(opening: Opening) -> None:
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            assert await log.ends() == (1, 0)
+            await log.append(entries(1, 2, 3))
+            await log.append(entries(4))
+            assert await log.ends() == (1, 4)
+            assert await all_of(log, 0, 4) == [1, 2, 3, 4]
+            assert numbers((await log.read(1, 2)).entries) == [2, 3]
+            assert numbers((await log.read(3, 100)).entries) == [4]
+
+    run(main())
+
+
+def test_what_is_in_an_entry_comes_out(opening: Opening) -> None:
+    entry = Entry(
+        "msg", "stdin", "a-session", b'{"a": "\xc3\xa9"}', (b"", b"\x00\xff", b"x" * 100_000)
+    )
+
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            await log.append([entry])
+            assert (await log.read(0, 1)).entries[0] == entry
+
+    run(main())
+
+
+def test_who_waits_is_told_at_once_and_who_gives_up_loses_nothing(opening: Opening) -> None:
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            await log.append(entries(1))
+            waiting = [asyncio.create_task(log.read(1, 10)) for _ in range(10)]
+            given_up = asyncio.create_task(log.read(1, 10))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await log.append(entries(2, 3))
+            for stretch in await asyncio.gather(*waiting):
+                assert stretch.first == 2
+                assert await all_of(log, 1, 3) == [2, 3]
+            assert await all_of(log, 0, 3) == [1, 2, 3]
+
+    run(main())
+
+
+def test_so_much_at_once_that_it_is_not_all_at_hand(opening: Opening) -> None:
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            await log.append(entries(1))
+            waiting = asyncio.create_task(all_of(log, 1, 10_001))
+            await asyncio.sleep(0)
+            await log.append(entries(*range(2, 10_002)))
+            assert await waiting == list(range(2, 10_002))
+            assert await all_of(log, 0, 10_001) == list(range(1, 10_002))
+
+    run(main())
+
+
+@pytest.mark.parametrize("bounds", [Bounds(messages=64), Bounds(bytes=64_000)])
+def test_the_beginning_falls_off_and_the_end_never(opening: Opening, bounds: Bounds) -> None:
+    async def main() -> None:
+        async with opening(bounds) as log:
+            for number in range(1, 1_001):
+                await log.append(entries(number, size=1_000))
+            first, last = await log.ends()
+            assert last == 1_000
+            assert 60 <= last - first + 1 <= 90  # on disk segments go as a whole
+            stretch = await log.read(0, 1)
+            assert 1 <= stretch.first <= first  # some may still be at hand
+            assert numbers(stretch.entries) == [stretch.first]
+
+    run(main())
+
+
+def test_an_entry_larger_than_all_that_is_to_be_kept_is_kept(opening: Opening) -> None:
+    async def main() -> None:
+        async with opening(Bounds(bytes=1_000)) as log:
+            await log.append(entries(1, size=10_000))
+            await log.append(entries(2, size=10_000))
+            stretch = await log.read(1, 1)
+            assert (stretch.first, numbers(stretch.entries)) == (2, [2])
+
+    run(main())

@@ -1,0 +1,556 @@
+"""The page of a relay, in a browser."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
+from tests.rigs import eventually
+from tests.rigs.proxy import Proxy
+from tests.rigs.relay import TOKEN
+
+pytest.importorskip("playwright")
+
+from playwright.sync_api import Browser, expect  # it may not be there
+
+from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.page_driver import Shown, a_browser, shown
+
+pytestmark = pytest.mark.kernel
+
+# As fast as a kernel can without losing too many of them itself: print() would wait for each.
+FLOOD = """
+import time
+kernel = get_ipython().kernel
+for i in range(20_000):
+    if i % 500 == 0:
+        time.sleep(0.01)
+    text = {"name": "stdout", "text": f"line {i} of the flood\\n"}
+    kernel.session.send(kernel.iopub_socket, "stream", text, parent=kernel.get_parent("shell"))
+time.sleep(0.1)
+print("the end")
+"""
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
+
+HOSTILE = """
+<p id="said"></p>
+<script>
+  const said = [];
+  async function attempt(name, doing) {
+    try { said.push(`${name}: ${await doing()}`); } catch (error) { said.push(`${name} failed`); }
+  }
+  (async () => {
+    await attempt("parent", () => parent.document.title);
+    await attempt("cookie", () => document.cookie);
+    await attempt("storage", () => localStorage.length);
+    await attempt("fetch", async () => (await fetch(RELAY + "/kernels")).status);
+    await attempt("socket", () => new Promise((open, fail) => {
+      const socket = new WebSocket(RELAY.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket");
+      socket.onopen = () => open("open");
+      socket.onerror = fail;
+    }));
+    await attempt("image", () => new Promise((load, fail) => {
+      const image = new Image();
+      image.onload = () => load("loaded");
+      image.onerror = fail;
+      image.src = RELAY + "/page/icon.svg";
+    }));
+    await attempt("module", () => import(RELAY + "/page/element.js"));
+    await attempt("top", () => { top.location = "about:blank"; });
+    await attempt("window", () => window.open(RELAY) ?? Promise.reject());
+    parent.postMessage({ height: 1e9 }, "*");
+    parent.postMessage(null, "*");
+    document.getElementById("said").textContent = said.join("; ");
+  })();
+</script>
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> None:
+    """A browser's processes come and go as it likes; whether all have gone at its end, `browser` sees."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    before = set(psutil.Process().children(recursive=True))
+    with a_browser() as browser:
+        yield browser
+    assert eventually(lambda: not _browsers(before))
+
+
+def _browsers(before: set[psutil.Process]) -> set[psutil.Process]:
+    """Those that are left of what was started since; kernels end with their relay, and later."""
+    started = set(psutil.Process().children(recursive=True)) - before
+    return {process for process in started if "chrom" in _name(process)}
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture(scope="module")
+def kernel_id(relay: Running) -> Iterator[str]:
+    """A kernel for all tests that leave it as it is."""
+    with _kernel(relay) as kernel_id:
+        yield kernel_id
+
+
+@pytest.fixture
+def page(browser: Browser, relay: Running, kernel_id: str) -> Iterator[Shown]:
+    with shown(browser, f"{relay.link}#{kernel_id}") as page:
+        page.is_ready()
+        yield page
+
+
+@pytest.fixture
+def own_kernel(relay: Running) -> Iterator[str]:
+    """A kernel that a test may do with what it likes."""
+    with _kernel(relay) as kernel_id:
+        yield kernel_id
+
+
+@contextmanager
+def _kernel(relay: Running) -> Iterator[str]:
+    kernel_id = relay.server.do(relay.relay.spawn("python3"))
+    yield kernel_id
+    relay.server.do(relay.relay.shut_down(kernel_id))
+
+
+# -- the console ------------------------------------------------------------------------------------
+
+
+def test_code_is_run_and_its_outputs_are_shown(page: Shown) -> None:
+    cell = page.run("print('hello'); 6 * 7")
+    expect(page.outputs(cell)).to_have_text("hello 42")
+    expect(cell.locator(".count")).to_have_text(re.compile(r"In \[\d+\]"))
+
+
+def test_an_error_is_shown_with_its_traceback_in_colours(page: Shown) -> None:
+    cell = page.run("1 / 0", "failed")
+    expect(page.outputs(cell)).to_contain_text("ZeroDivisionError: division by zero")
+    expect(page.outputs(cell).locator("[class^=ink]").first).to_be_visible()
+    assert "\x1b" not in page.outputs(cell).inner_text()
+
+
+def test_a_table_is_shown_in_a_frame_as_high_as_it_is(page: Shown) -> None:
+    table = "<table><tr><th>city</th></tr>" + "<tr><td>Lima</td></tr>" * 3 + "</table>"
+    cell = page.run(f"from IPython.display import HTML; HTML({table!r})")
+    frame = cell.locator("iframe")
+    expect(frame.content_frame.get_by_role("cell")).to_have_text(["Lima"] * 3)
+    expect(frame).to_have_css("height", re.compile(r"^(8|9|1[0-3])\d"))
+
+
+def test_images_are_shown_and_nothing_in_them_is_run(page: Shown) -> None:
+    cell = page.run(
+        "from IPython.display import SVG, Image, display\n"
+        "import base64\n"
+        f"display(Image(base64.b64decode({PIXEL!r})))\n"
+        "script = '<script>document.title = 1; top.ran = true</script>'\n"
+        'display(SVG(f\'<svg width="9" height="5" onload="top.ran = true">{script}</svg>\'))'
+    )
+    images = page.outputs(cell).locator("img")
+    expect(images).to_have_count(2)
+    for image in images.all():
+        expect(image).to_have_js_property("complete", True)
+    widths = images.evaluate_all("images => images.map((image) => image.naturalWidth)")
+    assert widths == [1, 9]
+    assert page.page.evaluate("window.ran") is None
+
+
+def test_what_has_no_picture_is_shown_as_text(page: Shown) -> None:
+    cell = page.run(
+        "from IPython.display import JSON, Latex, display\n"
+        "display(JSON({'a': [1, None]}), Latex('$x^2$'))\n"
+        "display({'application/x-unknown': '?'}, raw=True)"
+    )
+    shown = page.outputs(cell)
+    expect(shown).to_contain_text('"a": [')
+    expect(shown).to_contain_text("$x^2$")
+    expect(shown).to_contain_text("There is no view here for application/x-unknown")
+
+
+def test_a_display_is_updated_wherever_it_stands(page: Shown) -> None:
+    first = page.run("shown = display('before', display_id=True)")
+    page.run("shown.update('after')")
+    expect(page.outputs(first)).to_have_text("'after'")
+
+
+def test_outputs_are_cleared_when_the_next_comes(page: Shown) -> None:
+    cell = page.run(
+        "from IPython.display import clear_output\n"
+        "print('old')\n"
+        "clear_output(wait=True)\n"
+        "print('new')\n"
+        "clear_output(wait=True)"
+    )
+    expect(page.outputs(cell)).to_have_text("new")
+
+
+def test_what_was_run_before_comes_back_at_the_edges_of_the_code(page: Shown) -> None:
+    page.run("'one'")
+    page.run("'two'\n'three'")
+    page.code.fill("draft")
+    page.code.press("ArrowUp")
+    expect(page.code).to_have_value("'two'\n'three'")
+    page.code.press("ArrowUp")
+    expect(page.code).to_have_value("'one'")
+    for _ in range(3):  # to the end of the first of two lines, to the second, and past it
+        page.code.press("ArrowDown")
+    expect(page.code).to_have_value("draft")
+
+
+def test_a_kernel_asks_for_input(page: Shown) -> None:
+    cell = page.say("name = input('Who? ')\nimport getpass\nword = getpass.getpass('Word? ')")
+    page.page.get_by_label("Who?").fill("Ada")
+    page.page.keyboard.press("Enter")
+    secret = page.page.get_by_label("Word?")
+    expect(secret).to_have_attribute("type", "password")
+    secret.fill("sesame")
+    page.button("Send").click()
+    page.ends(cell)
+    expect(page.outputs(cell)).to_have_text("Who? Ada Word? …")
+    expect(page.outputs(page.run("name, word"))).to_have_text("('Ada', 'sesame')")
+
+
+def test_an_interrupt_ends_what_runs(browser: Browser, relay: Running, own_kernel: str) -> None:
+    with shown(browser, f"{relay.link}#{own_kernel}") as page:
+        page.is_ready()
+        cell = page.say("while True: pass")
+        expect(page.state).to_have_text("busy")
+        page.button("Interrupt").click()
+        page.ends(cell, "failed")
+        expect(page.outputs(cell)).to_contain_text("KeyboardInterrupt")
+
+
+def test_a_restart_is_asked_about_and_forgets_everything(
+    browser: Browser, relay: Running, own_kernel: str
+) -> None:
+    with shown(browser, f"{relay.link}#{own_kernel}") as page:
+        page.is_ready()
+        page.run("x = 1")
+        page.button("Restart").click()
+        page.page.keyboard.press("Escape")
+        page.run("x")
+        cell = page.say("import time; time.sleep(1000)")
+        expect(page.state).to_have_text("busy")
+        page.button("Restart").click()
+        page.page.get_by_role("dialog").get_by_role("button", name="Restart").click()
+        page.ends(cell, "unrun")
+        expect(page.console).to_contain_text("The kernel was restarted")
+        page.is_ready()
+        expect(page.outputs(page.run("x", "failed"))).to_contain_text("NameError")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        pytest.param(["10%", "\r20%"], [[["20%", None]]], id="carriage return"),
+        pytest.param(["abc\b\bX"], [[["aXc", None]]], id="backspace"),
+        pytest.param(["one\ntwo\x1b[Aup"], [[["oneup", None]], [["two", None]]], id="cursor up"),
+        pytest.param(["abc\r\x1b[K"], [[]], id="erased line"),
+        pytest.param(["\x1b[3", "1mred\x1b[0m."], [[["red", 1], [".", None]]], id="in two parts"),
+        pytest.param(["\x1b[38;5;196mred"], [[["red", "rgb(255 0 0)"]]], id="of 256"),
+        pytest.param(["\x1b[38;2;1;2;3mx"], [[["x", "rgb(1 2 3)"]]], id="of all"),
+        pytest.param(["\x1b]8;;http://a\x07x\x1b]8;;\x07"], [[["x", None]]], id="link"),
+    ],
+)
+def test_text_is_as_in_a_terminal(page: Shown, written: list[str], shown: object) -> None:
+    expression = (
+        "(() => { const t = new m.Terminal(); for (const part of x) t.write(part); "
+        "return t.screen.map((line) => line.map(({text, style}) => [text, style.ink ?? null])); })()"
+    )
+    assert page.of_module("ansi", expression, written) == shown
+
+
+# -- the messages -----------------------------------------------------------------------------------
+
+
+def test_messages_are_seen_both_ways_and_one_of_them_as_json(page: Shown) -> None:
+    page.run("'seen'")
+    expect(page.row("execute_request").last).to_contain_text("→shellexecute_request'seen'")
+    expect(page.row("execute_input").last).to_contain_text("←iopubexecute_input")
+    page.row("execute_result").last.click()
+    expect(page.json).to_contain_text('"msg_type": "execute_result"')
+    expect(page.json).to_contain_text('"text/plain": "\'seen\'"')
+
+
+def test_messages_are_filtered_by_type_text_and_request(page: Shown) -> None:
+    words = page.page.get_by_label("Filter by text")
+    types = page.page.locator("summary")
+    page.run("print('first')")
+    page.run("print('second')")
+    types.click()
+    page.button("None").click()
+    expect(page.rows).to_have_count(0)
+    page.page.get_by_role("checkbox", name="stream").check()
+    page.page.get_by_role("checkbox", name="execute_request").check()
+    page.page.keyboard.press("Escape")
+    expect(page.rows.nth(-1)).to_contain_text('stdout: "second\\n"')
+    expect(page.rows.nth(-2)).to_contain_text("execute_requestprint('second')")
+    expect(page.rows.nth(-3)).to_contain_text('stdout: "first\\n"')
+    page.rows.nth(-3).get_by_role("button").click()
+    expect(page.rows).to_have_count(2)
+    types.click()
+    page.button("All").click()
+    page.page.keyboard.press("Escape")
+    expect(page.rows.first).to_contain_text("execute_requestprint('first')")
+    expect(page.row("second")).to_have_count(0)
+    words.fill("iopub status")
+    expect(page.rows).to_have_count(2)
+    page.button("Show all requests").click()
+    words.fill("")
+    expect(page.row("second").first).to_be_visible()
+
+
+def test_a_pause_counts_what_arrives_and_loses_nothing(page: Shown) -> None:
+    page.button("Pause").click()
+    page.run("print('during the pause')")
+    expect(page.counts).to_contain_text(re.compile("paused: [1-9]"))
+    expect(page.row("during the pause")).to_have_count(0)
+    page.button("Resume").click()
+    expect(page.row("during the pause").last).to_be_visible()
+    expect(page.counts).not_to_contain_text("paused")
+
+
+def test_a_flood_does_not_stop_the_page(browser: Browser, relay: Running, own_kernel: str) -> None:
+    with shown(browser, f"{relay.link}#{own_kernel}") as page:
+        page.is_ready()
+        cell = page.say(FLOOD)
+        expect(page.counts).to_contain_text(re.compile(r"\d,\d{3} messages"))
+        page.button("Pause").click()
+        page.ends(cell)
+        expect(page.counts).to_contain_text(re.compile("paused: [1-9]"))
+        page.button("Resume").click()
+        expect(page.counts).to_contain_text(
+            re.compile("10,000 messages.* [1-9][0-9,]* dropped off")
+        )
+        expect(page.outputs(cell)).to_contain_text("characters before this were left out")
+        expect(page.outputs(cell)).to_contain_text("the end")
+        assert page.page.locator("#rows [role=row]").count() < 60
+        rows = page.page.locator("#rows")
+        rows.press("Home")
+        expect(page.page.locator("[aria-rowindex='1']")).to_be_visible()
+        rows.press("End")
+        expect(page.row("the end")).to_be_visible()
+
+
+# -- the connection ---------------------------------------------------------------------------------
+
+
+def test_a_connection_that_is_lost_comes_back_with_what_was_said_meanwhile(
+    browser: Browser, relay: Running, kernel_id: str
+) -> None:
+    with _proxied(relay) as proxy, shown(browser, _through(proxy, relay, kernel_id)) as page:
+        page.is_ready()
+        cell = page.say("import time\nfor i in range(40): print(i, end=' '); time.sleep(0.05)")
+        expect(page.outputs(cell)).to_contain_text("0 1")
+        proxy.cut()
+        expect(page.connection).to_have_text("lost; connecting again")
+        expect(page.state).to_have_text("unknown")
+        page.code.fill("1")
+        page.code.press("Shift+Enter")
+        expect(page.page.get_by_text("it was not sent")).to_be_visible()
+        proxy.restore()
+        page.is_ready()
+        page.ends(cell)
+        expect(page.outputs(cell)).to_have_text(" ".join(map(str, range(40))) + " ")
+        expect(page.console).to_contain_text("The connection is back")
+
+
+def test_what_fell_off_the_log_meanwhile_is_said(browser: Browser, tmp_path: Path) -> None:
+    store = MemoryStore(Bounds(messages=50))
+    gone = tmp_path / "gone"
+    code = (
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(gone)!r}).exists(): time.sleep(0.01)\n"
+        "for i in range(200): print(i, flush=True)"
+    )
+    with running(store=store) as relay, _kernel(relay) as kernel_id, _proxied(relay) as proxy:
+        with shown(browser, _through(proxy, relay, kernel_id)) as page:
+            page.is_ready()
+            cell = page.say(code)
+            expect(page.state).to_have_text("busy")
+            proxy.cut()
+            gone.touch()
+            assert eventually(lambda: _last(relay, kernel_id) > 150)
+            proxy.restore()
+            page.is_ready()
+            page.ends(cell)
+            expect(page.console).to_contain_text("messages fell off the relay's log")
+            page.page.get_by_label("Filter by text").fill("fell off")
+            expect(page.row("gap").first).to_be_visible()
+
+
+def test_a_relay_that_has_begun_anew_has_other_kernels(browser: Browser) -> None:
+    with ExitStack() as opened:
+        with running() as relay:
+            kernel_id = relay.server.do(relay.relay.spawn("python3"))
+            page = opened.enter_context(shown(browser, f"{relay.link}#{kernel_id}"))
+            page.is_ready()
+            page.run("x = 1")
+        expect(page.connection).to_have_text("lost; connecting again")
+        with RelayServer(Relay(token=TOKEN), port=int(relay.url.rpartition(":")[2])):
+            expect(page.connection).to_contain_text("there is no kernel")
+            expect(page.page.get_by_text("No kernel runs here.")).to_be_visible()
+            page.button("Start").click()
+            page.is_ready()
+            expect(page.outputs(page.run("x", "failed"))).to_contain_text("NameError")
+
+
+def test_who_has_no_cookie_any_more_is_told_where_to_get_one(page: Shown) -> None:
+    page.page.context.clear_cookies()
+    page.button("Interrupt").click()
+    expect(page.page.get_by_role("alert")).to_contain_text(
+        "Open the link that the relay has printed"
+    )
+
+
+# -- who may do what --------------------------------------------------------------------------------
+
+
+def test_a_read_only_link_shows_everything_and_does_nothing(
+    browser: Browser, page: Shown, relay: Running, kernel_id: str
+) -> None:
+    page.button(f"Read-only link to python3 {kernel_id[:8]}").click()
+    field = page.page.get_by_label("Link", exact=True)
+    expect(field).to_have_value(re.compile(f"^{relay.url}/.token="))
+    link = field.input_value()
+    page.page.keyboard.press("Escape")
+    with shown(browser, link) as theirs:
+        theirs.is_ready()
+        page.run("print('for all to see')")
+        expect(theirs.cells.last).to_contain_text("for all to see")
+        expect(theirs.cells.last).to_contain_text("another client")
+        expect(theirs.page.get_by_text("Read-only: you see")).to_be_visible()
+        for what in (theirs.code, *map(theirs.button, ("Run", "Interrupt", "Restart", "Start"))):
+            expect(what).to_be_hidden()
+        expect(theirs.button("Shut down")).to_have_count(0)
+        expect(theirs.row("stream").last).to_contain_text("for all to see")
+
+
+def test_html_of_a_kernel_reaches_neither_the_page_nor_the_relay(
+    browser: Browser, relay: Running, own_kernel: str
+) -> None:
+    html = f"<script>const RELAY = {relay.url!r};</script>{HOSTILE}"
+    names = ("parent", "cookie", "storage", "fetch", "socket", "image", "module", "top", "window")
+    with shown(browser, f"{relay.link}#{own_kernel}") as page:
+        page.is_ready()
+        cell = page.run(f"from IPython.display import HTML; HTML({html!r})")
+        frame = cell.locator("iframe")
+        expect(frame).to_have_attribute("sandbox", "allow-scripts")
+        said = "; ".join(f"{name} failed" for name in names)
+        expect(frame.content_frame.locator("#said")).to_have_text(said)
+        expect(frame).to_have_css("height", re.compile(r"^(\d{2}|[1-5]\d{2}|600)(\.\d+)?px"))
+        assert page.page.url.startswith(relay.url)
+        page.complaints.clear()  # those of the frame, about what it may not do
+
+
+def test_a_kernel_is_shut_down_when_that_is_meant(browser: Browser, relay: Running) -> None:
+    kernel_id = relay.server.do(relay.relay.spawn("python3"))
+    with shown(browser, f"{relay.link}#{kernel_id}") as page:
+        page.is_ready()
+        row = page.page.locator(f"[data-kernel='{kernel_id}']")
+        row.get_by_role("button", name="Shut down").click()
+        page.button("Cancel").click()
+        expect(row).to_be_visible()
+        row.get_by_role("button", name="Shut down").click()
+        page.page.get_by_role("dialog").get_by_role("button", name="Shut down").click()
+        expect(row).to_have_count(0)
+        expect(page.state).to_have_text("dead")
+
+
+# -- how it looks, and for whom ---------------------------------------------------------------------
+
+
+def test_it_is_light_or_dark_as_the_system_is_until_somebody_chooses(
+    browser: Browser, relay: Running
+) -> None:
+    grounds = []
+    for theme in ("light", "dark"):
+        with shown(browser, relay.link, theme=theme) as page:
+            grounds.append(_ground(page))
+            page.button("Dark theme" if theme == "light" else "Light theme").click()
+            grounds.append(_ground(page))
+            page.page.reload()
+            grounds.append(_ground(page))
+    light, dark = grounds[0], grounds[1]
+    assert light != dark
+    assert grounds == [light, dark, dark, dark, light, light]
+
+
+def test_everything_can_be_done_with_the_keyboard(
+    browser: Browser, relay: Running, own_kernel: str
+) -> None:
+    with shown(browser, relay.link) as page:
+        keyboard = page.page.keyboard
+        row = page.page.locator(f"[data-kernel='{own_kernel}']")
+        expect(row).to_be_visible()
+        page.tab_to(row.get_by_role("button").first)
+        keyboard.press("Enter")
+        page.is_ready()
+        page.tab_to(page.code)
+        keyboard.type("while True: pass")
+        keyboard.press("Shift+Enter")
+        expect(page.state).to_have_text("busy")
+        keyboard.press("Control+.")
+        page.ends(page.cells.last, "failed")
+        page.tab_to(page.page.locator("#rows"))
+        keyboard.press("End")
+        keyboard.press("ArrowUp")
+        keyboard.press("Enter")
+        expect(page.json).to_be_visible()
+        keyboard.press("p")
+        expect(page.button("Show all requests")).to_be_visible()
+        keyboard.press("Escape")
+        expect(page.json).to_be_hidden()
+        keyboard.press("?")
+        expect(page.page.get_by_role("dialog", name="Keys")).to_be_visible()
+        keyboard.press("Escape")
+        expect(page.page.get_by_role("dialog", name="Keys")).to_be_hidden()
+
+
+def test_it_fits_a_telephone(browser: Browser, relay: Running, kernel_id: str) -> None:
+    with shown(browser, f"{relay.link}#{kernel_id}", width=400) as page:
+        page.is_ready()
+        page.run("print('x' * 500)")
+        page.button("Messages").click()
+        expect(page.rows.last).to_be_visible()
+        expect(page.code).to_be_hidden()
+        page.button("Kernels").click()
+        expect(page.page.locator(f"[data-kernel='{kernel_id}']")).to_be_visible()
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def _ground(page: Shown) -> str:
+    ground: str = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return ground
+
+
+@contextmanager
+def _proxied(relay: Running) -> Iterator[Proxy]:
+    with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+def _through(proxy: Proxy, relay: Running, kernel_id: str) -> str:
+    link = relay.link.replace(relay.url, f"http://localhost:{proxy.port}")
+    return f"{link}#{kernel_id}"
+
+
+def _last(relay: Running, kernel_id: str) -> int:
+    """The position of the last that a kernel has said."""
+
+    async def last() -> int:
+        kernel = await relay.relay._directory.find(kernel_id)
+        return await kernel.position()
+
+    return relay.server.do(last())

