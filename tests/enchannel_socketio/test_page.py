@@ -7,18 +7,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from playwright.sync_api import Browser, expect
 
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
+from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.page_driver import Shown, a_browser, shown
 from tests.rigs import eventually
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
-
-pytest.importorskip("playwright")
-
-from playwright.sync_api import Browser, expect  # it may not be there
-
-from tests.enchannel_socketio.conftest import Running, running
-from tests.enchannel_socketio.page_driver import Shown, a_browser, shown
 
 pytestmark = pytest.mark.kernel
 
