@@ -200,7 +200,7 @@ class LocalKernel(Kernel):
     def _told(self, status: Status) -> None:
         if isinstance(status, KernelState):
             self.state = status
-        elif status is LinkState.LOST:
+        elif status is LinkState.LOST and self.state is not KernelState.RESTARTING:
             self.state = KernelState.DEAD
         elif status is LinkState.CONNECTED and self.state is KernelState.DEAD:
             self.state = KernelState.IDLE
