@@ -69,6 +69,8 @@ class SocketioBackend(Launcher):
             ConnectionFailed: the target makes no sense, or does not answer.
             AuthenticationFailed: the relay does not know us.
         """
+        if since is not None and (type(since) is not int or since < 0):
+            raise ConnectionFailed(f"since={since!r} is no position: disconnect(…) returns one")
         address = kernel_address(target, insecure=insecure)
         access = access_of(token, headers, ssl)
         options = LinkOptions(max_received=max_received, retry_for=retry_for, since=since)

@@ -12,7 +12,7 @@ import msgspec
 import socketio
 from socketio.exceptions import SocketIOError
 
-from enchannel.errors import ConnectionFailed, KernelDied, MalformedFrame
+from enchannel.errors import ConnectionFailed, MalformedFrame
 from enchannel_socketio._client import Client
 from enchannel_socketio._logs import quiet
 from enchannel_socketio._packet import Batch, Packet
@@ -112,13 +112,18 @@ class Connection:
                 f"{self._relay} answers in a way that is not a relay's"
             ) from None
 
-    def _translated(self, error: Exception) -> ConnectionFailed | KernelDied:
+    def _translated(self, error: Exception) -> ConnectionFailed:
+        status = _status_of(error)
+        if status == 503:
+            return ConnectionFailed(
+                f"{self._relay} has as many connections as it bears (--connections)"
+            )
+        if status:
+            return ConnectionFailed(f"{self._relay} answers with {status}, and speaks no Socket.IO")
         why = self._refusal
         if isinstance(why, dict):
             why = why.get("message")
-        if isinstance(why, str) and why:
-            return ConnectionFailed(f"{self._relay} refuses {self._namespace}: {why}")
-        return ConnectionFailed(f"{self._relay} is not to be reached by Socket.IO: {error}")
+        return ConnectionFailed(f"{self._relay} refuses {self._namespace}: {why or error}")
 
     async def say(self, name: str, told: object) -> None:
         """Say something."""
@@ -192,3 +197,12 @@ class Connection:
             self.on_batch(batch)
         else:
             self.on_garbage(MalformedFrame("what came is no batch; it was dropped"))
+
+
+def _status_of(error: BaseException | None) -> int:
+    """The status with which a WebSocket was refused, which the library keeps to itself; 0: it was not."""
+    while error is not None:
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            return error.status
+        error = error.__cause__ or error.__context__
+    return 0

@@ -243,7 +243,14 @@ class SocketioLink:
         except BaseException:
             await self._hang_up()
             raise
-        self.position = ready.position if since is None else since
+        self.position = ready.position
+        if since is not None and ready.position < since:
+            self.tell(
+                MessagesMayBeMissing(
+                    f"what is kept of kernel {self.kernel_id} ends at {ready.position}, before {since}, "
+                    "which was to be gone on from: it is not the log that it was"
+                )
+            )
         self._unacknowledged = 0
         self.gone = None
         if ready.state == KernelState.DEAD:
@@ -435,7 +442,10 @@ class SocketioLink:
         self._is_over = True
         self.refuse(error)
         self.tell(KernelState.DEAD)
-        if not self._closed and not self.was_ended_by_us:
+        if self.was_ended_by_us:  # the channels stay, and say so
+            self.tell(LinkState.LOST)
+            self.tell(error)
+        elif not self._closed:
             self.status.fail(error)
 
     def _refused(self, refusal: Any) -> None:

@@ -6,6 +6,8 @@ are put in as they are, and taken out as they are: what a kernel wrote is not wr
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -106,13 +108,40 @@ class _Json:
                 return [BATCH, batch]
             return msgspec.json.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            raise ValueError(str(error)) from None
+            return _loads_tolerantly(text, str(error))
+
+
+def _loads_tolerantly(text: str, why: str) -> Any:
+    """NaN and half a character, which not all parsers take, and some clients write.
+
+    Raises:
+        ValueError: it is no JSON all the same.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(why) from None
+    match data:
+        case ["msg", part, *rest]:
+            return [MSG, _parts(msgspec.Raw(_strict(part))), *rest]
+        case ["batch", *_]:
+            raise ValueError(why)
+        case _:
+            return data
 
 
 class Packet(SocketioPacket):  # type: ignore[misc]
     """A packet of Socket.IO."""
 
     json = _Json
+    most = sys.maxsize
+    """Bytes that the attachments of one may have together."""
+
+    def add_attachment(self, attachment: bytes) -> bool:
+        if sum(map(len, self.attachments)) + len(attachment) > self.most:
+            raise ValueError(f"its attachments have more than {self.most} bytes")
+        there: bool = super().add_attachment(attachment)
+        return there
 
     @classmethod
     def data_is_binary(cls, data: Any) -> bool:
@@ -200,7 +229,7 @@ def _strict(value: Any) -> bytes:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {_whole(key): _whole(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -41,7 +41,7 @@ def _relay(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
     try:
         relay = _made(arguments, given)
     except ValueError as error:
-        raise ec.ConnectionFailed(f"{TOKEN}: {error}") from None
+        raise ec.ConnectionFailed(str(error).replace("a token", f"the token in {TOKEN}")) from None
     server = RelayServer(
         relay,
         host=arguments.host,

@@ -111,6 +111,7 @@ class LocalKernel(Kernel):
         self._bell = asyncio.Event()
         self._rung = False
         self._idle = asyncio.Event()  # all that was said is in the log
+        self._is_ending = False
         self._missing = 0  # entries that could not be kept
         self._feeding = asyncio.create_task(self._feed())
         self._gone: EnchannelError | None = None
@@ -141,6 +142,7 @@ class LocalKernel(Kernel):
         await _done(self._lifecycle.restart())
 
     async def shut_down(self) -> None:
+        self._is_ending = True
         try:
             if self._link.lifecycle is not None and self._link.owned and self._gone is None:
                 await _done(self._link.lifecycle.shutdown())
@@ -204,7 +206,11 @@ class LocalKernel(Kernel):
             self.state = KernelState.DEAD
         elif status is LinkState.CONNECTED and self.state is KernelState.DEAD:
             self.state = KernelState.IDLE
-        self._note(Entry(STATUS, "", "", told_of(status)))
+        if self._is_ending and not isinstance(status, KernelState):
+            return  # that it was shut down says it all
+        # Clients know it by another name than its link does.
+        told = told_of(status).replace(self._link.kernel_id.encode(), self.id.encode())
+        self._note(Entry(STATUS, "", "", told))
 
     def _ended(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ __all__ = ["Limits", "Relay"]
 log = logging.getLogger("enchannel.socketio.relay")
 
 SOCKETS = "/socket.io/"
+_HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
 ENOUGH = 16  # characters of a token
 
 
@@ -66,7 +69,7 @@ class Relay:
         failure: Why it did not begin, where a server told it to.
 
     Raises:
-        ValueError: the token is too short.
+        ValueError: the token is too short; a host or an origin is none.
 
     Example:
         >>> relay = Relay(token="…")
@@ -87,6 +90,14 @@ class Relay:
         token = secrets.token_urlsafe(32) if token is None else token
         if len(token) < ENOUGH:
             raise ValueError(f"a token has {ENOUGH} characters at least")
+        for host in hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is no name of a host, as relay.example.org is, or with :PORT"
+                )
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin, as https://lab.example.org is")
         self.token: Secret = Secret(token)
         self.limits: Limits = limits
         self.failure: str = ""

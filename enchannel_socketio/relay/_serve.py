@@ -56,6 +56,8 @@ class RelayServer:
         certfile: str | None = None,
         keyfile: str | None = None,
     ) -> None:
+        if keyfile and not certfile:
+            raise ConnectionFailed(f"{keyfile} is the key of a certificate, and there is none")
         try:
             self._socket = _bound(host, port)
         except (OSError, OverflowError) as error:

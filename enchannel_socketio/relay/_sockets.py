@@ -57,11 +57,12 @@ class Sockets:
         self._max_message = max_message
         self._most = connections
         self._seats: dict[tuple[str, str], _Seat] = {}
+        bounded = type("BoundedPacket", (Packet,), {"most": max_message})
         options: dict[str, Any] = {
             "async_mode": "asgi",
             "async_handlers": False,  # what a client says stays in order
             "namespaces": "*",
-            "serializer": Packet,
+            "serializer": bounded,
             "cors_allowed_origins": [],  # the guard has seen to that
             "max_http_buffer_size": max_message + OVERHEAD,
             "ping_interval": 10,
@@ -72,6 +73,8 @@ class Sockets:
         self._io: Any = socketio.AsyncServer(**options)
         for name in ("connect", "disconnect", "msg", "ack"):
             self._io.on(name, getattr(self, f"_on_{name}"), namespace="*")
+        self._take = self._io.eio.handlers["message"]
+        self._io.eio.on("message", self._on_packet)
 
     @property
     def connections(self) -> int:
@@ -84,9 +87,20 @@ class Sockets:
         Raises:
             Refusal: there are too many.
         """
-        if b"sid=" not in scope["query_string"] and self.connections >= self._most:
-            raise Refusal(503, f"there are {self._most} connections already")
-        await self._io.handle_request(scope, receive, send)
+        access: Access = scope[ACCESS]
+        # Some are kept for those who may do everything.
+        most = self._most if access.is_full else self._most - max(1, self._most // 10)
+        if b"sid=" not in scope["query_string"] and self.connections >= most:
+            raise Refusal(503, f"there are {self.connections} connections already")
+        try:
+            await self._io.handle_request(scope, receive, send)
+        except (
+            ValueError,
+            IndexError,
+        ) as error:  # it is no Engine.IO, and the connection is given up
+            if scope["type"] != "websocket":
+                raise
+            log.info("a client was hung up on: %s", error)
 
     async def dismiss(self, kernel: Kernel) -> None:
         """A kernel was shut down: let those who watch it see its end, and go."""
@@ -104,6 +118,18 @@ class Sockets:
         for connection in list(self._io.eio.sockets.values()):
             await connection.close(wait=False, abort=True)  # some may never read what is for them
         await self._io.shutdown()
+
+    async def _on_packet(self, connection: str, data: str | bytes) -> None:
+        """Read a packet; who sends what is none, or too much of it, is hung up on."""
+        try:
+            await self._take(connection, data)
+        except Exception as error:
+            log.info("a client was hung up on: %s", error)
+            self._io._binary_packet.pop(connection, None)
+            socket = self._io.eio.sockets.get(connection)
+            if socket is not None:
+                await socket.close(wait=False, abort=True)
+                await socket.queue.put(None)  # with which its writer ends, and closes the WebSocket
 
     async def _on_connect(self, namespace: str, sid: str, environ: Any, auth: object) -> None:
         access: Access = environ["asgi.scope"][ACCESS]

@@ -85,7 +85,7 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
         bounds: How much it keeps of each kernel.
 
     Raises:
-        NotSupported: what it takes is not installed.
+        NotSupported: it is none, or what it takes is not installed.
     """
     if where is None:
         return MemoryStore(bounds)
@@ -97,6 +97,8 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
                 f'{error}; several relays on one Redis take pip install "enchannel[redis]"'
             ) from error
         return RedisStore(where, bounds)
+    if not where or "://" in where:
+        raise NotSupported(f"{where!r} is no store: a directory is, and redis:// or rediss://")
     from enchannel_socketio.relay._disk import DiskStore
 
     return DiskStore(Path(where), bounds)

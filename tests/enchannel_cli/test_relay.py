@@ -161,6 +161,12 @@ def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
         (("--share", "no-such-kernel"), "no-such-kernel"),
         (("--host", "192.0.2.1"), "192.0.2.1"),
         (("--certfile", "/nothing"), "certificate"),
+        (("--keyfile", "/nothing"), "certificate"),
+        (("--store", "mysql://localhost"), "redis://"),
+        (("--store", ""), "no store"),
+        (("--allow-host", "http://lab.example.org"), "no name of a host"),
+        (("--allow-origin", "lab.example.org"), "no origin"),
+        (("--allow-origin", "*"), "no origin"),
         (("--port", "99999"), "99999"),
     ],
 )
@@ -175,4 +181,4 @@ def test_a_token_that_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCHANNEL_TOKEN", "short")
     ended = enchannel("relay", "--port", "0")
     assert ended.returncode == ExitCode.NOT_CONNECTED
-    assert "ENCHANNEL_TOKEN: a token has 16 characters at least" in ended.stderr
+    assert "the token in ENCHANNEL_TOKEN has 16 characters at least" in ended.stderr

@@ -125,6 +125,20 @@ def test_launching_what_is_not_there(relay: Running) -> None:
         ec.launch("no-such", at=f"socketio+{relay.url}", token=TOKEN)
 
 
+def test_a_position_that_the_log_has_not_reached(relay: Running, shared_kernel: str) -> None:
+    with connect(relay.url, shared_kernel, token=TOKEN, since=10**9) as kernel:
+        told: SimpleQueue[Exception] = SimpleQueue()
+        kernel.errors.subscribe(told.put)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        assert "not the log that it was" in str(told.get(timeout=DEADLINE))
+
+
+@pytest.mark.parametrize("since", [-1, "5", 1.5, True])
+def test_a_position_that_is_none(relay: Running, shared_kernel: str, since: Any) -> None:
+    with pytest.raises(ConnectionFailed, match="no position"):
+        connect(relay.url, shared_kernel, token=TOKEN, since=since)
+
+
 def test_asyncio(relay: Running, shared_kernel: str) -> None:
     async def main() -> str:
         async with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
@@ -295,8 +309,10 @@ def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: R
 def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> None:
     with spawned(relay) as kernel_id, connect(relay.url, kernel_id, token=TOKEN) as kernel:
         failed = Failure(kernel.iopub)
+        running = Failure(kernel.execute("while True: print('x' * 100)"))
         shutdown(relay.url, kernel_id, token=TOKEN)
-        assert "shut down" in str(failed.wait())
+        for ended in (failed, running):
+            assert str(ended.wait()) == f"kernel {kernel_id} was shut down"
         with pytest.raises(ec.EnchannelError):
             kernel.run("1")
 

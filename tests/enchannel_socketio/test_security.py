@@ -229,6 +229,47 @@ def test_a_message_that_is_too_large_is_the_callers_error_and_the_relay_hangs_up
         assert [model.state for model in list_kernels(relay.url, token=TOKEN)] == ["idle"]
 
 
+@pytest.mark.parametrize("kind", ["main", "iopub"])
+def test_a_message_whose_attachments_are_too_large_together_is_hung_up_on(
+    relay: Running, kernel: str, watch: str, kind: str
+) -> None:
+    token = watch if kind == "iopub" else TOKEN
+
+    async def announce() -> str:
+        client = Foreign(relay.url, f"/{kind}/{kernel}")
+        await client.open({"Authorization": f"Bearer {token}"})
+        parts = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(50))
+        await client.io.eio.send(f'550-{client.namespace},["msg",{{"buffers":[{parts}]}}]')
+        for _ in range(5):
+            await client.io.eio.send(bytes(4_000_000))
+        ended = await client.ended()
+        await client.close()
+        return ended
+
+    assert asyncio.run(announce()) == "ended"
+
+
+@pytest.mark.parametrize(
+    "packet", ['2/main/ID,["msg"', "2", "9", "", "x", "5-/main/ID,[]", b"\x00", '4/main/ID,"x"']
+)
+def test_who_sends_what_is_no_packet_is_hung_up_on_alone(
+    relay: Running, kernel: str, packet: str | bytes
+) -> None:
+    async def send() -> str:
+        client = Foreign(relay.url, f"/main/{kernel}")
+        await client.open(FULL)
+        await client.io.eio.send(
+            packet.replace("ID", kernel) if isinstance(packet, str) else packet
+        )
+        ended = await client.ended()
+        await client.close()
+        return ended
+
+    with connect(relay.url, kernel, token=TOKEN) as ours:
+        assert asyncio.run(send()) == "ended"
+        assert ours.run("6 * 7").text == "42"
+
+
 def test_one_kernel_too_many() -> None:
     with running(limits=Limits(kernels=1)) as relay:
         spawn(relay.url, token=TOKEN)
@@ -248,6 +289,19 @@ def test_one_connection_too_many() -> None:
             ).status
             == 503
         )
+
+
+def test_who_may_only_watch_cannot_take_all_connections() -> None:
+    with running(limits=Limits(connections=10)) as relay:
+        kernel_id = spawn(relay.url, token=TOKEN)
+        token = ask(relay.url, "POST", f"/kernels/{kernel_id}/watch").json["token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        statuses = [ask(relay.url, "GET", SOCKET, bearer).status for _ in range(10)]
+        assert statuses == [200] * 9 + [503]
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            assert kernel.run("6 * 7").text == "42"
+            with pytest.raises(ConnectionFailed, match="as many connections as it bears"):
+                connect(relay.url, kernel_id, token=TOKEN)
 
 
 def test_a_relay_that_starts_no_kernels() -> None:
