@@ -5,13 +5,17 @@ Whatever aiohttp raises is translated here.
 
 from __future__ import annotations
 
+import socket
 import ssl as tls
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
+from aiohttp.abc import ResolveResult
 
 from enchannel import Secret
 from enchannel.errors import (
@@ -94,10 +98,10 @@ class Client:
         self.asked_for = "nothing yet"
         self.http = aiohttp.ClientSession(
             headers=headers,
-            connector=aiohttp.TCPConnector(ssl=access.ssl or True),
+            connector=aiohttp.TCPConnector(ssl=access.ssl or True, resolver=_Resolver()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
+            proxy=_proxy_of(address.base),
         )
 
     def __str__(self) -> str:
@@ -190,6 +194,32 @@ class Client:
             return msgspec.json.decode(fields[field], type=kind)
         except (msgspec.MsgspecError, UnicodeError, KeyError):
             raise ConnectionFailed(f"{self} answers in a way that is not a relay's") from None
+
+
+def _proxy_of(url: str) -> str | None:
+    """What the environment says; aiohttp would ask it again for each request, on a thread."""
+    parts = urlsplit(url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Finds hosts; at the interpreter's end, when threads are no more, as it has found them before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[tuple[str, int], list[ResolveResult]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        try:
+            found = await super().resolve(host, port, family)
+        except RuntimeError:
+            return self._found[host, port]
+        self._found[host, port] = found
+        return found
 
 
 class _Refusal(msgspec.Struct):

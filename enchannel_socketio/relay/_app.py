@@ -63,6 +63,7 @@ def routes(
             Route("/kernels/{id}/restart", served.restart, methods=["POST"]),
             Route("/kernels/{id}/watch", served.watch, methods=["POST"]),
             Route("/kernelspecs", served.kernelspecs),
+            Route("/link", served.link, methods=["POST"]),
         ],
         exception_handlers={
             HTTPException: _refused,
@@ -142,6 +143,10 @@ class _Routes:
         return JSONResponse(
             {"token": self._keys.watch_token(kernel.id), "url": f"/?token={link}"}, 201
         )
+
+    async def link(self, request: Request) -> Response:
+        _demand_full(request)
+        return JSONResponse({"url": f"/?token={self._keys.link(Access())}"}, 201)
 
     async def kernelspecs(self, request: Request) -> Response:
         _demand_full(request)

@@ -110,11 +110,13 @@ class Guard:
     def _at_the_door(self, scope: Scope, headers: Headers) -> Response | None:
         """For the one page to which a browser comes without anything in its hands."""
         query = scope["query_string"].decode("latin-1")
-        if query.startswith("token="):
+        here = self._access(scope, headers)
+        # Who may do everything and follows a link for watching does not want to be less for it.
+        if query.startswith("token=") and not (here is not None and here.is_full):
             access = self.keys.use_link(query.removeprefix("token="))
             if access is not None:
                 return self._welcome(scope, access)
-        if self._access(scope, headers) is None:
+        if here is None:
             return HTMLResponse(NOBODY, 401)
         return RedirectResponse(_root(scope), 303) if query else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -90,6 +91,8 @@ class Relay:
         token = secrets.token_urlsafe(32) if token is None else token
         if len(token) < ENOUGH:
             raise ValueError(f"a token has {ENOUGH} characters at least")
+        if isinstance(hosts, str) or isinstance(origins, str):
+            raise ValueError("hosts and origins are lists, of one too")
         for host in hosts:
             if not _HOST.fullmatch(host):
                 raise ValueError(
@@ -212,6 +215,8 @@ class Relay:
         await send({"type": "lifespan.startup.complete"})
         try:
             await receive()
-        finally:  # also when the server has no patience
+        except asyncio.CancelledError:  # the server has no patience; its kernels end all the same
             await self.close()
+            return
+        await self.close()
         await send({"type": "lifespan.shutdown.complete"})

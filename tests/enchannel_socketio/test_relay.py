@@ -413,6 +413,32 @@ def test_a_relay_that_cannot_share_what_it_should_does_not_begin() -> None:
         pass
 
 
+FLOODS = "kernel.execute('while True: print(1)').subscribe()"
+
+
+@pytest.mark.parametrize("end", ["", "raise KeyError", FLOODS])
+def test_an_interpreter_that_ends_takes_the_kernel_along_that_it_has_launched(
+    relay: Running, end: str
+) -> None:
+    script = f"""if True:
+        import sys
+        import enchannel as ec
+        kernel = ec.launch("python3", at=sys.argv[1], token=sys.argv[2])
+        print(kernel.run("6 * 7").text)
+        {end}
+    """
+    before = {model.id for model in list_kernels(relay.url, token=TOKEN)}
+    ended = subprocess.run(
+        [sys.executable, "-c", script, f"socketio+{relay.url}", TOKEN],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert ended.stdout == "42\n"
+    assert ended.stderr.count("Traceback") == end.count("raise")
+    assert {model.id for model in list_kernels(relay.url, token=TOKEN)} == before
+
+
 def test_kernels_end_with_their_relay_however_that_ends(relay: Running) -> None:
     script = """if True:
         import os, signal, sys, threading

@@ -42,6 +42,7 @@ ROUTES = [
     ("POST", "/kernels/ID/interrupt", 403),
     ("POST", "/kernels/ID/restart", 403),
     ("POST", "/kernels/ID/watch", 403),
+    ("POST", "/link", 403),
     ("GET", SOCKET, 200),
 ]
 ALL = [(method, path) for method, path, _ in ROUTES] + [
@@ -368,6 +369,22 @@ def test_a_one_time_token_becomes_a_cookie_once(relay: Running) -> None:
     assert ask(relay.url, "GET", "/?token=used", cookie_of(first)).headers["location"] == "/"
 
 
+def test_who_has_used_the_link_gets_another_for_the_token(relay: Running) -> None:
+    path = ask(relay.url, "POST", "/link").json["url"]
+    assert ask(relay.url, "GET", path, {}).status == 303
+
+
+def test_who_may_do_everything_is_not_less_for_following_a_link(
+    relay: Running, kernel: str
+) -> None:
+    mine = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
+    path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
+    followed = ask(relay.url, "GET", path, mine)
+    assert (followed.status, followed.headers["location"]) == (303, "/")
+    assert "set-cookie" not in followed.headers
+    assert ask(relay.url, "GET", path, {}).status == 303  # it is good for another
+
+
 def test_a_cookie_outlives_its_relay_and_no_other_token(relay: Running) -> None:
     cookie = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
     name, _, value = cookie["Cookie"].partition("=")
@@ -425,6 +442,12 @@ def test_the_frame_of_outputs_is_a_sandbox_without_a_network(relay: Running) -> 
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")
     assert "allow-same-origin" not in policy
     assert "connect-src" not in policy
+
+
+@pytest.mark.parametrize("wrong", ["lab.example", ["*"], ["http://lab.example"], ["a b"], [""]])
+def test_names_that_are_none(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="host"):
+        Relay(hosts=wrong)
 
 
 def test_a_short_token_is_none() -> None:
