@@ -272,6 +272,7 @@ class RedisStore(Store):
         cards = [msgspec.json.decode(card, type=_Card) for card in found.values()]
         foreign = [card for card in cards if card.id not in self._own]
         lives = await self._living({card.owner for card in foreign})
+        ended = await self._ended(foreign)
         kernels: dict[str, Kernel] = {}
         for card in foreign:
             kernel = self._remote.get(card.id)
@@ -280,7 +281,7 @@ class RedisStore(Store):
                 self._remote[card.id] = kernel
             kernel.max_message = card.max_message
             kernel.has_lifecycle = card.has_lifecycle
-            kernel.is_over = card.owner not in lives
+            kernel.is_over = card.id in ended or card.owner not in lives
             kernel.state = KernelState.DEAD if kernel.is_over else card.state
             kernels[card.id] = kernel
         for kernel_id in self._remote.keys() - kernels.keys():
@@ -347,7 +348,7 @@ class RedisStore(Store):
             key = f"{PREFIX}{kernel.id}"
             if not await self._redis.exists(f"{key}:log"):
                 await self._redis.hdel(KERNELS, kernel.id)
-            elif await self._redis.set(f"{key}:ended", b"1", nx=True, ex=KEPT):
+            elif await self._redis.set(_end_of(kernel.id), b"1", nx=True, ex=KEPT):
                 gone = KernelDied(f"kernel {kernel.id} ended with its relay; what it said is kept")
                 await self._log_of(kernel.id).end(gone)
                 await self._redis.expire(f"{key}:log", KEPT)
@@ -366,6 +367,13 @@ class RedisStore(Store):
         }
         return {owner for owner in owners if now - self._missed.get(owner, now) < GRACE}
 
+    async def _ended(self, cards: Sequence[_Card]) -> set[str]:
+        """Those of some kernels that somebody has ended already."""
+        if not cards:
+            return set()
+        found: Any = await _told(self._redis.mget([_end_of(card.id) for card in cards]))
+        return {card.id for card, ended in zip(cards, found, strict=True) if ended}
+
     # -- what other relays want -------------------------------------------------------------------
 
     async def _obey_for(self, kernel: LocalKernel) -> None:
@@ -380,11 +388,11 @@ class RedisStore(Store):
                     last = key.decode()
                     # What is said stays in order; the rest takes its time.
                     if command[b"op"] == b"say":
-                        await self._answer(kernel, command)
+                        await self._answer(kernel, last, command)
                     else:
-                        self._do(self._answer(kernel, command))
+                        self._do(self._answer(kernel, last, command))
 
-    async def _answer(self, kernel: LocalKernel, command: Mapping[bytes, bytes]) -> None:
+    async def _answer(self, kernel: LocalKernel, key: str, command: Mapping[bytes, bytes]) -> None:
         try:
             await self._obeyed(kernel, command[b"op"].decode(), command[b"body"])
             answer = b""
@@ -394,6 +402,7 @@ class RedisStore(Store):
             log.exception("kernel %s could not be told what another relay wants", kernel.id)
             answer = told_of(EnchannelError(f"{type(error).__name__}: {error}"))
         pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xdel(_commands(kernel.id), key)  # what is typed at a prompt may be a password
         pipeline.rpush(command[b"reply"], b"!" + answer)
         pipeline.expire(command[b"reply"], ANSWER)
         await _patiently(pipeline.execute, lambda: self._is_closed)
@@ -435,19 +444,23 @@ class RemoteKernel(Kernel):
         await self._ask("restart")
 
     async def shut_down(self) -> None:
-        if not self.is_over:
+        with suppress(KernelDied):  # it has ended with its relay
             await self._ask("shut_down")
 
     async def _ask(self, op: str, body: bytes = b"") -> None:
-        if self.is_over:
-            raise KernelDied(f"kernel {self.id} ended with its relay")
         reply = f"{PREFIX}reply:{uuid.uuid4().hex}"
         command: dict[Any, Any] = {"op": op, "body": body, "reply": reply}
         await _told(
             self._redis.xadd(_commands(self.id), command, maxlen=COMMANDS, approximate=True)
         )
-        answered: Any = await _told(self._redis.blpop([reply], timeout=ANSWER))
-        if answered is None:
+        answered: Any = None
+        for _ in range(ANSWER):
+            if self.is_over:
+                raise KernelDied(f"kernel {self.id} ended with its relay")
+            answered = await _told(self._redis.blpop([reply], timeout=1))
+            if answered is not None:
+                break
+        else:
             raise ConnectionFailed(
                 f"the relay that has kernel {self.id} did not answer within {ANSWER} s"
             )
@@ -461,6 +474,10 @@ def _is_end(entry: Entry) -> bool:
 
 def _life(relay: str) -> str:
     return f"{PREFIX}alive:{relay}"
+
+
+def _end_of(kernel_id: str) -> str:
+    return f"{PREFIX}{kernel_id}:ended"
 
 
 def _commands(kernel_id: str) -> str:

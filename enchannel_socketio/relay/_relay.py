@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from starlette.responses import JSONResponse
+
 from enchannel import Secret
 from enchannel_socketio.relay._access import Access, Keys
 from enchannel_socketio.relay._app import routes
@@ -111,6 +113,7 @@ class Relay:
             self._directory, max_message=limits.max_message, connections=limits.connections
         )
         self._share = tuple(share)
+        self._is_open = False
         self._routes = routes(self._directory, self._keys, limits.max_message, self.shut_down)
         self._store.obey(self.shut_down)
         self._guard = Guard(
@@ -158,6 +161,7 @@ class Relay:
     async def start(self) -> None:
         """Begin: open the store, and connect to what is shared."""
         await self._store.open()
+        self._is_open = True
         try:
             for target in self._share:
                 await self._directory.share(target)
@@ -167,6 +171,7 @@ class Relay:
 
     async def close(self) -> None:
         """Hang up on all clients, and end the kernels that were started here."""
+        self._is_open = False
         await self._sockets.close()
         await self._directory.close()
         await self._store.close()
@@ -193,6 +198,9 @@ class Relay:
         """A request."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
+        elif scope["type"] == "http" and not self._is_open:
+            answer = JSONResponse({"error": "this relay was not started: see Relay.lifespan"}, 503)
+            await answer(scope, receive, send)
         else:
             await self._guard(scope, receive, send)
 

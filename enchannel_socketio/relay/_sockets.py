@@ -31,6 +31,7 @@ CHANNELS = {name.value: name for name in ChannelName if name is not ChannelName.
 IOPUB = ChannelName.IOPUB.value
 MOST = 16  # namespaces of one connection
 OVERHEAD = 4_096  # bytes around a message
+ACKNOWLEDGEMENT = 4_096  # bytes, and much more than one has
 SEEING = 5.0  # seconds for those who watch to see the end
 
 
@@ -122,6 +123,7 @@ class Sockets:
     async def _on_packet(self, connection: str, data: str | bytes) -> None:
         """Read a packet; who sends what is none, or too much of it, is hung up on."""
         try:
+            self._demand_modesty(connection, data)
             await self._take(connection, data)
         except Exception as error:
             log.info("a client was hung up on: %s", error)
@@ -130,6 +132,13 @@ class Sockets:
             if socket is not None:
                 await socket.close(wait=False, abort=True)
                 await socket.queue.put(None)  # with which its writer ends, and closes the WebSocket
+
+    def _demand_modesty(self, connection: str, data: str | bytes) -> None:
+        """Who may only watch acknowledges, and has nothing to say that is large, or has attachments."""
+        access: Access = self._io.environ[connection]["asgi.scope"][ACCESS]
+        large = len(data) > ACKNOWLEDGEMENT or isinstance(data, bytes) or data[:1] in ("5", "6")
+        if large and not access.is_full:
+            raise ValueError("it may only watch, and says too much for that")
 
     async def _on_connect(self, namespace: str, sid: str, environ: Any, auth: object) -> None:
         access: Access = environ["asgi.scope"][ACCESS]

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from socketio.exceptions import ConnectionError as SocketioRefused
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import enchannel as ec
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, NotSupported
@@ -20,8 +22,10 @@ from enchannel_socketio import connect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Limits, Relay
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.foreign import FULL, Foreign
+from tests.enchannel_socketio.test_relay import serving
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
+from tests.rigs.servers import free_port
 
 SOCKET = "/socket.io/?EIO=4&transport=polling"
 UPGRADE = {
@@ -248,6 +252,31 @@ def test_a_message_whose_attachments_are_too_large_together_is_hung_up_on(
         return ended
 
     assert asyncio.run(announce()) == "ended"
+
+
+@pytest.mark.parametrize("packet", ["2" + "x" * 10_000, '551-/iopub/ID,["msg",{}]', b"x"])
+def test_who_may_only_watch_and_says_much_is_hung_up_on(
+    relay: Running, kernel: str, watch: str, packet: str | bytes
+) -> None:
+    async def send() -> str:
+        client = Foreign(relay.url, f"/iopub/{kernel}")
+        await client.open({"Authorization": f"Bearer {watch}"})
+        await client.io.eio.send(
+            packet.replace("ID", kernel) if isinstance(packet, str) else packet
+        )
+        ended = await client.ended()
+        await client.close()
+        return ended
+
+    assert asyncio.run(send()) == "ended"
+
+
+def test_a_relay_that_was_not_started_says_so() -> None:
+    app = Starlette(routes=[Mount("/relay", Relay(token=TOKEN))])
+    port = free_port()
+    with serving(app, port) as url:
+        answer = ask(url, "GET", "/relay/kernels")
+    assert (answer.status, "lifespan" in answer.json["error"]) == (503, True)
 
 
 @pytest.mark.parametrize(
