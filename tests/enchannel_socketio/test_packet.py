@@ -103,7 +103,8 @@ def test_what_browsers_do_not_read_is_made_such_that_they_do(content: bytes, rea
 def test_what_some_clients_write_is_read() -> None:
     packet = r'2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell",'
     packet += r'"content":{"a":NaN,"b":"\ud800"}}]'
-    message = message_from(Packet(encoded_packet=packet).data[1], None, fail)
+    data: Any = Packet(encoded_packet=packet).data
+    message = message_from(data[1], None, fail)
     assert message.content == {"a": None, "b": "\N{REPLACEMENT CHARACTER}"}
 
 
