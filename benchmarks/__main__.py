@@ -11,6 +11,7 @@ from benchmarks import (
     many_kernels,
     memory,
     open_requests,
+    relay,
     round_trip,
     slow_subscriber,
     subscribing,
@@ -33,6 +34,7 @@ SCRIPTS = (
     slow_subscriber,
     lossless,
     websocket,
+    relay,
 )
 
 if __name__ == "__main__":
