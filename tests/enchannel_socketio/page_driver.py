@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
@@ -18,6 +19,11 @@ PATIENCE: Final = DEADLINE * 1000
 """Milliseconds after which a test gives up on whatever it waits for, as Playwright wants it."""
 
 INSTALLED: Final = ("chromium", "chromium-browser", "google-chrome")
+# The cells with the code of a `cell`.
+ALIKE: Final = (
+    "[...document.querySelectorAll('article.cell')]"
+    ".filter((other) => other.querySelector('.code').textContent === cell.code)"
+)
 # What a browser says of a connection that a test has broken.
 EXPECTED: Final = re.compile("^(Failed to load resource|WebSocket connection to .* failed)")
 
@@ -91,13 +97,17 @@ class Shown:
         expect(self.state).to_have_text("idle")
 
     def say(self, code: str) -> Locator:
-        """Run code, and wait for nothing; its cell."""
-        before = self.cells.count()
+        """Run code, and wait for nothing; its cell.
+
+        It is known by its code, and not by its place: what was said before may still arrive.
+        """
+        cell = {"code": code.strip(), "name": uuid.uuid4().hex}
+        cell["before"] = self.page.evaluate(f"(cell) => ({ALIKE}).length", cell)
         self.code.fill(code)
         self.code.press("Shift+Enter")
-        cell = self.cells.nth(before)
-        expect(cell).to_have_count(1)
-        return cell
+        self.page.wait_for_function(f"(cell) => ({ALIKE})[cell.before]", arg=cell)
+        self.page.evaluate(f"(cell) => {{ ({ALIKE}).at(-1).dataset.name = cell.name; }}", cell)
+        return self.page.locator(f"[data-name='{cell['name']}']")
 
     def run(self, code: str, fate: str = "done") -> Locator:
         """Run code to its end; its cell."""
