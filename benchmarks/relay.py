@@ -151,7 +151,7 @@ def _floods() -> Iterator[Figure]:
     )
     for title, value, unit, goal in (
         ("messages a second", "rate", Unit.MESSAGES, Goal.NONE),
-        ("CPU of the server for each of these", "cpu", Unit.MICROSECONDS, Goal.FASTER),
+        ("CPU of the server, a message to one of them", "cpu", Unit.MICROSECONDS, Goal.FASTER),
         ("growth of the server", "growth", Unit.MEGABYTES, Goal.NONE),
     ):
         for way, ours in (("", batches), (", an event a message", singly)):

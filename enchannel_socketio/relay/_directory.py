@@ -128,12 +128,18 @@ class Directory:
     async def _linked(
         self, name: str, session: Session, open_link: Callable[[], Link]
     ) -> LocalKernel:
-        link = await asyncio.to_thread(open_link)
         kernel_id = str(uuid.uuid4())
         log = await self._store.log(kernel_id)
-        kernel = LocalKernel(kernel_id, name or link.kernel_id, log, link, session)
-        self._own[kernel_id] = kernel
-        await self._store.serve(kernel)
+        try:
+            link = await asyncio.to_thread(open_link)
+            kernel = LocalKernel(kernel_id, name or link.kernel_id, log, link, session)
+            self._own[kernel_id] = kernel
+            await self._store.serve(kernel)
+        except BaseException:
+            if (served := self._own.pop(kernel_id, None)) is not None:
+                await served.close()
+            await self._store.forget(kernel_id)
+            raise
         return kernel
 
 

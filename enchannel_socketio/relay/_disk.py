@@ -1,25 +1,20 @@
 """Logs in files, which outlive their relay.
 
-Each kernel has a directory, for its owner alone: ``kernel.json`` says what it is, and segments, each named
-for the position of its first entry, have what it said::
-
-    u32 length of the entry · u32 CRC-32 of it · the entry (msgpack)        then entries, little endian
-
-They are only ever appended to. What comes after the last entry that is as it was written does not count: a
-segment whose writer was killed is good up to there. The oldest segment goes as a whole, when the rest is
-all that is to be kept.
+Each kernel has a directory, for its owner alone: ``kernel.json`` says what it is, and segments have what
+it said. The oldest segment goes as a whole, when the rest is all that is to be kept. One that is damaged is
+a gap; the last one ends where it is. Nothing is forced to the disk: what a relay wrote that was killed is
+there, and what a machine wrote that lost its power may not be.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import shutil
-import struct
-import zlib
+import time
+import uuid
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,73 +25,62 @@ from enchannel.abc import KernelState
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio.relay._kernels import STATUS, Kernel, LocalKernel, ended_of
 from enchannel_socketio.relay._log import Bounds, Entry, Log, Stretch
+from enchannel_socketio.relay._segment import Segment
 from enchannel_socketio.relay._store import Store
 
 __all__ = ["DiskLog", "DiskStore"]
+
+log = logging.getLogger("enchannel.socketio.relay")
 
 SEGMENTS = 16  # in which what is to be kept comes, more or less
 TAIL = 1_024  # entries at the end that are in memory as well, for who keeps up
 TAIL_BYTES = 8 << 20
 ENDED_MOST = 100  # kernels of relays that have ended; older ones are dropped
-_FRAME = struct.Struct("<II")
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Entry).decode
-
-
-@dataclass(slots=True)
-class _Segment:
-    """A file of entries that follow each other."""
-
-    path: Path
-    first: int
-    offsets: list[int]  # where each begins
-    size: int = 0
+CARD = "kernel.json"
+LOGS = "[0-9]" * 20 + ".log"
 
 
 class DiskLog(Log):
     """A log in a directory; what is there already is its beginning.
+
+    Where something cannot be written, nothing of it is in the log, and the next append may succeed.
 
     Args:
         directory: Its own.
         bounds: How much it keeps, more or less: segments go as a whole.
 
     Raises:
-        OSError: the directory cannot be read or written.
+        OSError: the directory cannot be read or written; as ``append`` and ``read`` may.
     """
 
     def __init__(self, directory: Path, bounds: Bounds) -> None:
         self._directory = directory
         self._bounds = bounds
         self._grown = asyncio.Event()
+        self._writing = asyncio.Lock()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._segments = [_read_segment(path) for path in sorted(directory.glob("*.log"))]
-        self._drop_torn()
-        self._last = self._end_of(self._segments[-1]) - 1 if self._segments else 0
+        self._segments = _segments_in(directory)
+        self._last = self._segments[-1].end - 1 if self._segments else 0
         self._tail: list[Entry] = []
         self._tail_bytes = 0
-        self._file: BinaryIO | None = None
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        while entries:
-            segment = self._open_segment()
-            room = max(1, self._bounds.messages // SEGMENTS) - len(segment.offsets)
-            now, entries = entries[: max(1, room)], entries[max(1, room) :]
-            frames: list[bytes] = []
-            offsets = []
-            size = segment.size
-            for entry in now:
-                body = _encode(entry)
-                offsets.append(size)
-                frames += (_FRAME.pack(len(body), zlib.crc32(body)), body)
-                size += _FRAME.size + len(body)
-            await asyncio.to_thread(self._write, segment, b"".join(frames))
-            segment.offsets += offsets
-            segment.size = size
-            self._last += len(now)
-            self._remember(now)
-            self._trim()
-            self._grown.set()
-            self._grown = asyncio.Event()
+        # To its end, also when who appends has gone: a thread that writes is not stopped.
+        await asyncio.shield(asyncio.ensure_future(self._append(entries)))
+
+    async def _append(self, entries: Sequence[Entry]) -> None:
+        async with self._writing:
+            while entries:
+                segment = self._segment()
+                messages, size = self._room
+                count, frames = Segment.fit(entries, messages - segment.count, size - segment.size)
+                await asyncio.to_thread(segment.append, frames)
+                now, entries = entries[:count], entries[count:]
+                self._last += count
+                self._remember(now)
+                self._trim()
+                self._grown.set()
+                self._grown = asyncio.Event()
 
     async def ends(self) -> tuple[int, int]:
         return (self._segments[0].first if self._segments else self._last + 1), self._last
@@ -108,43 +92,30 @@ class DiskLog(Log):
         if after >= tail:
             start = after - tail
             return Stretch(after + 1, self._tail[start : start + most])
-        return await asyncio.to_thread(self._read, after + 1, most)
+        return await asyncio.to_thread(
+            _read, tuple(self._segments), after + 1, most, otherwise=self._last + 1
+        )
 
     async def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        async with self._writing:
+            for segment in self._segments:
+                segment.close()
 
-    def _open_segment(self) -> _Segment:
+    @property
+    def _room(self) -> tuple[int, int]:
+        """Entries and bytes that a segment has."""
+        return max(1, self._bounds.messages // SEGMENTS), max(1, self._bounds.bytes // SEGMENTS)
+
+    def _segment(self) -> Segment:
         """The one that is written to; a new one where that has enough."""
+        messages, size = self._room
         last = self._segments[-1] if self._segments else None
-        full = last is not None and (
-            len(last.offsets) >= max(1, self._bounds.messages // SEGMENTS)
-            or last.size >= max(1, self._bounds.bytes // SEGMENTS)
-        )
-        if last is None or full:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            first = self._last + 1
-            last = _Segment(self._directory / f"{first:020d}.log", first, [])
+        if last is None or last.count >= messages or last.size >= size:
+            if last is not None:
+                last.close()
+            last = Segment(self._directory / Segment.name(self._last + 1))
             self._segments.append(last)
         return last
-
-    def _write(self, segment: _Segment, data: bytes) -> None:
-        """Append; all of it, or nothing that counts."""
-        try:
-            if self._file is None:
-                handle = os.open(segment.path, os.O_RDWR | os.O_CREAT, 0o600)
-                self._file = os.fdopen(handle, "r+b", buffering=0)
-            self._file.seek(segment.size)
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) or 0 :]
-        except OSError:
-            if self._file is not None:
-                self._file.truncate(segment.size)
-            raise
 
     def _remember(self, entries: Sequence[Entry]) -> None:
         self._tail += entries
@@ -156,86 +127,44 @@ class DiskLog(Log):
 
     def _trim(self) -> None:
         """Drop what the rest makes up for; never the last segment."""
-        kept = sum(len(segment.offsets) for segment in self._segments)
+        kept = sum(segment.count for segment in self._segments)
         size = sum(segment.size for segment in self._segments)
         while len(self._segments) > 1:
             oldest = self._segments[0]
-            enough = kept - len(oldest.offsets) >= self._bounds.messages
+            enough = kept - oldest.count >= self._bounds.messages
             if not enough and size <= self._bounds.bytes:
                 break
-            kept -= len(oldest.offsets)
+            kept -= oldest.count
             size -= oldest.size
             del self._segments[0]
-            oldest.path.unlink(missing_ok=True)
-
-    def _read(self, position: int, most: int) -> Stretch:
-        """From the files. One that has gone meanwhile is as one that had gone before."""
-        segments = list(self._segments)
-        index = max(0, bisect_right([segment.first for segment in segments], position) - 1)
-        for segment in segments[index:]:
-            start = max(0, position - segment.first)
-            offsets = segment.offsets[start : start + most]
-            if not offsets:
-                continue
-            try:
-                with segment.path.open("rb") as file:
-                    file.seek(offsets[0])
-                    entries = [entry for _, entry in zip(offsets, _entries(file), strict=False)]
-            except FileNotFoundError:
-                continue
-            if entries:  # else it was damaged there
-                return Stretch(segment.first + start, entries)
-        return Stretch(self._last + 1, [])
-
-    def _drop_torn(self) -> None:
-        """What a writer that was killed has left counts up to its last whole entry, and nothing after."""
-        for number, segment in enumerate(self._segments):
-            follows = number == 0 or self._end_of(self._segments[number - 1]) == segment.first
-            if not follows or not segment.offsets:
-                for lost in self._segments[number:]:
-                    lost.path.unlink(missing_ok=True)
-                del self._segments[number:]
-                return
-
-    @staticmethod
-    def _end_of(segment: _Segment) -> int:
-        """The position after its last entry."""
-        return segment.first + len(segment.offsets)
+            oldest.drop()
 
 
-def _read_segment(path: Path) -> _Segment:
-    segment = _Segment(path, int(path.stem), [])
-    with path.open("rb") as file:
-        for _, size in _frames(file):
-            segment.offsets.append(segment.size)
-            segment.size += size
-    return segment
+def _segments_in(directory: Path) -> list[Segment]:
+    """Only the last is looked at: where the others end, the next begins."""
+    paths = sorted(directory.glob(LOGS))
+    return [
+        Segment(path, int(after.stem) - int(path.stem))
+        for path, after in zip(paths, paths[1:], strict=False)
+    ] + [Segment(path) for path in paths[-1:]]
 
 
-def _frames(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The bodies of entries, and the sizes of their frames, up to the first that is damaged."""
-    while len(head := file.read(_FRAME.size)) == _FRAME.size:
-        length, checksum = _FRAME.unpack(head)
-        body = file.read(length)
-        if len(body) < length or zlib.crc32(body) != checksum:
-            return
-        yield body, _FRAME.size + length
-
-
-def _entries(file: BinaryIO) -> Iterator[Entry]:
-    return (_decode(body) for body, _ in _frames(file))
-
-
-def _age(path: Path) -> float:
-    """The younger, the less."""
-    return -path.stat().st_mtime
+def _read(segments: Sequence[Segment], position: int, most: int, *, otherwise: int) -> Stretch:
+    """From the files; later where it is damaged, or has gone meanwhile."""
+    index = bisect_right([segment.first for segment in segments], position) - 1
+    for segment in segments[max(0, index) :]:
+        position = max(position, segment.first)
+        if position < segment.end and (entries := segment.read(position, most)):
+            return Stretch(position, entries)
+    return Stretch(otherwise, [])
 
 
 class _Card(msgspec.Struct, frozen=True):
-    """What is written of a kernel."""
+    """What is written of a kernel; when it was created, in seconds since 1970."""
 
     id: str
     name: str
+    created: float = 0.0
 
 
 class DiskStore(Store):
@@ -257,71 +186,125 @@ class DiskStore(Store):
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._take_lock()
-            cards = sorted(self._directory.glob("*/kernel.json"), key=_age)
-            for path in cards[ENDED_MOST:]:
-                shutil.rmtree(path.parent, ignore_errors=True)
-            for path in cards[:ENDED_MOST]:
-                await self._find(path)
+            cards = sorted(_cards_in(self._directory), key=lambda card: -card.created)
+            for card in cards[ENDED_MOST:]:
+                await self.forget(card.id)
+            for card in cards[:ENDED_MOST]:
+                await self._find(card)
         except OSError as error:
-            raise ConnectionFailed(
-                f"{self._directory} cannot keep what kernels say: {error.strerror or error}"
-            ) from None
+            await self.close()
+            raise self._failed(error) from None
+        except BaseException:
+            await self.close()
+            raise
 
     async def close(self) -> None:
-        for log in self._logs.values():
-            await log.close()
+        for kernel_log in self._logs.values():
+            await kernel_log.close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     async def log(self, kernel_id: str) -> Log:
-        log = DiskLog(self._directory / kernel_id, self._bounds)
-        self._logs[kernel_id] = log
-        return log
+        try:
+            kernel_log = DiskLog(self._directory / kernel_id, self._bounds)
+        except OSError as error:
+            raise self._failed(error) from None
+        self._logs[kernel_id] = kernel_log
+        return kernel_log
 
     async def serve(self, kernel: LocalKernel) -> None:
-        path = self._directory / kernel.id / "kernel.json"
-        path.write_bytes(msgspec.json.encode(_Card(kernel.id, kernel.name)))
-        path.chmod(0o600)
+        card = _Card(kernel.id, kernel.name, time.time())
+        path = self._directory / kernel.id / CARD
+        try:
+            new = path.with_suffix(".new")
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(card))
+            new.replace(path)
+        except OSError as error:
+            raise self._failed(error) from None
 
     async def forget(self, kernel_id: str) -> None:
         self._ended.pop(kernel_id, None)
-        log = self._logs.pop(kernel_id, None)
-        if log is not None:
-            await log.close()
-        await asyncio.to_thread(shutil.rmtree, self._directory / kernel_id, ignore_errors=True)
+        kernel_log = self._logs.pop(kernel_id, None)
+        if kernel_log is not None:
+            await kernel_log.close()
+        await asyncio.to_thread(_delete, self._directory / kernel_id)
 
     async def others(self) -> Mapping[str, Kernel]:
         return self._ended
+
+    def _failed(self, error: OSError) -> ConnectionFailed:
+        return ConnectionFailed(
+            f"{self._directory} cannot keep what kernels say: {error.strerror or error}"
+        )
 
     def _take_lock(self) -> None:
         """It is ours as long as the file is open; the system gives it back, however we end."""
         import fcntl
 
-        lock = (self._directory / "lock").open("ab")
+        handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        lock = os.fdopen(handle, "r+b")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             lock.close()
             raise ConnectionFailed(
                 f"{self._directory} is that of another relay, which runs: give each its own"
             ) from None
         self._lock = lock
 
-    async def _find(self, path: Path) -> None:
+    async def _find(self, card: _Card) -> None:
         """A kernel of a relay that has ended."""
-        try:
-            card = msgspec.json.decode(path.read_bytes(), type=_Card)
-        except msgspec.MsgspecError:
-            return  # its writer was killed as it began
-        log = DiskLog(path.parent, self._bounds)
-        _, last = await log.ends()
+        kernel_log = await asyncio.to_thread(DiskLog, self._directory / card.id, self._bounds)
+        _, last = await kernel_log.ends()
         gone = KernelDied(f"kernel {card.id} ended with its relay; what it said is kept")
-        end = (await log.read(last - 1, 1)).entries if last else ()
+        end = (await kernel_log.read(last - 1, 1)).entries if last else ()
         if not (end and end[0].event == STATUS and end[0].json.startswith(b'{"ended"')):
-            await log.append([Entry(STATUS, "", "", ended_of(gone))])
-        self._logs[card.id] = log
-        self._ended[card.id] = _Ended(card.id, card.name, log, gone)
+            await kernel_log.append([Entry(STATUS, "", "", ended_of(gone))])
+            await kernel_log.close()
+        self._logs[card.id] = kernel_log
+        self._ended[card.id] = _Ended(card.id, card.name, kernel_log, gone)
+
+
+def _cards_in(directory: Path) -> list[_Card]:
+    """What is known of the kernels that are there. One whose writer was killed as it began is deleted."""
+    cards: list[_Card] = []
+    for path in directory.iterdir():
+        try:
+            card = msgspec.json.decode((path / CARD).read_bytes(), type=_Card)
+        except (FileNotFoundError, NotADirectoryError):
+            if _is_id(path.name):
+                _delete(path)
+        except msgspec.MsgspecError as error:  # it may be somebody else's
+            log.warning("%s cannot be read, and is left alone: %s", path / CARD, error)
+        else:
+            if card.id == path.name:
+                cards.append(card)
+    return cards
+
+
+def _is_id(name: str) -> bool:
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _delete(directory: Path) -> None:
+    """The files of a kernel, and nothing else that may be there."""
+    try:
+        for path in (
+            *directory.glob(LOGS),
+            directory / CARD,
+            (directory / CARD).with_suffix(".new"),
+        ):
+            path.unlink(missing_ok=True)
+        directory.rmdir()
+    except FileNotFoundError:
+        pass  # it has none
+    except OSError as error:
+        log.warning("%s could not be deleted: %s", directory, error.strerror or error)
 
 
 class _Ended(Kernel):

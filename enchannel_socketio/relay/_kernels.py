@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from enchannel.errors import (
     NotSupported,
 )
 from enchannel_socketio._packet import MSG, prepared
-from enchannel_socketio.relay._log import Entry, Log
+from enchannel_socketio.relay._log import Bounds, Entry, Log
 from enchannel_socketio.relay._watcher import Batches
 
 __all__ = ["STATUS", "Kernel", "LocalKernel", "ended_of"]
@@ -38,6 +39,7 @@ STATUS = "status"
 SPOKEN = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
 RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
 FEEDING = 5.0  # seconds for what was said at the end to be in the log
+WAITING = Bounds()  # what may wait until the log can take it; the rest is told to be missing
 
 
 class Kernel(ABC):
@@ -113,6 +115,9 @@ class LocalKernel(Kernel):
         self._idle = asyncio.Event()  # all that was said is in the log
         self._is_ending = False
         self._missing = 0  # entries that could not be kept
+        self._waits = 0  # bytes that were said, and are not in the log
+        self._too_much = 0  # messages that were dropped, as so much waits
+        self._noting = threading.Lock()
         self._feeding = asyncio.create_task(self._feed())
         self._gone: EnchannelError | None = None
         for channel in SPOKEN:
@@ -225,10 +230,24 @@ class LocalKernel(Kernel):
         self._note(Entry(STATUS, "", "", ended_of(error)))
 
     def _note(self, entry: Entry) -> None:
-        self._said.append(entry)
+        with self._noting:
+            full = len(self._said) >= WAITING.messages or self._waits > WAITING.bytes
+            if full and self._said and entry.event == MSG:
+                self._too_much += 1  # the log is stuck, and no memory is large enough for it
+                return
+            self._note_what_was_too_much()
+            self._said.append(entry)
+            self._waits += entry.size
         if not self._rung:
             self._rung = True
             self._call(self._bell.set)
+
+    def _note_what_was_too_much(self) -> None:
+        if self._too_much:
+            missing = self._missing_of(self._too_much)
+            self._said.append(missing)
+            self._waits += missing.size
+            self._too_much = 0
 
     def _call(self, function: Callable[[], Any]) -> None:
         try:
@@ -246,23 +265,26 @@ class LocalKernel(Kernel):
                 self._bell.clear()
                 self._rung = False
             self._idle.clear()
-            entries = [self._said.popleft() for _ in range(len(self._said))]
+            with self._noting:
+                self._note_what_was_too_much()
+                entries = [self._said.popleft() for _ in range(len(self._said))]
+            missing = [self._missing_of(self._missing)] if self._missing else []
             try:
-                await self.log.append([*self._what_is_missing(), *entries])
+                await self.log.append([*missing, *entries])
             except Exception as error:
                 log.exception("what kernel %s said could not be kept: %s", self.id, error)
                 self._missing += len(entries)
             else:
                 self._missing = 0
+            with self._noting:
+                self._waits -= sum(entry.size for entry in entries)
 
-    def _what_is_missing(self) -> list[Entry]:
-        """That something could not be kept, as soon as anything can."""
-        if not self._missing:
-            return []
+    def _missing_of(self, count: int) -> Entry:
+        """That something could not be kept, to be told as soon as anything can."""
         told = MessagesMayBeMissing(
-            f"{self._missing} messages of kernel {self.id} could not be kept: the relay's log says why"
+            f"{count} messages of kernel {self.id} could not be kept: the relay's log says why"
         )
-        return [Entry(STATUS, "", "", told_of(told))]
+        return Entry(STATUS, "", "", told_of(told))
 
     async def _fed(self) -> None:
         """Wait until all that was said is in the log."""

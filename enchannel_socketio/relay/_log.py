@@ -102,12 +102,17 @@ class Log(ABC):
 
 
 class MemoryLog(Log):
-    """In the memory of this process."""
+    """In the memory of this process.
 
-    def __init__(self, bounds: Bounds) -> None:
+    Args:
+        bounds: How much it keeps.
+        after: The position before the first entry that it will have.
+    """
+
+    def __init__(self, bounds: Bounds, after: int = 0) -> None:
         self._bounds = bounds
         self._entries: list[Entry] = []
-        self._first = 1  # the position of the first in the list
+        self._first = after + 1  # the position of the first in the list
         self._gone = 0  # entries at its beginning that have fallen off, and are still there
         self._bytes = 0
         self._grown = asyncio.Event()
@@ -135,6 +140,12 @@ class MemoryLog(Log):
             await self._grown.wait()
         start = max(after + 1 - self._first, self._gone)
         return Stretch(self._first + start, self._entries[start : start + most])
+
+    def skip(self, upto: int) -> None:
+        """Go on after a position that is ahead. What was before it is gone."""
+        self._entries.clear()
+        self._first = upto + 1
+        self._gone = self._bytes = 0
 
     async def close(self) -> None:
         """Nothing: who still holds it may read on."""

@@ -98,7 +98,9 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
             ) from error
         return RedisStore(where, bounds)
     if not where or "://" in where:
-        raise NotSupported(f"{where!r} is no store: a directory is, and redis:// or rediss://")
+        # Not what comes after it: that may be a password.
+        what = f"{where.partition('://')[0]}://…" if where else "''"
+        raise NotSupported(f"{what} is no store: a directory is, and redis:// or rediss://")
     from enchannel_socketio.relay._disk import DiskStore
 
     return DiskStore(Path(where), bounds)

@@ -1,9 +1,14 @@
 """Logs on disk: what a killed writer leaves, what a new relay finds, and a disk that is none."""
 
 import asyncio
+import errno
 import os
+import shutil
 import stat
-from collections.abc import Coroutine
+import subprocess
+import sys
+import uuid
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +18,10 @@ from reactivex import operators as ops
 import enchannel as ec
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, store_of
-from enchannel_socketio.relay._disk import DiskLog
+from enchannel_socketio.relay import Bounds, _disk, store_of
+from enchannel_socketio.relay._disk import DiskLog, DiskStore
 from enchannel_socketio.relay._log import Entry
+from enchannel_socketio.relay._segment import Segment
 from tests.enchannel_socketio.conftest import running
 from tests.enchannel_socketio.test_log import all_of, entries
 from tests.rigs import DEADLINE
@@ -79,6 +85,149 @@ def test_a_damaged_byte_ends_the_log_before_it(tmp_path: Path) -> None:
     run(main())
 
 
+def test_what_came_after_the_damage_does_not_come_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        await written(tmp_path, 1, 2, 3, 4, 5)
+        (file,) = tmp_path.glob("*.log")
+        whole = bytearray(file.read_bytes())
+        whole[len(whole) * 3 // 10] ^= 1  # in the second
+        file.write_bytes(whole)
+        await written(tmp_path, 6)  # just as long as what is damaged
+        log = DiskLog(tmp_path, Bounds())
+        assert await log.ends() == (1, 2)
+        assert await all_of(log, 0, 2) == [1, 6]
+        await log.close()
+
+    run(main())
+
+
+def test_a_damaged_beginning_is_a_gap_and_the_rest_is_there(tmp_path: Path) -> None:
+    async def main() -> None:
+        bounds = Bounds(messages=160)  # ten in a segment
+        await written(tmp_path, *range(1, 101), bounds=bounds)
+        oldest, *_ = files = sorted(tmp_path.glob("*.log"))
+        oldest.write_bytes(b"x" * oldest.stat().st_size)
+        log = DiskLog(tmp_path, bounds)
+        assert await log.ends() == (1, 100)
+        assert (await log.read(0, 5)).first == 11
+        assert await all_of(log, 10, 100) == list(range(11, 101))
+        assert sorted(tmp_path.glob("*.log")) == files
+        await log.close()
+
+    run(main())
+
+
+def test_a_segment_of_which_nothing_is_left_does_not_set_the_positions_back(
+    tmp_path: Path,
+) -> None:
+    async def main() -> None:
+        bounds = Bounds(messages=32)  # two in a segment
+        await written(tmp_path, *range(1, 102), bounds=bounds)
+        *older, newest = sorted(tmp_path.glob("*.log"))
+        for file in older:
+            file.unlink()
+        newest.write_bytes(newest.read_bytes()[:-1])
+        log = DiskLog(tmp_path, bounds)
+        assert await log.ends() == (101, 100)
+        await log.append(entries(102))
+        assert await log.ends() == (101, 101)
+        await log.close()
+
+    run(main())
+
+
+def test_much_at_once_is_bounded_as_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = DiskLog(tmp_path, Bounds(bytes=100_000))
+        await log.append(entries(*range(1, 1_001), size=1_000))
+        assert sum(file.stat().st_size for file in tmp_path.glob("*.log")) <= 100_000
+        first, last = await log.ends()
+        assert (last, last - first > 80) == (1_000, True)
+        await log.close()
+
+    run(main())
+
+
+def test_what_could_only_be_written_in_part_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        log = DiskLog(tmp_path, Bounds())
+        await log.append(entries(1))
+        monkeypatch.setattr(Segment, "_write", staticmethod(_most))
+        with pytest.raises(OSError, match="No space"):
+            await log.append(entries(2, 3, 4))  # two of them as a whole
+        monkeypatch.undo()
+        await log.append(entries(5))
+        await log.close()
+        again = DiskLog(tmp_path, Bounds())
+        assert await again.ends() == (1, 2)
+        assert await all_of(again, 0, 2) == [1, 5]
+        await again.close()
+
+    run(main())
+
+
+def test_an_append_that_is_given_up_is_in_the_files_as_it_is_in_memory(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = DiskLog(tmp_path, Bounds())
+        given_up = asyncio.create_task(log.append(entries(1, 2, size=3_000_000)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        await log.append(entries(3))
+        await log.append(entries(4))
+        ends = await log.ends()
+        told = await all_of(log, 0, ends[1])
+        await log.close()
+        again = DiskLog(tmp_path, Bounds())
+        assert await again.ends() == ends
+        assert await all_of(again, 0, ends[1]) == told
+        assert told in ([3, 4], [1, 2, 3, 4])
+        await again.close()
+
+    run(main())
+
+
+def _most(file: Any, data: bytes) -> None:
+    file.write(data[:-1])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path) -> None:
+    script = """if True:
+        import asyncio, sys
+        from pathlib import Path
+        from enchannel_socketio.relay._disk import DiskLog
+        from enchannel_socketio.relay._log import Bounds, Entry
+
+        async def main():
+            log = DiskLog(Path(sys.argv[1]), Bounds())
+            for number in range(1, 1_000_000):
+                await log.append([Entry("msg", "iopub", "", b"%d" % number)])
+                print(number, flush=True)
+
+        asyncio.run(main())
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 200:
+            pass
+        process.kill()
+        written = int(([200, *map(int, process.stdout.read().split("\n")[:-1])])[-1])
+
+    async def main() -> None:
+        log = DiskLog(tmp_path, Bounds())
+        _, last = await log.ends()
+        assert last in (written, written + 1)
+        assert await all_of(log, 0, last) == list(range(1, last + 1))
+        await log.close()
+
+    run(main())
+
+
 def test_what_is_damaged_while_it_is_read_is_a_gap_and_no_end(tmp_path: Path) -> None:
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds(messages=16_000))  # a thousand in a segment
@@ -98,9 +247,10 @@ def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     with running(store=store_of(str(tmp_path / "logs"))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         there = [tmp_path / "logs" / kernel_id, *(tmp_path / "logs" / kernel_id).iterdir()]
+        there.append(tmp_path / "logs" / "lock")
         modes = {stat.S_IMODE(path.stat().st_mode) for path in there}
         assert modes <= {0o700, 0o600}
-        assert len(there) == 3
+        assert len(there) == 4
         shutdown(relay.url, kernel_id, token=TOKEN)
         assert not (tmp_path / "logs" / kernel_id).exists()
 
@@ -147,6 +297,100 @@ def test_two_relays_have_not_one_directory(tmp_path: Path) -> None:
         pass
 
 
+def test_a_kernel_that_ended_with_its_relay_says_so_whatever_is_wanted_of_it(
+    tmp_path: Path,
+) -> None:
+    _kernel_at(tmp_path, "a-kernel")
+
+    async def main() -> None:
+        store = DiskStore(tmp_path, Bounds())
+        await store.open()
+        kernel = (await store.others())["a-kernel"]
+        for wanted in (kernel.say(ec.kernel_info_request()), kernel.interrupt(), kernel.restart()):
+            with pytest.raises(KernelDied, match="ended with its relay"):
+                await wanted
+        await kernel.shut_down()
+        await store.forget("a-kernel")
+        assert not (tmp_path / "a-kernel").exists()
+        await store.close()
+
+    run(main())
+
+
+def _kernel_at(directory: Path, kernel_id: str, created: float = 0.0) -> Path:
+    run(written(directory / kernel_id, 1, 2))
+    card = directory / kernel_id / "kernel.json"
+    card.write_text(f'{{"id": "{kernel_id}", "name": "python3", "created": {created}}}')
+    return card
+
+
+def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
+    tmp_path: Path,
+) -> None:
+    begun = tmp_path / str(uuid.uuid4())
+    run(written(begun, 1))
+    spec = tmp_path / "python3"
+    spec.mkdir()
+    (spec / "kernel.json").write_text('{"argv": [], "display_name": "Python"}')
+    elsewhere = _kernel_at(tmp_path, "a-kernel")
+    elsewhere.write_text('{"id": "../another", "name": "python3"}')
+    run(written(tmp_path / "data", 1))  # whoever has made that: it is not called as a kernel is
+    (tmp_path / "notes.log").write_text("mine")
+    (spec / "notes.log").write_text("mine")
+    with running(store=store_of(str(tmp_path))) as relay:
+        assert list_kernels(relay.url, token=TOKEN) == ()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "a-kernel",
+        "data",
+        "lock",
+        "notes.log",
+        "python3",
+    }
+    assert len(list(spec.iterdir())) == 2
+    assert len(list((tmp_path / "data").iterdir())) == 1
+
+
+def test_the_oldest_of_many_kernels_that_have_ended_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_disk, "ENDED_MOST", 2)
+    for number in range(4):
+        _kernel_at(tmp_path, f"kernel-{number}", created=float(number))
+    (tmp_path / "kernel-0" / "notes.txt").write_text("mine")
+    with running(store=store_of(str(tmp_path))) as relay:
+        ids = {model.id for model in list_kernels(relay.url, token=TOKEN)}
+    assert ids == {"kernel-2", "kernel-3"}
+    assert not (tmp_path / "kernel-1").exists()
+    assert [path.name for path in (tmp_path / "kernel-0").iterdir()] == ["notes.txt"]
+
+
+def test_a_store_that_could_not_be_opened_keeps_nobody_else_out(tmp_path: Path) -> None:
+    card = _kernel_at(tmp_path, "a-kernel")
+    card.unlink()
+    card.mkdir()
+
+    async def main() -> None:
+        store = DiskStore(tmp_path, Bounds())
+        with pytest.raises(ConnectionFailed, match="cannot keep"):
+            await store.open()
+        card.rmdir()
+        other = DiskStore(tmp_path, Bounds())
+        await other.open()
+        await other.close()
+
+    run(main())
+
+
+def test_no_kernel_starts_of_which_nothing_could_be_kept(tmp_path: Path) -> None:
+    directory = tmp_path / "logs"
+    with running(store=store_of(str(directory))) as relay:
+        shutil.rmtree(directory)
+        directory.write_text("no directory")
+        with pytest.raises(ConnectionFailed, match="cannot keep"):
+            spawn(relay.url, token=TOKEN)
+        assert list_kernels(relay.url, token=TOKEN) == ()
+
+
 @pytest.mark.parametrize("where", ["/proc/nothing", "/dev/null/logs"])
 def test_a_place_that_is_none(where: str) -> None:
     with pytest.raises(ConnectionFailed, match="cannot keep"), running(store=store_of(where)):
@@ -156,15 +400,15 @@ def test_a_place_that_is_none(where: str) -> None:
 def test_a_disk_that_is_full_is_told_and_the_rest_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = DiskLog._write
+    write = Segment.append
     full = False
 
-    def maybe(self: DiskLog, segment: Any, data: bytes) -> None:
+    def maybe(self: Segment, frames: Sequence[bytes]) -> None:
         if full:
-            raise OSError(28, os.strerror(28))
-        write(self, segment, data)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, frames)
 
-    monkeypatch.setattr(DiskLog, "_write", maybe)
+    monkeypatch.setattr(Segment, "append", maybe)
     with running(store=store_of(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:

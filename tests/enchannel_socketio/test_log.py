@@ -1,18 +1,21 @@
 """What a log promises, wherever it is: positions, bounds, and that who waits loses nothing."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from enchannel_socketio.relay import Bounds
 from enchannel_socketio.relay._disk import DiskLog
 from enchannel_socketio.relay._log import Entry, Log, MemoryLog
-from enchannel_socketio.relay._redis import RedisLog
+from enchannel_socketio.relay._redis_log import RedisLog
 from tests.rigs import DEADLINE
 from tests.rigs.redis import RedisServer
 
@@ -26,15 +29,18 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(params=["memory", "disk", "redis", "redis, of another relay"])
-def opening(request: pytest.FixtureRequest, tmp_path: Path, redis: RedisServer) -> Opening:
+def opening(request: pytest.FixtureRequest, redis: RedisServer) -> Opening:
+    """Opens an empty log, and that of nobody else."""
+
     @asynccontextmanager
     async def opened(bounds: Bounds) -> AsyncIterator[Log]:
         if request.param == "memory":
             yield MemoryLog(bounds)
         elif request.param == "disk":
-            log = DiskLog(tmp_path, bounds)
-            yield log
-            await log.close()
+            with tempfile.TemporaryDirectory() as directory:
+                log = DiskLog(Path(directory), bounds)
+                yield log
+                await log.close()
         else:
             async with Redis.from_url(redis.url) as client:
                 await client.flushall()
@@ -173,5 +179,73 @@ def test_an_entry_larger_than_all_that_is_to_be_kept_is_kept(opening: Opening) -
             await log.append(entries(2, size=10_000))
             stretch = await log.read(1, 1)
             assert (stretch.first, numbers(stretch.entries)) == (2, [2])
+
+    run(main())
+
+
+@pytest.mark.parametrize("moments", range(4))
+def test_an_append_that_is_given_up_is_there_as_a_whole_or_not_at_all(
+    opening: Opening, moments: int
+) -> None:
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            await log.append(entries(1))
+            given_up = asyncio.create_task(log.append(entries(2, 3, size=100_000)))
+            for _ in range(moments):
+                await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.gather(given_up, return_exceptions=True)
+            await log.append(entries(4))
+            _, last = await log.ends()
+            assert await all_of(log, 0, last) in ([1, 4], [1, 2, 3, 4])
+
+    run(main())
+
+
+def test_who_waits_for_what_comes_much_later_is_not_told_before(opening: Opening) -> None:
+    async def main() -> None:
+        async with opening(Bounds()) as log:
+            waiting = asyncio.create_task(log.read(2, 10))
+            await log.append(entries(1))
+            await log.append(entries(2))
+            await log.append(entries(3))
+            stretch = await waiting
+            assert (stretch.first, numbers(stretch.entries)) == (3, [3])
+
+    run(main())
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # it is opened anew each time
+)
+@given(
+    batches=st.lists(st.integers(1, 60), min_size=1, max_size=8),
+    messages=st.integers(1, 100),
+    size=st.integers(0, 40),
+    most=st.integers(1, 80),
+)
+def test_whoever_reads_finds_each_at_its_position_or_that_it_has_gone(
+    opening: Opening, batches: list[int], messages: int, size: int, most: int
+) -> None:
+    async def main() -> None:
+        async with opening(Bounds(messages=messages, bytes=1_000)) as log:
+            said, first, last = 0, 1, 0
+            for count in batches:
+                await log.append(entries(*range(said + 1, said + count + 1), size=size))
+                said += count
+                first, last = await log.ends()
+                assert (last, first <= last) == (said, True)
+            for start in {0, first - 1, last // 2, last - 1}:
+                after = start
+                while after < last:
+                    stretch = await log.read(after, most)
+                    assert stretch.first > after
+                    assert len(stretch.entries) <= most
+                    found = numbers(stretch.entries)
+                    assert found == list(range(stretch.first, stretch.last + 1))
+                    after = stretch.last
+                assert after == last
 
     run(main())

@@ -1,23 +1,39 @@
 """Several relays on one Redis, which is a real one."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from queue import SimpleQueue
+from typing import Any
 
+import msgspec
 import pytest
+import redis as redis_py
 from reactivex import operators as ops
+from redis.asyncio import Redis
 
 import enchannel as ec
-from enchannel.errors import ConnectionFailed, KernelDied
+from enchannel.errors import (
+    ConnectionFailed,
+    KernelDied,
+    MessagesMayBeMissing,
+    NotSupported,
+)
 from enchannel.memory import FarEnd
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, store_of
+from enchannel_socketio.relay import Bounds, _kernels, store_of
+from enchannel_socketio.relay._kernels import Kernel, ended_of
+from enchannel_socketio.relay._log import Entry
+from enchannel_socketio.relay._redis import RedisStore
+from enchannel_socketio.relay._redis_kernels import RemoteKernel, commands_of
+from enchannel_socketio.relay._redis_log import RedisLog
 from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.test_log import all_of, entries, numbers
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.redis import RedisServer
 from tests.rigs.relay import TOKEN
@@ -50,6 +66,28 @@ def spawned(relay: Running) -> Iterator[str]:
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
+@contextmanager
+def shared(relay: Running) -> Iterator[tuple[str, FarEnd]]:
+    """A kernel that is not there, but for what a test says for it."""
+    with FarEnd() as far:
+        kernel_id = relay.server.do(relay.relay.share(far.target))
+        try:
+            yield kernel_id, far
+        finally:
+            shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+@contextmanager
+def asking(redis: RedisServer) -> Iterator[redis_py.Redis]:
+    with redis_py.Redis.from_url(redis.url) as client:
+        yield client
+
+
+def at(relay: Running, kernel_id: str) -> Kernel:
+    """A kernel of another relay, as this one has it."""
+    return relay.server.do(relay.relay._store.others())[kernel_id]
+
+
 def test_a_kernel_of_one_relay_is_driven_at_another(relays: tuple[Running, Running]) -> None:
     one, other = relays
     with spawned(one) as kernel_id:
@@ -66,10 +104,50 @@ def test_a_kernel_of_one_relay_is_driven_at_another(relays: tuple[Running, Runni
             with pytest.raises(ec.RequestTimeout):
                 there.run("import time; time.sleep(60)", timeout=0.5)
             assert there.run("x").text == "42"
+            sleeping = there.execute("print('asleep'); import time; time.sleep(60)")
+
+            def wake(message: ec.AnyMessage) -> None:
+                there.interrupt().subscribe()
+
+            waking = sleeping.pipe(ec.of_message_type("stream"), ops.do_action(wake))
+            assert ec.wait(waking, timeout=DEADLINE).content["text"] == "asleep\n"
+            assert there.run("x").text == "42"
             ec.wait(there.restart(), timeout=DEADLINE)
             with pytest.raises(ec.KernelError):
                 there.run("x")
             assert here.run("1").text == "1"
+
+
+def test_what_is_wanted_of_a_kernel_and_not_possible_is_told_at_another(
+    relays: tuple[Running, Running],
+) -> None:
+    one, other = relays
+    with shared(one) as (kernel_id, far):
+        kernel = at(other, kernel_id)
+        with pytest.raises(NotSupported):
+            other.server.do(kernel.say(ec.stream("stdout", "not on iopub")))
+        for number in range(1_000):
+            far.say(ec.stream("stdout", f"{number}"))
+        assert other.server.do(kernel.position()) == one.server.do(_own(one, kernel_id).position())
+
+
+def _own(relay: Running, kernel_id: str) -> Kernel:
+    return relay.server.do(relay.relay._directory.find(kernel_id))
+
+
+def test_what_nobody_answers_any_more_is_not_done_later(redis: RedisServer) -> None:
+    async def main(client: Redis) -> None:
+        kernel = RemoteKernel("a-kernel", "", RedisLog(client, "a-kernel", Bounds()), client)
+        saying = asyncio.create_task(kernel.say(ec.execute_request("'too late'")))
+        while not await client.xlen(commands_of("a-kernel")):
+            await asyncio.sleep(0)
+        kernel.is_over = True
+        with pytest.raises(KernelDied, match="ended with its relay"):
+            await saying
+        assert not await client.xlen(commands_of("a-kernel"))
+        assert await client.ttl(commands_of("a-kernel")) > 0
+
+    run(redis, main)
 
 
 def test_who_was_at_one_goes_on_at_another(relays: tuple[Running, Running]) -> None:
@@ -94,6 +172,27 @@ def test_a_kernel_is_shut_down_at_another(relays: tuple[Running, Running]) -> No
             ec.wait(kernel.iopub.pipe(ops.ignore_elements()), timeout=DEADLINE)
     for relay in relays:
         assert kernel_id not in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+
+
+def test_a_kernel_that_was_shut_down_leaves_nothing(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, other = relays
+    with spawned(one) as kernel_id:
+        with connect(other.url, kernel_id, token=TOKEN) as kernel:
+            kernel.run("1")
+            kernel.run("input()", on_input=lambda prompt, password: "a secret")
+        with asking(redis) as client:
+            assert client.xlen(commands_of(kernel_id)) == 0  # what was typed has gone
+    for relay in relays:
+        list_kernels(relay.url, token=TOKEN)
+        store = relay.relay._store
+        assert isinstance(store, RedisStore)
+        assert kernel_id not in store._logs | store._remote | store._own | store._commands
+    with asking(redis) as client:
+        keys: Any = client.keys("*")
+        assert {key.rpartition(b":")[2] for key in keys if kernel_id.encode() in key} == {b"log"}
+        assert all(client.ttl(key) > 0 for key in keys)
 
 
 class Numbers:
@@ -204,3 +303,288 @@ def test_a_redis_that_comes_back_has_the_rest(
             far.say(ec.stream("stdout", "after"))
             texts = [heard.get(timeout=DEADLINE).content["text"] for _ in range(2)]
             assert texts == ["meanwhile", "after"]
+
+
+def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with (
+        RedisServer(tmp_path_factory.mktemp("redis")) as redis,
+        running(store=store_of(redis.url)) as one,
+        running(store=store_of(redis.url)) as other,
+    ):
+        with shared(one) as (kernel_id, far):
+            redis.stop()
+            redis.start()
+            assert eventually(
+                lambda: kernel_id in {model.id for model in list_kernels(other.url, token=TOKEN)}
+            )
+            with connect(other.url, kernel_id, token=TOKEN) as kernel:
+                heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+                kernel.iopub.subscribe(heard.put)
+                far.say(ec.stream("stdout", "again"))
+                assert heard.get(timeout=DEADLINE).content["text"] == "again"
+
+
+def test_a_kernel_is_shared_though_redis_is_away(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with (
+        RedisServer(tmp_path_factory.mktemp("redis")) as redis,
+        running(store=store_of(redis.url)) as one,
+        running(store=store_of(redis.url)) as other,
+    ):
+        redis.stop()
+        with shared(one) as (kernel_id, _):
+            assert [model.id for model in list_kernels(one.url, token=TOKEN)] == [kernel_id]
+            redis.start()
+            assert eventually(
+                lambda: [model.id for model in list_kernels(other.url, token=TOKEN)] == [kernel_id]
+            )
+
+
+def test_a_kernel_that_could_not_be_forgotten_is_forgotten_later(
+    relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = RedisStore._forget
+    away = iter((True, True, False))
+
+    async def trying(self: RedisStore, kernel_id: str, seconds: int) -> None:
+        if next(away, False):
+            raise redis_py.ConnectionError("away")
+        await forget(self, kernel_id, seconds)
+
+    monkeypatch.setattr(RedisStore, "_forget", trying)
+    one, other = relays
+    with shared(one) as (kernel_id, _):
+        at(other, kernel_id)
+    assert eventually(
+        lambda: kernel_id not in {model.id for model in list_kernels(other.url, token=TOKEN)}
+    )
+
+
+def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_missing(
+    relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_kernels, "WAITING", Bounds(messages=100))
+    one, _ = relays
+    with shared(one) as (kernel_id, far), connect(one.url, kernel_id, token=TOKEN) as kernel:
+        texts: list[str] = []
+        told: list[Exception] = []
+        done = threading.Event()
+
+        def hear(message: ec.AnyMessage) -> None:
+            texts.append(message.content["text"])
+            if texts[-1] == "the end":
+                done.set()
+
+        kernel.errors.subscribe(told.append)
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(hear)
+        redis.freeze()
+        for number in range(1_000):
+            far.say(ec.stream("stdout", f"{number}"))
+        redis.thaw()
+        assert eventually(lambda: bool(told))
+        far.say(ec.stream("stdout", "the end"))
+        assert done.wait(DEADLINE)
+        *kept, _ = texts
+        assert kept[:100] == [f"{number}" for number in range(100)]
+        assert kept == sorted(kept, key=int)
+        assert {type(error) for error in told} == {MessagesMayBeMissing}
+        missing = [int(str(error).partition(" ")[0]) for error in told]
+        assert sum(missing) == 1_000 - len(kept) > 0
+
+
+def test_a_relay_that_was_taken_for_dead_goes_on(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, other = relays
+    gone = KernelDied("kernel a-kernel ended with its relay")
+    with shared(one) as (kernel_id, far):
+        with asking(redis) as client:
+            key = f"enchannel:relay:{kernel_id}"
+            last = _own(one, kernel_id).log
+            position = one.server.do(last.ends())[1]
+            client.xadd(f"{key}:log", {"e": _encoded(gone)}, id=f"{position + 1}-0")
+            client.set(f"{key}:ended", b"1")
+            assert eventually(lambda: not client.exists(f"{key}:ended"))
+            assert eventually(lambda: not client.xrange(f"{key}:log", f"{position + 1}"))
+        assert eventually(lambda: not at(other, kernel_id).is_over)  # type: ignore[attr-defined]
+        with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
+            heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+            kernel.iopub.subscribe(heard.put)
+            far.say(ec.stream("stdout", "alive"))
+            assert heard.get(timeout=DEADLINE).content["text"] == "alive"
+
+
+def _encoded(error: KernelDied) -> bytes:
+    return msgspec.msgpack.encode(Entry("status", "", "", ended_of(error)))
+
+
+def test_what_a_relay_of_another_version_has_left_harms_nobody(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, other = relays
+    with shared(one) as (kernel_id, far), asking(redis) as client:
+        client.hset("enchannel:relay:kernels", "strange", b'{"id": "strange", "new": 1}')
+        client.xadd(commands_of(kernel_id), {"what": "ever"})
+        client.xadd(commands_of(kernel_id), {"op": "dance", "body": "", "reply": "a-reply"})
+        answer: Any = client.blpop(["a-reply"], timeout=DEADLINE)
+        assert b"NotSupported" in answer[1]
+        for relay in relays:
+            assert kernel_id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+        client.hdel("enchannel:relay:kernels", "strange")
+        at(other, kernel_id)
+
+
+def test_an_append_whose_answer_was_lost_is_not_done_twice(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transaction = Redis.transaction
+    lost = iter((True, True, False))
+
+    async def losing(self: Redis, *arguments: Any, **options: Any) -> Any:
+        done = await transaction(self, *arguments, **options)
+        if next(lost, False):
+            raise redis_py.ConnectionError("lost")
+        return done
+
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(messages=5), is_ours=True)
+        monkeypatch.setattr(Redis, "transaction", losing)
+        await ours.append(entries(1, 2, 3))
+        await ours.append(entries(4, 5, 6, 7))
+        monkeypatch.undo()
+        assert await ours.ends() == (3, 7)
+        theirs = RedisLog(client, "a-kernel", Bounds())
+        assert await theirs.ends() == (3, 7)
+        assert await all_of(theirs, 2, 7) == [3, 4, 5, 6, 7]
+        await theirs.close()
+        await ours.close()
+
+    run(redis, main)
+
+
+def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
+    redis: RedisServer,
+) -> None:
+    gone = KernelDied("its relay has ended")
+
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        watched, *others = [RedisLog(client, "a-kernel", Bounds()) for _ in range(9)]
+        await ours.append(entries(1, 2))
+        assert numbers((await watched.read(0, 10)).entries) == [1, 2]
+        await asyncio.gather(*(other.end(gone) for other in others))
+        assert (await watched.ends()) == (1, 3)
+        (end,) = (await watched.read(2, 10)).entries
+        assert end.json == ended_of(gone)
+        await ours.append(entries(4, 5))  # we are not dead
+        assert (await watched.read(3, 10)).first == 4
+        assert await all_of(watched, 3, 5) == [4, 5]
+        late = RedisLog(client, "a-kernel", Bounds())
+        assert numbers((await late.read(0, 10)).entries) == [1, 2]
+        assert await all_of(late, 3, 5) == [4, 5]  # the end that was none has gone
+        await ours.take_back()
+        await others[0].end(gone)
+        assert (await ours.ends(), await late.ends()) == ((1, 5), (1, 6))
+        for log in (ours, watched, late):
+            await log.close()
+
+    run(redis, main)
+
+
+def test_the_end_is_told_again_when_it_was_none_and_then_is_one(redis: RedisServer) -> None:
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        theirs = RedisLog(client, "a-kernel", Bounds())
+        await ours.append(entries(1))
+        assert await client.ttl(ours.key) > 0
+        await theirs.end(KernelDied("not yet"))
+        await ours.take_back()  # and then nothing comes after it
+        await theirs.end(KernelDied("now"))
+        assert await theirs.ends() == (1, 3)
+        assert numbers((await theirs.read(0, 10)).entries) == [1]
+        (end,) = (await theirs.read(2, 10)).entries
+        assert end.json == ended_of(KernelDied("now"))
+        for log in (ours, theirs):
+            await log.close()
+
+    run(redis, main)
+
+
+def test_what_has_gone_before_a_reader_comes_to_it_is_a_gap(redis: RedisServer) -> None:
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        theirs = RedisLog(client, "a-kernel", Bounds())
+        await ours.append(entries(1))
+        assert numbers((await theirs.read(0, 10)).entries) == [1]  # they follow
+        waiting = asyncio.create_task(theirs.read(1, 10))
+        pipeline = client.pipeline()
+        for position, entry in enumerate(entries(2, 3, 4), 2):
+            pipeline.xadd(ours.key, {"e": msgspec.msgpack.encode(entry)}, id=f"{position}-0")
+        pipeline.xdel(ours.key, "2-0", "3-0")
+        await pipeline.execute()
+        stretch = await waiting
+        assert (stretch.first, numbers(stretch.entries)) == (4, [4])
+        assert (await theirs.read(2, 10)).first == 4
+        await theirs.close()
+        await ours.close()
+
+    run(redis, main)
+
+
+def test_an_entry_that_cannot_be_read_is_told_and_the_next_one_comes(redis: RedisServer) -> None:
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        theirs = RedisLog(client, "a-kernel", Bounds())
+        await ours.append(entries(1))
+        waiting = asyncio.create_task(theirs.read(1, 10))
+        await client.xadd(ours.key, {"e": b"?"}, id="2-0")
+        (flawed,) = (await waiting).entries
+        assert b"cannot be read" in flawed.json
+        await ours.append(entries(3))
+        assert numbers((await theirs.read(2, 10)).entries) == [3]
+        await theirs.close()
+        await ours.close()
+
+    run(redis, main)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:the/secret@host:1/0",
+        "redis://user:secret@host:port/0",
+        "redis://:secret@host:1/0?socket_timeout=secret",
+        "redis://:secret@127.0.0.1:9/0?whatever=secret",
+        "redis+sentinel://:secret@host/0",
+        "REDIS://:secret@host/0",
+    ],
+)
+def test_no_secret_of_a_url_is_in_what_is_told(url: str) -> None:
+    with (
+        pytest.raises((ConnectionFailed, NotSupported)) as refused,
+        running(store=store_of(url)),
+    ):
+        pass
+    assert "secret" not in f"{refused.value}"
+    assert refused.value.__cause__ is None
+
+
+def test_a_store_does_not_show_its_password() -> None:
+    store = store_of("redis://user:secret@host/0")
+    assert isinstance(store, RedisStore)
+    assert "secret" not in f"{store!r} {store._redis!r}"
+
+
+def run(redis: RedisServer, main: Callable[[Redis], Awaitable[None]]) -> None:
+    """With a Redis in which there is nothing of a kernel of this name."""
+
+    async def in_time() -> None:
+        async with asyncio.timeout(DEADLINE), Redis.from_url(redis.url) as client:
+            if keys := await client.keys("*a-kernel*"):
+                await client.delete(*keys)
+            await main(client)
+
+    asyncio.run(in_time())
