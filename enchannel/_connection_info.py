@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY, FrozenDict
 from enchannel.errors import ConnectionFailed
+from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire.signing import Signer
 
 __all__ = ["ConnectionInfo", "Secret"]

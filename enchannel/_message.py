@@ -12,8 +12,8 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY, FrozenDict, freeze
 from enchannel.errors import InvalidMessage
+from enchannel.frozen import EMPTY, FrozenDict, freeze
 
 __all__ = [
     "AnyMessage",

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from enchannel._frozen import EMPTY, FrozenDict, FrozenList
 from enchannel._message import AnyMessage
-from enchannel._plain_text import plain_text
+from enchannel._terminal import plain_text
+from enchannel.frozen import EMPTY, FrozenDict, FrozenList
 
 __all__ = [
     "OUTPUT_TYPES",
@@ -150,7 +150,7 @@ def text_of(output: Output) -> str:
         case "error":
             text = "\n".join(output["traceback"]) or _raised(output)
         case _:
-            text = _string(output["data"].get("text/plain"))
+            text = _string(data_of(output).get("text/plain"))
     return plain_text(text)
 
 
@@ -162,7 +162,8 @@ def in_short(output: Output) -> str:
         case "error":
             said = _raised(output)
         case _:
-            said = _string(output["data"].get("text/plain")) or ", ".join(output["data"])
+            data = data_of(output)
+            said = _string(data.get("text/plain")) or ", ".join(data)
     said = said if len(said) <= _SHORT else f"{said[:_SHORT]}…"
     return f"{output['output_type']} {said!r}"
 

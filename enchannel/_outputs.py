@@ -16,7 +16,6 @@ from itertools import chain
 from operator import add, or_
 from typing import Any, ClassVar, TypeAlias, overload
 
-from enchannel._frozen import FrozenDict
 from enchannel._message import AnyMessage
 from enchannel._output import (
     DisplayId,
@@ -34,10 +33,13 @@ from enchannel._output import (
     text_of,
 )
 from enchannel._pile import Pile, add_to, pieces
+from enchannel._terminal import settled
+from enchannel.frozen import FrozenDict, freeze
 
 __all__ = ["Outputs"]
 
 _FEW = 6  # outputs in a repr
+_UNSETTLED = 4_096  # characters that may be written over before that is looked at
 
 
 class Outputs(Sequence[Output]):
@@ -46,6 +48,11 @@ class Outputs(Sequence[Output]):
     ``add`` gives the outputs after one more message. It costs the same however many there were,
     and what was there stays as it was: the text of a stream is put together when it is read.
     What a strange kernel leaves out is empty; nothing that it says makes ``add`` raise.
+
+    Args:
+        terminal: Make of carriage returns and backspaces in streams what a terminal makes of them, as
+            JupyterLab does: of a progress bar only the last state is kept, in its colours. The
+            default keeps all that was written.
 
     Equal to any list, tuple or ``Outputs`` of equal outputs. ``list(outputs)`` is what nbformat
     takes as the ``outputs`` of a cell; ``copy.deepcopy(list(outputs))`` can also be changed.
@@ -58,9 +65,10 @@ class Outputs(Sequence[Output]):
         'Hello '
     """
 
-    __slots__ = ("_clear_next", "_closed", "_displays", "_growing", "_read", "_text")
+    __slots__ = ("_clear_next", "_closed", "_displays", "_growing", "_read", "_terminal", "_text")
 
-    def __init__(self) -> None:
+    def __init__(self, *, terminal: bool = False) -> None:
+        self._terminal = terminal
         # The stream at the end may grow, and is not yet among the others.
         self._closed: Pile[tuple[_Item, ...]] | None = None
         self._growing: _Stream | None = None
@@ -68,6 +76,21 @@ class Outputs(Sequence[Output]):
         self._clear_next = False
         self._read: tuple[Output, ...] | None = None
         self._text: str | None = None
+
+    @classmethod
+    def of(cls, outputs: Iterable[Mapping[str, Any]], *, terminal: bool = False) -> Outputs:
+        """What a notebook has as the outputs of a cell. They are copied and frozen, but what is already.
+
+        Raises:
+            InvalidMessage: there is something in them that JSON has no word for.
+        """
+        items = tuple(
+            output if isinstance(output, FrozenDict) else freeze(output, "an output")
+            for output in outputs
+        )
+        made = cls(terminal=terminal)
+        made._closed = Pile(None, items) if items else None
+        return made
 
     def add(self, message: AnyMessage) -> Outputs:
         """The outputs after this message; these same ones, if it says nothing about them."""
@@ -85,6 +108,18 @@ class Outputs(Sequence[Output]):
                 return self._cleared(wait=bool(content.get("wait")))
             case _:
                 return self
+
+    def update(self, message: AnyMessage) -> Outputs:
+        """The outputs after a message to another cell: what it shows is shown here as well, wherever its
+        ``display_id`` already stands. These same ones, if that is nowhere."""
+        if message.header.msg_type in ("display_data", "execute_result", "update_display_data"):
+            return self._with_update(message.content)
+        return self
+
+    @property
+    def display_ids(self) -> frozenset[str | int]:
+        """What can be updated."""
+        return frozenset(chain.from_iterable(pieces(self._displays)))
 
     @property
     def text(self) -> str:
@@ -144,12 +179,11 @@ class Outputs(Sequence[Output]):
         before = self._ready()
         growing = before._growing
         if growing is None or growing.name != name:
-            closed = before._all_closed()
-            return _outputs(closed, _Stream(name, Pile(None, text)), before._displays)
+            begun = _Stream(name, Pile(None, text), 0 if self._terminal else None)
+            return before._changed(before._all_closed(), begun, before._displays)
         if not text:
             return before
-        longer = _Stream(name, add_to(growing.text, text, add))
-        return _outputs(before._closed, longer, before._displays)
+        return before._changed(before._closed, growing.longer(text), before._displays)
 
     def _with_display(self, output_type: str, content: Mapping[str, Any]) -> Outputs:
         shown, count = _Shown(content), execution_count_of(content)
@@ -168,22 +202,37 @@ class Outputs(Sequence[Output]):
         if before is None or before == shown:
             return self
         displays = add_to(self._displays, {display_id: shown}, or_)
-        return _outputs(self._closed, self._growing, displays, clear_next=self._clear_next)
+        return self._changed(self._closed, self._growing, displays, clear_next=self._clear_next)
 
     def _with_item(self, item: _Item) -> Outputs:
         before = self._ready()
-        return _outputs(add_to(before._all_closed(), (item,), add), None, before._displays)
+        return before._changed(add_to(before._all_closed(), (item,), add), None, before._displays)
 
     def _cleared(self, *, wait: bool) -> Outputs:
         if (wait and self._clear_next) or not (self._closed or self._growing):
             return self
         if not wait:
-            return _NOTHING
-        return _outputs(self._closed, self._growing, self._displays, clear_next=True)
+            return _NOTHING[self._terminal]
+        return self._changed(self._closed, self._growing, self._displays, clear_next=True)
 
     def _ready(self) -> Outputs:
         """What another output is added to."""
-        return _NOTHING if self._clear_next else self
+        return _NOTHING[self._terminal] if self._clear_next else self
+
+    def _changed(
+        self,
+        closed: Pile[tuple[_Item, ...]] | None,
+        growing: _Stream | None,
+        displays: Pile[dict[DisplayId, _Shown]] | None,
+        *,
+        clear_next: bool = False,
+    ) -> Outputs:
+        outputs = Outputs(terminal=self._terminal)
+        outputs._closed = closed
+        outputs._growing = growing
+        outputs._displays = displays
+        outputs._clear_next = clear_next
+        return outputs
 
     def _all_closed(self) -> Pile[tuple[_Item, ...]] | None:
         if self._growing is None:
@@ -213,20 +262,44 @@ class Outputs(Sequence[Output]):
 
 
 class _Stream:
-    """A stream's output, put together when it is read."""
+    """A stream's output, put together when it is read.
 
-    __slots__ = ("_output", "name", "text")
+    Where it is kept as a terminal shows it, what is written over is dropped when it is read, and whenever
+    there may be as much of that as of the rest: so it takes no more than twice the room, and costs the
+    same however it is written.
 
-    def __init__(self, name: str, text: Pile[str]) -> None:
+    Args:
+        name: The stream's.
+        text: All that was written, or what is left of it.
+        settled: How many characters of it are not written over; None: everything is kept.
+    """
+
+    __slots__ = ("_output", "_settled", "name", "text")
+
+    def __init__(self, name: str, text: Pile[str], settled: int | None) -> None:
         self.name = name
         self.text = text
+        self._settled = settled
         self._output: FrozenDict | None = None
+
+    def longer(self, text: str) -> _Stream:
+        """It with more text at its end."""
+        pile = add_to(self.text, text, add)
+        if self._settled is None or _length(pile) <= 2 * self._settled + _UNSETTLED:
+            return _Stream(self.name, pile, self._settled)
+        now = str(settled("".join(pieces(pile))))
+        return _Stream(self.name, Pile(None, now), len(now))
 
     def output_among(self, displays: object) -> FrozenDict:
         if self._output is None:
             text = "".join(pieces(self.text))
-            self.text = Pile(None, text)  # the same text, kept once
-            self._output = stream_output(self.name, text)
+            kept = shown = text
+            if self._settled is not None:
+                shown, rest = settled(text)
+                kept = shown + rest
+                self._settled = len(kept)
+            self.text = Pile(None, kept)  # the same text, kept once
+            self._output = stream_output(self.name, shown)
         return self._output
 
 
@@ -271,26 +344,15 @@ class _Shown:
 
 
 _Item: TypeAlias = FrozenDict | _Stream | _Display
-_NOTHING = Outputs()
-
-
-def _outputs(
-    closed: Pile[tuple[_Item, ...]] | None,
-    growing: _Stream | None,
-    displays: Pile[dict[DisplayId, _Shown]] | None,
-    *,
-    clear_next: bool = False,
-) -> Outputs:
-    outputs = Outputs()
-    outputs._closed = closed
-    outputs._growing = growing
-    outputs._displays = displays
-    outputs._clear_next = clear_next
-    return outputs
+_NOTHING = (Outputs(), Outputs(terminal=True))
 
 
 def _by_id(displays: Pile[dict[DisplayId, _Shown]] | None) -> Mapping[DisplayId, _Shown]:
     return ChainMap(*reversed(pieces(displays)))
+
+
+def _length(pile: Pile[str]) -> int:
+    return sum(map(len, pieces(pile)))
 
 
 def _on_own_lines(texts: Iterable[str]) -> str:

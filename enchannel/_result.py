@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY
 from enchannel._message import AnyMessage
 from enchannel._output import error_output, execution_count_of
 from enchannel._output_budget import OutputBudget
 from enchannel._outputs import Outputs
 from enchannel.errors import KernelError, RequestAborted
+from enchannel.frozen import EMPTY
 
 __all__ = ["Result", "ResultBuilder", "ResultStatus", "copy_of_error"]
 

@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 
+import commutable
 import enchannel
 import enchannel_zmq
 
-PACKAGES = [enchannel, enchannel_zmq]
+PACKAGES = [commutable, enchannel, enchannel_zmq]
 for package, library in {"enchannel_websocket": "httpx", "enchannel_socketio": "socketio"}.items():
     if importlib.util.find_spec(library):  # it is an extra
         PACKAGES.append(importlib.import_module(package))

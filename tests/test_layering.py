@@ -17,7 +17,7 @@ VALUES = (
     "enchannel._builders",
     "enchannel._channel_name",
     "enchannel._connection_info",
-    "enchannel._frozen",
+    "enchannel.frozen",
     "enchannel._message",
     "enchannel._status",
     "enchannel._validation",
@@ -185,6 +185,30 @@ def test_faces_use_public_names() -> None:
         and i.top.startswith("enchannel")
         and i.private
         and not is_face(i.target)
+    )
+
+
+def test_notebooks_are_a_face_and_a_library() -> None:
+    """Layer 5: public names, and nbformat where a file is read or written."""
+    none(
+        i
+        for i in imports_of("commutable")
+        if not (
+            i.top in STDLIB
+            or i.top in {"commutable", "reactivex"}
+            or (i.top == "enchannel" and not i.private)
+            or (i.top == "nbformat" and i.lazy)
+        )
+    )
+
+
+def test_nobody_needs_notebooks() -> None:
+    """But the command line, where one is run."""
+    none(
+        i
+        for package in ("enchannel", *BACKENDS)
+        for i in imports_of(package)
+        if i.top == "commutable" and not (is_face(i.importer) and i.lazy)
     )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY, FrozenDict
 from enchannel._message import AnyMessage, Header, Message, RawParts
 from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame
+from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire._json import dumps, loads
 
 __all__ = ["RawParts", "ReadHeader", "Report", "header_of", "message_of", "parts_of"]

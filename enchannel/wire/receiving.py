@@ -25,9 +25,9 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import EMPTY, FrozenDict
 from enchannel._message import AnyMessage, FrozenBuffers, Header, Message, RawParts
 from enchannel.errors import EnchannelError, RejectedFrame
+from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire import parts
 from enchannel.wire.parts import Report
 from enchannel.wire.signing import ReplayGuard, Signer

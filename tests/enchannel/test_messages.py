@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enchannel._channel_name import ChannelName
-from enchannel._frozen import FrozenDict, FrozenList
 from enchannel._message import AnyMessage, Header, Message, RawParts, create_message
 from enchannel.errors import InvalidMessage
+from enchannel.frozen import FrozenDict, FrozenList
 
 CONTENT: dict[str, Any] = {
     "dict": {"dict": {"x": [1]}, "list": [{"y": 2}]},
@@ -130,7 +130,7 @@ def test_a_dict_cannot_be_changed(
     message = make(CONTENT).replace(metadata=CONTENT)
     target = message.content["dict"] if part == "nested" else getattr(message, part)
     before = copy.deepcopy(target)
-    with pytest.raises(TypeError, match="a message never changes"):
+    with pytest.raises(TypeError, match="this never changes"):
         mutate(target)
     assert target == before
 
@@ -139,7 +139,7 @@ def test_a_dict_cannot_be_changed(
 def test_a_list_cannot_be_changed(content: Any, mutate: Callable[[Any], Any]) -> None:
     for target in (content["list"], content["list"][1]):
         before = copy.deepcopy(target)
-        with pytest.raises(TypeError, match="a message never changes"):
+        with pytest.raises(TypeError, match="this never changes"):
             mutate(target)
         assert target == before
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._frozen import thaw
 from enchannel._message import AnyMessage, create_message
 from enchannel._outputs import Outputs
 from enchannel.contents import CONTENT_TYPES
+from enchannel.errors import InvalidMessage
+from enchannel.frozen import thaw
 
 Plain = dict[str, Any]
 
@@ -550,3 +551,118 @@ def test_the_last_is_cheap_to_ask_for_each_time() -> None:
     for number in range(MANY // 5):
         outputs = outputs.add(display(str(number), str(number)))
         assert outputs[-1]["data"]["text/plain"] == str(number)
+
+
+# -- a notebook's own outputs, and updates from other cells -----------------------------------------
+
+
+def test_what_a_notebook_has_is_equal_and_frozen() -> None:
+    before = [streamed("a"), displayed("b"), returned("c"), error()]
+    outputs = Outputs.of(before)
+    assert outputs == before
+    before[1]["data"]["text/plain"] = "other"
+    assert outputs[1] == displayed("b")
+    with pytest.raises(TypeError, match="never changes"):
+        outputs[1]["data"]["text/plain"] = "other"
+
+
+def test_what_is_frozen_is_not_copied() -> None:
+    (output,) = Outputs.of([streamed("a")])
+    assert Outputs.of([output])[0] is output
+
+
+def test_no_outputs_are_those_of_an_empty_cell() -> None:
+    assert Outputs.of([]) == Outputs()
+    assert Outputs.of([]).add(out("a")) == [streamed("a")]
+
+
+def test_what_json_has_no_word_for_is_no_output() -> None:
+    with pytest.raises(InvalidMessage, match="an output"):
+        Outputs.of([{"output_type": "display_data", "data": {"a": object()}, "metadata": {}}])
+
+
+def test_messages_go_on_after_what_a_notebook_has() -> None:
+    outputs = Outputs.of([streamed("a"), displayed("b")])
+    assert outputs.add(out("c")) == [streamed("a"), displayed("b"), streamed("c")]
+
+
+def test_an_output_of_a_later_nbformat_is_let_be() -> None:
+    outputs = Outputs.of([{"output_type": "hologram", "data": 5}])
+    assert outputs.text == ""
+    assert repr(outputs) == "Outputs(hologram '')"
+
+
+def test_it_says_what_can_be_updated() -> None:
+    outputs = outputs_of(display("x", "a"), out("-"), result("y", "b"), display("z"))
+    assert outputs.display_ids == {"a", "b"}
+    assert Outputs().display_ids == frozenset()
+
+
+@pytest.mark.parametrize("other", [update("new"), display("new", "a"), result("new", "a", 7)])
+def test_another_cell_updates_what_stands_here(other: AnyMessage) -> None:
+    here = outputs_of(display("old", "a"), result("other", "b"), display("old", "a"))
+    assert here.update(other) == [displayed("new"), returned("other"), displayed("new")]
+
+
+@pytest.mark.parametrize("other", [update("new", "c"), display("new"), out("new"), clear()])
+def test_what_does_not_stand_here_is_not_updated(other: AnyMessage) -> None:
+    here = outputs_of(display("old", "a"))
+    assert here.update(other) is here
+
+
+# -- as a terminal shows it ---------------------------------------------------------------------------
+
+
+def on_terminal(*messages: AnyMessage) -> Outputs:
+    outputs = Outputs(terminal=True)
+    for message in messages:
+        outputs = outputs.add(message)
+    return outputs
+
+
+def test_of_a_progress_bar_the_last_state_is_kept_in_its_colours() -> None:
+    bar = on_terminal(*(out(f"\r\x1b[32m{percent:3}%\x1b[0m") for percent in range(101)))
+    assert bar == [streamed("\x1b[32m100%\x1b[0m")]
+
+
+def test_otherwise_all_that_was_written_is_kept() -> None:
+    assert outputs_of(out("1%"), out("\r2%")) == [streamed("1%\r2%")]
+
+
+def test_the_cursor_stays_where_it_was_also_when_that_was_read() -> None:
+    first = on_terminal(out("12345\r"))
+    assert first == [streamed("12345")]
+    assert first.add(out("ab")) == [streamed("ab345")]
+    assert first.add(out("\n")) == [streamed("12345\n")]
+
+
+def test_what_was_cleared_is_still_a_terminal() -> None:
+    assert on_terminal(out("a"), clear(), out("1\r2")) == [streamed("2")]
+    assert on_terminal(out("a"), clear(wait=True), out("1\r2")) == [streamed("2")]
+    assert on_terminal(out("a"), display("b"), out("1\r2"))[2] == streamed("2")
+
+
+def test_each_state_stays_as_it_was() -> None:
+    states = [Outputs(terminal=True)]
+    for percent in range(50):
+        states.append(states[-1].add(out(f"\r{percent}%")))
+    assert [state.text for state in states[1:]] == [f"{percent}%" for percent in range(50)]
+
+
+def test_a_progress_bar_without_end_takes_no_room() -> None:
+    outputs = Outputs(terminal=True)
+    for number in range(20_000):
+        outputs = outputs.add(out(f"\r{number:100}"))
+    assert len(pickle.dumps(outputs)) < 20_000
+    assert outputs == [streamed(f"{19_999:100}")]
+
+
+@given(st.lists(st.text(st.sampled_from("ab \n\r\b"), max_size=8)), st.sets(st.integers(0, 20)))
+def test_it_is_the_same_in_pieces_whenever_it_is_read(texts: list[str], read: set[int]) -> None:
+    outputs = Outputs(terminal=True)
+    for number, text in enumerate(texts):
+        outputs = outputs.add(out(text))
+        if number in read:
+            list(outputs)
+    whole = on_terminal(out("".join(texts)))
+    assert outputs.text == whole.text == outputs_of(out("".join(texts))).text

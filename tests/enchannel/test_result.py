@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._frozen import thaw
 from enchannel._message import AnyMessage, Header, Message, RawParts, create_message
 from enchannel._outputs import Outputs
 from enchannel._result import Result, ResultBuilder, copy_of_error
 from enchannel.errors import KernelDied, KernelError, RequestAborted
+from enchannel.frozen import thaw
 
 
 def said(msg_type: str, /, **content: Any) -> AnyMessage:

@@ -18,7 +18,7 @@ __all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
 
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
-    raise TypeError("a message never changes; copy.deepcopy gives a copy that can be changed")
+    raise TypeError("this never changes; copy.deepcopy gives a copy that can be changed")
 
 
 _Refusal: TypeAlias = Callable[..., NoReturn]

@@ -1,0 +1,111 @@
+"""Immutable notebooks: documents, operations, history, files; and notebooks that run themselves.
+
+A ``Notebook`` never changes: each operation gives another, which shares with it whatever was left be.
+
+::
+
+    import commutable as cm
+
+    notebook = cm.load("analysis.ipynb")
+    after = cm.append_cell(notebook, cm.code_cell("6 * 7"))
+    states = cm.execute(after, kernel)  # Observable[Notebook]
+"""
+
+from commutable._cell import (
+    Attachments,
+    Cell,
+    CellStatus,
+    CodeCell,
+    MarkdownCell,
+    RawCell,
+    code_cell,
+    markdown_cell,
+    raw_cell,
+)
+from commutable._diff import Difference, diff
+from commutable._execution import execute
+from commutable._files import load, save
+from commutable._format import from_js, to_js
+from commutable._history import History
+from commutable._notebook import Notebook, empty_notebook
+from commutable._operations import (
+    append_cell,
+    attach,
+    change_cell_type,
+    clear_all_outputs,
+    clear_outputs,
+    delete_cell,
+    detach,
+    insert_cell_after,
+    insert_cell_at,
+    mark_cell_deleting,
+    mark_cell_not_deleting,
+    merge_cells,
+    move_cell,
+    replace_cell,
+    set_cell_metadata,
+    set_metadata,
+    split_cell,
+    update_execution_count,
+    update_outputs,
+    update_source,
+)
+from commutable._parameters import with_parameters
+from commutable.errors import (
+    CellFailed,
+    CellNotFound,
+    DuplicateCell,
+    InvalidNotebook,
+    NotebookError,
+)
+from enchannel import Output, Outputs
+
+__all__ = [
+    "Attachments",
+    "Cell",
+    "CellFailed",
+    "CellNotFound",
+    "CellStatus",
+    "CodeCell",
+    "Difference",
+    "DuplicateCell",
+    "History",
+    "InvalidNotebook",
+    "MarkdownCell",
+    "Notebook",
+    "NotebookError",
+    "Output",
+    "Outputs",
+    "RawCell",
+    "append_cell",
+    "attach",
+    "change_cell_type",
+    "clear_all_outputs",
+    "clear_outputs",
+    "code_cell",
+    "delete_cell",
+    "detach",
+    "diff",
+    "empty_notebook",
+    "execute",
+    "from_js",
+    "insert_cell_after",
+    "insert_cell_at",
+    "load",
+    "mark_cell_deleting",
+    "mark_cell_not_deleting",
+    "markdown_cell",
+    "merge_cells",
+    "move_cell",
+    "raw_cell",
+    "replace_cell",
+    "save",
+    "set_cell_metadata",
+    "set_metadata",
+    "split_cell",
+    "to_js",
+    "update_execution_count",
+    "update_outputs",
+    "update_source",
+    "with_parameters",
+]

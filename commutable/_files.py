@@ -1,0 +1,77 @@
+"""Notebooks in files. A file is replaced in one step: it is the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import os
+import stat
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from commutable._format import parsed, read, written
+from commutable._notebook import Notebook
+from commutable.errors import InvalidNotebook
+
+__all__ = ["load", "save"]
+
+
+def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
+    """A notebook from a file, of any version since nbformat 2; see ``from_js``.
+
+    Args:
+        path: Of the file.
+        validate: Hold it against nbformat's schema.
+
+    Raises:
+        InvalidNotebook: it is no notebook; the text says where in it, and why.
+        OSError: the file cannot be read.
+        NotSupported: nbformat is not installed.
+    """
+    js = parsed(Path(path).read_bytes(), str(path))
+    try:
+        return read(js, validate=validate)
+    except InvalidNotebook as error:
+        raise InvalidNotebook(f"{path}: {error}") from error
+
+
+def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = True) -> None:
+    """Write a notebook into a file, just as nbformat does; it is on the disk when this returns.
+
+    A file that is there is replaced in one step and keeps its permissions; of a link, the file that it
+    leads to. Where anything goes wrong, it is as it was.
+
+    Args:
+        notebook: What to write; what a user interface notes of cells (``status``, ``deleting``) is not.
+        path: Of the file.
+        validate: Write nothing that ``load`` would refuse.
+
+    Raises:
+        InvalidNotebook: it would be refused.
+        OSError: it cannot be written.
+        NotSupported: nbformat is not installed.
+    """
+    _replace(Path(os.path.realpath(path)), written(notebook, validate=validate))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    mode = None
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device: there is nothing to replace
+            path.write_bytes(data)
+            return
+    new = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with os.fdopen(os.open(new, flags, 0o666 if mode is None else mode & 0o700), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            new.chmod(mode)
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise

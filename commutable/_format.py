@@ -1,0 +1,252 @@
+"""Notebooks as JSON, in the words of nbformat: the library upgrades, validates and writes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from commutable._cell import ID, Cell, CodeCell, MarkdownCell, RawCell, new_id
+from commutable._notebook import Notebook
+from commutable.errors import InvalidNotebook
+from enchannel import NotSupported, Outputs
+from enchannel.frozen import FrozenDict, thaw
+
+__all__ = ["from_js", "parsed", "read", "to_js", "written"]
+
+T = TypeVar("T")
+Plain = dict[str, Any]
+
+NEWEST = 4
+IDS = 5  # the minor version of nbformat 4 in which cells have ids
+OF_CELL = {"id", "cell_type", "source", "metadata"}
+OF_NOTEBOOK = {"cells", "metadata", "nbformat", "nbformat_minor"}
+TRANSIENT = ("orig_nbformat", "orig_nbformat_minor", "signature")
+
+
+def from_js(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
+    """A notebook from what JSON has of it, of any version since nbformat 2.
+
+    Older ones are upgraded to 4.5. A cell without an id, or with one that another has, gets a new one.
+    Fields of later versions 4.x are kept.
+
+    Args:
+        js: Is left as it is.
+        validate: Hold it against nbformat's schema. Without, what is not quite right may pass.
+
+    Raises:
+        InvalidNotebook: it is no notebook; the text says where, and why.
+        NotSupported: nbformat is not installed.
+    """
+    return read(thaw(_demand_dict(js, "a notebook")), validate=validate)
+
+
+def to_js(notebook: Notebook) -> Plain:
+    """A notebook as JSON has it, in nbformat 4: plain dicts and lists, which may be changed.
+
+    Texts are whole, as nbformat has them in memory; in files it has lists of lines.
+    """
+    return {
+        **thaw(notebook.extra),
+        "cells": [_cell_js(cell) for cell in notebook.cells],
+        "metadata": thaw(notebook.metadata),
+        "nbformat": notebook.nbformat,
+        "nbformat_minor": notebook.nbformat_minor,
+    }
+
+
+def written(notebook: Notebook, *, validate: bool = True) -> bytes:
+    """A notebook as nbformat writes it into a file.
+
+    Raises:
+        InvalidNotebook: nobody could read it again, at least not as a valid one.
+    """
+    nbformat = _library()
+    js = to_js(notebook)
+    if validate:
+        _demand_valid(js)
+    node = nbformat.from_dict(js)
+    write: Callable[..., str] = nbformat.versions[NEWEST].writes_json
+    try:
+        return f"{write(node)}\n".encode()
+    except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
+        return f"{write(node, ensure_ascii=True)}\n".encode()
+
+
+def read(js: Plain, *, validate: bool) -> Notebook:
+    """``from_js``, of what is nobody else's: it is changed."""
+    nbformat = _library()
+    version = js.get("nbformat")
+    if type(version) is not int:
+        raise InvalidNotebook(f"a notebook says its version in nbformat; here that is {version!r}")
+    if not 2 <= version <= NEWEST:
+        raise InvalidNotebook(
+            f"this is a notebook of nbformat {version}, and 2 to {NEWEST} can be read"
+        )
+    if version == NEWEST and type(js.get("nbformat_minor")) is not int:
+        raise InvalidNotebook("a notebook of nbformat 4 says which in nbformat_minor, a number")
+    with _upgrading(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it would warn of is told, or mended, below
+        node = nbformat.versions[version].to_notebook_json(js)
+        if version < NEWEST:
+            node = nbformat.convert(node, NEWEST)
+        elif node["nbformat_minor"] < IDS:
+            node = nbformat.versions[NEWEST].upgrade(node)
+        js = thaw(node)
+    for name in TRANSIENT:
+        _demand_dict(js.get("metadata"), "the metadata of a notebook").pop(name, None)
+    cells = js.get("cells")
+    if not isinstance(cells, list):
+        raise InvalidNotebook("a notebook has a list of cells, and this one has none")
+    _name(cells)
+    if validate:
+        _demand_valid(js)
+    return Notebook(
+        [_cell(cell, f"cell {number}") for number, cell in enumerate(cells, 1)],
+        FrozenDict(js["metadata"]),
+        nbformat_minor=js["nbformat_minor"],
+        extra=_others(js, OF_NOTEBOOK),
+    )
+
+
+def _cell_js(cell: Cell) -> Plain:
+    js = {
+        **thaw(cell.extra),
+        "id": cell.id,
+        "cell_type": cell.cell_type,
+        "source": cell.source,
+        "metadata": thaw(cell.metadata),
+    }
+    if isinstance(cell, CodeCell):
+        js["execution_count"] = cell.execution_count
+        js["outputs"] = [thaw(output) for output in cell.outputs]
+    elif cell.attachments is not None:
+        js["attachments"] = thaw(cell.attachments)
+    return js
+
+
+def _cell(js: Plain, where: str) -> Cell:
+    id, source = js["id"], js.get("source", "")
+    metadata = FrozenDict(_demand_dict(js.get("metadata", {}), f"the metadata of {where}"))
+    match js.get("cell_type"):
+        case "code":
+            outputs = js.get("outputs", [])
+            if not isinstance(outputs, list):
+                raise InvalidNotebook(f"the outputs of {where} are no list")
+            return CodeCell(
+                id=id,
+                source=source,
+                metadata=metadata,
+                outputs=Outputs.of(_output(output, where) for output in outputs),
+                execution_count=js.get("execution_count"),
+                extra=_others(js, OF_CELL | {"outputs", "execution_count"}),
+            )
+        case "markdown" | "raw" as cell_type:
+            attachments = js.get("attachments")
+            if attachments is not None:
+                attachments = FrozenDict(_demand_dict(attachments, f"the attachments of {where}"))
+            make = MarkdownCell if cell_type == "markdown" else RawCell
+            return make(
+                id=id,
+                source=source,
+                metadata=metadata,
+                attachments=attachments,
+                extra=_others(js, OF_CELL | {"attachments"}),
+            )
+        case other:
+            raise InvalidNotebook(f"{where} is of the type {other!r}, which nothing here knows")
+
+
+def _output(js: object, where: str) -> FrozenDict:
+    output = FrozenDict(_demand_dict(js, f"an output of {where}"))
+    if not isinstance(output.get("output_type"), str):
+        raise InvalidNotebook(f"an output of {where} does not say its output_type")
+    return output
+
+
+def _others(js: Plain, known: set[str]) -> FrozenDict:
+    return FrozenDict({name: value for name, value in js.items() if name not in known})
+
+
+def _name(cells: list[Any]) -> None:
+    """Give each cell an id of its own, where it has none."""
+    taken: set[str] = set()
+    for number, cell in enumerate(cells, 1):
+        id = _demand_dict(cell, f"cell {number}").get("id")
+        if id is None or id in taken:
+            cell["id"] = id = new_id()
+        elif not (isinstance(id, str) and ID.fullmatch(id)):
+            raise InvalidNotebook(
+                f"cell {number} has the id {id!r}: those are up to 64 letters, digits, - and _"
+            )
+        taken.add(id)
+
+
+def _demand_dict(value: Any, what: str) -> Any:
+    if not isinstance(value, dict):
+        raise InvalidNotebook(f"{what} is a JSON object, and this is a {type(value).__name__}")
+    return value
+
+
+def _demand_valid(js: Plain) -> None:
+    nbformat = _library()
+    try:
+        # Of a later version it is not known what else may be there.
+        nbformat.validate(js, relax_add_props=js["nbformat_minor"] > _newest_minor())
+    except nbformat.ValidationError as error:
+        path: deque[Any] = getattr(error, "relative_path", deque())
+        where = "".join(f"[{key!r}]" if isinstance(key, int) else f".{key}" for key in path)
+        why = str(getattr(error, "message", error)).partition("\n")[0]
+        why = why if len(why) < 200 else f"{why[:200]}…"
+        raise InvalidNotebook(
+            f"it is no valid notebook: at {where.lstrip('.') or 'its top'}, {why}"
+        ) from error
+
+
+def _newest_minor() -> int:
+    minor: int = _library().current_nbformat_minor
+    return minor
+
+
+@contextmanager
+def _upgrading() -> Iterator[None]:
+    """What it stumbles over as it reads what is no notebook is of any class."""
+    nbformat = _library()
+    try:
+        yield
+    except nbformat.ValidationError as error:
+        raise InvalidNotebook(f"it is no valid notebook: {error}") from error
+    except (AttributeError, KeyError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, InvalidNotebook):
+            raise
+        why = f"{type(error).__name__}: {error}"
+        raise InvalidNotebook(f"it is no notebook, or a broken one ({why})") from error
+
+
+def _library() -> Any:
+    try:
+        import nbformat
+    except ImportError as error:
+        raise NotSupported(
+            f'reading and writing notebooks takes pip install "enchannel[notebook]" ({error})'
+        ) from error
+    return nbformat
+
+
+def parsed(data: bytes, what: str) -> Plain:
+    """JSON, of a file.
+
+    Raises:
+        InvalidNotebook: it is none.
+    """
+    try:
+        js = json.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InvalidNotebook(f"{what} is no notebook: it is not UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidNotebook(f"{what} is no notebook: it is not JSON ({error})") from None
+    plain: Plain = _demand_dict(js, what)
+    return plain
