@@ -23,7 +23,7 @@ from commutable._cell import (
     raw_cell,
 )
 from commutable._diff import Difference, diff
-from commutable._execution import execute
+from commutable._execution import execute, runnable_cells
 from commutable._files import load, save
 from commutable._format import from_js, to_js
 from commutable._history import History
@@ -99,6 +99,7 @@ __all__ = [
     "move_cell",
     "raw_cell",
     "replace_cell",
+    "runnable_cells",
     "save",
     "set_cell_metadata",
     "set_metadata",

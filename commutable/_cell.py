@@ -45,9 +45,9 @@ class CellStatus(Enum):
 class _Common:
     id: str
     source: str = ""
-    metadata: FrozenDict = field(default_factory=FrozenDict)
+    metadata: dict[str, Any] = field(default_factory=FrozenDict)
     deleting: bool = False
-    extra: FrozenDict = field(default_factory=FrozenDict)
+    extra: dict[str, Any] = field(default_factory=FrozenDict)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and ID.fullmatch(self.id)):
@@ -76,7 +76,7 @@ class CodeCell(_Common):
     Attributes:
         id: Its name in the notebook, in which it is unique.
         source: The code.
-        metadata: What nbformat, tools and people have noted.
+        metadata: What nbformat, tools and people have noted; frozen, as are all dicts of a cell.
         outputs: What it printed, displayed, returned and raised; each a dict of nbformat's.
         execution_count: The number in the prompt; None if it was not run.
         status: Whether it runs, or waits for that; no file has it.
@@ -113,7 +113,7 @@ class MarkdownCell(_Common):
 
     cell_type: ClassVar[Literal["markdown"]] = "markdown"
 
-    attachments: FrozenDict | None = None
+    attachments: dict[str, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         _Common.__post_init__(self)
@@ -133,7 +133,7 @@ class RawCell(_Common):
 
     cell_type: ClassVar[Literal["raw"]] = "raw"
 
-    attachments: FrozenDict | None = None
+    attachments: dict[str, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         _Common.__post_init__(self)

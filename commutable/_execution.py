@@ -20,7 +20,7 @@ from commutable._turn import Terms, Turn
 from commutable.errors import CellFailed
 from enchannel.frozen import EMPTY, FrozenDict
 
-__all__ = ["execute"]
+__all__ = ["execute", "runnable_cells"]
 
 SKIPPED, MAY_RAISE = "skip-execution", "raises-exception"
 DISPLAYS = ("display_data", "execute_result", "update_display_data")
@@ -72,11 +72,7 @@ def execute(
     wanted = None if cells is None else frozenset(cells)
     for cell_id in wanted or ():
         notebook.index(cell_id)
-    queue = [
-        cell.id
-        for cell in notebook.cells
-        if (wanted is None or cell.id in wanted) and _is_run(cell)
-    ]
+    queue = [id for id in runnable_cells(notebook) if wanted is None or id in wanted]
 
     def subscribe(
         observer: abc.ObserverBase[Notebook], scheduler: abc.SchedulerBase | None = None
@@ -97,8 +93,13 @@ def execute(
     return Observable(subscribe)
 
 
-def _is_run(cell: Cell) -> bool:
-    return isinstance(cell, CodeCell) and bool(cell.source.strip()) and SKIPPED not in cell.tags
+def runnable_cells(notebook: Notebook) -> tuple[str, ...]:
+    """The ids of the cells that ``execute`` runs, in their order."""
+    return tuple(
+        cell.id
+        for cell in notebook.cells
+        if isinstance(cell, CodeCell) and cell.source.strip() and SKIPPED not in cell.tags
+    )
 
 
 class _Run(abc.DisposableBase):

@@ -24,8 +24,8 @@ class Notebook:
 
     Args:
         cells: Each has an id of its own.
-        metadata: Of the notebook: its kernel, its language, and whatever tools have noted. Copied and
-            frozen.
+        metadata: Of the notebook: its kernel, its language, and whatever tools have noted. Frozen; what
+            is given is copied.
         nbformat_minor: The version 4.x of nbformat that a file of it has.
         extra: Other fields, of a later nbformat.
 
@@ -45,9 +45,9 @@ class Notebook:
 
     nbformat: ClassVar[int] = 4
     cells: tuple[Cell, ...]
-    metadata: FrozenDict
+    metadata: dict[str, Any]
     nbformat_minor: int
-    extra: FrozenDict
+    extra: dict[str, Any]
     _index: Index
 
     def __init__(
@@ -183,7 +183,7 @@ def without(notebook: Notebook, place: int) -> Notebook:
     return _with_cells(notebook, cells, notebook._index)
 
 
-def annotated(notebook: Notebook, metadata: FrozenDict) -> Notebook:
+def annotated(notebook: Notebook, metadata: dict[str, Any]) -> Notebook:
     """With other metadata."""
     return _notebook(
         notebook.cells, metadata, notebook.nbformat_minor, notebook.extra, notebook._index
@@ -195,7 +195,11 @@ def _with_cells(notebook: Notebook, cells: tuple[Cell, ...], index: Index) -> No
 
 
 def _notebook(
-    cells: tuple[Cell, ...], metadata: FrozenDict, minor: int, extra: FrozenDict, index: Index
+    cells: tuple[Cell, ...],
+    metadata: dict[str, Any],
+    minor: int,
+    extra: dict[str, Any],
+    index: Index,
 ) -> Notebook:
     notebook = Notebook.__new__(Notebook)
     _fill(notebook, cells, metadata, minor, extra, index)
@@ -205,9 +209,9 @@ def _notebook(
 def _fill(
     notebook: Notebook,
     cells: tuple[Cell, ...],
-    metadata: FrozenDict,
+    metadata: dict[str, Any],
     minor: int,
-    extra: FrozenDict,
+    extra: dict[str, Any],
     index: Index,
 ) -> None:
     fill = object.__setattr__
@@ -219,7 +223,7 @@ def _fill(
 
 
 def _unpickled(
-    cells: tuple[Cell, ...], metadata: FrozenDict, minor: int, extra: FrozenDict
+    cells: tuple[Cell, ...], metadata: dict[str, Any], minor: int, extra: dict[str, Any]
 ) -> Notebook:
     return Notebook(cells, metadata, nbformat_minor=minor, extra=extra)
 

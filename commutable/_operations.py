@@ -148,7 +148,7 @@ def update_execution_count(notebook: Notebook, cell_id: str, count: int | None) 
 
 
 def clear_outputs(notebook: Notebook, cell_id: str) -> Notebook:
-    """A code cell as if it had not been run: without outputs and execution count.
+    """A code cell as if it had not been run: without outputs, execution count and times.
 
     Raises:
         InvalidNotebook: it is no code cell.
@@ -331,9 +331,12 @@ def _same(before: object, after: object) -> bool:
 
 
 def _cleared(cell: Cell) -> Cell:
-    if not isinstance(cell, CodeCell) or not (cell.outputs or cell.execution_count is not None):
+    if not isinstance(cell, CodeCell):
         return cell
-    return replace(cell, outputs=Outputs(), execution_count=None)
+    if not cell.outputs and cell.execution_count is None and "execution" not in cell.metadata:
+        return cell
+    metadata = FrozenDict({k: v for k, v in cell.metadata.items() if k != "execution"})
+    return replace(cell, outputs=Outputs(), execution_count=None, metadata=metadata)
 
 
 def _place(index: int, most: int) -> int:
@@ -356,7 +359,7 @@ def _attachable(notebook: Notebook, cell_id: str) -> MarkdownCell | RawCell:
     return cell
 
 
-def _attachments(cell: Cell) -> FrozenDict | None:
+def _attachments(cell: Cell) -> dict[str, dict[str, Any]] | None:
     return None if isinstance(cell, CodeCell) else cell.attachments
 
 

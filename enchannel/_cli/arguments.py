@@ -64,6 +64,9 @@ Run code in a Jupyter kernel, and print what it says as it comes.
 The kernel is started for it and shut down after it. With --connection the code
 runs in a kernel that is there already, and stays. With --at either is on a
 Jupyter server.
+
+A notebook runs cell by cell, up to the first that raises, and is saved after
+each; it is for the kernel that it names, which starts in its directory.
 """
 
 RUN_EPILOG = f"""\
@@ -78,6 +81,9 @@ examples:
   enchannel run --connection http://localhost:8888/api/kernels/1a2b... "x + 1"
   enchannel run --json plot.py | jq -r .header.msg_type
   enchannel run --record session.enchannel train.py
+  enchannel run analysis.ipynb --output done.ipynb
+  enchannel run analysis.ipynb --output done.ipynb --resume
+  enchannel run report.ipynb -o may.ipynb -p month 5 -p city Lima
   enchannel run -- "-1"
 
 output:
@@ -85,6 +91,16 @@ output:
   text) to stdout, tracebacks to stderr. On a terminal, of all escape sequences
   only colours get through. In a pipe what is printed is passed on as it is;
   results, displays and tracebacks have no colours.
+
+  Of a notebook, how far it is goes to stderr; its outputs into --output, or
+  without that to stdout.
+
+notebooks:
+  A cell with the tag raises-exception may raise; one with the tag
+  skip-execution is not run. -p puts a cell with other values behind that with
+  the tag parameters. --resume leaves out the cells that have run before
+  without an error and whose code is still the same; what they defined is only
+  in the kernel that ran them, which --connection can name.
 
 input:
   input() asks on the terminal; a password is not shown. Where stdin is a pipe
@@ -225,15 +241,14 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "code",
         metavar="CODE",
-        help="the code; or the path of a file with it; or - for what comes on stdin "
+        help="the code; or the path of a file with it, or of a notebook; or - for what comes on stdin "
         "(before code that begins with a dash put --)",
     )
     kernel = parser.add_mutually_exclusive_group()
     kernel.add_argument(
         "--kernel",
         metavar="NAME",
-        default="python3",
-        help="the kernelspec to start a kernel by (default: python3)",
+        help="the kernelspec to start a kernel by (default: the notebook's own; python3)",
     )
     kernel.add_argument(
         "--connection",
@@ -244,7 +259,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--timeout",
         metavar="SECONDS",
         type=_seconds,
-        help="interrupt the code after this time (default: never); the kernel's start does not count",
+        help="interrupt the code, or each cell, after this time (default: never); the kernel's start does "
+        "not count",
     )
     parser.add_argument(
         "--json",
@@ -256,6 +272,33 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--record",
         metavar="FILE",
         help="record what is said and heard, for `enchannel replay`; there must be no such file yet",
+    )
+    notebook = parser.add_argument_group("notebooks")
+    notebook.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="where to save what has run; may be the notebook itself",
+    )
+    notebook.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where it stopped when it ran with this --output",
+    )
+    notebook.add_argument(
+        "--allow-errors", action="store_true", help="go on after cells that raise"
+    )
+    notebook.add_argument(
+        "-p",
+        "--parameter",
+        metavar=("NAME", "VALUE"),
+        nargs=2,
+        action="append",
+        default=[],
+        help="set a variable: to a value in JSON, or to a text; may be given again",
+    )
+    notebook.add_argument(
+        "--parameters", metavar="FILE", help="set variables to the values of a JSON object"
     )
     _add_server(parser, "where to start the kernel, or where that of --connection is")
     parser.set_defaults(command=run)

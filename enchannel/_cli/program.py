@@ -8,13 +8,20 @@ import sys
 import tokenize
 from pathlib import Path
 
-__all__ = ["STDIN", "ProgramUnreadable", "read_program"]
+__all__ = ["STDIN", "ProgramUnreadable", "is_notebook", "read_program"]
 
 STDIN = "-"
 
 
 class ProgramUnreadable(Exception):
     """There is no code to run; the text says why."""
+
+
+def is_notebook(argument: str) -> bool:
+    """Whether what the command line calls CODE is a notebook's file."""
+    return argument.endswith(".ipynb") and (
+        os.path.isfile(argument) or re.fullmatch(r"\S+", argument) is not None
+    )
 
 
 def read_program(argument: str) -> str:

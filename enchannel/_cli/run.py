@@ -10,9 +10,9 @@ from enchannel._cli.answers import Answers
 from enchannel._cli.children import kill_children
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.opening import connect, launch
+from enchannel._cli.opening import DEFAULT_KERNEL, connect, in_kernel, launch
 from enchannel._cli.printer import JsonPrinter, TextPrinter
-from enchannel._cli.program import STDIN, ProgramUnreadable, read_program
+from enchannel._cli.program import STDIN, ProgramUnreadable, is_notebook, read_program
 from enchannel._cli.screen import Screen
 from enchannel._cli.signals import Ended, Signals
 
@@ -30,6 +30,11 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
+    if is_notebook(arguments.code):
+        return _run_notebook(arguments, screen, signals)
+    if unmeant := _for_notebooks(arguments):
+        screen.say(f"{unmeant} is for notebooks, and this is none: their names end in .ipynb")
+        return ExitCode.USAGE
     try:
         code = read_program(arguments.code)
     except ProgramUnreadable as error:
@@ -38,39 +43,42 @@ def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int
     printer = JsonPrinter(screen) if arguments.json else TextPrinter(screen)
     stdin = None if arguments.code == STDIN else sys.stdin
     answers = Answers(stdin, screen, only_messages=arguments.json)
-    kernel = _kernel(arguments, screen)
-    recorder = None
-    execution = Execution(kernel, printer, screen, answers, signals)
-    try:
+
+    def execute(kernel: ec.Kernel) -> ExitCode:
+        execution = Execution(kernel, printer, screen, answers, signals)
         try:
-            if arguments.record is not None:
-                recorder = ec.record(kernel, arguments.record)
-            ended = execution.run(code, timeout=arguments.timeout)
+            return execution.run(code, timeout=arguments.timeout)
         finally:
-            signals.ending()
-    except Ended:
-        kill_children()
-        raise
-    finally:
-        if execution.stubborn:
-            kill_children()
-        kernel.close()
-        _tell_of_what_is_left(kernel, arguments, screen)
-        if recorder is not None:  # it ends with the kernel; this waits for it
-            recorder.close()
-    if recorder is not None and recorder.error is not None:
-        screen.say(str(recorder.error))
-        return ended or ExitCode.RAISED
-    return ended
+            if execution.stubborn:
+                kill_children()
+
+    kernel = _kernel(arguments, screen)
+    return in_kernel(kernel, execute, arguments, screen, signals)
 
 
 def _kernel(arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
     if arguments.connection is not None:
         return connect(arguments.connection, arguments, screen)
-    return launch(arguments.kernel, arguments, screen)
+    return launch(arguments.kernel or DEFAULT_KERNEL, arguments, screen)
 
 
-def _tell_of_what_is_left(kernel: ec.Kernel, arguments: argparse.Namespace, screen: Screen) -> None:
-    """A process of ours can be killed; a server has to be reached, and to do what it is asked."""
-    if arguments.at is not None and kernel.owned and kernel.state.value is not ec.KernelState.DEAD:
-        screen.say(f"kernel {kernel.id} could not be shut down, and may still run on its server")
+def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
+    try:
+        from enchannel._cli.notebook import run_notebook
+    except ImportError as error:
+        raise ec.NotSupported(
+            f'running notebooks takes pip install "enchannel[notebook]" ({error})'
+        ) from error
+    return run_notebook(arguments, screen, signals)
+
+
+def _for_notebooks(arguments: argparse.Namespace) -> str:
+    """An option that only a notebook has a use for, if there is one."""
+    given = {
+        "--output": arguments.output,
+        "--resume": arguments.resume,
+        "--allow-errors": arguments.allow_errors,
+        "-p": arguments.parameter,
+        "--parameters": arguments.parameters,
+    }
+    return next((name for name, value in given.items() if value), "")

@@ -1,0 +1,349 @@
+"""``enchannel run`` with a notebook: what is shown, what is saved, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+import commutable as cm
+import enchannel as ec
+from enchannel._cli.exit_code import ExitCode
+from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.terminal import CTRL_C, Terminal
+from tests.rigs import DEADLINE
+
+pytestmark = pytest.mark.kernel
+
+LATER = "import time\nprint('waits', flush=True)\ntime.sleep(60)"
+
+
+def notebook_of(*sources: str, **tags: str) -> cm.Notebook:
+    """Code cells c1, c2, …; those that are named have a tag."""
+    notebook = cm.empty_notebook
+    for number, source in enumerate(sources, 1):
+        id = f"c{number}"
+        metadata = {"tags": [tags[id]]} if id in tags else {}
+        notebook = cm.append_cell(notebook, cm.code_cell(source, id=id, metadata=metadata))
+    return notebook
+
+
+def outputs(path: Path) -> list[str]:
+    """What each cell of a file has come to, as text."""
+    cells = cm.load(path).cells
+    return [cell.outputs.text for cell in cells if isinstance(cell, cm.CodeCell)]
+
+
+def counts(path: Path) -> list[int | None]:
+    return [cell.execution_count for cell in cm.load(path).cells if isinstance(cell, cm.CodeCell)]
+
+
+class Files:
+    """A notebook, and where it is saved when it has run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.given = directory / "given.ipynb"
+        self.done = directory / "done.ipynb"
+
+    def has(self, *sources: str, **tags: str) -> cm.Notebook:
+        notebook = notebook_of(*sources, **tags)
+        cm.save(notebook, self.given)
+        return notebook
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return enchannel(*self.command(*arguments), stdin=stdin)
+
+    def command(self, *arguments: str) -> Sequence[str]:
+        return ("run", str(self.given), "--output", str(self.done), *arguments)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_it_runs_in_a_kernel_of_its_own_in_its_directory(files: Files) -> None:
+    files.has("import os; print(os.getcwd())", "6 * 7")
+    ended = files.run()
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.OK)
+    assert outputs(files.done) == [f"{files.given.parent}\n", "42"]
+    assert counts(files.done) == [1, 2]
+    assert ended.stderr.startswith("enchannel: cell 1 of 2: ")
+    assert ended.stderr.endswith(" s, 42\n")
+    language: Any = cm.load(files.done).metadata["language_info"]
+    assert language["name"] == "python"
+
+
+class TestInOneKernel:
+    """In a kernel that runs already."""
+
+    @pytest.fixture(autouse=True)
+    def connection(self, running: ec.Kernel, files: Files) -> Iterator[None]:
+        self.kernel, self.files = running, files
+        yield
+        assert running.run("6 * 7", timeout=DEADLINE).text == "42"  # it is still there, and idle
+
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return self.files.run("--connection", self.kernel.id, *arguments, stdin=stdin)
+
+    def test_it_stops_at_the_first_cell_that_raises(self) -> None:
+        self.files.has("print('a')", "1 / 0", "print('never')")
+        ended = self.run()
+        assert ended.returncode == ExitCode.RAISED
+        assert "Traceback (most recent call last)" in ended.stderr
+        assert ended.stderr.endswith("cell 2 of 3 (c2): ZeroDivisionError: division by zero\n")
+        first, second, third = outputs(self.files.done)
+        assert (first, third) == ("a\n", "")
+        assert second.endswith("ZeroDivisionError: division by zero")
+
+    def test_errors_can_be_allowed(self) -> None:
+        self.files.has("1 / 0", "print('after')")
+        ended = self.run("--allow-errors")
+        assert ended.returncode == ExitCode.OK
+        assert "cell 1 of 2: raised, " in ended.stderr
+        assert outputs(self.files.done)[1] == "after\n"
+
+    def test_tags_say_what_may_raise_and_what_is_not_run(self) -> None:
+        self.files.has("1 / 0", "print('x')", "2", c1="raises-exception", c2="skip-execution")
+        assert self.run().returncode == ExitCode.OK
+        assert outputs(self.files.done)[1:] == ["", "2"]
+
+    def test_outputs_of_an_earlier_run_are_not_taken_for_those_of_this(self) -> None:
+        notebook = self.files.has("1 / 0", "print('never')")
+        cm.save(cm.update_outputs(notebook, "c2", [OLD]), self.files.given)
+        self.run()
+        assert outputs(self.files.done)[1] == ""
+        assert outputs(self.files.given)[1] == "old"
+
+    def test_a_notebook_may_be_saved_where_it_is(self) -> None:
+        self.files.has("6 * 7")
+        self.files.done = self.files.given
+        assert self.run().returncode == ExitCode.OK
+        assert outputs(self.files.given) == ["42"]
+
+    def test_without_a_file_for_them_its_outputs_are_printed(self) -> None:
+        self.files.has("import sys; print('out'); print('err', file=sys.stderr)", "6 * 7", "1 / 0")
+        ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
+        assert (ended.stdout, ended.returncode) == ("out\n42\n", ExitCode.RAISED)
+        assert "err\n" in ended.stderr
+        assert ended.stderr.count("Traceback (most recent call last)") == 1
+
+    def test_parameters_are_set_behind_the_defaults(self) -> None:
+        self.files.has("n, city = 1, 'here'", "print(n, city, more)", c1="parameters")
+        (self.files.given.parent / "p.json").write_text('{"more": [1, null], "n": 0}')
+        more = ("--parameters", str(self.files.given.parent / "p.json"))
+        assert self.run("-p", "n", "5", "-p", "city", "Lima", *more).returncode == ExitCode.OK
+        assert outputs(self.files.done)[2] == "5 Lima [1, None]\n"
+
+    def test_input_is_read_from_stdin(self) -> None:
+        self.files.has("print('hello', input('who? '))")
+        ended = self.run(stdin="Ada\n")
+        assert (ended.stdout, ended.returncode) == ("who? ", ExitCode.OK)
+        assert outputs(self.files.done) == ["hello Ada\n"]
+
+    def test_at_the_end_of_stdin_input_raises(self) -> None:
+        self.files.has("input()")
+        assert self.run().returncode == ExitCode.RAISED
+        assert "EOFError" in outputs(self.files.done)[0]
+
+    def test_each_cell_has_its_time(self) -> None:
+        self.files.has("print('a')", LATER, "print('never')")
+        ended = self.run("--timeout", "1")
+        assert ended.returncode == ExitCode.TIMED_OUT
+        assert "cell 2 of 3 (c2): the code did not end within 1 s" in ended.stderr
+        first, second, third = outputs(self.files.done)
+        assert (first, third) == ("a\n", "")
+        assert second.startswith("waits\n")
+        assert second.endswith("KeyboardInterrupt: ")
+
+    def test_it_goes_on_where_it_stopped(self) -> None:
+        self.files.has("print('once'); x = 6", "1 / 0", "print(x)")
+        self.run()
+        self.files.has("print('once'); x = 6", "x += 1", "print(x)")
+        ended = self.run("--resume")
+        assert ended.returncode == ExitCode.OK
+        assert "it goes on at cell 2 of 3\n" in ended.stderr
+        assert outputs(self.files.done) == ["once\n", "", "7\n"]
+        assert "nothing is left to run" in self.run("--resume").stderr
+
+    def test_what_has_been_edited_is_run_again_and_all_that_follows(self) -> None:
+        self.files.has("print('a')", "print('b')", "print('c')")
+        self.run()
+        before = counts(self.files.done)
+        self.files.has("print('a')", "print('B')", "print('c')")
+        self.run("--resume")
+        assert outputs(self.files.done) == ["a\n", "B\n", "c\n"]
+        assert [old == new for old, new in zip(before, counts(self.files.done), strict=True)] == [
+            True,
+            False,
+            False,
+        ]
+
+    def test_without_anything_to_go_on_with_all_of_it_is_run(self) -> None:
+        self.files.has("print('a')")
+        assert self.run("--resume").returncode == ExitCode.OK
+        assert outputs(self.files.done) == ["a\n"]
+
+    def test_much_output_comes_in_completely(self) -> None:
+        self.files.has("for i in range(20_000): print(i, flush=not i % 100)")
+        assert self.run().returncode == ExitCode.OK
+        assert outputs(self.files.done) == ["".join(f"{i}\n" for i in range(20_000))]
+
+    def test_ctrl_c_interrupts_the_cell_and_stops(self) -> None:
+        self.files.has("print('a')", LATER, "print('never')")
+        arguments = ("--connection", self.kernel.id, "--allow-errors")
+        with Terminal(*self.files.command(*arguments)) as terminal:
+            terminal.see("waits")
+            terminal.press(CTRL_C)
+            shown, exit_code = terminal.end()
+        assert exit_code == ExitCode.RAISED
+        assert "✗" in shown
+        assert outputs(self.files.done)[2] == ""
+        assert "KeyboardInterrupt" in outputs(self.files.done)[1]
+
+
+OLD = {"output_type": "stream", "name": "stdout", "text": "old"}
+
+
+def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) -> None:
+    files.has("print('never')")
+    begun = Event()
+    with ec.launch() as kernel:
+        busy = kernel.execute("import time\nprint('busy', flush=True)\ntime.sleep(60)")
+        busy.pipe(ec.outputs()).subscribe(lambda _: begun.set())
+        assert begun.wait(DEADLINE)
+        with Terminal(*files.command("--connection", kernel.id)) as terminal:
+            terminal.see("cell 1 of 1")
+            terminal.press(CTRL_C)
+            _, exit_code = terminal.end()
+        assert exit_code == ExitCode.INTERRUPTED
+        assert kernel.state.value is ec.KernelState.BUSY
+
+
+def test_a_kernel_that_dies_ends_it_and_what_ran_is_saved(files: Files) -> None:
+    files.has("print('a')", "import os; print('b', flush=True); os._exit(7)", "print('never')")
+    ended = files.run()
+    assert ended.returncode == ExitCode.DIED
+    assert "cell 2 of 3 (c2): " in ended.stderr
+    assert "7" in ended.stderr
+    assert outputs(files.done) == ["a\n", "b\n", ""]
+
+
+def test_each_cell_is_saved_as_it_ends(files: Files) -> None:
+    """Also if the command itself is killed."""
+    files.has("print('a')", "import os; os.kill(os.getppid(), 9); input()")
+    process = subprocess.run(
+        [*COMMAND, *files.command()], capture_output=True, timeout=DEADLINE, check=False
+    )
+    assert process.returncode == -signal.SIGKILL
+    assert outputs(files.done) == ["a\n", ""]
+
+
+def test_the_kernel_is_the_one_that_the_notebook_is_for(files: Files) -> None:
+    notebook = files.has("1")
+    spec = {"kernelspec": {"name": "no-such-kernel", "display_name": "none"}}
+    cm.save(cm.set_metadata(notebook, spec), files.given)
+    ended = files.run()
+    assert ended.returncode == ExitCode.NOT_CONNECTED
+    assert "no-such-kernel" in ended.stderr
+    assert files.run("--kernel", "python3").returncode == ExitCode.OK
+
+
+@pytest.mark.parametrize("text", ["no notebook", "[]", '{"nbformat": 5}', "{}"])
+def test_what_is_no_notebook_is_not_run(files: Files, text: str) -> None:
+    files.given.write_text(text)
+    ended = files.run()
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert ended.stderr.startswith(f"enchannel: {files.given}")
+    assert "Traceback" not in ended.stderr
+    assert not files.done.exists()
+
+
+def test_a_file_that_is_not_there(files: Files) -> None:
+    ended = files.run()
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert ended.stderr == f"enchannel: {files.given} cannot be read: No such file or directory\n"
+
+
+def test_what_cannot_be_saved_is_not_run(files: Files) -> None:
+    files.has("open('ran', 'w')")
+    files.done = files.given.parent / "nowhere" / "done.ipynb"
+    ended = files.run()
+    assert ended.returncode == ExitCode.USAGE
+    assert "cannot be written" in ended.stderr
+    assert not (files.given.parent / "ran").exists()
+
+
+def test_a_disk_that_is_full_on_the_way_is_told(files: Files) -> None:
+    files.has("print('a')", "print('x' * 200_000)")
+    script = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); sys.argv[0] = 'enchannel'; "
+        "runpy.run_module('enchannel', run_name='__main__')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *files.command()],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+        env={**os.environ},
+        check=False,
+    )
+    assert ended.returncode == ExitCode.RAISED
+    assert f"{files.done} cannot be written: File too large" in ended.stderr
+    assert outputs(files.done) == ["a\n", ""]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--resume",),
+        ("--json",),
+        ("-p", "no name", "1"),
+        ("--parameters", "no-such-file"),
+        ("--parameters", os.devnull),
+    ],
+)
+def test_options_that_make_no_sense(files: Files, arguments: Sequence[str]) -> None:
+    files.has("1")
+    ended = enchannel("run", str(files.given), *arguments)
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert ended.stderr.startswith("enchannel: ")
+
+
+def test_options_for_notebooks_are_for_nothing_else() -> None:
+    ended = enchannel("run", "1", "--output", "x")
+    assert ended.returncode == ExitCode.USAGE
+    assert "--output is for notebooks" in ended.stderr
+
+
+def test_a_person_sees_a_line_for_each_cell_and_one_that_moves(files: Files) -> None:
+    files.has("print('first')", "name = input('who? ')", "print(f'{name}!')\n1 / 0")
+    with Terminal(*files.command()) as terminal:
+        terminal.see("✓")
+        assert "cell 1 of 3" in terminal.see("first")
+        terminal.see("cell 2 of 3")
+        terminal.see("who? ")
+        terminal.press("Ada\r")
+        terminal.see("✓")
+        terminal.see("✗")
+        shown, exit_code = terminal.end()
+    assert exit_code == ExitCode.RAISED
+    assert shown.endswith("cell 3 of 3 (c3): ZeroDivisionError: division by zero\r\n")
+    assert json.loads(files.done.read_text())["cells"][2]["outputs"][0]["text"] == ["Ada!\n"]
+
+
+def test_what_code_prints_moves_no_cursor(files: Files) -> None:
+    files.has(r"print('\x1b[2J\x1b]0;title\x07seen')")
+    with Terminal(*files.command()) as terminal:
+        terminal.see("✓")
+        shown, _ = terminal.end()
+    assert "seen" in shown
+    assert "\x1b[2J" not in shown
+    assert "title" not in shown
