@@ -12,6 +12,7 @@ from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SerialDisposable
+from reactivex.scheduler import CurrentThreadScheduler
 
 import enchannel as ec
 from commutable._cell import Cell, CellStatus, CodeCell
@@ -87,7 +88,8 @@ def execute(
         run = _Run(
             notebook, queue, terms, observer, lenient=allow_errors, record_timing=record_timing
         )
-        run.begin()
+        # When the subscriber can leave, as it may at the first state.
+        CurrentThreadScheduler.singleton().schedule(lambda *_: run.begin())
         return run
 
     return Observable(subscribe)
@@ -234,14 +236,15 @@ class _Run(abc.DisposableBase):
         if message.header.msg_type == "execute_input" and type(count) is int and count >= 0:
             self._put(replace(cell, execution_count=count))
             return
-        notebook = self._notebook
-        outputs = cell.outputs.add(message)
-        if not outputs.shows_the_same(cell.outputs):
+        before = cell.outputs
+        outputs = before.add(message)
+        if outputs is not before:
             cell = replace(cell, outputs=outputs)
-            notebook = replaced(notebook, notebook.index(cell_id), cell)
+            self._notebook = replaced(self._notebook, self._notebook.index(cell_id), cell)
+        notebook = self._notebook
         if message.header.msg_type in DISPLAYS:
             notebook = self._updated(notebook, cell, message)
-        if notebook is not self._notebook:
+        if notebook is not self._notebook or not outputs.shows_the_same(before):
             self._become(notebook)
 
     def _updated(self, notebook: Notebook, cell: CodeCell, message: ec.AnyMessage) -> Notebook:

@@ -1,0 +1,230 @@
+"""Notebooks that run in real kernels; and they come out as nbclient's do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from reactivex import Observable
+from reactivex import operators as ops
+
+import commutable as cm
+import enchannel as ec
+from enchannel.testing import Seen
+from tests.rigs import DEADLINE
+from tests.rigs.memory import settle
+
+pytestmark = pytest.mark.kernel
+
+
+def notebook_of(*sources: str) -> cm.Notebook:
+    notebook = cm.empty_notebook
+    for number, source in enumerate(sources):
+        notebook = cm.append_cell(notebook, cm.code_cell(source, id=f"c{number}"))
+    return notebook
+
+
+def done(notebook: cm.Notebook, kernel: ec.Kernel, **options: Any) -> cm.Notebook:
+    return ec.wait(cm.execute(notebook, kernel, **options), timeout=DEADLINE)
+
+
+def texts(notebook: cm.Notebook) -> list[str]:
+    return [cell.outputs.text for cell in notebook.cells if isinstance(cell, cm.CodeCell)]
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[ec.Kernel]:
+    with ec.launch() as kernel:
+        settle(kernel)  # its thread for subscribers is as old as it is
+        yield kernel
+
+
+@pytest.mark.parametrize(
+    ("name", "sources", "results"),
+    [
+        ("ipykernel6", ["x = 6", "print(x)\nx * 7"], ["", "6\n42"]),
+        ("xpython", ["x = 6", "print(x)\nx * 7"], ["", "6\n42"]),
+        ("deno", ["const x = 6", "console.log(x)\nx * 7"], ["", "6\n42"]),
+    ],
+)
+def test_it_runs_in_any_language(name: str, sources: list[str], results: list[str]) -> None:
+    with ec.launch(name) as kernel:
+        assert texts(done(notebook_of(*sources), kernel)) == results
+
+
+def test_in_a_coroutine(kernel: ec.Kernel) -> None:
+    async def answer(prompt: str, password: bool) -> str:
+        await asyncio.sleep(0)
+        return "Ada"
+
+    async def main() -> None:
+        notebook = notebook_of("name = input('who? ')", "print(name)")
+        states = cm.execute(notebook, kernel, on_input=answer)
+        async with asyncio.timeout(DEADLINE):
+            last = await states.pipe(ops.last())
+            seen = [state async for state in ec.aiter(states)]
+        assert texts(last) == texts(seen[-1]) == ["", "Ada\n"]
+        assert len(seen) > 4
+
+    asyncio.run(main())
+
+
+def test_a_flood_arrives_completely(kernel: ec.Kernel) -> None:
+    notebook = done(notebook_of("for i in range(20_000): print(i, flush=i % 10 == 0)"), kernel)
+    assert texts(notebook) == ["".join(f"{i}\n" for i in range(20_000))]
+
+
+def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
+    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    with pytest.raises(cm.CellFailed, match=r"cell 1 of 2 \(c0\): the code did not end") as failed:
+        done(notebook, kernel, timeout=1)
+    assert isinstance(failed.value.reason, ec.RequestTimeout)
+    assert texts(failed.value.notebook)[0].endswith("KeyboardInterrupt: ")
+    assert texts(done(notebook_of("6 * 7"), kernel)) == ["42"]
+
+
+def test_disposing_interrupts_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
+    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+
+    def says(state: cm.Notebook) -> bool:
+        return "waits" in texts(state)[0]
+
+    waits = cm.execute(notebook, kernel).pipe(ops.filter(says))
+    ec.wait(waits.pipe(ops.take(1)), timeout=DEADLINE)
+    assert texts(done(notebook_of("6 * 7"), kernel, timeout=DEADLINE)) == ["42"]
+
+
+def test_an_interrupt_from_elsewhere_is_what_the_code_raises(kernel: ec.Kernel) -> None:
+    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+
+    def interrupts(state: cm.Notebook) -> None:
+        if texts(state)[0] == "waits\n":
+            kernel.interrupt()
+
+    with pytest.raises(cm.CellFailed) as failed:
+        ec.wait(cm.execute(notebook, kernel).pipe(ops.do_action(interrupts)), timeout=DEADLINE)
+    assert isinstance(failed.value.reason, ec.KernelError)
+    assert failed.value.reason.ename == "KeyboardInterrupt"
+
+
+def test_a_kernel_that_dies_in_a_cell() -> None:
+    pid = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    notebook = notebook_of("print('before')", pid, "'never'")
+
+    def kills(state: cm.Notebook) -> None:
+        if said := texts(state)[1]:
+            with suppress(ProcessLookupError):  # it is dead by now
+                os.kill(int(said), signal.SIGKILL)
+
+    with ec.launch() as kernel, pytest.raises(cm.CellFailed, match=r"cell 2 of 3 \(c1\)") as failed:
+        ec.wait(cm.execute(notebook, kernel).pipe(ops.do_action(kills)), timeout=DEADLINE)
+    assert isinstance(failed.value.reason, ec.KernelDied)
+    first, second, third = texts(failed.value.notebook)
+    assert (first, third) == ("before\n", "")
+    assert second.strip().isdecimal()
+
+
+def test_a_kernel_that_is_restarted_under_a_cell() -> None:
+    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    with ec.launch() as kernel:
+        seen: Seen[cm.Notebook] = Seen()
+        restarted: list[Observable[None]] = []
+
+        def restarts(state: cm.Notebook) -> None:
+            if texts(state)[0] == "waits\n" and not restarted:
+                restarted.append(kernel.restart())
+
+        cm.execute(notebook, kernel).pipe(ops.do_action(restarts)).subscribe(seen)
+        failure = seen.failure()
+        assert isinstance(failure, cm.CellFailed)
+        assert isinstance(failure.reason, ec.KernelDied)
+        ec.wait(restarted[0], timeout=DEADLINE)
+        assert texts(done(notebook_of("6 * 7"), kernel, timeout=DEADLINE)) == ["42"]
+
+
+# -- beside nbclient ------------------------------------------------------------------------------------
+
+SAME = {
+    "nothing": ["", "   ", "x = 1"],
+    "streams": [  # flushed: else which of two is first is for the kernel to say
+        "import sys\nprint('a')\nprint('b', flush=True)\nprint('c', file=sys.stderr, flush=True)"
+    ],
+    "results": ["6 * 7", "{'a': [1, None]}", "None", "print('x'); 'y'"],
+    "displays": [
+        "from IPython.display import *",
+        "display(HTML('<b>x</b>'), Markdown('*x*'), JSON({'a': [1]}), Javascript('1'))",
+    ],
+    "images": [
+        "import base64\n"
+        "Image(base64.b64decode('R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=='))",
+        "SVG('<svg xmlns=\"http://www.w3.org/2000/svg\"/>')",
+    ],
+    "raw bundles": [
+        "bundle = {'text/plain': 'x', 'application/vnd.a+json': {'b': [1.5, None]}}",
+        "display(bundle, raw=True, metadata={'a': 1})",
+    ],
+    "updates": [
+        "first = display('one', display_id=True)",
+        "second = display('two', display_id='mine'); print('between')",
+        "first.update('three'); second.update('four')",
+        "display('five', display_id='mine')",
+    ],
+    "clear at once": ["print('a'); clear_output(); print('b')"],
+    "clear with the next": [
+        "print('a', flush=True); clear_output(wait=True); print('b')",
+        "print('a', flush=True); clear_output(wait=True)",
+        "display('a', display_id='z'); clear_output(wait=True)\n"
+        "display('b', display_id='z'); print('c')",
+    ],
+    "errors": ["raise ValueError('é')", "def f(): return 1 / 0\nf()", "x =", "raise SystemExit(3)"],
+    "unicode": ["print('Grüße 𝄞 \\u2028 \\x7f')", "'\\ud800'"],
+    "progress bars": [
+        "for i in range(50): print(f'\\r{i:3}%', end='', flush=True)",
+    ],
+    "magics": ["%%capture c\nprint('x')", "c.stdout"],
+    "comms": [
+        "from comm import create_comm\n_ = create_comm(target_name='t', data={})\nprint('said')"
+    ],
+    "long streams": ["print('x' * 100_000)", "for i in range(3000): print(i)"],
+}
+CELLS = [source for sources in SAME.values() for source in sources]
+
+
+@pytest.fixture(scope="module")
+def ran() -> tuple[list[Any], list[Any]]:
+    """The cells of one notebook with all of it, as we have run it, and as nbclient has."""
+    notebook = notebook_of(*CELLS)
+    with ec.launch() as kernel:
+        ours = cm.to_js(done(notebook, kernel, allow_errors=True))
+    nbformat.validate(ours)
+    node = nbformat.from_dict(cm.to_js(notebook))  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = NotebookClient(
+            node, kernel_name="python3", allow_errors=True, coalesce_streams=True, timeout=DEADLINE
+        ).execute()
+    return ours["cells"], theirs["cells"]
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_it_comes_out_as_nbclient_has_it(kind: str, ran: tuple[list[Any], list[Any]]) -> None:
+    start = next(i for i in range(len(CELLS)) if CELLS[i : i + len(SAME[kind])] == SAME[kind])
+    for number in range(start, start + len(SAME[kind])):
+        ours, theirs = (without_times(cells[number]) for cells in ran)
+        assert ours == theirs
+
+
+def without_times(cell: Any) -> Any:
+    """With which times there are in the place of the times. How often the kernel has begun, JupyterLab
+    notes, and nbclient does not."""
+    times = sorted(cell["metadata"].get("execution", {}))
+    execution = [name for name in times if name != "shell.execute_reply.started"]
+    return {**cell, "metadata": {**cell["metadata"], "execution": execution}}
