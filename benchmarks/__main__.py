@@ -10,6 +10,7 @@ from benchmarks import (
     lossless,
     many_kernels,
     memory,
+    notebooks,
     open_requests,
     relay,
     round_trip,
@@ -35,6 +36,7 @@ SCRIPTS = (
     lossless,
     websocket,
     relay,
+    notebooks,
 )
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from commutable._cell import Cell
 
 __all__ = ["Index"]
 
+NEAR = 16  # places where a cell is looked for first
 SPARE = 64  # ids more than twice the cells, before those that are gone are forgotten
 
 
@@ -31,11 +33,11 @@ class Index:
         end = len(cells)
         if guess < end and cells[guess].id == cell_id:
             return guess
-        for distance in range(1, max(guess, end - guess) + 1):  # it has moved, and rarely far
-            for place in (guess - distance, guess + distance):
-                if 0 <= place < end and cells[place].id == cell_id:
-                    self._places[cell_id] = place
-                    return place
+        near = range(max(guess - NEAR, 0), min(guess + NEAR, end))  # it has moved, and rarely far
+        for place in chain(near, range(end)):
+            if cells[place].id == cell_id:
+                self._places[cell_id] = place
+                return place
         return None
 
     def with_place(self, cells: Sequence[Cell], place: int) -> Index:

@@ -1,0 +1,136 @@
+"""Notebooks: one that runs, beside nbclient; and another state of a long one, beside a deep copy."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import commutable as cm
+import enchannel as ec
+from benchmarks.case import Figure, Goal, Kernels, Script, Unit, case
+from benchmarks.command import main
+from benchmarks.measuring import DEADLINE, Lap, Measured, half_of, timed
+
+__all__ = ["SCRIPT"]
+
+CELLS = 100
+LONG = 10_000
+TIMES = 50
+CODE = {
+    "a line, in a kernel that takes no time": "flood 1 20",
+    "100 lines, in a kernel that takes no time": "flood 100 20",
+    "a result, in ipykernel": "6 * 7",
+    "100 lines, in ipykernel": "for i in range(100): print(i)",
+}
+
+
+def _notebook(cells: int, code: str) -> cm.Notebook:
+    notebook = cm.empty_notebook
+    for _ in range(cells):
+        notebook = cm.append_cell(notebook, cm.code_cell(code))
+    return notebook
+
+
+def enchannel_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
+    notebook, lap = _notebook(cells, CODE[code]), Lap()
+    with ec.connect(kernels[0]) as kernel:
+        kernel.run(CODE[code])
+        lap.start()
+        done = ec.wait(cm.execute(notebook, kernel), timeout=DEADLINE)
+        lap.stop()
+    _demand_all_ran(cm.to_js(done), cells)
+    return lap.each(cells)
+
+
+def nbclient_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
+    import nbformat
+
+    from benchmarks.peers import running
+
+    node: Any = nbformat.from_dict(cm.to_js(_notebook(cells, CODE[code])))  # type: ignore[no-untyped-call]
+    lap = running.run(node, kernels[0] if kernels else None)
+    _demand_all_ran(node, cells)
+    return lap.each(cells)
+
+
+def _demand_all_ran(notebook: Any, cells: int) -> None:
+    ran = sum(bool(cell["outputs"]) for cell in notebook["cells"])
+    if ran != cells:
+        raise RuntimeError(f"{ran} of {cells} cells ran")
+
+
+def enchannel_append(kernels: Sequence[Path], cells: int, times: int) -> Measured:
+    notebook = _notebook(cells, "6 * 7")
+    return {"wall": half_of(timed(lambda: cm.append_cell(notebook, cm.code_cell("6 * 9")), times))}
+
+
+def enchannel_update(kernels: Sequence[Path], cells: int, times: int) -> Measured:
+    notebook = _notebook(cells, "6 * 7")
+    middle = notebook.cells[cells // 2].id
+    return {"wall": half_of(timed(lambda: cm.update_source(notebook, middle, "6 * 9"), times))}
+
+
+def deep_copy(kernels: Sequence[Path], cells: int, times: int) -> Measured:
+    import nbformat
+
+    node: Any = nbformat.from_dict(cm.to_js(_notebook(cells, "6 * 7")))  # type: ignore[no-untyped-call]
+    new: Any = nbformat.v4.new_code_cell
+
+    return {"wall": half_of(timed(lambda: copy.deepcopy(node).cells.append(new("6 * 9")), times))}
+
+
+REAL = Kernels(real=True)
+NONE = Kernels()
+
+SCRIPT = Script(
+    name="notebooks",
+    method=(
+        f"a notebook of {CELLS} cells, from the sending of the first to the end of the last, in the fake "
+        "kernel and in an ipykernel (nbclient's is its own); "
+        f"a notebook of {LONG:,} cells gets one more, or another text in one, or (a NotebookNode) is "
+        "copied by `copy.deepcopy` and gets one more."
+    ),
+    sides={
+        "enchannel run": enchannel_run,
+        "nbclient run": nbclient_run,
+        "enchannel append": enchannel_append,
+        "enchannel update": enchannel_update,
+        "deep copy": deep_copy,
+    },
+    figures=(
+        *(
+            Figure(
+                title=f"a cell with {code}: {title}",
+                peer="nbclient",
+                ours=case("enchannel run", REAL if "ipy" in code else None, cells=CELLS, code=code),
+                theirs=case(
+                    "nbclient run", NONE if "ipy" in code else None, cells=CELLS, code=code
+                ),
+                unit=Unit.MILLISECONDS,
+                value=value,
+                goal=Goal.FASTER,
+            )
+            for code in CODE
+            for title, value in (("wall", "wall"), ("CPU of the client", "cpu"))
+        ),
+        Figure(
+            title=f"one cell more in {LONG:,}",
+            peer="a deep copy",
+            ours=case("enchannel append", NONE, cells=LONG, times=TIMES),
+            theirs=case("deep copy", NONE, cells=LONG, times=TIMES),
+            goal=Goal.FASTER,
+        ),
+        Figure(
+            title=f"another text in one of {LONG:,} cells",
+            peer="a deep copy",
+            ours=case("enchannel update", NONE, cells=LONG, times=TIMES),
+            theirs=case("deep copy", NONE, cells=LONG, times=TIMES),
+            goal=Goal.FASTER,
+        ),
+    ),
+)
+
+if __name__ == "__main__":
+    main(SCRIPT)
