@@ -24,7 +24,7 @@ from commutable._cell import (
 )
 from commutable._diff import Difference, diff
 from commutable._execution import execute, runnable_cells
-from commutable._files import load, save
+from commutable._files import Saver, load, save
 from commutable._format import from_js, to_js
 from commutable._history import History
 from commutable._notebook import Notebook, empty_notebook
@@ -77,6 +77,7 @@ __all__ = [
     "Output",
     "Outputs",
     "RawCell",
+    "Saver",
     "append_cell",
     "attach",
     "change_cell_type",

@@ -8,11 +8,11 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from commutable._format import parsed, read, written
+from commutable._format import Writer, parsed, read, written
 from commutable._notebook import Notebook
 from commutable.errors import InvalidNotebook
 
-__all__ = ["load", "save"]
+__all__ = ["Saver", "load", "save"]
 
 
 def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
@@ -51,6 +51,39 @@ def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = T
         NotSupported: nbformat is not installed.
     """
     _replace(Path(os.path.realpath(path)), written(notebook, validate=validate))
+
+
+class Saver:
+    """Saves states of a notebook into a file, one after the other, at the cost of what has changed.
+
+    Each save is as ``save`` does it. What is kept for that is the text of each cell in the last state. Use
+    it on one thread at a time.
+
+    Args:
+        path: Of the file.
+        validate: Write nothing that ``load`` would refuse.
+
+    Attributes:
+        path: Of the file.
+
+    Example:
+        >>> saver = cm.Saver("done.ipynb")
+        >>> states.subscribe(saver.save)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, validate: bool = True) -> None:
+        self.path = Path(path)
+        self._validate = validate
+        self._writer = Writer()
+
+    def save(self, notebook: Notebook) -> None:
+        """Write a state.
+
+        Raises:
+            InvalidNotebook, OSError, NotSupported: As ``save`` does.
+        """
+        data = self._writer.written(notebook, validate=self._validate)
+        _replace(Path(os.path.realpath(self.path)), data)
 
 
 def _replace(path: Path, data: bytes) -> None:

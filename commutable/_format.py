@@ -15,7 +15,7 @@ from commutable.errors import InvalidNotebook
 from enchannel import NotSupported, Outputs
 from enchannel.frozen import FrozenDict, thaw
 
-__all__ = ["from_js", "parsed", "read", "to_js", "written"]
+__all__ = ["Writer", "from_js", "parsed", "read", "to_js", "written"]
 
 T = TypeVar("T")
 Plain = dict[str, Any]
@@ -74,6 +74,36 @@ def written(notebook: Notebook, *, validate: bool = True) -> bytes:
         return f"{write(node)}\n".encode()
     except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
         return f"{write(node, ensure_ascii=True)}\n".encode()
+
+
+class Writer:
+    """Writes states of a notebook, one after the other. A cell that is still the same object is not
+    written out again: nbformat writes each cell once, as if it were alone."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[Cell, bytes]] = {}
+
+    def written(self, notebook: Notebook, *, validate: bool) -> bytes:
+        """As the function has it, byte for byte."""
+        if notebook.extra or not notebook.cells:
+            return written(notebook, validate=validate)
+        texts: dict[str, tuple[Cell, bytes]] = {}
+        for cell in notebook.cells:
+            known = self._texts.get(cell.id)
+            if known is None or known[0] is not cell:
+                known = cell, _alone(cell, notebook.nbformat_minor, validate=validate)
+            texts[cell.id] = known
+        self._texts = texts
+        bare = Notebook((), notebook.metadata, nbformat_minor=notebook.nbformat_minor)
+        before, _, after = written(bare, validate=validate).partition(b'"cells": []')
+        cells = b",\n".join(text for _, text in texts.values())
+        return b"".join((before, b'"cells": [\n', cells, b"\n ]", after))
+
+
+def _alone(cell: Cell, minor: int, *, validate: bool) -> bytes:
+    """What a cell is in a file."""
+    text = written(Notebook((cell,), nbformat_minor=minor), validate=validate)
+    return text[text.index(b"[") + 2 : text.rindex(b"\n ],")]
 
 
 def read(js: Plain, *, validate: bool) -> Notebook:

@@ -41,9 +41,9 @@ def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals
     """Run a notebook; the exit code."""
     try:
         plan = _planned(arguments)
-        output = None if arguments.output is None else Path(arguments.output)
-        if output is not None:
-            _save(plan.notebook, output)  # what cannot be saved is better known before it runs
+        saver = None if arguments.output is None else cm.Saver(arguments.output)
+        if saver is not None:
+            _save(plan.notebook, saver)  # what cannot be saved is better known before it runs
     except NotebookUnusable as error:
         screen.say(str(error))
         return ExitCode.USAGE
@@ -54,7 +54,7 @@ def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals
     answers = Answers(sys.stdin, screen, only_messages=False)
 
     def execute(kernel: ec.Kernel) -> ExitCode:
-        run = NotebookRun(kernel, plan, output, screen, answers, signals)
+        run = NotebookRun(kernel, plan, saver, screen, answers, signals)
         try:
             return run.run(timeout=arguments.timeout, allow_errors=arguments.allow_errors)
         except NotebookUnusable as error:
@@ -178,7 +178,7 @@ class NotebookRun:
     Args:
         kernel: In which.
         plan: What.
-        output: Where it is saved, after each cell; None: what its cells say is printed instead.
+        saver: Saves it, after each cell; None: what its cells say is printed instead.
         screen: Where it is shown.
         answers: Is asked what the code asks.
         signals: Is told that there is something to interrupt.
@@ -188,14 +188,14 @@ class NotebookRun:
         self,
         kernel: ec.Kernel,
         plan: Plan,
-        output: Path | None,
+        saver: cm.Saver | None,
         screen: Screen,
         answers: Answers,
         signals: Signals,
     ) -> None:
         self._kernel = kernel
         self._plan = plan
-        self._output = output
+        self._saver = saver
         self._screen = screen
         self._answers = answers
         self._signals = signals
@@ -270,11 +270,11 @@ class NotebookRun:
         self._since = None
         self._inbox.put(_CellEnded(notebook, cell_id, seconds))
         try:
-            if self._output is not None:
+            if self._saver is not None:
                 if self._language is not None:  # as others note it as well
                     known = {**notebook.metadata, "language_info": self._language}
                     notebook = cm.set_metadata(notebook, known)
-                _save(notebook, self._output)
+                _save(notebook, self._saver)
         except NotebookUnusable as error:
             self._states.dispose()
             self._end(error)
@@ -344,7 +344,7 @@ class NotebookRun:
     ) -> None:
         assert isinstance(cell, cm.CodeCell)  # noqa: S101  # no other runs
         progress.ended(notebook, cell, seconds)
-        if self._output is None:
+        if self._saver is None:
             with progress.paused():
                 self._print(cell.outputs)
 
@@ -383,23 +383,23 @@ class NotebookRun:
         if not isinstance(error, cm.CellFailed):
             raise error
         reason = error.reason
-        if isinstance(reason, ec.KernelError) and reason.traceback and self._output is not None:
+        if isinstance(reason, ec.KernelError) and reason.traceback and self._saver is not None:
             self._screen.traceback("\n".join(reason.traceback))  # else it has just been printed
         self._screen.say(str(error))
         return ExitCode.of(reason) if isinstance(reason, ec.EnchannelError) else ExitCode.RAISED
 
 
-def _save(notebook: cm.Notebook, path: Path) -> None:
+def _save(notebook: cm.Notebook, saver: cm.Saver) -> None:
     """Write it.
 
     Raises:
         NotebookUnusable: that cannot be.
     """
     try:
-        cm.save(notebook, path)
+        saver.save(notebook)
     except (OSError, cm.InvalidNotebook) as error:
         why = error.strerror or error if isinstance(error, OSError) else error
-        raise NotebookUnusable(f"{path} cannot be written: {why}") from error
+        raise NotebookUnusable(f"{saver.path} cannot be written: {why}") from error
 
 
 def _runs(cell: cm.Cell) -> bool:

@@ -1,0 +1,95 @@
+"""States of a notebook that are saved in turn: what has not changed is not written out again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import commutable as cm
+from commutable import _format
+from commutable._format import Writer, written
+
+TEXTS = st.text(st.sampled_from('ab "\\\n\r\u2028é𝄞\ud800{}[],:'), max_size=12)
+CELLS = st.one_of(
+    st.builds(cm.code_cell, TEXTS, execution_count=st.none() | st.integers(0, 9)),
+    st.builds(cm.markdown_cell, TEXTS),
+    st.builds(
+        lambda text: cm.code_cell(outputs=[{"output_type": "stream", "name": "x", "text": text}]),
+        TEXTS.filter(lambda text: "\ud800" not in text),
+    ),
+)
+NOTEBOOKS = st.lists(CELLS, max_size=5).map(cm.Notebook)
+
+
+@given(st.lists(NOTEBOOKS, min_size=1, max_size=4))
+def test_each_state_is_written_as_nbformat_writes_it(states: list[cm.Notebook]) -> None:
+    writer = Writer()
+    for state in states:
+        assert readable(writer.written(state, validate=True)) == readable(written(state))
+
+
+def readable(data: bytes) -> bytes:
+    r"""Half a character is an escape, and all of its notebook with it; the cell alone will do."""
+    js: Any = json.loads(data)
+    return repr(js).encode("utf-8", "backslashreplace")
+
+
+@pytest.mark.parametrize("minor", [5, 99])
+def test_it_is_the_same_byte_for_byte(minor: int) -> None:
+    cells: list[cm.Cell] = [
+        cm.code_cell("a\nb", metadata={"cells": []}),
+        cm.markdown_cell('"cells": []'),
+    ]
+    notebook = cm.Notebook(cells, {"a": '"cells": []', "é": [1, {}]}, nbformat_minor=minor)
+    writer = Writer()
+    for state in (notebook, cm.append_cell(notebook, cm.raw_cell("x")), cm.empty_notebook):
+        assert writer.written(state, validate=True) == written(state)
+
+
+def test_other_fields_of_a_notebook_are_written_as_well() -> None:
+    notebook = cm.Notebook([cm.code_cell("a")], nbformat_minor=99, extra={"aa": 1, "zz": 2})
+    assert Writer().written(notebook, validate=True) == written(notebook)
+
+
+def test_only_what_has_changed_is_written_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[str] = []
+
+    def counted(cell: cm.Cell, minor: int, *, validate: bool) -> bytes:
+        alone.append(cell.source)
+        return original(cell, minor, validate=validate)
+
+    original = _format._alone
+    monkeypatch.setattr(_format, "_alone", counted)
+    saver = cm.Saver(tmp_path / "a.ipynb")
+    notebook = cm.Notebook([cm.code_cell(str(number)) for number in range(5)])
+    saver.save(notebook)
+    alone.clear()
+    changed = cm.update_source(notebook, notebook.cells[3].id, "new")
+    saver.save(changed)
+    assert alone == ["new"]
+    assert cm.load(saver.path) == changed
+
+
+def test_a_cell_of_another_state_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    cell = cm.code_cell("old")
+    saver = cm.Saver(tmp_path / "a.ipynb")
+    for source in ("old", "new", "old"):
+        state = cm.Notebook([replace(cell, source=source)])
+        saver.save(state)
+        assert cm.load(saver.path) == state
+
+
+def test_what_is_invalid_is_not_written(tmp_path: Path) -> None:
+    saver = cm.Saver(tmp_path / "a.ipynb")
+    with pytest.raises(cm.InvalidNotebook, match="tags"):
+        saver.save(cm.Notebook([cm.code_cell(metadata={"tags": 5})]))
+    assert list(tmp_path.iterdir()) == []
+    saver = cm.Saver(tmp_path / "a.ipynb", validate=False)
+    saver.save(cm.Notebook([cm.code_cell(metadata={"tags": 5})]))
+    assert cm.load(saver.path, validate=False).cells[0].metadata == {"tags": 5}
