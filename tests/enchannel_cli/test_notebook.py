@@ -195,18 +195,6 @@ class TestInOneKernel:
         assert self.run().returncode == ExitCode.OK
         assert outputs(self.files.done) == ["".join(f"{i}\n" for i in range(20_000))]
 
-    def test_ctrl_c_interrupts_the_cell_and_stops(self) -> None:
-        self.files.has("print('a')", LATER, "print('never')")
-        arguments = ("--connection", self.kernel.id, "--allow-errors")
-        with Terminal(*self.files.command(*arguments)) as terminal:
-            terminal.see("waits")
-            terminal.press(CTRL_C)
-            shown, exit_code = terminal.end()
-        assert exit_code == ExitCode.RAISED
-        assert "✗" in shown
-        assert outputs(self.files.done)[2] == ""
-        assert "KeyboardInterrupt" in outputs(self.files.done)[1]
-
 
 OLD = {"output_type": "stream", "name": "stdout", "text": "old"}
 
@@ -224,6 +212,19 @@ def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) 
             _, exit_code = terminal.end()
         assert exit_code == ExitCode.INTERRUPTED
         assert kernel.state.value is ec.KernelState.BUSY
+
+
+def test_it_stops_where_it_is_interrupted(files: Files) -> None:
+    """Also where errors are allowed, and that is one."""
+    files.has("print('a')", LATER, "print('never')")
+    with Terminal(*files.command("--allow-errors")) as terminal:
+        terminal.see("waits")
+        terminal.press(CTRL_C)
+        shown, exit_code = terminal.end()
+    assert exit_code == ExitCode.RAISED
+    assert "✗" in shown
+    assert outputs(files.done)[2] == ""
+    assert "KeyboardInterrupt" in outputs(files.done)[1]
 
 
 def test_a_kernel_that_dies_ends_it_and_what_ran_is_saved(files: Files) -> None:
