@@ -466,10 +466,22 @@ class ZmqLink:
         """The process ended; from any thread."""
 
         def lost() -> None:
-            if (self._ready or self._partly) and not self._closed:
+            if self._closed:
+                return
+            if self._ready or self._partly:
                 self._lost_all(why)
+            elif self._give_up is not None and isinstance(self._gone, ConnectionLost):
+                self._stop_looking(why)
 
         self._post_here(lost)
+
+    def _stop_looking(self, why: KernelDied) -> None:
+        """It was taken for one that lives and was cut off: its process took its time to end."""
+        if self._give_up is not None:
+            self._give_up.cancel()
+            self._give_up = None
+        self._lose(why)
+        self.status.emit(KernelState.DEAD)
 
     def _lose(self, why: EnchannelError) -> None:
         """Close the sockets, with what was queued in them, before anything else can happen."""
@@ -500,6 +512,7 @@ class ZmqLink:
     def _given_up(self, why: EnchannelError) -> None:
         if self._ready or self._closed:
             return
+        self._give_up = None
         self._cancel_timers()
         self._close_sockets()
         text = f"{why}; it did not come back within {self._retry_for:g} s"

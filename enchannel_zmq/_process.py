@@ -37,7 +37,7 @@ __all__ = ["start"]
 
 POLL = 0.25  # seconds between two looks at a process
 AGAIN = 0.4  # seconds between two interrupts of a kernel that should end
-REAP = 0.5  # seconds in which a process that lost its sockets is expected to end
+REAP = 2.0  # seconds in which a process that lost its sockets is expected to end
 
 
 def start(

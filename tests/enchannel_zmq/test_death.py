@@ -1,8 +1,11 @@
 """A kernel that dies, is stopped, or goes away."""
 
+import json
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +138,37 @@ def test_exit_in_the_code_is_a_death_with_code_zero(mortal: ec.Kernel) -> None:
     states = Seen(mortal.state)
     mortal.run("exit()", timeout=DEADLINE)
     states.until(lambda states: states[-1:] == ["dead"])
+
+
+def test_a_process_that_outlives_its_sockets_is_dead_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine many do."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    lingers = f"import atexit; atexit.register(lambda: open({str(gate)!r}).read())"
+    start = "from ipykernel.kernelapp import launch_new_instance as start; start()"
+    spec = {
+        "argv": [sys.executable, "-c", f"{lingers}; {start}", "-f", "{connection_file}"],
+        "display_name": "Lingering",
+        "language": "python",
+    }
+    path = tmp_path / "kernels" / "lingering" / "kernel.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    with ec.launch("lingering") as kernel:
+        errors, states = Seen(kernel.errors), Seen(kernel.state)
+        kernel.run("exit()", timeout=DEADLINE)
+        errors.until_any(lambda error: "lives, and was cut off" in str(error))
+        assert kernel.state.value != "dead"
+        gate.write_text("")
+        states.until(lambda states: states[-1:] == ["dead"])
+        errors.until_any(lambda error: isinstance(error, ec.KernelDied))
+        ec.wait(kernel.restart(), timeout=DEADLINE)
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+        kernel.run("exit()", timeout=DEADLINE)
+        gate.write_text("")
 
 
 def test_closing_on_hearing_of_the_death_is_quiet(
