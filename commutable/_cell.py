@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from commutable.errors import InvalidNotebook
 from enchannel import InvalidMessage, Outputs
@@ -67,6 +67,12 @@ class _Common:
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +252,10 @@ def _freeze(cell: _Common, name: str) -> None:
 def _outputs(cell_id: str, outputs: Iterable[Mapping[str, Any]]) -> Outputs:
     if isinstance(outputs, Outputs):
         return outputs
+    outputs = tuple(outputs)
+    for output in outputs:
+        if not isinstance(output, Mapping):
+            raise InvalidNotebook(f"cell {cell_id}: this is no output: {output!r}")
     try:
         return Outputs.of(outputs)
     except InvalidMessage as error:

@@ -94,7 +94,7 @@ def _replace(path: Path, data: bytes) -> None:
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device: there is nothing to replace
             path.write_bytes(data)
             return
-    new = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:12]}")
+    new = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:12]}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         with os.fdopen(os.open(new, flags, 0o666 if mode is None else mode & 0o700), "wb") as file:

@@ -41,7 +41,8 @@ def from_js(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
         InvalidNotebook: it is no notebook; the text says where, and why.
         NotSupported: nbformat is not installed.
     """
-    return read(thaw(_demand_dict(js, "a notebook")), validate=validate)
+    with _not_too_deep():
+        return read(thaw(_demand_dict(js, "a notebook")), validate=validate)
 
 
 def to_js(notebook: Notebook) -> Plain:
@@ -65,15 +66,16 @@ def written(notebook: Notebook, *, validate: bool = True) -> bytes:
         InvalidNotebook: nobody could read it again, at least not as a valid one.
     """
     nbformat = _library()
-    js = to_js(notebook)
-    if validate:
-        _demand_valid(js)
-    node = nbformat.from_dict(js)
-    write: Callable[..., str] = nbformat.versions[NEWEST].writes_json
-    try:
-        return f"{write(node)}\n".encode()
-    except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
-        return f"{write(node, ensure_ascii=True)}\n".encode()
+    with _not_too_deep(), _stumbling():
+        js = to_js(notebook)
+        if validate:
+            _demand_valid(js)
+        node = nbformat.from_dict(js)
+        write: Callable[..., str] = nbformat.versions[NEWEST].writes_json
+        try:
+            return f"{write(node)}\n".encode()
+        except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
+            return f"{write(node, ensure_ascii=True)}\n".encode()
 
 
 class Writer:
@@ -116,13 +118,17 @@ def read(js: Plain, *, validate: bool) -> Notebook:
         raise InvalidNotebook(
             f"this is a notebook of nbformat {version}, and 2 to {NEWEST} can be read"
         )
-    if version == NEWEST and type(js.get("nbformat_minor")) is not int:
-        raise InvalidNotebook("a notebook of nbformat 4 says which in nbformat_minor, a number")
-    with _upgrading(), warnings.catch_warnings():
+    minor = js.get("nbformat_minor", None if version == NEWEST else 0)
+    if type(minor) is not int or minor < 0:
+        raise InvalidNotebook(
+            f"a notebook of nbformat {version} says which in nbformat_minor; here that is {minor!r}"
+        )
+    with _stumbling(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what it would warn of is told, or mended, below
         node = nbformat.versions[version].to_notebook_json(js)
         if version < NEWEST:
-            node = nbformat.convert(node, NEWEST)
+            # Once more, as it would be read from a file: of some things only this one joins the lines.
+            node = nbformat.versions[NEWEST].to_notebook_json(nbformat.convert(node, NEWEST))
         elif node["nbformat_minor"] < IDS:
             node = nbformat.versions[NEWEST].upgrade(node)
         js = thaw(node)
@@ -206,12 +212,12 @@ def _name(cells: list[Any]) -> None:
     taken: set[str] = set()
     for number, cell in enumerate(cells, 1):
         id = _demand_dict(cell, f"cell {number}").get("id")
-        if id is None or id in taken:
-            cell["id"] = id = new_id()
-        elif not (isinstance(id, str) and ID.fullmatch(id)):
+        if not (id is None or (isinstance(id, str) and ID.fullmatch(id))):
             raise InvalidNotebook(
                 f"cell {number} has the id {id!r}: those are up to 64 letters, digits, - and _"
             )
+        if id is None or id in taken:
+            cell["id"] = id = new_id()
         taken.add(id)
 
 
@@ -234,6 +240,10 @@ def _demand_valid(js: Plain) -> None:
         raise InvalidNotebook(
             f"it is no valid notebook: at {where.lstrip('.') or 'its top'}, {why}"
         ) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidNotebook(  # it stumbles over what it wants to say as well
+            f"it is no valid notebook, and nbformat cannot say why ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _newest_minor() -> int:
@@ -242,8 +252,16 @@ def _newest_minor() -> int:
 
 
 @contextmanager
-def _upgrading() -> Iterator[None]:
-    """What it stumbles over as it reads what is no notebook is of any class."""
+def _not_too_deep() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise InvalidNotebook("it is nested too deeply") from None
+
+
+@contextmanager
+def _stumbling() -> Iterator[None]:
+    """What nbformat stumbles over in what is no notebook is of any class."""
     nbformat = _library()
     try:
         yield

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Literal, TypeVar
 
 from commutable._cell import (
@@ -119,7 +119,7 @@ def set_metadata(notebook: Notebook, metadata: Mapping[str, Any]) -> Notebook:
         InvalidNotebook: it is not what JSON calls an object.
     """
     frozen = frozen_dict(metadata, "the metadata of a notebook")
-    return notebook if frozen == notebook.metadata else annotated(notebook, frozen)
+    return notebook if _same(notebook.metadata, frozen) else annotated(notebook, frozen)
 
 
 def update_outputs(
@@ -182,7 +182,7 @@ def replace_cell(notebook: Notebook, cell: Cell) -> Notebook:
         CellNotFound: there is none.
     """
     place = notebook.index(cell.id)
-    return notebook if notebook.cells[place] == cell else replaced(notebook, place, cell)
+    return notebook if _alike(notebook.cells[place], cell) else replaced(notebook, place, cell)
 
 
 def split_cell(
@@ -324,10 +324,15 @@ def _changed(notebook: Notebook, cell_id: str, **fields: Any) -> Notebook:
 def _same(before: object, after: object) -> bool:
     """Whether there is nothing to change; True and 1 are two things to JSON."""
     if isinstance(before, FrozenDict):
-        return before is after
+        return before is after or (before == after and repr(before) == repr(after))
     if isinstance(before, Outputs) and isinstance(after, Outputs):
         return before.shows_the_same(after)
     return type(before) is type(after) and before == after
+
+
+def _alike(before: Cell, after: Cell) -> bool:
+    names = (field.name for field in fields(before) if field.name != "outputs")
+    return before == after and all(_same(getattr(before, n), getattr(after, n)) for n in names)
 
 
 def _cleared(cell: Cell) -> Cell:
@@ -365,7 +370,7 @@ def _attachments(cell: Cell) -> dict[str, dict[str, Any]] | None:
 
 def _moved_in(attachments: dict[str, Any], cell: Cell) -> str:
     """Add the attachments of a cell to those that are there; its text, which calls them by their names."""
-    source = cell.source
+    names: dict[str, str] = {}
     for name, bundle in (_attachments(cell) or {}).items():
         free = name
         number = 1
@@ -374,7 +379,11 @@ def _moved_in(attachments: dict[str, Any], cell: Cell) -> str:
             free = f"{stem}-{number}{dot}{suffix}" if dot else f"{name}-{number}"
             number += 1
         attachments[free] = bundle
-        if free != name:
-            called = rf"(?<=attachment:){re.escape(name)}(?![\w.-])"
-            source = re.sub(called, lambda _, free=free: free, source)  # type: ignore[misc]
-    return source
+        names[name] = free
+    if not names:
+        return cell.source
+    # In one go: what one is called now may be what another was called. The longest name is the one meant.
+    called = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    return re.sub(
+        rf"(?<=attachment:)({called})(?![\w.-])", lambda match: names[match[1]], cell.source
+    )

@@ -144,11 +144,11 @@ def execution_count_of(content: Mapping[str, Any]) -> int | None:
 
 def text_of(output: Output) -> str:
     """An output as plain text, as a terminal would show it."""
-    match output["output_type"]:
+    match output.get("output_type"):
         case "stream":
-            text = output["text"]
+            text = stream_text_of(output)
         case "error":
-            text = "\n".join(output["traceback"]) or _raised(output)
+            text = "\n".join(error_output(output)["traceback"]) or _raised(output)
         case _:
             text = _string(data_of(output).get("text/plain"))
     return plain_text(text)
@@ -156,20 +156,21 @@ def text_of(output: Output) -> str:
 
 def in_short(output: Output) -> str:
     """An output for a ``repr``."""
-    match output["output_type"]:
+    output_type = output.get("output_type")
+    match output_type:
         case "stream":
-            said = output["text"]
+            said = stream_text_of(output)
         case "error":
             said = _raised(output)
         case _:
             data = data_of(output)
             said = _string(data.get("text/plain")) or ", ".join(data)
     said = said if len(said) <= _SHORT else f"{said[:_SHORT]}…"
-    return f"{output['output_type']} {said!r}"
+    return f"{output_type} {said!r}"
 
 
 def _raised(error: Output) -> str:
-    return f"{error['ename']}: {error['evalue']}"
+    return f"{_string(error.get('ename'))}: {_string(error.get('evalue'))}"
 
 
 def _dict(value: object) -> FrozenDict:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import commutable as cm
 from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.enchannel_cli.shell import COMMAND, enchannel
@@ -380,3 +381,17 @@ def test_nobody_is_there_to_type_the_password() -> None:
         start_new_session=True,  # without a terminal
     )
     assert is_refused(ended, "no terminal", "JUPYTER_PASSWORD")
+
+
+@pytest.mark.usefixtures("as_before")
+def test_a_notebook_runs_there(server: JupyterServer, tmp_path: Path) -> None:
+    path, done = tmp_path / "a.ipynb", tmp_path / "done.ipynb"
+    cells = [cm.code_cell("print('woo')"), cm.code_cell("1 / 0"), cm.code_cell("'never'")]
+    cm.save(cm.Notebook(cells), path)
+    ended = enchannel("run", str(path), "--output", str(done), "--at", server.url)
+    assert ended.returncode == ExitCode.RAISED
+    assert "cell 2 of 3" in ended.stderr
+    saved = [cell.outputs.text for cell in cm.load(done).cells if isinstance(cell, cm.CodeCell)]
+    assert saved[0] == "woo\n"
+    assert "ZeroDivisionError" in saved[1]
+    assert saved[2] == ""

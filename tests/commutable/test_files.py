@@ -1,0 +1,270 @@
+"""A notebook's file is the old one or the new one, whatever happens while it is saved."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import commutable as cm
+from tests.rigs import DEADLINE, eventually
+
+ONE = cm.Notebook([cm.code_cell("one", id="a")])
+TWO = cm.Notebook([cm.code_cell("two", id="a")])
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such thing")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.ipynb"
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_what_is_saved_can_be_loaded(path: Path) -> None:
+    cm.save(ONE, path)
+    assert cm.load(path) == ONE
+    cm.save(TWO, path)
+    assert cm.load(path) == TWO
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_path_may_be_a_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cm.save(ONE, str(path))
+    assert cm.load(str(path)) == ONE
+    monkeypatch.chdir(path.parent)
+    cm.save(TWO, "a.ipynb")
+    assert cm.load("a.ipynb") == TWO
+
+
+@pytest.mark.parametrize("name", ["ж.ipynb", "x" * 249 + ".ipynb", ".hidden", "no suffix"])
+def test_a_file_may_have_any_name(name: str, tmp_path: Path) -> None:
+    for notebook in (ONE, TWO):
+        cm.save(notebook, tmp_path / name)
+        assert cm.load(tmp_path / name) == notebook
+
+
+def test_a_name_of_many_bytes_is_not_too_long(tmp_path: Path) -> None:
+    path = tmp_path / ("𝕏" * 62 + ".ipynb")
+    cm.save(ONE, path)
+    assert cm.load(path) == ONE
+
+
+def test_a_file_that_is_missing_is_not_found(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        cm.load(path)
+    with pytest.raises(FileNotFoundError):
+        cm.save(ONE, path / "b.ipynb")
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=str(tmp_path)):
+        cm.load(tmp_path)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        cm.save(ONE, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@POSIX
+def test_a_new_file_has_the_permissions_of_the_user(path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        cm.save(ONE, path)
+    finally:
+        os.umask(before)
+    assert mode_of(path) == 0o640
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755, 0o444])
+def test_a_file_keeps_its_permissions(mode: int, path: Path) -> None:
+    cm.save(ONE, path)
+    path.chmod(mode)
+    cm.save(TWO, path)
+    assert mode_of(path) == mode
+    assert cm.load(path) == TWO
+
+
+@POSIX
+def test_a_link_leads_to_the_file_as_before(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    cm.save(ONE, there / "file.ipynb")
+    link, other = tmp_path / "link.ipynb", tmp_path / "other.ipynb"
+    link.symlink_to(Path("there", "file.ipynb"))
+    other.symlink_to(link)
+    cm.save(TWO, other)
+    assert link.is_symlink()
+    assert other.is_symlink()
+    assert cm.load(there / "file.ipynb") == TWO
+    assert sorted(tmp_path.iterdir()) == [link, other, there]
+    assert list(there.iterdir()) == [there / "file.ipynb"]
+
+
+@POSIX
+def test_a_link_that_leads_nowhere_leads_somewhere_then(tmp_path: Path) -> None:
+    link = tmp_path / "link.ipynb"
+    link.symlink_to("file.ipynb")
+    cm.save(ONE, link)
+    assert link.is_symlink()
+    assert cm.load(tmp_path / "file.ipynb") == ONE
+
+
+@POSIX
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="ymbolic links"):
+        cm.save(ONE, tmp_path / "a")
+    assert {file.name for file in tmp_path.iterdir()} == {"a", "b"}
+
+
+@POSIX
+def test_a_pipe_is_written_through(path: Path) -> None:
+    os.mkfifo(path)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()), daemon=True)
+    reader.start()
+    cm.save(ONE, path)
+    reader.join(DEADLINE)
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    path.unlink()
+    cm.save(ONE, path)
+    assert read == [path.read_bytes()]
+
+
+@pytest.mark.parametrize("step", [(os, "fsync"), (Path, "replace")], ids=["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
+def test_where_a_step_fails_the_file_is_as_it_was(
+    step: tuple[object, str], error: BaseException, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cm.save(ONE, path)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*step, fail)
+        with pytest.raises(type(error)):
+            cm.save(TWO, path)
+    assert cm.load(path) == ONE
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_it_is_on_the_disk_before_it_is_in_its_place(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append("fsync")
+
+    def replaced(self: Path, target: Path) -> Path:
+        done.append("replace")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    cm.save(ONE, path)
+    assert done[:2] == ["fsync", "replace"]
+
+
+# -- in processes of their own ----------------------------------------------------------------------
+
+# Each saves notebooks of 4 MB, whose one cell says over and over which they are.
+SAVER = """
+import sys
+import commutable as cm
+
+def of(letter):
+    return cm.Notebook([cm.raw_cell(letter * 4_000_000, id="a")])
+
+one, two = of("1"), of("2")
+cm.save(one, sys.argv[1])
+print("saved", flush=True)
+while True:
+    cm.save(two, sys.argv[1], validate=False)
+    cm.save(one, sys.argv[1], validate=False)
+"""
+
+# It may write 1 MB into a file, as if the disk were full then.
+FULL = """
+import resource, signal, sys
+import commutable as cm
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+try:
+    cm.save(cm.Notebook([cm.raw_cell("2" * 4_000_000)]), sys.argv[1])
+except OSError as error:
+    print(error)
+"""
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that saves without end, and has done so once; it is killed."""
+    argv = (sys.executable, "-c", SAVER, str(path))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"saved\n"
+            yield process
+        finally:
+            process.kill()
+            process.wait(DEADLINE)
+
+
+@POSIX
+@pytest.mark.parametrize("size", [1, 2_000_000, 3_900_000])
+def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(size: int, path: Path) -> None:
+    def is_saving() -> bool:
+        return any(larger_than(size, file) for file in path.parent.iterdir() if file != path)
+
+    with saving(path) as process:
+        assert eventually(is_saving)
+        process.send_signal(signal.SIGKILL)
+        process.wait(DEADLINE)
+        (cell,) = cm.load(path).cells
+    assert cell.source in ("1" * 4_000_000, "2" * 4_000_000)
+    cm.save(ONE, path)
+    assert cm.load(path) == ONE
+
+
+def larger_than(size: int, file: Path) -> bool:
+    try:
+        return file.stat().st_size >= size
+    except FileNotFoundError:  # it is in its place now
+        return False
+
+
+@POSIX
+def test_who_reads_while_it_is_saved_reads_all_of_it(path: Path) -> None:
+    with saving(path):
+        sources = {cm.load(path, validate=False).cells[0].source for _ in range(20)}
+    assert sources <= {"1" * 4_000_000, "2" * 4_000_000}
+
+
+@POSIX
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_leaves_the_old_file_and_no_other(there: bool, path: Path) -> None:
+    if there:
+        cm.save(ONE, path)
+    argv = (sys.executable, "-c", FULL, str(path))
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    assert os.strerror(errno.EFBIG) in said.stdout
+    assert list(path.parent.iterdir()) == ([path] if there else [])
+    assert not there or cm.load(path) == ONE

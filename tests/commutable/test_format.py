@@ -1,0 +1,671 @@
+"""Notebooks of every version are read and written as nbformat does; what is none is refused."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import math
+import os
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import nbformat
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import commutable as cm
+import enchannel as ec
+from commutable._format import parsed, read, written
+from tests.rigs.corpus import DEFAULT
+
+Plain: TypeAlias = dict[str, Any]
+CORPUS = Path(os.environ.get("ENCHANNEL_TEST_CORPUS", DEFAULT)) / "notebooks"
+
+
+LIBRARY: Any = nbformat  # it has no types
+
+
+def library_writes(notebook: Plain | str, ids: list[str]) -> bytes:
+    """What nbformat writes of a notebook that it has read and upgraded, with these ids."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = notebook if isinstance(notebook, str) else json.dumps(notebook)
+        node = LIBRARY.v4.upgrade(LIBRARY.reads(text, as_version=4))
+        for cell, id in zip(node.cells, ids, strict=True):
+            cell.id = id
+        file = io.StringIO()
+        LIBRARY.write(node, file)
+    return file.getvalue().encode(errors="surrogatepass")
+
+
+def we_write(notebook: cm.Notebook, path: Path) -> bytes:
+    cm.save(notebook, path)
+    return path.read_bytes()
+
+
+def ids_of(notebook: cm.Notebook) -> list[str]:
+    return [cell.id for cell in notebook.cells]
+
+
+# -- the notebooks that nbformat tests itself with --------------------------------------------------
+
+# Where it says what is wrong with those that are no notebooks, or none that can be read.
+BROKEN = {
+    "invalid": r"at cells\[0\], 'source' is a required property",
+    "invalid_cell_id": r"cell 1 has the id '\$illegal_chars'",
+    "no_min_version": "nbformat_minor",
+    "test3_no_metadata": "missing a key: metadata",
+    "test3_no_worksheets": "worksheets",
+    "test3_worksheet_with_no_cells": "cells",
+    "test4plus": "cell 10 is of the type 'future cell'",
+    "v4_5_invalid_metadata": r"at metadata\.kernelspec, 'BAD: should be a dict'",
+}
+
+
+def corpus() -> list[Path]:
+    return sorted(CORPUS.rglob("*.ipynb"))
+
+
+def readable() -> list[Path]:
+    return [path for path in corpus() if path.stem not in BROKEN]
+
+
+def test_there_is_a_corpus() -> None:
+    assert len(readable()) >= 12, "python tests/rigs/corpus.py has not been run"
+    assert {path.stem for path in corpus()} >= set(BROKEN)
+
+
+@pytest.mark.parametrize("path", readable(), ids=lambda path: path.stem)
+def test_it_comes_back_as_nbformat_writes_it(
+    path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    notebook = cm.load(path)
+    ours = we_write(notebook, tmp_path / "new.ipynb")
+    assert ours == library_writes(path.read_text("utf-8"), ids_of(notebook))
+    assert cm.load(tmp_path / "new.ipynb") == notebook
+    nbformat.validate(cm.to_js(notebook))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("path", readable(), ids=lambda path: path.stem)
+def test_ids_that_it_has_stay(path: Path) -> None:
+    js = json.loads(path.read_bytes())
+    had = [cell.get("id") for cell in js.get("cells", [])]
+    have = ids_of(cm.load(path))
+    first = [id not in had[:place] and id is not None for place, id in enumerate(had)]
+    assert all(have[place] == had[place] for place, kept in enumerate(first) if kept)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_it_says_what_is_wrong_and_in_which_file(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = CORPUS / f"{name}.ipynb"
+    with pytest.raises(cm.InvalidNotebook, match=BROKEN[name]) as caught:
+        cm.load(path)
+    assert str(caught.value).startswith(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
+# -- notebooks of our own ---------------------------------------------------------------------------
+
+
+def notebook_js(*cells: Plain, minor: int = 5, **fields: Any) -> Plain:
+    js = {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": minor}
+    return js | fields
+
+
+def code_js(*outputs: Plain, **fields: Any) -> Plain:
+    cell = markdown_js(cell_type="code", execution_count=None)
+    return cell | {"outputs": list(outputs)} | fields
+
+
+def markdown_js(**fields: Any) -> Plain:
+    return {"cell_type": "markdown", "id": "a", "source": "", "metadata": {}} | fields
+
+
+def raw_js(**fields: Any) -> Plain:
+    return {"cell_type": "raw", "id": "a", "source": "", "metadata": {}} | fields
+
+
+def display_js(**data: Any) -> Plain:
+    return {"output_type": "display_data", "metadata": {}, "data": data}
+
+
+ERROR = {"output_type": "error", "ename": "E", "evalue": "why", "traceback": ["a", "\x1b[31mb"]}
+OWN: dict[str, Plain] = {
+    "nothing": notebook_js(),
+    "a stream": notebook_js(
+        code_js({"output_type": "stream", "name": "stderr", "text": "one\ntwo"})
+    ),
+    "a result": notebook_js(
+        code_js(
+            {
+                "output_type": "execute_result",
+                "execution_count": 3,
+                "data": {"text/plain": "42"},
+                "metadata": {"image/png": {"width": 3}},
+            },
+            execution_count=3,
+        )
+    ),
+    "an error": notebook_js(code_js(ERROR)),
+    "an error without a traceback": notebook_js(code_js(ERROR | {"traceback": []})),
+    "html and svg": notebook_js(
+        code_js(display_js(**{"text/html": "<p>\n</p>\n", "image/svg+xml": "<svg>\n</svg>"}))
+    ),
+    "an image": notebook_js(code_js(display_js(**{"image/png": "AAAA\nBBBB\n"}))),
+    "javascript": notebook_js(code_js(display_js(**{"application/javascript": "a;\nb;\n"}))),
+    "latex and markdown": notebook_js(
+        code_js(display_js(**{"text/latex": "$\\n$", "text/markdown": "*a*\n\n* b"}))
+    ),
+    "JSON": notebook_js(
+        code_js(
+            display_js(
+                **{
+                    "application/json": {"x": [[1, [2.5, None]], True, "a\nb"]},
+                    "application/vnd.vendor.v1+json": ["a\n", "b"],
+                    "application/geo+json": "a\nb",
+                }
+            )
+        )
+    ),
+    "NaN": notebook_js(code_js(display_js(**{"application/json": [math.nan, math.inf]}))),
+    "big numbers": notebook_js(metadata={"x": [2**64, -(2**200), 1e300, 1.0, -0.0]}),
+    "beyond the BMP": notebook_js(code_js(source="𝕏 = '🎉'\n", metadata={"ключ": "значение"})),
+    "half a character": notebook_js(markdown_js(source="a\ud83d b")),
+    "half a character in a key": notebook_js(code_js(metadata={"\ude00": 1})),
+    "lines as on Windows": notebook_js(code_js(source="a\r\nb\rc\r\n")),
+    "other ends of lines": notebook_js(code_js(source="a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g")),
+    "control characters": notebook_js(
+        code_js({"output_type": "stream", "name": "stdout", "text": "\x00\x1b[31m\x7f\b"})
+    ),
+    "empty texts": notebook_js(
+        code_js({"output_type": "stream", "name": "stdout", "text": ""}, ERROR | {"evalue": ""}),
+        raw_js(id="b"),
+        markdown_js(id="c"),
+    ),
+    "attachments": notebook_js(
+        markdown_js(
+            attachments={"p.png": {"image/png": "AAAA"}, "q": {"text/plain": "a\nb", "x/y": "a\nb"}}
+        ),
+        raw_js(id="b", attachments={"p.svg": {"image/svg+xml": "<svg>\n</svg>"}}),
+    ),
+    "empty attachments, and none": notebook_js(
+        markdown_js(attachments={}), markdown_js(id="b"), raw_js(id="c", attachments={})
+    ),
+    "an empty attachment": notebook_js(markdown_js(attachments={"p": {}})),
+    "unknown metadata": notebook_js(
+        code_js(metadata={"tags": ["a"], "collapsed": True, "mine": {"x": [None, {"y": {}}]}}),
+        metadata={"kernelspec": {"name": "k", "display_name": "K", "mine": 1}, "mine": [[]]},
+    ),
+    "unknown fields of a later version": notebook_js(
+        code_js(display_js(**{"text/plain": "a\nb"}) | {"later": [1]}, later={"x": "a\nb"}),
+        markdown_js(id="b", later=[{}], outputs="none"),
+        minor=99,
+        later={"x": ["a\n"]},
+        other=None,
+    ),
+    "an output of a later version": notebook_js(
+        code_js({"output_type": "later", "text": "a\nb", "x": 1}), minor=99
+    ),
+}
+
+
+@pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
+def test_it_comes_back(js: Plain) -> None:
+    given = copy.deepcopy(js)
+    notebook = cm.from_js(js)
+    assert repr(js) == repr(given)
+    assert canonical(cm.to_js(notebook)) == canonical(given)
+    assert canonical(cm.to_js(cm.from_js(cm.to_js(notebook)))) == canonical(given)
+
+
+@pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
+def test_a_file_of_it_is_as_nbformat_writes_it(js: Plain, tmp_path: Path) -> None:
+    ours = we_write(cm.from_js(js), tmp_path / "new.ipynb")
+    if js["nbformat_minor"] > 5:  # nbformat would call it 4.5
+        node = LIBRARY.from_dict(copy.deepcopy(js))
+        assert ours.decode() == f"{LIBRARY.v4.writes_json(node)}\n"
+    elif (theirs := library_writes(js, [cell["id"] for cell in js["cells"]])) != ours:
+        # UTF-8 has no half a character, and nbformat could not write that into a file.
+        assert theirs.decode(errors="replace") != theirs.decode(errors="ignore")
+        assert json.loads(ours) == json.loads(theirs.decode(errors="surrogatepass"))
+    again = cm.load(tmp_path / "new.ipynb")
+    assert canonical(cm.to_js(again)) == canonical(js)
+
+
+def canonical(js: Plain) -> str:
+    """NaN is not equal to itself, and 1 to True."""
+    return json.dumps(js, sort_keys=True)
+
+
+def test_what_it_gives_may_be_changed() -> None:
+    notebook = cm.from_js(OWN["JSON"])
+    js = cm.to_js(notebook)
+    js["cells"][0]["outputs"][0]["data"]["application/json"]["x"].append(1)
+    js["metadata"]["x"] = 1
+    assert cm.to_js(notebook) == OWN["JSON"]
+
+
+def test_frozen_JSON_is_read_as_well() -> None:
+    frozen = cm.Notebook(metadata={"x": OWN["JSON"]}).metadata["x"]
+    assert cm.to_js(cm.from_js(frozen)) == OWN["JSON"]
+
+
+def test_lines_become_one_text() -> None:
+    lines = notebook_js(
+        code_js(
+            {"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]},
+            display_js(**{"text/plain": ["a\n", "b"], "application/x+json": ["a\n", "b"]}),
+            source=["a\n", "b"],
+        )
+    )
+    (cell,) = cm.from_js(lines).cells
+    assert isinstance(cell, cm.CodeCell)
+    assert cell.source == cell.outputs[0]["text"] == "a\nb"
+    assert cell.outputs[1]["data"] == {"text/plain": "a\nb", "application/x+json": ["a\n", "b"]}
+
+
+def test_a_status_is_in_no_file() -> None:
+    marked = cm.mark_cell_deleting(cm.from_js(notebook_js(code_js())), "a")
+    assert cm.to_js(marked) == notebook_js(code_js())
+
+
+def test_what_is_only_of_a_session_is_not_kept() -> None:
+    transient = {"orig_nbformat": 3, "orig_nbformat_minor": 0, "signature": "x"}
+    js = notebook_js(code_js(metadata={"trusted": True}), metadata=transient)
+    assert cm.to_js(cm.from_js(js)) == notebook_js(code_js())
+
+
+# -- older versions ---------------------------------------------------------------------------------
+
+CELLS_3: list[Plain] = [
+    {"cell_type": "heading", "level": 2, "metadata": {}, "source": ["Title\n", "of it"]},
+    {"cell_type": "markdown", "metadata": {}, "source": ["*a*\n", "b"]},
+    {"cell_type": "html", "metadata": {}, "source": "<b>a</b>"},
+    {"cell_type": "raw", "metadata": {}, "source": "raw"},
+    {
+        "cell_type": "code",
+        "collapsed": True,
+        "input": ["a\n", "b"],
+        "language": "python",
+        "metadata": {},
+        "prompt_number": 3,
+        "outputs": [
+            {"output_type": "stream", "stream": "stderr", "text": ["a\n", "b"]},
+            {"output_type": "stream", "text": "a"},
+            {"output_type": "pyout", "prompt_number": 3, "text": "a", "metadata": {}},
+            {"output_type": "display_data", "png": "AAAA", "html": ["<p>\n", "</p>"]},
+            {"output_type": "display_data", "json": '{"x": 1}', "metadata": {}},
+            {"output_type": "pyerr", "ename": "E", "evalue": "w", "traceback": ["a"]},
+        ],
+    },
+]
+OLDER: dict[str, Plain] = {
+    "3": {
+        "metadata": {"name": "old", "signature": "x"},
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "worksheets": [{"cells": CELLS_3[:3]}, {"cells": CELLS_3[3:]}],
+    },
+    "2": {
+        "metadata": {"name": "old"},
+        "nbformat": 2,
+        "worksheets": [{"cells": [dict(c) for c in CELLS_3[1:]]}],
+    },
+    "4.0": notebook_js({"cell_type": "markdown", "metadata": {}, "source": ["a\n"]}, minor=0),
+    "4.4": notebook_js(
+        {k: v for k, v in code_js(ERROR).items() if k != "id"},
+        {k: v for k, v in raw_js().items() if k != "id"},
+        minor=4,
+    ),
+}
+
+
+@pytest.mark.parametrize("js", OLDER.values(), ids=OLDER.keys())
+def test_older_versions_are_upgraded_as_nbformat_does(js: Plain, tmp_path: Path) -> None:
+    notebook = cm.from_js(js)
+    assert notebook.nbformat_minor == 5
+    ours = we_write(notebook, tmp_path / "new.ipynb")
+    assert ours == library_writes(js, ids_of(notebook))
+
+
+def test_each_kind_of_cell_and_output_is_upgraded() -> None:
+    notebook = cm.from_js(OLDER["3"])
+    kinds = [(cell.cell_type, cell.source) for cell in notebook.cells]
+    assert kinds == [
+        ("markdown", "## Title of it"),
+        ("markdown", "*a*\nb"),
+        ("markdown", "<b>a</b>"),
+        ("raw", "raw"),
+        ("code", "a\nb"),
+    ]
+    code = notebook.cells[-1]
+    assert isinstance(code, cm.CodeCell)
+    assert [output["output_type"] for output in code.outputs] == [
+        *("stream", "stream", "execute_result", "display_data", "display_data", "error")
+    ]
+    assert code.execution_count == 3
+
+
+def test_a_cell_without_an_id_gets_one() -> None:
+    js = notebook_js({k: v for k, v in code_js().items() if k != "id"}, code_js())
+    first, second = ids_of(cm.from_js(js))
+    assert first != second == "a"
+
+
+def test_a_cell_with_the_id_of_another_gets_another() -> None:
+    first, second, third = ids_of(cm.from_js(notebook_js(code_js(), raw_js(), markdown_js(id="b"))))
+    assert first == "a"
+    assert third == "b"
+    assert second not in "ab"
+
+
+def test_nothing_is_logged_of_a_notebook_that_is_right(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for js in (*OWN.values(), *OLDER.values()):
+            cm.from_js(js)
+    assert caplog.messages == [] or all("v3" in message for message in caplog.messages)
+
+
+# -- what is no notebook ----------------------------------------------------------------------------
+
+
+def nested(depth: int) -> Any:
+    deep: Any = 1
+    for _ in range(depth):
+        deep = [deep]
+    return deep
+
+
+NONE: dict[str, tuple[Any, str]] = {
+    "a list": ([], "a notebook is a JSON object, and this is a list"),
+    "a number": (1, "this is a int"),
+    "null": (None, "this is a NoneType"),
+    "an empty object": ({}, "says its version in nbformat; here that is None"),
+    "nbformat 5": (notebook_js(nbformat=5), "a notebook of nbformat 5, and 2 to 4 can be read"),
+    "nbformat 1": (notebook_js(nbformat=1), "a notebook of nbformat 1"),
+    "a version that is a text": (notebook_js(nbformat="4"), "here that is '4'"),
+    "a version that is true": (notebook_js(nbformat=True), "here that is True"),
+    "no minor version": ({"cells": [], "metadata": {}, "nbformat": 4}, "nbformat_minor"),
+    "a minor version that is a text": (notebook_js(nbformat_minor="5"), "nbformat_minor"),
+    "a minor version below nothing": (notebook_js(nbformat_minor=-1), "here that is -1"),
+    "no cells": ({"metadata": {}, "nbformat": 4, "nbformat_minor": 5}, "cells"),
+    "cells that are an object": (notebook_js(cells={}), "a list of cells"),
+    "a cell that is a number": (notebook_js(cells=[1]), "."),
+    "a cell that is null": (notebook_js(cells=[code_js(), None]), "."),
+    "a cell that is a list": (notebook_js(cells=[[]]), "."),
+    "a cell of no type": (notebook_js({"id": "a", "source": "", "metadata": {}}), "cell"),
+    "a cell whose type is null": (notebook_js(raw_js(cell_type=None)), "no valid notebook"),
+    "a cell of another type": (notebook_js(raw_js(cell_type="x")), "cell"),
+    "a cell of a later type": (notebook_js(raw_js(cell_type="x"), minor=99), "cell 1.*type 'x'"),
+    "a bad id": (notebook_js(code_js(), raw_js(id="?")), "cell 2 has the id '\\?'"),
+    "an id that is a number": (notebook_js(raw_js(id=1)), "cell 1 has the id 1"),
+    "an id that is a list": (notebook_js(raw_js(id=[])), "cell 1 has the id \\[\\]"),
+    "no source": (notebook_js({"cell_type": "raw", "id": "a", "metadata": {}}), "cells\\[0\\]"),
+    "a source that is a number": (notebook_js(raw_js(source=1)), "."),
+    "a source of numbers": (notebook_js(raw_js(source=[1])), "."),
+    "metadata that is a list": (notebook_js(metadata=[]), "."),
+    "metadata that is null": (notebook_js(metadata=None), "."),
+    "metadata of a cell that is a text": (notebook_js(raw_js(metadata="x")), "."),
+    "attachments that are a list": (notebook_js(raw_js(attachments=[])), "."),
+    "an attachment that is a text": (notebook_js(raw_js(attachments={"p": "x"})), "."),
+    "outputs that are an object": (notebook_js(code_js(outputs={})), "."),
+    "an output that is a text": (notebook_js(code_js(outputs=["x"])), "."),
+    "an output of no type": (notebook_js(code_js(outputs=[{}])), "."),
+    "an output of another type": (
+        notebook_js(code_js({"output_type": "x"})),
+        "at cells\\[0\\].outputs\\[0\\]",
+    ),
+    "an execution count that is a text": (
+        notebook_js(code_js(execution_count="1")),
+        "at cells\\[0\\].execution_count, '1' is not",
+    ),
+    "an unknown field": (notebook_js(raw_js(later=1)), "cells\\[0\\].*later"),
+    "an unknown field of a notebook": (notebook_js(later=1), "at its top.*later"),
+    "old worksheets that are a number": (OLDER["3"] | {"worksheets": 1}, "."),
+    "an old cell that is a number": (OLDER["3"] | {"worksheets": [{"cells": [1]}]}, "."),
+    "old metadata that is a list": (OLDER["3"] | {"metadata": []}, "."),
+    "ancient worksheets that are a number": (OLDER["2"] | {"worksheets": 1}, "."),
+}
+
+
+@pytest.mark.parametrize(("js", "text"), NONE.values(), ids=NONE.keys())
+def test_it_is_refused(js: Any, text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(cm.InvalidNotebook, match=text):
+        cm.from_js(js)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("js", "text"), NONE.values(), ids=NONE.keys())
+def test_it_is_refused_as_a_file(js: Any, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(js))
+    with pytest.raises(cm.InvalidNotebook) as caught:
+        cm.load(path)
+    assert str(path) in str(caught.value)
+
+
+FILES: dict[str, tuple[bytes, str]] = {
+    "nothing": (b"", "it is not JSON"),
+    "half": (b'{"cells": [', "it is not JSON"),
+    "text": (b"# a notebook", "it is not JSON"),
+    "not UTF-8": (b'{"cells": "\xff"}', "it is not UTF-8"),
+    "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8"),
+    "an image": (b"\x89PNG\r\n", "it is not UTF-8"),
+    "something behind it": (b"{}{}", "it is not JSON"),
+    "a list": (b"[]", "is a JSON object, and this is a list"),
+    "deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "it is not JSON"),
+    "a number of many digits": (b'{"x":' + b"1" * 10_000 + b"}", "it is not JSON"),
+}
+
+
+@pytest.mark.parametrize(("data", "text"), FILES.values(), ids=FILES.keys())
+def test_a_file_is_refused(data: bytes, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_bytes(data)
+    with pytest.raises(cm.InvalidNotebook, match=text) as caught:
+        cm.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(OWN["JSON"]).encode())
+    assert cm.load(path) == cm.from_js(OWN["JSON"])
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 2_000, 100_000])
+def test_what_is_nested_deeply_is_read_or_refused(
+    depth: int, validate: bool, tmp_path: Path
+) -> None:
+    path, deep = tmp_path / "a.ipynb", nested(depth)
+    in_places = [
+        notebook_js(metadata={"x": deep}),
+        notebook_js(code_js(display_js(**{"application/json": deep}))),
+        notebook_js(raw_js(metadata={"x": deep})),
+        notebook_js(raw_js(attachments={"x": {"x": deep}})),
+        notebook_js(minor=99, later=deep),
+        notebook_js(cells=deep),
+        {**OLDER["3"], "metadata": {"x": deep}},
+    ]
+    for js in in_places:
+        if (notebook := read_or_refused(js, validate)) is not None:
+            with suppress(cm.InvalidNotebook):
+                cm.save(notebook, path, validate=validate)
+                assert cm.to_js(cm.load(path, validate=validate)) == cm.to_js(notebook)
+
+
+def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.ipynb"
+    bad = cm.update_outputs(
+        cm.from_js(notebook_js(code_js())), "a", [{"output_type": "stream", "name": "stdout"}]
+    )
+    with pytest.raises(cm.InvalidNotebook, match=r"at cells\[0\]\.outputs\[0\].*'text'"):
+        cm.save(bad, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_validation_what_is_not_quite_right_passes(tmp_path: Path) -> None:
+    js = notebook_js(code_js({"output_type": "x", "y": 1}), raw_js(id="b", later=1), later=1)
+    notebook = cm.from_js(js, validate=False)
+    assert cm.to_js(notebook) == js
+
+
+def test_without_nbformat_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    for action in (
+        lambda: cm.from_js(OWN["nothing"]),
+        lambda: cm.save(cm.empty_notebook, tmp_path / "a.ipynb"),
+    ):
+        with pytest.raises(ec.NotSupported, match=r'pip install "enchannel\[notebook\]"'):
+            action()
+    assert list(tmp_path.iterdir()) == []
+
+
+HALF: dict[str, tuple[Plain, str, str]] = {
+    "a stream": ({"output_type": "stream"}, "", "stream ''"),
+    "lines": ({"output_type": "stream", "text": ["a\n", "b"]}, "a\nb", "stream 'a\\nb'"),
+    "an error": ({"output_type": "error", "ename": "E"}, "E: ", "error 'E: '"),
+    "a display": ({"output_type": "display_data"}, "", "display_data ''"),
+    "a later one": ({"output_type": "later"}, "", "later ''"),
+}
+
+
+@pytest.mark.parametrize(("output", "text", "in_short"), HALF.values(), ids=HALF.keys())
+def test_an_output_that_lacks_something_is_shown_all_the_same(
+    output: Plain, text: str, in_short: str
+) -> None:
+    (cell,) = cm.from_js(notebook_js(code_js(output)), validate=False).cells
+    assert isinstance(cell, cm.CodeCell)
+    assert cell.outputs.text == text
+    assert repr(cell.outputs) == f"Outputs({in_short})"
+
+
+# -- whatever it is ---------------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 9)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(
+        ["a", "code", "raw", "markdown", "stream", "display_data", "error", "\ud800"]
+    ),
+    lambda deeper: (
+        st.lists(deeper, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["id", "cell_type", "source", "metadata", "outputs", "cells", "x"]),
+            deeper,
+            max_size=3,
+        )
+    ),
+    max_leaves=4,
+)
+SEEDS: list[Plain] = [
+    notebook_js(
+        *OWN["a result"]["cells"],
+        code_js(*OWN["JSON"]["cells"][0]["outputs"], ERROR, id="b", source=["a\n", "b"]),
+        markdown_js(id="c", attachments={"p": {"text/plain": ["a"]}}),
+        raw_js(id="d"),
+        metadata={
+            "kernelspec": {"name": "k", "display_name": "K"},
+            "language_info": {"name": "python"},
+            "authors": [{"name": "x"}],
+        },
+    ),
+    *OLDER.values(),
+    *(js for js in OWN.values() if js["nbformat_minor"] > 5),
+]
+
+
+def places(js: Any) -> list[tuple[Any, Any]]:
+    """Each thing in it: what it is in, and under which name or number."""
+    keys = js if isinstance(js, dict) else range(len(js)) if isinstance(js, list) else ()
+    return [place for key in keys for place in ((js, key), *places(js[key]))]
+
+
+@st.composite
+def mutants(draw: st.DrawFn) -> Any:
+    """A notebook in which a thing or two is another, or missing, or there twice, or has another name."""
+    js = copy.deepcopy(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 2))):
+        owner, key = draw(st.sampled_from(places(js)))
+        change = draw(st.sampled_from(["other", "gone", "twice", "renamed"]))
+        if change == "gone":
+            del owner[key]
+        elif change == "twice" and isinstance(owner, list):
+            owner.append(copy.deepcopy(owner[key]))
+        elif change == "renamed" and isinstance(owner, dict):
+            owner[draw(st.sampled_from(["x", "id", "source", "outputs"]))] = owner.pop(key)
+        else:
+            owner[key] = draw(VALUES)
+    return js
+
+
+def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
+    try:
+        return cm.from_js(js, validate=validate)
+    except cm.InvalidNotebook:
+        return None
+
+
+@settings(max_examples=400)
+@given(mutants())
+def test_anything_is_a_notebook_or_refused(js: Any) -> None:
+    given = copy.deepcopy(js)
+    notebook = read_or_refused(js, validate=True)
+    assert repr(js) == repr(given)
+    if notebook is not None:
+        nbformat.validate(cm.to_js(notebook), relax_add_props=notebook.nbformat_minor > 5)
+        again = cm.from_js(cm.to_js(notebook))
+        assert canonical(cm.to_js(again)) == canonical(cm.to_js(notebook))
+
+
+@settings(max_examples=400)
+@given(mutants())
+def test_anything_is_refused_or_a_notebook_that_can_be_used(js: Any) -> None:
+    notebook = read_or_refused(js, validate=False)
+    if notebook is None:
+        return
+    assert notebook == notebook
+    assert hash(notebook) == hash(cm.Notebook(notebook.cells, notebook.metadata))
+    assert repr(notebook.cells)
+    assert notebook.language is None or notebook.kernel_name != ""
+    assert cm.clear_all_outputs(notebook).cells is not None
+    for cell in notebook.cells:
+        assert isinstance(cell.tags, tuple)
+        if isinstance(cell, cm.CodeCell):
+            assert isinstance(cell.outputs.text, str)
+        assert len(cm.split_cell(notebook, cell.id, 0).cells) == len(notebook.cells) + 1
+        assert cm.change_cell_type(notebook, cell.id, "raw").cell(cell.id).source == cell.source
+        if cell is not notebook.cells[0]:
+            cm.merge_cells(notebook, notebook.cells[0].id, cell.id)
+
+
+@settings(max_examples=400)
+@given(mutants())
+def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
+    for validate in (True, False):
+        notebook = read_or_refused(js, validate)
+        if notebook is not None:
+            with suppress(cm.InvalidNotebook):
+                again = read(parsed(written(notebook, validate=validate), "it"), validate=validate)
+                assert canonical(cm.to_js(again)) == canonical(cm.to_js(notebook))
+
+
+@given(VALUES)
+def test_any_JSON_is_a_notebook_or_refused(js: Any) -> None:
+    for validate in (True, False):
+        assert read_or_refused(js, validate) is None

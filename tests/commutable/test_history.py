@@ -1,0 +1,317 @@
+"""Back and forth among the states of a notebook, and what is different between two of them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import pytest
+
+import commutable as cm
+
+FIRST = cm.Notebook([cm.code_cell("", id="a"), cm.markdown_cell("", id="b")])
+
+
+def states_of(*sources: str) -> list[cm.Notebook]:
+    """States that no one typed: cell a has another text in each."""
+    return [cm.update_source(FIRST, "a", source) for source in sources]
+
+
+def pushed(history: cm.History, notebooks: Iterable[cm.Notebook]) -> cm.History:
+    for notebook in notebooks:
+        history = history.push(notebook)
+    return history
+
+
+def sources(history: cm.History, cell_id: str = "a") -> list[str]:
+    return [state.cell(cell_id).source for state in history.states]
+
+
+# -- back and forth ---------------------------------------------------------------------------------
+
+
+def test_a_new_history_has_one_state() -> None:
+    history = cm.History(FIRST)
+    assert history.notebook is FIRST
+    assert history.states == (FIRST,)
+    assert (history.index, history.limit) == (0, 1_000)
+    assert (history.can_undo, history.can_redo) == (False, False)
+
+
+def test_it_goes_back_and_forth() -> None:
+    one, two = states_of("one", "two")
+    history = cm.History(FIRST).push(one).push(two)
+    assert history.notebook is two
+    assert history.undo().notebook is one
+    assert history.undo().undo().notebook is FIRST
+    assert history.undo().undo().redo().notebook is one
+    assert history.undo().undo().redo().redo().notebook is two
+
+
+def test_it_says_where_it_can_go() -> None:
+    history = pushed(cm.History(FIRST), states_of("one", "two"))
+    can = [(history.go_to(i).can_undo, history.go_to(i).can_redo) for i in range(3)]
+    assert can == [(False, True), (True, True), (True, False)]
+
+
+def test_at_its_ends_it_stays() -> None:
+    history = pushed(cm.History(FIRST), states_of("one"))
+    assert history.redo() is history
+    back = history.undo()
+    assert back.undo() is back
+
+
+def test_it_goes_to_any_state() -> None:
+    states = [FIRST, *states_of("one", "two", "three")]
+    history = pushed(cm.History(FIRST), states[1:])
+    assert all(history.go_to(i).notebook is state for i, state in enumerate(states))
+    assert history.go_to(0).go_to(2).index == 2
+    assert history.go_to(3) is history
+
+
+@pytest.mark.parametrize("index", [-1, 2, 100])
+def test_there_are_no_states_but_those_it_has(index: int) -> None:
+    history = pushed(cm.History(FIRST), states_of("one"))
+    with pytest.raises(IndexError, match=f"no state {index}: it has 0 to 1"):
+        history.go_to(index)
+
+
+def test_a_new_state_ends_the_future() -> None:
+    one, two, other = states_of("one", "two", "other")
+    history = cm.History(FIRST).push(one).push(two).undo().push(other)
+    assert history.states == (FIRST, one, other)
+    assert not history.can_redo
+
+
+def test_the_same_state_adds_nothing_and_ends_no_future() -> None:
+    history = pushed(cm.History(FIRST), states_of("one", "two")).undo()
+    assert history.push(history.notebook) is history
+
+
+def test_an_equal_state_is_another() -> None:
+    assert len(cm.History(FIRST).push(cm.Notebook(FIRST.cells)).states) == 2
+
+
+def test_the_oldest_states_go_first() -> None:
+    states = states_of(*"uvwxyz")
+    history = pushed(cm.History(FIRST, limit=3), states)
+    assert history.states == tuple(states[-3:])
+    assert history.undo().undo().notebook is states[-3]
+    assert history.undo().undo().undo().notebook is states[-3]
+    assert history.index == 2
+    assert history.limit == history.undo().limit == 3
+
+
+def test_a_history_may_be_of_one_state() -> None:
+    one, two = states_of("one", "two")
+    history = cm.History(FIRST, limit=1).push(one).push(two)
+    assert history.states == (two,)
+    assert history.undo() is history
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_history_is_not_of_none(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"a history of {limit} states has none"):
+        cm.History(FIRST, limit=limit)
+
+
+def test_it_never_changes() -> None:
+    history = pushed(cm.History(FIRST), states_of("one", "two"))
+    before = history.states, history.index
+    history.push(FIRST)
+    history.undo().push(FIRST)
+    history.go_to(0)
+    assert (history.states, history.index) == before
+    for name in ("states", "index", "limit", "notebook"):
+        with pytest.raises((AttributeError, TypeError)):
+            setattr(history, name, None)
+
+
+def test_it_can_be_copied_and_pickled() -> None:
+    history = pushed(cm.History(FIRST, limit=7), states_of("one", "two")).undo()
+    for twin in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):  # noqa: S301
+        assert (twin.states, twin.index, twin.limit) == (history.states, 1, 7)
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(cm.History(FIRST)) == "<History at 0 of 1 states>"
+
+
+# -- typing -----------------------------------------------------------------------------------------
+
+TYPED = {
+    "one word": (["w", "wo", "wor"], ["", "wor"]),
+    "two words": (["a", "a ", "a b", "a bc"], ["", "a ", "a bc"]),
+    "spaces": (["a", "a ", "a  ", "a  b"], ["", "a  ", "a  b"]),
+    "a line, its end and a line": (["a", "a\n", "a\nb", "a\nbc"], ["", "a", "a\n", "a\nbc"]),
+    "in the middle": (["xy", "xay", "xaby"], ["", "xy", "xaby"]),
+    "at two places": (["xy", "xya", "bxya"], ["", "xy", "xya", "bxya"]),
+    "backspaces": (["abc", "ab", "a", ""], ["", "abc", ""]),
+    "backspaces in the middle": (["abcd", "abd", "ad"], ["", "abcd", "ad"]),
+    "the delete key": (["abcd", "acd", "ad"], ["", "abcd", "ad"]),
+    "the delete key, and a backspace": (["abcd", "abd", "ab", "a"], ["", "abcd", "a"]),
+    "a newline taken away": (["a\n", "a"], ["", "a\n", "a"]),
+    "added, and taken away": (["a", "ab", "a"], ["", "ab", "a"]),
+    "taken away, and added": (["abc", "ab", "a", "ax", "axy"], ["", "abc", "a", "axy"]),
+    "pasted": (["a", "abc", "abcd"], ["", "a", "abc", "abcd"]),
+    "another character in its place": (["a", "b", "c"], ["", "a", "b", "c"]),
+    "the same letter again": (["a", "aa", "aaa"], ["", "aaa"]),
+    "beyond the BMP": (["\U0001d54f", "\U0001d54f\U0001d54f"], ["", "\U0001d54f\U0001d54f"]),
+}
+
+
+@pytest.mark.parametrize(("typed", "kept"), TYPED.values(), ids=TYPED.keys())
+def test_what_is_typed_in_one_go_is_one_step(typed: list[str], kept: list[str]) -> None:
+    history = pushed(cm.History(FIRST), states_of(*typed))
+    assert sources(history) == kept
+    assert history.index == len(kept) - 1
+
+
+def test_it_need_not_be() -> None:
+    history = cm.History(FIRST)
+    for state in states_of("a", "ab", "abc"):
+        history = history.push(state, coalesce=False)
+    assert sources(history) == ["", "a", "ab", "abc"]
+
+
+def test_typing_goes_on_after_a_step_that_was_kept_apart() -> None:
+    a, ab = states_of("a", "ab")
+    history = cm.History(FIRST).push(a, coalesce=False).push(ab)
+    assert sources(history) == ["", "ab"]
+
+
+def test_another_cell_is_a_new_step() -> None:
+    history = cm.History(FIRST)
+    for cell_id, source in [("a", "x"), ("a", "xy"), ("b", "x"), ("b", "xy"), ("a", "xyz")]:
+        history = history.push(cm.update_source(history.notebook, cell_id, source))
+    assert sources(history, "a") == ["", "xy", "xy", "xyz"]
+    assert sources(history, "b") == ["", "", "xy", "xy"]
+
+
+BETWEEN: dict[str, Callable[[cm.Notebook], cm.Notebook]] = {
+    "a run": partial(cm.update_execution_count, cell_id="a", count=1),
+    "metadata": partial(cm.set_metadata, metadata={"x": 1}),
+    "metadata of the cell": partial(cm.set_cell_metadata, cell_id="a", metadata={"x": 1}),
+    "a new cell": partial(cm.append_cell, cell=cm.code_cell(id="new")),
+    "a cell that goes": partial(cm.delete_cell, cell_id="b"),
+    "a cell that moves": partial(cm.move_cell, cell_id="b", index=0),
+    "another cell": partial(cm.update_source, cell_id="b", source="x"),
+}
+
+
+@pytest.mark.parametrize("change", BETWEEN.values(), ids=BETWEEN.keys())
+def test_what_is_done_between_is_a_step(change: Callable[..., cm.Notebook]) -> None:
+    history = pushed(cm.History(FIRST), states_of("w", "wo"))
+    history = history.push(change(history.notebook))
+    history = history.push(cm.update_source(history.notebook, "a", "wor"))
+    assert sources(history) == ["", "wo", "wo", "wor"]
+
+
+@pytest.mark.parametrize("change", BETWEEN.values(), ids=BETWEEN.keys())
+def test_what_is_done_as_well_is_no_typing(change: Callable[..., cm.Notebook]) -> None:
+    history = pushed(cm.History(FIRST), states_of("w", "wo"))
+    typed = cm.update_source(history.notebook, "a", "wor")
+    assert len(history.push(change(typed)).states) == 3
+
+
+@pytest.mark.parametrize("there_and_back", [cm.History.undo, lambda h: h.undo().redo()])
+def test_typing_after_an_undo_is_a_new_step(
+    there_and_back: Callable[[cm.History], cm.History],
+) -> None:
+    history = pushed(cm.History(FIRST), states_of("one", "x", "xy"))
+    back = there_and_back(history)
+    present = back.notebook.cell("a").source
+    after = back.push(cm.update_source(back.notebook, "a", f"{present}z"))
+    assert after.undo().notebook is back.notebook
+
+
+def test_what_was_typed_first_can_be_undone() -> None:
+    history = pushed(cm.History(FIRST), states_of("w", "wo", "wor"))
+    assert history.undo().notebook is FIRST
+
+
+def test_typing_does_not_use_up_the_states() -> None:
+    typed = states_of(*("x" * count for count in range(1, 200)))
+    history = pushed(cm.History(FIRST, limit=2), typed)
+    assert history.states == (FIRST, typed[-1])
+
+
+# -- what is different ------------------------------------------------------------------------------
+
+CELLS = tuple(cm.code_cell(id, id=id) for id in "abcdef")
+A, B, C, D, E, F = CELLS
+NOTEBOOK = cm.Notebook(CELLS, {"x": 1})
+OTHER_B = dataclasses.replace(B, source="other")
+NEW = cm.code_cell(id="new")
+
+DIFFERENT: dict[str, tuple[list[cm.Cell], dict[str, Any]]] = {
+    "nothing": ([*CELLS], {}),
+    "nothing, in other objects": ([dataclasses.replace(cell) for cell in CELLS], {}),
+    "gone": ([A, C, D, F], {"removed": (B, E)}),
+    "new": ([A, B, C, NEW, D, E, F], {"added": (NEW,)}),
+    "changed": ([A, OTHER_B, C, D, E, F], {"changed": ((B, OTHER_B),)}),
+    "moved to the end": ([B, C, D, E, F, A], {"moved": (A,)}),
+    "moved to the beginning": ([F, A, B, C, D, E], {"moved": (F,)}),
+    "two moved": ([C, A, B, D, F, E], {"moved": (C, F)}),
+    "moved and changed": (
+        [A, C, D, E, F, OTHER_B],
+        {"moved": (OTHER_B,), "changed": ((B, OTHER_B),)},
+    ),
+    "all gone": ([], {"removed": CELLS}),
+    "another type": (
+        [A, cm.raw_cell("b", id="b"), C, D, E, F],
+        {"changed": ((B, cm.raw_cell("b", id="b")),)},
+    ),
+    "each of it": (
+        [D, A, OTHER_B, NEW, E, F],
+        {"removed": (C,), "added": (NEW,), "changed": ((B, OTHER_B),), "moved": (D,)},
+    ),
+}
+
+
+@pytest.mark.parametrize(("cells", "parts"), DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_it_tells_what_is_different(cells: list[cm.Cell], parts: dict[str, Any]) -> None:
+    difference = cm.diff(NOTEBOOK, cm.Notebook(cells, {"x": 1}))
+    assert difference == cm.Difference(**parts)
+    assert bool(difference) is bool(parts)
+
+
+OTHER_METADATA = {
+    "metadata": cm.set_metadata(NOTEBOOK, {"x": 2}),
+    "version": cm.Notebook(CELLS, {"x": 1}, nbformat_minor=6),
+    "other fields": cm.Notebook(CELLS, {"x": 1}, extra={"y": 1}),
+}
+
+
+@pytest.mark.parametrize("after", OTHER_METADATA.values(), ids=OTHER_METADATA.keys())
+def test_other_metadata_is_different(after: cm.Notebook) -> None:
+    difference = cm.diff(NOTEBOOK, after)
+    assert difference == cm.Difference(metadata=True)
+    assert difference
+
+
+def test_a_notebook_is_not_different_from_itself() -> None:
+    assert not cm.diff(NOTEBOOK, NOTEBOOK)
+
+
+def test_a_reversal_moves_all_but_one() -> None:
+    assert len(cm.diff(NOTEBOOK, cm.Notebook(CELLS[::-1], {"x": 1})).moved) == len(CELLS) - 1
+
+
+def test_what_both_share_is_not_looked_at() -> None:
+    class Untouchable(cm.CodeCell):
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("somebody looked")
+
+        __hash__ = cm.CodeCell.__hash__
+
+    cells = [Untouchable(id=f"c{number}") for number in range(100)]
+    before = cm.Notebook(cells)
+    after = cm.move_cell(cm.append_cell(cm.delete_cell(before, "c5"), NEW), "c60", 3)
+    difference = cm.diff(before, after)
+    assert (difference.added, len(difference.removed)) == ((NEW,), 1)
+    assert [cell.id for cell in difference.moved] == ["c60"]
