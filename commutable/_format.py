@@ -65,17 +65,10 @@ def written(notebook: Notebook, *, validate: bool = True) -> bytes:
     Raises:
         InvalidNotebook: nobody could read it again, at least not as a valid one.
     """
-    nbformat = _library()
-    with _not_too_deep(), _stumbling():
-        js = to_js(notebook)
-        if validate:
-            _demand_valid(js)
-        node = nbformat.from_dict(js)
-        write: Callable[..., str] = nbformat.versions[NEWEST].writes_json
-        try:
-            return f"{write(node)}\n".encode()
-        except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
-            return f"{write(node, ensure_ascii=True)}\n".encode()
+    try:
+        return _text(notebook, validate=validate).encode()
+    except UnicodeEncodeError:  # there is half a character in it, which only JSON can say
+        return _text(notebook, validate=validate, ensure_ascii=True).encode()
 
 
 class Writer:
@@ -83,13 +76,13 @@ class Writer:
     written out again: nbformat writes each cell once, as if it were alone."""
 
     def __init__(self) -> None:
-        self._texts: dict[str, tuple[Cell, bytes]] = {}
+        self._texts: dict[str, tuple[Cell, str]] = {}
 
     def written(self, notebook: Notebook, *, validate: bool) -> bytes:
         """As the function has it, byte for byte."""
         if notebook.extra or not notebook.cells:
             return written(notebook, validate=validate)
-        texts: dict[str, tuple[Cell, bytes]] = {}
+        texts: dict[str, tuple[Cell, str]] = {}
         for cell in notebook.cells:
             known = self._texts.get(cell.id)
             if known is None or known[0] is not cell:
@@ -97,15 +90,29 @@ class Writer:
             texts[cell.id] = known
         self._texts = texts
         bare = Notebook((), notebook.metadata, nbformat_minor=notebook.nbformat_minor)
-        before, _, after = written(bare, validate=validate).partition(b'"cells": []')
-        cells = b",\n".join(text for _, text in texts.values())
-        return b"".join((before, b'"cells": [\n', cells, b"\n ]", after))
+        before, _, after = _text(bare, validate=validate).partition('"cells": []')
+        cells = ",\n".join(text for _, text in texts.values())
+        try:
+            return "".join((before, '"cells": [\n', cells, "\n ]", after)).encode()
+        except UnicodeEncodeError:
+            return written(notebook, validate=validate)
 
 
-def _alone(cell: Cell, minor: int, *, validate: bool) -> bytes:
+def _alone(cell: Cell, minor: int, *, validate: bool) -> str:
     """What a cell is in a file."""
-    text = written(Notebook((cell,), nbformat_minor=minor), validate=validate)
-    return text[text.index(b"[") + 2 : text.rindex(b"\n ],")]
+    text = _text(Notebook((cell,), nbformat_minor=minor), validate=validate)
+    return text[text.index("[") + 2 : text.rindex("\n ],")]
+
+
+def _text(notebook: Notebook, *, validate: bool, ensure_ascii: bool = False) -> str:
+    nbformat = _library()
+    with _not_too_deep(), _stumbling():
+        js = to_js(notebook)
+        if validate:
+            _demand_valid(js)
+        node = nbformat.from_dict(js)
+        write: Callable[..., str] = nbformat.versions[NEWEST].writes_json
+        return f"{write(node, ensure_ascii=ensure_ascii)}\n"
 
 
 def read(js: Plain, *, validate: bool) -> Notebook:

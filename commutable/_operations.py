@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from commutable._cell import (
     Cell,
+    CellStatus,
     CodeCell,
     MarkdownCell,
     RawCell,
@@ -125,7 +126,8 @@ def set_metadata(notebook: Notebook, metadata: Mapping[str, Any]) -> Notebook:
 def update_outputs(
     notebook: Notebook, cell_id: str, outputs: Iterable[Mapping[str, Any]]
 ) -> Notebook:
-    """Other outputs of a code cell: ``Outputs``, or such as nbformat has.
+    """Other outputs of a code cell: ``Outputs``, or such as nbformat has. Equal ones may be others: they
+    can have displays that go on being updated.
 
     Raises:
         InvalidNotebook: it is no code cell, or they are no outputs.
@@ -214,10 +216,10 @@ def split_cell(
     other_id = new_id() if new_cell_id is None else new_cell_id
     other: Cell
     if isinstance(cell, CodeCell):
-        other = replace(cell, id=other_id, source=second)
+        other = replace(cell, id=other_id, source=second, deleting=False, status=CellStatus.IDLE)
         cell = replace(cell, source=first, outputs=Outputs(), execution_count=None)
     else:
-        other = replace(cell, id=other_id, source=second, attachments=None)
+        other = replace(cell, id=other_id, source=second, deleting=False, attachments=None)
         cell = replace(cell, source=first)
     return inserted(replaced(notebook, place, cell), other, place + 1)
 
@@ -331,8 +333,9 @@ def _same(before: object, after: object) -> bool:
 
 
 def _alike(before: Cell, after: Cell) -> bool:
-    names = (field.name for field in fields(before) if field.name != "outputs")
-    return before == after and all(_same(getattr(before, n), getattr(after, n)) for n in names)
+    return before.cell_type == after.cell_type and all(
+        _same(getattr(before, field.name), getattr(after, field.name)) for field in fields(before)
+    )
 
 
 def _cleared(cell: Cell) -> Cell:

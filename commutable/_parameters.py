@@ -10,7 +10,7 @@ from typing import Any
 
 from commutable._cell import CodeCell, code_cell, frozen_dict
 from commutable._notebook import Notebook, inserted, replaced
-from enchannel import NotSupported
+from enchannel import NotSupported, Outputs
 
 __all__ = ["with_parameters"]
 
@@ -54,7 +54,10 @@ def with_parameters(
     defaults = None
     for place, cell in enumerate(notebook.cells):
         if isinstance(cell, CodeCell) and INJECTED in cell.tags:
-            return replaced(notebook, place, replace(cell, source=source))
+            if cell.source == source:
+                return notebook
+            other = replace(cell, source=source, outputs=Outputs(), execution_count=None)
+            return replaced(notebook, place, other)
         if defaults is None and isinstance(cell, CodeCell) and DEFAULTS in cell.tags:
             defaults = place
     cell = code_cell(source, metadata={"tags": [INJECTED]})

@@ -621,7 +621,7 @@ def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
         return None
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(mutants())
 def test_anything_is_a_notebook_or_refused(js: Any) -> None:
     given = copy.deepcopy(js)
@@ -633,7 +633,7 @@ def test_anything_is_a_notebook_or_refused(js: Any) -> None:
         assert canonical(cm.to_js(again)) == canonical(cm.to_js(notebook))
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(mutants())
 def test_anything_is_refused_or_a_notebook_that_can_be_used(js: Any) -> None:
     notebook = read_or_refused(js, validate=False)
@@ -654,7 +654,7 @@ def test_anything_is_refused_or_a_notebook_that_can_be_used(js: Any) -> None:
             cm.merge_cells(notebook, notebook.cells[0].id, cell.id)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(mutants())
 def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
     for validate in (True, False):
