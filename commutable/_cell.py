@@ -43,6 +43,8 @@ class CellStatus(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Common:
+    """What all cells have."""
+
     id: str
     source: str = ""
     metadata: dict[str, Any] = field(default_factory=FrozenDict)
@@ -104,7 +106,8 @@ class CodeCell(_Common):
         if count is not None and (type(count) is not int or count < 0):
             raise InvalidNotebook(f"cell {self.id} cannot have the execution count {count!r}")
 
-    __hash__ = _Common.__hash__
+    def __hash__(self) -> int:  # else dataclass would make another
+        return hash(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +128,8 @@ class MarkdownCell(_Common):
         _Common.__post_init__(self)
         _freeze(self, "attachments")
 
-    __hash__ = _Common.__hash__
+    def __hash__(self) -> int:  # else dataclass would make another
+        return hash(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +149,8 @@ class RawCell(_Common):
         _Common.__post_init__(self)
         _freeze(self, "attachments")
 
-    __hash__ = _Common.__hash__
+    def __hash__(self) -> int:  # else dataclass would make another
+        return hash(self.id)
 
 
 Cell: TypeAlias = CodeCell | MarkdownCell | RawCell

@@ -72,7 +72,7 @@ class Saver:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, validate: bool = True) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._validate = validate
         self._writer = Writer()
 

@@ -238,5 +238,5 @@ def _text(mapping: object, key: str) -> str | None:
     return value if value and isinstance(value, str) else None
 
 
-empty_notebook = Notebook()
+empty_notebook: Notebook = Notebook()
 """No cells, and nothing noted."""

@@ -49,6 +49,8 @@ class CellFailed(NotebookError):
             ``__cause__`` as well.
     """
 
+    __cause__: BaseException | None
+
     def __init__(self, text: str, *, cell_id: str, notebook: Notebook, reason: Exception) -> None:
         super().__init__(text)
         self.cell_id = cell_id

@@ -139,7 +139,8 @@ class FrozenList(list[Any]):
     def __mul__(self, times: SupportsIndex) -> Any:
         return list(self) * times
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: SupportsIndex) -> Any:
+        return list(self) * times
 
     def __copy__(self) -> FrozenList:
         return self
