@@ -24,6 +24,7 @@ from enchannel._cli.screen import Screen
 __all__ = ["Progress"]
 
 TAIL = 2_000  # characters of output in which the last line is looked for
+SHORT = 100  # characters of it that are shown in a pipe
 BAR = 24  # columns
 PACE = 12.5  # times a second that the moving line is drawn
 
@@ -95,7 +96,8 @@ class Progress:
         took = _duration(_seconds(cell, seconds))
         if self._live is None:
             words = f"{place}: {'raised, ' if failed else ''}{took}"
-            self._screen.say(f"{words}, {last}" if last else words)
+            short = last if len(last) <= SHORT else f"{last[:SHORT]}…"
+            self._screen.say(f"{words}, {short}" if short else words)
             return
         mark = Text("✗ ", "red") if failed else Text("✓ ", "green")
         line = Text.assemble(mark, f"{place}  ", (f"{took:>7}  ", "cyan"), (last, "dim"))
