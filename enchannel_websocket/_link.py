@@ -437,7 +437,9 @@ class WebsocketLink:
                         while self._unsent:
                             self._all_sent.clear()
                             await self._all_sent.wait()
-                        # A server that reads the end with the last message drops what it has not passed on.
+                        # A server that reads the end with the last message drops what it has not passed
+                        # on; and it passes it on in a turn of its loop after that in which it reads it.
+                        await self._ping(socket)
                         await self._ping(socket)
                         await socket.close()
             await self._hang_up()

@@ -21,6 +21,22 @@ hypothesis.settings.register_profile("enchannel", deadline=None)
 hypothesis.settings.load_profile("enchannel")
 
 T = TypeVar("T")
+# Those that take longest come first, so that no process is left with one of them at the end.
+LONG = (
+    "enchannel_socketio/test_page.py",
+    "enchannel_socketio/test_load.py",
+    "enchannel_socketio/test_conformance.py",
+    "enchannel_websocket/test_conformance.py",
+    "enchannel_websocket/test_load.py",
+    "enchannel_websocket/test_death.py",
+    "enchannel_websocket/test_reconnecting.py",
+    "enchannel_zmq/test_lossless.py",
+    "enchannel_zmq/test_intruders.py",
+    "enchannel_zmq/test_hangs.py",
+    "enchannel_zmq/test_leaks.py",
+    "enchannel_cli/test_notebook.py",
+    "enchannel_cli/test_at.py",
+)
 KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
 LEAK_GRACE = 5.0
 # These serve the whole process, and are started by whichever test comes first.
@@ -28,6 +44,11 @@ SHARED_THREADS = {
     *("enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel-websocket I/O"),
     "enchannel timer",
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not str(item.path).endswith(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)
