@@ -16,7 +16,7 @@ __all__ = ["report"]
 
 LIBRARIES = (
     *("reactivex", "msgspec", "pyzmq", "websockets", "jupyter_client", "ipykernel"),
-    *("jupyter_server", "jupyter-kernel-client"),
+    *("jupyter_server", "jupyter-kernel-client", "nbclient"),
 )
 PAGE = """\
 # Performance
