@@ -138,7 +138,8 @@ class Screenful:
     def __init__(self, text: str) -> None:
         self.looks: list[tuple[str, tuple[str, ...]]] = []
         colours: tuple[str, ...] = ()
-        for step in re.finditer(rf"{ESC}\[([0-9;]*)m|{ESC}\[?[0-9]*K?|(.)", text, re.DOTALL):
+        unseen = rf"{ESC}\[[0-?]*[ -/]*(?:[@-~]|\Z)|{ESC}[ -/]*[0-~]?"
+        for step in re.finditer(rf"{ESC}\[([0-9;]*)m|{unseen}|(.)", text, re.DOTALL):
             if step[2] is not None:
                 self.looks.append((step[2], colours))
             if step[1] is None:
