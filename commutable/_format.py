@@ -86,7 +86,10 @@ class Writer:
         for cell in notebook.cells:
             known = self._texts.get(cell.id)
             if known is None or known[0] is not cell:
-                known = cell, _alone(cell, notebook.nbformat_minor, validate=validate)
+                try:
+                    known = cell, _alone(cell, notebook.nbformat_minor, validate=validate)
+                except InvalidNotebook:  # alone, it does not know which of the cells it is
+                    return written(notebook, validate=validate)
             texts[cell.id] = known
         self._texts = texts
         bare = Notebook((), notebook.metadata, nbformat_minor=notebook.nbformat_minor)

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,17 @@ def test_a_pipe_is_written_through(path: Path) -> None:
     assert read == [path.read_bytes()]
 
 
+def test_a_saver_says_where_it_is_wrong_as_a_save_does(path: Path) -> None:
+    cells = [cm.code_cell(id=id) for id in "abcd"]
+    wrong = cm.set_cell_metadata(cm.Notebook(cells), "c", {"tags": 5})
+    with pytest.raises(cm.InvalidNotebook, match=r"at cells\[2\]\.metadata\.tags") as by_saver:
+        cm.Saver(path).save(wrong)
+    with pytest.raises(cm.InvalidNotebook) as by_save:
+        cm.save(wrong, path)
+    assert str(by_saver.value) == str(by_save.value)
+    assert list(path.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("step", [(os, "fsync"), (Path, "replace")], ids=["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
 def test_where_a_step_fails_the_file_is_as_it_was(
@@ -200,6 +212,53 @@ while True:
     cm.save(one, sys.argv[1], validate=False)
 """
 
+# Its children do so, and are killed when their file is so large: 25 of them, at different sizes.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+import commutable as cm
+
+path = Path(sys.argv[1])
+states = [cm.Notebook([cm.raw_cell(letter * 4_000_000, id="a")]) for letter in "12"]
+cm.save(states[0], path)
+
+def size():
+    try:
+        return max(file.stat().st_size for file in path.parent.iterdir() if file != path)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+for number in range(25):
+    if (child := os.fork()) == 0:
+        while True:
+            for state in states:
+                cm.save(state, path, validate=False)
+    while size() < max(number * 160_000, 1):
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    (cell,) = cm.load(path, validate=False).cells
+    assert cell.source in {state.cells[0].source for state in states}
+    for file in path.parent.iterdir():
+        if file != path:
+            print("half" if file.stat().st_size < 4_000_000 else "whole")
+            file.unlink()
+"""
+
+# It is anybody, who may not write into the directory.
+ANYBODY = """
+import os, sys
+import commutable as cm
+
+notebook = cm.load(sys.argv[1])
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    cm.save(cm.update_source(notebook, "a", "two"), sys.argv[1])
+except PermissionError as error:
+    print(error)
+"""
+
 # It may write 1 MB into a file, as if the disk were full then.
 FULL = """
 import resource, signal, sys
@@ -242,6 +301,28 @@ def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(size: int, 
     assert cell.source in ("1" * 4_000_000, "2" * 4_000_000)
     cm.save(ONE, path)
     assert cm.load(path) == ONE
+
+
+@POSIX
+def test_processes_that_are_killed_at_any_moment_never_leave_half_a_file(path: Path) -> None:
+    argv = (sys.executable, "-c", KILLER, str(path))
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    assert "half" in said.stdout.split()
+
+
+@POSIX
+def test_a_directory_that_cannot_be_written_leaves_the_old_file() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is closed to anybody else
+        path = Path(name, "a.ipynb")
+        cm.save(ONE, path)
+        path.chmod(0o666)
+        path.parent.chmod(0o555)
+        argv = (sys.executable, "-c", ANYBODY, str(path))
+        said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
+        path.parent.chmod(0o755)
+        assert os.strerror(errno.EACCES) in said.stdout
+        assert list(path.parent.iterdir()) == [path]
+        assert cm.load(path) == ONE
 
 
 def larger_than(size: int, file: Path) -> bool:

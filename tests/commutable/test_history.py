@@ -7,9 +7,12 @@ import dataclasses
 import pickle
 from collections.abc import Callable, Iterable
 from functools import partial
+from operator import is_
 from typing import Any
 
 import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import commutable as cm
 
@@ -135,6 +138,61 @@ def test_it_can_be_copied_and_pickled() -> None:
     history = pushed(cm.History(FIRST, limit=7), states_of("one", "two")).undo()
     for twin in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):  # noqa: S301
         assert (twin.states, twin.index, twin.limit) == (history.states, 1, 7)
+
+
+class Twin(RuleBasedStateMachine):
+    """A history beside a plain list of its states, which is changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = cm.History(FIRST, limit=4)
+        self.states, self.index = [FIRST], 0
+        self.before: list[tuple[cm.History, tuple[cm.Notebook, ...], int]] = []
+
+    def step(self, after: cm.History) -> None:
+        self.before.append((self.history, self.history.states, self.history.index))
+        self.history = after
+
+    @rule(source=st.sampled_from(["", "a", "ab", "b"]))
+    def push(self, source: str) -> None:
+        state = cm.update_source(self.history.notebook, "a", source)
+        if state is not self.states[self.index]:
+            self.states = [*self.states[: self.index + 1], state][-4:]
+            self.index = len(self.states) - 1
+        self.step(self.history.push(state, coalesce=False))
+
+    @rule()
+    def undo(self) -> None:
+        self.index = max(self.index - 1, 0)
+        self.step(self.history.undo())
+
+    @rule()
+    def redo(self) -> None:
+        self.index = min(self.index + 1, len(self.states) - 1)
+        self.step(self.history.redo())
+
+    @precondition(lambda self: len(self.states) > 1)
+    @rule(data=st.data())
+    def go_to(self, data: st.DataObject) -> None:
+        self.index = data.draw(st.integers(0, len(self.states) - 1))
+        self.step(self.history.go_to(self.index))
+
+    @invariant()
+    def both_are_alike(self) -> None:
+        assert len(self.history.states) == len(self.states)
+        assert all(map(is_, self.history.states, self.states))
+        assert self.history.notebook is self.states[self.index]
+        assert self.history.can_undo is (self.index > 0)
+        assert self.history.can_redo is (self.index < len(self.states) - 1)
+
+    @invariant()
+    def none_before_it_has_changed(self) -> None:
+        for history, states, index in self.before:
+            assert history.states is states
+            assert history.index == index
+
+
+TestItIsWhatItsPlainTwinSays = Twin.TestCase
 
 
 def test_it_says_what_it_is() -> None:

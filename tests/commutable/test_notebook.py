@@ -220,6 +220,12 @@ def test_it_can_be_pickled(protocol: int) -> None:
         twin.cell("a").metadata.clear()
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_all_that_it_has_is_pickled(protocol: int) -> None:
+    notebook = cm.Notebook(example().cells, {"x": 1}, nbformat_minor=99, extra={"later": [1]})
+    assert pickle.loads(pickle.dumps(notebook, protocol)) == notebook  # noqa: S301
+
+
 def test_its_errors_can_be_pickled() -> None:
     with pytest.raises(cm.CellNotFound) as caught:
         example().cell("x")
@@ -289,6 +295,10 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cm.Notebook(nbformat_minor=4),
         "nbformat 4.4 has no ids of cells: 5 is the first",
     ),
+    "a version that is no whole number": (
+        lambda: cm.Notebook(nbformat_minor=5.0),  # type: ignore[arg-type] # pyright: ignore
+        "nbformat 4.5.0",
+    ),
     "a version that is true": (lambda: cm.Notebook(nbformat_minor=True), "nbformat 4.True"),
     "metadata that is a list": (
         lambda: cm.Notebook(metadata=[]),  # type: ignore[arg-type] # pyright: ignore
@@ -352,6 +362,7 @@ def test_a_cell_is_found_by_its_id() -> None:
     assert "a" in notebook
     assert "x" not in notebook
     assert 0 not in notebook
+    assert ["a"] not in notebook
     assert notebook.cells[0] not in notebook
 
 
@@ -381,6 +392,7 @@ KERNELS = {
         {"kernelspec": {"name": "k", "language": ""}, "language_info": {"name": "b"}},
         *("k", "b"),
     ),
+    "empty texts": ({"kernelspec": {"name": ""}, "language_info": {"name": ""}}, None, None),
     "nonsense": ({"kernelspec": ["k"], "language_info": 1}, None, None),
     "numbers": ({"kernelspec": {"name": 1}, "language_info": {"name": None}}, None, None),
 }
@@ -453,6 +465,15 @@ def test_states_before_many_deletions_find_their_cells() -> None:
             some.append(state)
     forgetting = cm.append_cell(state, cm.raw_cell(id="x"))
     assert_all_found(*some, state, forgetting, cm.append_cell(some[1], cm.raw_cell(id="y")))
+
+
+def test_a_state_that_came_of_another_needs_no_index_of_its_own() -> None:
+    first = numbered(*range(200))
+    states = [first, cm.append_cell(first, cm.raw_cell(id="x")), cm.delete_cell(first, "c5")]
+    states.append(cm.move_cell(states[-1], "c9", 100))
+    states.append(cm.merge_cells(states[-1], "c1", "c2"))
+    assert {id(state._index) for state in states} == {id(first._index)}
+    assert_all_found(*states)
 
 
 def test_ids_that_are_gone_are_forgotten() -> None:
