@@ -111,7 +111,22 @@ class CodeCell(_Common):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarkdownCell(_Common):
+class _Attaching(_Common):
+    """What all cells have but those of code."""
+
+    attachments: dict[str, dict[str, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        _Common.__post_init__(self)
+        _freeze(self, "attachments")
+
+    def __hash__(self) -> int:  # else dataclass would make another
+        return hash(self.id)
+
+
+# Equality is inherited: the same class, and the same fields.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MarkdownCell(_Attaching):
     """Prose.
 
     Attributes:
@@ -122,18 +137,9 @@ class MarkdownCell(_Common):
 
     cell_type: ClassVar[Literal["markdown"]] = "markdown"
 
-    attachments: dict[str, dict[str, Any]] | None = None
 
-    def __post_init__(self) -> None:
-        _Common.__post_init__(self)
-        _freeze(self, "attachments")
-
-    def __hash__(self) -> int:  # else dataclass would make another
-        return hash(self.id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawCell(_Common):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RawCell(_Attaching):
     """Text that is passed on as it is.
 
     Attributes:
@@ -142,15 +148,6 @@ class RawCell(_Common):
     """
 
     cell_type: ClassVar[Literal["raw"]] = "raw"
-
-    attachments: dict[str, dict[str, Any]] | None = None
-
-    def __post_init__(self) -> None:
-        _Common.__post_init__(self)
-        _freeze(self, "attachments")
-
-    def __hash__(self) -> int:  # else dataclass would make another
-        return hash(self.id)
 
 
 Cell: TypeAlias = CodeCell | MarkdownCell | RawCell

@@ -125,9 +125,8 @@ class _Run(abc.DisposableBase):
         self._record_timing = record_timing
         self._current = SerialDisposable()
         self._times: dict[str, str] = {}  # of the cell that runs, as JupyterLab calls them
-        self._standing: dict[
-            object, set[str]
-        ] = {}  # the cells in which a display stands, by its id
+        # The cells in which a display stands, or stood, by its id.
+        self._standing: dict[object, set[str]] = {}
         self._over = False
         self._ending = threading.Lock()
 
@@ -138,7 +137,8 @@ class _Run(abc.DisposableBase):
         def waits(cell: Cell) -> Cell:
             if not isinstance(cell, CodeCell):
                 return cell
-            self._note_displays(cell)
+            for display_id in cell.outputs.display_ids:
+                self._standing.setdefault(display_id, set()).add(cell.id)
             status = CellStatus.QUEUED if cell.id in queued else CellStatus.IDLE
             return cell if cell.status is status else replace(cell, status=status)
 
@@ -249,12 +249,14 @@ class _Run(abc.DisposableBase):
 
     def _updated(self, notebook: Notebook, cell: CodeCell, message: ec.AnyMessage) -> Notebook:
         """A display with an id is shown wherever it stands."""
-        self._note_displays(cell)
         transient = message.content.get("transient")
         display_id = transient.get("display_id") if isinstance(transient, dict) else None
         if not isinstance(display_id, (str, int)):
             return notebook
-        for other_id in self._standing.get(display_id, ()):
+        standing = self._standing.setdefault(display_id, set())
+        if message.header.msg_type != "update_display_data":
+            standing.add(cell.id)
+        for other_id in standing:
             place = notebook.index(other_id)
             other = notebook.cells[place]
             if other_id != cell.id and isinstance(other, CodeCell):
@@ -262,10 +264,6 @@ class _Run(abc.DisposableBase):
                 if outputs is not other.outputs:
                     notebook = replaced(notebook, place, replace(other, outputs=outputs))
         return notebook
-
-    def _note_displays(self, cell: CodeCell) -> None:
-        for display_id in cell.outputs.display_ids:
-            self._standing.setdefault(display_id, set()).add(cell.id)
 
     def _note_time(self, message: ec.AnyMessage) -> None:
         match message.header.msg_type:

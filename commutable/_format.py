@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from commutable._cell import ID, Cell, CodeCell, MarkdownCell, RawCell, new_id
 from commutable._notebook import Notebook
@@ -17,7 +17,6 @@ from enchannel.frozen import FrozenDict, thaw
 
 __all__ = ["Writer", "from_js", "parsed", "read", "to_js", "written"]
 
-T = TypeVar("T")
 Plain = dict[str, Any]
 
 NEWEST = 4

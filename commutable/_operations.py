@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from commutable._cell import (
     Cell,
@@ -47,8 +47,6 @@ __all__ = [
     "update_outputs",
     "update_source",
 ]
-
-C = TypeVar("C", CodeCell, MarkdownCell, RawCell)
 
 
 def append_cell(notebook: Notebook, cell: Cell) -> Notebook:

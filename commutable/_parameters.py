@@ -89,7 +89,7 @@ def _r(value: Any) -> str:
         case list():
             return f"list({', '.join(map(_r, value))})"
         case _:
-            return _number(value)
+            return repr(value)
 
 
 def _julia(value: Any) -> str:
@@ -106,16 +106,12 @@ def _julia(value: Any) -> str:
         case list():
             return f"[{', '.join(map(_julia, value))}]"
         case _:
-            return _number(value)
+            return repr(value)
 
 
 def _quoted(text: str) -> str:
     """A text in double quotes, as C, R and Julia read it."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _number(value: float) -> str:
-    return repr(value)
 
 
 Assignment = Callable[[str, Any], str]

@@ -43,9 +43,6 @@ class Turn:
         said: Called with each message of its own that comes by iopub, in order: also with those that come
             after its end, as what other threads print does.
         ended: Called once, with the reply or with what stopped it.
-
-    Attributes:
-        over: Whether it has ended.
     """
 
     def __init__(
@@ -58,8 +55,9 @@ class Turn:
         self._said = said
         self._ended = ended
         self._reply: ec.AnyMessage | None = None
+        self._current = SerialDisposable()
         self._begun = self._idle = False
-        self.over = False
+        self._over = False
         # Each message comes twice: with the request, until that ends, and by itself. On an event loop it
         # is not certain which is first.
         self._ahead: deque[ec.AnyMessage] = deque()
@@ -73,7 +71,6 @@ class Turn:
             stop_on_error=False,  # what others have queued there is not ours to abort
             allow_stdin=terms.on_input is not None,
         )
-        self._current = SerialDisposable()
         try:
             terms.late.add(
                 kernel.iopub.pipe(ec.child_of(message)).subscribe(
@@ -107,7 +104,7 @@ class Turn:
     def _by_itself(self, message: ec.AnyMessage) -> None:
         if self._behind:
             self._behind -= 1
-        elif self.over:
+        elif self._over:
             self._said(message)
         else:
             self._ahead.append(message)
@@ -141,7 +138,7 @@ class Turn:
         )
 
     def _end(self, error: Exception | None) -> None:
-        self.over = True
+        self._over = True
         while self._ahead:
             self._said(self._ahead.popleft())
         self._ended(self._reply, error)
