@@ -203,6 +203,8 @@ OWN: dict[str, Plain] = {
     "an empty attachment": notebook_js(markdown_js(attachments={"p": {}})),
     "unknown metadata": notebook_js(
         code_js(metadata={"tags": ["a"], "collapsed": True, "mine": {"x": [None, {"y": {}}]}}),
+        markdown_js(id="b", metadata={"tags": ["a"], "mine": {"x": [None]}}),
+        raw_js(id="c", metadata={"format": "text/latex", "mine": {"x": [None]}}),
         metadata={"kernelspec": {"name": "k", "display_name": "K", "mine": 1}, "mine": [[]]},
     ),
     "unknown fields of a later version": notebook_js(
@@ -504,6 +506,21 @@ def test_what_is_nested_deeply_is_read_or_refused(
                 assert cm.to_js(cm.load(path, validate=validate)) == cm.to_js(notebook)
 
 
+def test_it_says_what_is_wrong_in_few_words() -> None:
+    with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec, 'xxx.*…$") as caught:
+        cm.from_js(notebook_js(metadata={"kernelspec": "x" * 10_000}))
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("validate", [True, False])
+def test_what_never_ends_is_nested_too_deeply(validate: bool) -> None:
+    endless: Plain = {}
+    endless["x"] = endless
+    for js in (notebook_js(metadata=endless), notebook_js(metadata={"x": nested(100_000)})):
+        with pytest.raises(cm.InvalidNotebook, match="it is nested too deeply"):
+            cm.from_js(js, validate=validate)
+
+
 def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     bad = cm.update_outputs(
@@ -518,6 +535,35 @@ def test_without_validation_what_is_not_quite_right_passes(tmp_path: Path) -> No
     js = notebook_js(code_js({"output_type": "x", "y": 1}), raw_js(id="b", later=1), later=1)
     notebook = cm.from_js(js, validate=False)
     assert cm.to_js(notebook) == js
+
+
+NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
+    "an output of no type": (
+        notebook_js(code_js({"text": "x"})),
+        "an output of cell 1 does not say its output_type",
+    ),
+    "an output whose type is a number": (
+        notebook_js(raw_js(), code_js({"output_type": 1}, id="b")),
+        "an output of cell 2 does not say its output_type",
+    ),
+    "an output that is a text": (notebook_js(code_js(outputs=["x"])), "."),
+    "outputs that are an object": (
+        notebook_js(code_js(outputs={})),
+        "outputs of cell 1 are no list",
+    ),
+    "a cell of no type": (notebook_js(raw_js(cell_type="x")), "cell 1 is of the type 'x'"),
+    "a cell that is a number": (notebook_js(cells=[1]), "."),
+    "attachments that are a list": (notebook_js(raw_js(attachments=[])), "."),
+    "metadata that is a list": (notebook_js(metadata=[]), "."),
+    "metadata of a cell that is a list": (notebook_js(raw_js(metadata=[1])), "."),
+    "a source that is a number": (notebook_js(raw_js(source=1)), "the source of cell a is no text"),
+}
+
+
+@pytest.mark.parametrize(("js", "text"), NOT_EVEN_THEN.values(), ids=NOT_EVEN_THEN.keys())
+def test_without_validation_what_is_none_is_refused_all_the_same(js: Plain, text: str) -> None:
+    with pytest.raises(cm.InvalidNotebook, match=text):
+        cm.from_js(js, validate=False)
 
 
 def test_without_nbformat_it_says_what_to_install(
@@ -616,9 +662,11 @@ def mutants(draw: st.DrawFn) -> Any:
 
 def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
     try:
-        return cm.from_js(js, validate=validate)
+        notebook = cm.from_js(js, validate=validate)
     except cm.InvalidNotebook:
         return None
+    assert isinstance(notebook, cm.Notebook)
+    return notebook
 
 
 @settings(max_examples=200)

@@ -216,6 +216,7 @@ TYPED = {
     "added, and taken away": (["a", "ab", "a"], ["", "ab", "a"]),
     "taken away, and added": (["abc", "ab", "a", "ax", "axy"], ["", "abc", "a", "axy"]),
     "pasted": (["a", "abc", "abcd"], ["", "a", "abc", "abcd"]),
+    "typed, and the rest is another": (["zz", "azz", "abyy"], ["", "zz", "azz", "abyy"]),
     "another character in its place": (["a", "b", "c"], ["", "a", "b", "c"]),
     "the same letter again": (["a", "aa", "aaa"], ["", "aaa"]),
     "beyond the BMP": (["\U0001d54f", "\U0001d54f\U0001d54f"], ["", "\U0001d54f\U0001d54f"]),

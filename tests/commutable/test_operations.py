@@ -95,6 +95,18 @@ CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
             *(B, C, cm.code_cell("", id="d", metadata={"tags": []}), E),
         ],
     ),
+    "cleared of outputs alone": (
+        lambda n: cm.clear_outputs(cm.update_outputs(n, "e", [OUTPUT]), "e"),
+        [A, B, C, D, replace(E)],
+    ),
+    "cleared of a number alone": (
+        lambda n: cm.clear_outputs(cm.update_execution_count(n, "e", 0), "e"),
+        [A, B, C, D, replace(E)],
+    ),
+    "cleared of times alone": (
+        lambda n: cm.clear_outputs(cm.set_cell_metadata(n, "e", {"execution": TIMES}), "e"),
+        [A, B, C, D, replace(E)],
+    ),
     "moved to the end": (lambda n: cm.move_cell(n, "a", 4), [B, C, D, E, A]),
     "moved to the beginning": (lambda n: cm.move_cell(n, "e", 0), [E, A, B, C, D]),
     "moved down": (lambda n: cm.move_cell(n, "b", 2), [A, C, B, D, E]),
@@ -102,6 +114,18 @@ CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
     "another cell in its place": (
         lambda n: cm.replace_cell(n, cm.raw_cell("other", id="b")),
         [A, cm.raw_cell("other", id="b"), C, D, E],
+    ),
+    "another state in its place": (
+        lambda n: cm.replace_cell(n, replace(E, source="x")),
+        [A, B, C, D, replace(E, source="x")],
+    ),
+    "a cell of another type in its place": (
+        lambda n: cm.replace_cell(n, cm.markdown_cell("raw", id="c")),
+        [A, B, cm.markdown_cell("raw", id="c"), D, E],
+    ),
+    "1 where there was true, in its place": (
+        lambda n: cm.replace_cell(n, replace(B, metadata={"collapsed": 1})),
+        [A, replace(B, metadata={"collapsed": 1}), C, D, E],
     ),
     "split": (
         lambda n: cm.split_cell(n, "c", 1, new_cell_id="c2"),
@@ -172,6 +196,10 @@ CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
     "raw to Markdown": (
         lambda n: cm.change_cell_type(n, "c", "markdown"),
         [A, B, cm.markdown_cell("raw", id="c"), D, E],
+    ),
+    "raw to Markdown, with its attachments": (
+        lambda n: cm.change_cell_type(cm.attach(n, "c", "p.png", PIXEL), "c", "markdown"),
+        [A, B, cm.markdown_cell("raw", id="c", attachments={"p.png": PIXEL}), D, E],
     ),
     "the first attachment": (
         lambda n: cm.attach(n, "c", "p.png", PIXEL),
@@ -395,6 +423,10 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         lambda n: cm.detach(n, "b", "q.png"),
         *(cm.InvalidNotebook, "cell b has no attachment 'q.png'"),
     ),
+    "detached from what has none": (
+        lambda n: cm.detach(n, "c", "p.png"),
+        *(cm.InvalidNotebook, "cell c has no attachment 'p.png'"),
+    ),
     "attached, and no bundle": (
         lambda n: cm.attach(n, "b", "p.png", "AAAA"),  # type: ignore[arg-type] # pyright: ignore
         *(cm.InvalidNotebook, "attachment p.png is no dict: 'AAAA'"),
@@ -415,6 +447,22 @@ def test_it_refuses(operation: Operation, error: type[Exception], text: str) -> 
 def test_a_half_that_is_split_off_gets_a_fresh_id() -> None:
     after = cm.split_cell(cm.split_cell(NOTEBOOK, "c", 1), "c", 1)
     assert len({cell.id for cell in after.cells}) == 7
+
+
+@pytest.mark.parametrize("cell_id", ["a", "b", "c"])
+def test_a_half_that_is_split_off_is_not_to_be_deleted(cell_id: str) -> None:
+    marked = cm.mark_cell_deleting(NOTEBOOK, cell_id)
+    after = cm.split_cell(marked, cell_id, 1, new_cell_id="new")
+    assert after.cell(cell_id).deleting
+    assert not after.cell("new").deleting
+
+
+def test_a_half_that_is_split_off_does_not_run() -> None:
+    running = cm.replace_cell(NOTEBOOK, replace(A, status=cm.CellStatus.RUNNING))
+    first, second, *_ = cm.split_cell(running, "a", 1).cells
+    assert isinstance(first, cm.CodeCell)
+    assert isinstance(second, cm.CodeCell)
+    assert (first.status, second.status) == (cm.CellStatus.RUNNING, cm.CellStatus.IDLE)
 
 
 def merged(*cells: cm.Cell) -> cm.Cell:
@@ -458,6 +506,12 @@ MERGED = {
         ("p", "p.png", "p-x"),
         ["p of a", "p of b", "p.png of b", "p-x of b"],
         {"p", "p-1", "p.png", "p-x"},
+    ),
+    "a name that begins another, which goes on with no letter": (
+        ("p", "p+x"),
+        ("p", "p+x"),
+        ["p of a", "p+x of a", "p of b", "p+x of b"],
+        {"p", "p-1", "p+x", "p+x-1"},
     ),
     "a name that is a pattern": (
         ("(.*).png",),

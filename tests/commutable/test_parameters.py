@@ -71,6 +71,28 @@ def test_they_are_replaced_where_they_are() -> None:
     assert cm.with_parameters(moved, {"x": 3}).index(injected(once).id) == 0
 
 
+def test_other_parameters_forget_what_came_of_the_old_ones() -> None:
+    once = cm.with_parameters(NOTEBOOK, {"x": 2})
+    printed = {"output_type": "stream", "name": "stdout", "text": "2"}
+    ran = cm.update_outputs(once, injected(once).id, [printed])
+    ran = cm.update_execution_count(ran, injected(once).id, 1)
+    again = injected(cm.with_parameters(ran, {"x": 3}))
+    assert isinstance(again, cm.CodeCell)
+    assert (list(again.outputs), again.execution_count) == ([], None)
+
+
+def test_the_same_parameters_change_nothing() -> None:
+    once = cm.with_parameters(NOTEBOOK, {"x": 2})
+    assert cm.with_parameters(once, {"x": 2}) is once
+
+
+def test_only_code_sets_them() -> None:
+    prose = cm.markdown_cell("about them", id="prose", metadata={"tags": ["injected-parameters"]})
+    after = cm.with_parameters(cm.Notebook([prose, DEFAULTS]), {"x": 2})
+    assert [cell.id for cell in after.cells[:2]] == ["prose", "defaults"]
+    assert after.cells[2].source == "# Parameters\nx = 2"
+
+
 def test_no_parameters_change_nothing() -> None:
     assert cm.with_parameters(NOTEBOOK, {}) is NOTEBOOK
 
