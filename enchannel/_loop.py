@@ -6,6 +6,7 @@ It runs while there are links, and ends with the last: see ``Shared``.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -109,7 +110,9 @@ class Loop:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        tasks = asyncio.all_tasks(self._loop)
+        while any(map(_is_new, tasks := asyncio.all_tasks(self._loop))):
+            # Who is cancelled before its first step never sees it, nor what it was given to await.
+            self._loop.run_until_complete(asyncio.sleep(0))
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
@@ -117,3 +120,11 @@ class Loop:
         for _ in range(TURNS):  # what was told to close says goodbye, and then closes
             self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
+
+
+def _is_new(task: asyncio.Task[Any]) -> bool:
+    coroutine = task.get_coro()
+    return (
+        inspect.iscoroutine(coroutine)
+        and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED
+    )
