@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,12 +17,13 @@ from reactivex.scheduler import CurrentThreadScheduler
 import enchannel as ec
 from commutable._cell import Cell, CellStatus, CodeCell
 from commutable._notebook import Notebook, mapped, replaced
-from commutable._turn import Terms, Turn
+from commutable._turn import Terms, Turn, when_all_is_said
 from commutable.errors import CellFailed
 from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = ["execute", "runnable_cells"]
 
+LATE = 1.0  # seconds in which a kernel that has nothing to do answers
 SKIPPED, MAY_RAISE = "skip-execution", "raises-exception"
 DISPLAYS = ("display_data", "execute_result", "update_display_data")
 
@@ -42,7 +43,8 @@ def execute(
     The first state has the cells queued that will run: those of code, but for empty ones and those with
     the tag ``skip-execution``. Then there is one for each beginning, each output and each end; the last
     has all. An error stops it, unless its cell has the tag ``raises-exception``. An output goes to the cell
-    whose code made it, also when that is over (threads print late); a display is updated wherever it
+    whose code made it, also when that is over (threads print late; after the last cell, as long as the
+    kernel takes to answer a ``kernel_info_request``, one second at most). A display is updated wherever it
     stands. Of what is written over in streams, as by a progress bar, the last state is kept.
 
     Items come where messages do: on the kernel's delivery thread, or on the event loop whose scheduler is
@@ -143,7 +145,10 @@ class _Run(abc.DisposableBase):
             return cell if cell.status is status else replace(cell, status=status)
 
         self._become(mapped(self._notebook, waits))
-        self._next()
+        if self._queue:
+            self._next()
+        elif self._finish():
+            self._observer.on_completed()
 
     def dispose(self) -> None:
         """Interrupt what runs, and say nothing more."""
@@ -155,8 +160,7 @@ class _Run(abc.DisposableBase):
         if self._over:
             return
         if not self._queue:
-            if self._finish():
-                self._observer.on_completed()
+            self._after_the_last(self._observer.on_completed)
             return
         cell = self._code(self._queue.popleft())
         self._times = {}
@@ -211,17 +215,29 @@ class _Run(abc.DisposableBase):
                 return replace(other, status=CellStatus.IDLE)
             return other
 
-        notebook = mapped(self._notebook, idle)
-        self._become(notebook)
-        number, count = notebook.index(cell.id) + 1, len(notebook.cells)
-        error = CellFailed(
-            f"cell {number} of {count} ({cell.id}): {reason}",
-            cell_id=cell.id,
-            notebook=notebook,
-            reason=reason,
-        )
-        if self._finish():
-            self._observer.on_error(error)
+        def tell() -> None:
+            notebook = self._notebook
+            number, count = notebook.index(cell.id) + 1, len(notebook.cells)
+            text = f"cell {number} of {count} ({cell.id}): {reason}"
+            self._observer.on_error(
+                CellFailed(text, cell_id=cell.id, notebook=notebook, reason=reason)
+            )
+
+        self._become(mapped(self._notebook, idle))
+        if isinstance(reason, ec.KernelError):
+            self._after_the_last(tell)
+        elif self._finish():
+            tell()
+
+    def _after_the_last(self, tell: Callable[[], None]) -> None:
+        """What the last cell printed may come after its end: deno's does, now and then."""
+
+        def end() -> None:
+            if self._finish():
+                tell()
+
+        if not self._over:
+            self._current.disposable = when_all_is_said(self._terms, LATE, end)
 
     # -- what is said -------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reactivex import abc
-from reactivex.disposable import CompositeDisposable, SerialDisposable
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 import enchannel as ec
 
-__all__ = ["Terms", "Turn"]
+__all__ = ["Terms", "Turn", "when_all_is_said"]
 
 GRACE = 2.0  # seconds in which code that was interrupted is expected to end
 
@@ -123,22 +123,26 @@ class Turn:
         why = f"the code did not end within {self._terms.timeout:g} s, and was interrupted"
         error = ec.RequestTimeout(why)
         error.__cause__ = late
-        kernel = self._terms.kernel
         try:
-            kernel.interrupt().subscribe(on_error=lambda _: None)
-            # which is answered when the kernel is done with it
-            after = kernel.kernel_info(timeout=GRACE)
+            self._terms.kernel.interrupt().subscribe(on_error=lambda _: None)
         except ec.EnchannelError:
             self._end(error)
             return
-        self._current.disposable = after.subscribe(
-            on_error=lambda _: self._end(error),
-            on_completed=lambda: self._end(error),
-            scheduler=self._terms.scheduler,
-        )
+        self._current.disposable = when_all_is_said(self._terms, GRACE, lambda: self._end(error))
 
     def _end(self, error: Exception | None) -> None:
         self._over = True
         while self._ahead:
             self._said(self._ahead.popleft())
         self._ended(self._reply, error)
+
+
+def when_all_is_said(terms: Terms, seconds: float, then: Callable[[], None]) -> abc.DisposableBase:
+    """Ask the kernel something small, and go on when it has answered, or when it does not. It answers when
+    it is done with what it was asked before, and all that this printed is here then."""
+    try:
+        asked = terms.kernel.kernel_info(timeout=seconds)
+    except ec.EnchannelError:
+        then()
+        return Disposable()
+    return asked.subscribe(on_error=lambda _: then(), on_completed=then, scheduler=terms.scheduler)

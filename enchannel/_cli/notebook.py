@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +202,8 @@ class NotebookRun:
         self._inbox: SimpleQueue[_Item] = SimpleQueue()
         self._states = SerialDisposable()
         self._latest = plan.notebook
+        self._kept = plan.notebook  # as it was when it was saved last
+        self._printed: dict[str, cm.Outputs] = {}
         self._is_told = False  # of a state that it has not looked at yet
         self._number = 0  # of the cell in the plan whose turn it is
         self._since: float | None = None  # when it began to run
@@ -232,7 +234,9 @@ class NotebookRun:
             self._kernel.errors.subscribe(self._warned)
             # It is answered before the first cell.
             self._kernel.kernel_info(timeout=None).subscribe(self._introduced, lambda _: None)
-            self._states.disposable = states.subscribe(self._became, self._end, self._end)
+            self._states.disposable = states.subscribe(
+                self._became, self._end_with_latest, self._end_with_latest
+            )
             try:
                 error = self._follow(progress)
             finally:
@@ -270,14 +274,28 @@ class NotebookRun:
         self._since = None
         self._inbox.put(_CellEnded(notebook, cell_id, seconds))
         try:
-            if self._saver is not None:
-                if self._language is not None:  # as others note it as well
-                    known = {**notebook.metadata, "language_info": self._language}
-                    notebook = cm.set_metadata(notebook, known)
-                _save(notebook, self._saver)
+            self._keep(notebook)
         except NotebookUnusable as error:
             self._states.dispose()
             self._end(error)
+
+    def _keep(self, notebook: cm.Notebook) -> None:
+        """Save it, if that is wanted, and was not done."""
+        if self._saver is None or notebook is self._kept:
+            return
+        self._kept = notebook
+        if self._language is not None:  # as others note it as well
+            known = {**notebook.metadata, "language_info": self._language}
+            notebook = cm.set_metadata(notebook, known)
+        _save(notebook, self._saver)
+
+    def _end_with_latest(self, error: Exception | None = None) -> None:
+        """The last cell may have said something after its end."""
+        try:
+            self._keep(self._latest)
+        except NotebookUnusable as unusable:
+            error = error or unusable
+        self._end(error)
 
     def _end(self, error: Exception | None = None) -> None:
         self._ended.set()
@@ -320,7 +338,7 @@ class NotebookRun:
         while True:
             match self._inbox.get():
                 case _CellEnded(notebook, cell_id, seconds):
-                    self._show_end(notebook.cell(cell_id), notebook, seconds, progress)
+                    self._show_end(notebook, cell_id, seconds, progress)
                     self._show_state(self._latest, progress)
                 case _Question() as question:
                     self._ask(question, progress.paused())
@@ -328,6 +346,7 @@ class NotebookRun:
                     with progress.paused():
                         self._screen.say(text)
                 case _End(error):
+                    self._print_new(self._latest, progress)
                     return error
                 case _:
                     self._is_told = False
@@ -340,16 +359,26 @@ class NotebookRun:
             progress.running(notebook, self._plan.cells[number], since)
 
     def _show_end(
-        self, cell: cm.Cell, notebook: cm.Notebook, seconds: float, progress: Progress
+        self, notebook: cm.Notebook, cell_id: str, seconds: float, progress: Progress
     ) -> None:
+        cell = notebook.cell(cell_id)
         assert isinstance(cell, cm.CodeCell)  # noqa: S101  # no other runs
         progress.ended(notebook, cell, seconds)
-        if self._saver is None:
-            with progress.paused():
-                self._print(cell.outputs)
+        self._printed[cell_id] = cm.Outputs()
+        self._print_new(notebook, progress)
 
-    def _print(self, outputs: cm.Outputs) -> None:
-        """What a cell has said, where it is not saved."""
+    def _print_new(self, notebook: cm.Notebook, progress: Progress) -> None:
+        """What cells have said that have ended, where it is not saved; also what they said afterwards."""
+        if self._saver is not None:
+            return
+        for cell_id, before in self._printed.items():
+            cell = notebook.cell(cell_id)
+            if isinstance(cell, cm.CodeCell) and cell.outputs is not before:
+                self._printed[cell_id] = cell.outputs
+                with progress.paused():
+                    self._print(_added(before, cell.outputs))
+
+    def _print(self, outputs: Iterator[cm.Output]) -> None:
         for output in outputs:
             to_err = output["output_type"] == "error" or output.get("name") == "stderr"
             pane = self._screen.err if to_err else self._screen.out
@@ -400,6 +429,18 @@ def _save(notebook: cm.Notebook, saver: cm.Saver) -> None:
     except (OSError, cm.InvalidNotebook) as error:
         why = error.strerror or error if isinstance(error, OSError) else error
         raise NotebookUnusable(f"{saver.path} cannot be written: {why}") from error
+
+
+def _added(before: cm.Outputs, after: cm.Outputs) -> Iterator[cm.Output]:
+    """What there is to show of an output's later state to who has seen the earlier."""
+    for place, output in enumerate(after):
+        shown = before[place] if place < len(before) else {}
+        if output == shown:
+            continue
+        text, seen = str(output.get("text")), shown.get("text", "")
+        if output.get("name") == shown.get("name") and seen and text.startswith(seen):
+            output = {**output, "text": text.removeprefix(seen)}
+        yield output
 
 
 def _runs(cell: cm.Cell) -> bool:

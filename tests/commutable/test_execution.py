@@ -71,6 +71,7 @@ class Running:
         self.kernel = kernel
         self.seen: Seen[cm.Notebook] = Seen()
         self._on_loop = on_loop
+        self.attentive = True  # whether it answers, after the last cell, that it is done
         self.subscription: abc.DisposableBase | None = None
 
     def begin(self, notebook: cm.Notebook, **options: Any) -> None:
@@ -80,8 +81,12 @@ class Running:
         self.settle()
 
     def say(self, *messages: AnyMessage) -> None:
+        before = self.asked
         self.far.say(*messages)
         self.settle()
+        if self.asked is not before and self.is_asked_whether_it_is_done and self.attentive:
+            self.far.say(*answered(self.asked))
+            self.settle()
 
     def answer(self, *outputs: Callable[[AnyMessage], AnyMessage], **content: Any) -> None:
         """Answer the cell that was sent last, as one that goes well."""
@@ -99,6 +104,10 @@ class Running:
     @property
     def asked(self) -> AnyMessage:
         return self.far.asked
+
+    @property
+    def is_asked_whether_it_is_done(self) -> bool:
+        return self.asked.header.msg_type == "kernel_info_request"
 
     @property
     def sent(self) -> list[str]:
@@ -390,6 +399,50 @@ def test_what_a_thread_prints_late_goes_to_the_cell_that_started_it(running: Run
     running.say(printed("and done", first))
     assert [text(running.last, id) for id in "ab"] == ["begun, and done", "second"]
     assert "execution" in code(running.last, "a").metadata
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_last_cell_says_after_its_end_is_waited_for(running: Running, fails: bool) -> None:
+    running.attentive = False
+    running.begin(notebook_of("1"))
+    request = running.asked
+    running.say(*(raised(request) if fails else answered(request)))
+    assert statuses(running.last) == [IDLE]
+    assert running.is_asked_whether_it_is_done
+    running.say(printed("late", request))
+    assert not running.seen.ended
+    running.say(*answered(running.asked))
+    last = running.error.notebook if fails else running.last
+    assert text(last, "a").endswith("late")
+    assert running.seen.completed is not fails
+
+
+def test_a_kernel_that_is_at_something_else_is_not_waited_for_long(running: Running) -> None:
+    running.attentive = False
+    running.begin(notebook_of("1"))
+    running.answer()
+    assert not running.seen.ended
+    running.far.clock.advance_by(1.0)
+    running.settle()
+    assert running.seen.completed
+
+
+def test_who_leaves_while_late_output_is_waited_for_interrupts_nothing(running: Running) -> None:
+    running.attentive = False
+    running.begin(notebook_of("1"))
+    running.answer()
+    assert running.subscription is not None
+    running.subscription.dispose()
+    running.say(*answered(running.asked))
+    assert not running.seen.ended
+    assert running.far.lifecycle is not None
+    assert not running.far.lifecycle.calls
+
+
+def test_where_nothing_runs_the_kernel_is_asked_nothing(running: Running) -> None:
+    running.begin(cm.empty_notebook)
+    assert running.seen.completed
+    assert not running.far.sent[ChannelName.SHELL]
 
 
 def test_what_comes_with_the_end_is_late_and_comes_once(running: Running) -> None:

@@ -80,6 +80,29 @@ def test_it_runs_in_a_kernel_of_its_own_in_its_directory(files: Files) -> None:
     assert language["name"] == "python"
 
 
+# The kernel says it when it is asked something else.
+LATE = """
+kernel = get_ipython().kernel
+cell, handlers = kernel.get_parent(), kernel.shell_handlers
+known = handlers["kernel_info_request"]
+async def answer(*arguments):
+    late = {"name": "stdout", "text": "late\\n"}
+    kernel.session.send(kernel.iopub_socket, "stream", late, parent=cell)
+    await known(*arguments)
+handlers["kernel_info_request"] = answer
+print("in time")
+"""
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_the_last_cell_says_after_its_end_is_kept(files: Files, saved: bool) -> None:
+    files.has(LATE)
+    ended = files.run() if saved else enchannel("run", str(files.given))
+    assert ended.returncode == ExitCode.OK
+    assert ended.stdout == ("" if saved else "in time\nlate\n")
+    assert outputs(files.done) == ["in time\nlate\n"] if saved else not files.done.exists()
+
+
 class TestInOneKernel:
     """In a kernel that runs already."""
 
@@ -133,6 +156,16 @@ class TestInOneKernel:
         assert (ended.stdout, ended.returncode) == ("out\n42\n", ExitCode.RAISED)
         assert "err\n" in ended.stderr
         assert ended.stderr.count("Traceback (most recent call last)") == 1
+
+    def test_what_a_thread_says_when_its_cell_is_over_is_printed_as_well(self) -> None:
+        thread = (
+            "import threading, time; go = threading.Event()\n"
+            "thread = threading.Thread(target=lambda: (go.wait(), print('late', flush=True)))\n"
+            "thread.start(); print('in time')"
+        )
+        self.files.has(thread, "go.set(); thread.join(); print('next')")
+        ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
+        assert sorted(ended.stdout.split("\n")) == ["", "in time", "late", "next"]
 
     def test_parameters_are_set_behind_the_defaults(self) -> None:
         self.files.has("n, city = 1, 'here'", "print(n, city, more)", c1="parameters")
