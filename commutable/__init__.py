@@ -58,7 +58,14 @@ from commutable.errors import (
     InvalidNotebook,
     NotebookError,
 )
-from enchannel import Output, Outputs
+from enchannel import (
+    DisplayOutput,
+    ErrorOutput,
+    Output,
+    Outputs,
+    ResultOutput,
+    StreamOutput,
+)
 
 __all__ = [
     "Attachments",
@@ -68,7 +75,9 @@ __all__ = [
     "CellStatus",
     "CodeCell",
     "Difference",
+    "DisplayOutput",
     "DuplicateCell",
+    "ErrorOutput",
     "History",
     "InvalidNotebook",
     "MarkdownCell",
@@ -77,7 +86,9 @@ __all__ = [
     "Output",
     "Outputs",
     "RawCell",
+    "ResultOutput",
     "Saver",
+    "StreamOutput",
     "append_cell",
     "attach",
     "change_cell_type",

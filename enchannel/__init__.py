@@ -61,7 +61,13 @@ from enchannel._heartbeat import Heartbeat
 from enchannel._kernel import Kernel
 from enchannel._message import AnyMessage, Buffer, Header, Message, create_message
 from enchannel._of_message_type import of_message_type
-from enchannel._output import Output
+from enchannel._output import (
+    DisplayOutput,
+    ErrorOutput,
+    Output,
+    ResultOutput,
+    StreamOutput,
+)
 from enchannel._outputs import Outputs
 from enchannel._pure_operators import (
     accumulate_outputs,
@@ -121,7 +127,9 @@ __all__ = [
     "ConnectionInfo",
     "ConnectionLost",
     "Direction",
+    "DisplayOutput",
     "EnchannelError",
+    "ErrorOutput",
     "Header",
     "Heartbeat",
     "InvalidMessage",
@@ -148,8 +156,10 @@ __all__ = [
     "RequestAborted",
     "RequestTimeout",
     "Result",
+    "ResultOutput",
     "Secret",
     "Session",
+    "StreamOutput",
     "SubscriberRaised",
     "Subshell",
     "WouldDeadlock",

@@ -3,21 +3,25 @@
 Real kernels leave things out and say odd things; what comes out of here is valid all the same.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Python 3.11 would not see NotRequired in strings.
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, cast
 
 from enchannel._message import AnyMessage
 from enchannel._terminal import plain_text
+from enchannel.contents import MimeBundle, Transient
 from enchannel.frozen import EMPTY, FrozenDict, FrozenList
 
 __all__ = [
     "OUTPUT_TYPES",
     "DisplayId",
+    "DisplayOutput",
+    "ErrorOutput",
     "Output",
+    "ResultOutput",
+    "StreamOutput",
     "data_of",
     "display_id_of",
     "display_output",
@@ -33,8 +37,44 @@ __all__ = [
     "updated_output_of",
 ]
 
-Output: TypeAlias = dict[str, Any]
-"""One output as nbformat 4 has it: ``output_type``, and what belongs to that type. Frozen."""
+
+class StreamOutput(TypedDict):
+    """Text that was written, to ``"stdout"`` or ``"stderr"``."""
+
+    output_type: Literal["stream"]
+    name: str
+    text: str
+
+
+class DisplayOutput(TypedDict):
+    """What was displayed; only what ``updated_outputs`` gives says in place of what."""
+
+    output_type: Literal["display_data"]
+    data: MimeBundle
+    metadata: dict[str, Any]
+    transient: NotRequired[Transient]
+
+
+class ResultOutput(TypedDict):
+    """What the last expression came to."""
+
+    output_type: Literal["execute_result"]
+    data: MimeBundle
+    metadata: dict[str, Any]
+    execution_count: int | None
+
+
+class ErrorOutput(TypedDict):
+    """What was raised; the traceback's lines have escape sequences in them."""
+
+    output_type: Literal["error"]
+    ename: str
+    evalue: str
+    traceback: list[str]
+
+
+Output: TypeAlias = StreamOutput | DisplayOutput | ResultOutput | ErrorOutput
+"""One output as nbformat 4 has it, frozen. ``output["output_type"]`` says which, also to a type checker."""
 
 DisplayId: TypeAlias = str | int
 
@@ -50,23 +90,25 @@ def output_of(message: AnyMessage) -> Output | None:
     content = message.content
     match message.header.msg_type:
         case "stream":
-            return stream_output(stream_name_of(content), stream_text_of(content))
+            output = stream_output(stream_name_of(content), stream_text_of(content))
         case "display_data" | "execute_result" as kind:
             count = execution_count_of(content)
-            return display_output(kind, data_of(content), metadata_of(content), count)
+            output = display_output(kind, data_of(content), metadata_of(content), count)
         case "error":
-            return error_output(content)
+            output = error_output(content)
         case _:
             return None
+    return cast("Output", output)
 
 
-def updated_output_of(message: AnyMessage) -> Output | None:
+def updated_output_of(message: AnyMessage) -> DisplayOutput | None:
     """What an ``update_display_data`` shows, with the ``transient`` that says in place of what."""
     if message.header.msg_type != "update_display_data":
         return None
     content = message.content
     shown = display_output("display_data", data_of(content), metadata_of(content))
-    return FrozenDict({**shown, "transient": _dict(content.get("transient"))})
+    output = FrozenDict({**shown, "transient": _dict(content.get("transient"))})
+    return cast("DisplayOutput", output)
 
 
 def stream_output(name: str, text: str) -> FrozenDict:
@@ -142,7 +184,7 @@ def execution_count_of(content: Mapping[str, Any]) -> int | None:
     return count if type(count) is int and count >= 0 else None
 
 
-def text_of(output: Output) -> str:
+def text_of(output: Mapping[str, Any]) -> str:
     """An output as plain text, as a terminal would show it."""
     match output.get("output_type"):
         case "stream":
@@ -154,7 +196,7 @@ def text_of(output: Output) -> str:
     return plain_text(text)
 
 
-def in_short(output: Output) -> str:
+def in_short(output: Mapping[str, Any]) -> str:
     """An output for a ``repr``."""
     output_type = output.get("output_type")
     match output_type:
@@ -169,7 +211,7 @@ def in_short(output: Output) -> str:
     return f"{output_type} {said!r}"
 
 
-def _raised(error: Output) -> str:
+def _raised(error: Mapping[str, Any]) -> str:
     return f"{_string(error.get('ename'))}: {_string(error.get('evalue'))}"
 
 

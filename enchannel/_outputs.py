@@ -14,7 +14,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import add, or_
-from typing import Any, ClassVar, TypeAlias, overload
+from typing import Any, ClassVar, TypeAlias, cast, overload
 
 from enchannel._message import AnyMessage
 from enchannel._output import (
@@ -245,20 +245,21 @@ class Outputs(Sequence[Output]):
             for some in pieces(self._displays):
                 displays |= some
             items = chain.from_iterable(pieces(self._all_closed()))
-            self._read = tuple(
-                [i if isinstance(i, FrozenDict) else i.output_among(displays) for i in items]
-            )
+            outputs = [i if isinstance(i, FrozenDict) else i.output_among(displays) for i in items]
+            self._read = cast("tuple[Output, ...]", tuple(outputs))
         return self._read
 
     def _last(self) -> Output:
+        item: _Item
         if self._growing is not None:
-            return self._growing.output_among({})
-        if self._closed is None:
+            item = self._growing
+        elif self._closed is not None:
+            item = self._closed.piece[-1]
+        else:
             raise IndexError("there are no outputs")
-        item = self._closed.piece[-1]
-        if isinstance(item, FrozenDict):
-            return item
-        return item.output_among(_by_id(self._displays))
+        if not isinstance(item, FrozenDict):
+            item = item.output_among(_by_id(self._displays))
+        return cast("Output", item)
 
 
 class _Stream:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from reactivex import Observable, abc
 
 from enchannel._message import AnyMessage, Header, Message
-from enchannel._output import Output, execution_count_of, output_of, updated_output_of
+from enchannel._output import (
+    DisplayOutput,
+    Output,
+    execution_count_of,
+    output_of,
+    updated_output_of,
+)
 from enchannel._outputs import Outputs
 from enchannel._result import Result, ResultBuilder, copy_of_error
 from enchannel.errors import EnchannelError, _RequestFailed
@@ -58,7 +64,7 @@ def outputs() -> Operator[AnyMessage, Output]:
     return _picked(lambda: _optional(output_of))
 
 
-def updated_outputs() -> Operator[AnyMessage, Output]:
+def updated_outputs() -> Operator[AnyMessage, DisplayOutput]:
     """What is shown in place of an earlier display, as nbformat has it.
 
     With ``transient``, whose ``display_id`` says in place of which; nbformat does not know that.

@@ -434,13 +434,15 @@ def _save(notebook: cm.Notebook, saver: cm.Saver) -> None:
 def _added(before: cm.Outputs, after: cm.Outputs) -> Iterator[cm.Output]:
     """What there is to show of an output's later state to who has seen the earlier."""
     for place, output in enumerate(after):
-        shown = before[place] if place < len(before) else {}
+        shown = before[place] if place < len(before) else None
         if output == shown:
             continue
-        text, seen = str(output.get("text")), shown.get("text", "")
-        if output.get("name") == shown.get("name") and seen and text.startswith(seen):
-            output = {**output, "text": text.removeprefix(seen)}
-        yield output
+        if output["output_type"] == "stream" and shown and shown["output_type"] == "stream":
+            grows = output["name"] == shown["name"] and output["text"].startswith(shown["text"])
+            more = output["text"].removeprefix(shown["text"])
+            yield {**output, "text": more} if grows else output
+        else:
+            yield output
 
 
 def _runs(cell: cm.Cell) -> bool:

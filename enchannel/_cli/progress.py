@@ -143,9 +143,9 @@ def _last_line(cell: cm.Cell) -> str:
     if not isinstance(cell, cm.CodeCell) or not cell.outputs:
         return ""
     output = cell.outputs[-1]
-    is_stream = output["output_type"] == "stream"
-    shown = output["text"][-TAIL:] if is_stream else cm.Outputs.of([output]).text[-TAIL:]
-    lines = [line for line in plain(shown).splitlines() if line.strip()]
+    # Not all of a stream, which may be long.
+    shown = output["text"] if output["output_type"] == "stream" else cm.Outputs.of([output]).text
+    lines = [line for line in plain(shown[-TAIL:]).splitlines() if line.strip()]
     return lines[-1].strip().replace("\t", " ") if lines else ""
 
 

@@ -271,8 +271,11 @@ def test_lines_become_one_text() -> None:
     )
     (cell,) = cm.from_js(lines).cells
     assert isinstance(cell, cm.CodeCell)
-    assert cell.source == cell.outputs[0]["text"] == "a\nb"
-    assert cell.outputs[1]["data"] == {"text/plain": "a\nb", "application/x+json": ["a\n", "b"]}
+    stream, shown = cell.outputs
+    assert cell.source == "a\nb"
+    assert stream == {"output_type": "stream", "name": "stdout", "text": "a\nb"}
+    assert shown["output_type"] == "display_data"
+    assert shown["data"] == {"text/plain": "a\nb", "application/x+json": ["a\n", "b"]}
 
 
 def test_a_status_is_in_no_file() -> None:

@@ -33,6 +33,12 @@ def code(notebook: cm.Notebook) -> cm.CodeCell:
     return cell
 
 
+def output(notebook: cm.Notebook) -> cm.DisplayOutput:
+    output = code(notebook).outputs[0]
+    assert output["output_type"] == "display_data"
+    return output
+
+
 def attachments(notebook: cm.Notebook) -> dict[str, dict[str, Any]]:
     cell = notebook.cell("b")
     assert isinstance(cell, cm.MarkdownCell)
@@ -85,11 +91,11 @@ FROZEN: dict[str, Callable[[cm.Notebook], Any]] = {
     "a list in other fields of a cell": lambda n: n.cell("c").extra["later"],
     "attachments": attachments,
     "an attachment": lambda n: attachments(n)["p.png"],
-    "an output": lambda n: code(n).outputs[0],
-    "the data of an output": lambda n: code(n).outputs[0]["data"],
-    "JSON in an output": lambda n: code(n).outputs[0]["data"]["x/y+json"],
-    "a list in JSON in an output": lambda n: code(n).outputs[0]["data"]["x/y+json"][0],
-    "a dict in JSON in an output": lambda n: next(iter(code(n).outputs))["data"]["x/y+json"][1],
+    "an output": lambda n: output(n),
+    "the data of an output": lambda n: output(n)["data"],
+    "JSON in an output": lambda n: output(n)["data"]["x/y+json"],
+    "a list in JSON in an output": lambda n: output(n)["data"]["x/y+json"][0],
+    "a dict in JSON in an output": lambda n: output(n)["data"]["x/y+json"][1],
 }
 DICT_CHANGES: list[Callable[[Any], object]] = [
     lambda d: d.update(x=1),

@@ -17,7 +17,7 @@ from reactivex.testing.subscription import Subscription
 from enchannel import _pure_operators as ops
 from enchannel._message import AnyMessage, Message, create_message
 from enchannel._of_message_type import of_message_type
-from enchannel._output import Output
+from enchannel._output import DisplayOutput, Output
 from enchannel._outputs import Outputs
 from enchannel._result import Result
 from enchannel.contents import CONTENT_TYPES, InputRequest, Payload, Stream
@@ -454,7 +454,7 @@ def test_the_types_are_known_in_a_pipe() -> None:
     assert_type(streams.pipe(ops.with_comm_id("1")), Observable[Message[Stream]])
     assert_type(streams.pipe(ops.until_idle()), Observable[Message[Stream]])
     assert_type(source.pipe(ops.until_idle(REQUEST), ops.outputs()), Observable[Output])
-    assert_type(source.pipe(ops.updated_outputs()), Observable[Output])
+    assert_type(source.pipe(ops.updated_outputs()), Observable[DisplayOutput])
     assert_type(source.pipe(ops.payloads()), Observable[Payload])
     assert_type(source.pipe(ops.execution_counts()), Observable[int])
     assert_type(source.pipe(ops.kernel_statuses()), Observable[str])

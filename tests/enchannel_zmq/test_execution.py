@@ -30,9 +30,10 @@ def test_streams_are_merged_displays_updated_and_output_cleared(kernel: ec.Kerne
         "print('a'); print('b')\n"
         "handle = display('old', display_id=True); handle.update('new')"
     )
-    assert [output["output_type"] for output in result.outputs] == ["stream", "display_data"]
-    assert result.outputs[0]["text"] == "a\nb\n"
-    assert result.outputs[1]["data"]["text/plain"] == "'new'"
+    stream, shown = result.outputs
+    assert stream == {"output_type": "stream", "name": "stdout", "text": "a\nb\n"}
+    assert shown["output_type"] == "display_data"
+    assert shown["data"]["text/plain"] == "'new'"
 
 
 def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel) -> None:
@@ -61,6 +62,7 @@ def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
     seen.until(lambda outputs: outputs)
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
     outputs = seen.all()
+    assert outputs[-1]["output_type"] == "error"
     assert outputs[-1]["ename"] == "KeyboardInterrupt"
 
 

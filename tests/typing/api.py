@@ -139,7 +139,7 @@ def operators(kernel: ec.Kernel) -> None:
     assert_type(cell, Observable[AnyMessage])
     assert_type(cell.pipe(ec.to_result()), Observable[ec.Result])
     assert_type(cell.pipe(ec.outputs()), Observable[ec.Output])
-    assert_type(cell.pipe(ec.updated_outputs()), Observable[ec.Output])
+    assert_type(cell.pipe(ec.updated_outputs()), Observable[ec.DisplayOutput])
     assert_type(cell.pipe(ec.accumulate_outputs()), Observable[ec.Outputs])
     assert_type(cell.pipe(ec.execution_counts()), Observable[int])
     assert_type(cell.pipe(ec.kernel_statuses()), Observable[str])
@@ -188,6 +188,21 @@ def running(kernel: ec.Kernel) -> None:
     assert_type(result.check(), ec.Result)
     for output in result.outputs:
         assert_type(output, ec.Output)
+        output_kinds(output)
+
+
+def output_kinds(output: ec.Output) -> None:
+    if output["output_type"] == "stream":
+        assert_type(output, ec.StreamOutput)
+        assert_type(output["text"], str)
+    elif output["output_type"] == "display_data":
+        assert_type(output, ec.DisplayOutput)
+        assert_type(output["data"], dict[str, Any])
+    elif output["output_type"] == "execute_result":
+        assert_type(output["execution_count"], int | None)
+    else:
+        assert_type(output, ec.ErrorOutput)
+        assert_type(output["traceback"], list[str])
 
 
 def waiting(kernel: ec.Kernel) -> None:
