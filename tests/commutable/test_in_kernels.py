@@ -19,7 +19,7 @@ from reactivex import operators as ops
 import commutable as cm
 import enchannel as ec
 from enchannel.testing import Seen
-from tests.rigs import DEADLINE
+from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.memory import settle
 
 pytestmark = pytest.mark.kernel
@@ -83,7 +83,7 @@ def test_a_flood_arrives_completely(kernel: ec.Kernel) -> None:
 
 
 def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
-    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    notebook = notebook_of(ASLEEP, "'never'")
     with pytest.raises(cm.CellFailed, match=r"cell 1 of 2 \(c0\): the code did not end") as failed:
         done(notebook, kernel, timeout=1)
     assert isinstance(failed.value.reason, ec.RequestTimeout)
@@ -92,10 +92,10 @@ def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel:
 
 
 def test_disposing_interrupts_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
-    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    notebook = notebook_of(ASLEEP, "'never'")
 
     def says(state: cm.Notebook) -> bool:
-        return "waits" in texts(state)[0]
+        return "asleep" in texts(state)[0]
 
     waits = cm.execute(notebook, kernel).pipe(ops.filter(says))
     ec.wait(waits.pipe(ops.take(1)), timeout=DEADLINE)
@@ -103,10 +103,10 @@ def test_disposing_interrupts_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
 
 
 def test_an_interrupt_from_elsewhere_is_what_the_code_raises(kernel: ec.Kernel) -> None:
-    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    notebook = notebook_of(ASLEEP, "'never'")
 
     def interrupts(state: cm.Notebook) -> None:
-        if texts(state)[0] == "waits\n":
+        if texts(state)[0] == "asleep\n":
             kernel.interrupt()
 
     with pytest.raises(cm.CellFailed) as failed:
@@ -133,13 +133,13 @@ def test_a_kernel_that_dies_in_a_cell() -> None:
 
 
 def test_a_kernel_that_is_restarted_under_a_cell() -> None:
-    notebook = notebook_of("import time\nprint('waits', flush=True)\ntime.sleep(60)", "'never'")
+    notebook = notebook_of(ASLEEP, "'never'")
     with ec.launch() as kernel:
         seen: Seen[cm.Notebook] = Seen()
         restarted: list[Observable[None]] = []
 
         def restarts(state: cm.Notebook) -> None:
-            if texts(state)[0] == "waits\n" and not restarted:
+            if texts(state)[0] == "asleep\n" and not restarted:
                 restarted.append(kernel.restart())
 
         cm.execute(notebook, kernel).pipe(ops.do_action(restarts)).subscribe(seen)

@@ -17,11 +17,9 @@ import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.enchannel_cli.terminal import CTRL_C, Terminal
-from tests.rigs import DEADLINE
+from tests.rigs import ASLEEP, DEADLINE
 
 pytestmark = pytest.mark.kernel
-
-LATER = "import time\nprint('waits', flush=True)\ntime.sleep(60)"
 
 
 def notebook_of(*sources: str, **tags: str) -> cm.Notebook:
@@ -186,13 +184,13 @@ class TestInOneKernel:
         assert "EOFError" in outputs(self.files.done)[0]
 
     def test_each_cell_has_its_time(self) -> None:
-        self.files.has("print('a')", LATER, "print('never')")
+        self.files.has("print('a')", ASLEEP, "print('never')")
         ended = self.run("--timeout", "1")
         assert ended.returncode == ExitCode.TIMED_OUT
         assert "cell 2 of 3 (c2): the code did not end within 1 s" in ended.stderr
         first, second, third = outputs(self.files.done)
         assert (first, third) == ("a\n", "")
-        assert second.startswith("waits\n")
+        assert second.startswith("asleep\n")
         assert second.endswith("KeyboardInterrupt: ")
 
     def test_it_goes_on_where_it_stopped(self) -> None:
@@ -236,7 +234,7 @@ def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) 
     files.has("print('never')")
     begun = Event()
     with ec.launch() as kernel:
-        busy = kernel.execute("import time\nprint('busy', flush=True)\ntime.sleep(60)")
+        busy = kernel.execute(ASLEEP)
         busy.pipe(ec.outputs()).subscribe(lambda _: begun.set())
         assert begun.wait(DEADLINE)
         with Terminal(*files.command("--connection", kernel.id)) as terminal:
@@ -249,9 +247,9 @@ def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) 
 
 def test_it_stops_where_it_is_interrupted(files: Files) -> None:
     """Also where errors are allowed, and that is one."""
-    files.has("print('a')", LATER, "print('never')")
+    files.has("print('a')", ASLEEP, "print('never')")
     with Terminal(*files.command("--allow-errors")) as terminal:
-        terminal.see("waits")
+        terminal.see("asleep")
         terminal.press(CTRL_C)
         shown, exit_code = terminal.end()
     assert exit_code == ExitCode.RAISED

@@ -10,12 +10,11 @@ import enchannel as ec
 from enchannel import KernelState
 from enchannel.errors import KernelDied, MessagesMayBeMissing
 from enchannel.testing import Seen
-from tests.rigs import DEADLINE
+from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.servers import JupyterServer, KernelGateway, Server
 from tests.rigs.websocket import TOKEN
 
 pytestmark = pytest.mark.kernel
-ASLEEP = "import time; time.sleep(600)"
 
 
 @pytest.fixture(params=["jupyter_server", "kernel_gateway"], scope="module")
@@ -124,7 +123,7 @@ def test_a_kernel_that_is_culled_is_gone() -> None:
 
 
 def test_a_kernel_that_others_keep_busy_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
-    asked = Seen(kernel.execute("print('on', flush=True); import time; time.sleep(600)"))
+    asked = Seen(kernel.execute(ASLEEP))
     asked.until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:

@@ -6,7 +6,7 @@ import pytest
 
 import enchannel as ec
 from enchannel.testing import Seen
-from tests.rigs import DEADLINE
+from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.servers import Jupyverse
 
 pytestmark = pytest.mark.kernel
@@ -42,7 +42,7 @@ def test_a_kernel_is_there_as_long_as_the_block(jupyverse: Jupyverse) -> None:
 
 def test_it_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
     streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-    asleep = Seen(kernel.execute("print('asleep', flush=True)\nimport time\ntime.sleep(600)"))
+    asleep = Seen(kernel.execute(ASLEEP))
     streams.until_any(lambda said: "asleep" in said.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
     assert asleep.all()[-1].content["status"] == "error"

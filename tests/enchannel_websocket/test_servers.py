@@ -10,7 +10,7 @@ import enchannel as ec
 import enchannel_websocket
 from enchannel.testing import Seen
 from enchannel_websocket import _backend
-from tests.rigs import DEADLINE
+from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.proxy import Proxy
 from tests.rigs.servers import (
     SERVERS,
@@ -100,9 +100,7 @@ def test_buffers_go_there_and_come_back(kernel: ec.Kernel) -> None:
 
 def test_code_is_interrupted(kernel: ec.Kernel) -> None:
     streams: Seen[ec.AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-    asleep: Seen[ec.AnyMessage] = Seen(
-        kernel.execute("print('asleep', flush=True)\nimport time\ntime.sleep(600)")
-    )
+    asleep = Seen(kernel.execute(ASLEEP))
     streams.until_any(lambda said: "asleep" in said.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
     assert asleep.all()[-1].content["status"] == "error"

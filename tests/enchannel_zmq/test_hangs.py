@@ -22,7 +22,7 @@ from enchannel import ChannelName
 from enchannel.testing import Seen
 from enchannel_zmq._io import shared
 from tests.enchannel_zmq.conftest import settle
-from tests.rigs import DEADLINE, eventually
+from tests.rigs import ASLEEP, DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import WireKernel
 
@@ -31,7 +31,6 @@ pytestmark = pytest.mark.kernel
 CHEAP = "xpython"  # the kernel that starts and ends most quickly
 FLOOD = "while True: print('x' * 100, flush=True)"
 LAST_WORDS = 20_000
-ASLEEP = "print('asleep', flush=True)\nimport time\ntime.sleep(600)"
 
 
 def pid_of(kernel: ec.Kernel) -> int:

@@ -9,6 +9,10 @@ from typing import Final
 DEADLINE: Final = 30.0
 """Seconds after which a test gives up on whatever it waits for."""
 
+# Not in one sleep: CPython has a moment, just before it blocks, in which a signal does not wake it up.
+ASLEEP: Final = "import time\nprint('asleep', flush=True)\nwhile True: time.sleep(0.05)"
+"""Code that says so, and goes on until it is interrupted."""
+
 
 def eventually(condition: Callable[[], bool]) -> bool:
     """Wait until something is so that no event tells of; whether it is by the deadline."""
