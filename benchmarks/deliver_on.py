@@ -19,13 +19,14 @@ import enchannel as ec
 from benchmarks.case import Figure, Goal, Kernels, Script, case
 from benchmarks.command import main
 from benchmarks.measuring import DEADLINE, Measured
+from enchannel import messages as build
 
 __all__ = ["SCRIPT"]
 
 Messages = Observable[ec.AnyMessage]
 Operator = Callable[[Messages], Messages]
 Operators = Callable[[abc.SchedulerBase], Operator]
-MESSAGE = ec.stream("stdout", "a line\n")
+MESSAGE = build.stream("stdout", "a line\n")
 LOOPS = {"asyncio": "an asyncio loop", "event_loop": "an EventLoopScheduler"}
 
 

@@ -40,7 +40,7 @@ def enchannel_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
         lap.start()
         done = ec.wait(cm.execute(notebook, kernel), timeout=DEADLINE)
         lap.stop()
-    _demand_all_ran(cm.to_js(done), cells)
+    _demand_all_ran(cm.to_dict(done), cells)
     return lap.each(cells)
 
 
@@ -49,7 +49,7 @@ def nbclient_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
 
     from benchmarks.peers import running
 
-    node: Any = nbformat.from_dict(cm.to_js(_notebook(cells, CODE[code])))  # type: ignore[no-untyped-call]
+    node: Any = nbformat.from_dict(cm.to_dict(_notebook(cells, CODE[code])))  # type: ignore[no-untyped-call]
     lap = running.run(node, kernels[0] if kernels else None)
     _demand_all_ran(node, cells)
     return lap.each(cells)
@@ -75,7 +75,7 @@ def enchannel_update(kernels: Sequence[Path], cells: int, times: int) -> Measure
 def deep_copy(kernels: Sequence[Path], cells: int, times: int) -> Measured:
     import nbformat
 
-    node: Any = nbformat.from_dict(cm.to_js(_notebook(cells, "6 * 7")))  # type: ignore[no-untyped-call]
+    node: Any = nbformat.from_dict(cm.to_dict(_notebook(cells, "6 * 7")))  # type: ignore[no-untyped-call]
     new: Any = nbformat.v4.new_code_cell
 
     return {"wall": half_of(timed(lambda: copy.deepcopy(node).cells.append(new("6 * 9")), times))}

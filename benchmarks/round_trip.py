@@ -60,7 +60,7 @@ def enchannel_await(kernels: Sequence[Path], **numbers: Any) -> Measured:
 
     async def measure() -> Measured:
         async with ec.connect(kernels[0]) as kernel:
-            return await trips.timed_async(lambda: ec.last(kernel.request(_message(trips))))
+            return await trips.timed_async(lambda: ec.last_value(kernel.request(_message(trips))))
 
     return asyncio.run(measure())
 

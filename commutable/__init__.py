@@ -25,7 +25,7 @@ from commutable._cell import (
 from commutable._diff import Difference, diff
 from commutable._execution import execute, runnable_cells
 from commutable._files import Saver, load, save
-from commutable._format import from_js, to_js
+from commutable._format import from_dict, to_dict
 from commutable._history import History
 from commutable._notebook import Notebook, empty_notebook
 from commutable._operations import (
@@ -100,7 +100,7 @@ __all__ = [
     "diff",
     "empty_notebook",
     "execute",
-    "from_js",
+    "from_dict",
     "insert_cell_after",
     "insert_cell_at",
     "load",
@@ -116,7 +116,7 @@ __all__ = [
     "set_cell_metadata",
     "set_metadata",
     "split_cell",
-    "to_js",
+    "to_dict",
     "update_execution_count",
     "update_outputs",
     "update_source",

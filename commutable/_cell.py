@@ -259,6 +259,6 @@ def _outputs(cell_id: str, outputs: Iterable[Mapping[str, Any]]) -> Outputs:
         if not isinstance(output, Mapping):
             raise InvalidNotebook(f"cell {cell_id}: this is no output: {output!r}")
     try:
-        return Outputs.of(outputs)
+        return Outputs.from_nbformat(outputs)
     except InvalidMessage as error:
         raise InvalidNotebook(f"cell {cell_id}: {error}") from error

@@ -19,6 +19,7 @@ from commutable._cell import Cell, CellStatus, CodeCell
 from commutable._notebook import Notebook, mapped, replaced
 from commutable._turn import Terms, Turn, when_all_is_said
 from commutable.errors import CellFailed
+from enchannel import messages as build
 from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = ["execute", "runnable_cells"]
@@ -260,7 +261,7 @@ class _Run(abc.DisposableBase):
         notebook = self._notebook
         if message.header.msg_type in DISPLAYS:
             notebook = self._updated(notebook, cell, message)
-        if notebook is not self._notebook or not outputs.shows_the_same(before):
+        if notebook is not self._notebook or not outputs.is_unchanged_from(before):
             self._become(notebook)
 
     def _updated(self, notebook: Notebook, cell: CodeCell, message: ec.AnyMessage) -> Notebook:
@@ -306,7 +307,7 @@ class _Run(abc.DisposableBase):
         if raised and all(output["output_type"] != "error" for output in cell.outputs):
             # Some kernels say it in the reply alone.
             error = _error_of(cell, reply.content)
-            told = ec.error(error.ename, error.evalue, list(error.traceback), parent=reply)
+            told = build.error(error.ename, error.evalue, list(error.traceback), parent=reply)
             cell = replace(cell, outputs=cell.outputs.add(told))
         if cell is not self._code(cell_id):
             self._notebook = replaced(self._notebook, self._notebook.index(cell_id), cell)

@@ -16,7 +16,7 @@ __all__ = ["Saver", "load", "save"]
 
 
 def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
-    """A notebook from a file, of any version since nbformat 2; see ``from_js``.
+    """A notebook from a file, of any version since nbformat 2; see ``from_dict``.
 
     Args:
         path: Of the file.

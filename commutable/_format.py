@@ -15,7 +15,7 @@ from commutable.errors import InvalidNotebook
 from enchannel import NotSupported, Outputs
 from enchannel.frozen import FrozenDict, thaw
 
-__all__ = ["Writer", "from_js", "parsed", "read", "to_js", "written"]
+__all__ = ["Writer", "from_dict", "parsed", "read", "to_dict", "written"]
 
 Plain = dict[str, Any]
 
@@ -26,7 +26,7 @@ OF_NOTEBOOK = {"cells", "metadata", "nbformat", "nbformat_minor"}
 TRANSIENT = ("orig_nbformat", "orig_nbformat_minor", "signature")
 
 
-def from_js(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
+def from_dict(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
     """A notebook from what JSON has of it, of any version since nbformat 2.
 
     Older ones are upgraded to 4.5. A cell without an id, or with one that another has, gets a new one.
@@ -44,7 +44,7 @@ def from_js(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
         return read(thaw(_demand_dict(js, "a notebook")), validate=validate)
 
 
-def to_js(notebook: Notebook) -> Plain:
+def to_dict(notebook: Notebook) -> Plain:
     """A notebook as JSON has it, in nbformat 4: plain dicts and lists, which may be changed.
 
     Texts are whole, as nbformat has them in memory; in files it has lists of lines.
@@ -109,7 +109,7 @@ def _alone(cell: Cell, minor: int, *, validate: bool) -> str:
 def _text(notebook: Notebook, *, validate: bool, ensure_ascii: bool = False) -> str:
     nbformat = _library()
     with _not_too_deep(), _stumbling():
-        js = to_js(notebook)
+        js = to_dict(notebook)
         if validate:
             _demand_valid(js)
         node = nbformat.from_dict(js)
@@ -118,7 +118,7 @@ def _text(notebook: Notebook, *, validate: bool, ensure_ascii: bool = False) -> 
 
 
 def read(js: Plain, *, validate: bool) -> Notebook:
-    """``from_js``, of what is nobody else's: it is changed."""
+    """``from_dict``, of what is nobody else's: it is changed."""
     nbformat = _library()
     version = js.get("nbformat")
     if type(version) is not int:
@@ -185,7 +185,7 @@ def _cell(js: Plain, where: str) -> Cell:
                 id=id,
                 source=source,
                 metadata=metadata,
-                outputs=Outputs.of(_output(output, where) for output in outputs),
+                outputs=Outputs.from_nbformat(_output(output, where) for output in outputs),
                 execution_count=js.get("execution_count"),
                 extra=_others(js, OF_CELL | {"outputs", "execution_count"}),
             )

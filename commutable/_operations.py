@@ -326,7 +326,7 @@ def _same(before: object, after: object) -> bool:
     if isinstance(before, FrozenDict):
         return before is after or (before == after and repr(before) == repr(after))
     if isinstance(before, Outputs) and isinstance(after, Outputs):
-        return before.shows_the_same(after)
+        return before.is_unchanged_from(after)
     return type(before) is type(after) and before == after
 
 

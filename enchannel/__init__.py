@@ -4,72 +4,31 @@ Each channel of a kernel is an RxPY Subject: subscribe, and you see what the ker
 ``on_next``, and you speak to it; between the two stand reactivex's operators.
 """
 
-from enchannel._builders import (
-    clear_output,
-    comm_close,
-    comm_info_reply,
-    comm_info_request,
-    comm_msg,
-    comm_open,
-    complete_reply,
-    complete_request,
-    connect_reply,
-    connect_request,
-    create_subshell_reply,
-    create_subshell_request,
-    debug_event,
-    debug_reply,
-    debug_request,
-    delete_subshell_reply,
-    delete_subshell_request,
-    display_data,
-    error,
-    execute_input,
-    execute_reply,
-    execute_request,
-    execute_result,
-    history_reply,
-    history_request,
-    input_reply,
-    input_request,
-    inspect_reply,
-    inspect_request,
-    interrupt_reply,
-    interrupt_request,
-    iopub_welcome,
-    is_child_message,
-    is_complete_reply,
-    is_complete_request,
-    kernel_info_reply,
-    kernel_info_request,
-    list_subshell_reply,
-    list_subshell_request,
-    shutdown_reply,
-    shutdown_request,
-    status,
-    stream,
-    update_display_data,
-)
-from enchannel._channel import Channel, child_of
-from enchannel._channel_name import ChannelName
-from enchannel._comm import Comm
-from enchannel._connect import connect, launch, launch_link, open_link
-from enchannel._connection_info import ConnectionInfo, Secret
-from enchannel._deliver_on import deliver_on
-from enchannel._exchange import OnInput
-from enchannel._heartbeat import Heartbeat
-from enchannel._kernel import Kernel
-from enchannel._message import AnyMessage, Buffer, Header, Message, create_message
-from enchannel._of_message_type import of_message_type
-from enchannel._output import (
+from enchannel._kernel.channel import Channel, child_of
+from enchannel._kernel.comm import Comm
+from enchannel._kernel.connect import connect, launch
+from enchannel._kernel.heartbeat import Heartbeat
+from enchannel._kernel.in_flight import OnInput
+from enchannel._kernel.kernel import Kernel
+from enchannel._kernel.subshell import Subshell
+from enchannel._outputs.output import (
     DisplayOutput,
     ErrorOutput,
     Output,
     ResultOutput,
     StreamOutput,
 )
-from enchannel._outputs import Outputs
-from enchannel._pure_operators import (
+from enchannel._outputs.outputs import Outputs
+from enchannel._outputs.result import Result
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.connection_info import ConnectionInfo, Secret
+from enchannel._protocol.message import AnyMessage, Buffer, Header, Message, create_message
+from enchannel._protocol.session import Session
+from enchannel._recordings.format import Direction, Recorded, Recording
+from enchannel._recordings.recorder import Recorder, record
+from enchannel._rx.deliver_on import deliver_on
+from enchannel._rx.of_message_type import of_message_type
+from enchannel._rx.operators import (
     accumulate_outputs,
     execution_counts,
     input_requests,
@@ -81,12 +40,7 @@ from enchannel._pure_operators import (
     updated_outputs,
     with_comm_id,
 )
-from enchannel._recorder import Recorder, record
-from enchannel._recording import Direction, Recorded, Recording
-from enchannel._result import Result
-from enchannel._session import Session
-from enchannel._subshell import Subshell
-from enchannel._waiting import aiter, last, wait
+from enchannel._rx.waiting import aiter, last_value, wait
 from enchannel.abc import KernelState, LinkState
 from enchannel.errors import (
     AuthenticationFailed,
@@ -111,6 +65,27 @@ from enchannel.errors import (
     RequestTimeout,
     SubscriberRaised,
     WouldDeadlock,
+)
+from enchannel.messages import (
+    comm_close,
+    comm_info_request,
+    comm_msg,
+    comm_open,
+    complete_request,
+    connect_request,
+    create_subshell_request,
+    debug_request,
+    delete_subshell_request,
+    execute_request,
+    history_request,
+    input_reply,
+    inspect_request,
+    interrupt_request,
+    is_child_message,
+    is_complete_request,
+    kernel_info_request,
+    list_subshell_request,
+    shutdown_request,
 )
 
 __all__ = [
@@ -166,66 +141,39 @@ __all__ = [
     "accumulate_outputs",
     "aiter",
     "child_of",
-    "clear_output",
     "comm_close",
-    "comm_info_reply",
     "comm_info_request",
     "comm_msg",
     "comm_open",
-    "complete_reply",
     "complete_request",
     "connect",
-    "connect_reply",
     "connect_request",
     "create_message",
-    "create_subshell_reply",
     "create_subshell_request",
-    "debug_event",
-    "debug_reply",
     "debug_request",
-    "delete_subshell_reply",
     "delete_subshell_request",
     "deliver_on",
-    "display_data",
-    "error",
-    "execute_input",
-    "execute_reply",
     "execute_request",
-    "execute_result",
     "execution_counts",
-    "history_reply",
     "history_request",
     "input_reply",
-    "input_request",
     "input_requests",
-    "inspect_reply",
     "inspect_request",
-    "interrupt_reply",
     "interrupt_request",
-    "iopub_welcome",
     "is_child_message",
-    "is_complete_reply",
     "is_complete_request",
-    "kernel_info_reply",
     "kernel_info_request",
     "kernel_statuses",
-    "last",
+    "last_value",
     "launch",
-    "launch_link",
-    "list_subshell_reply",
     "list_subshell_request",
     "of_message_type",
-    "open_link",
     "outputs",
     "payloads",
     "record",
-    "shutdown_reply",
     "shutdown_request",
-    "status",
-    "stream",
     "to_result",
     "until_idle",
-    "update_display_data",
     "updated_outputs",
     "wait",
     "with_comm_id",

@@ -1,7 +1,7 @@
 """The plug: what a transport has to give, and what it may rely on.
 
 A backend is a way for messages to travel. All that it must write is ``Backend.open``, which returns a
-``Link``: one ``Pair`` of observable and observer for each channel, and one observable of what
+``Link``: one ``ChannelPair`` of observable and observer for each channel, and one observable of what
 happens to the link. What users expect of a channel beyond that (serial delivery, guarded
 subscribers, requests) is the core's business, the same for every backend.
 
@@ -27,9 +27,9 @@ The contract
         which names the limit, and the channel lives on.
     11. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
         ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``. Where
-        the ``Capabilities`` say that it ``resumes``, what was asked may be answered after that; and if what
-        came in between may not be heard, a ``MessagesMayBeMissing`` says so. A link that suspects that what
-        was asked is lost says ``CONNECTED`` again, and the core asks anew.
+        the ``Capabilities`` say that it ``can_resume``, what was asked may be answered after that; and if
+        what came in between may not be heard, a ``MessagesMayBeMissing`` says so. A link that suspects that
+        what was asked is lost says ``CONNECTED`` again, and the core asks anew.
     12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
         is kept to be sent later.
     13. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
@@ -57,43 +57,28 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from reactivex import Observable, abc
 
-from enchannel._channel_name import ChannelName
-from enchannel._incoming import Incoming, Outgoing
-from enchannel._loop import Loop
-from enchannel._message import AnyMessage
-from enchannel._server_url import ServerUrl, server_url_of
-from enchannel._session import Session
-from enchannel._shared import Lease, Shared, Startable
-from enchannel._status import KernelState, LinkState, Status, error_of, status_of, told_of
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.link_event import KernelState, LinkEvent, LinkState
+from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.session import Session
 
 __all__ = [
     "Backend",
     "Capabilities",
-    "Incoming",
+    "ChannelPair",
     "KernelState",
     "Launcher",
-    "Lease",
     "Lifecycle",
     "Link",
+    "LinkEvent",
     "LinkState",
-    "Loop",
-    "Outgoing",
-    "Pair",
-    "ServerUrl",
-    "Shared",
-    "Startable",
-    "Status",
-    "error_of",
-    "server_url_of",
-    "status_of",
-    "told_of",
 ]
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)  # no slots: with them Pair[bytes](…) fails on Python 3.11
-class Pair(Generic[_T]):
+@dataclass(frozen=True)  # no slots: with them ChannelPair[bytes](…) fails on Python 3.11
+class ChannelPair(Generic[_T]):
     """One channel: what is heard, and where to say something.
 
     Attributes:
@@ -114,11 +99,11 @@ class Capabilities:
     Attributes:
         channels: The channels that ``pairs`` has.
         buffers: Whether messages may have binary buffers.
-        max_message: The largest message that can be sent, in bytes; None: no limit.
+        max_sent: The largest message that can be sent, in bytes; None: no limit.
         lifecycle: Whether it can interrupt, restart and shut down a kernel.
-        listens: Whether anybody hears what is said. At the other end of a recording there is nobody; the
+        can_send: Whether anybody hears what is said. At the other end of a recording there is nobody; the
             suite is not for such.
-        resumes: Whether what was asked before a loss may still be answered after it. Then the loss alone
+        can_resume: Whether what was asked before a loss may still be answered after it. Then the loss alone
             ends nothing: when the link is back the core asks again, in vain or not, and knows.
         idle_grace: Seconds by which an idle may come later than its reply, where iopub is queued on its
             way.
@@ -126,10 +111,10 @@ class Capabilities:
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
     buffers: bool = True
-    max_message: int | None = None
+    max_sent: int | None = None
     lifecycle: bool = False
-    listens: bool = True
-    resumes: bool = False
+    can_send: bool = True
+    can_resume: bool = False
     idle_grace: float = 2.0
 
 
@@ -160,26 +145,26 @@ class Link:
 
     Attributes:
         pairs: A pair for each channel: of messages, but of bytes on the heartbeat.
-        status: What happens to link and kernel; it does not repeat itself to who comes late.
+        events: What happens to link and kernel; it does not repeat itself to who comes late.
         close: Ends it; see the contract.
         kernel_id: What to call the kernel.
         capabilities: What it can do.
         lifecycle: Where the process is the backend's to rule.
         owned: Whether the kernel ends with the link: it was started for it.
-        listened: Called once by the core, when the first subscriber of a channel is there: for a link that
-            has nothing to say before, such as a recording.
+        on_first_subscriber: Called once by the core, when the first subscriber of a channel is there: for a
+            link that has nothing to say before, such as a recording.
     """
 
-    pairs: Mapping[ChannelName, Pair[Any]]
-    status: Observable[Status]
+    pairs: Mapping[ChannelName, ChannelPair[Any]]
+    events: Observable[LinkEvent]
     close: Callable[[], None]
     kernel_id: str
     capabilities: Capabilities
     lifecycle: Lifecycle | None = None
     owned: bool = True
-    listened: Callable[[], None] | None = None
+    on_first_subscriber: Callable[[], None] | None = None
 
-    def pair(self, name: ChannelName) -> Pair[AnyMessage] | None:
+    def pair(self, name: ChannelName) -> ChannelPair[AnyMessage] | None:
         """The pair of a channel of messages, if there is one."""
         return self.pairs.get(name)
 

@@ -31,8 +31,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from enchannel._message import AnyMessage
-    from enchannel._result import Result
+    from enchannel._outputs.result import Result
+    from enchannel._protocol.message import AnyMessage
 
 __all__ = [
     "AuthenticationFailed",

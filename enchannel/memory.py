@@ -1,7 +1,7 @@
 """Both ends of a kernel's channels in one process. Nothing travels, so nothing takes time.
 
-``FarEnd`` is the kernel's end. What it says is heard before ``say`` returns, and what is said to it is
-given to who listens before ``on_next`` returns, all on one thread: with a virtual scheduler, time stands
+``InMemoryKernel`` is the kernel's end. What it says is heard before ``say`` returns, and what is said to it
+is given to who listens before ``on_next`` returns, all on one thread: with a virtual scheduler, time stands
 still until somebody moves it.
 """
 
@@ -19,20 +19,20 @@ from typing import Any, Self, TypeAlias
 import reactivex
 from reactivex import Observable
 
-from enchannel._channel_name import ChannelName
-from enchannel._incoming import Incoming, Outgoing
-from enchannel._message import AnyMessage
-from enchannel._session import Session
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.session import Session
 from enchannel.abc import (
     Backend,
     Capabilities,
+    ChannelPair,
     KernelState,
     Lifecycle,
     Link,
+    LinkEvent,
     LinkState,
-    Pair,
-    Status,
 )
+from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 from enchannel.errors import (
     ChannelClosed,
     ConnectionFailed,
@@ -45,17 +45,17 @@ from enchannel.errors import (
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
 
-__all__ = ["FarEnd", "MemoryBackend", "backend"]
+__all__ = ["InMemoryKernel", "MemoryBackend", "backend"]
 
 _Call: TypeAlias = Callable[[], None]
 
 _SCHEME = "memory:"
 _MESSAGES = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 _UNSIGNED = Signer(b"")
-_far_ends: weakref.WeakValueDictionary[str, FarEnd] = weakref.WeakValueDictionary()
+_far_ends: weakref.WeakValueDictionary[str, InMemoryKernel] = weakref.WeakValueDictionary()
 
 
-class FarEnd:
+class InMemoryKernel:
     """The kernel's end of links in memory; what is done here may be done from any thread.
 
     It listens until it is closed; ``with`` closes it.
@@ -97,7 +97,7 @@ class FarEnd:
             if message.channel is ChannelName.IOPUB or session in ("", link.session.id):
                 link.hear(message.channel, message)
 
-    def tell(self, *statuses: Status) -> None:
+    def tell(self, *statuses: LinkEvent) -> None:
         """Tell all links of something."""
         for status in statuses:
             for link in self._links:
@@ -119,7 +119,7 @@ class FarEnd:
         """The links are back, to the same kernel or a new one."""
         self._gone = None
         self.tell(LinkState.CONNECTED, KernelState.IDLE)
-        if self.capabilities.resumes:
+        if self.capabilities.can_resume:
             self.tell(MessagesMayBeMissing(f"the link to kernel {self.id} was cut, and is back"))
 
     def give_up(self) -> None:
@@ -175,7 +175,7 @@ class FarEnd:
         self._gone = why
         self._hearing.waiting.clear()
         self.tell(LinkState.LOST)
-        if isinstance(why, KernelDied) or not self.capabilities.resumes:
+        if isinstance(why, KernelDied) or not self.capabilities.can_resume:
             self.tell(why)
 
 
@@ -191,13 +191,13 @@ class MemoryBackend(Backend):
         far = self.far_end(target)
         return far._open(session).link
 
-    def far_end(self, target: Any) -> FarEnd:
+    def far_end(self, target: Any) -> InMemoryKernel:
         """What a target names.
 
         Raises:
             ConnectionFailed: nothing.
         """
-        if isinstance(target, FarEnd):
+        if isinstance(target, InMemoryKernel):
             return target
         far = _far_ends.get(str(target).removeprefix(_SCHEME))
         if far is None:
@@ -214,20 +214,20 @@ class _Link:
     What it is told goes through one queue, so that nothing is told while something else is.
     """
 
-    def __init__(self, far: FarEnd, session: Session) -> None:
+    def __init__(self, far: InMemoryKernel, session: Session) -> None:
         self.session = session
         self._far = far
-        self._status: Incoming[Status] = Incoming()
+        self._events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._changing = threading.Lock()
         self._telling = _Turns()
         self._closed = self._given_up = False
-        self._incoming: dict[ChannelName, Incoming[Any]] = {
-            name: Incoming() for name in far.capabilities.channels
+        self._incoming: dict[ChannelName, IncomingSubject[Any]] = {
+            name: IncomingSubject() for name in far.capabilities.channels
         }
         can = far.capabilities
         self.link: Link = Link(
             pairs={name: self._pair(name) for name in can.channels},
-            status=self._status,
+            events=self._events,
             close=self.close,
             kernel_id=far.id,
             capabilities=can,
@@ -236,16 +236,16 @@ class _Link:
 
     def hear(self, name: ChannelName, item: Any) -> None:
         if name in self._incoming and self._far._gone is None:
-            self._put(partial(self._incoming[name].emit, item))
+            self._put(partial(self._incoming[name].on_next, item))
 
-    def tell(self, status: Status) -> None:
+    def tell(self, status: LinkEvent) -> None:
         if not self._given_up:
-            self._put(partial(self._status.emit, status))
+            self._put(partial(self._events.on_next, status))
 
     def give_up(self, error: EnchannelError) -> None:
         if not self._given_up:
             self._given_up = True
-            self._put(partial(self._status.fail, error))
+            self._put(partial(self._events.on_error, error))
 
     def close(self) -> None:
         self._far._leave(self)
@@ -254,7 +254,7 @@ class _Link:
                 self._closed = True
                 self._telling.waiting.clear()
                 if not self._given_up:
-                    self._telling.waiting.append((None, self._status.complete))
+                    self._telling.waiting.append((None, self._events.on_completed))
         self._telling.finish()
 
     def _put(self, event: _Call) -> None:
@@ -264,9 +264,11 @@ class _Link:
             self._telling.waiting.append((None, event))
         self._telling.go_on()
 
-    def _pair(self, name: ChannelName) -> Pair[Any]:
+    def _pair(self, name: ChannelName) -> ChannelPair[Any]:
         say = self._beat if name is ChannelName.HEARTBEAT else partial(self._say, name)
-        return Pair(self._incoming[name], Outgoing(say), partial(self._far._unsent, name))
+        return ChannelPair(
+            self._incoming[name], CallbackObserver(say), partial(self._far._unsent, name)
+        )
 
     def _beat(self, beat: bytes) -> None:
         self._take(ChannelName.HEARTBEAT, partial(self.hear, ChannelName.HEARTBEAT, beat))
@@ -289,19 +291,19 @@ class _Link:
             raise InvalidMessage(
                 f"{message.header.msg_type} has buffers, which this link cannot send"
             )
-        if can.max_message is None:
+        if can.max_sent is None:
             return
         size = sum(len(frame) for frame in encode(message, _UNSIGNED))
-        if size > can.max_message:
+        if size > can.max_sent:
             raise InvalidMessage(
-                f"{message.header.msg_type} has {size:,} bytes, and the limit is {can.max_message:,}"
+                f"{message.header.msg_type} has {size:,} bytes, and the limit is {can.max_sent:,}"
             )
 
 
 class _MemoryLifecycle(Lifecycle):
     """Rules a far end: there is no process, so all is done at once."""
 
-    def __init__(self, far: FarEnd) -> None:
+    def __init__(self, far: InMemoryKernel) -> None:
         self._far = far
 
     def interrupt(self) -> Observable[None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from enchannel import Secret
-from enchannel.abc import server_url_of
+from enchannel.backends import parse_server_url
 from enchannel.errors import ConnectionFailed
 
 __all__ = ["Address", "kernel_address", "relay_address"]
@@ -39,23 +39,23 @@ class Address:
         return "/".join(self.base.split("/")[3:])
 
 
-def relay_address(url: object, *, insecure: bool) -> Address:
+def relay_address(url: object, *, allow_http: bool) -> Address:
     """The URL of a relay, taken apart.
 
     Raises:
         ConnectionFailed: it is none, or would send secrets in the clear.
     """
-    server = server_url_of(url, _SECURE, insecure=insecure)
+    server = parse_server_url(url, _SECURE, allow_http=allow_http)
     return Address(base=server.origin + server.path.rstrip("/"), token=server.token)
 
 
-def kernel_address(url: object, *, insecure: bool) -> Address:
+def kernel_address(url: object, *, allow_http: bool) -> Address:
     """The URL of a kernel, taken apart: the relay's, and the kernel's id behind it.
 
     Raises:
         ConnectionFailed: it is none, or would send secrets in the clear.
     """
-    address = relay_address(url, insecure=insecure)
+    address = relay_address(url, allow_http=allow_http)
     base, _, kernel_id = address.base.rpartition("/")
     if base.count("/") < 2 or not kernel_id:
         raise ConnectionFailed(

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from enchannel import Secret, Session
-from enchannel.abc import Launcher, Lease, Link, Loop
+from enchannel.abc import Launcher, Link
+from enchannel.backends import EventLoopThread, Lease
 from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied
 from enchannel_socketio._address import Address, kernel_address, relay_address
 from enchannel_socketio._client import Access, Client
@@ -43,10 +44,10 @@ class SocketioBackend(Launcher):
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
-        insecure: bool = False,
+        allow_http: bool = False,
         since: int | None = None,
         max_received: int = GIBIBYTE,
-        retry_for: float = 60.0,
+        reconnect_timeout: float = 60.0,
     ) -> Link:
         """Connect to a kernel that runs.
 
@@ -58,12 +59,12 @@ class SocketioBackend(Launcher):
                 for watching, iopub is all that is heard, and nothing can be said.
             headers: What is sent with every request besides.
             ssl: For ``https``; by default certificates have to be those that the system trusts.
-            insecure: Speak ``http`` to another host than this.
+            allow_http: Speak ``http`` to another host than this.
             since: The position in the relay's log after which to begin, as ``disconnect`` has returned it;
                 0: with the first message that it has. It waits there until somebody subscribes to a
                 channel, or says something. By default what is said from now on is heard.
             max_received: Bytes; a relay that sends a larger message is hung up on.
-            retry_for: Seconds for which a relay that is lost is looked for again.
+            reconnect_timeout: Seconds for which a relay that is lost is looked for again.
 
         Raises:
             ConnectionFailed: the target makes no sense, or does not answer.
@@ -71,11 +72,13 @@ class SocketioBackend(Launcher):
         """
         if since is not None and (type(since) is not int or since < 0):
             raise ConnectionFailed(f"since={since!r} is no position: disconnect(…) returns one")
-        address = kernel_address(target, insecure=insecure)
+        address = kernel_address(target, allow_http=allow_http)
         access = access_of(token, headers, ssl)
-        options = LinkOptions(max_received=max_received, retry_for=retry_for, since=since)
+        options = LinkOptions(
+            max_received=max_received, reconnect_timeout=reconnect_timeout, since=since
+        )
 
-        async def connect(relay: Client, lease: Lease[Loop]) -> Link:
+        async def connect(relay: Client, lease: Lease[EventLoopThread]) -> Link:
             link = await _linked(relay, address.kernel_id, session, lease, options)
             self._note(link)
             return link.link(owned=False)
@@ -94,9 +97,9 @@ class SocketioBackend(Launcher):
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
-        insecure: bool = False,
+        allow_http: bool = False,
         max_received: int = GIBIBYTE,
-        retry_for: float = 60.0,
+        reconnect_timeout: float = 60.0,
     ) -> Link:
         """Start a kernel on a relay's machine.
 
@@ -106,18 +109,18 @@ class SocketioBackend(Launcher):
             cwd: The directory that it starts in, there.
             env: Environment variables for it, beside those of the relay.
             at: The relay's URL.
-            token, headers, ssl, insecure, max_received, retry_for: As for ``open``.
+            token, headers, ssl, allow_http, max_received, reconnect_timeout: As for ``open``.
 
         Raises:
             LaunchFailed: there is no such kernelspec, or the kernel did not come up.
             AuthenticationFailed: the relay does not know us.
             ConnectionFailed: it is not to be reached.
         """
-        address = relay_address(at, insecure=insecure)
+        address = relay_address(at, allow_http=allow_http)
         access = access_of(token, headers, ssl)
-        options = LinkOptions(max_received=max_received, retry_for=retry_for)
+        options = LinkOptions(max_received=max_received, reconnect_timeout=reconnect_timeout)
 
-        async def launch(relay: Client, lease: Lease[Loop]) -> Link:
+        async def launch(relay: Client, lease: Lease[EventLoopThread]) -> Link:
             kernel_id = await spawned(relay, name, cwd, env)
             try:
                 link = await _linked(relay, kernel_id, session, lease, options)
@@ -150,7 +153,7 @@ def on_relay(
     """
     lease = shared.lease()
     try:
-        return lease.thing.run(_in_time(address, access, timeout, ask, keep=False))
+        return lease.resource.run(_in_time(address, access, timeout, ask, keep=False))
     finally:
         lease.release()
 
@@ -159,12 +162,12 @@ def _opened(
     address: Address,
     access: Access,
     timeout: float,
-    opening: Callable[[Client, Lease[Loop]], Awaitable[Link]],
+    opening: Callable[[Client, Lease[EventLoopThread]], Awaitable[Link]],
 ) -> Link:
     """Open a link on a relay, which is the link's then."""
     lease = shared.lease()
     try:
-        return lease.thing.run(
+        return lease.resource.run(
             _in_time(address, access, timeout, lambda relay: opening(relay, lease), keep=True)
         )
     except BaseException:
@@ -202,13 +205,13 @@ async def _linked(
     relay: Client,
     kernel_id: str,
     session: Session,
-    lease: Lease[Loop],
+    lease: Lease[EventLoopThread],
     options: LinkOptions,
 ) -> SocketioLink:
     model = await relay.kernel(kernel_id)
     link = SocketioLink(relay, model, session, lease, options)
     if model.access == "full" and model.lifecycle:
-        link.lifecycle = RemoteKernel(relay, link, lease.thing)
+        link.lifecycle = RemoteKernel(relay, link, lease.resource)
     await link.open()
     return link
 

@@ -29,7 +29,7 @@ def spawn(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> str:
     """Start a kernel on a relay's machine, which stays until it is shut down; its id.
 
@@ -39,7 +39,7 @@ def spawn(
         timeout: Seconds until it has to answer.
         cwd: The directory that it starts in, there.
         env: Environment variables for it, beside those of the relay.
-        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+        token, headers, ssl, allow_http: As for ``SocketioBackend.open``.
 
     Raises:
         LaunchFailed: there is no such kernelspec, or the kernel did not come up.
@@ -52,7 +52,7 @@ def spawn(
         return await spawned(relay, name, directory, env)
 
     return on_relay(
-        relay_address(url, insecure=insecure), access_of(token, headers, ssl), timeout, ask
+        relay_address(url, allow_http=allow_http), access_of(token, headers, ssl), timeout, ask
     )
 
 
@@ -66,7 +66,7 @@ def connect(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
-    insecure: bool = False,
+    allow_http: bool = False,
     **options: Any,
 ) -> ec.Kernel:
     """Connect to a kernel on a relay, as ``enchannel.connect`` does.
@@ -77,7 +77,7 @@ def connect(
         since: Where to go on, as ``disconnect`` has returned it; 0: from the first message that the relay
             still has. By default what is said from now on is heard.
         timeout, session: As for ``enchannel.connect``.
-        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+        token, headers, ssl, allow_http: As for ``SocketioBackend.open``.
         options: What else ``enchannel.connect`` and ``SocketioBackend.open`` take.
 
     Raises:
@@ -90,10 +90,10 @@ def connect(
         backend=backend,
         timeout=timeout,
         session=session,
-        token=token or relay_address(url, insecure=insecure).token.reveal(),
+        token=token or relay_address(url, allow_http=allow_http).token.reveal(),
         headers=headers,
         ssl=ssl,
-        insecure=insecure,
+        allow_http=allow_http,
         since=since,
         **options,
     )
@@ -129,7 +129,7 @@ def shutdown(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> None:
     """End a kernel on a relay, and forget what it said.
 
@@ -137,7 +137,7 @@ def shutdown(
         url: The relay's.
         kernel_id: The kernel's.
         timeout: Seconds.
-        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+        token, headers, ssl, allow_http: As for ``SocketioBackend.open``.
 
     Raises:
         ConnectionFailed: there is no such kernel, or the relay is not to be reached.
@@ -147,7 +147,9 @@ def shutdown(
     async def ask(relay: Client) -> None:
         await relay.shut_down(kernel_id)
 
-    on_relay(relay_address(url, insecure=insecure), access_of(token, headers, ssl), timeout, ask)
+    on_relay(
+        relay_address(url, allow_http=allow_http), access_of(token, headers, ssl), timeout, ask
+    )
 
 
 def list_kernels(
@@ -157,21 +159,21 @@ def list_kernels(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> tuple[KernelModel, ...]:
     """The kernels that a relay serves.
 
     Args:
         url: The relay's.
         timeout: Seconds.
-        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+        token, headers, ssl, allow_http: As for ``SocketioBackend.open``.
 
     Raises:
         ConnectionFailed: the relay is not to be reached.
         AuthenticationFailed: it does not know us.
     """
     return on_relay(
-        relay_address(url, insecure=insecure),
+        relay_address(url, allow_http=allow_http),
         access_of(token, headers, ssl),
         timeout,
         Client.kernels,
@@ -185,21 +187,21 @@ def list_kernelspecs(
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> Mapping[str, Mapping[str, str]]:
     """What a relay can start, by name: each with its ``display_name`` and ``language``.
 
     Args:
         url: The relay's.
         timeout: Seconds.
-        token, headers, ssl, insecure: As for ``SocketioBackend.open``.
+        token, headers, ssl, allow_http: As for ``SocketioBackend.open``.
 
     Raises:
         ConnectionFailed: the relay is not to be reached.
         AuthenticationFailed: it does not know us, or lets us only watch.
     """
     return on_relay(
-        relay_address(url, insecure=insecure),
+        relay_address(url, allow_http=allow_http),
         access_of(token, headers, ssl),
         timeout,
         Client.kernelspecs,

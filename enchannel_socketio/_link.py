@@ -22,18 +22,20 @@ import msgspec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import (
     Capabilities,
-    Incoming,
+    ChannelPair,
     KernelState,
-    Lease,
     Lifecycle,
     Link,
+    LinkEvent,
     LinkState,
-    Loop,
-    Outgoing,
-    Pair,
-    Status,
-    error_of,
-    status_of,
+)
+from enchannel.backends import (
+    CallbackObserver,
+    EventLoopThread,
+    IncomingSubject,
+    Lease,
+    decode_error,
+    decode_event,
 )
 from enchannel.errors import (
     AuthenticationFailed,
@@ -68,7 +70,7 @@ class LinkOptions:
     """See ``SocketioBackend.open``; seconds and bytes."""
 
     max_received: int
-    retry_for: float
+    reconnect_timeout: float
     since: int | None = None
 
 
@@ -95,11 +97,11 @@ class SocketioLink:
         relay: Client,
         model: KernelModel,
         session: Session,
-        lease: Lease[Loop],
+        lease: Lease[EventLoopThread],
         options: LinkOptions,
     ) -> None:
         self.kernel_id = model.id
-        self.status: Incoming[Status] = Incoming()
+        self.events: IncomingSubject[LinkEvent] = IncomingSubject()
         self.position = options.since or 0
         self.gone: EnchannelError | None = None
         self._can_speak = model.access == "full"
@@ -107,9 +109,9 @@ class SocketioLink:
         self._relay = relay
         self._session = session
         self._lease = lease
-        self._loop = lease.thing
+        self._loop = lease.resource
         self._options = options
-        self._incoming = {name: Incoming[AnyMessage]() for name in CHANNELS}
+        self._incoming = {name: IncomingSubject[AnyMessage]() for name in CHANNELS}
         self._connection: Connection | None = None
         self._sending: asyncio.Task[None] | None = None
         self._living: asyncio.Task[None] | None = None
@@ -135,24 +137,26 @@ class SocketioLink:
         """What the core is given."""
         return Link(
             pairs={name: self._pair(name) for name in CHANNELS},
-            status=self.status,
+            events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
             capabilities=Capabilities(
                 channels=CHANNELS,
-                max_message=self._max_message,
+                max_sent=self._max_message,
                 lifecycle=self.lifecycle is not None,
-                listens=self._can_speak,
-                resumes=True,
+                can_send=self._can_speak,
+                can_resume=True,
             ),
             lifecycle=self.lifecycle,
             owned=owned,
-            listened=None if self._options.since is None else self._begin_later,
+            on_first_subscriber=None if self._options.since is None else self._begin_later,
         )
 
-    def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
-        return Pair(
-            self._incoming[name], Outgoing(partial(self._say, name)), partial(self._count, name)
+    def _pair(self, name: ChannelName) -> ChannelPair[AnyMessage]:
+        return ChannelPair(
+            self._incoming[name],
+            CallbackObserver(partial(self._say, name)),
+            partial(self._count, name),
         )
 
     def _count(self, name: ChannelName) -> int:
@@ -279,7 +283,7 @@ class SocketioLink:
             f"the connection to kernel {self.kernel_id} is given up: it met something unexpected "
             f"({type(error).__name__}: {error})"
         )
-        self.status.fail(self.gone)
+        self.events.on_error(self.gone)
 
     async def _live(self) -> None:
         if self._connection is None:  # somebody has begun to listen to what the log has
@@ -310,7 +314,7 @@ class SocketioLink:
         if failure is not None:
             self.gone = failure
             if not self._closed:
-                self.status.fail(failure)
+                self.events.on_error(failure)
             return False
         self.tell(LinkState.CONNECTED)
         return True
@@ -318,7 +322,7 @@ class SocketioLink:
     async def _find_again(self, why: ConnectionLost) -> EnchannelError | None:
         """Connect again; why that is not possible."""
         loop = asyncio.get_running_loop()
-        end, wait = loop.time() + self._options.retry_for, RETRY_FIRST
+        end, wait = loop.time() + self._options.reconnect_timeout, RETRY_FIRST
         while True:
             self._generation += 1
             try:
@@ -332,7 +336,7 @@ class SocketioLink:
                 last = str(error) or "no answer"
             pause = wait * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: not all at once
             if loop.time() + pause >= end:
-                limit = self._options.retry_for
+                limit = self._options.reconnect_timeout
                 return ConnectionLost(f"{why}; it did not come back within {limit:g} s: {last}")
             await asyncio.sleep(pause)
             wait = min(wait * 2, RETRY_MOST)
@@ -353,7 +357,7 @@ class SocketioLink:
             await self._hang_up()
             await self._relay.close()
         finally:
-            self.status.complete()
+            self.events.on_completed()
 
     @property
     def _name(self) -> str:
@@ -412,7 +416,7 @@ class SocketioLink:
     def _happened(self, event: Event, parts: Parts | None) -> None:
         if event.name == MSG:
             message = message_from(parts, None, self.tell)
-            self._incoming[message.channel].emit(message)
+            self._incoming[message.channel].on_next(message)
         elif event.name == "status":
             self._told(bytes(event.told))
         elif event.name == "gap":
@@ -426,9 +430,9 @@ class SocketioLink:
 
     def _told(self, told: bytes) -> None:
         if b'"ended"' in told[:10]:
-            self._vanish(error_of(told.replace(b'"ended"', b'"error"', 1)))
+            self._vanish(decode_error(told.replace(b'"ended"', b'"error"', 1)))
             return
-        status = status_of(told)
+        status = decode_event(told)
         if status is LinkState.LOST:
             self.refuse(ConnectionLost(f"the relay has lost kernel {self.kernel_id}"))
         elif status is LinkState.CONNECTED:
@@ -446,7 +450,7 @@ class SocketioLink:
             self.tell(LinkState.LOST)
             self.tell(error)
         elif not self._closed:
-            self.status.fail(error)
+            self.events.on_error(error)
 
     def _refused(self, refusal: Any) -> None:
         """What was said could not be passed on: it will not be answered."""
@@ -475,7 +479,7 @@ class SocketioLink:
         self.gone = why
         self._unsent.clear()
 
-    def tell(self, status: Status) -> None:
+    def tell(self, status: LinkEvent) -> None:
         """Tell the core, unless it has closed the link."""
         if not self._closed:
-            self.status.emit(status)
+            self.events.on_next(status)

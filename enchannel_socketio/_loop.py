@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from enchannel.abc import Loop, Shared
+from enchannel.backends import EventLoopThread, SharedResource
 
 __all__ = ["shared"]
 
 
-def _loop() -> Loop:
-    return Loop("enchannel-socketio I/O")
+def _loop() -> EventLoopThread:
+    return EventLoopThread("enchannel-socketio I/O")
 
 
-shared = Shared(_loop)
+shared = SharedResource(_loop)
 """Who leases it has it run; it ends with the last link."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from reactivex import Observable
 
-from enchannel.abc import Lifecycle, Loop
+from enchannel.abc import Lifecycle
+from enchannel.backends import EventLoopThread
 from enchannel.errors import ConnectionFailed, KernelDied, NotSupported
 from enchannel_socketio._client import Client
 from enchannel_socketio._link import SocketioLink
@@ -22,7 +23,7 @@ class RemoteKernel(Lifecycle):
     """Interrupts, restarts and shuts down by HTTP. What is told of it comes where messages come, so what
     is done has been told when it is said to be done."""
 
-    def __init__(self, relay: Client, link: SocketioLink, loop: Loop) -> None:
+    def __init__(self, relay: Client, link: SocketioLink, loop: EventLoopThread) -> None:
         self._relay = relay
         self._link = link
         self._loop = loop

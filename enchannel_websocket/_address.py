@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from enchannel import Secret
-from enchannel.abc import server_url_of
+from enchannel.backends import parse_server_url
 
 __all__ = ["Address", "address_of"]
 
@@ -41,13 +41,13 @@ class Address:
         return "ws" + self.base.removeprefix("http")
 
 
-def address_of(url: object, *, insecure: bool) -> Address:
+def address_of(url: object, *, allow_http: bool) -> Address:
     """Take a URL apart. That of a page (``/lab``, ``/tree``), which Jupyter prints, will do.
 
     Raises:
         ConnectionFailed: it is none, or would send secrets in the clear.
     """
-    server = server_url_of(url, _SECURE, insecure=insecure)
+    server = parse_server_url(url, _SECURE, allow_http=allow_http)
     where = _WHERE.fullmatch(server.path)
     path = where["base"] if where else _API.sub("", _PAGES.sub("", server.path)).rstrip("/")
     return Address(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from enchannel import Secret, Session
-from enchannel.abc import Launcher, Lease, Link, Loop
+from enchannel.abc import Launcher, Link
+from enchannel.backends import EventLoopThread, Lease
 from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, NotSupported
 from enchannel_websocket._address import Address, address_of
 from enchannel_websocket._link import LinkOptions, WebsocketLink
@@ -53,12 +54,12 @@ class WebsocketBackend(Launcher):
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
         proxy: str | bool | None = True,
-        insecure: bool = False,
-        max_message: int = MESSAGE_LIMIT,
+        allow_http: bool = False,
+        max_sent: int = MESSAGE_LIMIT,
         max_received: int = GIBIBYTE,
-        keepalive: float = 30.0,
-        retry_for: float = 60.0,
-        look_every: float = 10.0,
+        keepalive_timeout: float = 30.0,
+        reconnect_timeout: float = 60.0,
+        poll_interval: float = 10.0,
         legacy: bool = False,
     ) -> Link:
         """Connect to a kernel that runs.
@@ -72,19 +73,19 @@ class WebsocketBackend(Launcher):
             headers: What is sent with every request besides.
             ssl: For ``https``; by default certificates have to be those that the system trusts.
             proxy: The URL of a proxy; by default what the environment says; None: none.
-            insecure: Speak ``http`` to another host than this.
-            max_message: Bytes; what the server takes in one message.
+            allow_http: Speak ``http`` to another host than this.
+            max_sent: Bytes; what the server takes in one message.
             max_received: Bytes; a server that sends a larger message is hung up on.
             keepalive: Seconds after which a server that gives no sign of life is lost.
-            retry_for: Seconds for which a server that is lost is looked for again.
-            look_every: Seconds between two looks whether the kernel is still there: servers do not say.
+            reconnect_timeout: Seconds for which a server that is lost is looked for again.
+            poll_interval: Seconds between two looks whether the kernel is still there: servers do not say.
             legacy: Speak the older framing, as if the server knew no other.
 
         Raises:
             ConnectionFailed: the target makes no sense, or does not answer.
             AuthenticationFailed: the server does not know us.
         """
-        address = address_of(target, insecure=insecure)
+        address = address_of(target, allow_http=allow_http)
         if not address.id:
             raise ConnectionFailed(
                 f"{address.base} is a server and no kernel: launch one with launch(…, at=…), or name "
@@ -94,15 +95,15 @@ class WebsocketBackend(Launcher):
             address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
         )
         options = LinkOptions(
-            max_message=max_message,
+            max_sent=max_sent,
             max_received=max_received,
-            keepalive=keepalive,
-            retry_for=retry_for,
-            look_every=look_every,
+            keepalive_timeout=keepalive_timeout,
+            reconnect_timeout=reconnect_timeout,
+            poll_interval=poll_interval,
             legacy=legacy,
         )
 
-        async def connect(server: Server, lease: Lease[Loop]) -> Link:
+        async def connect(server: Server, lease: Lease[EventLoopThread]) -> Link:
             kernel_id = address.id
             if address.kind == "sessions":
                 kernel_id = await server.kernel_of_session(address.id)
@@ -125,12 +126,12 @@ class WebsocketBackend(Launcher):
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
         proxy: str | bool | None = True,
-        insecure: bool = False,
-        max_message: int = MESSAGE_LIMIT,
+        allow_http: bool = False,
+        max_sent: int = MESSAGE_LIMIT,
         max_received: int = GIBIBYTE,
-        keepalive: float = 30.0,
-        retry_for: float = 60.0,
-        look_every: float = 10.0,
+        keepalive_timeout: float = 30.0,
+        reconnect_timeout: float = 60.0,
+        poll_interval: float = 10.0,
         legacy: bool = False,
     ) -> Link:
         """Start a kernel on a server.
@@ -143,8 +144,8 @@ class WebsocketBackend(Launcher):
                 and those that they are told to take.
             at: The server's URL.
             notebook: The path of a notebook there, beside which the kernel is seen, in JupyterLab.
-            token, password, headers, ssl, proxy, insecure: As for ``open``.
-            max_message, max_received, keepalive, retry_for, look_every, legacy: As for ``open``.
+            token, password, headers, ssl, proxy, allow_http: As for ``open``.
+            max_sent, max_received, keepalive, reconnect_timeout, poll_interval, legacy: As for ``open``.
 
         Raises:
             LaunchFailed: there is no such kernelspec, or the kernel did not come up.
@@ -152,23 +153,23 @@ class WebsocketBackend(Launcher):
             AuthenticationFailed: the server does not know us.
             ConnectionFailed: it is not to be reached.
         """
-        address = address_of(at, insecure=insecure)
+        address = address_of(at, allow_http=allow_http)
         if address.id:
             raise ConnectionFailed("at=… names a kernel that runs; connect(…) connects to it")
         access = access_of(
             address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
         )
         options = LinkOptions(
-            max_message=max_message,
+            max_sent=max_sent,
             max_received=max_received,
-            keepalive=keepalive,
-            retry_for=retry_for,
-            look_every=look_every,
+            keepalive_timeout=keepalive_timeout,
+            reconnect_timeout=reconnect_timeout,
+            poll_interval=poll_interval,
             legacy=legacy,
         )
         wanted = _Wanted(name, cwd, env, notebook)
 
-        async def launch(server: Server, lease: Lease[Loop]) -> Link:
+        async def launch(server: Server, lease: Lease[EventLoopThread]) -> Link:
             session_id, kernel_id = await _started(server, wanted)
             try:
                 return await _linked(
@@ -213,7 +214,7 @@ def on_server(
     """
     lease = shared.lease()
     try:
-        return lease.thing.run(_in_time(address, access, timeout, ask, keep=False))
+        return lease.resource.run(_in_time(address, access, timeout, ask, keep=False))
     finally:
         lease.release()
 
@@ -222,12 +223,12 @@ def _opened(
     address: Address,
     access: Access,
     timeout: float,
-    opening: Callable[[Server, Lease[Loop]], Awaitable[Link]],
+    opening: Callable[[Server, Lease[EventLoopThread]], Awaitable[Link]],
 ) -> Link:
     """Open a link on a server, which is the link's then."""
     lease = shared.lease()
     try:
-        return lease.thing.run(
+        return lease.resource.run(
             _in_time(address, access, timeout, lambda server: opening(server, lease), keep=True)
         )
     except BaseException:
@@ -265,7 +266,7 @@ async def _linked(
     server: Server,
     kernel_id: str,
     session: Session,
-    lease: Lease[Loop],
+    lease: Lease[EventLoopThread],
     options: LinkOptions,
     *,
     owned: bool,
@@ -273,7 +274,7 @@ async def _linked(
 ) -> Link:
     link = WebsocketLink(server, kernel_id, session, lease, options)
     await link.open(attempt=ATTEMPT if owned else None)
-    rule = RemoteKernel(server, link, lease.thing, session_id=session_id, timeout=RULING)
+    rule = RemoteKernel(server, link, lease.resource, session_id=session_id, timeout=RULING)
     return link.link(rule, owned=owned)
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from enchannel import AnyMessage, ChannelName, Session, kernel_info_request
-from enchannel.abc import KernelState, LinkState, Status
+from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -44,7 +44,7 @@ class Watched(Protocol):
 
     gone: EnchannelError | None
 
-    def tell(self, status: Status, /) -> None: ...
+    def tell(self, status: LinkEvent, /) -> None: ...
     def refuse(self, why: EnchannelError, /) -> None: ...
     def vanish(self, gone: KernelDied, /) -> None: ...
     def during(self, work: Callable[[], Awaitable[None]], /) -> None: ...
@@ -81,7 +81,9 @@ class KernelWatch:
 
     async def nudge(self) -> None:
         """Ask for anything at all."""
-        messages = [self._session.fold(kernel_info_request(channel=name)) for name in ANSWERS]
+        messages = [
+            self._session.fill_headers(kernel_info_request(channel=name)) for name in ANSWERS
+        ]
         self._nudges.extend(message.header.msg_id for message in messages)
         self._fresh.add(messages[0].header.msg_id)  # on shell, which is read when all is up
         await self._link.nudge(messages)

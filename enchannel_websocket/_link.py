@@ -22,17 +22,14 @@ import websockets
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import (
     Capabilities,
-    Incoming,
+    ChannelPair,
     KernelState,
-    Lease,
     Lifecycle,
     Link,
+    LinkEvent,
     LinkState,
-    Loop,
-    Outgoing,
-    Pair,
-    Status,
 )
+from enchannel.backends import CallbackObserver, EventLoopThread, IncomingSubject, Lease
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -69,11 +66,11 @@ CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 class LinkOptions:
     """See ``WebsocketBackend.open``; seconds and bytes."""
 
-    max_message: int
+    max_sent: int
     max_received: int
-    keepalive: float
-    retry_for: float
-    look_every: float
+    keepalive_timeout: float
+    reconnect_timeout: float
+    poll_interval: float
     legacy: bool
 
 
@@ -98,17 +95,17 @@ class WebsocketLink:
         server: Server,
         kernel_id: str,
         session: Session,
-        lease: Lease[Loop],
+        lease: Lease[EventLoopThread],
         options: LinkOptions,
     ) -> None:
         self.kernel_id = kernel_id
-        self.status: Incoming[Status] = Incoming()
+        self.events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._server = server
         self._session = session
         self._lease = lease
-        self._loop = lease.thing
+        self._loop = lease.resource
         self._options = options
-        self._incoming = {name: Incoming[AnyMessage]() for name in CHANNELS}
+        self._incoming = {name: IncomingSubject[AnyMessage]() for name in CHANNELS}
         self._socket: Socket | None = None
         self._is_legacy = False
         self._reading: asyncio.Task[None] | None = None
@@ -135,23 +132,25 @@ class WebsocketLink:
         """What the core is given."""
         return Link(
             pairs={name: self._pair(name) for name in CHANNELS},
-            status=self.status,
+            events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
             capabilities=Capabilities(
                 channels=CHANNELS,
-                max_message=self._options.max_message,
+                max_sent=self._options.max_sent,
                 lifecycle=lifecycle is not None,
-                resumes=True,
+                can_resume=True,
                 idle_grace=IDLE_GRACE,
             ),
             lifecycle=lifecycle,
             owned=owned,
         )
 
-    def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
-        return Pair(
-            self._incoming[name], Outgoing(partial(self._say, name)), partial(self._count, name)
+    def _pair(self, name: ChannelName) -> ChannelPair[AnyMessage]:
+        return ChannelPair(
+            self._incoming[name],
+            CallbackObserver(partial(self._say, name)),
+            partial(self._count, name),
         )
 
     def _count(self, name: ChannelName) -> int:
@@ -165,11 +164,11 @@ class WebsocketLink:
         generation = self._generation  # after that: never one that is over already
         frame = self._encode(message if message.channel is name else message.replace(channel=name))
         size = len(frame) if isinstance(frame, bytes) else len(frame.encode())
-        if size > self._options.max_message:
+        if size > self._options.max_sent:
             raise InvalidMessage(
-                f"a message of {size} bytes is over the limit of {self._options.max_message}, "
+                f"a message of {size} bytes is over the limit of {self._options.max_sent}, "
                 "above which the server would hang up; if yours takes more (its setting is "
-                "websocket_max_message_size of tornado_settings), say so with max_message=…"
+                "websocket_max_message_size of tornado_settings), say so with max_sent=…"
             )
         self._unsent.append((name, generation, frame))
         self._ring()
@@ -254,7 +253,7 @@ class WebsocketLink:
         self._since = asyncio.get_running_loop().time()
         self.gone = None
         self._task(self._keep_alive(socket))
-        self._task(self.watch.look(options.look_every))
+        self._task(self.watch.look(options.poll_interval))
         if model.state == "dead":
             self.watch.is_dead()
         elif model.state == "busy" and self._generation == 1:
@@ -309,7 +308,7 @@ class WebsocketLink:
             f"the connection to kernel {self.kernel_id} is given up: it met something unexpected "
             f"({type(error).__name__}: {error})"
         )
-        self.status.fail(self.gone)
+        self.events.on_error(self.gone)
 
     async def _live(self) -> None:
         while True:
@@ -327,7 +326,7 @@ class WebsocketLink:
             if failure is not None:
                 self.gone = failure
                 if not self._closed:
-                    self.status.fail(failure)
+                    self.events.on_error(failure)
                 return
             self.tell(LinkState.CONNECTED)
             self.watch.is_back()
@@ -341,7 +340,7 @@ class WebsocketLink:
     async def _find_again(self, why: ConnectionLost) -> EnchannelError | None:
         """Connect again; why that is not possible."""
         loop = asyncio.get_running_loop()
-        end, wait = loop.time() + self._options.retry_for, RETRY_FIRST
+        end, wait = loop.time() + self._options.reconnect_timeout, RETRY_FIRST
         if self._thrown_out:
             await asyncio.sleep(RETRY_FIRST * 2**self._thrown_out)
         while True:
@@ -357,7 +356,7 @@ class WebsocketLink:
                 last = str(error) or "no answer"
             pause = wait * random.uniform(0.5, 1.0)  # noqa: S311  # no secret: not all at once
             if loop.time() + pause >= end:
-                limit = self._options.retry_for
+                limit = self._options.reconnect_timeout
                 return ConnectionLost(f"{why}; it did not come back within {limit:g} s: {last}")
             await asyncio.sleep(pause)
             wait = min(wait * 2, RETRY_MOST)
@@ -376,7 +375,7 @@ class WebsocketLink:
 
     async def _keep_alive(self, socket: Socket) -> None:
         """Hang up on a server that gives no sign of life; any byte is one."""
-        loop, half = asyncio.get_running_loop(), self._options.keepalive / 2
+        loop, half = asyncio.get_running_loop(), self._options.keepalive_timeout / 2
         while True:
             await asyncio.sleep(half)
             if loop.time() - socket.heard_at < half:
@@ -407,7 +406,7 @@ class WebsocketLink:
         self.refuse(gone)
         self.tell(KernelState.DEAD)
         if not self._closed:
-            self.status.fail(gone)
+            self.events.on_error(gone)
         if self._living is not None:
             self._living.cancel()
         if self._socket is not None:
@@ -445,7 +444,7 @@ class WebsocketLink:
             await self._hang_up()
             await self._server.close()
         finally:
-            self.status.complete()
+            self.events.on_completed()
 
     def _how_it_ended(self, socket: Socket) -> str:
         who = f"the connection to kernel {self.kernel_id} on {self._server} broke"
@@ -456,7 +455,7 @@ class WebsocketLink:
         if code is None or code == 1006:
             return who
         if code == TOO_LARGE:
-            reason = "a message was too large for the server: max_message=… should be its limit"
+            reason = "a message was too large for the server: max_sent=… should be its limit"
         return f"{who} (the server closed it: {code}{f', {reason}' if reason else ''})"
 
     # -- messages ---------------------------------------------------------------------------------
@@ -501,17 +500,17 @@ class WebsocketLink:
             self._heard.set()
         self.watch.hear(message)
         if not self.watch.is_ours(message):
-            self._incoming[message.channel].emit(message)
+            self._incoming[message.channel].on_next(message)
 
     def refuse(self, why: EnchannelError) -> None:
         """Take nothing that is said from now on, and let go what waits."""
         self.gone = why
         self._unsent.clear()
 
-    def tell(self, status: Status) -> None:
+    def tell(self, status: LinkEvent) -> None:
         """Tell the core, unless it has closed the link."""
         if not self._closed:
-            self.status.emit(status)
+            self.events.on_next(status)
 
 
 def _decode_legacy(frame: bytes, report: Report) -> AnyMessage:

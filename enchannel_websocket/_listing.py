@@ -22,20 +22,20 @@ def list_kernels(
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
     proxy: str | bool | None = True,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> tuple[KernelModel, ...]:
     """The kernels that run on a server.
 
     Args:
         at: The server's URL.
         timeout: Seconds.
-        token, password, headers, ssl, proxy, insecure: As for ``WebsocketBackend.open``.
+        token, password, headers, ssl, proxy, allow_http: As for ``WebsocketBackend.open``.
 
     Raises:
         ConnectionFailed: the server does not answer, or not as one of Jupyter's.
         AuthenticationFailed: it does not know us.
     """
-    address = address_of(at, insecure=insecure)
+    address = address_of(at, allow_http=allow_http)
     access = access_of(
         address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
     )
@@ -51,20 +51,20 @@ def list_kernelspecs(
     headers: Mapping[str, str] | None = None,
     ssl: tls.SSLContext | None = None,
     proxy: str | bool | None = True,
-    insecure: bool = False,
+    allow_http: bool = False,
 ) -> Mapping[str, Mapping[str, Any]]:
     """What can be started on a server: the contents of each ``kernel.json``, by name.
 
     Args:
         at: The server's URL.
         timeout: Seconds.
-        token, password, headers, ssl, proxy, insecure: As for ``WebsocketBackend.open``.
+        token, password, headers, ssl, proxy, allow_http: As for ``WebsocketBackend.open``.
 
     Raises:
         ConnectionFailed: the server does not answer, or not as one of Jupyter's.
         AuthenticationFailed: it does not know us.
     """
-    address = address_of(at, insecure=insecure)
+    address = address_of(at, allow_http=allow_http)
     access = access_of(
         address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
     )

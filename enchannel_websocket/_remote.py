@@ -6,7 +6,8 @@ import asyncio
 
 from reactivex import Observable
 
-from enchannel.abc import KernelState, Lifecycle, Loop
+from enchannel.abc import KernelState, Lifecycle
+from enchannel.backends import EventLoopThread
 from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied, NotSupported
 from enchannel_websocket._link import WebsocketLink
 from enchannel_websocket._server import Server, ServerRefused
@@ -28,7 +29,7 @@ class RemoteKernel(Lifecycle):
         self,
         server: Server,
         link: WebsocketLink,
-        loop: Loop,
+        loop: EventLoopThread,
         *,
         session_id: str | None,
         timeout: float,

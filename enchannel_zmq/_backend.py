@@ -37,9 +37,9 @@ class ZmqBackend(Launcher):
         *,
         session: Session,
         timeout: float,
-        max_message: int = GIBIBYTE,
-        keepalive: float = 5.0,
-        retry_for: float = 30.0,
+        max_received: int = GIBIBYTE,
+        keepalive_timeout: float = 5.0,
+        reconnect_timeout: float = 30.0,
         allow_unsigned: bool = False,
     ) -> Link:
         """Connect to a kernel that runs.
@@ -48,9 +48,9 @@ class ZmqBackend(Launcher):
             target: See the class.
             session: Who we are to the kernel.
             timeout: Seconds until it has to answer.
-            max_message: Bytes; a kernel that sends a larger frame is cut off, and told of.
+            max_received: Bytes; a kernel that sends a larger frame is cut off, and told of.
             keepalive: Seconds after which another host that gives no sign of life is gone.
-            retry_for: Seconds for which a kernel that is lost is looked for again.
+            reconnect_timeout: Seconds for which a kernel that is lost is looked for again.
             allow_unsigned: Accept a connection without a key: anybody who reaches its ports can
                 speak for the kernel, and to it.
 
@@ -65,9 +65,9 @@ class ZmqBackend(Launcher):
             info,
             session,
             kernel_id=kernel_id,
-            max_message=max_message,
-            keepalive=keepalive,
-            retry_for=retry_for,
+            max_received=max_received,
+            keepalive_timeout=keepalive_timeout,
+            reconnect_timeout=reconnect_timeout,
         )
         link.open(timeout)
         return link.link()
@@ -83,8 +83,8 @@ class ZmqBackend(Launcher):
         transport: Literal["auto", "ipc", "tcp"] = "auto",
         encryption: Literal["auto", "required", "disabled"] = "auto",
         independent: bool = False,
-        shutdown_time: float = 5.0,
-        max_message: int = GIBIBYTE,
+        shutdown_timeout: float = 5.0,
+        max_received: int = GIBIBYTE,
     ) -> Link:
         """Start a kernel on this machine.
 
@@ -99,9 +99,9 @@ class ZmqBackend(Launcher):
             encryption: CURVE: ``"auto"`` encrypts tcp where the kernelspec offers it, ``"required"``
                 whatever the transport.
             independent: The kernel may outlive this process, if it is detached from.
-            shutdown_time: Seconds for it to end by itself: half of them after being asked, half after
+            shutdown_timeout: Seconds for it to end by itself: half of them after being asked, half after
                 SIGTERM; then it is killed.
-            max_message: Bytes; a kernel that sends a larger frame is cut off, and told of.
+            max_received: Bytes; a kernel that sends a larger frame is cut off, and told of.
 
         Raises:
             LaunchFailed: with the exit code and what the process printed.
@@ -122,8 +122,8 @@ class ZmqBackend(Launcher):
             transport=transport,
             encryption=encryption,
             independent=independent,
-            shutdown_time=shutdown_time,
-            max_message=max_message,
+            shutdown_timeout=shutdown_timeout,
+            max_received=max_received,
         )
 
 

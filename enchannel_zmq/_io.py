@@ -20,7 +20,7 @@ from typing import Protocol
 
 import zmq
 
-from enchannel.abc import Shared
+from enchannel.backends import SharedResource
 
 __all__ = ["Drained", "Io", "Timer", "shared"]
 
@@ -219,5 +219,5 @@ class _Bell:
             self._writer.close()
 
 
-shared = Shared(Io)
+shared = SharedResource(Io)
 """The one of the process; who leases it has it run."""

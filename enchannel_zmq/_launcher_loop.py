@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from reactivex import Observable
 from reactivex.subject import AsyncSubject
 
-from enchannel.abc import Shared
+from enchannel.backends import SharedResource
 from enchannel.errors import ChannelClosed
 
 __all__ = ["LauncherLoop", "shared"]
@@ -107,5 +107,5 @@ def _complain(future: concurrent.futures.Future[Any]) -> None:
         logging.getLogger("enchannel.zmq").error("watching a kernel failed: %s", error)
 
 
-shared = Shared(LauncherLoop)
+shared = SharedResource(LauncherLoop)
 """The one of the process; who leases it has it run."""

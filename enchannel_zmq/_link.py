@@ -23,16 +23,14 @@ from enchannel import (
 )
 from enchannel.abc import (
     Capabilities,
-    Incoming,
+    ChannelPair,
     KernelState,
-    Lease,
     Lifecycle,
     Link,
+    LinkEvent,
     LinkState,
-    Outgoing,
-    Pair,
-    Status,
 )
+from enchannel.backends import CallbackObserver, IncomingSubject, Lease
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -71,7 +69,7 @@ class ZmqLink:
         session: Who we are.
         kernel_id: What the kernel is called in texts.
         options: For the sockets.
-        retry_for: Seconds for which a lost kernel is looked for again before it is given up.
+        reconnect_timeout: Seconds for which a lost kernel is looked for again before it is given up.
         why_died: Asked when all sockets are gone: it calls back with what became of the process (None:
             it lives); without it the sockets' end is all that is known.
     """
@@ -82,26 +80,26 @@ class ZmqLink:
         session: Session,
         *,
         kernel_id: str,
-        max_message: int,
-        keepalive: float,
-        retry_for: float,
+        max_received: int,
+        keepalive_timeout: float,
+        reconnect_timeout: float,
         why_died: Callable[[Callable[[KernelDied | None], None]], None] | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.info = info
-        self.status: Incoming[Status] = Incoming()
+        self.events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._session = session
         self._options = SocketOptions(
             identity=session.id.encode(),
-            max_message=max_message,
-            keepalive=keepalive,
+            max_received=max_received,
+            keepalive_timeout=keepalive_timeout,
             topic=b"enchannel-" + uuid.uuid4().hex.encode(),
         )
-        self._retry_for = retry_for
+        self._reconnect_timeout = reconnect_timeout
         self._why_died = why_died
         self._signer = Signer(info.key.reveal().encode(), info.signature_scheme)
-        self._incoming = {name: Incoming[AnyMessage]() for name in MESSAGES}
-        self._beats: Incoming[bytes] = Incoming()
+        self._incoming = {name: IncomingSubject[AnyMessage]() for name in MESSAGES}
+        self._beats: IncomingSubject[bytes] = IncomingSubject()
         self._receivers: dict[ChannelName, Receiver] = {}
         self._sockets: dict[ChannelName, ChannelSocket] = {}
         self._failures: dict[ChannelName, str] = {}
@@ -131,7 +129,7 @@ class ZmqLink:
         """
         try:
             self._lease = shared.lease()
-            self._io = self._lease.thing
+            self._io = self._lease.resource
             self._io.post(self._start)
             if not self._opened.wait(timeout):
                 raise self._explain(timeout)
@@ -160,17 +158,19 @@ class ZmqLink:
 
     def link(self, lifecycle: Lifecycle | None = None) -> Link:
         """What the core is given."""
-        pairs: dict[ChannelName, Pair[AnyMessage] | Pair[bytes]] = {
-            name: Pair(
-                self._incoming[name], Outgoing(self._saying(name)), partial(self._unsent, name)
+        pairs: dict[ChannelName, ChannelPair[AnyMessage] | ChannelPair[bytes]] = {
+            name: ChannelPair(
+                self._incoming[name],
+                CallbackObserver(self._saying(name)),
+                partial(self._unsent, name),
             )
             for name in MESSAGES
         }
-        beat = Outgoing[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
-        pairs[ChannelName.HEARTBEAT] = Pair(self._beats, beat)
+        beat = CallbackObserver[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
+        pairs[ChannelName.HEARTBEAT] = ChannelPair(self._beats, beat)
         return Link(
             pairs=pairs,
-            status=self.status,
+            events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
             capabilities=Capabilities(lifecycle=lifecycle is not None),
@@ -248,7 +248,7 @@ class ZmqLink:
         self._sockets[name] = socket
         # each with a guard of its own: what one socket saw before, another never sees
         self._receivers[name] = Receiver(
-            name, self._signer, socket.receive, zmq.Again, socket.goes_on, self.status.emit
+            name, self._signer, socket.receive, zmq.Again, socket.goes_on, self.events.on_next
         )
 
     def _happened(self, socket: ChannelSocket, event: int) -> None:
@@ -292,7 +292,7 @@ class ZmqLink:
         if self._ready or self._heard or self._closed:
             return
         for name in (ChannelName.CONTROL, ChannelName.SHELL):
-            message = self._session.fold(kernel_info_request(channel=name))
+            message = self._session.fill_headers(kernel_info_request(channel=name))
             self._nudges.add(message.header.msg_id)
             if (socket := self._sockets.get(name)) is not None and socket.is_up:
                 socket.send(encode(message, self._signer))
@@ -306,9 +306,9 @@ class ZmqLink:
         if self._give_up is not None:
             self._give_up.cancel()
             self._give_up = None
-        self.status.emit(LinkState.CONNECTED)
+        self.events.on_next(LinkState.CONNECTED)
         if self._opened.is_set():  # it was lost, and is back
-            self.status.emit(KernelState.IDLE)
+            self.events.on_next(KernelState.IDLE)
         self._opened.set()
 
     def _fail(self, error: EnchannelError) -> None:
@@ -324,13 +324,13 @@ class ZmqLink:
                 beat = socket.receive(False)
         except zmq.Again:
             return True
-        self._beats.emit(beat.bytes)
+        self._beats.on_next(beat.bytes)
         return False
 
     def _received(self, socket: ChannelSocket) -> bool:
         name = socket.name
         messages, drained = self._receivers[name].messages()
-        emit, nudges = self._incoming[name].emit, self._nudges
+        emit, nudges = self._incoming[name].on_next, self._nudges
         flows = self._ready and name is ChannelName.IOPUB
         for message in messages:
             try:
@@ -345,7 +345,7 @@ class ZmqLink:
                 else:
                     self._take(name, message)
             except Exception as error:  # whatever it is, it is not the next message's fault
-                self.status.emit(
+                self.events.on_next(
                     MalformedFrame(
                         f"a message on {name.value} could be read, and not handled "
                         f"({type(error).__name__}: {error}); it was dropped"
@@ -364,7 +364,7 @@ class ZmqLink:
             self._echoed(name)
             return
         if self._ready:
-            self._incoming[name].emit(message)
+            self._incoming[name].on_next(message)
 
     def _is_ours(self, message: AnyMessage) -> bool:
         """Whether it only answers a nudge, or welcomes to a topic that nobody asked for but we."""
@@ -385,7 +385,7 @@ class ZmqLink:
             self._fail(ConnectionFailed(text))
         elif self._ready or self._partly:
             self._lose(ConnectionLost(text))
-            self.status.fail(ConnectionLost(text))
+            self.events.on_error(ConnectionLost(text))
 
     def _rejected(self, name: ChannelName, error: RejectedFrame) -> None:
         if isinstance(error, InvalidSignature) and not self._opened.is_set():
@@ -396,7 +396,7 @@ class ZmqLink:
                 )
             )
             return
-        self.status.emit(error)
+        self.events.on_next(error)
 
     # -- losing it, and finding it again ----------------------------------------------------------
 
@@ -436,7 +436,7 @@ class ZmqLink:
         else:
             why = MessagesMayBeMissing(
                 f"{self._who()} was cut off on {names} and is connected to again: what it said "
-                f"meanwhile is lost (a message over max_message={self._options.max_message} bytes "
+                f"meanwhile is lost (a message over max_received={self._options.max_received} bytes "
                 "is a cause)"
             )
         if more:  # goes than is looked for already: begin anew with all of them
@@ -444,8 +444,8 @@ class ZmqLink:
             self._look_again(list(ChannelName), why)
             return
         self._gone = ConnectionLost(str(why))
-        self.status.emit(LinkState.LOST)
-        self.status.emit(why)
+        self.events.on_next(LinkState.LOST)
+        self.events.on_next(why)
         self._ready = False
         if ChannelName.IOPUB in down:
             self._heard = False
@@ -458,7 +458,7 @@ class ZmqLink:
         why: EnchannelError = died or ConnectionLost(f"{self._who()} lives, and was cut off")
         self._lose(why)
         if not lives:
-            self.status.emit(KernelState.DEAD)
+            self.events.on_next(KernelState.DEAD)
         if lives or self._why_died is None:
             self._look_again(list(ChannelName), why)
 
@@ -481,7 +481,7 @@ class ZmqLink:
             self._give_up.cancel()
             self._give_up = None
         self._lose(why)
-        self.status.emit(KernelState.DEAD)
+        self.events.on_next(KernelState.DEAD)
 
     def _lose(self, why: EnchannelError) -> None:
         """Close the sockets, with what was queued in them, before anything else can happen."""
@@ -490,8 +490,8 @@ class ZmqLink:
         self._ready = self._partly = self._heard = False
         self._cancel_timers()
         self._close_sockets()
-        self.status.emit(LinkState.LOST)
-        self.status.emit(why)
+        self.events.on_next(LinkState.LOST)
+        self.events.on_next(why)
 
     def _hear_out(self) -> None:
         """What the kernel had said before the end has arrived, and may not be read yet."""
@@ -505,7 +505,7 @@ class ZmqLink:
         if io is None:  # closed by who was told that it is lost
             return
         if self._give_up is None:
-            self._give_up = io.later(self._retry_for, lambda: self._given_up(why))
+            self._give_up = io.later(self._reconnect_timeout, lambda: self._given_up(why))
         for name in names:
             self._retry(name)
 
@@ -515,10 +515,10 @@ class ZmqLink:
         self._give_up = None
         self._cancel_timers()
         self._close_sockets()
-        text = f"{why}; it did not come back within {self._retry_for:g} s"
+        text = f"{why}; it did not come back within {self._reconnect_timeout:g} s"
         kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
         self._gone = kind(text)
-        self.status.fail(kind(text))
+        self.events.on_error(kind(text))
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -528,7 +528,7 @@ class ZmqLink:
             self._give_up.cancel()
         self._cancel_timers()
         self._close_sockets(linger=LINGER if self._ready else 0)
-        self.status.complete()
+        self.events.on_completed()
 
     def _close_sockets(self, *, linger: int = 0) -> None:
         sockets, self._sockets = self._sockets, {}

@@ -50,8 +50,8 @@ def start(
     transport: str,
     encryption: str,
     independent: bool,
-    shutdown_time: float,
-    max_message: int,
+    shutdown_timeout: float,
+    max_received: int,
 ) -> Link:
     """Start a kernel and connect to it; see ``ZmqBackend.launch``."""
     deadline = time.monotonic() + timeout
@@ -62,10 +62,10 @@ def start(
         transport=transport,
         encryption=encryption,
         independent=independent,
-        shutdown_time=shutdown_time,
+        shutdown_timeout=shutdown_timeout,
     )
     lease = shared.lease()
-    loop = lease.thing
+    loop = lease.resource
     link: ZmqLink | None = None
     try:
         loop.run(process.start())
@@ -73,9 +73,9 @@ def start(
             process.info,
             session,
             kernel_id=process.id,
-            max_message=max_message,
-            keepalive=5.0,
-            retry_for=timeout,
+            max_received=max_received,
+            keepalive_timeout=5.0,
+            reconnect_timeout=timeout,
             why_died=lambda tell: loop.spawn(process.tell_why(tell)),
         )
         process.attend(link, session, loop, timeout)
@@ -123,14 +123,14 @@ class Process(Lifecycle):
         transport: str,
         encryption: str,
         independent: bool,
-        shutdown_time: float,
+        shutdown_timeout: float,
     ) -> None:
         self.id = str(uuid.uuid4())
         self.name = name
         self._spec = _kernelspec(name)
         self._transport = transport
         self._encryption = encryption
-        self._shutdown_time = shutdown_time
+        self._shutdown_time = shutdown_timeout
         self._directory: str | None = None
         self._manager = _Manager(kernel_name=name, kernel_id=self.id)
         self._stderr = Stderr(self.id)
@@ -271,7 +271,7 @@ class Process(Lifecycle):
             await self._signal()
         with suppress(EnchannelError):  # it is gone, or cut off: it will be told by signals
             for message in messages:
-                self._link.say(self._session.fold(message))
+                self._link.say(self._session.fill_headers(message))
 
     async def kill(self) -> None:
         """End it at once, and leave nothing."""
@@ -354,7 +354,7 @@ class Process(Lifecycle):
     async def _start_anew(self) -> None:
         self._restarting = True
         link = self._link
-        link.status.emit(KernelState.RESTARTING)
+        link.events.on_next(KernelState.RESTARTING)
         try:
             await self.end(restart=True)
             why = KernelDied(f"kernel {self.id} was restarted", exit_code=await self.poll())
@@ -364,16 +364,16 @@ class Process(Lifecycle):
             self._stderr = Stderr(self.id)
             await self.start()
             self._demand_life()
-            link.status.emit(KernelState.STARTING)
+            link.events.on_next(KernelState.STARTING)
             await self._loop.in_thread(
                 lambda: _open(self, link.reopen, time.monotonic() + self._timeout)
             )
         except BaseException:
-            link.status.emit(KernelState.DEAD)
+            link.events.on_next(KernelState.DEAD)
             raise
         finally:
             self._restarting = False
-        link.status.emit(KernelState.IDLE)
+        link.events.on_next(KernelState.IDLE)
 
     def ended_while(self, opening: Callable[[], None]) -> LaunchFailed | None:
         """Open the link; why the process ended meanwhile, if it did."""

@@ -52,14 +52,14 @@ class SocketOptions:
 
     Attributes:
         identity: The session's id: shell and stdin have to share it.
-        max_message: Bytes; a peer that sends more in one frame is cut off.
+        max_received: Bytes; a peer that sends more in one frame is cut off.
         keepalive: Seconds without a sign of life from the other host after which it is gone.
         topic: What iopub is subscribed to beside everything, so that the welcome can name it.
     """
 
     identity: bytes
-    max_message: int
-    keepalive: float
+    max_received: int
+    keepalive_timeout: float
     topic: bytes
 
 
@@ -213,11 +213,11 @@ def _set(
     socket.setsockopt(zmq.RECONNECT_IVL, NEVER)
     socket.setsockopt(zmq.RCVHWM, 0)  # a slow subscriber never makes the kernel drop output
     socket.setsockopt(zmq.SNDHWM, SENT_AHEAD)
-    socket.setsockopt(zmq.MAXMSGSIZE, options.max_message)
+    socket.setsockopt(zmq.MAXMSGSIZE, options.max_received)
     if KINDS[name] == zmq.DEALER:
         socket.setsockopt(zmq.IDENTITY, options.identity)
     if info.transport == "tcp":
-        seconds = max(1, round(options.keepalive))
+        seconds = max(1, round(options.keepalive_timeout))
         socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, max(1, seconds // 2))
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)

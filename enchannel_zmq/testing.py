@@ -18,9 +18,10 @@ from typing import Any, Final, Self, TypeVar
 
 import zmq
 
-from enchannel import AnyMessage, ChannelName, ConnectionInfo, Session, create_message, status
+from enchannel import AnyMessage, ChannelName, ConnectionInfo, Session, create_message
 from enchannel.abc import Backend, Link
 from enchannel.errors import RejectedFrame
+from enchannel.messages import status
 from enchannel.testing import Rig
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
@@ -61,7 +62,7 @@ class ZmqRig(Rig):
         beats: Whether it answers on the heartbeat.
     """
 
-    impatient: Mapping[str, Any] = {"retry_for": 0.2}
+    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.2}
     said_twice = "said before"
 
     def __init__(
@@ -159,7 +160,9 @@ class ZmqRig(Rig):
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
-        message = self._session.fold(create_message("stream", {"name": "stdout", "text": "x"}))
+        message = self._session.fill_headers(
+            create_message("stream", {"name": "stdout", "text": "x"})
+        )
         good = [bytes(frame) for frame in encode(message, self._signer)]
         other = [bytes(frame) for frame in encode(message, Signer(b"another key"))]
         *head, content = good
@@ -265,7 +268,7 @@ class ZmqRig(Rig):
         )
         for said in (status("busy", parent=message), reply, status("idle", parent=message)):
             # whatever its session is called: a server asks with sockets that are not its client's
-            self._say_to(identity, self._session.fold(said))
+            self._say_to(identity, self._session.fill_headers(said))
 
     def _subscribed(self, asked: bytes) -> None:
         iopub = self._sockets[_IOPUB][1]
@@ -276,7 +279,7 @@ class ZmqRig(Rig):
         if self._welcomes:
             content = {"subscription": topic.decode()}
             welcome = create_message("iopub_welcome", content, channel=_IOPUB)
-            frames = encode(self._session.fold(welcome), self._signer)
+            frames = encode(self._session.fill_headers(welcome), self._signer)
             iopub.send_multipart([topic, *frames] if topic else frames)
 
     def _flush(self) -> None:

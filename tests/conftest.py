@@ -14,7 +14,7 @@ import hypothesis
 import psutil
 import pytest
 
-from enchannel._shared import _all
+from enchannel.backends._shared_resource import _all
 
 # Several times slower on a busy machine is not a failure; one that hangs meets the timeout.
 hypothesis.settings.register_profile("enchannel", deadline=None)

@@ -14,20 +14,18 @@ from tests.rigs import DEADLINE
 ROOT = Path(__file__).parents[1]
 STDLIB = sys.stdlib_module_names
 VALUES = (
-    "enchannel._builders",
-    "enchannel._channel_name",
-    "enchannel._connection_info",
-    "enchannel.frozen",
-    "enchannel._message",
-    "enchannel._status",
-    "enchannel._validation",
+    "enchannel._protocol",
     "enchannel.contents",
     "enchannel.errors",
+    "enchannel.frozen",
+    "enchannel.messages",
     "enchannel.wire",
 )
 FACES = ("enchannel.__main__", "enchannel._cli")
 # What runs notebooks on the command line; the first imports the others, and is imported in a function.
-NOTEBOOK_FACES = tuple(f"enchannel._cli.{name}" for name in ("notebook", "progress", "resuming"))
+NOTEBOOK_FACES = tuple(
+    f"enchannel._cli.{name}" for name in ("notebook", "terminal.progress", "resuming")
+)
 # Backends: the library that each is for, and what it imports only when that is needed: in functions,
 # and in modules of its own that are themselves imported in functions.
 BACKENDS = {

@@ -15,6 +15,7 @@ import uvicorn
 
 import enchannel as ec
 from benchmarks.peers.watching import HOST, Place
+from enchannel import backends
 
 __all__ = ["serving"]
 
@@ -50,7 +51,7 @@ def serving(target: str) -> Iterator[Place]:
 
 def _application(target: str) -> Any:
     io: Any = socketio.AsyncServer(async_mode="asgi")
-    link = ec.open_link(target, session=ec.Session())
+    link = backends.open_link(target, session=ec.Session())
     emitting: list[asyncio.Task[None]] = []
 
     async def connect(sid: str, environ: object, auth: object = None) -> None:

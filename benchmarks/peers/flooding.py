@@ -165,14 +165,14 @@ def _tell(told: object) -> None:
 
 
 def _main() -> None:
-    from enchannel.memory import FarEnd
+    from enchannel.memory import InMemoryKernel
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--kept", type=int, required=True)
     given = parser.parse_args()
-    with FarEnd() as far, WAYS[given.way](far.target, given.kept) as place:
+    with InMemoryKernel() as far, WAYS[given.way](far.target, given.kept) as place:
         _tell(asdict(place))
         for line in sys.stdin:
             match line.split():

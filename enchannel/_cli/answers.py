@@ -5,8 +5,8 @@ from __future__ import annotations
 import getpass
 from typing import TextIO
 
-from enchannel._cli.escapes import plain
-from enchannel._cli.screen import Screen
+from enchannel._cli.terminal.escapes import plain
+from enchannel._cli.terminal.screen import Screen
 
 __all__ = ["Answers"]
 

@@ -437,7 +437,7 @@ def _add_server(parser: argparse.ArgumentParser, what_for: str) -> None:
         help="ask for the server's password on the terminal; it may be in JUPYTER_PASSWORD instead",
     )
     server.add_argument(
-        "--insecure",
+        "--allow-http",
         action="store_true",
         help="allow http:// to another machine: who is on the way can read token and code",
     )

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import enchannel as ec
 from enchannel._cli.arguments import parse
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.screen import Screen, is_gone
 from enchannel._cli.server import in_options
+from enchannel._cli.terminal.screen import Screen, is_gone
 
 __all__ = ["main"]
 

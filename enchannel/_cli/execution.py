@@ -18,9 +18,9 @@ from reactivex.subject import AsyncSubject
 import enchannel as ec
 from enchannel._cli.answers import Answers
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.printer import Printer
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Signals, Stopped
+from enchannel._cli.terminal.printer import Printer
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Signals, Stopped
 from enchannel._cli.watch import Watch
 
 __all__ = ["Execution"]

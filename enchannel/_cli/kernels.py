@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import enchannel as ec
-from enchannel._cli.escapes import plain
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.probe import answers
-from enchannel._cli.screen import Screen
 from enchannel._cli.server import access, kernels_at, kernelspecs_at, shown
-from enchannel._cli.spinner import Spinner
+from enchannel._cli.terminal.escapes import plain
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.spinner import Spinner
 
 __all__ = ["kernels"]
 

@@ -24,10 +24,10 @@ from enchannel._cli.answers import Answers
 from enchannel._cli.children import kill_children
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.opening import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.progress import Progress
 from enchannel._cli.resuming import Plan, afresh, taken_up
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Signals, Stopped
+from enchannel._cli.terminal.progress import Progress
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Signals, Stopped
 from enchannel._cli.watch import Watch
 
 __all__ = ["run_notebook"]
@@ -382,7 +382,7 @@ class NotebookRun:
         for output in outputs:
             to_err = output["output_type"] == "error" or output.get("name") == "stderr"
             pane = self._screen.err if to_err else self._screen.out
-            self._screen.line(pane, cm.Outputs.of([output]).text)
+            self._screen.line(pane, cm.Outputs.from_nbformat([output]).text)
         self._screen.flush()
 
     def _leave(self) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import enchannel as ec
 from enchannel._cli.children import kill_children
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.screen import Screen
 from enchannel._cli.server import access, kernel_at, shown
-from enchannel._cli.signals import Ended, Signals
-from enchannel._cli.spinner import Spinner
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Ended, Signals
+from enchannel._cli.terminal.spinner import Spinner
 
 __all__ = ["DEFAULT_KERNEL", "connect", "in_kernel", "launch"]
 

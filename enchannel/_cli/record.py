@@ -9,8 +9,8 @@ from queue import SimpleQueue
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.opening import connect
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Ended, Signals
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Ended, Signals
 
 __all__ = ["record"]
 

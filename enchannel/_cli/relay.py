@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Ended, Signals
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Ended, Signals
 
 if TYPE_CHECKING:
     from enchannel_socketio.relay import Relay

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.printer import TextPrinter, as_dict
-from enchannel._cli.screen import Screen
+from enchannel._cli.terminal.printer import TextPrinter, as_dict
+from enchannel._cli.terminal.screen import Screen
 
 __all__ = ["replay"]
 
@@ -80,7 +80,7 @@ class Transcript:
             return
         if message.channel is ec.ChannelName.STDIN:
             self._asked(message)
-        elif recorded.direction is ec.Direction.HEARD:
+        elif recorded.direction is ec.Direction.RECEIVED:
             self._heard(message)
 
     def _heard(self, message: ec.AnyMessage) -> None:

@@ -11,10 +11,10 @@ from enchannel._cli.children import kill_children
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.opening import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.printer import JsonPrinter, TextPrinter
 from enchannel._cli.program import STDIN, ProgramUnreadable, is_notebook, read_program
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Ended, Signals
+from enchannel._cli.terminal.printer import JsonPrinter, TextPrinter
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Ended, Signals
 
 __all__ = ["run"]
 

@@ -22,7 +22,7 @@ _RELAY = re.compile(r"socketio\+", re.IGNORECASE)
 # What the library calls by its parameters has another name on the command line.
 _OPTIONS = {
     'token="…" or password="…"': "a URL with its ?token=…, JUPYTER_TOKEN, or --ask-password",
-    "insecure=True": "--insecure",
+    "allow_http=True": "--allow-http",
     "launch(…, at=…)": "enchannel run --at",
     'token="…" is what it wants': "ENCHANNEL_TOKEN is where its token is looked for",
     "spawn(…)": "enchannel run --at",
@@ -58,7 +58,7 @@ def access(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]:
     """
     if not _SERVER.match(url):
         return {}
-    return {"insecure": arguments.insecure, **_secret(url, ask=arguments.ask_password)}
+    return {"allow_http": arguments.allow_http, **_secret(url, ask=arguments.ask_password)}
 
 
 def _secret(url: str, *, ask: bool) -> Mapping[str, str]:

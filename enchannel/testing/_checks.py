@@ -15,7 +15,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
-from enchannel.abc import Status
+from enchannel.abc import LinkEvent
 from enchannel.errors import ConnectionLost, KernelDied
 from enchannel.testing import _seen
 from enchannel.testing._client import TIMEOUT, Client, from_kernel, has, of
@@ -177,12 +177,12 @@ def arrived(far: Seen[AnyMessage], messages: Sequence[AnyMessage]) -> list[AnyMe
     return of(messages, far.until(has(messages[-1])))
 
 
-def is_lost(client: Client) -> Callable[[list[Status]], bool]:
+def is_lost(client: Client) -> Callable[[list[LinkEvent]], bool]:
     """Whether a link's loss was told; and, unless it may resume, that what was asked is lost too."""
 
-    def is_told(told: list[Status]) -> bool:
+    def is_told(told: list[LinkEvent]) -> bool:
         return LinkState.LOST in told and (
-            client.link.capabilities.resumes
+            client.link.capabilities.can_resume
             or any(
                 isinstance(status, (ConnectionLost, KernelDied))
                 for status in told[told.index(LinkState.LOST) :]
@@ -192,7 +192,7 @@ def is_lost(client: Client) -> Callable[[list[Status]], bool]:
     return is_told
 
 
-def is_back(told: list[Status]) -> bool:
+def is_back(told: list[LinkEvent]) -> bool:
     """Whether a link's return was told after its loss."""
     lost = LinkState.LOST in told
     return lost and LinkState.CONNECTED in told[told.index(LinkState.LOST) :]

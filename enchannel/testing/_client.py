@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, EnchannelError, KernelState, LinkState, Session
-from enchannel.abc import Link, Pair, Status
+from enchannel import messages as build
+from enchannel.abc import ChannelPair, Link, LinkEvent
 from enchannel.testing import _seen
 from enchannel.testing._rig import Rig
 from enchannel.testing._seen import Seen
@@ -48,23 +49,23 @@ class Client:
             **{**rig.options, **(options or {})},
         )
         self.heard: dict[ChannelName, Seen[Any]] = {name: Seen() for name in self.link.pairs}
-        self.status: Seen[Status] = Seen()
+        self.status: Seen[LinkEvent] = Seen()
         if listens:
             self.listen()
 
     def listen(self) -> None:
         """Subscribe to everything."""
-        self.link.status.subscribe(self.status)
+        self.link.events.subscribe(self.status)
         for name, pair in self.link.pairs.items():
             pair.incoming.subscribe(self.heard[name])
 
-    def pair(self, name: ChannelName) -> Pair[Any]:
+    def pair(self, name: ChannelName) -> ChannelPair[Any]:
         """What the link has for a channel."""
         return self.link.pairs[name]
 
     def say(self, *messages: AnyMessage) -> list[AnyMessage]:
         """Say something; the messages as they went."""
-        folded = [self.session.fold(message) for message in messages]
+        folded = [self.session.fill_headers(message) for message in messages]
         for message in folded:
             self.pair(message.channel).outgoing.on_next(message)
         return folded
@@ -75,7 +76,7 @@ class Client:
 
     def at_most(self, size: int) -> int:
         """So many bytes, or what the link can send in one message beside what is around them."""
-        limit = self.link.capabilities.max_message
+        limit = self.link.capabilities.max_sent
         return size if limit is None else min(size, limit - AROUND)
 
     @property
@@ -153,17 +154,17 @@ def from_clients(channel: ChannelName, number: int = 0, size: int = 0) -> AnyMes
 
 def from_kernel(channel: ChannelName, number: int, client: Client) -> AnyMessage:
     """What a kernel may say on a channel, to one client's request."""
-    request = client.session.fold(from_clients(ChannelName.SHELL))
+    request = client.session.fill_headers(from_clients(ChannelName.SHELL))
     made: AnyMessage
     if channel is ChannelName.CONTROL:
         made = ec.create_message("debug_reply", _debug(number), channel=channel, parent=request)
     elif channel is ChannelName.STDIN:
-        made = ec.input_request(f"question {number}", parent=request)
+        made = build.input_request(f"question {number}", parent=request)
     elif channel is ChannelName.SHELL:
-        made = ec.execute_reply(number, parent=request)
+        made = build.execute_reply(number, parent=request)
     else:
-        made = ec.stream("stdout", f"{number}\n", parent=request)
-    return Session(username="kernel").fold(made)
+        made = build.stream("stdout", f"{number}\n", parent=request)
+    return Session(username="kernel").fill_headers(made)
 
 
 def _debug(number: int, text: str = "") -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias, cast
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
+from enchannel import messages as build
 
 __all__ = ["Answer", "FakeKernel", "Far", "Fault", "Say", "echo"]
 
@@ -25,7 +26,7 @@ REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
 
 
 class Far(Protocol):
-    """A far end, as ``MemoryRig``, ``enchannel.memory.FarEnd`` and every ``Rig`` are."""
+    """A far end, as ``MemoryRig``, ``enchannel.memory.InMemoryKernel`` and every ``Rig`` are."""
 
     def listen(self, hear: Callable[[AnyMessage], None], /) -> None: ...
     def say(self, message: AnyMessage, /) -> None: ...
@@ -35,11 +36,11 @@ def echo(request: AnyMessage) -> Iterator[AnyMessage]:
     """Prints the code that it is given, and answers everything else with no more than ``ok``."""
     kind = request.header.msg_type
     if kind == "execute_request":
-        yield ec.stream("stdout", request.content["code"])
-        yield ec.execute_reply(1, parent=request)
+        yield build.stream("stdout", request.content["code"])
+        yield build.execute_reply(1, parent=request)
     elif kind == "kernel_info_request":
         language = {"name": "echo", "version": "1", "file_extension": ".txt"}
-        yield ec.kernel_info_reply(
+        yield build.kernel_info_reply(
             implementation="fake",
             implementation_version="1",
             language_info=language,  # type: ignore[arg-type]  # what is NotRequired is left out
@@ -80,7 +81,7 @@ class FakeKernel:
     def say(self, *messages: AnyMessage) -> None:
         """Say something that nobody asked for, or more to a request; through the faults."""
         for message in messages:
-            self._through(self._faults, self.session.fold(message))
+            self._through(self._faults, self.session.fill_headers(message))
 
     def misbehave(self, *faults: Fault) -> None:
         """From now on, do wrong what the faults do wrong; what is said goes through one after the other."""
@@ -109,12 +110,12 @@ class FakeKernel:
     def _take_turns(self) -> None:
         while self._waiting and self._asking is None:
             request = self._waiting.popleft()
-            self.say(ec.status("busy", parent=request))
+            self.say(build.status("busy", parent=request))
             try:
                 script = iter(self._answer(request))
             except Exception as error:  # the function's own: as code that raises
                 self._raised(request, error)
-                self.say(ec.status("idle", parent=request))
+                self.say(build.status("idle", parent=request))
             else:
                 self._go_on(request, script, None)
 
@@ -146,7 +147,7 @@ class FakeKernel:
             self.say(said if said.parent_header else said.replace(parent_header=request.header))
             if asks:
                 return
-        self.say(ec.status("idle", parent=request))
+        self.say(build.status("idle", parent=request))
 
     def _raised(self, request: AnyMessage, error: Exception) -> None:
         told = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from enchannel.abc import Backend
-from enchannel.memory import FarEnd, MemoryBackend
+from enchannel.memory import InMemoryKernel, MemoryBackend
 from enchannel.testing._rig import Rig
 
 __all__ = ["MemoryRig"]
 
 
-class MemoryRig(FarEnd, Rig):
-    """Both ends in hand; see ``FarEnd`` for what it takes."""
+class MemoryRig(InMemoryKernel, Rig):
+    """Both ends in hand; see ``InMemoryKernel`` for what it takes."""
 
     backend: Backend = MemoryBackend()
     nowhere: Any = "memory:nowhere"

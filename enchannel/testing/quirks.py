@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 import enchannel as ec
 from enchannel import AnyMessage, Header
+from enchannel import messages as build
 from enchannel.testing._fake_kernel import Fault, Say
 
 __all__ = ["QUIRKS"]
@@ -63,7 +64,7 @@ def _result_as_a_stream(message: AnyMessage) -> AnyMessage:
     if message.header.msg_type != "execute_result":
         return message
     text = str(message.content["data"].get("text/plain", ""))
-    return ec.stream("stdout", text, parent=message.parent_header)
+    return build.stream("stdout", text, parent=message.parent_header)
 
 
 def _stray_comm_close(message: AnyMessage, say: Say) -> None:
@@ -79,8 +80,8 @@ def _strays_before_everything() -> Fault:
         nonlocal first
         if first:
             first = False
-            say(ec.stream("stderr", "a warning of the kernel's own\n"))
-            say(ec.status("starting", parent=None))
+            say(build.stream("stderr", "a warning of the kernel's own\n"))
+            say(build.status("starting", parent=None))
         say(message)
 
     return straying
@@ -112,7 +113,7 @@ def _output_after_idle() -> Fault:
     def late(message: AnyMessage, say: Say) -> None:
         say(message)
         if message.content.get("execution_state") == "idle":
-            say(ec.stream("stdout", "one more thing\n", parent=message.parent_header))
+            say(build.stream("stdout", "one more thing\n", parent=message.parent_header))
 
     return late
 

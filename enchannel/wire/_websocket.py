@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from enchannel._channel_name import ChannelName
+from enchannel._protocol.channel_name import ChannelName
 from enchannel.errors import MalformedFrame
 
 __all__ = ["channel_of", "cut"]

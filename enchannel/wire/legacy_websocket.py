@@ -24,8 +24,8 @@ from itertools import accumulate
 
 import msgspec
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, Buffer, RawParts
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
 from enchannel.wire._websocket import channel_of, cut

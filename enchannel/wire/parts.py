@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, Header, Message, RawParts
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, Header, Message, RawParts
 from enchannel.errors import EnchannelError, InvalidMessage, MalformedFrame
 from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire._json import dumps, loads

@@ -24,8 +24,8 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, FrozenBuffers, Header, Message, RawParts
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, FrozenBuffers, Header, Message, RawParts
 from enchannel.errors import EnchannelError, RejectedFrame
 from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire import parts

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from itertools import accumulate
 
-from enchannel._message import AnyMessage, Buffer, RawParts
+from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import MalformedFrame
 from enchannel.wire._websocket import channel_of, cut
 from enchannel.wire.parts import Report, message_of, parts_of

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, RawParts
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, RawParts
 from enchannel.errors import MalformedFrame, RejectedFrame
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.signing import Part, ReplayGuard, Signer

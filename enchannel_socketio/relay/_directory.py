@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import enchannel as ec
-from enchannel import Session
+from enchannel import Session, backends
 from enchannel.abc import Link
 from enchannel.errors import ConnectionFailed, NotSupported
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
@@ -76,7 +75,7 @@ class Directory:
         session = Session(username="relay")
 
         def launch() -> Link:
-            return ec.launch_link(name, session=session, cwd=cwd, env=env)
+            return backends.launch_link(name, session=session, cwd=cwd, env=env)
 
         return await self._served(name, session, launch)
 
@@ -90,7 +89,7 @@ class Directory:
         session = Session(username="relay")
 
         def connect() -> Link:
-            return ec.open_link(target, session=session, **options)
+            return backends.open_link(target, session=session, **options)
 
         return await self._served("", session, connect)
 

@@ -19,7 +19,8 @@ from reactivex import Observable
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
-from enchannel.abc import KernelState, Lifecycle, Link, LinkState, Status, told_of
+from enchannel.abc import KernelState, Lifecycle, Link, LinkEvent, LinkState
+from enchannel.backends import encode_event
 from enchannel.errors import (
     EnchannelError,
     KernelDied,
@@ -104,7 +105,7 @@ class LocalKernel(Kernel):
 
     def __init__(self, id: str, name: str, log: Log, link: Link, session: Session) -> None:
         super().__init__(id, name, log)
-        self.max_message = link.capabilities.max_message
+        self.max_message = link.capabilities.max_sent
         self.has_lifecycle = link.lifecycle is not None
         self._link = link
         self._session = session
@@ -124,7 +125,7 @@ class LocalKernel(Kernel):
             pair = link.pair(channel)
             if pair is not None:
                 pair.incoming.subscribe(self._heard)
-        link.status.subscribe(self._told, self._ended, self._closed)
+        link.events.subscribe(self._told, self._ended, self._closed)
 
     # -- for clients ------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class LocalKernel(Kernel):
         pair = self._link.pair(message.channel)
         if pair is None or message.channel is ChannelName.IOPUB:
             raise NotSupported(f"nothing can be said on {message.channel.value}")
-        pair.outgoing.on_next(self._session.fold(message))
+        pair.outgoing.on_next(self._session.fill_headers(message))
 
     async def interrupt(self) -> None:
         outcome = self._lifecycle.interrupt() if self.has_lifecycle else None
@@ -204,7 +205,7 @@ class LocalKernel(Kernel):
         ):
             self.state = KernelState(str(said))
 
-    def _told(self, status: Status) -> None:
+    def _told(self, status: LinkEvent) -> None:
         if isinstance(status, KernelState):
             self.state = status
         elif status is LinkState.LOST and self.state is not KernelState.RESTARTING:
@@ -214,7 +215,7 @@ class LocalKernel(Kernel):
         if self._is_ending and not isinstance(status, KernelState):
             return  # that it was shut down says it all
         # Clients know it by another name than its link does.
-        told = told_of(status).replace(self._link.kernel_id.encode(), self.id.encode())
+        told = encode_event(status).replace(self._link.kernel_id.encode(), self.id.encode())
         self._note(Entry(STATUS, "", "", told))
 
     def _ended(self, error: Exception) -> None:
@@ -284,7 +285,7 @@ class LocalKernel(Kernel):
         told = MessagesMayBeMissing(
             f"{count} messages of kernel {self.id} could not be kept: the relay's log says why"
         )
-        return Entry(STATUS, "", "", told_of(told))
+        return Entry(STATUS, "", "", encode_event(told))
 
     async def _fed(self) -> None:
         """Wait until all that was said is in the log."""
@@ -302,7 +303,7 @@ class LocalKernel(Kernel):
 
 async def _done(outcome: Observable[None]) -> None:
     async with asyncio.timeout(RULING):
-        await ec.last(outcome)
+        await ec.last_value(outcome)
 
 
 def ended_of(error: EnchannelError) -> bytes:

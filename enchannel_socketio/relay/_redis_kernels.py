@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from enchannel import AnyMessage
-from enchannel.abc import error_of, told_of
+from enchannel.backends import decode_error, encode_event
 from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied, NotSupported
 from enchannel.wire import websocket
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
@@ -85,7 +85,7 @@ class RemoteKernel(Kernel):
                 await told(self._redis.xdel(commands, key))
             raise
         if answer.startswith(FAILED):
-            raise error_of(answer[1:])
+            raise decode_error(answer[1:])
         return answer[1:]
 
     async def _answered(self, reply: str) -> bytes:
@@ -160,10 +160,10 @@ class Commands:
         try:
             answer = DONE + await self._do(command[b"op"].decode(), command[b"body"])
         except EnchannelError as error:
-            answer = FAILED + told_of(error)
+            answer = FAILED + encode_event(error)
         except Exception as error:
             log.exception("kernel %s could not be told what another relay wants", self._kernel.id)
-            answer = FAILED + told_of(EnchannelError(f"{type(error).__name__}: {error}"))
+            answer = FAILED + encode_event(EnchannelError(f"{type(error).__name__}: {error}"))
         with suppress(ConnectionFailed):  # the store is closed
             await patiently(lambda: self._reply(key, command, answer), lambda: self._is_stopped)
 

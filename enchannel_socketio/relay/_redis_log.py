@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from enchannel.abc import told_of
+from enchannel.backends import encode_event
 from enchannel.errors import ConnectionFailed, EnchannelError, MalformedFrame
 from enchannel_socketio.relay._kernels import STATUS, ended_of
 from enchannel_socketio.relay._log import Bounds, Entry, Log, MemoryLog, Stretch
@@ -33,7 +33,7 @@ RETURNED = Entry(
     STATUS,
     "",
     "",
-    told_of(
+    encode_event(
         EnchannelError(
             "the relay stood still for so long that others took it for dead; the kernel goes on"
         )
@@ -266,7 +266,7 @@ def _entry_of(item: dict[bytes, bytes]) -> Entry:
         flaw = MalformedFrame(
             "an entry of the log cannot be read: no relay of this version wrote it"
         )
-        return Entry(STATUS, "", "", told_of(flaw))
+        return Entry(STATUS, "", "", encode_event(flaw))
 
 
 def _stretch_of(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Stretch:

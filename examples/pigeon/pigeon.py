@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from enchannel import AnyMessage, ChannelName, LinkState, Session
-from enchannel.abc import Backend, Capabilities, Incoming, Link, Outgoing, Pair, Status
+from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent
+from enchannel.backends import CallbackObserver, IncomingSubject
 from enchannel.errors import (
     ChannelClosed,
     ConnectionFailed,
@@ -36,9 +37,9 @@ class PigeonBackend(Backend):
     """Opens links by pigeon."""
 
     def open(
-        self, target: Any, *, session: Session, timeout: float, retry_for: float = 30.0
+        self, target: Any, *, session: Session, timeout: float, reconnect_timeout: float = 30.0
     ) -> Link:
-        return Flight(target, session, timeout, retry_for).link
+        return Flight(target, session, timeout, reconnect_timeout).link
 
 
 class Wire:
@@ -105,21 +106,23 @@ class Wire:
 class Flight:
     """A link: its thread reads, tells of what it reads, and looks for the way again when it is lost."""
 
-    def __init__(self, target: Any, session: Session, timeout: float, retry_for: float) -> None:
-        self._target, self._session, self._retry_for = target, session, retry_for
-        self._incoming: dict[ChannelName, Incoming[AnyMessage]] = {
-            name: Incoming() for name in CHANNELS
+    def __init__(
+        self, target: Any, session: Session, timeout: float, reconnect_timeout: float
+    ) -> None:
+        self._target, self._session, self._reconnect_timeout = target, session, reconnect_timeout
+        self._incoming: dict[ChannelName, IncomingSubject[AnyMessage]] = {
+            name: IncomingSubject() for name in CHANNELS
         }
-        self._status: Incoming[Status] = Incoming()
+        self._events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._closed = threading.Event()
         self._gone: ConnectionLost | None = None
         self._wire, self._letters, kernel_id = self._connect(timeout)
         self.link = Link(
             pairs={name: self._pair(name) for name in CHANNELS},
-            status=self._status,
+            events=self._events,
             close=self.close,
             kernel_id=kernel_id,
-            capabilities=Capabilities(channels=CHANNELS, max_message=HEAVIEST),
+            capabilities=Capabilities(channels=CHANNELS, max_sent=HEAVIEST),
         )
         self._thread = threading.Thread(target=self._fly, name="pigeon in", daemon=True)
         self._thread.start()
@@ -152,9 +155,9 @@ class Flight:
         connection.settimeout(None)
         return wire, letters, kernel_id.decode(errors="replace")
 
-    def _pair(self, name: ChannelName) -> Pair[AnyMessage]:
-        outgoing = Outgoing(partial(self._say, name))
-        return Pair(self._incoming[name], outgoing, lambda: self._wire.unsent(name))
+    def _pair(self, name: ChannelName) -> ChannelPair[AnyMessage]:
+        outgoing = CallbackObserver(partial(self._say, name))
+        return ChannelPair(self._incoming[name], outgoing, lambda: self._wire.unsent(name))
 
     def _say(self, name: ChannelName, message: AnyMessage) -> None:
         if self._closed.is_set():
@@ -173,24 +176,24 @@ class Flight:
                     break
                 self._read(letter)
             if self._closed.is_set():
-                return self._status.complete()
+                return self._events.on_completed()
             gone = self._gone = ConnectionLost(f"no pigeon comes from {self._target} any more")
             self._wire.close()
             self._tell(LinkState.LOST)
             self._tell(gone)
             if not self._is_back():
-                return self._status.fail(gone)
+                return self._events.on_error(gone)
 
     def _read(self, letter: bytes) -> None:
         try:
-            message = decode(letter, self._status.emit)
+            message = decode(letter, self._events.on_next)
         except MalformedFrame as error:
-            self._status.emit(error)
+            self._events.on_next(error)
         else:
-            self._incoming[message.channel].emit(message)
+            self._incoming[message.channel].on_next(message)
 
     def _is_back(self) -> bool:
-        for _ in range(max(1, round(self._retry_for / REST))):
+        for _ in range(max(1, round(self._reconnect_timeout / REST))):
             if self._closed.wait(REST):
                 return True
             try:
@@ -204,9 +207,9 @@ class Flight:
             return True
         return False
 
-    def _tell(self, status: Status) -> None:
+    def _tell(self, status: LinkEvent) -> None:
         if not self._closed.is_set():  # by who was told something before
-            self._status.emit(status)
+            self._events.on_next(status)
 
 
 backend = PigeonBackend()

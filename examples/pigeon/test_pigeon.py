@@ -12,7 +12,7 @@ from enchannel.testing import BackendSuite, Rig
 
 class PigeonRig(Loft, Rig):
     backend = backend
-    impatient = {"retry_for": 0.3}
+    impatient = {"reconnect_timeout": 0.3}
     nowhere = "pigeon://127.0.0.1:1"
     cannot = {"secrets": "whoever catches a pigeon can read its letter"}
 

@@ -21,7 +21,7 @@ CODE = cm.CodeCell(
     metadata={"tags": ["x"]},
     deleting=True,
     extra={"later": [1]},
-    outputs=ec.Outputs.of([OUTPUT]),
+    outputs=ec.Outputs.from_nbformat([OUTPUT]),
     execution_count=0,
     status=cm.CellStatus.RUNNING,
 )

@@ -14,6 +14,7 @@ from reactivex import operators as ops
 import commutable as cm
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName
+from enchannel import messages as build
 from tests.rigs.memory import (
     MemoryKernel,
     MemoryLifecycle,
@@ -54,7 +55,7 @@ def statuses(notebook: cm.Notebook) -> list[cm.CellStatus]:
 
 def raised(request: AnyMessage, ename: str = "E") -> list[AnyMessage]:
     told: dict[str, Any] = {"ename": ename, "evalue": "why", "traceback": ["where"]}
-    error = ec.error(ename, "why", ["where"], parent=request)
+    error = build.error(ename, "why", ["where"], parent=request)
     return [busy(request), error, reply_to(request, status="error", **told), idle(request)]
 
 
@@ -166,7 +167,7 @@ def test_there_is_a_state_for_whatever_happens(running: Running) -> None:
         [RUNNING, QUEUED],
     ]
     request = running.asked
-    running.say(busy(request), ec.execute_input("1", 3, parent=request))
+    running.say(busy(request), build.execute_input("1", 3, parent=request))
     assert code(running.last, "a").execution_count == 3
     running.say(printed("x", request))
     running.say(printed("y", request))
@@ -488,7 +489,7 @@ def test_a_display_of_an_earlier_run_is_updated_as_well(running: Running) -> Non
 
 def test_what_was_cleared_is_not_updated(running: Running) -> None:
     running.begin(notebook_of("1", "2"))
-    running.answer(partial(shown, "old", "d"), lambda request: ec.clear_output(parent=request))
+    running.answer(partial(shown, "old", "d"), lambda request: build.clear_output(parent=request))
     running.answer(partial(shown, "new", "d", kind="update_display_data"))
     assert text(running.last, "a") == ""
 
@@ -497,7 +498,7 @@ def test_what_waits_to_be_cleared_is_cleared_by_the_next(running: Running) -> No
     running.begin(notebook_of("1"))
     running.say(busy(running.asked), printed("old", running.asked))
     before = len(running.seen.items)
-    running.say(ec.clear_output(True, parent=running.asked))
+    running.say(build.clear_output(True, parent=running.asked))
     assert len(running.seen.items) == before
     running.say(printed("new", running.asked))
     assert text(running.last, "a") == "new"
@@ -517,7 +518,7 @@ def test_of_a_progress_bar_the_last_state_is_kept(running: Running) -> None:
 def test_times_are_noted_as_jupyterlab_notes_them(running: Running) -> None:
     running.begin(notebook_of("1"))
     request = running.asked
-    begun = ec.execute_input("1", 1, parent=request)
+    begun = build.execute_input("1", 1, parent=request)
     reply = reply_to(request).replace(metadata={"started": "2026-01-01T00:00:01Z"})
     running.say(*dated([busy(request), begun, reply, idle(request)]))
     assert code(running.last, "a").metadata == {
@@ -550,7 +551,7 @@ def test_code_may_ask_where_somebody_answers(running: Running) -> None:
     running.begin(notebook_of("1"), on_input=lambda prompt, password: f"{prompt}{password}")
     request = running.asked
     assert request.content["allow_stdin"] is True
-    running.say(busy(request), ec.input_request("who? ", password=True, parent=request))
+    running.say(busy(request), build.input_request("who? ", password=True, parent=request))
     assert running.far.sent[ChannelName.STDIN][-1].content["value"] == "who? True"
 
 

@@ -89,7 +89,7 @@ def test_it_comes_back_as_nbformat_writes_it(
     ours = we_write(notebook, tmp_path / "new.ipynb")
     assert ours == library_writes(path.read_text("utf-8"), ids_of(notebook))
     assert cm.load(tmp_path / "new.ipynb") == notebook
-    nbformat.validate(cm.to_js(notebook))
+    nbformat.validate(cm.to_dict(notebook))
     assert capfd.readouterr() == ("", "")
 
 
@@ -223,15 +223,15 @@ OWN: dict[str, Plain] = {
 @pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
 def test_it_comes_back(js: Plain) -> None:
     given = copy.deepcopy(js)
-    notebook = cm.from_js(js)
+    notebook = cm.from_dict(js)
     assert repr(js) == repr(given)
-    assert canonical(cm.to_js(notebook)) == canonical(given)
-    assert canonical(cm.to_js(cm.from_js(cm.to_js(notebook)))) == canonical(given)
+    assert canonical(cm.to_dict(notebook)) == canonical(given)
+    assert canonical(cm.to_dict(cm.from_dict(cm.to_dict(notebook)))) == canonical(given)
 
 
 @pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
 def test_a_file_of_it_is_as_nbformat_writes_it(js: Plain, tmp_path: Path) -> None:
-    ours = we_write(cm.from_js(js), tmp_path / "new.ipynb")
+    ours = we_write(cm.from_dict(js), tmp_path / "new.ipynb")
     if js["nbformat_minor"] > 5:  # nbformat would call it 4.5
         node = LIBRARY.from_dict(copy.deepcopy(js))
         assert ours.decode() == f"{LIBRARY.v4.writes_json(node)}\n"
@@ -240,7 +240,7 @@ def test_a_file_of_it_is_as_nbformat_writes_it(js: Plain, tmp_path: Path) -> Non
         assert theirs.decode(errors="replace") != theirs.decode(errors="ignore")
         assert json.loads(ours) == json.loads(theirs.decode(errors="surrogatepass"))
     again = cm.load(tmp_path / "new.ipynb")
-    assert canonical(cm.to_js(again)) == canonical(js)
+    assert canonical(cm.to_dict(again)) == canonical(js)
 
 
 def canonical(js: Plain) -> str:
@@ -249,16 +249,16 @@ def canonical(js: Plain) -> str:
 
 
 def test_what_it_gives_may_be_changed() -> None:
-    notebook = cm.from_js(OWN["JSON"])
-    js = cm.to_js(notebook)
+    notebook = cm.from_dict(OWN["JSON"])
+    js = cm.to_dict(notebook)
     js["cells"][0]["outputs"][0]["data"]["application/json"]["x"].append(1)
     js["metadata"]["x"] = 1
-    assert cm.to_js(notebook) == OWN["JSON"]
+    assert cm.to_dict(notebook) == OWN["JSON"]
 
 
 def test_frozen_JSON_is_read_as_well() -> None:
     frozen = cm.Notebook(metadata={"x": OWN["JSON"]}).metadata["x"]
-    assert cm.to_js(cm.from_js(frozen)) == OWN["JSON"]
+    assert cm.to_dict(cm.from_dict(frozen)) == OWN["JSON"]
 
 
 def test_lines_become_one_text() -> None:
@@ -269,7 +269,7 @@ def test_lines_become_one_text() -> None:
             source=["a\n", "b"],
         )
     )
-    (cell,) = cm.from_js(lines).cells
+    (cell,) = cm.from_dict(lines).cells
     assert isinstance(cell, cm.CodeCell)
     stream, shown = cell.outputs
     assert cell.source == "a\nb"
@@ -279,14 +279,14 @@ def test_lines_become_one_text() -> None:
 
 
 def test_a_status_is_in_no_file() -> None:
-    marked = cm.mark_cell_deleting(cm.from_js(notebook_js(code_js())), "a")
-    assert cm.to_js(marked) == notebook_js(code_js())
+    marked = cm.mark_cell_deleting(cm.from_dict(notebook_js(code_js())), "a")
+    assert cm.to_dict(marked) == notebook_js(code_js())
 
 
 def test_what_is_only_of_a_session_is_not_kept() -> None:
     transient = {"orig_nbformat": 3, "orig_nbformat_minor": 0, "signature": "x"}
     js = notebook_js(code_js(metadata={"trusted": True}), metadata=transient)
-    assert cm.to_js(cm.from_js(js)) == notebook_js(code_js())
+    assert cm.to_dict(cm.from_dict(js)) == notebook_js(code_js())
 
 
 # -- older versions ---------------------------------------------------------------------------------
@@ -336,14 +336,14 @@ OLDER: dict[str, Plain] = {
 
 @pytest.mark.parametrize("js", OLDER.values(), ids=OLDER.keys())
 def test_older_versions_are_upgraded_as_nbformat_does(js: Plain, tmp_path: Path) -> None:
-    notebook = cm.from_js(js)
+    notebook = cm.from_dict(js)
     assert notebook.nbformat_minor == 5
     ours = we_write(notebook, tmp_path / "new.ipynb")
     assert ours == library_writes(js, ids_of(notebook))
 
 
 def test_each_kind_of_cell_and_output_is_upgraded() -> None:
-    notebook = cm.from_js(OLDER["3"])
+    notebook = cm.from_dict(OLDER["3"])
     kinds = [(cell.cell_type, cell.source) for cell in notebook.cells]
     assert kinds == [
         ("markdown", "## Title of it"),
@@ -362,12 +362,14 @@ def test_each_kind_of_cell_and_output_is_upgraded() -> None:
 
 def test_a_cell_without_an_id_gets_one() -> None:
     js = notebook_js({k: v for k, v in code_js().items() if k != "id"}, code_js())
-    first, second = ids_of(cm.from_js(js))
+    first, second = ids_of(cm.from_dict(js))
     assert first != second == "a"
 
 
 def test_a_cell_with_the_id_of_another_gets_another() -> None:
-    first, second, third = ids_of(cm.from_js(notebook_js(code_js(), raw_js(), markdown_js(id="b"))))
+    first, second, third = ids_of(
+        cm.from_dict(notebook_js(code_js(), raw_js(), markdown_js(id="b")))
+    )
     assert first == "a"
     assert third == "b"
     assert second not in "ab"
@@ -376,7 +378,7 @@ def test_a_cell_with_the_id_of_another_gets_another() -> None:
 def test_nothing_is_logged_of_a_notebook_that_is_right(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         for js in (*OWN.values(), *OLDER.values()):
-            cm.from_js(js)
+            cm.from_dict(js)
     assert caplog.messages == [] or all("v3" in message for message in caplog.messages)
 
 
@@ -445,7 +447,7 @@ NONE: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("js", "text"), NONE.values(), ids=NONE.keys())
 def test_it_is_refused(js: Any, text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
-        cm.from_js(js)
+        cm.from_dict(js)
     assert capfd.readouterr() == ("", "")
 
 
@@ -484,7 +486,7 @@ def test_a_file_is_refused(data: bytes, text: str, tmp_path: Path) -> None:
 def test_a_mark_of_the_byte_order_is_no_part_of_it(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(OWN["JSON"]).encode())
-    assert cm.load(path) == cm.from_js(OWN["JSON"])
+    assert cm.load(path) == cm.from_dict(OWN["JSON"])
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -506,12 +508,12 @@ def test_what_is_nested_deeply_is_read_or_refused(
         if (notebook := read_or_refused(js, validate)) is not None:
             with suppress(cm.InvalidNotebook):
                 cm.save(notebook, path, validate=validate)
-                assert cm.to_js(cm.load(path, validate=validate)) == cm.to_js(notebook)
+                assert cm.to_dict(cm.load(path, validate=validate)) == cm.to_dict(notebook)
 
 
 def test_it_says_what_is_wrong_in_few_words() -> None:
     with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec, 'xxx.*…$") as caught:
-        cm.from_js(notebook_js(metadata={"kernelspec": "x" * 10_000}))
+        cm.from_dict(notebook_js(metadata={"kernelspec": "x" * 10_000}))
     assert len(str(caught.value)) < 300
 
 
@@ -521,13 +523,13 @@ def test_what_never_ends_is_nested_too_deeply(validate: bool) -> None:
     endless["x"] = endless
     for js in (notebook_js(metadata=endless), notebook_js(metadata={"x": nested(100_000)})):
         with pytest.raises(cm.InvalidNotebook, match="it is nested too deeply"):
-            cm.from_js(js, validate=validate)
+            cm.from_dict(js, validate=validate)
 
 
 def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     bad = cm.update_outputs(
-        cm.from_js(notebook_js(code_js())), "a", [{"output_type": "stream", "name": "stdout"}]
+        cm.from_dict(notebook_js(code_js())), "a", [{"output_type": "stream", "name": "stdout"}]
     )
     with pytest.raises(cm.InvalidNotebook, match=r"at cells\[0\]\.outputs\[0\].*'text'"):
         cm.save(bad, path)
@@ -536,8 +538,8 @@ def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
 
 def test_without_validation_what_is_not_quite_right_passes(tmp_path: Path) -> None:
     js = notebook_js(code_js({"output_type": "x", "y": 1}), raw_js(id="b", later=1), later=1)
-    notebook = cm.from_js(js, validate=False)
-    assert cm.to_js(notebook) == js
+    notebook = cm.from_dict(js, validate=False)
+    assert cm.to_dict(notebook) == js
 
 
 NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
@@ -566,7 +568,7 @@ NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
 @pytest.mark.parametrize(("js", "text"), NOT_EVEN_THEN.values(), ids=NOT_EVEN_THEN.keys())
 def test_without_validation_what_is_none_is_refused_all_the_same(js: Plain, text: str) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
-        cm.from_js(js, validate=False)
+        cm.from_dict(js, validate=False)
 
 
 def test_without_nbformat_it_says_what_to_install(
@@ -574,7 +576,7 @@ def test_without_nbformat_it_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "nbformat", None)
     for action in (
-        lambda: cm.from_js(OWN["nothing"]),
+        lambda: cm.from_dict(OWN["nothing"]),
         lambda: cm.save(cm.empty_notebook, tmp_path / "a.ipynb"),
     ):
         with pytest.raises(ec.NotSupported, match=r'pip install "enchannel\[notebook\]"'):
@@ -595,7 +597,7 @@ HALF: dict[str, tuple[Plain, str, str]] = {
 def test_an_output_that_lacks_something_is_shown_all_the_same(
     output: Plain, text: str, in_short: str
 ) -> None:
-    (cell,) = cm.from_js(notebook_js(code_js(output)), validate=False).cells
+    (cell,) = cm.from_dict(notebook_js(code_js(output)), validate=False).cells
     assert isinstance(cell, cm.CodeCell)
     assert cell.outputs.text == text
     assert repr(cell.outputs) == f"Outputs({in_short})"
@@ -665,7 +667,7 @@ def mutants(draw: st.DrawFn) -> Any:
 
 def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
     try:
-        notebook = cm.from_js(js, validate=validate)
+        notebook = cm.from_dict(js, validate=validate)
     except cm.InvalidNotebook:
         return None
     assert isinstance(notebook, cm.Notebook)
@@ -679,9 +681,9 @@ def test_anything_is_a_notebook_or_refused(js: Any) -> None:
     notebook = read_or_refused(js, validate=True)
     assert repr(js) == repr(given)
     if notebook is not None:
-        nbformat.validate(cm.to_js(notebook), relax_add_props=notebook.nbformat_minor > 5)
-        again = cm.from_js(cm.to_js(notebook))
-        assert canonical(cm.to_js(again)) == canonical(cm.to_js(notebook))
+        nbformat.validate(cm.to_dict(notebook), relax_add_props=notebook.nbformat_minor > 5)
+        again = cm.from_dict(cm.to_dict(notebook))
+        assert canonical(cm.to_dict(again)) == canonical(cm.to_dict(notebook))
 
 
 @settings(max_examples=200)
@@ -713,7 +715,7 @@ def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
         if notebook is not None:
             with suppress(cm.InvalidNotebook):
                 again = read(parsed(written(notebook, validate=validate), "it"), validate=validate)
-                assert canonical(cm.to_js(again)) == canonical(cm.to_js(notebook))
+                assert canonical(cm.to_dict(again)) == canonical(cm.to_dict(notebook))
 
 
 @given(VALUES)

@@ -203,9 +203,9 @@ def ran() -> tuple[list[Any], list[Any]]:
     """The cells of one notebook with all of it, as we have run it, and as nbclient has."""
     notebook = notebook_of(*CELLS)
     with ec.launch() as kernel:
-        ours = cm.to_js(done(notebook, kernel, allow_errors=True))
+        ours = cm.to_dict(done(notebook, kernel, allow_errors=True))
     nbformat.validate(ours)
-    node = nbformat.from_dict(cm.to_js(notebook))  # type: ignore[no-untyped-call]
+    node = nbformat.from_dict(cm.to_dict(notebook))  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = NotebookClient(

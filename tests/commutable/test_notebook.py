@@ -150,12 +150,12 @@ def test_what_is_given_is_copied() -> None:
         cm.raw_cell(id="b", attachments={"p": bundle}),
     ]
     notebook = cm.Notebook(cells, metadata)
-    before = cm.to_js(notebook)
+    before = cm.to_dict(notebook)
     metadata["x"].append(2)
     output["data"] = {}
     bundle["text/plain"] = "b"
     cells.clear()
-    assert cm.to_js(notebook) == before
+    assert cm.to_dict(notebook) == before
 
 
 def test_a_cell_that_is_made_of_another_is_frozen_as_well() -> None:

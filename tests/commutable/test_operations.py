@@ -32,7 +32,7 @@ D = cm.code_cell("", id="d", metadata={"execution": TIMES, "tags": []}, executio
 E = cm.code_cell("three", id="e")
 NEW = cm.markdown_cell("new", id="new")
 NOTEBOOK = cm.Notebook([A, B, C, D, E], {"kernelspec": {"name": "python3"}}, extra={"later": 1})
-AS_IT_WAS = cm.to_js(NOTEBOOK)
+AS_IT_WAS = cm.to_dict(NOTEBOOK)
 
 # Each operation, and the cells that there are after it.
 CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
@@ -229,7 +229,9 @@ def test_it_gives(operation: Operation, cells: Sequence[cm.Cell]) -> None:
     after = operation(NOTEBOOK)
     assert after.cells == tuple(cells)
     assert [type(cell) for cell in after.cells] == [type(cell) for cell in cells]
-    assert cm.to_js(after)["cells"] == [cm.to_js(cm.Notebook([cell]))["cells"][0] for cell in cells]
+    assert cm.to_dict(after)["cells"] == [
+        cm.to_dict(cm.Notebook([cell]))["cells"][0] for cell in cells
+    ]
 
 
 @pytest.mark.parametrize(("operation", "cells"), CHANGES.values(), ids=CHANGES.keys())
@@ -249,7 +251,7 @@ def test_the_notebook_before_it_stays_as_it_was(
     operation: Operation, cells: Sequence[cm.Cell]
 ) -> None:
     operation(NOTEBOOK)
-    assert cm.to_js(NOTEBOOK) == AS_IT_WAS
+    assert cm.to_dict(NOTEBOOK) == AS_IT_WAS
     assert [NOTEBOOK.index(cell.id) for cell in NOTEBOOK.cells] == [0, 1, 2, 3, 4]
     assert "new" not in NOTEBOOK
 
@@ -438,7 +440,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
 def test_it_refuses(operation: Operation, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         operation(NOTEBOOK)
-    assert cm.to_js(NOTEBOOK) == AS_IT_WAS
+    assert cm.to_dict(NOTEBOOK) == AS_IT_WAS
 
 
 # -- split and merge --------------------------------------------------------------------------------

@@ -119,11 +119,11 @@ def test_all_states_find_their_cells_in_any_order(steps: list[Any], random: Any)
 
 @given(SEQUENCES)
 def test_no_state_changes_later(steps: list[Any]) -> None:
-    states, then = [START], [cm.to_js(START)]
+    states, then = [START], [cm.to_dict(START)]
     for step in steps:
         states.append(done(states[-1], step))
-        then.append(cm.to_js(states[-1]))
-    assert [cm.to_js(state) for state in states] == then
+        then.append(cm.to_dict(states[-1]))
+    assert [cm.to_dict(state) for state in states] == then
 
 
 @given(SEQUENCES)
@@ -137,7 +137,7 @@ def test_a_step_that_changes_nothing_gives_the_same_notebook(steps: list[Any]) -
 
 def in_words(notebook: cm.Notebook) -> str:
     """All that there is of it, with 1 and True apart."""
-    return repr((cm.to_js(notebook), [cell.deleting for cell in notebook.cells]))
+    return repr((cm.to_dict(notebook), [cell.deleting for cell in notebook.cells]))
 
 
 @settings(max_examples=50)
@@ -145,11 +145,11 @@ def in_words(notebook: cm.Notebook) -> str:
 def test_every_state_is_valid_and_comes_back(steps: list[Any]) -> None:
     seen = {id(state): state for state in states_after(steps)}
     for state in seen.values():
-        js = cm.to_js(state)
+        js = cm.to_dict(state)
         nbformat.validate(js)
         kept = cm.Notebook([unmarked(cell) for cell in state.cells], state.metadata)
-        assert cm.from_js(js) == kept
-        assert cm.to_js(cm.from_js(js)) == js
+        assert cm.from_dict(js) == kept
+        assert cm.to_dict(cm.from_dict(js)) == js
 
 
 def unmarked(cell: cm.Cell) -> cm.Cell:

@@ -1,7 +1,7 @@
 """At least one message of every type, made by its builder: as short and as full as it can be."""
 
-from enchannel import _builders as build
-from enchannel._message import AnyMessage
+from enchannel import messages as build
+from enchannel._protocol.message import AnyMessage
 
 REQUEST = build.execute_request("6 * 7")
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel import _builders as build
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, Header, Message
-from enchannel._session import Session
+from enchannel import messages as build
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, Header, Message
+from enchannel._protocol.session import Session
 from enchannel.contents import CONTENT_TYPES
 from enchannel.errors import InvalidMessage
 from tests.enchannel.examples import EXAMPLES, FROM_KERNELS, IDS, REQUEST
@@ -45,7 +45,7 @@ def test_every_message_has_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
 def test_jupyter_client_reads_what_we_make(message: AnyMessage) -> None:
     session = pytest.importorskip("jupyter_client.session").Session(key=b"secret")
-    message = Session().fold(message)
+    message = Session().fill_headers(message)
     ours = {
         "header": message.header.to_dict(),
         "parent_header": message.parent_header.to_dict(),

@@ -240,8 +240,8 @@ def test_time_comes_from_where_it_is_said(
 ) -> None:
     install(memory=backend)
     ada.on_beat = ada.beat
-    with ec.connect("memory://here/ada", scheduler=ada.clock, time_to_dead=3) as kernel:
-        assert kernel.heartbeat.time_to_dead == 3
+    with ec.connect("memory://here/ada", scheduler=ada.clock, silent_after=3) as kernel:
+        assert kernel.heartbeat.silent_after == 3
         ada.on_beat = lambda _: None
         ada.clock.advance_by(5)
         assert kernel.state.value is KernelState.SILENT

@@ -18,6 +18,7 @@ from reactivex.subject import Subject
 
 import enchannel as ec
 from enchannel import AnyMessage, KernelDied, Message, MessagesMayBeMissing, SubscriberRaised
+from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
@@ -329,7 +330,7 @@ def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
 
     def on_sent(message: AnyMessage) -> None:
         if message.channel == "shell":
-            far.say(busy(message), ec.input_request("Name? ", parent=message))
+            far.say(busy(message), build.input_request("Name? ", parent=message))
         else:
             far.say(*answered(far.asked))
 
@@ -341,7 +342,7 @@ def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
         scheduler = AsyncIOScheduler(asyncio.get_running_loop())
         async with far.kernel() as kernel:
             cell = kernel.execute("input()", on_input=on_input).pipe(ec.deliver_on(scheduler))
-            await ec.last(cell)
+            await ec.last_value(cell)
 
     far.on_sent = lambda message: void(Thread(lambda: on_sent(message)))
     loop_runs(main)
@@ -532,7 +533,7 @@ def out(text: str, request: AnyMessage = FIRST) -> AnyMessage:
 
 
 def err(text: str, request: AnyMessage = FIRST) -> AnyMessage:
-    return ec.stream("stderr", text, parent=request)
+    return build.stream("stderr", text, parent=request)
 
 
 def test_text_that_waits_is_joined() -> None:
@@ -553,7 +554,7 @@ def test_text_of_another_stream_or_request_is_not_joined() -> None:
 
 
 def test_what_is_no_text_is_kept_in_its_place() -> None:
-    value = ec.execute_result({"text/plain": "42"}, 1, parent=FIRST)
+    value = build.execute_result({"text/plain": "42"}, 1, parent=FIRST)
     messages = coalesced(busy(FIRST), out("a"), out("b"), value, out("c"), out("d"), idle(FIRST))
     assert types(messages) == ["status", "stream", "execute_result", "stream", "status"]
     assert (text_of(messages[1]), text_of(messages[3])) == ("ab", "cd")
@@ -602,7 +603,14 @@ def test_coalesced_text_makes_the_same_result() -> None:
         kernel.iopub.pipe(ec.until_idle(), ec.to_result()).subscribe(plain)
         deliver: Any = ec.deliver_on(loop, overflow="coalesce")
         kernel.iopub.pipe(deliver, ec.until_idle(), ec.to_result()).subscribe(joined)
-        outputs = [out("a"), out("b"), err("c"), err("d"), ec.clear_output(parent=FIRST), out("e")]
+        outputs = [
+            out("a"),
+            out("b"),
+            err("c"),
+            err("d"),
+            build.clear_output(parent=FIRST),
+            out("e"),
+        ]
         far.say(*answered(FIRST, *outputs))
         loop.start()
         assert joined.all()[0].outputs == plain.all()[0].outputs

@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
-from enchannel._delivery import Delivery
+from enchannel._rx.delivery_thread import DeliveryThread
 from tests.rigs import DEADLINE, eventually
 
 
 def test_what_is_put_while_no_thread_can_be_started_waits_for_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    delivery, called = Delivery("enchannel test"), list[int]()
+    delivery, called = DeliveryThread("enchannel test"), list[int]()
     with monkeypatch.context() as no_threads:
 
         def refuse(thread: threading.Thread) -> None:

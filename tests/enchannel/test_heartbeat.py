@@ -46,9 +46,9 @@ def states(kernel: Kernel) -> Seen[KernelState]:
 
 def test_asks_three_times_in_the_time_to_dead() -> None:
     far = MemoryKernel()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         assert isinstance(kernel.heartbeat, Heartbeat)
-        assert kernel.heartbeat.time_to_dead == TIME_TO_DEAD
+        assert kernel.heartbeat.silent_after == TIME_TO_DEAD
         assert len(far.beats) == 1  # at once
         far.clock.advance_by(3.5)
         assert len(far.beats) == 4
@@ -59,7 +59,7 @@ def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
     far, moments = MemoryKernel(), list[float]()
     far.on_beat = lambda beat: moments.append(far.clock.to_seconds(far.clock.now))
     far.clock.advance_by(moment)
-    with far.kernel(time_to_dead=TIME_TO_DEAD):
+    with far.kernel(silent_after=TIME_TO_DEAD):
         far.clock.advance_by(10)
     at_once, *later = moments
     assert at_once == pytest.approx(moment)
@@ -69,7 +69,7 @@ def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
 
 def test_a_kernel_that_beats_is_not_silent() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         far.clock.advance_by(60)
         assert kernel.heartbeat.is_beating
         assert kernel.state.value is KernelState.IDLE
@@ -77,7 +77,7 @@ def test_a_kernel_that_beats_is_not_silent() -> None:
 
 def test_a_kernel_that_stops_beating_is_silent_after_the_time_to_dead() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         far.clock.advance_by(1.5)
         stop(far)
         far.clock.advance_by(3)
@@ -89,7 +89,7 @@ def test_a_kernel_that_stops_beating_is_silent_after_the_time_to_dead() -> None:
 
 def test_a_kernel_that_never_beat_is_not_silent() -> None:
     far = MemoryKernel()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         far.clock.advance_by(60)
         assert kernel.state.value is KernelState.IDLE
         assert kernel.heartbeat.is_beating is None
@@ -97,7 +97,7 @@ def test_a_kernel_that_never_beat_is_not_silent() -> None:
 
 def test_a_kernel_that_beats_again_is_what_it_was() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         state = states(kernel)
         stop(far)
         far.say(busy(None))
@@ -116,7 +116,7 @@ def test_a_kernel_that_beats_again_is_what_it_was() -> None:
 
 def test_a_kernel_that_stops_again_is_silent_again() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         state = states(kernel)
         for _ in range(2):
             stop(far)
@@ -142,7 +142,7 @@ def test_one_missed_beat_is_nothing() -> None:
             far.beat(beat)
 
     far.on_beat = every_third
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         state = states(kernel)
         far.clock.advance_by(60)
     assert state.all() == [KernelState.IDLE]
@@ -151,7 +151,7 @@ def test_one_missed_beat_is_nothing() -> None:
 @pytest.mark.parametrize("known", [KernelState.DEAD, KernelState.RESTARTING])
 def test_a_kernel_that_is_known_to_be_dead_is_not_silent(known: KernelState) -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         stop(far)
         far.tell(known)
         far.clock.advance_by(60)
@@ -160,7 +160,7 @@ def test_a_kernel_that_is_known_to_be_dead_is_not_silent(known: KernelState) -> 
 
 def test_a_kernel_whose_link_is_lost_is_not_silent() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         stop(far)
         far.tell(LinkState.LOST)
         far.clock.advance_by(60)
@@ -169,7 +169,7 @@ def test_a_kernel_whose_link_is_lost_is_not_silent() -> None:
 
 def test_it_goes_on_asking_when_the_link_is_back() -> None:
     far, errors = beating(), Seen[EnchannelError]()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         kernel.errors.subscribe(errors)
         far.refuses = ConnectionLost("the link is down")
         far.clock.advance_by(60)
@@ -183,7 +183,7 @@ def test_it_goes_on_asking_when_the_link_is_back() -> None:
 
 def test_while_paused_it_does_not_ask_and_no_kernel_is_silent() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         kernel.heartbeat.pause()
         stop(far)
         asked = len(far.beats)
@@ -194,7 +194,7 @@ def test_while_paused_it_does_not_ask_and_no_kernel_is_silent() -> None:
 
 def test_it_starts_to_count_anew_after_a_pause() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         stop(far)
         far.clock.advance_by(2.5)
         kernel.heartbeat.pause()
@@ -208,7 +208,7 @@ def test_it_starts_to_count_anew_after_a_pause() -> None:
 
 def test_unpausing_twice_does_not_ask_twice_as_often() -> None:
     far = MemoryKernel()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         kernel.heartbeat.unpause()
         kernel.heartbeat.pause()
         kernel.heartbeat.unpause()
@@ -236,7 +236,7 @@ def test_only_bytes_can_be_sent() -> None:
 
 def test_it_ends_with_the_connection() -> None:
     far, seen = MemoryKernel(), Seen[bytes]()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         heartbeat = kernel.heartbeat
         heartbeat.subscribe(seen)
     seen.all()
@@ -273,7 +273,7 @@ def test_a_slow_subscriber_does_not_make_a_kernel_silent() -> None:
         inside.set()
         go_on.wait(DEADLINE)
 
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         kernel.iopub.subscribe(slow)
         far.say(printed("woo"))
         assert inside.wait(DEADLINE)
@@ -285,7 +285,7 @@ def test_a_slow_subscriber_does_not_make_a_kernel_silent() -> None:
 def test_a_beat_may_come_on_any_thread() -> None:
     far, threads, seen = MemoryKernel(), list[Thread[None]](), Seen[bytes]()
     far.on_beat = lambda beat: threads.append(Thread(lambda: far.beat(beat)))
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         threads.pop().result()
         kernel.heartbeat.subscribe(seen)
         for _ in range(10):
@@ -298,7 +298,7 @@ def test_a_beat_may_come_on_any_thread() -> None:
 
 def test_a_kernel_that_is_stopped_for_long_is_asked_seldom_and_is_heard_again() -> None:
     far = beating()
-    with far.kernel(time_to_dead=TIME_TO_DEAD) as kernel:
+    with far.kernel(silent_after=TIME_TO_DEAD) as kernel:
         stop(far)
         far.clock.advance_by(1_000)
         assert how(kernel) is KernelState.SILENT

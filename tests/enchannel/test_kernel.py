@@ -842,7 +842,7 @@ def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
     with far.kernel():
 
         def child() -> None:
-            from enchannel._kernel import _close_all
+            from enchannel._kernel.kernel import _close_all
 
             _close_all()
             assert lifecycle.calls == []

@@ -6,12 +6,12 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from enchannel.abc import Loop
+from enchannel.backends import EventLoopThread
 from tests.rigs import DEADLINE
 
 
 def test_who_is_at_its_first_step_when_the_loop_ends_takes_it() -> None:
-    loop = Loop("a loop")
+    loop = EventLoopThread("a loop")
     steps = list[str]()
 
     async def inner() -> None:

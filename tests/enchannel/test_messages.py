@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, Header, Message, RawParts, create_message
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, Header, Message, RawParts, create_message
 from enchannel.errors import InvalidMessage
 from enchannel.frozen import FrozenDict, FrozenList
 

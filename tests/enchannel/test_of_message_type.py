@@ -6,8 +6,8 @@ import reactivex
 from reactivex import Observable
 
 from enchannel import contents
-from enchannel._message import AnyMessage, Message, create_message
-from enchannel._of_message_type import of_message_type
+from enchannel._protocol.message import AnyMessage, Message, create_message
+from enchannel._rx.of_message_type import of_message_type
 from enchannel.contents import CONTENT_TYPES
 
 

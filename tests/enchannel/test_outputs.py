@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._message import AnyMessage, create_message
-from enchannel._outputs import Outputs
+from enchannel._outputs.outputs import Outputs
+from enchannel._protocol.message import AnyMessage, create_message
 from enchannel.contents import CONTENT_TYPES
 from enchannel.errors import InvalidMessage
 from enchannel.frozen import thaw
@@ -560,7 +560,7 @@ def test_the_last_is_cheap_to_ask_for_each_time() -> None:
 
 def test_what_a_notebook_has_is_equal_and_frozen() -> None:
     before = [streamed("a"), displayed("b"), returned("c"), error()]
-    outputs = Outputs.of(before)
+    outputs = Outputs.from_nbformat(before)
     assert outputs == before
     before[1]["data"]["text/plain"] = "other"
     assert outputs[1] == displayed("b")
@@ -569,27 +569,29 @@ def test_what_a_notebook_has_is_equal_and_frozen() -> None:
 
 
 def test_what_is_frozen_is_not_copied() -> None:
-    (output,) = Outputs.of([streamed("a")])
-    assert Outputs.of([output])[0] is output
+    (output,) = Outputs.from_nbformat([streamed("a")])
+    assert Outputs.from_nbformat([output])[0] is output
 
 
 def test_no_outputs_are_those_of_an_empty_cell() -> None:
-    assert Outputs.of([]) == Outputs()
-    assert Outputs.of([]).add(out("a")) == [streamed("a")]
+    assert Outputs.from_nbformat([]) == Outputs()
+    assert Outputs.from_nbformat([]).add(out("a")) == [streamed("a")]
 
 
 def test_what_json_has_no_word_for_is_no_output() -> None:
     with pytest.raises(InvalidMessage, match="an output"):
-        Outputs.of([{"output_type": "display_data", "data": {"a": object()}, "metadata": {}}])
+        Outputs.from_nbformat(
+            [{"output_type": "display_data", "data": {"a": object()}, "metadata": {}}]
+        )
 
 
 def test_messages_go_on_after_what_a_notebook_has() -> None:
-    outputs = Outputs.of([streamed("a"), displayed("b")])
+    outputs = Outputs.from_nbformat([streamed("a"), displayed("b")])
     assert outputs.add(out("c")) == [streamed("a"), displayed("b"), streamed("c")]
 
 
 def test_an_output_of_a_later_nbformat_is_let_be() -> None:
-    outputs = Outputs.of([{"output_type": "hologram", "data": 5}])
+    outputs = Outputs.from_nbformat([{"output_type": "hologram", "data": 5}])
     assert outputs.text == ""
     assert repr(outputs) == "Outputs(hologram '')"
 

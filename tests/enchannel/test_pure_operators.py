@@ -14,12 +14,12 @@ from reactivex.subject import Subject
 from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.subscription import Subscription
 
-from enchannel import _pure_operators as ops
-from enchannel._message import AnyMessage, Message, create_message
-from enchannel._of_message_type import of_message_type
-from enchannel._output import DisplayOutput, Output
-from enchannel._outputs import Outputs
-from enchannel._result import Result
+from enchannel._outputs.output import DisplayOutput, Output
+from enchannel._outputs.outputs import Outputs
+from enchannel._outputs.result import Result
+from enchannel._protocol.message import AnyMessage, Message, create_message
+from enchannel._rx import operators as ops
+from enchannel._rx.of_message_type import of_message_type
 from enchannel.contents import CONTENT_TYPES, InputRequest, Payload, Stream
 from enchannel.errors import ConnectionLost, KernelDied, KernelError, RequestAborted
 

@@ -32,15 +32,15 @@ from enchannel import (
     Recorded,
     RecordingFailed,
 )
-from enchannel._recording import End, Kind, head_of, record_of
-from enchannel.abc import told_of
+from enchannel._recordings.format import End, Kind, head_of, record_of
+from enchannel.backends import encode_event
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
 from enchannel.testing.strategies import messages
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.memory import MemoryKernel, Seen, Thread, answered, in_thread, printed, texts
 
-HEARD, SAID = Direction.HEARD, Direction.SAID
+RECEIVED, SENT = Direction.RECEIVED, Direction.SENT
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_both_directions_of_all_channels_in_order(path: Path) -> None:
         far.say(*(said := answered(request, woo)))
         kernel.control.on_next(question)
     sent = [far.sent[name][0] for name in (ec.ChannelName.SHELL, ec.ChannelName.CONTROL)]
-    expected = [(SAID, sent[0]), *((HEARD, message) for message in said), (SAID, sent[1])]
+    expected = [(SENT, sent[0]), *((RECEIVED, message) for message in said), (SENT, sent[1])]
     assert said_and_heard(path) == expected
 
 
@@ -146,7 +146,7 @@ def test_what_became_of_link_and_kernel(path: Path) -> None:
 
 def test_a_kernel_that_falls_silent(path: Path) -> None:
     far = MemoryKernel()
-    with far.kernel(time_to_dead=1) as kernel, ec.record(kernel, path):
+    with far.kernel(silent_after=1) as kernel, ec.record(kernel, path):
         far.clock.advance_by(0.1)
         far.beat(far.beats[-1])
         far.clock.advance_by(3)
@@ -480,7 +480,7 @@ def test_memory_does_not_grow_with_the_recording(path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_what_is_read(path: Path) -> None:
-    write(path, *[(0.0, Kind.HEARD, websocket.encode(printed("x" * 100_000)))] * 60)
+    write(path, *[(0.0, Kind.RECEIVED, websocket.encode(printed("x" * 100_000)))] * 60)
     tracemalloc.start()
     try:
         assert sum(1 for _ in ec.Recording(path)) == 60
@@ -505,10 +505,10 @@ def write(path: Path, *records: tuple[float, Kind, bytes], end: bool = True) -> 
 def short(path: Path) -> tuple[bytes, list[Recorded], list[int]]:
     """One with a few records: its bytes, what is in it, and where each of its records ends."""
     records = [
-        (0.0, Kind.STATUS, told_of(LinkState.CONNECTED)),
-        (0.5, Kind.SAID, websocket.encode(ec.execute_request("1"))),
-        (1.0, Kind.HEARD, websocket.encode(printed("a").replace(buffers=(memoryview(b"b"),)))),
-        (1.5, Kind.STATUS, told_of(KernelDied("oh", exit_code=1))),
+        (0.0, Kind.STATUS, encode_event(LinkState.CONNECTED)),
+        (0.5, Kind.SENT, websocket.encode(ec.execute_request("1"))),
+        (1.0, Kind.RECEIVED, websocket.encode(printed("a").replace(buffers=(memoryview(b"b"),)))),
+        (1.5, Kind.STATUS, encode_event(KernelDied("oh", exit_code=1))),
     ]
     head = len(write(path, end=False))
     ends = [head + sum(17 + 4 + len(r[2]) for r in records[:n]) for n in range(1, 5)]

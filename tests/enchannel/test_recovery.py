@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
+from enchannel import messages as build
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
 from enchannel.testing import FakeKernel, MemoryRig, Seen, echo
@@ -33,7 +34,7 @@ class Forgetful:
 
 @pytest.fixture
 def rig() -> Iterator[MemoryRig]:
-    with MemoryRig(capabilities=Capabilities(resumes=True)) as rig:
+    with MemoryRig(capabilities=Capabilities(can_resume=True)) as rig:
         yield rig
 
 
@@ -126,8 +127,8 @@ def test_nothing_is_asked_where_nothing_is_open(
 def test_a_kernel_that_others_kept_busy_is_idle_if_nobody_says_otherwise(
     rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
 ) -> None:
-    other = ec.Session().fold(ec.execute_request("1"))
-    rig.say(ec.Session().fold(ec.status("busy", parent=other)))
+    other = ec.Session().fill_headers(ec.execute_request("1"))
+    rig.say(ec.Session().fill_headers(build.status("busy", parent=other)))
     assert kernel.state.value == "busy"
     rig.cut()
     rig.restore()

@@ -22,8 +22,10 @@ from enchannel import (
     NotSupported,
     RecordingFailed,
 )
-from enchannel._recording import Kind, head_of, record_of
-from enchannel.abc import Backend, Link, told_of
+from enchannel import messages as build
+from enchannel._recordings.format import Kind, head_of, record_of
+from enchannel.abc import Backend, Link
+from enchannel.backends import encode_event
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE
@@ -50,9 +52,9 @@ def write(path: Path, *happened: tuple[float, Any], end: float | None = 10.0) ->
     data = [head_of("ada", "s1", "2024-02-29T12:30:00Z")]
     for time, item in happened:
         if isinstance(item, ec.Message):
-            record = record_of(time, Kind.HEARD, websocket.encode(item))
+            record = record_of(time, Kind.RECEIVED, websocket.encode(item))
         else:
-            record = record_of(time, Kind.STATUS, told_of(item))
+            record = record_of(time, Kind.STATUS, encode_event(item))
         data += record
     if end is not None:
         data += record_of(end, Kind.END, b"")
@@ -107,7 +109,7 @@ def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestSch
         path,
         (0.0, LinkState.CONNECTED),
         (0.0, KernelState.IDLE),
-        (1.0, ec.status("busy", parent=ec.execute_request("1"))),
+        (1.0, build.status("busy", parent=ec.execute_request("1"))),
         (2.0, LinkState.LOST),
         (2.0, died),
         (2.0, KernelState.DEAD),
@@ -194,7 +196,7 @@ def test_it_has_no_heartbeat(path: Path) -> None:
 
 def test_a_question_that_was_asked_is_nobodys_to_answer(path: Path) -> None:
     errors, seen = Seen[EnchannelError](), Seen[AnyMessage]()
-    question = ec.input_request("? ", parent=ec.execute_request("1"))
+    question = build.input_request("? ", parent=ec.execute_request("1"))
     with ec.connect(write(path, (0.0, question)), speed=math.inf) as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(seen)
@@ -401,7 +403,7 @@ def test_await_raises_at_once(path: Path) -> None:
             with pytest.raises(NotSupported, match="recording"):
                 await kernel.execute("6 * 7").pipe(ec.to_result())
             with pytest.raises(NotSupported, match="recording"):
-                await ec.last(kernel.kernel_info())
+                await ec.last_value(kernel.kernel_info())
             kernel.iopub.subscribe()
         await asyncio.sleep(0)
 

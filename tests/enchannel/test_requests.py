@@ -32,7 +32,8 @@ from enchannel import (
     SubscriberRaised,
     WouldDeadlock,
 )
-from enchannel._waiting import Waiter
+from enchannel import messages as build
+from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
@@ -132,7 +133,7 @@ def test_each_subscription_is_dated_when_it_is_sent() -> None:
     far = MemoryKernel()
     with far.kernel() as kernel:
         session = kernel.session
-        message = session.fold(ec.kernel_info_request())
+        message = session.fill_headers(ec.kernel_info_request())
         request = kernel.request(message)
         request.subscribe()
         request.subscribe()
@@ -422,7 +423,7 @@ def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
         far.say(busy(far.asked), reply_to(far.asked))
         for number in range(5):
             far.clock.advance_by(1.5)
-            far.say(ec.stream("stdout", str(number), parent=far.asked))
+            far.say(build.stream("stdout", str(number), parent=far.asked))
         far.say(idle(far.asked))
         assert len(seen.all()) == 8
     assert errors.all() == []
@@ -694,7 +695,7 @@ def test_completing_does_not_interrupt() -> None:
 
 
 def asked_for_input(far: MemoryKernel, prompt: str = "Name? ", password: bool = False) -> None:
-    far.say(busy(far.asked), ec.input_request(prompt, password=password, parent=far.asked))
+    far.say(busy(far.asked), build.input_request(prompt, password=password, parent=far.asked))
 
 
 def replies(far: MemoryKernel) -> list[str]:
@@ -754,7 +755,7 @@ def test_an_answer_belongs_to_its_question() -> None:
     far = MemoryKernel()
     with far.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
-        far.say(busy(far.asked), question := ec.input_request("Name? ", parent=far.asked))
+        far.say(busy(far.asked), question := build.input_request("Name? ", parent=far.asked))
         settle(kernel)
     (reply,) = far.sent[STDIN]
     assert reply.parent_header.msg_id == question.header.msg_id
@@ -824,7 +825,7 @@ def test_an_awaitable_answers_when_it_is_done() -> None:
     async def main() -> None:
         async with far.kernel() as kernel:
             await kernel.execute("input()", on_input=on_input)
-            await ec.last(kernel.execute("input()", on_input=on_input))
+            await ec.last_value(kernel.execute("input()", on_input=on_input))
             async for _ in ec.aiter(kernel.execute("input()", on_input=on_input)):
                 pass
 
@@ -858,7 +859,7 @@ def test_the_end_of_the_file_is_told_as_ipython_understands_it() -> None:
                 asked_for_input(far) if message.channel is SHELL else far.say(*answered(far.asked))
             )
             for on_input in (at_once, when_done, lambda *_: reactivex.throw(EOFError())):
-                await ec.last(kernel.execute("input()", on_input=on_input))
+                await ec.last_value(kernel.execute("input()", on_input=on_input))
 
     loop_runs(main)
     assert replies(far) == ["\x04"] * 3
@@ -906,7 +907,7 @@ def test_an_on_input_that_raises_raises_in_the_coroutine_that_waits() -> None:
     async def main() -> None:
         async with far.kernel() as kernel:
             with pytest.raises(ZeroDivisionError):
-                await ec.last(kernel.execute("input()", on_input=broken))
+                await ec.last_value(kernel.execute("input()", on_input=broken))
             assert lifecycle.calls == ["interrupt"]
 
     loop_runs(main)
@@ -971,7 +972,7 @@ def test_a_coroutine_that_does_not_answer_interrupts_and_is_told(on_input: Any) 
     async def main() -> None:
         async with far.kernel() as kernel:
             kernel.errors.subscribe(errors)
-            reply = await ec.last(kernel.execute("input()", on_input=on_input))
+            reply = await ec.last_value(kernel.execute("input()", on_input=on_input))
             assert reply.content["ename"] == "KeyboardInterrupt"
             assert lifecycle.calls == ["interrupt"]
 
@@ -988,7 +989,7 @@ def test_a_coroutine_that_is_cancelled_interrupts() -> None:
 
     async def main() -> None:
         async with far.kernel() as kernel:
-            await ec.last(kernel.execute("input()", on_input=on_input))
+            await ec.last_value(kernel.execute("input()", on_input=on_input))
             assert lifecycle.calls == ["interrupt"]
 
     loop_runs(main)
@@ -1044,7 +1045,9 @@ def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
             return ""
 
         async with far.kernel() as kernel:
-            waiting = asyncio.ensure_future(ec.last(kernel.execute("input()", on_input=on_input)))
+            waiting = asyncio.ensure_future(
+                ec.last_value(kernel.execute("input()", on_input=on_input))
+            )
             await asked.wait()
             waiting.cancel()
             await cancelled.wait()
@@ -1132,7 +1135,7 @@ def test_run_gives_a_result() -> None:
     far = MemoryKernel()
 
     def answer(asked: AnyMessage) -> None:
-        value = ec.execute_result({"text/plain": "42"}, 3, parent=asked)
+        value = build.execute_result({"text/plain": "42"}, 3, parent=asked)
         far.say(*answered(asked, printed("woo\n", asked), value, execution_count=3))
 
     far.on_sent = answer

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._message import AnyMessage, Header, Message, RawParts, create_message
-from enchannel._outputs import Outputs
-from enchannel._result import Result, ResultBuilder, copy_of_error
+from enchannel._outputs.outputs import Outputs
+from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
+from enchannel._protocol.message import AnyMessage, Header, Message, RawParts, create_message
 from enchannel.errors import KernelDied, KernelError, RequestAborted
 from enchannel.frozen import thaw
 

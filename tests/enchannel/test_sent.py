@@ -8,6 +8,7 @@ import reactivex
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, KernelState, LinkState
+from enchannel import messages as build
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError
 from tests.rigs.memory import MemoryKernel, Seen, answered, printed, settle, texts, types
@@ -94,7 +95,7 @@ def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
     with far.kernel() as kernel:
         kernel.errors.subscribe(errors)
         watching = kernel._witness(seen)  # type: ignore[arg-type]
-        question = ec.input_request("? ", parent=ec.execute_request("1"))
+        question = build.input_request("? ", parent=ec.execute_request("1"))
         far.say(woo, question)
         far.tell(LinkState.LOST, lost, KernelState.DEAD)
         errors.first(2)
@@ -129,7 +130,7 @@ def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
         told.append(None)
         far.say(printed("first"))
 
-    with with_link(far, listened=listened) as kernel:
+    with with_link(far, on_first_subscriber=listened) as kernel:
         for other in (kernel.errors, kernel.link, kernel.state, kernel.sent, kernel.heartbeat):
             other.subscribe(reactivex.Observer())
         assert told == []
@@ -143,7 +144,7 @@ def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
 
 def test_the_first_subscriber_misses_nothing() -> None:
     far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with with_link(far, listened=lambda: far.say(printed("first"))) as kernel:
+    with with_link(far, on_first_subscriber=lambda: far.say(printed("first"))) as kernel:
         kernel.iopub.subscribe(seen)
     assert texts(seen.all()) == ["first"]
 
@@ -169,10 +170,10 @@ def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
 
 def test_where_nobody_listens_a_question_is_nobodys_to_answer() -> None:
     far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with with_link(far, capabilities=Capabilities(listens=False)) as kernel:
+    with with_link(far, capabilities=Capabilities(can_send=False)) as kernel:
         kernel.iopub.subscribe(seen)
         far.say(
-            ec.input_request("? ", parent=ec.execute_request("1")),
+            build.input_request("? ", parent=ec.execute_request("1")),
             *answered(ec.execute_request("1")),
         )
         seen.first(2)

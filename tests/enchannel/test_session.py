@@ -32,14 +32,16 @@ def test_a_session_is_a_value() -> None:
 
 
 def test_folding_fills_in_what_is_empty() -> None:
-    folded = Session(id="s1", username="ada").fold(ec.kernel_info_request())
+    folded = Session(id="s1", username="ada").fill_headers(ec.kernel_info_request())
     assert (folded.header.session, folded.header.username) == ("s1", "ada")
     assert folded.header.date
 
 
 def test_folding_keeps_what_is_there() -> None:
     header = Header(msg_id="m1", session="s2", username="", date="today", version="5.3")
-    folded = Session(id="s1", username="ada").fold(ec.interrupt_request().replace(header=header))
+    folded = Session(id="s1", username="ada").fill_headers(
+        ec.interrupt_request().replace(header=header)
+    )
     assert folded.header == Header(
         msg_id="m1", session="s2", username="ada", date="today", version="5.3"
     )
@@ -47,11 +49,11 @@ def test_folding_keeps_what_is_there() -> None:
 
 def test_folding_what_is_complete_gives_the_message_itself() -> None:
     session = Session()
-    message = session.fold(ec.kernel_info_request())
-    assert session.fold(message) is message
+    message = session.fill_headers(ec.kernel_info_request())
+    assert session.fill_headers(message) is message
 
 
 def test_folding_changes_nothing_else() -> None:
     message = ec.execute_request("6 * 7")
-    folded = Session().fold(message)
+    folded = Session().fill_headers(message)
     assert folded.replace(header=message.header) == message

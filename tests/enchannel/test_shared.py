@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from enchannel.abc import Shared
+from enchannel.backends import SharedResource
 from tests.rigs import DEADLINE
 
 
@@ -28,20 +28,20 @@ class Thing:
 
 
 def test_it_begins_with_the_first_and_ends_with_the_last() -> None:
-    shared = Shared(Thing)
+    shared = SharedResource(Thing)
     one, other = shared.lease(), shared.lease()
-    assert one.thing is other.thing
+    assert one.resource is other.resource
     one.release()
     one.release()
-    assert "ends" not in " ".join(other.thing.said)
+    assert "ends" not in " ".join(other.resource.said)
     other.release()
-    assert other.thing.said[-1] == "ends, and is waited for"
-    assert shared.lease().thing is not other.thing
+    assert other.resource.said[-1] == "ends, and is waited for"
+    assert shared.lease().resource is not other.resource
 
 
 def test_a_lease_that_nobody_keeps_is_given_back() -> None:
-    shared = Shared(Thing)
-    thing = shared.lease().thing
+    shared = SharedResource(Thing)
+    thing = shared.lease().resource
     gc.collect()
     assert thing.said[-1] == "ends"
 
@@ -55,7 +55,7 @@ def test_ctrl_c_while_it_begins_leaves_it_to_nobody() -> None:
         things.append(thing)
         return thing
 
-    shared = Shared(make)
+    shared = SharedResource(make)
     with pytest.raises(KeyboardInterrupt):
         shared.lease()
     gc.collect()
@@ -83,18 +83,18 @@ def test_a_lease_that_is_collected_while_another_is_taken_keeps_nobody_waiting()
         return thing
 
     made: list[Thing] = []
-    shared = Shared(make)
+    shared = SharedResource(make)
     dropped.append(shared.lease())
     made[0].on_start = begin
     lease = shared.lease()
     assert begun.is_set()
-    assert "ends" not in lease.thing.said
+    assert "ends" not in lease.resource.said
     lease.release()
-    assert lease.thing.said[-1] == "ends, and is waited for"
+    assert lease.resource.said[-1] == "ends, and is waited for"
 
 
 def test_each_of_many_threads_has_the_same() -> None:
-    shared = Shared(Thing)
+    shared = SharedResource(Thing)
     together = threading.Barrier(8)
     things = []
 
@@ -102,7 +102,7 @@ def test_each_of_many_threads_has_the_same() -> None:
         together.wait(DEADLINE)
         for _ in range(200):
             with_it = shared.lease()
-            things.append(with_it.thing)
+            things.append(with_it.resource)
             with_it.release()
 
     threads = [threading.Thread(target=take) for _ in range(8)]
@@ -118,12 +118,14 @@ def test_each_of_many_threads_has_the_same() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_has_its_own() -> None:
-    shared = Shared(Thing)
+    shared = SharedResource(Thing)
     lease = shared.lease()
     child = os.fork()
     if not child:
         lease.release()
         own = shared.lease()
-        os._exit(0 if own.thing is not lease.thing and lease.thing.said[-1] == "starts" else 1)
+        os._exit(
+            0 if own.resource is not lease.resource and lease.resource.said[-1] == "starts" else 1
+        )
     assert os.waitpid(child, 0)[1] == 0
     lease.release()

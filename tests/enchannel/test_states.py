@@ -23,6 +23,7 @@ from enchannel import (
     NotSupported,
     SubscriberRaised,
 )
+from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
@@ -210,17 +211,17 @@ def test_an_idle_that_was_not_busy_changes_nothing() -> None:
 
 
 def test_starting_means_that_it_is_up() -> None:
-    assert states_after(busy(FIRST), ec.status("starting", parent=None)) == [BUSY, IDLE]
+    assert states_after(busy(FIRST), build.status("starting", parent=None)) == [BUSY, IDLE]
 
 
 @pytest.mark.parametrize("said", ["restarting", "dead"])
 def test_what_a_server_says_of_the_kernel_is_believed(said: str) -> None:
-    told = states_after(busy(FIRST), ec.status(said, parent=None))
+    told = states_after(busy(FIRST), build.status(said, parent=None))
     assert told == [BUSY, KernelState(said)]
 
 
 def test_a_kernel_that_restarted_works_on_nothing_from_before() -> None:
-    restarting = ec.status("restarting", parent=None)
+    restarting = build.status("restarting", parent=None)
     told = states_after(busy(FIRST), restarting, busy(SECOND), idle(SECOND))
     assert told == [BUSY, KernelState.RESTARTING, BUSY, IDLE]
 

@@ -6,7 +6,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, NotSupported, RequestTimeout, Subshell, WouldDeadlock
-from enchannel._waiting import Waiter
+from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from tests.rigs.memory import (
     MemoryKernel,

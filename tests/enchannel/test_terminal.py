@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._terminal import plain_text, settled
+from enchannel._outputs.terminal import plain_text, settled
 
 ESC = "\x1b"
 ODD = st.text(st.sampled_from(list("ab1;[]KmP\\ \n\r\b\t\x07\x1b\x9b\x00\x7f")))

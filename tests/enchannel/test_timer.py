@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from reactivex import abc
 
-from enchannel import _timer
-from enchannel._timer import TimerScheduler, timer
+from enchannel._rx import timer as _timer
+from enchannel._rx.timer import TimerScheduler, timer
 from tests.rigs import DEADLINE
 from tests.rigs.memory import Thread
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._channel_name import ChannelName
-from enchannel._message import AnyMessage, create_message
-from enchannel._validation import check
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage, create_message
+from enchannel._protocol.validation import check
 from enchannel.contents import CONTENT_TYPES
 from enchannel.errors import InvalidMessage
 from tests.enchannel.examples import EXAMPLES, IDS

@@ -14,7 +14,7 @@ from reactivex.subject import ReplaySubject, Subject
 
 import enchannel as ec
 from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, WouldDeadlock
-from enchannel._waiting import Waiter
+from enchannel._rx.waiting import Waiter
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
     MemoryKernel,
@@ -142,7 +142,7 @@ async def plain_await(observable: Observable[Any]) -> Any:
     return await observable
 
 
-LASTS: list[Callable[[Observable[Any]], Awaitable[Any]]] = [ec.last, plain_await]
+LASTS: list[Callable[[Observable[Any]], Awaitable[Any]]] = [ec.last_value, plain_await]
 
 
 @pytest.mark.parametrize("last", LASTS)
@@ -201,7 +201,7 @@ def test_last_wakes_the_loop_through_a_share() -> None:
         async with far.kernel() as kernel:
             shared = kernel.execute("6 * 7").pipe(ops.share())
             shared.subscribe(lambda _: None)
-            waiting = asyncio.ensure_future(ec.last(shared))
+            waiting = asyncio.ensure_future(ec.last_value(shared))
             await asyncio.sleep(0)
             Thread(lambda: far.say(*answered(far.asked)))
             assert (await waiting).header.msg_type == "execute_reply"
@@ -214,19 +214,19 @@ def test_last_wakes_the_loop_through_a_subject() -> None:
         async with answering().kernel() as kernel:
             subject = ReplaySubject[AnyMessage]()
             kernel.kernel_info().subscribe(subject)
-            assert (await ec.last(subject)).header.msg_type == "kernel_info_reply"
+            assert (await ec.last_value(subject)).header.msg_type == "kernel_info_reply"
 
     loop_runs(main)
 
 
 def test_last_takes_observables_of_others() -> None:
     async def main() -> None:
-        assert await ec.last(reactivex.of(1, 2, 3)) == 3
-        assert await ec.last(reactivex.just(None)) is None  # type: ignore[func-returns-value]
+        assert await ec.last_value(reactivex.of(1, 2, 3)) == 3
+        assert await ec.last_value(reactivex.just(None)) is None  # type: ignore[func-returns-value]
         with pytest.raises(SequenceContainsNoElementsError):
-            await ec.last(reactivex.empty())
+            await ec.last_value(reactivex.empty())
         with pytest.raises(ZeroDivisionError):
-            await ec.last(reactivex.throw(ZeroDivisionError()))
+            await ec.last_value(reactivex.throw(ZeroDivisionError()))
 
     loop_runs(main)
 
@@ -256,7 +256,7 @@ def test_last_waits_for_so_long_and_stops_listening() -> None:
     async def main() -> None:
         async with MemoryKernel().kernel() as kernel:
             with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
-                await ec.last(kernel.execute("train()"), timeout=0.01)
+                await ec.last_value(kernel.execute("train()"), timeout=0.01)
             assert kernel._exchanges == {}
 
     loop_runs(main)
@@ -265,7 +265,7 @@ def test_last_waits_for_so_long_and_stops_listening() -> None:
 def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            await ec.last(reactivex.throw(TimeoutError("the observable's")), timeout=DEADLINE)
+            await ec.last_value(reactivex.throw(TimeoutError("the observable's")), timeout=DEADLINE)
 
     loop_runs(main)
 
@@ -300,7 +300,7 @@ def test_cancelling_interrupts_where_that_was_asked_for() -> None:
         async with far.kernel() as kernel:
             cell = kernel.execute("train()", on_dispose="interrupt")
             with pytest.raises(RequestTimeout):
-                await ec.last(cell, timeout=0.01)
+                await ec.last_value(cell, timeout=0.01)
             assert types(far.sent[ec.ChannelName.CONTROL]) == ["interrupt_request"]
 
     loop_runs(main)
@@ -310,7 +310,7 @@ def test_many_coroutines_wait_at_once() -> None:
     async def main() -> None:
         async with answering("woo").kernel() as kernel:
             cells = [kernel.execute(str(number)).pipe(ec.to_result()) for number in range(100)]
-            results = await asyncio.gather(*(ec.last(cell) for cell in cells))
+            results = await asyncio.gather(*(ec.last_value(cell) for cell in cells))
             assert [result.text for result in results] == ["woo"] * 100
 
     loop_runs(main)
@@ -442,7 +442,7 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
         far.on_sent = lambda asked: far.say(*answered(asked, *(printed("x", asked),) * 1000))
         async with far.kernel() as kernel:
             loop.call_soon_threadsafe = counted  # type: ignore[method-assign,assignment]
-            await ec.last(kernel.execute("1"))
+            await ec.last_value(kernel.execute("1"))
             assert woken == 1
             assert len(await collected(kernel.execute("2"))) == 1003
             assert woken == 2
@@ -472,7 +472,7 @@ def test_an_item_that_is_there_at_once_needs_no_other_thread() -> None:
     subject = Subject[int]()
 
     async def main() -> None:
-        waiting = asyncio.ensure_future(ec.last(subject))
+        waiting = asyncio.ensure_future(ec.last_value(subject))
         await asyncio.sleep(0)
         subject.on_next(1)
         subject.on_completed()

@@ -30,7 +30,7 @@ NOBODY = f"http://{HOST}:9"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     options: dict[str, dict[str, object]] = {
         "ServerApp": {"allow_remote_access": True},
-        "KernelRestarter": {"time_to_dead": 0.2},
+        "KernelRestarter": {"silent_after": 0.2},
     }
     kernels = tmp_path_factory.mktemp("kernels")
     with JupyterServer(token=TOKEN, options=options, jupyter_path=kernels) as server:
@@ -283,8 +283,8 @@ def test_nobody_is_there() -> None:
 def test_another_machine_in_the_clear_only_if_asked_for(server: JupyterServer) -> None:
     url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # which is this one, by another name
     for ended in asking(url):
-        assert is_refused(ended, "in the clear", "--insecure")
-    ended = enchannel("kernels", "--insecure", "--at", url)
+        assert is_refused(ended, "in the clear", "--allow-http")
+    ended = enchannel("kernels", "--allow-http", "--at", url)
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._cli.escapes import LONGEST, Escapes, plain
+from enchannel._cli.terminal.escapes import LONGEST, Escapes, plain
 
 # Texts that are made of what matters.
 PIECES = (

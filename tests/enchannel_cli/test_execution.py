@@ -10,9 +10,9 @@ from reactivex.subject import AsyncSubject
 import enchannel as ec
 from enchannel._cli.answers import Answers
 from enchannel._cli.execution import Execution
-from enchannel._cli.printer import TextPrinter
-from enchannel._cli.screen import Screen
-from enchannel._cli.signals import Signals
+from enchannel._cli.terminal.printer import TextPrinter
+from enchannel._cli.terminal.screen import Screen
+from enchannel._cli.terminal.signals import Signals
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel

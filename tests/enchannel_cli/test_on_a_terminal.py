@@ -9,7 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.screen import ERASE_LINE
+from enchannel._cli.terminal.screen import ERASE_LINE
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.enchannel_cli.terminal import CTRL_C, CTRL_D, Terminal
 from tests.rigs import DEADLINE

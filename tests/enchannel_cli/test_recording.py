@@ -16,7 +16,7 @@ import pytest
 import enchannel as ec
 from enchannel._cli.arguments import parse
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.screen import Screen
+from enchannel._cli.terminal.screen import Screen
 from tests.enchannel.test_replay import write as by_hand
 from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.rigs import DEADLINE, eventually
@@ -142,7 +142,7 @@ def test_the_end_of_the_kernel_is_the_end_of_the_recording(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once it has been given up, for which nobody waits here."""
-    monkeypatch.setattr(ec, "connect", partial(ec.connect, retry_for=0.1))
+    monkeypatch.setattr(ec, "connect", partial(ec.connect, reconnect_timeout=0.1))
     shown = io.StringIO()
     with ec.launch() as kernel:
 

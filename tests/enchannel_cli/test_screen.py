@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from enchannel._cli import screen as module
-from enchannel._cli.screen import BACKLOG, RESET, SLICE, Screen
+from enchannel._cli.terminal import screen as module
+from enchannel._cli.terminal.screen import BACKLOG, RESET, SLICE, Screen
 
 
 class Stream(io.StringIO):

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-import enchannel as ec
-from enchannel.memory import FarEnd
+from enchannel import messages as build
+from enchannel.memory import InMemoryKernel
 from enchannel_socketio import shutdown, spawn
 from enchannel_socketio.relay import _watcher
 from tests.enchannel_socketio.conftest import Running
@@ -64,14 +64,14 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
     relay: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_watcher, "PATIENCE", 0.1)
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
 
         async def listen() -> tuple[Any, list[int]]:
             client = Foreign(relay.url, f"/iopub/{kernel_id}")
             await client.open(FULL, credit=10)
             for number in range(30):
-                far.say(ec.stream("stdout", f"{number}"))
+                far.say(build.stream("stdout", f"{number}"))
             heard = [await client.next("msg") for _ in range(10)]
             (refused,) = await client.next("refused")
             for _ in range(2):
@@ -87,14 +87,14 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
 
 
 def test_positions_go_on_in_each_namespace(relay: Running) -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
 
         async def listen() -> list[int]:
             numbers: list[int] = []
             since = 0
             for number in range(3):
-                far.say(ec.stream("stdout", f"{number}"))
+                far.say(build.stream("stdout", f"{number}"))
                 client = Foreign(relay.url, f"/iopub/{kernel_id}")
                 await client.open(FULL, since=since)
                 message, since = await client.next("msg")

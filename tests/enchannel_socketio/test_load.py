@@ -7,7 +7,8 @@ import threading
 import psutil
 
 import enchannel as ec
-from enchannel.memory import FarEnd
+from enchannel import messages as build
+from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, shutdown
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.watching import watch_together
@@ -18,9 +19,9 @@ WATCHERS, MESSAGES = 200, 20_000
 
 
 def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -> None:
-    with running() as relay, FarEnd() as far:
+    with running() as relay, InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
-        flood = [ec.stream("stdout", f"{number}") for number in range(MESSAGES)]
+        flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
 
         def say() -> None:
             for message in flood:
@@ -42,7 +43,7 @@ async def watchers_of(relay: Running, kernel_id: str) -> int:
 
 
 def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
 
         def come_and_go() -> None:
@@ -61,9 +62,9 @@ def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
 
 
 def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: Running) -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
-        message = ec.stream("stdout", "x" * 100_000)
+        message = build.stream("stdout", "x" * 100_000)
         for _ in range(4_000):  # 400 MB
             far.say(message)
         kernel = relay.server.do(relay.relay._directory.find(kernel_id))
@@ -74,7 +75,7 @@ def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: 
 
 
 def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
-    fars = [FarEnd() for _ in range(30)]
+    fars = [InMemoryKernel() for _ in range(30)]
     ids = [relay.server.do(relay.relay.share(far.target)) for far in fars]
     kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
     heard: list[list[str]] = [[] for _ in fars]
@@ -90,7 +91,7 @@ def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
         texts.subscribe(hear)
     for count in range(100):
         for number, far in enumerate(fars):
-            far.say(ec.stream("stdout", f"{number} {count}"))
+            far.say(build.stream("stdout", f"{number} {count}"))
     assert all(event.wait(DEADLINE) for event in done)
     assert heard == [[f"{number} {count}" for count in range(100)] for number in range(30)]
     for kernel, kernel_id, far in zip(kernels, ids, fars, strict=True):

@@ -18,13 +18,14 @@ from reactivex import operators as ops
 from redis.asyncio import Redis
 
 import enchannel as ec
+from enchannel import messages as build
 from enchannel.errors import (
     ConnectionFailed,
     KernelDied,
     MessagesMayBeMissing,
     NotSupported,
 )
-from enchannel.memory import FarEnd
+from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Bounds, _kernels, store_of
 from enchannel_socketio.relay._kernels import Kernel, ended_of
@@ -67,9 +68,9 @@ def spawned(relay: Running) -> Iterator[str]:
 
 
 @contextmanager
-def shared(relay: Running) -> Iterator[tuple[str, FarEnd]]:
+def shared(relay: Running) -> Iterator[tuple[str, InMemoryKernel]]:
     """A kernel that is not there, but for what a test says for it."""
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
         try:
             yield kernel_id, far
@@ -125,9 +126,9 @@ def test_what_is_wanted_of_a_kernel_and_not_possible_is_told_at_another(
     with shared(one) as (kernel_id, far):
         kernel = at(other, kernel_id)
         with pytest.raises(NotSupported):
-            other.server.do(kernel.say(ec.stream("stdout", "not on iopub")))
+            other.server.do(kernel.say(build.stream("stdout", "not on iopub")))
         for number in range(1_000):
-            far.say(ec.stream("stdout", f"{number}"))
+            far.say(build.stream("stdout", f"{number}"))
         assert other.server.do(kernel.position()) == one.server.do(_own(one, kernel_id).position())
 
 
@@ -216,7 +217,7 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = one.server.do(one.relay.share(far.target))
         with (
             connect(one.url, kernel_id, token=TOKEN) as here,
@@ -228,7 +229,7 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
                     redis.freeze()
                 if number == FLOOD // 2:
                     redis.thaw()
-                far.say(ec.stream("stdout", f"{number}"))
+                far.say(build.stream("stdout", f"{number}"))
             for numbers in both:
                 assert numbers.all_there.wait(DEADLINE), numbers.count
                 assert not numbers.wrong
@@ -289,18 +290,18 @@ def test_a_redis_that_comes_back_has_the_rest(
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
         running(store=store_of(redis.url)) as relay,
-        FarEnd() as far,
+        InMemoryKernel() as far,
     ):
         kernel_id = relay.server.do(relay.relay.share(far.target))
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
             kernel.iopub.subscribe(heard.put)
-            far.say(ec.stream("stdout", "before"))
+            far.say(build.stream("stdout", "before"))
             assert heard.get(timeout=DEADLINE).content["text"] == "before"
             redis.stop()
-            far.say(ec.stream("stdout", "meanwhile"))
+            far.say(build.stream("stdout", "meanwhile"))
             redis.start()
-            far.say(ec.stream("stdout", "after"))
+            far.say(build.stream("stdout", "after"))
             texts = [heard.get(timeout=DEADLINE).content["text"] for _ in range(2)]
             assert texts == ["meanwhile", "after"]
 
@@ -322,7 +323,7 @@ def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
             with connect(other.url, kernel_id, token=TOKEN) as kernel:
                 heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
                 kernel.iopub.subscribe(heard.put)
-                far.say(ec.stream("stdout", "again"))
+                far.say(build.stream("stdout", "again"))
                 assert heard.get(timeout=DEADLINE).content["text"] == "again"
 
 
@@ -382,10 +383,10 @@ def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(hear)
         redis.freeze()
         for number in range(1_000):
-            far.say(ec.stream("stdout", f"{number}"))
+            far.say(build.stream("stdout", f"{number}"))
         redis.thaw()
         assert eventually(lambda: bool(told))
-        far.say(ec.stream("stdout", "the end"))
+        far.say(build.stream("stdout", "the end"))
         assert done.wait(DEADLINE)
         *kept, _ = texts
         assert kept[:100] == [f"{number}" for number in range(100)]
@@ -413,7 +414,7 @@ def test_a_relay_that_was_taken_for_dead_goes_on(
         with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
             heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
             kernel.iopub.subscribe(heard.put)
-            far.say(ec.stream("stdout", "alive"))
+            far.say(build.stream("stdout", "alive"))
             assert heard.get(timeout=DEADLINE).content["text"] == "alive"
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Mount
 
 import enchannel as ec
 from enchannel import AnyMessage, KernelState, LinkState
+from enchannel import messages as build
 from enchannel.errors import (
     ConnectionFailed,
     ConnectionLost,
@@ -27,7 +28,7 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     NotSupported,
 )
-from enchannel.memory import FarEnd
+from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
@@ -320,7 +321,7 @@ def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> 
 def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
     with running() as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
-        kernel = connect(relay.url, kernel_id, token=TOKEN, retry_for=0.3)
+        kernel = connect(relay.url, kernel_id, token=TOKEN, reconnect_timeout=0.3)
         failed = Failure(kernel.iopub)
     with kernel:
         assert isinstance(failed.wait(), (ConnectionLost, KernelDied))
@@ -340,7 +341,7 @@ def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> 
 
 
 def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay: Running) -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         kernel_id = relay.server.do(relay.relay.share(far.target))
         with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
             slow = connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN)
@@ -361,7 +362,7 @@ def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay:
             watch(quick)
             proxy.pause()  # what it acknowledges does not arrive
             for number in range(5_000):
-                far.say(ec.stream("stdout", f"{number}"))
+                far.say(build.stream("stdout", f"{number}"))
             assert done[quick].wait(DEADLINE)
             assert counts[slow] <= 1_100  # no more than its credit is on its way
             proxy.resume()

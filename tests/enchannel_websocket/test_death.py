@@ -102,7 +102,7 @@ def test_a_kernel_of_which_nothing_is_heard_any_more_is_looked_for(any_server: S
     """Killed and deleted at once, it says nothing, and neither does its server."""
     kernel_id = any_server.start_kernel()
     url = f"{any_server.url}/api/kernels/{kernel_id}"
-    with ec.connect(url, token=TOKEN, timeout=DEADLINE, look_every=0.2) as kernel:
+    with ec.connect(url, token=TOKEN, timeout=DEADLINE, poll_interval=0.2) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         channel = Seen(kernel.iopub)
         os.kill(pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_a_kernel_that_is_culled_is_gone() -> None:
         "MappingKernelManager": {"cull_idle_timeout": 1, "cull_interval": 1, "cull_connected": True}
     }
     with JupyterServer(token=TOKEN, options=options) as server:
-        kernel = ec.launch("python3", at=server.url, token=TOKEN, look_every=0.5)
+        kernel = ec.launch("python3", at=server.url, token=TOKEN, poll_interval=0.5)
         error = Seen(kernel.iopub).failure()
         assert isinstance(error, KernelDied)
         assert "culled" in str(error)

@@ -128,7 +128,7 @@ def test_it_is_refused_while_it_is_lost(kernel: ec.Kernel, proxy: Proxy) -> None
 def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> None:
     kernel_id = server.start_kernel()
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}"
-    with ec.connect(url, token=TOKEN, retry_for=0.3, timeout=DEADLINE) as kernel:
+    with ec.connect(url, token=TOKEN, reconnect_timeout=0.3, timeout=DEADLINE) as kernel:
         asked, channel = Seen(kernel.execute("import time; time.sleep(60)")), Seen(kernel.iopub)
         asked.first(1)
         proxy.cut()
@@ -142,7 +142,7 @@ def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> Non
 def test_a_server_that_is_silent_is_lost(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
-        with ec.connect(rig.target, timeout=DEADLINE, keepalive=0.4) as kernel:
+        with ec.connect(rig.target, timeout=DEADLINE, keepalive_timeout=0.4) as kernel:
             links = Seen(kernel.link)
             rig.pause()  # and so a ping is not answered
             links.until(lambda told: LinkState.LOST in told)
@@ -308,7 +308,7 @@ def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -
 
 
 def test_a_server_that_does_not_come_back(mortal: JupyterServer) -> None:
-    kernel = ec.launch("python3", at=mortal.url, token=TOKEN, retry_for=0.5)
+    kernel = ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5)
     asked = Seen(kernel.execute("import time; time.sleep(60)"))
     asked.first(1)
     mortal.kill()

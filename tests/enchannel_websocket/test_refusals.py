@@ -186,7 +186,7 @@ def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
     """It is asked for the whole URL."""
     with proxy.answering(lambda request: answer("200 OK", body="[]")):
         kernels = enchannel_websocket.list_kernels(
-            "http://far.example.org", insecure=True, proxy=f"http://{HOST}:{proxy.port}"
+            "http://far.example.org", allow_http=True, proxy=f"http://{HOST}:{proxy.port}"
         )
     assert kernels == ()
     assert proxy.requests[0].startswith("GET http://far.example.org/api/kernels ")
@@ -312,7 +312,7 @@ def test_a_server_that_takes_more() -> None:
     options = {"ServerApp": {"tornado_settings": {"websocket_max_message_size": 40 << 20}}}
     with (
         JupyterServer(token=TOKEN, options=options) as server,
-        ec.launch("python3", at=server.url, token=TOKEN, max_message=40 << 20) as kernel,
+        ec.launch("python3", at=server.url, token=TOKEN, max_sent=40 << 20) as kernel,
     ):
         heavy = ec.comm_info_request().replace(metadata={"heavy": "x" * (20 << 20)})
         assert ec.wait(kernel.request(heavy, timeout=DEADLINE)).content["status"] == "ok"

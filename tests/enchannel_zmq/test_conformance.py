@@ -9,6 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import AnyMessage, Session
+from enchannel import messages as build
 from enchannel.abc import Link
 from enchannel.testing import BackendSuite, FakeKernel, Rig, Seen
 from enchannel_zmq import ZmqBackend
@@ -56,7 +57,7 @@ def test_a_slow_joiner_misses_nothing() -> None:
         rig.join()
         with connecting.result(DEADLINE) as kernel:
             seen = Seen(kernel.iopub)
-            answered.say(ec.stream("stdout", "first"))
+            answered.say(build.stream("stdout", "first"))
             assert seen.first(1)[0].content["text"] == "first"
 
 

@@ -166,7 +166,7 @@ def test_what_was_said_just_before_the_end_arrives() -> None:
 
 
 def test_what_a_stopped_kernel_does_not_read_waits_and_is_counted() -> None:
-    with ec.launch(time_to_dead=DEADLINE) as kernel:
+    with ec.launch(silent_after=DEADLINE) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         replies = Seen(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
         requests = [ec.kernel_info_request(channel="control") for _ in range(4_000)]

@@ -96,7 +96,7 @@ GONE = (ec.KernelDied, ec.ConnectionLost)
 
 
 def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
-    watcher = ec.connect(mortal.id, retry_for=0.2)
+    watcher = ec.connect(mortal.id, reconnect_timeout=0.2)
     ends = [Seen(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
     ec.wait(mortal.shutdown(), timeout=DEADLINE)
     for end in ends:
@@ -109,7 +109,7 @@ def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
 
 
 def test_stopped_kernel_is_silent_and_comes_back() -> None:
-    with ec.launch(time_to_dead=0.6) as kernel:
+    with ec.launch(silent_after=0.6) as kernel:
         pid = pid_of(kernel)
         Seen(kernel.heartbeat).until(lambda beats: beats)
         states = Seen(kernel.state)

@@ -226,7 +226,7 @@ def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
             streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
             states = Seen(kernel.state)
-            lease.thing.post(keep_busy)
+            lease.resource.post(keep_busy)
             speak_and_die(wire, LAST_WORDS)
             there.set()
             states.until(lambda states: states[-1:] == ["dead"])
@@ -274,7 +274,7 @@ AT_THE_END = {
         kernel.iopub.subscribe(stuck)
         kernel.shell.on_next(ec.execute_request("6 * 7"))
         heard.wait()
-        from enchannel import _kernel
+        from enchannel._kernel.kernel import kernel as _kernel
         _kernel.CLOSING = 0.5  # instead of 10 seconds, which it is given to finish
     """,
 }
@@ -474,7 +474,7 @@ while True:
 
 
 def test_ctrl_c_ends_closing_and_the_process() -> None:
-    kernel = ec.launch(shutdown_time=600)
+    kernel = ec.launch(shutdown_timeout=600)
     pid = pid_of(kernel)
     streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(STUBBORN))

@@ -25,7 +25,7 @@ def wire(request: pytest.FixtureRequest) -> Iterator[WireKernel]:
 
 @pytest.fixture
 def kernel(wire: WireKernel) -> Iterator[ec.Kernel]:
-    with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, max_message=MEBIBYTE) as kernel:
+    with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, max_received=MEBIBYTE) as kernel:
         yield kernel
 
 
@@ -170,7 +170,7 @@ def test_a_frame_over_max_message_is_told_of_and_the_link_comes_back(
     [error] = heard.errors.until(len)
     assert isinstance(error, ec.MessagesMayBeMissing)
     assert f"on {name.value}" in str(error)
-    assert f"max_message={MEBIBYTE}" in str(error)
+    assert f"max_received={MEBIBYTE}" in str(error)
     wire.send(name, good(2))
     assert heard.texts(2) == ["0", "2"]
     assert kernel.run("1", timeout=DEADLINE).status == "ok"

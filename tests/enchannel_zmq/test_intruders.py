@@ -14,6 +14,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel import messages as build
 from enchannel.errors import RejectedFrame
 from enchannel.testing import Seen
 from enchannel.wire import websocket
@@ -46,13 +47,13 @@ def said() -> list[ec.AnyMessage]:
     parent = ec.execute_request("6 * 7")
     figure = {"image/png": "iVBORw0KGgo=" * 30, "text/plain": "<Figure>"}
     made = [
-        ec.status("busy", parent=parent),
-        ec.stream("stdout", "wörds\n" * 9, parent=parent),
-        ec.display_data(figure, metadata={"image/png": {"width": 1.5}}, parent=parent),
-        ec.execute_reply(1, parent=parent),
-        ec.error("ZeroDivisionError", "division by zero", ["\x1b[31mhere"], parent=parent),
+        build.status("busy", parent=parent),
+        build.stream("stdout", "wörds\n" * 9, parent=parent),
+        build.display_data(figure, metadata={"image/png": {"width": 1.5}}, parent=parent),
+        build.execute_reply(1, parent=parent),
+        build.error("ZeroDivisionError", "division by zero", ["\x1b[31mhere"], parent=parent),
         ec.comm_msg("a-comm", {"state": {"value": 2**60, "nested": [1, [2, {"deep": None}]]}}),
-        ec.status("idle", parent=parent),
+        build.status("idle", parent=parent),
     ]
     return [
         message.replace(buffers=[b"\0" * n for n in range(number % 3)])
@@ -217,7 +218,7 @@ def test_a_claimed_length_takes_no_memory_and_the_next_message_arrives(
     with (
         WireKernel(absent=[ChannelName.IOPUB]) as wire,
         RawPublisher(wire.info["iopub_port"], hello) as publisher,
-        ec.connect(wire.info, timeout=DEADLINE, max_message=limit) as kernel,
+        ec.connect(wire.info, timeout=DEADLINE, max_received=limit) as kernel,
     ):
         errors, streams = Seen(kernel.errors), Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
         before = resident()

@@ -101,7 +101,7 @@ def not_reading(wire: WireKernel) -> Iterator[None]:
 def test_what_is_not_read_for_longer_than_the_keepalive_is_not_lost() -> None:
     with (
         WireKernel(rcvhwm=1) as wire,
-        ec.connect(wire.info, timeout=DEADLINE, keepalive=KEEPALIVE) as kernel,
+        ec.connect(wire.info, timeout=DEADLINE, keepalive_timeout=KEEPALIVE) as kernel,
     ):
         lost = Event()
         kernel.link.subscribe(lambda state: lost.set() if state is ec.LinkState.LOST else None)
@@ -132,7 +132,9 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
 
     with (
         WireKernel(rcvhwm=1) as wire,
-        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, keepalive=DEADLINE) as kernel,
+        ec.connect(
+            wire.info, session=CLIENT, timeout=DEADLINE, keepalive_timeout=DEADLINE
+        ) as kernel,
     ):
         replies = Seen(kernel.shell)
         kernel.shell.on_next(ec.kernel_info_request())

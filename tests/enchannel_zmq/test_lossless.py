@@ -120,7 +120,7 @@ def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
     try:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
             seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-            lease.thing.post(keep_busy)
+            lease.resource.post(keep_busy)
             publish_and_drop_nothing(wire, BIG_MESSAGES)
             there.set()
             seen.until(lambda messages: len(messages) == BIG_MESSAGES)

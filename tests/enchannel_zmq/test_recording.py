@@ -59,7 +59,7 @@ def session(kernel: ec.Kernel) -> None:
         kernel.run(SUICIDE, timeout=DEADLINE)
 
 
-def error_of(error: ec.EnchannelError) -> tuple[object, ...]:
+def decode_error(error: ec.EnchannelError) -> tuple[object, ...]:
     return type(error), str(error), getattr(error, "exit_code", None), getattr(error, "stderr", "")
 
 
@@ -85,13 +85,15 @@ def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
         assert [m.raw for m in played[name].items] == [m.raw for m in live[name].items]
     assert played["link"].items == live["link"].items
     assert played["state"].items == live["state"].items
-    assert list(map(error_of, played["errors"].items)) == list(map(error_of, live["errors"].items))
+    assert list(map(decode_error, played["errors"].items)) == list(
+        map(decode_error, live["errors"].items)
+    )
     assert [type(error) for error in played["errors"].items] == [ec.KernelDied]
 
     recording = ec.Recording(path)
     assert recording.is_whole
     assert recording.kernel_id == kernel.id
-    again = [r.message for r in recording if r.direction is Direction.SAID]
+    again = [r.message for r in recording if r.direction is Direction.SENT]
     assert [m.header for m in again if m is not None] == [m.header for m in said.items]
     heard = sum(len(live[name].items) for name in CHANNELS)
     assert recorder.messages == heard + len(said.items)

@@ -76,7 +76,7 @@ def test_a_coroutine_answers(kernel: ec.Kernel) -> None:
 
     async def main() -> str:
         request = kernel.execute("print(input())", on_input=answer)
-        return (await ec.last(request.pipe(ec.to_result()), timeout=DEADLINE)).text
+        return (await ec.last_value(request.pipe(ec.to_result()), timeout=DEADLINE)).text
 
     assert asyncio.run(main()) == "later\n"
 

@@ -20,7 +20,8 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Kernel, Session
-from enchannel.abc import Backend, Capabilities, Lifecycle, Link, Pair, Status
+from enchannel import messages as build
+from enchannel.abc import Backend, Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
 from enchannel.errors import ChannelClosed
 from enchannel.testing import Seen
 from tests.rigs import DEADLINE
@@ -80,10 +81,10 @@ class MemoryKernel:
         self.lifecycle = lifecycle
         self._incoming: dict[ChannelName, Subject[Any]] = {name: Subject() for name in names}
         self._speaking = {name: threading.RLock() for name in names}  # rule 5 of the contract
-        self._status: Subject[Status] = Subject()
+        self._status: Subject[LinkEvent] = Subject()
         self.link = Link(
             pairs={name: self._pair(name) for name in names},
-            status=self._status,
+            events=self._status,
             close=self._close,
             kernel_id=id,
             capabilities=Capabilities(
@@ -97,14 +98,14 @@ class MemoryKernel:
         *,
         session: Session | None = None,
         scheduler: abc.SchedulerBase | None = None,
-        time_to_dead: float = 5.0,
+        silent_after: float = 5.0,
     ) -> Kernel:
         """A kernel that opens this link, for ``with`` or ``async with``."""
         return Kernel(
             lambda: self.link,
             session or Session(),
             scheduler=scheduler or self.clock,
-            time_to_dead=time_to_dead,
+            silent_after=silent_after,
         )
 
     def say(self, *messages: AnyMessage) -> None:
@@ -118,7 +119,7 @@ class MemoryKernel:
         """Answer on the heartbeat."""
         self._incoming[ChannelName.HEARTBEAT].on_next(beat)
 
-    def tell(self, *statuses: Status) -> None:
+    def tell(self, *statuses: LinkEvent) -> None:
         """Tell of link and kernel, as a backend does."""
         for status in statuses:
             self._status.on_next(status)
@@ -139,10 +140,10 @@ class MemoryKernel:
         """What was sent last on shell."""
         return self.sent[ChannelName.SHELL][-1]
 
-    def _pair(self, name: ChannelName) -> Pair[Any]:
+    def _pair(self, name: ChannelName) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
-            return Pair(self._incoming[name], _Outgoing(self._beaten))
-        return Pair(self._incoming[name], _Outgoing(partial(self._sent, name)))
+            return ChannelPair(self._incoming[name], _Outgoing(self._beaten))
+        return ChannelPair(self._incoming[name], _Outgoing(partial(self._sent, name)))
 
     def _sent(self, name: ChannelName, message: AnyMessage) -> None:
         self._refuse()
@@ -294,15 +295,15 @@ def wait_until_it_waits(thread: threading.Thread, function: Callable[..., object
 
 
 def busy(request: AnyMessage | None) -> AnyMessage:
-    return ec.status("busy", parent=request)
+    return build.status("busy", parent=request)
 
 
 def idle(request: AnyMessage | None) -> AnyMessage:
-    return ec.status("idle", parent=request)
+    return build.status("idle", parent=request)
 
 
 def printed(text: str, request: AnyMessage | None = None) -> AnyMessage:
-    return ec.stream("stdout", text, parent=request)
+    return build.stream("stdout", text, parent=request)
 
 
 def reply_to(request: AnyMessage, **content: Any) -> AnyMessage:

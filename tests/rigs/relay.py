@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, ClassVar, Self
 
-from enchannel import AnyMessage, ChannelName, Session, stream
+from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import Backend
+from enchannel.messages import stream
 from enchannel.testing import Rig
 from enchannel_socketio import SocketioBackend
 from enchannel_socketio._packet import prepared
@@ -29,7 +30,7 @@ class RelayRig(Rig):
     """
 
     backend: Backend = SocketioBackend()
-    impatient: Mapping[str, Any] = {"retry_for": 0.3}
+    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.3}
     secrets = (TOKEN,)
     cannot: ClassVar[Mapping[str, str]] = {}
 
@@ -79,7 +80,7 @@ class RelayRig(Rig):
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
-        message = prepared(Session(username="kernel").fold(stream("stdout", "x")))
+        message = prepared(Session(username="kernel").fill_headers(stream("stdout", "x")))
         at = f"42/main/{self.kernel_id},".encode()
         event = b'["batch",{"after":0,"upto":1,"events":[["msg",%b,1]]}]' % message.json
         return {

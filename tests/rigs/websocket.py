@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from enchannel import AnyMessage, ChannelName, Session, stream
+from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import Backend
+from enchannel.messages import stream
 from enchannel.testing import Rig
 from enchannel.wire import legacy_websocket, websocket
 from enchannel_websocket import WebsocketBackend
@@ -51,7 +52,7 @@ class WebsocketRig(Rig):
     """
 
     backend: Backend = WebsocketBackend()
-    impatient: Mapping[str, Any] = {"retry_for": 0.3}
+    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.3}
     secrets = (TOKEN,)
     cannot: ClassVar[Mapping[str, str]] = {}
 
@@ -105,7 +106,7 @@ class WebsocketRig(Rig):
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
-        message = Session(username="kernel").fold(stream("stdout", "x"))
+        message = Session(username="kernel").fill_headers(stream("stdout", "x"))
         framing = legacy_websocket if self._legacy else websocket
         good = framing.encode(message)
         frame = good if isinstance(good, bytes) else good.encode()

@@ -14,16 +14,17 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage, Message, contents
+from enchannel import messages as build
 from enchannel.abc import (
     Backend,
     Capabilities,
+    ChannelPair,
     KernelState,
     Launcher,
     Lifecycle,
     Link,
+    LinkEvent,
     LinkState,
-    Pair,
-    Status,
 )
 from enchannel.errors import EnchannelError
 
@@ -96,7 +97,7 @@ def recordings(kernel: ec.Kernel) -> None:
         assert_type(happened.time, float)
         assert_type(happened.direction, ec.Direction)
         assert_type(happened.message, AnyMessage | None)
-        assert_type(happened.status, Status | None)
+        assert_type(happened.status, LinkEvent | None)
     start = Subject[None]()
     replay = ec.connect(
         "replay:session.enchannel", speed=10.0, start=start, scheduler=TestScheduler()
@@ -159,7 +160,7 @@ def operators(kernel: ec.Kernel) -> None:
         Observable[ec.Output],
     )
     assert_type(cell.pipe(ops.retry(3), ec.to_result()), Observable[ec.Result])
-    assert_type(ec.is_child_message(request, ec.status("idle", parent=request)), bool)
+    assert_type(ec.is_child_message(request, build.status("idle", parent=request)), bool)
 
 
 def delivering(kernel: ec.Kernel, scheduler: abc.SchedulerBase) -> None:
@@ -215,7 +216,9 @@ def waiting(kernel: ec.Kernel) -> None:
 async def waiting_on_a_loop(kernel: ec.Kernel) -> None:
     assert_type(await kernel.kernel_info(), AnyMessage)
     assert_type(await kernel.execute("6 * 7").pipe(ec.to_result()), ec.Result)
-    assert_type(await ec.last(kernel.execute("6 * 7").pipe(ec.to_result()), timeout=3), ec.Result)
+    assert_type(
+        await ec.last_value(kernel.execute("6 * 7").pipe(ec.to_result()), timeout=3), ec.Result
+    )
     assert_type(ec.aiter(kernel.execute("6 * 7")), AsyncIterator[AnyMessage])
     async for message in ec.aiter(kernel.execute("6 * 7")):
         assert_type(message, AnyMessage)
@@ -300,13 +303,13 @@ def building() -> None:
     assert_type(ec.complete_request("pri"), Message[contents.CompleteRequest])
     assert_type(ec.input_reply("Ada"), Message[contents.InputReply])
     assert_type(ec.comm_open("c1", "echo"), Message[contents.CommOpen])
-    assert_type(ec.stream("stdout", "woo", parent=request), Message[contents.Stream])
-    assert_type(ec.status("busy", parent=request.header), Message[contents.Status])
-    assert_type(ec.execute_reply(1, parent=request), Message[contents.ExecuteReply])
+    assert_type(build.stream("stdout", "woo", parent=request), Message[contents.Stream])
+    assert_type(build.status("busy", parent=request.header), Message[contents.Status])
+    assert_type(build.execute_reply(1, parent=request), Message[contents.ExecuteReply])
     assert_type(ec.create_message("woo", {"a": 1}), Message[dict[str, Any]])
     anything: AnyMessage = request
     print(anything)
-    ec.stream("stdwoo", "woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    build.stream("stdwoo", "woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def handling(kernel: ec.Kernel) -> None:
@@ -342,13 +345,13 @@ class MyBackend(Backend):
     def open(
         self, target: Any, *, session: ec.Session, timeout: float, colour: str = "red"
     ) -> Link:
-        shell, status = Subject[AnyMessage](), Subject[Status]()
+        shell, status = Subject[AnyMessage](), Subject[LinkEvent]()
         return Link(
             pairs={
-                ec.ChannelName.SHELL: Pair(shell, shell),
-                ec.ChannelName.HEARTBEAT: Pair[bytes](Subject(), Subject()),
+                ec.ChannelName.SHELL: ChannelPair(shell, shell),
+                ec.ChannelName.HEARTBEAT: ChannelPair[bytes](Subject(), Subject()),
             },
-            status=status,
+            events=status,
             close=lambda: None,
             kernel_id="ada",
             capabilities=Capabilities(channels=frozenset({ec.ChannelName.SHELL})),

@@ -18,7 +18,7 @@ def documents(path: Path) -> None:
     assert_type(notebook.cells, tuple[cm.CodeCell | cm.MarkdownCell | cm.RawCell, ...])
     assert_type(cm.code_cell("6 * 7").outputs, ec.Outputs)
     assert_type(cm.code_cell("6 * 7").execution_count, int | None)
-    assert_type(cm.to_js(notebook), dict[str, Any])
+    assert_type(cm.to_dict(notebook), dict[str, Any])
     cm.save(notebook, path)
 
 

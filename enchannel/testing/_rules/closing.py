@@ -53,7 +53,7 @@ class Closing:
     def test_b14_close_may_be_called_by_who_is_told_something(self, rig: Rig) -> None:
         for name in Client(rig).closed().channels:
             client = Client(rig, listens=False)
-            client.link.status.subscribe(client.status)
+            client.link.events.subscribe(client.status)
             client.pair(name).incoming.subscribe(partial(_close, client))
             soon(partial(rig.say, from_kernel(name, 0, client)))
             client.status.all()
@@ -70,7 +70,7 @@ class Closing:
             if status is LinkState.LOST:
                 client.link.close()
 
-        client.link.status.subscribe(close, told.on_error, told.on_completed)
+        client.link.events.subscribe(close, told.on_error, told.on_completed)
         soon(rig.cut)
         told.all()
         assert told.completed

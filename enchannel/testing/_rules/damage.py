@@ -8,7 +8,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.abc import Status
+from enchannel.abc import LinkEvent
 from enchannel.errors import InvalidMessage, RejectedFrame
 from enchannel.testing._checks import arrived, demand, listening, said
 from enchannel.testing._client import Client, from_clients, ids
@@ -44,7 +44,7 @@ class Damage:
     def test_b10_a_message_over_the_limit_is_the_callers_error(self, rig: Rig) -> None:
         far = listening(rig)
         with Client(rig) as client:
-            limit = client.link.capabilities.max_message
+            limit = client.link.capabilities.max_sent
             if limit is None:
                 pytest.skip("it declares no limit")
             for name in client.speaks_on:
@@ -67,5 +67,5 @@ class Damage:
             assert ids(arrived(far, good)) == ids(good)
 
 
-def _rejections(told: list[Status]) -> int:
+def _rejections(told: list[LinkEvent]) -> int:
     return sum(isinstance(status, RejectedFrame) for status in told)

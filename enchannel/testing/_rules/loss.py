@@ -57,13 +57,13 @@ class Loss:
     def test_b11_what_was_asked_ends_with_the_link(self, rig: Rig) -> None:
         demand(rig, "cut", "restore")
         with Client(rig) as client:
-            resumes = client.link.capabilities.resumes
+            can_resume = client.link.capabilities.can_resume
         FakeKernel(rig, _forgets_what_to_run)
         with connected(rig) as kernel:
             asked: Seen[AnyMessage] = Seen(kernel.execute("1"))
             asked.first(1)
             rig.cut()
-            if resumes:
+            if can_resume:
                 rig.restore()
             assert isinstance(asked.failure(), (ConnectionLost, KernelDied))
 
@@ -71,7 +71,7 @@ class Loss:
         demand(rig, "cut", "restore")
         far = listening(rig)
         with Client(rig) as client:
-            if not client.link.capabilities.resumes:
+            if not client.link.capabilities.can_resume:
                 pytest.skip("it declares that what is lost ends what was asked")
             asked = client.say(from_clients(ChannelName.SHELL))
             arrived(far, asked)

@@ -9,7 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.abc import Pair
+from enchannel.abc import ChannelPair
 from enchannel.errors import ConnectionFailed, EnchannelError
 from enchannel.testing._checks import demand, given, is_lost, open_in_vain, said, soon
 from enchannel.testing._client import Client, from_clients
@@ -119,7 +119,7 @@ class Safety:
             soon(lifecycle.release)
 
 
-def _heart(client: Client) -> tuple[Pair[bytes], Seen[bytes]]:
+def _heart(client: Client) -> tuple[ChannelPair[bytes], Seen[bytes]]:
     if HEARTBEAT not in client.link.pairs:
         pytest.skip("it declares that it has no heartbeat")
     return client.pair(HEARTBEAT), client.heard[HEARTBEAT]

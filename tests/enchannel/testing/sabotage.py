@@ -15,7 +15,8 @@ from reactivex import Observable, Subject, abc
 from reactivex import operators as ops
 
 from enchannel import AnyMessage, ChannelName, LinkState, Session
-from enchannel.abc import Capabilities, Lifecycle, Link, Outgoing, Pair, Status
+from enchannel.abc import Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
+from enchannel.backends import CallbackObserver
 from enchannel.errors import (
     ChannelClosed,
     ConnectionLost,
@@ -24,7 +25,7 @@ from enchannel.errors import (
     MalformedFrame,
     MessagesMayBeMissing,
 )
-from enchannel.memory import FarEnd, MemoryBackend
+from enchannel.memory import InMemoryKernel, MemoryBackend
 from enchannel.testing import MemoryRig
 
 __all__ = ["SABOTAGES", "Sabotage", "SabotagedRig", "clean_up"]
@@ -55,7 +56,7 @@ class SabotagedRig(MemoryRig):
 
 
 class SabotagedBackend(MemoryBackend):
-    def __init__(self, sabotage: Sabotage, far: FarEnd) -> None:
+    def __init__(self, sabotage: Sabotage, far: InMemoryKernel) -> None:
         self._sabotage = sabotage
         self._far = far
 
@@ -92,7 +93,7 @@ class Sabotage:
 # -- how a link is rewired --------------------------------------------------------------------------
 
 
-def pairs(change: Callable[[Link, ChannelName, Pair[Any]], Pair[Any]]) -> Rewire:
+def pairs(change: Callable[[Link, ChannelName, ChannelPair[Any]], ChannelPair[Any]]) -> Rewire:
     return lambda link: replace(
         link, pairs={name: change(link, name, pair) for name, pair in link.pairs.items()}
     )
@@ -101,7 +102,7 @@ def pairs(change: Callable[[Link, ChannelName, Pair[Any]], Pair[Any]]) -> Rewire
 def heard(change: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
     """Another incoming side on the channels of messages."""
 
-    def changed(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
+    def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
             return pair
         return replace(pair, incoming=change(pair.incoming))
@@ -112,17 +113,17 @@ def heard(change: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
 def said(change: Callable[[Link, Say], Say]) -> Rewire:
     """Another outgoing side on the channels of messages."""
 
-    def changed(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
+    def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
             return pair
-        return replace(pair, outgoing=Outgoing(change(link, pair.outgoing.on_next)))
+        return replace(pair, outgoing=CallbackObserver(change(link, pair.outgoing.on_next)))
 
     return pairs(changed)
 
 
 def told(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
     """Another status."""
-    return lambda link: replace(link, status=link.status.pipe(*operators))
+    return lambda link: replace(link, events=link.events.pipe(*operators))
 
 
 def closing(change: Callable[[Link], Callable[[], None]]) -> Rewire:
@@ -208,7 +209,7 @@ def clean_up() -> None:
 # -- the ways ---------------------------------------------------------------------------------------
 
 
-def hears_itself(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
+def hears_itself(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
     echo: Subject[Any] = Subject()
 
     def say(item: Any) -> None:
@@ -217,7 +218,9 @@ def hears_itself(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
 
     if name is ChannelName.HEARTBEAT:
         return pair
-    return replace(pair, incoming=reactivex.merge(pair.incoming, echo), outgoing=Outgoing(say))
+    return replace(
+        pair, incoming=reactivex.merge(pair.incoming, echo), outgoing=CallbackObserver(say)
+    )
 
 
 def only_on_one_thread(link: Link, say: Say) -> Say:
@@ -249,7 +252,7 @@ def not_while_telling(link: Link) -> Link:
     return said(refusing)(heard(through(marked))(link))
 
 
-def waits_for_the_reader(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
+def waits_for_the_reader(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
     def say(item: Any) -> None:
         pair.outgoing.on_next(item)
         for _ in range(200):
@@ -257,12 +260,12 @@ def waits_for_the_reader(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair
                 return
             threading.Event().wait(MOMENT / 10)
 
-    return replace(pair, outgoing=Outgoing(say))
+    return replace(pair, outgoing=CallbackObserver(say))
 
 
 def keeping(link: Link) -> Link:
-    status: Subject[Status] = Subject()
-    shared = replace(link, status=status)
+    status: Subject[LinkEvent] = Subject()
+    shared = replace(link, events=status)
     kept: list[tuple[Say, Any]] = []
 
     def change(_: Link, say: Say) -> Say:
@@ -275,13 +278,13 @@ def keeping(link: Link) -> Link:
 
         return saying
 
-    def flush(told: Status) -> None:
+    def flush(told: LinkEvent) -> None:
         if told is LinkState.CONNECTED:
             while kept:
                 say, item = kept.pop(0)
                 say(item)
 
-    return replace(said(change)(shared), status=link.status.pipe(ops.do_action(flush)))
+    return replace(said(change)(shared), events=link.events.pipe(ops.do_action(flush)))
 
 
 def swallows(kind: type[Exception]) -> Callable[[Link, Say], Say]:
@@ -396,7 +399,7 @@ class ClosesAll:
 
 
 def beats(change: Callable[[bytes], bytes]) -> Rewire:
-    def changed(link: Link, name: ChannelName, pair: Pair[Any]) -> Pair[Any]:
+    def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is not ChannelName.HEARTBEAT:
             return pair
         return replace(pair, incoming=pair.incoming.pipe(ops.map(change)))
@@ -439,8 +442,8 @@ class SlowLifecycle(HotLifecycle):
 
 
 IS_NOWHERE = partial(lambda nowhere, target: target == nowhere, MemoryRig.nowhere)
-RESUMES = Capabilities(resumes=True)
-LIMITED = Capabilities(buffers=False, max_message=10_000)
+RESUMES = Capabilities(can_resume=True)
+LIMITED = Capabilities(buffers=False, max_sent=10_000)
 
 
 def unlimited(link: Link) -> Link:

@@ -10,7 +10,8 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage, Kernel
-from enchannel.memory import FarEnd
+from enchannel import messages as build
+from enchannel.memory import InMemoryKernel
 from enchannel.testing import QUIRKS, FakeKernel, Fault, Seen, echo, faults
 from tests.rigs import DEADLINE
 
@@ -18,8 +19,8 @@ from tests.rigs import DEADLINE
 @contextmanager
 def connected(
     answer: Callable[[AnyMessage], Iterator[AnyMessage]] = echo, *wrong: Fault
-) -> Iterator[tuple[Kernel, FakeKernel, FarEnd]]:
-    with FarEnd() as far:
+) -> Iterator[tuple[Kernel, FakeKernel, InMemoryKernel]]:
+    with InMemoryKernel() as far:
         fake = FakeKernel(far, answer)
         with ec.connect(far.target) as kernel:
             fake.misbehave(*wrong)
@@ -30,27 +31,29 @@ def calculator(request: AnyMessage) -> Iterator[AnyMessage]:
     if request.header.msg_type != "execute_request":
         yield from echo(request)
         return
-    yield ec.execute_input(request.content["code"], 1, parent=request)
-    yield ec.stream("stdout", "calculating\n")
-    yield ec.execute_result({"text/plain": "42"}, 1, parent=request)
-    yield ec.execute_reply(1, parent=request)
+    yield build.execute_input(request.content["code"], 1, parent=request)
+    yield build.stream("stdout", "calculating\n")
+    yield build.execute_result({"text/plain": "42"}, 1, parent=request)
+    yield build.execute_reply(1, parent=request)
 
 
 def asker(request: AnyMessage) -> Generator[AnyMessage, AnyMessage, None]:
-    answer = yield ec.input_request("who? ", parent=request)
-    yield ec.stream("stdout", f"hello {answer.content['value']}")
-    yield ec.execute_reply(1, parent=request)
+    answer = yield build.input_request("who? ", parent=request)
+    yield build.stream("stdout", f"hello {answer.content['value']}")
+    yield build.execute_reply(1, parent=request)
 
 
 def failing(request: AnyMessage) -> Iterator[AnyMessage]:
-    yield ec.error("E", "e", [], parent=request)
-    yield ec.execute_reply(1, status="error", ename="E", evalue="e", traceback=[], parent=request)
+    yield build.error("E", "e", [], parent=request)
+    yield build.execute_reply(
+        1, status="error", ename="E", evalue="e", traceback=[], parent=request
+    )
 
 
 def counting(request: AnyMessage) -> Iterator[AnyMessage]:
     for number in range(10):
-        yield ec.stream("stdout", str(number))
-    yield ec.execute_reply(1, parent=request)
+        yield build.stream("stdout", str(number))
+    yield build.execute_reply(1, parent=request)
 
 
 def test_it_answers_as_the_function_says() -> None:
@@ -81,7 +84,7 @@ def test_who_is_asked_for_input_and_cannot_answer_is_told_once() -> None:
 
 
 def test_requests_wait_for_the_one_that_asks() -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         FakeKernel(far, asker)
         with ec.connect(far.target) as ada, ec.connect(far.target) as bob:
             asked: list[str] = []
@@ -102,8 +105,8 @@ def test_requests_wait_for_the_one_that_asks() -> None:
 
 
 def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
-    with FarEnd() as far, ec.connect(far.target) as kernel:
-        FakeKernel(far, lambda request: [ec.execute_reply(1, parent=request)])
+    with InMemoryKernel() as far, ec.connect(far.target) as kernel:
+        FakeKernel(far, lambda request: [build.execute_reply(1, parent=request)])
         assert kernel.run("", timeout=DEADLINE).status == "ok"
         FakeKernel(far, lambda request: [][0])
         with pytest.raises(ec.KernelError, match="IndexError"):
@@ -114,7 +117,7 @@ def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
 def test_it_may_say_what_nobody_asked_for() -> None:
     with connected() as (kernel, fake, _):
         seen = Seen(kernel.iopub)
-        fake.say(ec.stream("stdout", "psst"))
+        fake.say(build.stream("stdout", "psst"))
         (heard,) = seen.first(1)
         assert heard.content["text"] == "psst"
         assert heard.header.session == fake.session.id
@@ -133,7 +136,7 @@ def test_every_quirk_of_real_kernels_is_got_along_with(quirk: str) -> None:
 
 def test_what_the_function_raises_is_an_error_of_the_code() -> None:
     def broken(request: AnyMessage) -> Iterator[AnyMessage]:
-        yield ec.stream("stdout", "so far")
+        yield build.stream("stdout", "so far")
         raise LookupError("no such thing")
 
     with connected(broken) as (kernel, _, _):
@@ -201,7 +204,7 @@ def test_what_is_delayed_comes_when_the_clock_says_so() -> None:
 
 
 def test_one_that_dies_in_the_middle_ends_what_was_asked() -> None:
-    with FarEnd() as far:
+    with InMemoryKernel() as far:
         fake = FakeKernel(far, counting)
         with ec.connect(far.target) as kernel:
             fake.misbehave(faults.die_after(5, far.die))
@@ -221,7 +224,7 @@ def test_faults_come_one_after_the_other() -> None:
 
 def test_time_stands_still_until_it_is_moved() -> None:
     clock = TestScheduler()
-    with FarEnd() as far, ec.connect(far.target, scheduler=clock) as kernel:
+    with InMemoryKernel() as far, ec.connect(far.target, scheduler=clock) as kernel:
         FakeKernel(far, lambda request: iter(()))
         seen: Seen[AnyMessage] = Seen(kernel.kernel_info(timeout=10))
         clock.advance_by(9.9)

@@ -18,12 +18,12 @@ class TestMemory(BackendSuite):
 class TestMemoryThatResumes(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:
-        with MemoryRig(capabilities=Capabilities(resumes=True)) as rig:
+        with MemoryRig(capabilities=Capabilities(can_resume=True)) as rig:
             yield rig
 
 
 class TestMemoryWithLimits(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:
-        with MemoryRig(capabilities=Capabilities(buffers=False, max_message=10_000)) as rig:
+        with MemoryRig(capabilities=Capabilities(buffers=False, max_sent=10_000)) as rig:
             yield rig

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enchannel._message import AnyMessage
+from enchannel._protocol.message import AnyMessage
 from enchannel.errors import (
     InvalidSignature,
     MalformedFrame,

@@ -17,6 +17,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, InvalidMessage, MalformedFrame
+from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from enchannel.testing.strategies import messages
 from enchannel.testing.strategies import mutations as more_mutations
@@ -123,7 +124,7 @@ def test_what_a_server_writes_is_read(message: AnyMessage) -> None:
 
 @given(messages())
 def test_the_frame_is_a_servers_byte_for_byte(message: AnyMessage) -> None:
-    message = message.replace(header=ec.status("busy", parent=None).header)
+    message = message.replace(header=build.status("busy", parent=None).header)
     theirs = as_a_server_has_it(message)
     raw = RawParts(*(json.dumps(theirs[name]).encode() for name in NAMES))
     frame = said(theirs, message.channel)
@@ -151,7 +152,7 @@ def test_dates_pass_through_a_server() -> None:
         assert ours.channel is ChannelName.IOPUB
         assert ours.header.date == message["header"]["date"].isoformat().replace("+00:00", "Z")
         assert ours.parent_header.msg_id == message["parent_header"]["msg_id"]
-        request = ec.Session().fold(ec.execute_request("1").replace(buffers=buffers))
+        request = ec.Session().fill_headers(ec.execute_request("1").replace(buffers=buffers))
         assert heard(encode(request)).header.date == request.header.date
 
 
@@ -464,13 +465,13 @@ def test_a_text_has_no_buffers() -> None:
 
 @pytest.mark.parametrize("buffers", [(), (memoryview(b"x"),)], ids=["text", "binary"])
 def test_what_json_cannot_say_is_not_written(buffers: tuple[memoryview, ...]) -> None:
-    message = ec.status("busy", parent=None).replace(buffers=buffers)
+    message = build.status("busy", parent=None).replace(buffers=buffers)
     with pytest.raises(InvalidMessage, match="header cannot be written"):
         encode(message.replace(header=ec.Header(msg_id="\ud800", msg_type="x")))
 
 
 def test_buffers_that_no_number_of_the_frame_could_tell() -> None:
     one = memoryview(bytes(1 << 26))
-    message = ec.status("busy", parent=None).replace(buffers=(one,) * 65)
+    message = build.status("busy", parent=None).replace(buffers=(one,) * 65)
     with pytest.raises(InvalidMessage, match="4 GiB"):
         encode(message)

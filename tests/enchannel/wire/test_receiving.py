@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enchannel import ChannelName
-from enchannel._message import AnyMessage
+from enchannel._protocol.message import AnyMessage
 from enchannel.errors import EnchannelError, MalformedFrame, RejectedFrame, ReplayedFrame
 from enchannel.testing.strategies import messages
 from enchannel.wire import parts as plain

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import enchannel as ec
+from enchannel import messages as build
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
 from tests.enchannel.wire.making import Reader
@@ -63,8 +64,8 @@ def test_we_read_what_the_reference_writes(scheme: str, key: bytes) -> None:
 @pytest.mark.parametrize("key", [KEY, b"\xff\x00binary", b""], ids=["text", "binary", "empty"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_reference_reads_what_we_write(scheme: str, key: bytes) -> None:
-    request = ec.Session().fold(ec.execute_request("1"))
-    message = ec.Session("ours", "ada").fold(
+    request = ec.Session().fill_headers(ec.execute_request("1"))
+    message = ec.Session("ours", "ada").fill_headers(
         ec.create_message(
             "display_data", CONTENT, parent=request, metadata={"µ": [1]}, buffers=BUFFERS
         )
@@ -90,13 +91,13 @@ def test_a_parent_is_passed_on_as_it_came() -> None:
     reference = session()
     reader, request = Reader(), reference.msg("execute_request", {"code": "1"})
     ours = reader(sent(reference, request))
-    reply = ec.execute_reply(1, parent=ours)
+    reply = build.execute_reply(1, parent=ours)
     theirs = read(session(), encode(reply, Signer(KEY)))
     assert theirs["parent_header"]["date"] == request["header"]["date"]
 
 
 def test_each_refuses_the_others_other_key() -> None:
-    reference, message = session(b"another"), ec.status("busy", parent=None)
+    reference, message = session(b"another"), build.status("busy", parent=None)
     with pytest.raises(ValueError, match="Invalid Signature"):
         read(reference, encode(message, Signer(KEY)))
     with pytest.raises(ec.InvalidSignature):
@@ -105,7 +106,7 @@ def test_each_refuses_the_others_other_key() -> None:
 
 def test_each_refuses_the_other_twice() -> None:
     reference, reader = session(), Reader()
-    frames = encode(ec.status("busy", parent=None), Signer(KEY))
+    frames = encode(build.status("busy", parent=None), Signer(KEY))
     read(reference, frames)
     with pytest.raises(ValueError, match="Duplicate Signature"):
         read(reference, frames)

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import enchannel as ec
-from enchannel._message import AnyMessage, RawParts
+from enchannel import messages as build
+from enchannel._protocol.message import AnyMessage, RawParts
 from enchannel.testing.strategies import messages
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, encode
@@ -60,7 +61,7 @@ def test_unknown_header_fields_are_kept() -> None:
     # also by who changes something, and by a reply
     changed = Reader()(encode(message.replace(content={}), Signer(KEY)))
     assert changed.header.extra == {"new": {"a": [1.5]}}
-    reply = Reader()(encode(ec.execute_reply(1, parent=message), Signer(KEY)))
+    reply = Reader()(encode(build.execute_reply(1, parent=message), Signer(KEY)))
     assert reply.parent_header.extra == {"new": {"a": [1.5]}}
 
 

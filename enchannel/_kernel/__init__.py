@@ -1,0 +1,1 @@
+"""The kernel: connection, requests, channels, comms and subshells."""

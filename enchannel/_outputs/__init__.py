@@ -1,0 +1,1 @@
+"""Outputs of a request: types, the reducer, size limits, results."""

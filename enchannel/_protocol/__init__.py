@@ -1,0 +1,1 @@
+"""Values of the protocol: messages, channel names, sessions, connection info, link events."""

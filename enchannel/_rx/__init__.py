@@ -1,0 +1,1 @@
+"""ReactiveX building blocks: observables, delivery, event loops, waiting, operators."""
