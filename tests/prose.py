@@ -1,6 +1,6 @@
 """Check the prose of Python files: docstrings, comments, and the texts of errors.
 
-``python tests/prose.py PATH…`` prints a summary and every violation. ``tests/test_prose.py`` runs the same checks.
+``python tests/prose.py PATH…`` prints every violation and a summary; ``tests/test_prose.py`` asserts.
 """
 
 import ast
@@ -147,11 +147,12 @@ def summary_of(paths: list[Path]) -> str:
     words = sum(len(WORD.findall(text.words)) for text in texts)
     docstrings = sum(text.kind == "docstring" for text in texts)
     count = {rule: sum(v.rule == rule for v in found) for rule in RULES}
+    headless = 1e4 * count["headless"] / max(words, 1)
     return (
         f"{len(paths)} files, {docstrings} docstrings, {words} words\n"
         f"docstrings that open with a pronoun or wh-word: {count['opening']}"
         f" ({100 * count['opening'] / max(docstrings, 1):.1f} %)\n"
-        f"headless clauses: {count['headless']} ({1e4 * count['headless'] / max(words, 1):.1f} per 10,000 words)\n"
+        f"headless clauses: {count['headless']} ({headless:.1f} per 10,000 words)\n"
         f"negated nouns: {count['negation']}\n"
         f"constants without a role: {count['constant']}"
     )
