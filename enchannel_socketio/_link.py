@@ -206,7 +206,7 @@ class SocketioLink:
             if self._ended is None:
                 self._ended = self._loop.spawn(self._end())
                 self._ended.add_done_callback(lambda _: self._lease.release(wait=False))
-        if not self._loop.is_here:
+        if not self._loop.is_current_thread:
             with suppress(TimeoutError):
                 self._ended.result(CLOSE)
             self._loop.join()

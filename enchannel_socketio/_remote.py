@@ -31,13 +31,13 @@ class RemoteKernel(Lifecycle):
         self._is_over = False
 
     def interrupt(self) -> Observable[None]:
-        return self._loop.outcome(self._in_time("interrupted", self._interrupt))
+        return self._loop.to_observable(self._in_time("interrupted", self._interrupt))
 
     def restart(self) -> Observable[None]:
-        return self._loop.outcome(self._in_time("restarted", self._restart))
+        return self._loop.to_observable(self._in_time("restarted", self._restart))
 
     def shutdown(self) -> Observable[None]:
-        return self._loop.outcome(self._in_time("shut down", self._shut_down))
+        return self._loop.to_observable(self._in_time("shut down", self._shut_down))
 
     def release(self) -> None:
         """Nothing: the process is the relay's."""

@@ -43,13 +43,13 @@ class RemoteKernel(Lifecycle):
         self._turn = asyncio.Lock()  # of who restarts and who ends it
 
     def interrupt(self) -> Observable[None]:
-        return self._loop.outcome(self._interrupt())
+        return self._loop.to_observable(self._interrupt())
 
     def restart(self) -> Observable[None]:
-        return self._loop.outcome(self._restart())
+        return self._loop.to_observable(self._restart())
 
     def shutdown(self) -> Observable[None]:
-        return self._loop.outcome(self._shut_down())
+        return self._loop.to_observable(self._shut_down())
 
     def release(self) -> None:
         """Nothing: the process is the server's."""

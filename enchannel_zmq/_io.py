@@ -114,7 +114,7 @@ class Io:
         """A socket was used, which swallows the wake-up of what arrived meanwhile: look at it."""
         self._ready[reader] = None
 
-    def end(self, wait: bool = True) -> None:
+    def stop(self, wait: bool = True) -> None:
         """End the thread, when what was posted is done; and wait for it, or not."""
 
         def ending() -> None:

@@ -86,7 +86,7 @@ class LauncherLoop:
         threading.Thread(target=run, name="enchannel-zmq restart", daemon=True).start()
         await future
 
-    def end(self, wait: bool = True) -> None:
+    def stop(self, wait: bool = True) -> None:
         """End the thread, when what it does now is done."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         if wait and threading.current_thread() is not self._thread:

@@ -14,7 +14,7 @@ import hypothesis
 import psutil
 import pytest
 
-from enchannel.backends._shared_resource import _all
+from enchannel.backends._shared_resource import leases_in_process
 
 # Several times slower on a busy machine is not a failure; one that hangs meets the timeout.
 hypothesis.settings.register_profile("enchannel", deadline=None)
@@ -102,8 +102,8 @@ def our_threads() -> set[threading.Thread]:
 
 
 def leases() -> set[tuple[str, int]]:
-    """Parts in what links share: a test that leaves one open leaves a thread."""
-    return {(str(shared), number) for shared in list(_all) for number in shared._held}
+    """Return leases of shared resources that are not released: such a lease keeps a thread alive."""
+    return leases_in_process()
 
 
 def our_children() -> set[psutil.Process]:

@@ -1,8 +1,7 @@
-"""One resource of the process that several links use: a thread, mostly. It begins with the first, and ends
-with the last.
+"""A resource of the process that several links share, usually a thread, with reference counting.
 
-A Ctrl-C may come between any two steps of who takes part in it, so what is held is an object: where nobody
-got it, nobody keeps it, and that is as good as giving it back.
+Ctrl-C may be raised between any two steps of acquiring the resource, so a reference is an object, a
+``Lease``: one that is lost before its owner could store it is collected, which releases it.
 """
 
 from __future__ import annotations
@@ -15,18 +14,22 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
-__all__ = ["Lease", "SharedResource", "Startable"]
+__all__ = ["Lease", "SharedResource", "Startable", "leases_in_process"]
 
 
 class Startable(Protocol):
-    """What can be shared. It is made without anything running yet."""
+    """Something that can be shared. Creating it must not start anything yet."""
 
     def start(self) -> None:
-        """Begin, if it has not yet."""
+        """Start it; a no-op if it is running."""
         ...
 
-    def end(self, wait: bool) -> None:
-        """Begin no more, and let what runs come to its end; wait for that, or not. From any thread."""
+    def stop(self, wait: bool) -> None:
+        """Accept no more work, and stop when pending work is done. May be called from any thread.
+
+        Args:
+            wait: Return only when it has stopped.
+        """
         ...
 
 
@@ -34,83 +37,95 @@ T = TypeVar("T", bound=Startable)
 
 
 class SharedResource(Generic[T]):
-    """Makes the resource when it is wanted, and ends it when nobody wants it any more. A forked child has
-    its own.
+    """Creates and starts a resource for the first lease, and stops it after the last.
+
+    Thread-safe. A forked child creates its own resource and never touches that of its parent.
 
     Args:
-        make: Makes one.
+        make: Creates the resource; called again when it is needed after it was stopped.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._numbers = count()
         self._lock = threading.Lock()
-        self._thing: T | None = None
-        self._held: set[int] = set()
-        self._dropped: deque[int] = deque()  # of leases that were collected
+        self._resource: T | None = None
+        self._leased: set[int] = set()
+        # Numbers of leases that were collected, or released without waiting.
+        self._dropped: deque[int] = deque()
         _all.add(self)
 
     def lease(self) -> Lease[T]:
-        """Take part in it, until the lease is released, or collected."""
+        """Return a reference to the running resource; it ends when it is released or collected."""
         try:
             with self._lock:
-                if self._thing is None:
-                    self._thing = self._make()
-                lease = Lease(self, next(self._numbers), self._thing)
-                self._held.add(lease.number)
-                self._thing.start()
+                if self._resource is None:
+                    self._resource = self._make()
+                lease = Lease(self, next(self._numbers), self._resource)
+                self._leased.add(lease.number)
+                self._resource.start()
                 return lease
         finally:
-            self._settle()
+            self._release_dropped()
+
+    @property
+    def current(self) -> T | None:
+        """The running resource; None while nobody leases it."""
+        return self._resource
+
+    @property
+    def leased(self) -> frozenset[int]:
+        """Numbers of the leases that have not been released."""
+        return frozenset(self._leased)
 
     def __repr__(self) -> str:
-        return f"<Shared {self._make.__qualname__}>"
+        return f"<SharedResource {self._make.__qualname__}>"
 
     def _release(self, number: int) -> None:
         with self._lock:
-            last = self._let_go(number)
-        if last is not None:
-            last.end(wait=True)
-        self._settle()
+            unused = self._remove(number)
+        if unused is not None:
+            unused.stop(wait=True)
+        self._release_dropped()
 
     def _drop(self, number: int) -> None:
-        """A lease was collected: on any thread, also on one that is about to give us the lock."""
+        """Release a lease that may have been collected while this very thread acquires the lock."""
         self._dropped.append(number)
-        self._settle()
+        self._release_dropped()
 
-    def _settle(self) -> None:
-        # Nobody is waited for: who holds the lock comes here when it has let go of it.
+    def _release_dropped(self) -> None:
+        # Never blocks: a thread that holds the lock calls this after it has released it.
         while self._dropped and self._lock.acquire(blocking=False):
             try:
-                last = self._let_go(self._dropped.popleft()) if self._dropped else None
+                unused = self._remove(self._dropped.popleft()) if self._dropped else None
             finally:
                 self._lock.release()
-            if last is not None:
-                last.end(wait=False)
+            if unused is not None:
+                unused.stop(wait=False)
 
-    def _let_go(self, number: int) -> T | None:
-        """With the lock held: the resource, if nobody wants it any more."""
-        if number not in self._held:
+    def _remove(self, number: int) -> T | None:
+        """Remove a lease; return the resource if that was the last. The lock must be held."""
+        if number not in self._leased:
             return None
-        self._held.discard(number)
-        if self._held:
+        self._leased.discard(number)
+        if self._leased:
             return None
-        resource, self._thing = self._thing, None
+        resource, self._resource = self._resource, None
         return resource
 
-    def _disown(self) -> None:
-        """In a forked child, where the thread is not."""
-        _forked.append(self._thing)
-        self._lock, self._thing, self._held = threading.Lock(), None, set()
+    def _reset_after_fork(self) -> None:
+        """Forget the resource of the parent, whose thread does not exist in a forked child."""
+        _of_parents.append(self._resource)
+        self._lock, self._resource, self._leased = threading.Lock(), None, set()
         self._dropped.clear()
 
 
 class Lease(Generic[T]):
-    """A part in something shared.
+    """A reference to a shared resource.
 
     Attributes:
-        resource: What is shared.
-        number: Its own, among all of them.
+        resource: The resource, which runs until the last lease of it is released.
+        number: Unique among the leases of that ``SharedResource``.
     """
 
     __slots__ = ("_shared", "number", "resource")
@@ -121,8 +136,11 @@ class Lease(Generic[T]):
         self.resource: T = resource
 
     def release(self, *, wait: bool = True) -> None:
-        """It is not needed any more; the last one out ends it, and waits for its end or not. May be
-        called again."""
+        """Give up the reference; idempotent.
+
+        Args:
+            wait: If this was the last lease, wait until the resource has stopped.
+        """
         if wait:
             self._shared._release(self.number)
         else:
@@ -133,13 +151,19 @@ class Lease(Generic[T]):
 
 
 _all: weakref.WeakSet[SharedResource[Any]] = weakref.WeakSet()
-_forked: list[Any] = []  # kept for ever in a child: what is in them belongs to its parent
+# Never freed in a child: their finalizers would close what belongs to the parent.
+_of_parents: list[Any] = []
 
 
-def _disown_all() -> None:
+def leases_in_process() -> set[tuple[str, int]]:
+    """Return all leases that have not been released: the resource's name and the lease's number."""
+    return {(str(shared), number) for shared in list(_all) for number in shared.leased}
+
+
+def _reset_all_after_fork() -> None:
     for shared in list(_all):
-        shared._disown()
+        shared._reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
+    os.register_at_fork(after_in_child=_reset_all_after_fork)

@@ -39,7 +39,7 @@ def test_no_post_is_slept_through() -> None:
                 thread.join()
             assert io.call(lambda: None, DEADLINE), "the I/O thread sleeps on what was posted"
     finally:
-        io.end()
+        io.stop()
     assert len(seen) == 600_000
 
 
@@ -50,5 +50,5 @@ def test_an_exception_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) 
         io.post(lambda: 1 / 0)  # type: ignore[arg-type]
         assert io.call(lambda: None, DEADLINE)
     finally:
-        io.end()
+        io.stop()
     assert "ZeroDivisionError" in caplog.text

@@ -75,9 +75,9 @@ KEEPALIVE = 1.0  # seconds
 
 def turn_of_the_io_thread() -> None:
     """Wait until it has done what it had to do."""
-    assert _io.shared._thing is not None
+    assert _io.shared.current is not None
     for _ in range(2):
-        assert _io.shared._thing.call(lambda: None, DEADLINE)
+        assert _io.shared.current.call(lambda: None, DEADLINE)
 
 
 @contextmanager
