@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from reactivex import Observable
@@ -94,20 +95,35 @@ class EventLoopThread:
         """
         if shielded:
             return self.spawn(coroutine).result()
+        task: asyncio.Task[T] | None = None
+        cancelled = False
         done = threading.Event()
 
         async def run() -> T:
+            nonlocal task
+            task = asyncio.current_task()
             try:
+                if cancelled:
+                    coroutine.close()
+                    raise asyncio.CancelledError
                 return await coroutine
             finally:
                 done.set()
 
-        future = self.spawn(run())
+        def cancel() -> None:
+            if task is not None:
+                task.cancel()
+            else:
+                done.set()
+
+        # Ctrl-C may be raised anywhere below, also between starting the coroutine and waiting for it.
         try:
-            return future.result()
+            return self.spawn(run()).result()
         except BaseException:
-            future.cancel()
-            done.wait(JOIN_TIMEOUT)
+            cancelled = True
+            with suppress(RuntimeError):  # raised if the loop is closed
+                self.call(cancel)
+                done.wait(JOIN_TIMEOUT)
             raise
 
     def call(self, function: Callable[[], object]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from enchannel.backends import EventLoopThread
 from enchannel.errors import ChannelClosed, EnchannelError
 from enchannel.testing import Seen
+from tests.enchannel_zmq.test_hangs import ctrl_c
 from tests.rigs import DEADLINE, eventually
 
 
@@ -57,6 +58,27 @@ def test_run_returns_result_or_raises(loop: EventLoopThread) -> None:
     assert loop.run(divide(2), shielded=True) == 42
     with pytest.raises(ZeroDivisionError):
         loop.run(divide(0))
+
+
+@pytest.mark.parametrize("shielded", [False, True])
+def test_ctrl_c_in_run_cancels_unless_shielded(loop: EventLoopThread, shielded: bool) -> None:
+    waiting, ended = threading.Event(), list[str]()
+    release = asyncio.Event()
+
+    async def wait() -> None:
+        waiting.set()
+        try:
+            await release.wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        ended.append("finished")
+
+    with ctrl_c(lambda: waiting.wait(DEADLINE)):
+        loop.run(wait(), shielded=shielded)
+    loop.call(release.set)
+    assert eventually(lambda: bool(ended))
+    assert ended == ["finished" if shielded else "cancelled"]
 
 
 def test_observable_replays_outcome(loop: EventLoopThread) -> None:
