@@ -29,6 +29,7 @@ from enchannel._protocol.link_event import LinkEvent, clean, decode_error, decod
 from enchannel._protocol.message import AnyMessage
 from enchannel.errors import EnchannelError, MalformedFrame, RecordingFailed
 from enchannel.wire import websocket
+from enchannel.wire.framed_log import FramedLog
 
 __all__ = ["Direction", "End", "Kind", "Recorded", "Recording", "head_of", "record_of"]
 
@@ -36,9 +37,8 @@ VERSION: Final = 1
 MAGIC: Final = b"enchannel recording "
 LONGEST_HEAD: Final = 65_536  # bytes; one is some 200
 HEAD: Final = rb"enchannel recording (\d{1,9}) ([0-9a-f]{8}) (\{.*\})\n"
-_PREFIX = struct.Struct("<QI")
-_LENGTH = struct.Struct("<Q")
 _BODY = struct.Struct("<QB")
+_LOG = FramedLog(64, covers_length=True, min_length=_BODY.size)
 
 
 class Direction(StrEnum):
@@ -215,21 +215,12 @@ def head_of(kernel_id: str, session: str, started: str) -> bytes:
 def record_of(seconds: float, kind: Kind, payload: bytes) -> tuple[bytes, ...]:
     """A record, in pieces to be written one after the other."""
     begin = _BODY.pack(max(0, round(seconds * 1e6)), kind)
-    length = len(begin) + len(payload)
-    checksum = zlib.crc32(payload, zlib.crc32(begin, zlib.crc32(_LENGTH.pack(length))))
-    return _PREFIX.pack(length, checksum), begin, payload
+    return _LOG.frame(begin, payload)
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
     """Time, kind and payload of each, up to the first that is not as it was written."""
-    while len(prefix := file.read(_PREFIX.size)) == _PREFIX.size:
-        length, checksum = _PREFIX.unpack(prefix)
-        # What it claims is looked for before room is made for it.
-        if not _BODY.size <= length <= os.fstat(file.fileno()).st_size - file.tell():
-            return
-        body = file.read(length)
-        if zlib.crc32(body, zlib.crc32(_LENGTH.pack(length))) != checksum:
-            return
+    for body in _LOG.records(file.read, lambda: os.fstat(file.fileno()).st_size - file.tell()):
         microseconds, kind = _BODY.unpack_from(body)
         yield microseconds, kind, body[_BODY.size :]
 

@@ -11,8 +11,6 @@ whose writer was killed is good up to there.
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -21,12 +19,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from enchannel.wire.framed_log import FramedLog
 from enchannel_socketio.relay._log import Entry
 
 __all__ = ["Segment"]
 
 READ = 1 << 20  # bytes that are read at once, but for an entry that has more by itself
-_FRAME = struct.Struct("<II")
+_LOG = FramedLog(32)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 
@@ -76,9 +75,9 @@ class Segment:
         frames: list[bytes] = []
         count = 0
         for count, entry in enumerate(entries[: max(1, messages)], 1):  # noqa: B007  # the last
-            body = _encode(entry)
-            frames += (_FRAME.pack(len(body), zlib.crc32(body)), body)
-            size -= _FRAME.size + len(body)
+            frame = _LOG.frame(_encode(entry))
+            frames += frame
+            size -= sum(map(len, frame))
             if size <= 0:
                 break
         return count, frames
@@ -101,7 +100,7 @@ class Segment:
         self._write(self._file, b"".join(frames))
         for body in frames[1::2]:
             self._offsets.append(self.size)
-            self.size += _FRAME.size + len(body)
+            self.size += _LOG.overhead + len(body)
         self.count = len(self._offsets)
 
     @staticmethod
@@ -153,7 +152,7 @@ def _index(path: Path) -> tuple[array[int], int]:
         with path.open("rb") as file:
             for body in _bodies(file):
                 offsets.append(size)
-                size += _FRAME.size + len(body)
+                size += _LOG.overhead + len(body)
     except FileNotFoundError:
         pass
     return offsets, size
@@ -161,9 +160,4 @@ def _index(path: Path) -> tuple[array[int], int]:
 
 def _bodies(file: BinaryIO) -> Iterator[bytes]:
     """The entries from where it is, up to the first that is damaged."""
-    while len(head := file.read(_FRAME.size)) == _FRAME.size:
-        length, checksum = _FRAME.unpack(head)
-        body = file.read(length)
-        if len(body) < length or zlib.crc32(body) != checksum:
-            return
-        yield body
+    yield from _LOG.records(file.read, lambda: os.fstat(file.fileno()).st_size - file.tell())

@@ -523,6 +523,22 @@ def same(one: list[Recorded], other: list[Recorded]) -> bool:
     return list(map(key, one)) == list(map(key, other))
 
 
+def test_first_release_format_is_read() -> None:
+    """The file was written by the first version of this format; it must stay readable."""
+    recording = ec.Recording(Path(__file__).parent / "data" / "version-1.enchannel")
+    request, printed = said_and_heard(recording.path)
+    *_, end = recording.entries()
+    assert (recording.kernel_id, recording.session) == ("a-kernel", "a-session")
+    assert (request[0], request[1].content["code"]) == (SENT, "6 * 7")
+    assert (printed[0], printed[1].content["text"]) == (RECEIVED, "hello\n")
+    assert [bytes(buffer) for buffer in printed[1].buffers] == [b"\0\1"]
+    assert [r.time for r in recording] == [0.0, 0.25, 1.5, 2.0, 3.0]
+    assert statuses(recording.path)[:2] == [LinkState.CONNECTED, KernelState.DEAD]
+    assert isinstance(end, End)
+    assert isinstance(end.error, KernelDied)
+    assert (end.error.exit_code, end.error.stderr) == (-9, "oops")
+
+
 def test_a_file_that_ends_anywhere_is_whole_up_to_there(path: Path) -> None:
     data, happened, ends = short(path)
     head = data.index(b"\n") + 1

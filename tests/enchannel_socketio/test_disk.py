@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from reactivex import operators as ops
 
@@ -437,3 +438,24 @@ def test_an_entry_is_what_it_was(tmp_path: Path) -> None:
         await again.close()
 
     run(main())
+
+
+def test_first_release_log_is_read_and_written_alike(tmp_path: Path) -> None:
+    """The file was written by the first version of this format; it must stay readable."""
+    first_release = Path(__file__).parent / "data" / "00000000000000000001.log"
+    shutil.copy(first_release, tmp_path)
+
+    async def main() -> None:
+        log = DiskLog(tmp_path, Bounds())
+        message, busy, reply, end = (await log.read(0, 10)).entries
+        await log.close()
+        assert (message.event, message.channel, message.buffers) == ("msg", "iopub", (b"\0\1",))
+        assert busy == Entry("status", "", "", b'{"kernel":"busy"}')
+        assert reply == Entry("msg", "shell", "a-session", b"{}")
+        assert msgspec.json.decode(end.json) == {"ended": "KernelDied", "text": "kernel 1 is gone"}
+        again = DiskLog(tmp_path / "again", Bounds())
+        await again.append([message, busy, reply, end])
+        await again.close()
+
+    run(main())
+    assert (tmp_path / "again" / first_release.name).read_bytes() == first_release.read_bytes()
