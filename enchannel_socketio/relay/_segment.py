@@ -25,7 +25,8 @@ from enchannel_socketio.relay._log import Entry
 __all__ = ["Segment"]
 
 READ = 1 << 20  # bytes that are read at once, but for an entry that has more by itself
-_LOG = FramedLog(32)
+# An entry is never empty, but 8 zero bytes, as a power cut may leave, have the checksum of an empty one.
+_LOG = FramedLog(32, min_length=1)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
 

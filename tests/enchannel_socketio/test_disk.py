@@ -86,6 +86,22 @@ def test_a_damaged_byte_ends_the_log_before_it(tmp_path: Path) -> None:
     run(main())
 
 
+def test_log_with_zero_filled_tail_ends_before_it(tmp_path: Path) -> None:
+    """File systems leave such a tail after a power cut."""
+
+    async def main() -> None:
+        await written(tmp_path, 1, 2)
+        (file,) = tmp_path.glob("*.log")
+        file.write_bytes(file.read_bytes() + b"\0" * 4_096)
+        log = DiskLog(tmp_path, Bounds())
+        assert await log.ends() == (1, 2)
+        await log.append(entries(3))
+        assert await all_of(log, 0, 3) == [1, 2, 3]
+        await log.close()
+
+    run(main())
+
+
 def test_what_came_after_the_damage_does_not_come_back(tmp_path: Path) -> None:
     async def main() -> None:
         await written(tmp_path, 1, 2, 3, 4, 5)

@@ -12,7 +12,7 @@ from enchannel.wire.framed_log import FramedLog
 
 FORMATS = {
     "recordings": FramedLog(64, covers_length=True, min_length=9),
-    "relay logs": FramedLog(32),
+    "relay logs": FramedLog(32, min_length=1),
 }
 BODIES = [b"the first record", b"the second one", b"and the third"]
 
