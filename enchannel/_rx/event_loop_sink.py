@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from reactivex import abc
 
-from enchannel._rx.foreign_loops import loop_of
+from enchannel._rx.foreign_loops import to_foreign_loop
 
 __all__ = ["EventLoopSink"]
 
@@ -55,7 +55,7 @@ class EventLoopSink(Generic[T]):
         self, subscription: Guarded[T], scheduler: abc.SchedulerBase, *, interval: float = 0.0
     ) -> None:
         self._subscription = subscription
-        self._loop = loop_of(scheduler)
+        self._loop = to_foreign_loop(scheduler)
         self._is_closed = self._loop.is_closed
         self._interval = interval
         self._waiting: deque[Any] = deque()  # items, and a Call here and there

@@ -14,7 +14,7 @@ from reactivex import abc
 from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-__all__ = ["ForeignLoop", "is_event_loop", "loop_of"]
+__all__ = ["ForeignLoop", "is_event_loop", "to_foreign_loop"]
 
 Call: TypeAlias = Callable[[], None]
 
@@ -36,7 +36,7 @@ class ForeignLoop(Protocol):
         ...
 
 
-def loop_of(scheduler: abc.SchedulerBase) -> ForeignLoop:
+def to_foreign_loop(scheduler: abc.SchedulerBase) -> ForeignLoop:
     """The loop that a scheduler stands for.
 
     reactivex's own ``schedule`` is for the loop's thread alone with asyncio, Qt and Tk.

@@ -18,7 +18,7 @@ from enchannel.errors import (
 from enchannel.testing.strategies import messages
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, encode
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.rigs.frames import KEY, parts, signature, signed
 
 BOMB = b'{"a":' * 100_000

@@ -24,7 +24,7 @@ from enchannel.testing.strategies import mutations as more_mutations
 from enchannel.wire import websocket as v1
 from enchannel.wire.legacy_websocket import decode, encode
 from enchannel.wire.parts import RawParts
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.enchannel.wire.test_hostile import BOMB, HOSTILE, NAMES, NESTED, mutations
 from tests.enchannel.wire.test_websocket import framed as v1_framed
 from tests.rigs.frames import KEY, parts, signed

@@ -9,7 +9,7 @@ import enchannel as ec
 from enchannel import messages as build
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.rigs.frames import KEY
 
 pytest.importorskip("jupyter_client")

@@ -9,7 +9,7 @@ from enchannel._protocol.message import AnyMessage, RawParts
 from enchannel.testing.strategies import messages
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, encode
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.rigs.frames import KEY, parts, signed
 
 keys = st.sampled_from([KEY, b""])

@@ -12,7 +12,7 @@ from enchannel import ChannelName, ConnectionInfo
 from enchannel.errors import ConnectionFailed, InvalidSignature, RejectedFrame, ReplayedFrame
 from enchannel.wire.signing import ReplayGuard, Signer
 from enchannel.wire.zmq import Decoder
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.rigs.frames import KEY, parts, signature, signed
 
 

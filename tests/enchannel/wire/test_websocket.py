@@ -16,7 +16,7 @@ from enchannel.errors import EnchannelError
 from enchannel.testing.strategies import messages
 from enchannel.wire.parts import parts_of
 from enchannel.wire.websocket import decode, encode
-from tests.enchannel.wire.making import Reader
+from tests.enchannel.wire.reader import Reader
 from tests.enchannel.wire.test_hostile import HOSTILE, NAMES, mutations
 from tests.rigs.frames import KEY, parts, signed
 
