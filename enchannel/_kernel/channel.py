@@ -17,7 +17,8 @@ from enchannel._protocol.message import AnyMessage, Header, Message
 from enchannel._protocol.session import Session
 from enchannel._protocol.validation import check
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink_observable import Fanout, Reporter, Sink, SinkObservable
+from enchannel._rx.sink import Reporter, Sink
+from enchannel._rx.sink_observable import Fanout, SinkObservable
 from enchannel.abc import ChannelPair
 from enchannel.errors import ChannelClosed, ChannelReadOnly, InvalidMessage, NotSupported
 

@@ -12,7 +12,8 @@ from reactivex.disposable import Disposable
 from reactivex.subject import Subject
 
 from enchannel._protocol.message import AnyMessage, Buffer, Message
-from enchannel._rx.sink_observable import Fanout, Sink, SinkObservable
+from enchannel._rx.sink import Sink
+from enchannel._rx.sink_observable import Fanout, SinkObservable
 from enchannel.errors import ChannelClosed, EnchannelError, InvalidMessage
 from enchannel.messages import comm_close, comm_msg, comm_open
 

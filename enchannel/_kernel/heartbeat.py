@@ -11,7 +11,7 @@ from reactivex.disposable import SerialDisposable
 from enchannel._kernel.channel import BaseChannel
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink_observable import Reporter
+from enchannel._rx.sink import Reporter
 from enchannel.abc import ChannelPair
 from enchannel.errors import EnchannelError, InvalidMessage
 

@@ -17,7 +17,8 @@ from reactivex.disposable import Disposable
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
-from enchannel._rx.sink_observable import Sink, SinkObservable
+from enchannel._rx.sink import Sink
+from enchannel._rx.sink_observable import SinkObservable
 from enchannel.errors import (
     ConnectionLost,
     EnchannelError,

@@ -26,7 +26,8 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink_observable import Fanout, Sink
+from enchannel._rx.sink import Sink
+from enchannel._rx.sink_observable import Fanout
 from enchannel._rx.thread_calls import call_in_thread, join_calls
 from enchannel._rx.timer import timer
 from enchannel._rx.waiting import Waiter, refuse_to_block

@@ -9,7 +9,8 @@ from reactivex.disposable import Disposable
 
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink_observable import Fanout, Reporter, Sink, SinkObservable
+from enchannel._rx.sink import Reporter, Sink
+from enchannel._rx.sink_observable import Fanout, SinkObservable
 
 __all__ = ["Sent"]
 

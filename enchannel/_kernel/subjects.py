@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from typing import Generic, TypeVar
@@ -12,14 +11,13 @@ from reactivex.disposable import Disposable
 from reactivex.subject import BehaviorSubject
 
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink_observable import Fanout, Reporter, Sink, SinkObservable
+from enchannel._rx.sink import Reporter, Sink, log_error
+from enchannel._rx.sink_observable import Fanout, SinkObservable
 from enchannel.errors import ChannelReadOnly, EnchannelError
 
-__all__ = ["Action", "Errors", "State", "log_error"]
+__all__ = ["Action", "Errors", "State"]
 
 T = TypeVar("T")
-
-log = logging.getLogger("enchannel")
 
 
 class State(SinkObservable[T], BehaviorSubject[T], Generic[T]):
@@ -166,11 +164,6 @@ class Errors(SinkObservable[EnchannelError]):
     def _detach(self, sink: Sink[EnchannelError]) -> None:
         with self._changing:
             self._sinks.remove(sink)
-
-
-def log_error(error: Exception) -> None:
-    """Where an error goes that nobody hears."""
-    log.warning("%s", error, exc_info=error.__cause__)
 
 
 class Action(SinkObservable[T], Generic[T]):

@@ -12,10 +12,10 @@ from typing import Any, Literal, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from enchannel._kernel.subjects import log_error
 from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.event_loop_sink import EventLoopSink
-from enchannel._rx.sink_observable import SinkObservable, Subscription
+from enchannel._rx.sink import attach
+from enchannel._rx.sink_observable import Subscription, reporter_of
 from enchannel.errors import MessagesMayBeMissing
 
 __all__ = ["deliver_on"]
@@ -81,10 +81,9 @@ class deliver_on:
         def subscribe(
             observer: abc.ObserverBase[T], _: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            report = source._reporter if isinstance(source, SinkObservable) else log_error
-            subscription = Subscription(observer, report, "deliver_on")
+            subscription = Subscription(observer, reporter_of(source), "deliver_on")
             sink = self._policy(self._limit, subscription, self._scheduler, interval=self._interval)
-            upstream = _attached(source, sink)
+            upstream = attach(source, sink)
             with self._lock:
                 self._sinks |= {sink}
             forget = Disposable(lambda: self._forget(sink))
@@ -101,12 +100,6 @@ class deliver_on:
     def _forget(self, sink: EventLoopSink[Any]) -> None:
         with self._lock:
             self._sinks -= {sink}
-
-
-def _attached(source: Observable[T], sink: EventLoopSink[T]) -> abc.DisposableBase:
-    if isinstance(source, SinkObservable):
-        return source.attach(sink)
-    return source.subscribe(sink.on_next, sink.on_error, sink.on_completed)
 
 
 class _Latest(EventLoopSink[T]):

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Generator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
 
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.foreign_loops import is_event_loop
+from enchannel._rx.sink import Reporter, Sink, SinkSource, log_error
+from enchannel._rx.waiting import last_value
 from enchannel.errors import SubscriberRaised
 
-__all__ = ["Fanout", "Reporter", "Sink", "SinkObservable"]
+__all__ = ["Fanout", "SinkObservable", "Subscription", "reporter_of"]
 
 T = TypeVar("T")
-T_in = TypeVar("T_in", contravariant=True)
 T_out = TypeVar("T_out", covariant=True)
 
-Reporter = Callable[[Exception], None]
 
-
-class Sink(Protocol[T_in]):
-    """What takes items where they arrive, on the backend's thread: it is short and never raises.
-
-    ``call`` runs a function where the subscriber of this sink is called.
-    """
-
-    def on_next(self, item: T_in, /) -> None: ...
-    def on_error(self, error: Exception, /) -> None: ...
-    def on_completed(self) -> None: ...
-    def call(self, function: Callable[[], None], /) -> None: ...
-
-
-class SinkObservable(Observable[T_out]):
+class SinkObservable(Observable[T_out], SinkSource[T_out]):
     """An observable that hands its items over to where its subscribers want them.
 
     A subscriber is called on the kernel's delivery thread, or straight on the event loop whose scheduler
@@ -44,10 +30,6 @@ class SinkObservable(Observable[T_out]):
     _delivery: DeliveryThread
     _reporter: Reporter
     _urgent = False
-
-    @abstractmethod
-    def attach(self, sink: Sink[T_out]) -> abc.DisposableBase:
-        """Give what arrives to a sink, from now on."""
 
     def _subscribe_core(
         self,
@@ -64,9 +46,12 @@ class SinkObservable(Observable[T_out]):
         return subscription
 
     def __await__(self) -> Generator[Any, None, T_out]:
-        from enchannel._rx.waiting import last_value
-
         return last_value(self).__await__()
+
+
+def reporter_of(observable: Observable[Any]) -> Reporter:
+    """Return the function to which an observable reports subscribers that raise; the default logs."""
+    return observable._reporter if isinstance(observable, SinkObservable) else log_error
 
 
 class Subscription(abc.DisposableBase, Generic[T]):

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
@@ -15,7 +15,7 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from enchannel._rx.delivery_thread import is_delivering
-from enchannel._rx.sink_observable import SinkObservable
+from enchannel._rx.sink import attach
 from enchannel.errors import RequestTimeout, WouldDeadlock
 
 __all__ = ["aiter", "last_value", "refuse_to_block", "wait"]
@@ -71,9 +71,7 @@ class Waiter(Generic[T]):
 
     def attached(self, observable: Observable[T]) -> abc.DisposableBase:
         """Subscribe; leaving the ``with`` block of what is returned ends it."""
-        if isinstance(observable, SinkObservable):
-            return cast("SinkObservable[T]", observable).attach(self)
-        return observable.subscribe(self.on_next, self.on_error, self.on_completed)
+        return attach(observable, self)
 
     def wait(self, timeout: float | None) -> None:
         """Until the end.
@@ -128,14 +126,7 @@ class _LoopSink(Generic[T]):
         self._waking = False
 
     def attached(self, observable: Observable[T]) -> abc.DisposableBase:
-        if isinstance(observable, SinkObservable):
-            return cast("SinkObservable[T]", observable).attach(self)
-        return observable.subscribe(
-            self.on_next,
-            self.on_error,
-            self.on_completed,
-            scheduler=AsyncIOThreadSafeScheduler(self._loop),
-        )
+        return attach(observable, self, AsyncIOThreadSafeScheduler(self._loop))
 
     def on_next(self, item: T) -> None:
         self.items.append(item)

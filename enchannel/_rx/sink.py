@@ -1,0 +1,60 @@
+"""Sinks: receivers of items on the thread on which they arrive, and the observables that feed them."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeAlias, TypeVar, cast
+
+from reactivex import Observable, abc
+
+__all__ = ["Reporter", "Sink", "SinkSource", "attach", "log_error"]
+
+T = TypeVar("T")
+T_in = TypeVar("T_in", contravariant=True)
+T_out = TypeVar("T_out", covariant=True)
+
+log = logging.getLogger("enchannel")
+
+Reporter: TypeAlias = Callable[[Exception], None]
+
+
+class Sink(Protocol[T_in]):
+    """Receives items on the backend's thread; its methods are short and never raise.
+
+    ``call`` runs a function on the thread on which the subscriber of this sink is called.
+    """
+
+    def on_next(self, item: T_in, /) -> None: ...
+    def on_error(self, error: Exception, /) -> None: ...
+    def on_completed(self) -> None: ...
+    def call(self, function: Callable[[], None], /) -> None: ...
+
+
+class SinkSource(Generic[T_out], ABC):
+    """An observable that can feed a sink directly, without a change of thread."""
+
+    @abstractmethod
+    def attach(self, sink: Sink[T_out], /) -> abc.DisposableBase:
+        """Pass the items from now on to a sink, on the thread on which they arrive."""
+
+
+def attach(
+    observable: Observable[T], sink: Sink[T], scheduler: abc.SchedulerBase | None = None
+) -> abc.DisposableBase:
+    """Subscribe a sink to any observable.
+
+    Args:
+        observable: A SinkSource feeds the sink directly.
+        sink: Receives the items.
+        scheduler: Passed to ``subscribe`` of an observable that is not a SinkSource.
+    """
+    if isinstance(observable, SinkSource):
+        return cast("SinkSource[T]", observable).attach(sink)
+    return observable.subscribe(sink.on_next, sink.on_error, sink.on_completed, scheduler=scheduler)
+
+
+def log_error(error: Exception) -> None:
+    """Log an error that has no subscriber to report it to."""
+    log.warning("%s", error, exc_info=error.__cause__)
