@@ -6,6 +6,7 @@ Provisioners are coroutines, so one thread of the process runs a loop for all of
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -27,17 +28,24 @@ from traitlets import TraitError
 
 from enchannel import AnyMessage, ConnectionInfo, Session, interrupt_request, shutdown_request
 from enchannel.abc import KernelState, Lifecycle, Link
+from enchannel.backends import EventLoopThread, SharedResource
 from enchannel.errors import EnchannelError, KernelDied, LaunchFailed, NotSupported
 from enchannel_zmq._connection_file import runtime_dir
-from enchannel_zmq._launcher_loop import LauncherLoop, shared
 from enchannel_zmq._link import ZmqLink
 from enchannel_zmq._stderr import Stderr
 
 __all__ = ["start"]
 
+log = logging.getLogger("enchannel.zmq")
+
 POLL = 0.25  # seconds between two looks at a process
 AGAIN = 0.4  # seconds between two interrupts of a kernel that should end
+RESTART_THREAD = "enchannel-zmq restart"
+WATCHING = "watching a kernel"  # in the log
 REAP = 2.0  # seconds in which a process that lost its sockets is expected to end
+
+launcher_thread = SharedResource(lambda: EventLoopThread("enchannel-zmq launcher"))
+"""The event-loop thread for the provisioners and process watchers of all launched kernels."""
 
 
 def start(
@@ -64,11 +72,11 @@ def start(
         independent=independent,
         shutdown_timeout=shutdown_timeout,
     )
-    lease = shared.lease()
+    lease = launcher_thread.lease()
     loop = lease.resource
     link: ZmqLink | None = None
     try:
-        loop.run(process.start())
+        loop.run(process.start(), shielded=True)
         link = opened = ZmqLink(
             process.info,
             session,
@@ -76,14 +84,14 @@ def start(
             max_received=max_received,
             keepalive_timeout=5.0,
             reconnect_timeout=timeout,
-            why_died=lambda tell: loop.spawn(process.tell_why(tell)),
+            why_died=lambda tell: loop.spawn_logged(process.tell_why(tell), log, WATCHING),
         )
         process.attend(link, session, loop, timeout)
         _open(process, link.open, deadline)
-        loop.spawn(process.watch())
+        loop.spawn_logged(process.watch(), log, WATCHING)
     except BaseException:
         try:
-            loop.run(process.kill())
+            loop.run(process.kill(), shielded=True)
         finally:
             if link is not None:
                 link.close()
@@ -96,7 +104,7 @@ def start(
         if released.acquire(blocking=False):
             try:
                 if process.is_ending:  # who waited for that has no patience, and pressed Ctrl-C
-                    loop.run(process.kill())
+                    loop.run(process.kill(), shielded=True)
             finally:
                 process.forget()
                 lease.release()
@@ -147,7 +155,9 @@ class Process(Lifecycle):
             self._start_options["cwd"] = str(cwd)
         self._start_options["env"] = {**os.environ, **(env or {})}
 
-    def attend(self, link: ZmqLink, session: Session, loop: LauncherLoop, timeout: float) -> None:
+    def attend(
+        self, link: ZmqLink, session: Session, loop: EventLoopThread, timeout: float
+    ) -> None:
         """Rule the process that is behind this link."""
         self._link, self._session, self._loop, self._timeout = link, session, loop, timeout
 
@@ -306,13 +316,13 @@ class Process(Lifecycle):
     def interrupt(self) -> Observable[None] | None:
         if self._by_message():
             return None
-        return self._loop.outcome(self._signal())
+        return self._loop.to_observable(self._signal())
 
     def restart(self) -> Observable[None]:
-        return self._loop.outcome(self._restart())
+        return self._loop.to_observable(self._restart())
 
     def shutdown(self) -> Observable[None]:
-        return self._loop.outcome(self._shut_down())
+        return self._loop.to_observable(self._shut_down())
 
     def release(self) -> None:
         self._ending = self._released = True
@@ -358,15 +368,16 @@ class Process(Lifecycle):
         try:
             await self.end(restart=True)
             why = KernelDied(f"kernel {self.id} was restarted", exit_code=await self.poll())
-            await self._loop.in_thread(lambda: link.suspend(why))
+            await self._loop.run_in_thread(lambda: link.suspend(why), name=RESTART_THREAD)
             self._demand_life()
             self._stderr.close()
             self._stderr = Stderr(self.id)
             await self.start()
             self._demand_life()
             link.events.on_next(KernelState.STARTING)
-            await self._loop.in_thread(
-                lambda: _open(self, link.reopen, time.monotonic() + self._timeout)
+            await self._loop.run_in_thread(
+                lambda: _open(self, link.reopen, time.monotonic() + self._timeout),
+                name=RESTART_THREAD,
             )
         except BaseException:
             link.events.on_next(KernelState.DEAD)
@@ -396,7 +407,7 @@ class Process(Lifecycle):
                     return
                 await asyncio.sleep(0.02)
 
-        self._loop.spawn(look())
+        self._loop.spawn_logged(look(), log, WATCHING)
         try:
             opening()
         except EnchannelError as error:

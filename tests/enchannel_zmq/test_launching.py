@@ -14,8 +14,8 @@ import pytest
 
 import enchannel as ec
 import enchannel_zmq
+from enchannel.backends import EventLoopThread
 from enchannel.testing import Seen
-from enchannel_zmq._launcher_loop import LauncherLoop
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -231,17 +231,19 @@ def test_ctrl_c_while_it_is_launched_leaves_nothing(
     runtime = tmp_path / "runtime"
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    run, waits = LauncherLoop.run, 0
+    run, waits = EventLoopThread.run, 0
 
-    def interrupted(self: LauncherLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def interrupted(
+        self: EventLoopThread, coroutine: Coroutine[Any, Any, Any], *, shielded: bool = False
+    ) -> Any:
         nonlocal waits
         waits += 1
         if waits == 1:  # for the start, which goes on
             self.spawn(coroutine)
             raise KeyboardInterrupt
-        return run(self, coroutine)
+        return run(self, coroutine, shielded=shielded)
 
-    monkeypatch.setattr(LauncherLoop, "run", interrupted)
+    monkeypatch.setattr(EventLoopThread, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ec.launch(timeout=DEADLINE)
     assert waits == 2
