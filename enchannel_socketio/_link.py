@@ -32,10 +32,9 @@ from enchannel.abc import (
 from enchannel.backends import (
     CallbackObserver,
     EventLoopThread,
+    EventRecord,
     IncomingSubject,
     Lease,
-    decode_error,
-    decode_event,
 )
 from enchannel.errors import (
     AuthenticationFailed,
@@ -429,10 +428,11 @@ class SocketioLink:
             )
 
     def _told(self, told: bytes) -> None:
-        if b'"ended"' in told[:10]:
-            self._vanish(decode_error(told.replace(b'"ended"', b'"error"', 1)))
+        record = EventRecord.decode(told)
+        if record.ended:
+            self._vanish(record.to_error())
             return
-        status = decode_event(told)
+        status = record.to_event()
         if status is LinkState.LOST:
             self.refuse(ConnectionLost(f"the relay has lost kernel {self.kernel_id}"))
         elif status is LinkState.CONNECTED:

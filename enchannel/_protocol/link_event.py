@@ -11,9 +11,10 @@ from enchannel import errors
 from enchannel.errors import EnchannelError, KernelError
 
 __all__ = [
+    "EventRecord",
     "KernelState",
-    "LinkState",
     "LinkEvent",
+    "LinkState",
     "clean",
     "decode_error",
     "decode_event",
@@ -47,9 +48,28 @@ know (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelD
 are open; all errors reach ``kernel.errors``."""
 
 
-class _Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A status as JSON: an error by the name of its class and its text."""
+class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A link event as data, to be stored or forwarded as JSON.
 
+    One of ``ended``, ``link``, ``kernel`` and ``error`` is set.
+
+    Attributes:
+        ended: The class of the error with which the link ended; no record follows this one.
+        link: The new state of the link.
+        kernel: The new state of the kernel.
+        error: The class of an error after which the link goes on.
+        text: The text of the error.
+        exit_code: The exit code of the kernel process, if the error has it.
+        stderr: The end of the stderr of the kernel process, if the error has it.
+
+    Example:
+        >>> EventRecord.of(KernelState.DEAD).encode()
+        b'{"kernel":"dead"}'
+        >>> EventRecord.of_end(KernelDied("kernel 5 died")).encode()
+        b'{"ended":"KernelDied","text":"kernel 5 died"}'
+    """
+
+    ended: str | None = None
     link: LinkState | None = None
     kernel: KernelState | None = None
     error: str | None = None
@@ -57,52 +77,90 @@ class _Told(msgspec.Struct, frozen=True, omit_defaults=True):
     exit_code: int | None = None
     stderr: str = ""
 
-
-def encode_event(status: LinkEvent) -> bytes:
-    """A status as JSON: ``{"link": …}``, ``{"kernel": …}``, or ``{"error": …, "text": …}``."""
-    if isinstance(status, LinkState):
-        told = _Told(link=status)
-    elif isinstance(status, KernelState):
-        told = _Told(kernel=status)
-    else:
-        exit_code: object = getattr(status, "exit_code", None)
-        told = _Told(
-            error=type(status).__name__,
-            text=clean(str(status)),
+    @classmethod
+    def of(cls, event: LinkEvent) -> EventRecord:
+        """Return the record of an event; an error is kept as its class and text."""
+        if isinstance(event, LinkState):
+            return cls(link=event)
+        if isinstance(event, KernelState):
+            return cls(kernel=event)
+        exit_code: object = getattr(event, "exit_code", None)
+        return cls(
+            error=type(event).__name__,
+            text=clean(str(event)),
             exit_code=exit_code if isinstance(exit_code, int) else None,
-            stderr=clean(str(getattr(status, "stderr", ""))),
+            stderr=clean(str(getattr(event, "stderr", ""))),
         )
-    return msgspec.json.encode(told)
+
+    @classmethod
+    def of_end(cls, error: EnchannelError) -> EventRecord:
+        """Return the record of the error with which a link ended."""
+        return cls(ended=type(error).__name__, text=clean(str(error)))
+
+    @classmethod
+    def decode(cls, data: bytes) -> EventRecord:
+        """Read a record from JSON.
+
+        Raises:
+            msgspec.MsgspecError: The data is not an event record.
+        """
+        return msgspec.json.decode(data, type=cls)
+
+    def encode(self) -> bytes:
+        """Return the record as JSON: the fields that are set."""
+        return msgspec.json.encode(self)
+
+    def with_kernel_id(self, old: str, new: str) -> EventRecord:
+        """Return the record with the kernel called by its new id in the texts."""
+        if not old:
+            return self
+        text, stderr = self.text.replace(old, new), self.stderr.replace(old, new)
+        return msgspec.structs.replace(self, text=text, stderr=stderr)
+
+    def to_event(self) -> LinkEvent:
+        """Return the event; see ``to_error`` for errors."""
+        return self.link or self.kernel or self.to_error()
+
+    def to_error(self) -> EnchannelError:
+        """Return the error; for an unknown class, an ``EnchannelError`` whose text names the class."""
+        name = self.ended or self.error
+        kind: object = getattr(errors, name, None) if name and name in errors.__all__ else None
+        if (
+            not isinstance(kind, type)
+            or not issubclass(kind, EnchannelError)
+            or kind is KernelError
+        ):
+            return EnchannelError(f"{name}: {self.text}")
+        error = kind(self.text)
+        for attribute, value in (("exit_code", self.exit_code), ("stderr", self.stderr)):
+            if hasattr(error, attribute):
+                setattr(error, attribute, value)
+        return error
 
 
-def decode_event(told: bytes) -> LinkEvent:
-    """What ``encode_event`` has told.
+def encode_event(event: LinkEvent) -> bytes:
+    """Return an event as JSON: ``{"link": …}``, ``{"kernel": …}``, or ``{"error": …, "text": …}``."""
+    return EventRecord.of(event).encode()
+
+
+def decode_event(data: bytes) -> LinkEvent:
+    """Read an event that ``encode_event`` has written.
 
     Raises:
-        msgspec.MsgspecError: it is nothing of that kind.
+        msgspec.MsgspecError: The data is not an event.
     """
-    status = msgspec.json.decode(told, type=_Told)
-    return status.link or status.kernel or _error(status)
+    return EventRecord.decode(data).to_event()
 
 
-def decode_error(told: bytes) -> EnchannelError:
-    """The error that was told; of a class that is not known here, an ``EnchannelError`` that names it.
+def decode_error(data: bytes) -> EnchannelError:
+    """Read an error that ``encode_event`` has written.
+
+    An error of an unknown class becomes an ``EnchannelError`` whose text names the class.
 
     Raises:
-        msgspec.MsgspecError: it is nothing of that kind.
+        msgspec.MsgspecError: The data is not an event.
     """
-    return _error(msgspec.json.decode(told, type=_Told))
-
-
-def _error(told: _Told) -> EnchannelError:
-    kind: object = getattr(errors, told.error, None) if told.error in errors.__all__ else None
-    if not isinstance(kind, type) or not issubclass(kind, EnchannelError) or kind is KernelError:
-        return EnchannelError(f"{told.error}: {told.text}")
-    error = kind(told.text)
-    for name, value in (("exit_code", told.exit_code), ("stderr", told.stderr)):
-        if hasattr(error, name):
-            setattr(error, name, value)
-    return error
+    return EventRecord.decode(data).to_error()
 
 
 def clean(text: str) -> str:

@@ -1,7 +1,7 @@
 """Toolkit for backend authors: subjects, shared resources, an event-loop thread, server URLs, events."""
 
 from enchannel._kernel.connect import launch_link, open_link
-from enchannel._protocol.link_event import decode_error, decode_event, encode_event
+from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
 from enchannel.backends._event_loop_thread import EventLoopThread
 from enchannel.backends._server_url import ServerUrl, parse_server_url
 from enchannel.backends._shared_resource import Lease, SharedResource, Startable
@@ -10,6 +10,7 @@ from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 __all__ = [
     "CallbackObserver",
     "EventLoopThread",
+    "EventRecord",
     "IncomingSubject",
     "Lease",
     "ServerUrl",

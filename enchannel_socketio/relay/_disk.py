@@ -22,8 +22,9 @@ import msgspec
 
 from enchannel import AnyMessage
 from enchannel.abc import KernelState
+from enchannel.backends import EventRecord
 from enchannel.errors import ConnectionFailed, KernelDied
-from enchannel_socketio.relay._kernels import STATUS, Kernel, LocalKernel, ended_of
+from enchannel_socketio.relay._kernels import Kernel, LocalKernel
 from enchannel_socketio.relay._log import Bounds, Entry, Log, Stretch
 from enchannel_socketio.relay._segment import Segment
 from enchannel_socketio.relay._store import Store
@@ -260,8 +261,8 @@ class DiskStore(Store):
         _, last = await kernel_log.ends()
         gone = KernelDied(f"kernel {card.id} ended with its relay; what it said is kept")
         end = (await kernel_log.read(last - 1, 1)).entries if last else ()
-        if not (end and end[0].event == STATUS and end[0].json.startswith(b'{"ended"')):
-            await kernel_log.append([Entry(STATUS, "", "", ended_of(gone))])
+        if not (end and end[0].is_end):
+            await kernel_log.append([Entry.of_event(EventRecord.of_end(gone))])
             await kernel_log.close()
         self._logs[card.id] = kernel_log
         self._ended[card.id] = _Ended(card.id, card.name, kernel_log, gone)

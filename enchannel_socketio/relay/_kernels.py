@@ -14,13 +14,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from reactivex import Observable
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import KernelState, Lifecycle, Link, LinkEvent, LinkState
-from enchannel.backends import encode_event
+from enchannel.backends import EventRecord
 from enchannel.errors import (
     EnchannelError,
     KernelDied,
@@ -32,11 +31,10 @@ from enchannel_socketio._packet import MSG, prepared
 from enchannel_socketio.relay._log import Bounds, Entry, Log
 from enchannel_socketio.relay._watcher import Batches
 
-__all__ = ["STATUS", "Kernel", "LocalKernel", "ended_of"]
+__all__ = ["Kernel", "LocalKernel"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
-STATUS = "status"
 SPOKEN = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
 RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
 FEEDING = 5.0  # seconds for what was said at the end to be in the log
@@ -215,8 +213,8 @@ class LocalKernel(Kernel):
         if self._is_ending and not isinstance(status, KernelState):
             return  # that it was shut down says it all
         # Clients know it by another name than its link does.
-        told = encode_event(status).replace(self._link.kernel_id.encode(), self.id.encode())
-        self._note(Entry(STATUS, "", "", told))
+        record = EventRecord.of(status).with_kernel_id(self._link.kernel_id, self.id)
+        self._note(Entry.of_event(record))
 
     def _ended(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
@@ -228,7 +226,7 @@ class LocalKernel(Kernel):
 
     def _end(self, error: EnchannelError) -> None:
         self._gone, self.state = error, KernelState.DEAD
-        self._note(Entry(STATUS, "", "", ended_of(error)))
+        self._note(Entry.of_event(EventRecord.of_end(error)))
 
     def _note(self, entry: Entry) -> None:
         with self._noting:
@@ -285,7 +283,7 @@ class LocalKernel(Kernel):
         told = MessagesMayBeMissing(
             f"{count} messages of kernel {self.id} could not be kept: the relay's log says why"
         )
-        return Entry(STATUS, "", "", encode_event(told))
+        return Entry.of_event(EventRecord.of(told))
 
     async def _fed(self) -> None:
         """Wait until all that was said is in the log."""
@@ -304,8 +302,3 @@ class LocalKernel(Kernel):
 async def _done(outcome: Observable[None]) -> None:
     async with asyncio.timeout(RULING):
         await ec.last_value(outcome)
-
-
-def ended_of(error: EnchannelError) -> bytes:
-    """A kernel's end as JSON: the last entry of a log."""
-    return msgspec.json.encode({"ended": type(error).__name__, "text": str(error)})

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import msgspec
 
-__all__ = ["Bounds", "Entry", "Log", "MemoryLog", "Stretch"]
+from enchannel.backends import EventRecord
 
+__all__ = ["STATUS", "Bounds", "Entry", "Log", "MemoryLog", "Stretch"]
+
+STATUS = "status"
 ROUND = 256  # entries that are thrown away at once, or more
 
 
@@ -34,6 +37,21 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     session: str
     json: bytes
     buffers: tuple[bytes, ...] = ()
+
+    @classmethod
+    def of_event(cls, record: EventRecord) -> Entry:
+        """Return the entry of a link event."""
+        return cls(STATUS, "", "", record.encode())
+
+    @property
+    def is_end(self) -> bool:
+        """Return True if this is the last entry of a log: the end of the kernel."""
+        if self.event != STATUS:
+            return False
+        try:
+            return EventRecord.decode(self.json).ended is not None
+        except (msgspec.MsgspecError, UnicodeError):
+            return False
 
     @property
     def size(self) -> int:

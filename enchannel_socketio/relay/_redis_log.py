@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from enchannel.backends import encode_event
+from enchannel.backends import EventRecord
 from enchannel.errors import ConnectionFailed, EnchannelError, MalformedFrame
-from enchannel_socketio.relay._kernels import STATUS, ended_of
 from enchannel_socketio.relay._log import Bounds, Entry, Log, MemoryLog, Stretch
 from enchannel_socketio.relay._redis_asking import end_all, patiently, told
 
@@ -29,15 +28,12 @@ BLOCK = 1_000  # milliseconds that a reader waits in Redis
 AT_ONCE = 500  # entries that are read or written at once
 HEAVY = 4 << 20  # bytes that are written at once, unless one entry alone has more
 TAIL = Bounds(messages=4_096, bytes=16 << 20)  # of a log, in memory, for those who keep up
-RETURNED = Entry(
-    STATUS,
-    "",
-    "",
-    encode_event(
+RETURNED = Entry.of_event(
+    EventRecord.of(
         EnchannelError(
             "the relay stood still for so long that others took it for dead; the kernel goes on"
         )
-    ),
+    )
 )
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
@@ -169,16 +165,16 @@ class RedisLog(Log):
         """
         there: Any = await told(self._redis.xinfo_stream(self.key))
         newest = there["last-entry"]
-        if newest and _is_end(_entry_of(newest[1])):
+        if newest and _entry_of(newest[1]).is_end:
             return
-        entry = Entry(STATUS, "", "", ended_of(error))
+        entry = Entry.of_event(EventRecord.of_end(error))
         # Not after the last entry, but after the last that there ever was.
         position = _position(there["last-generated-id"]) + 1
         try:
             await told(self._redis.xadd(self.key, {"e": _encode(entry)}, id=f"{position}-0"))
         except ConnectionFailed:
             _, said = await self._newest()
-            if said is None or not _is_end(said):
+            if said is None or not said.is_end:
                 raise
 
     # -- of who watches ---------------------------------------------------------------------------
@@ -266,7 +262,7 @@ def _entry_of(item: dict[bytes, bytes]) -> Entry:
         flaw = MalformedFrame(
             "an entry of the log cannot be read: no relay of this version wrote it"
         )
-        return Entry(STATUS, "", "", encode_event(flaw))
+        return Entry.of_event(EventRecord.of(flaw))
 
 
 def _stretch_of(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Stretch:
@@ -290,7 +286,3 @@ def _light(entries: Iterable[Entry]) -> Iterable[Entry]:
         if count >= AT_ONCE or (size > HEAVY and count):
             return
         yield entry
-
-
-def _is_end(entry: Entry) -> bool:
-    return entry.event == STATUS and entry.json.startswith(b'{"ended"')

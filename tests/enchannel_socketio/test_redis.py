@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 import enchannel as ec
 from enchannel import messages as build
+from enchannel.backends import EventRecord
 from enchannel.errors import (
     ConnectionFailed,
     KernelDied,
@@ -28,7 +29,7 @@ from enchannel.errors import (
 from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Bounds, _kernels, store_of
-from enchannel_socketio.relay._kernels import Kernel, ended_of
+from enchannel_socketio.relay._kernels import Kernel
 from enchannel_socketio.relay._log import Entry
 from enchannel_socketio.relay._redis import RedisStore
 from enchannel_socketio.relay._redis_kernels import RemoteKernel, commands_of
@@ -419,7 +420,7 @@ def test_a_relay_that_was_taken_for_dead_goes_on(
 
 
 def _encoded(error: KernelDied) -> bytes:
-    return msgspec.msgpack.encode(Entry("status", "", "", ended_of(error)))
+    return msgspec.msgpack.encode(Entry.of_event(EventRecord.of_end(error)))
 
 
 def test_what_a_relay_of_another_version_has_left_harms_nobody(
@@ -479,7 +480,7 @@ def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
         await asyncio.gather(*(other.end(gone) for other in others))
         assert (await watched.ends()) == (1, 3)
         (end,) = (await watched.read(2, 10)).entries
-        assert end.json == ended_of(gone)
+        assert end == Entry.of_event(EventRecord.of_end(gone))
         await ours.append(entries(4, 5))  # we are not dead
         assert (await watched.read(3, 10)).first == 4
         assert await all_of(watched, 3, 5) == [4, 5]
@@ -507,7 +508,7 @@ def test_the_end_is_told_again_when_it_was_none_and_then_is_one(redis: RedisServ
         assert await theirs.ends() == (1, 3)
         assert numbers((await theirs.read(0, 10)).entries) == [1]
         (end,) = (await theirs.read(2, 10)).entries
-        assert end.json == ended_of(KernelDied("now"))
+        assert end == Entry.of_event(EventRecord.of_end(KernelDied("now")))
         for log in (ours, theirs):
             await log.close()
 

@@ -1,0 +1,63 @@
+"""Link events as data: their JSON, and the way back."""
+
+import msgspec
+import pytest
+
+from enchannel.abc import KernelState, LinkEvent, LinkState
+from enchannel.backends import EventRecord, decode_error, decode_event, encode_event
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, KernelError
+
+DIED = KernelDied("kernel 5 died", exit_code=-9, stderr="oops")
+
+
+@pytest.mark.parametrize(
+    ("event", "json"),
+    [
+        (LinkState.LOST, b'{"link":"lost"}'),
+        (KernelState.DEAD, b'{"kernel":"dead"}'),
+        (ConnectionLost("gone"), b'{"error":"ConnectionLost","text":"gone"}'),
+        (
+            DIED,
+            b'{"error":"KernelDied","text":"kernel 5 died","exit_code":-9,"stderr":"oops"}',
+        ),
+    ],
+)
+def test_event_json_is_stable(event: LinkEvent, json: bytes) -> None:
+    assert encode_event(event) == json
+    read = decode_event(json)
+    assert (type(read), str(read)) == (type(event), str(event))
+
+
+def test_decoded_error_keeps_exit_code_and_stderr() -> None:
+    error = decode_error(encode_event(DIED))
+    assert isinstance(error, KernelDied)
+    assert (str(error), error.exit_code, error.stderr) == ("kernel 5 died", -9, "oops")
+
+
+def test_end_record_is_not_an_error_record() -> None:
+    end = EventRecord.of_end(DIED)
+    assert end.encode() == b'{"ended":"KernelDied","text":"kernel 5 died"}'
+    assert EventRecord.decode(end.encode()) == end
+    assert isinstance(end.to_error(), KernelDied)
+    assert EventRecord.of(DIED).ended is None
+
+
+@pytest.mark.parametrize("name", ["Nothing", "KernelState", "KernelError", "__all__"])
+def test_unknown_error_class_is_named(name: str) -> None:
+    error = decode_error(msgspec.json.encode({"error": name, "text": "oh"}))
+    assert (type(error), str(error)) == (EnchannelError, f"{name}: oh")
+    assert not isinstance(error, KernelError)
+
+
+def test_with_kernel_id_changes_texts_only() -> None:
+    record = EventRecord.of(KernelDied('kernel "5" died', stderr='in "5"'))
+    renamed = record.with_kernel_id('"5"', "ada")
+    assert (renamed.text, renamed.stderr) == ("kernel ada died", "in ada")
+    assert EventRecord.of(KernelState.DEAD).with_kernel_id("dead", "ada").kernel is KernelState.DEAD
+    assert record.with_kernel_id("", "ada") == record
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b'{"link":"tied"}', b'{"error":5}'])
+def test_invalid_event_json_raises(data: bytes) -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        decode_event(data)
