@@ -28,6 +28,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ __all__ = [
     "NotSupported",
     "RecordingFailed",
     "RejectedFrame",
+    "Remedy",
     "ReplayedFrame",
     "RequestAborted",
     "RequestTimeout",
@@ -60,8 +62,47 @@ __all__ = [
 ]
 
 
+class Remedy(Enum):
+    """What the caller can do about an error, as a code.
+
+    The value is the advice in terms of the Python API, and is part of the error's text. A program with
+    an interface of its own, such as the command line, shows its own advice for the code instead.
+    """
+
+    ALLOW_HTTP = "use https://, or pass allow_http=True if you trust the network"
+    ALLOW_UNSIGNED = "pass allow_unsigned=True to accept that"
+    AUTHENTICATE = 'pass token="…" or password="…"'
+    AUTHENTICATE_AT_RELAY = 'pass token="…"'
+    CONNECT = "use connect(…) for a running kernel"
+    LAUNCH = "start a kernel with launch(…, at=…)"
+    OVERWRITE = "pass overwrite=True to replace it"
+    TRUST_CERTIFICATE = "pass an ssl.SSLContext that trusts it as ssl=…"
+
+
 class EnchannelError(Exception):
-    """The root of the tree: ``except EnchannelError`` catches whatever this library raises."""
+    """The root of the tree: ``except EnchannelError`` catches whatever this library raises.
+
+    Args:
+        args: As for any exception; mostly one text.
+        remedy: What the caller can do about it, where that is an argument or a function of this library.
+
+    Attributes:
+        remedy: As given; its text is appended to that of the error.
+    """
+
+    remedy: Remedy | None = None
+
+    def __init__(self, *args: object, remedy: Remedy | None = None) -> None:
+        super().__init__(*args)
+        self.remedy = remedy
+
+    @property
+    def problem(self) -> str:
+        """The error's text without the remedy."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self.problem if self.remedy is None else f"{self.problem}; {self.remedy.value}"
 
 
 class ConnectionFailed(EnchannelError):

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from enchannel import Secret
 from enchannel.backends import parse_server_url
-from enchannel.errors import ConnectionFailed
+from enchannel.errors import ConnectionFailed, Remedy
 
 __all__ = ["Address", "kernel_address", "relay_address"]
 
@@ -59,7 +59,7 @@ def kernel_address(url: object, *, allow_http: bool) -> Address:
     base, _, kernel_id = address.base.rpartition("/")
     if base.count("/") < 2 or not kernel_id:
         raise ConnectionFailed(
-            f"{address.base} is a relay and no kernel: launch one with launch(…, at=…), or name "
-            f"one as in {address.base}/ID"
+            f"{address.base} is the URL of a relay, not of a kernel as {address.base}/ID is",
+            remedy=Remedy.LAUNCH,
         )
     return Address(base=base, kernel_id=quote(unquote(kernel_id), safe=""), token=address.token)

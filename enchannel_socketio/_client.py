@@ -25,6 +25,7 @@ from enchannel.errors import (
     KernelDied,
     LaunchFailed,
     NotSupported,
+    Remedy,
 )
 from enchannel_socketio._address import Address
 
@@ -161,7 +162,7 @@ class Client:
                 raise self._refused(answer.status, await answer.read())
         except aiohttp.ClientConnectorCertificateError:
             raise ConnectionFailed(
-                f"{self} has a certificate that is not trusted; ssl=… takes an SSLContext that trusts it"
+                f"{self} has a certificate that is not trusted", remedy=Remedy.TRUST_CERTIFICATE
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -173,7 +174,9 @@ class Client:
         except (msgspec.MsgspecError, UnicodeError):
             return ConnectionFailed(f"{self} answers with {status}, and not as a relay")
         if status == 401:
-            return AuthenticationFailed(f'{self} does not know us: token="…" is what it wants')
+            return AuthenticationFailed(
+                f"{self} requires authentication", remedy=Remedy.AUTHENTICATE_AT_RELAY
+            )
         if status == 403:
             return AuthenticationFailed(f"{self} does not let us: {told.error}")
         if status == 404:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from enchannel import Secret, Session
 from enchannel.abc import Launcher, Link
 from enchannel.backends import EventLoopThread, Lease
-from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, NotSupported
+from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, NotSupported, Remedy
 from enchannel_websocket._address import Address, address_of
 from enchannel_websocket._link import LinkOptions, WebsocketLink
 from enchannel_websocket._loop import shared
@@ -88,8 +88,9 @@ class WebsocketBackend(Launcher):
         address = address_of(target, allow_http=allow_http)
         if not address.id:
             raise ConnectionFailed(
-                f"{address.base} is a server and no kernel: launch one with launch(…, at=…), or name "
-                f"one as in {address.base}/api/kernels/ID"
+                f"{address.base} is the URL of a server, not of a kernel as "
+                f"{address.base}/api/kernels/ID is",
+                remedy=Remedy.LAUNCH,
             )
         access = access_of(
             address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
@@ -155,7 +156,9 @@ class WebsocketBackend(Launcher):
         """
         address = address_of(at, allow_http=allow_http)
         if address.id:
-            raise ConnectionFailed("at=… names a kernel that runs; connect(…) connects to it")
+            raise ConnectionFailed(
+                "at must be the URL of a server, not of a kernel", remedy=Remedy.CONNECT
+            )
         access = access_of(
             address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
         )

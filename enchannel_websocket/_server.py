@@ -21,7 +21,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from enchannel import Secret
-from enchannel.errors import AuthenticationFailed, ConnectionFailed, KernelDied
+from enchannel.errors import AuthenticationFailed, ConnectionFailed, KernelDied, Remedy
 from enchannel.wire.websocket import SUBPROTOCOL
 from enchannel_websocket._address import Address
 from enchannel_websocket._logs import quiet
@@ -406,7 +406,9 @@ class Server:
         elif self._access.password:
             what = "does not know us any more, though it took the password; connect again"
         else:
-            what = 'wants to know who we are: give it token="…" or password="…"'
+            return AuthenticationFailed(
+                f"{self} requires authentication", remedy=Remedy.AUTHENTICATE
+            )
         return AuthenticationFailed(f"{self} {what}")
 
     def _no_jupyter(self, what: str) -> ServerRefused:
@@ -420,8 +422,8 @@ class Server:
         while cause is not None:
             if isinstance(cause, tls.SSLCertVerificationError):
                 return ConnectionFailed(
-                    f"{self} shows a certificate that is not trusted ({cause.verify_message}); "
-                    "ssl=… takes an SSLContext that trusts it"
+                    f"{self} has a certificate that is not trusted ({cause.verify_message})",
+                    remedy=Remedy.TRUST_CERTIFICATE,
                 )
             if isinstance(cause, tls.SSLError):
                 return ConnectionFailed(f"{self} speaks no TLS that we know ({_words(cause)})")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from enchannel import ChannelName, ConnectionInfo, Session
 from enchannel.abc import Launcher, Link
-from enchannel.errors import ConnectionFailed, LaunchFailed
+from enchannel.errors import ConnectionFailed, LaunchFailed, Remedy
 from enchannel_zmq._connection_file import (
     find_connection_file,
     kernel_id_of,
@@ -149,8 +149,8 @@ def demand_key(info: ConnectionInfo, *, allow_unsigned: bool) -> None:
     if info.key or allow_unsigned or _is_private(info):
         return
     raise ConnectionFailed(
-        "the connection has no key, so anybody who reaches its ports could speak for the kernel; "
-        "allow_unsigned=True accepts that"
+        "the connection has no key, so anybody who reaches its ports could speak for the kernel",
+        remedy=Remedy.ALLOW_UNSIGNED,
     )
 
 

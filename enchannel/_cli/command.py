@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import enchannel as ec
 from enchannel._cli.arguments import parse
+from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.server import in_options
 from enchannel._cli.terminal.screen import Screen, is_gone
 
 __all__ = ["main"]
@@ -42,5 +42,5 @@ def _main(arguments: Sequence[str] | None, screen: Screen) -> int:
         screen.flush()
         return code
     except ec.EnchannelError as error:
-        screen.say(in_options(str(error)))
+        screen.say(error_text(error))
         return ExitCode.of(error)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["relay"]
 
 TOKEN = "ENCHANNEL_TOKEN"  # noqa: S105  # a name
+ARGUMENT_SOURCES = {"hosts": "--allow-host", "origins": "--allow-origin", "token": TOKEN}
 WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as any
 
 
@@ -32,7 +33,7 @@ def relay(arguments: argparse.Namespace, screen: Screen) -> int:
 
 def _relay(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     try:
-        from enchannel_socketio.relay import RelayServer
+        from enchannel_socketio.relay import InvalidRelayOption, RelayServer
     except ImportError as error:
         raise ec.BackendNotFound(
             f'{error}; a relay can be run with pip install "enchannel[socketio]"'
@@ -40,8 +41,9 @@ def _relay(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
     given = os.environ.get(TOKEN)
     try:
         relay = _made(arguments, given)
-    except ValueError as error:
-        raise ec.ConnectionFailed(str(error).replace("a token", f"the token in {TOKEN}")) from None
+    except InvalidRelayOption as error:
+        source = ARGUMENT_SOURCES[error.argument]
+        raise ec.ConnectionFailed(f"{source} {error.requirement}") from None
     server = RelayServer(
         relay,
         host=arguments.host,

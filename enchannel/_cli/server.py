@@ -15,19 +15,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import enchannel as ec
 
-__all__ = ["KernelAt", "access", "in_options", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
+__all__ = ["KernelAt", "access", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
 
 _SERVER = re.compile(r"(?:socketio\+http|http|ws)s?://", re.IGNORECASE)
 _RELAY = re.compile(r"socketio\+", re.IGNORECASE)
-# What the library calls by its parameters has another name on the command line.
-_OPTIONS = {
-    'token="…" or password="…"': "a URL with its ?token=…, JUPYTER_TOKEN, or --ask-password",
-    "allow_http=True": "--allow-http",
-    "launch(…, at=…)": "enchannel run --at",
-    'token="…" is what it wants': "ENCHANNEL_TOKEN is where its token is looked for",
-    "spawn(…)": "enchannel run --at",
-    "ssl=… takes an SSLContext that trusts it": "SSL_CERT_FILE names a file with those that are",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +90,6 @@ def _token_of(url: str) -> str:
 def shown(target: str) -> str:
     """A target without what may be secret in it, if it is a URL."""
     return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", target)[0]) if "://" in target else target
-
-
-def in_options(text: str) -> str:
-    """What an error advises, as somebody at the command line can do it."""
-    for parameter, option in _OPTIONS.items():
-        text = text.replace(parameter, option)
-    return text
 
 
 def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelAt]:

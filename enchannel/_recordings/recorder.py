@@ -21,7 +21,7 @@ from enchannel._protocol.message import AnyMessage, Message, now
 from enchannel._recordings.format import Kind, head_of, record_of
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.timer import clock_of
-from enchannel.errors import InvalidMessage, RecordingFailed
+from enchannel.errors import InvalidMessage, RecordingFailed, Remedy
 from enchannel.wire import websocket
 
 __all__ = ["Recorder", "record"]
@@ -272,10 +272,7 @@ def _created(path: Path, overwrite: bool) -> _Made:
             return _Made(_opened(path, "wb"), path, is_device=True)
         return _Made(_opened(path, "xb"), path)
     except FileExistsError:
-        raise RecordingFailed(
-            f"{path} exists already, and is replaced only if that is wanted (overwrite=True, or "
-            "`enchannel record --overwrite`)"
-        ) from None
+        raise RecordingFailed(f"{path} exists already", remedy=Remedy.OVERWRITE) from None
     except (OSError, ValueError, RuntimeError) as error:  # the last: symlinks that lead in a circle
         raise _unwritable(path, error) from error
 

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from enchannel._protocol.connection_info import Secret
-from enchannel.errors import ConnectionFailed
+from enchannel.errors import ConnectionFailed, Remedy
 
 __all__ = ["ServerUrl", "parse_server_url"]
 
@@ -57,8 +57,7 @@ def parse_server_url(url: object, schemes: Mapping[str, bool], *, allow_http: bo
         raise ConnectionFailed("the URL has characters in it that no URL may have")
     if not (secure or allow_http or _is_loopback(host)):
         raise ConnectionFailed(
-            f"http:// to {host} would send token and code in the clear; use https://, or "
-            "allow_http=True if the network is to be trusted"
+            f"http:// to {host} would send token and code in the clear", remedy=Remedy.ALLOW_HTTP
         )
     shown = f"[{host}]" if ":" in host else host
     token = parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")

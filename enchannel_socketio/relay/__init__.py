@@ -5,8 +5,17 @@ application.
 """
 
 from enchannel_socketio.relay._log import Bounds
-from enchannel_socketio.relay._relay import Limits, Relay
+from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
 from enchannel_socketio.relay._serve import RelayServer
 from enchannel_socketio.relay._store import MemoryStore, Store, store_of
 
-__all__ = ["Bounds", "Limits", "MemoryStore", "Relay", "RelayServer", "Store", "store_of"]
+__all__ = [
+    "Bounds",
+    "InvalidRelayOption",
+    "Limits",
+    "MemoryStore",
+    "Relay",
+    "RelayServer",
+    "Store",
+    "store_of",
+]

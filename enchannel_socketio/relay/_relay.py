@@ -22,14 +22,14 @@ from enchannel_socketio.relay._guard import LOOPBACK, Guard, Receive, Scope, Sen
 from enchannel_socketio.relay._sockets import Sockets
 from enchannel_socketio.relay._store import MemoryStore, Store
 
-__all__ = ["Limits", "Relay"]
+__all__ = ["InvalidRelayOption", "Limits", "Relay"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
 SOCKETS = "/socket.io/"
 _HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
 _ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
-ENOUGH = 16  # characters of a token
+MIN_TOKEN_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,23 @@ class Limits:
 
 
 DEFAULT = Limits()
+
+
+class InvalidRelayOption(ValueError):
+    """An argument of ``Relay`` has a value that cannot be used.
+
+    Attributes:
+        argument: The name of the argument.
+        requirement: What its value must be, as a predicate: "must …".
+    """
+
+    def __init__(self, argument: str, requirement: str) -> None:
+        super().__init__(argument, requirement)
+        self.argument = argument
+        self.requirement = requirement
+
+    def __str__(self) -> str:
+        return f"{self.argument} {self.requirement}"
 
 
 class Relay:
@@ -72,7 +89,7 @@ class Relay:
         failure: Why it did not begin, where a server told it to.
 
     Raises:
-        ValueError: the token is too short; a host or an origin is none.
+        InvalidRelayOption: the token is too short; a host or an origin is invalid.
 
     Example:
         >>> relay = Relay(token="…")
@@ -91,18 +108,12 @@ class Relay:
         share: Collection[Any] = (),
     ) -> None:
         token = secrets.token_urlsafe(32) if token is None else token
-        if len(token) < ENOUGH:
-            raise ValueError(f"a token has {ENOUGH} characters at least")
-        if isinstance(hosts, str) or isinstance(origins, str):
-            raise ValueError("hosts and origins are lists, of one too")
-        for host in hosts:
-            if not _HOST.fullmatch(host):
-                raise ValueError(
-                    f"{host!r} is no name of a host, as relay.example.org is, or with :PORT"
-                )
-        for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin!r} is no origin, as https://lab.example.org is")
+        if len(token) < MIN_TOKEN_LENGTH:
+            raise InvalidRelayOption("token", f"must have at least {MIN_TOKEN_LENGTH} characters")
+        _validate_names(
+            "hosts", hosts, _HOST, "a host name such as relay.example.org or relay.example.org:4000"
+        )
+        _validate_names("origins", origins, _ORIGIN, "an origin such as https://lab.example.org")
         self.token: Secret = Secret(token)
         self.limits: Limits = limits
         self.failure: str = ""
@@ -228,3 +239,13 @@ class Relay:
             return
         await self.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _validate_names(
+    argument: str, names: Collection[str], pattern: re.Pattern[str], kind: str
+) -> None:
+    if isinstance(names, str):
+        raise InvalidRelayOption(argument, f"must be a list of strings, not the string {names!r}")
+    for name in names:
+        if not pattern.fullmatch(name):
+            raise InvalidRelayOption(argument, f"must be {kind}, not {name!r}")

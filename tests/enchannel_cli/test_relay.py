@@ -164,9 +164,9 @@ def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
         (("--keyfile", "/nothing"), "certificate"),
         (("--store", "mysql://localhost"), "redis://"),
         (("--store", ""), "no store"),
-        (("--allow-host", "http://lab.example.org"), "no name of a host"),
-        (("--allow-origin", "lab.example.org"), "no origin"),
-        (("--allow-origin", "*"), "no origin"),
+        (("--allow-host", "http://lab.example.org"), "--allow-host must be a host name"),
+        (("--allow-origin", "lab.example.org"), "--allow-origin must be an origin"),
+        (("--allow-origin", "*"), "--allow-origin must be an origin"),
         (("--port", "99999"), "99999"),
     ],
 )
@@ -181,4 +181,4 @@ def test_a_token_that_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCHANNEL_TOKEN", "short")
     ended = enchannel("relay", "--port", "0")
     assert ended.returncode == ExitCode.NOT_CONNECTED
-    assert "the token in ENCHANNEL_TOKEN has 16 characters at least" in ended.stderr
+    assert "ENCHANNEL_TOKEN must have at least 16 characters" in ended.stderr

@@ -87,5 +87,5 @@ def test_what_is_no_url_of_a_server_is_said_to_be_none(nonsense: object) -> None
 
 
 def test_what_is_no_kernel_says_how_to_name_one() -> None:
-    with pytest.raises(ec.ConnectionFailed, match=r"launch\(…, at=…\).*/api/kernels/ID"):
+    with pytest.raises(ec.ConnectionFailed, match=r"/api/kernels/ID is; .*launch\(…, at=…\)"):
         ec.connect("http://localhost:8888/lab?token=abc")

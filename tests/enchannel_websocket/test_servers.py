@@ -210,7 +210,7 @@ def test_a_wrong_token_is_a_sentence(any_server: Server) -> None:
     ):
         with pytest.raises(ec.AuthenticationFailed, match="does not accept the token"):
             ask()
-    with pytest.raises(ec.AuthenticationFailed, match='give it token="…" or password="…"'):
+    with pytest.raises(ec.AuthenticationFailed, match='pass token="…" or password="…"'):
         ec.launch("python3", at=any_server.url)
 
 
