@@ -1,4 +1,4 @@
-"""What a module lists is what it offers: sorted, complete, documented."""
+"""``__all__`` of every public module is sorted, complete and documented."""
 
 import ast
 import importlib
@@ -16,9 +16,9 @@ import enchannel_zmq
 
 PACKAGES = [commutable, enchannel, enchannel_zmq]
 for package, library in {"enchannel_websocket": "httpx", "enchannel_socketio": "socketio"}.items():
-    if importlib.util.find_spec(library):  # it is an extra
+    if importlib.util.find_spec(library):
         PACKAGES.append(importlib.import_module(package))
-# Every module that logs has one, and it is nobody else's.
+# Loggers are module-level names that modules do not export.
 UNLISTED = {"log"}
 
 
@@ -54,16 +54,16 @@ def test_all_is_sorted(module: ModuleType) -> None:
     assert list(module.__all__) == sorted(set(module.__all__))
 
 
-def test_every_listed_name_exists(module: ModuleType) -> None:
+def test_listed_names_exist(module: ModuleType) -> None:
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
-def test_every_public_name_is_listed(module: ModuleType) -> None:
+def test_public_names_are_listed(module: ModuleType) -> None:
     public = {name for name in names_defined_in(module) if not name.startswith("_")}
     assert public - UNLISTED <= set(module.__all__)
 
 
-def test_every_listed_class_and_function_says_what_it_is(module: ModuleType) -> None:
+def test_listed_names_have_docstrings(module: ModuleType) -> None:
     assert [name for name in module.__all__ if not is_described(name, getattr(module, name))] == []
 
 

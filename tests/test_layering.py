@@ -1,4 +1,4 @@
-"""Who may import whom: the layers of the architecture, read from the imports themselves."""
+"""The layers of the architecture, read from the imports: see docs/design.md."""
 
 import ast
 import subprocess
@@ -21,13 +21,13 @@ VALUES = (
     "enchannel.messages",
     "enchannel.wire",
 )
-FACES = ("enchannel.__main__", "enchannel._cli")
-# What runs notebooks on the command line; the first imports the others, and is imported in a function.
-NOTEBOOK_FACES = tuple(
+APPLICATIONS = ("enchannel.__main__", "enchannel._cli")
+# These run notebooks on the command line. The first is imported in a function, and imports the others.
+NOTEBOOK_MODULES = tuple(
     f"enchannel._cli.{name}" for name in ("notebook", "terminal.progress", "resuming")
 )
-# Backends: the library that each is for, and what it imports only when that is needed: in functions,
-# and in modules of its own that are themselves imported in functions.
+# The libraries of each backend, and those that it imports on demand only: in functions, or in modules that are
+# imported in functions.
 BACKENDS = {
     "enchannel_socketio": (
         {"aiohttp", "msgspec", "socketio", "starlette", "uvicorn"},
@@ -68,8 +68,8 @@ def is_inside(name: str, *modules: str) -> bool:
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def is_face(module: str) -> bool:
-    return module.startswith(FACES)
+def is_application(module: str) -> bool:
+    return module.startswith(APPLICATIONS)
 
 
 def imports_of(package: str) -> Iterator[Import]:
@@ -107,14 +107,14 @@ def targets(node: ast.Import | ast.ImportFrom, parent: str) -> list[str]:
     return [f"{module}.{name}" for name in names]
 
 
-def none(violations: Iterable[Import]) -> None:
+def assert_none(violations: Iterable[Import]) -> None:
     found = [str(violation) for violation in violations]
     assert not found, "\n".join(found)
 
 
-def test_values_know_only_values() -> None:
-    """Layer 0. An annotation may name what a value is used for."""
-    none(
+def test_values_import_values_only() -> None:
+    """Layer 0."""
+    assert_none(
         i
         for i in imports_of("enchannel")
         if is_inside(i.importer, *VALUES)
@@ -123,21 +123,21 @@ def test_values_know_only_values() -> None:
     )
 
 
-def test_core_knows_no_backend() -> None:
-    """Layers 1 and 2: backends come by their entry points."""
-    none(
+def test_core_imports_no_backend() -> None:
+    """Layers 1 and 2: backends are found through entry points."""
+    assert_none(
         i
         for i in imports_of("enchannel")
-        if not is_face(i.importer)
+        if not is_application(i.importer)
         and not is_inside(i.importer, "enchannel.testing")
         and not (i.top in STDLIB or i.top in {"msgspec", "reactivex", "enchannel"})
     )
 
 
-def test_kit_uses_what_a_backend_author_can_use() -> None:
+def test_kit_imports_public_names() -> None:
     """Layer 3."""
     allowed = {"enchannel", "hypothesis", "msgspec", "pytest", "reactivex"}
-    none(
+    assert_none(
         i
         for i in imports_of("enchannel")
         if is_inside(i.importer, "enchannel.testing")
@@ -147,12 +147,12 @@ def test_kit_uses_what_a_backend_author_can_use() -> None:
 
 
 @pytest.mark.parametrize("package", BACKENDS)
-def test_backend_is_as_anybodys_would_be(package: str) -> None:
-    """Layer 4: public names, its one library, and no other backend."""
+def test_backend_imports_public_names(package: str) -> None:
+    """Layer 4: public names, its own library, and no other backend."""
     own, when_needed = BACKENDS[package]
     imports = list(imports_of(package))
     eager = {i.target.rpartition(".")[0] for i in imports if not (i.lazy or i.for_typing)}
-    none(
+    assert_none(
         i
         for i in imports
         if not (
@@ -165,32 +165,32 @@ def test_backend_is_as_anybodys_would_be(package: str) -> None:
     )
 
 
-def test_every_module_of_values_exists() -> None:
+def test_value_modules_exist() -> None:
     paths = [ROOT.joinpath(*module.split(".")) for module in VALUES]
     assert [
         path.name for path in paths if not (path.is_dir() or path.with_suffix(".py").exists())
     ] == []
 
 
-def test_every_backend_is_in_the_table() -> None:
+def test_backends_are_in_table() -> None:
     assert {path.name for path in ROOT.glob("enchannel_*")} == set(BACKENDS)
 
 
-def test_faces_use_public_names() -> None:
+def test_command_line_imports_public_names() -> None:
     """Layer 5."""
-    none(
+    assert_none(
         i
         for i in imports_of("enchannel")
-        if is_face(i.importer)
+        if is_application(i.importer)
         and i.top.startswith("enchannel")
         and i.private
-        and not is_face(i.target)
+        and not is_application(i.target)
     )
 
 
-def test_notebooks_are_a_face_and_a_library() -> None:
-    """Layer 5: public names, and nbformat where a file is read or written."""
-    none(
+def test_commutable_imports_public_names() -> None:
+    """Layer 5: public names, and nbformat on demand."""
+    assert_none(
         i
         for i in imports_of("commutable")
         if not (
@@ -202,22 +202,24 @@ def test_notebooks_are_a_face_and_a_library() -> None:
     )
 
 
-def test_nobody_needs_notebooks() -> None:
-    """But the command line, where one is run."""
-    none(
+def test_only_command_line_imports_commutable() -> None:
+    """Only the modules of the command line that run notebooks do."""
+    assert_none(
         i
         for package in ("enchannel", *BACKENDS)
         for i in imports_of(package)
-        if i.top == "commutable" and i.importer not in NOTEBOOK_FACES
+        if i.top == "commutable" and i.importer not in NOTEBOOK_MODULES
     )
     eager = {i.target.rpartition(".")[0] for i in imports_of("enchannel") if not i.lazy}
-    assert eager & set(NOTEBOOK_FACES) <= {
-        i.target.rpartition(".")[0] for i in imports_of("enchannel") if i.importer in NOTEBOOK_FACES
+    assert eager & set(NOTEBOOK_MODULES) <= {
+        i.target.rpartition(".")[0]
+        for i in imports_of("enchannel")
+        if i.importer in NOTEBOOK_MODULES
     }
-    assert NOTEBOOK_FACES[0] not in eager
+    assert NOTEBOOK_MODULES[0] not in eager
 
 
-def test_core_imports_without_the_libraries_of_the_backends() -> None:
+def test_core_imports_without_backend_libraries() -> None:
     script = """if True:
         import sys
 

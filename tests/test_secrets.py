@@ -1,4 +1,4 @@
-"""A key is in nothing that is shown: no text, repr, log or pickle, and not what the command prints."""
+"""Keys appear in no text, repr, log, pickle or command output."""
 
 import json
 import logging
@@ -23,12 +23,13 @@ from tests.rigs import DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
-NOWHERE = 1  # a port on which nobody listens
-AT_ONCE = {"a wrong key", "an unknown scheme", "a port that is none"}  # the others are waited for
+CLOSED_PORT = 1
+# These fail at once; the others wait for their timeout.
+FAILING_AT_ONCE = {"a wrong key", "an unknown scheme", "an invalid port"}
 
 
-class Told:
-    """All that somebody could see, and where it was seen."""
+class Visible:
+    """Everything that a user can see, by the place where it was seen."""
 
     def __init__(self, *secrets: str) -> None:
         self.secrets = secrets
@@ -58,10 +59,10 @@ class Told:
         ]
 
 
-def test_it_would_be_found() -> None:
-    told = Told("the-key")
-    told.add("an error", ec.ConnectionFailed("the-key is wrong"))
-    assert len(told.leaks()) == 5
+def test_leak_in_error_is_found() -> None:
+    visible = Visible("the-key")
+    visible.add("an error", ec.ConnectionFailed("the-key is wrong"))
+    assert len(visible.leaks()) == 5
 
 
 def everything_public(kernel: ec.Kernel) -> list[object]:
@@ -73,8 +74,8 @@ def everything_public(kernel: ec.Kernel) -> list[object]:
         kernel.heartbeat,
         kernel.main,
     ]
-    told = [kernel.link, kernel.state, kernel.errors]
-    return [kernel, kernel.session, kernel.execute("1"), *channels, *told]
+    states = [kernel.link, kernel.state, kernel.errors]
+    return [kernel, kernel.session, kernel.execute("1"), *channels, *states]
 
 
 @pytest.fixture
@@ -83,83 +84,85 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_keys_are_shown_nowhere(
+def test_keys_are_never_shown(
     log: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with WireKernel(curve=True) as wire:
         info = ec.ConnectionInfo.from_dict(wire.info)
-        told = Told(KEY.decode(), wire.info["curve_secretkey"])
+        visible = Visible(KEY.decode(), wire.info["curve_secretkey"])
         path = tmp_path / "kernel-shown.json"
-        told.add("values", info, replace(info, extra={"a": 1}), info.key, info.curve_secretkey)
-        told.add("values", Signer(KEY), enchannel_zmq.backend)
-        connect_wrongly(told, wire.info, path)
+        visible.add("values", info, replace(info, extra={"a": 1}), info.key, info.curve_secretkey)
+        visible.add("values", Signer(KEY), enchannel_zmq.backend)
+        connect_wrongly(visible, wire.info, path)
         path.write_text(json.dumps(wire.info))
-        told.add("the command", enchannel("run", "1", "--connection", str(path)))
+        visible.add("the command", enchannel("run", "1", "--connection", str(path)))
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
-            wire.send(ChannelName.IOPUB, signed(b"another", *parts()))  # which nobody hears of yet
+            wire.send(
+                ChannelName.IOPUB, signed(b"another", *parts())
+            )  # before there is a subscriber
             assert eventually(lambda: bool(log.records))
-            live_and_die(told, wire, kernel)
-        told.add("closed", *everything_public(kernel))
-    told.add("the log", *log.messages, log.text)
-    told.add("the log", *(vars(record) for record in log.records))
-    told.add("the terminal", *capfd.readouterr())
-    assert told.leaks() == []
+            live_and_die(visible, wire, kernel)
+        visible.add("closed", *everything_public(kernel))
+    visible.add("the log", *log.messages, log.text)
+    visible.add("the log", *(vars(record) for record in log.records))
+    visible.add("the terminal", *capfd.readouterr())
+    assert visible.leaks() == []
 
 
-def connect_wrongly(told: Told, fields: dict[str, Any], path: Path) -> None:
-    """In each of the ways in which a connection fails."""
+def connect_wrongly(visible: Visible, fields: dict[str, Any], path: Path) -> None:
+    """Fail to connect in every way."""
     ways: dict[str, dict[str, Any]] = {
         "a wrong key": {"key": "another-key"},
         "no encryption": {"curve_publickey": "", "curve_secretkey": ""},
-        "a wrong port": {"iopub_port": NOWHERE},
+        "a wrong port": {"iopub_port": CLOSED_PORT},
         "an unknown scheme": {"signature_scheme": "rot13"},
-        "an unknown transport": {"transport": "pigeon"},
+        "an unknown transport": {"transport": "udp"},
         "half of the encryption": {"curve_publickey": ""},
-        "a port that is none": {"shell_port": fields["key"]},
+        "an invalid port": {"shell_port": fields["key"]},
         "no port": {"hb_port": None},
     }
     for where, changes in ways.items():
-        with told.failing(where):
+        with visible.failing(where):
             ec.connect({**fields, **changes}, timeout=0.3)
         path.write_text(json.dumps({**fields, **changes}))
-        with told.failing(where):
+        with visible.failing(where):
             ec.connect(path, timeout=0.3)
-        if where in AT_ONCE:
-            told.add(f"the command, {where}", enchannel("run", "1", "--connection", str(path)))
+        if where in FAILING_AT_ONCE:
+            visible.add(f"the command, {where}", enchannel("run", "1", "--connection", str(path)))
     path.write_text(json.dumps(fields)[:-1])
-    with told.failing("a file that is cut short"):
+    with visible.failing("a file that is cut short"):
         ec.connect(path)
-    told.add("the command, cut short", enchannel("run", "1", "--connection", str(path)))
+    visible.add("the command, cut short", enchannel("run", "1", "--connection", str(path)))
 
 
-def live_and_die(told: Told, wire: WireKernel, kernel: ec.Kernel) -> None:
+def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:
     messages, errors = Seen(kernel.main), Seen(kernel.errors)
 
-    def careless(message: object) -> None:
+    def raising(message: object) -> None:
         raise ZeroDivisionError
 
-    kernel.main.subscribe(careless)
+    kernel.main.subscribe(raising)
     good = signed(KEY, *parts("stream", {"text": "heard"}))
     bad = [signed(b"another", *parts()), signed(b"", *parts()), [b"x"], good[:4], good, good]
     wire.send(ChannelName.IOPUB, *bad)
     kernel.run("1", timeout=DEADLINE)
 
     wire.answers.clear()
-    with told.failing("a timeout", ec.RequestTimeout):
+    with visible.failing("a timeout", ec.RequestTimeout):
         kernel.run("1", timeout=0.05)
-    with told.failing("an invalid message", ec.InvalidMessage):
+    with visible.failing("an invalid message", ec.InvalidMessage):
         kernel.shell.on_next("no message")  # type: ignore[arg-type]
-    told.add("alive", *everything_public(kernel))
+    visible.add("alive", *everything_public(kernel))
     pending, links = Seen(kernel.execute("1")), Seen(kernel.link)
     wire.next_request("execute_request")
     wire.die()
     pending.all()
     links.until(lambda states: states[-1:] == ["lost"])
-    with told.failing("a kernel that died", ec.EnchannelError):
+    with visible.failing("a kernel that died", ec.EnchannelError):
         kernel.run("1")
-    told.add("messages", *messages.items)
-    told.add("errors", *errors.items, pending.error)
-    told.add("dead", *everything_public(kernel))
+    visible.add("messages", *messages.items)
+    visible.add("errors", *errors.items, pending.error)
+    visible.add("dead", *everything_public(kernel))
     assert {type(error) for error in errors.items} >= {
         ec.InvalidSignature,
         ec.MalformedFrame,
@@ -169,28 +172,28 @@ def live_and_die(told: Told, wire: WireKernel, kernel: ec.Kernel) -> None:
 
 
 @pytest.mark.kernel
-def test_keys_of_a_kernel_that_was_launched_are_shown_nowhere(
+def test_launched_kernels_keys_are_never_shown(
     log: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with ec.launch(transport="tcp", encryption="required") as kernel:
         path = enchannel_zmq.find_connection_file(kernel.id)
         info = enchannel_zmq.read_connection_file(path)
-        told = Told(info.key.reveal(), info.curve_secretkey.reveal())
-        assert all(told.secrets)
-        told.add("alive", *everything_public(kernel))
+        visible = Visible(info.key.reveal(), info.curve_secretkey.reveal())
+        assert all(visible.secrets)
+        visible.add("alive", *everything_public(kernel))
         kernel.run("1", timeout=DEADLINE)
-        with told.failing("a timeout", ec.RequestTimeout):
+        with visible.failing("a timeout", ec.RequestTimeout):
             kernel.run("import time; time.sleep(600)", timeout=1.0)
         settle(kernel)
-        with told.failing("a death", ec.KernelDied):
+        with visible.failing("a death", ec.KernelDied):
             kernel.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", timeout=DEADLINE)
-        told.add("errors", *Seen(kernel.errors).items)
+        visible.add("errors", *Seen(kernel.errors).items)
         ec.wait(kernel.restart(), timeout=DEADLINE)
-        told.add("restarted", *everything_public(kernel), kernel.run("6 * 7", timeout=DEADLINE))
-    with told.failing("a launch", ec.LaunchFailed):
+        visible.add("restarted", *everything_public(kernel), kernel.run("6 * 7", timeout=DEADLINE))
+    with visible.failing("a launch", ec.LaunchFailed):
         ec.launch(env={"PYTHONPATH": str(path.parent)}, cwd=path.parent / "nowhere", timeout=0.5)
-    told.add("the log", *log.messages, log.text)
-    told.add("the log", *(vars(record) for record in log.records))
-    told.add("the terminal", *capfd.readouterr())
+    visible.add("the log", *log.messages, log.text)
+    visible.add("the log", *(vars(record) for record in log.records))
+    visible.add("the terminal", *capfd.readouterr())
     assert log.records
-    assert told.leaks() == []
+    assert visible.leaks() == []

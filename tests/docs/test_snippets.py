@@ -1,4 +1,4 @@
-"""Every Python example in the README and the documentation runs, as a script of its own."""
+"""Every Python example in the README and the documentation runs as a script."""
 
 import re
 import subprocess
@@ -14,7 +14,8 @@ from tests.rigs import DEADLINE
 from tests.rigs.servers import JupyterServer
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {"backends.md"}  # its blocks are files that need each other: see test_backends.py
+# The blocks of this page are files that import each other; test_backends.py runs them.
+ELSEWHERE = {"backends.md"}
 PAGES = [
     ROOT / "README.md",
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in ELSEWHERE),
@@ -24,7 +25,7 @@ COMMANDS = [
     "pip install tox && tox",
 ]
 
-# Also `py`, `pycon`, `python3`: who writes those meant an example, and learns that it does not run.
+# `py`, `pycon` and `python3` are examples as well, so that none goes untested by its spelling.
 BLOCK = re.compile(
     r"""
     (?:^\ *<!--\ not\ executed:\ (?P<reason>.+?)\ -->\n)?
@@ -56,14 +57,14 @@ RELAY, RELAY_TOKEN = "http://localhost:4000", "a-token-of-your-own"
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """Where the server of the examples is: not always at the port where users have theirs."""
+    """Start the server of the examples, on a free port."""
     with JupyterServer(token=TOKEN) as server:
         yield server.url
 
 
 @pytest.fixture
 def relay() -> Iterator[str]:
-    """The same of a relay."""
+    """Start the relay of the examples, on a free port."""
     with RelayServer(Relay(token=RELAY_TOKEN)) as server:
         yield server.url
 
@@ -92,9 +93,9 @@ def test_example_runs(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_readme_tells_how_to_start(command: str) -> None:
+def test_readme_has_command(command: str) -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_ci_runs_the_command_of_the_readme() -> None:
+def test_ci_runs_readme_command() -> None:
     assert "pip install tox && tox" in (ROOT / ".ci" / "run").read_text().splitlines()
