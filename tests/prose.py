@@ -27,7 +27,7 @@ HEADLESS = re.compile(
         (?:what|whatever|who|whoever)\s+(?!to\b)\w+""",
     re.IGNORECASE | re.VERBOSE,
 )
-# The noun is negated in place of the verb: "is no URL" in place of "is not a URL".
+# A negated noun in place of a negated verb: `it is no URL` for `it is not a URL`.
 NEGATED_NOUN = re.compile(
     r"(?<!there )\b(?:is|are|was|were)\s+no\s+(?!longer\b|more\b)\w+|\bnobody\b", re.IGNORECASE
 )

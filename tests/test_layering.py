@@ -26,8 +26,8 @@ APPLICATIONS = ("enchannel.__main__", "enchannel._cli")
 NOTEBOOK_MODULES = tuple(
     f"enchannel._cli.{name}" for name in ("notebook", "terminal.progress", "resuming")
 )
-# The libraries of each backend, and those that it imports on demand only: in functions, or in modules that are
-# imported in functions.
+# The libraries of each backend, and those that it imports on demand only: in functions, or in
+# modules that are imported in functions.
 BACKENDS = {
     "enchannel_socketio": (
         {"aiohttp", "msgspec", "socketio", "starlette", "uvicorn"},

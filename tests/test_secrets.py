@@ -29,7 +29,7 @@ FAILING_AT_ONCE = {"a wrong key", "an unknown scheme", "an invalid port"}
 
 
 class Visible:
-    """Everything that a user can see, by the place where it was seen."""
+    """Texts that a user can see, by the place where it was seen."""
 
     def __init__(self, *secrets: str) -> None:
         self.secrets = secrets
