@@ -29,10 +29,12 @@ __all__ = [
     "Prepared",
     "message_from",
     "prepared",
+    "renumbered",
 ]
 
 MSG: Final = "msg"
 BATCH: Final = "batch"
+_OBJECT_END: Final = b"]}"
 _EMPTY = msgspec.Raw(b"{}")
 _CHANNELS = {name.value: name for name in ChannelName if name is not ChannelName.HEARTBEAT}
 
@@ -197,8 +199,7 @@ def prepared(message: AnyMessage, first: int = 0) -> Prepared:
     Raises:
         InvalidMessage: a part that cannot be written as JSON.
     """
-    numbers = range(first, first + len(message.buffers))
-    places = b",".join(b'{"_placeholder":true,"num":%d}' % number for number in numbers)
+    places = _placeholders(first, len(message.buffers))
     attachments = tuple(map(bytes, message.buffers))
     json = _object(message.channel, parts_of(message), places)
     try:
@@ -211,15 +212,30 @@ def prepared(message: AnyMessage, first: int = 0) -> Prepared:
     return Prepared(json, attachments)
 
 
-def _object(channel: ChannelName, parts: RawParts, places: bytes) -> bytes:
-    return (
-        b'{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b,"buffers":[%b]}'
-        % (
-            channel.value.encode(),
-            *parts,
-            places,
-        )
+def renumbered(json: bytes, count: int, first: int) -> bytes:
+    """Return the JSON of a prepared message with its attachments numbered from another number.
+
+    Args:
+        json: The JSON, with its attachments numbered from 0.
+        count: The number of its attachments.
+        first: The new number of the first.
+    """
+    # The placeholders are written last, so their length tells where they begin.
+    before = len(json) - len(_placeholders(0, count)) - len(_OBJECT_END)
+    return json[:before] + _placeholders(first, count) + _OBJECT_END
+
+
+def _placeholders(first: int, count: int) -> bytes:
+    return b",".join(
+        b'{"_placeholder":true,"num":%d}' % number for number in range(first, first + count)
     )
+
+
+def _object(channel: ChannelName, parts: RawParts, places: bytes) -> bytes:
+    fields = (
+        b'{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b,"buffers":['
+    )
+    return fields % (channel.value.encode(), *parts) + places + _OBJECT_END
 
 
 def _strict(value: Any) -> bytes:

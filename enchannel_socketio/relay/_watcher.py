@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from enchannel_socketio._packet import BATCH, Event, Prepared
+from enchannel_socketio._packet import BATCH, Event, Prepared, renumbered
 from enchannel_socketio.relay._log import Entry, Log, Stretch
 
 __all__ = ["Batches", "Emit", "Watcher", "Wish"]
@@ -199,20 +199,12 @@ def _prepare(after: int, stretch: Stretch, wish: Wish) -> tuple[int, Prepared]:
     attachments: list[bytes] = []
     for position, entry in enumerate(stretch.entries, stretch.first):
         if wish.wants(entry):
-            told = _renumbered(entry, len(attachments)) if attachments else entry.json
+            told = entry.json
+            if entry.buffers and attachments:
+                told = renumbered(told, len(entry.buffers), len(attachments))
             events.append(Event(entry.event, msgspec.Raw(told), position))
             attachments += entry.buffers
     return len(events), Prepared(_batch(after, stretch.last, events), attachments)
-
-
-def _renumbered(entry: Entry, first: int) -> bytes:
-    """What is told, its attachments being those from a number on. They are named at its end."""
-    if not entry.buffers:
-        return entry.json
-    begin = entry.json.rindex(b'"buffers":[')
-    numbers = range(first, first + len(entry.buffers))
-    places = b",".join(b'{"_placeholder":true,"num":%d}' % number for number in numbers)
-    return b'%b"buffers":[%b]}' % (entry.json[:begin], places)
 
 
 def _batch(after: int, upto: int, events: Sequence[Event]) -> bytes:
