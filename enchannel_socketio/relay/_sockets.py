@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs
 
 import msgspec
 import socketio
@@ -91,7 +92,7 @@ class Sockets:
         access: Access = scope[ACCESS]
         # Some are kept for those who may do everything.
         most = self._most if access.is_full else self._most - max(1, self._most // 10)
-        if b"sid=" not in scope["query_string"] and self.connections >= most:
+        if not _is_continued(scope) and self.connections >= most:
             raise Refusal(503, f"there are {self.connections} connections already")
         try:
             await self._io.handle_request(scope, receive, send)
@@ -269,6 +270,12 @@ class _Seat:
 
     def _over(self, watching: asyncio.Task[None]) -> None:
         self.kernel.watchers -= 1
+
+
+def _is_continued(scope: Any) -> bool:
+    """Return True for a request on an existing connection: it has a session id."""
+    query = scope["query_string"].decode("latin-1")
+    return "sid" in parse_qs(query)
 
 
 def _parts_of(namespace: str) -> tuple[str, str]:

@@ -321,6 +321,14 @@ def test_one_connection_too_many() -> None:
         )
 
 
+def test_connection_limit_ignores_other_parameters() -> None:
+    """Only a ``sid`` parameter continues a connection."""
+    with running(limits=Limits(connections=1)) as relay:
+        assert ask(relay.url, "GET", SOCKET).status == 200
+        assert ask(relay.url, "GET", f"{SOCKET}&xsid=1").status == 503
+        assert ask(relay.url, "GET", f"{SOCKET}&sid=").status == 503
+
+
 def test_who_may_only_watch_cannot_take_all_connections() -> None:
     with running(limits=Limits(connections=10)) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
