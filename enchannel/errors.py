@@ -33,7 +33,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from enchannel._outputs.result import Result
-    from enchannel._protocol.message import AnyMessage
 
 __all__ = [
     "AuthenticationFailed",
@@ -56,6 +55,7 @@ __all__ = [
     "Remedy",
     "ReplayedFrame",
     "RequestAborted",
+    "RequestFailed",
     "RequestTimeout",
     "SubscriberRaised",
     "WouldDeadlock",
@@ -134,7 +134,7 @@ class LaunchFailed(ConnectionFailed):
         self.stderr = stderr
 
 
-class _RequestFailed(EnchannelError):
+class RequestFailed(EnchannelError):
     """What the errors that end a request share: ``result`` is what had arrived by then.
 
     ``result`` is set where a :class:`~enchannel.Result` was being made: by ``run`` and ``to_result``.
@@ -143,11 +143,11 @@ class _RequestFailed(EnchannelError):
     result: Result | None = None
 
 
-class ConnectionLost(_RequestFailed):
+class ConnectionLost(RequestFailed):
     """The link to the kernel broke, and what was open can no longer be answered."""
 
 
-class KernelDied(_RequestFailed):
+class KernelDied(RequestFailed):
     """The kernel ended, or was restarted, before it had answered.
 
     Attributes:
@@ -161,7 +161,7 @@ class KernelDied(_RequestFailed):
         self.stderr = stderr
 
 
-class KernelError(_RequestFailed):
+class KernelError(RequestFailed):
     """Code that ran in the kernel raised.
 
     Attributes:
@@ -180,11 +180,11 @@ class KernelError(_RequestFailed):
         return type(self), (self.ename, self.evalue, self.traceback), self.__dict__
 
 
-class RequestTimeout(_RequestFailed):
+class RequestTimeout(RequestFailed):
     """A request had no complete answer in time; the text says what had arrived."""
 
 
-class RequestAborted(_RequestFailed):
+class RequestAborted(RequestFailed):
     """The kernel did not run the request, because one queued before it had failed."""
 
 
@@ -241,6 +241,6 @@ class SubscriberRaised(EnchannelError):
     ``__cause__`` is the exception, ``item`` what it was given (a message, mostly).
     """
 
-    def __init__(self, text: str, *, item: AnyMessage | object = None) -> None:
+    def __init__(self, text: str, *, item: object = None) -> None:
         super().__init__(text)
         self.item = item

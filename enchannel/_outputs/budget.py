@@ -1,4 +1,4 @@
-"""How much output is kept of a request that may print without end."""
+"""A limit on the output that is kept of one request."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ __all__ = ["OutputBudget"]
 
 
 class OutputBudget:
-    """Adds messages to outputs as far as there is room; it follows one request, from its start.
+    """Adds the messages of one request to outputs until a size limit is reached.
+
+    Args:
+        limit: Characters of stream text, and of the JSON of other outputs.
 
     Attributes:
-        exceeded: Something that would now be among the outputs did not fit.
+        exceeded: True if an output was cut or dropped that would otherwise be among the outputs now.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._clear_next = False
         self._start_over()
 
     def add(self, outputs: Outputs, message: AnyMessage) -> Outputs:
-        """The outputs after this message, or after what of it there is room for."""
+        """Return the outputs after this message, or after as much of it as fits."""
         msg_type = message.header.msg_type
         if msg_type == "clear_output":
             self._clear_next = bool(message.content.get("wait"))
@@ -41,15 +44,16 @@ class OutputBudget:
         return self._show(outputs, message)
 
     def _start_over(self) -> Outputs:
-        """What was kept is cleared, and what was dropped would be."""
+        """Reset the budget, and return empty outputs: a clear also removes dropped outputs."""
         self.exceeded = False
-        self._left = self._most
+        self._left = self._limit
         self._text_was_cut = False
         self._sizes: dict[str | int | None, int] = {}
         return Outputs()
 
     def _write(self, outputs: Outputs, message: AnyMessage) -> Outputs:
-        if self._text_was_cut:  # an update may have made room, but not for text with a hole in it
+        # An update may have made room, but text after a cut would have a gap before it.
+        if self._text_was_cut:
             return outputs
         text = stream_text_of(message.content)
         room = self._left

@@ -1,9 +1,8 @@
-"""Something long that grows at its end, a bit at a time, and never changes.
+"""An immutable sequence that grows at its end, as a linked list of chunks.
 
-Adding to a text a million times with ``+`` copies it a million times, and a list can be changed. A
-pile keeps a few pieces, each at least twice as long as the one that came after it: what is added is
-copied about ``log n`` times in all, and a pile is ``log n`` deep, cheap to read, to branch from and
-to throw away.
+Appending to a string a million times with ``+`` copies it a million times, and a list is mutable. Here
+each chunk is at least twice as long as the next newer one, so every element is copied about ``log n``
+times in all, and there are at most ``log n`` chunks: cheap to read, to branch from and to discard.
 """
 
 from __future__ import annotations
@@ -11,31 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sized
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Chunks", "add_to", "pieces"]
+__all__ = ["Chunks", "append", "in_order"]
 
 P = TypeVar("P", bound=Sized)
 
 
 class Chunks(NamedTuple, Generic[P]):
-    """The newest piece, on those that are older; no pile at all is None."""
+    """The newest chunk, and the older ones; the empty sequence is None."""
 
     older: Chunks[P] | None
-    piece: P
+    newest: P
 
 
-def add_to(pile: Chunks[P] | None, piece: P, join: Callable[[P, P], P]) -> Chunks[P]:
-    """A pile with one more piece; the old one stays as it is."""
-    while pile is not None and len(pile.piece) < 2 * len(piece):
-        piece = join(pile.piece, piece)
-        pile = pile.older
-    return Chunks(pile, piece)
+def append(chunks: Chunks[P] | None, chunk: P, join: Callable[[P, P], P]) -> Chunks[P]:
+    """Return a sequence with one more chunk; the given one stays unchanged."""
+    while chunks is not None and len(chunks.newest) < 2 * len(chunk):
+        chunk = join(chunks.newest, chunk)
+        chunks = chunks.older
+    return Chunks(chunks, chunk)
 
 
-def pieces(pile: Chunks[P] | None) -> list[P]:
-    """The pieces, oldest first."""
+def in_order(chunks: Chunks[P] | None) -> list[P]:
+    """Return the chunks, oldest first."""
     found = []
-    while pile is not None:
-        found.append(pile.piece)
-        pile = pile.older
+    while chunks is not None:
+        found.append(chunks.newest)
+        chunks = chunks.older
     found.reverse()
     return found

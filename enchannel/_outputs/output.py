@@ -16,7 +16,7 @@ from enchannel.frozen import EMPTY, FrozenDict, FrozenList
 
 __all__ = [
     "OUTPUT_TYPES",
-    "DisplayId",
+    "DisplayKey",
     "DisplayOutput",
     "ErrorOutput",
     "Output",
@@ -76,7 +76,7 @@ class ErrorOutput(TypedDict):
 Output: TypeAlias = StreamOutput | DisplayOutput | ResultOutput | ErrorOutput
 """One output as nbformat 4 has it, frozen. ``output["output_type"]`` says which, also to a type checker."""
 
-DisplayId: TypeAlias = str | int
+DisplayKey: TypeAlias = str | int
 
 OUTPUT_TYPES = ("stream", "display_data", "execute_result", "error")
 """The messages that are one output each."""
@@ -172,7 +172,7 @@ def metadata_of(content: Mapping[str, Any]) -> FrozenDict:
     return _dict(content.get("metadata"))
 
 
-def display_id_of(content: Mapping[str, Any]) -> DisplayId | None:
+def display_id_of(content: Mapping[str, Any]) -> DisplayKey | None:
     """The id under which what is shown can be updated."""
     display_id = _dict(content.get("transient")).get("display_id")
     return display_id if display_id and isinstance(display_id, (str, int)) else None

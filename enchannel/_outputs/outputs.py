@@ -1,11 +1,11 @@
-"""From messages to the outputs of a notebook's cell: the one reducer, pure. No Rx here.
+"""The reducer from messages to the outputs of a notebook cell: pure, without Rx.
 
-The rules are those of nbclient and JupyterLab, which do the same to lists that they change:
+The rules are those of nbclient and JupyterLab, which apply them to mutable lists:
 
-- Consecutive streams of one name are one output (JupyterLab; nbclient, if it is told to).
-- A result can be updated by its ``display_id`` like a display (nbclient).
-- Another display with the same ``display_id`` updates the first as well (both).
-- An update is no new output: a ``clear_output`` that waits goes on waiting (both).
+- Consecutive stream messages of one name are one output (JupyterLab; nbclient as an option).
+- An ``execute_result`` can be updated by its ``display_id``, like a display (nbclient).
+- Another display with the same ``display_id`` also updates the first (both).
+- An update does not add an output, so a pending ``clear_output(wait=True)`` stays pending (both).
 """
 
 from __future__ import annotations
@@ -16,46 +16,43 @@ from itertools import chain
 from operator import add, or_
 from typing import Any, ClassVar, TypeAlias, cast, overload
 
-from enchannel._outputs.chunks import Chunks, add_to, pieces
+from enchannel._outputs.chunks import Chunks, append, in_order
+from enchannel._outputs.items import DisplayContent, DisplaySlot, StreamText
 from enchannel._outputs.output import (
-    DisplayId,
+    DisplayKey,
     Output,
-    data_of,
     display_id_of,
-    display_output,
     error_output,
     execution_count_of,
     in_short,
-    metadata_of,
     stream_name_of,
-    stream_output,
     stream_text_of,
     text_of,
 )
-from enchannel._outputs.terminal import settled
 from enchannel._protocol.message import AnyMessage
 from enchannel.frozen import FrozenDict, freeze
 
 __all__ = ["Outputs"]
 
-_FEW = 6  # outputs in a repr
-_UNSETTLED = 4_096  # characters that may be written over before that is looked at
+MAX_REPR_OUTPUTS = 6
+
+Item: TypeAlias = FrozenDict | StreamText | DisplaySlot
 
 
 class Outputs(Sequence[Output]):
-    """The outputs of a notebook's cell: what the messages so far come to. It never changes.
+    """The outputs of a notebook cell, built message by message. Immutable.
 
-    ``add`` gives the outputs after one more message. It costs the same however many there were,
-    and what was there stays as it was: the text of a stream is put together when it is read.
-    What a strange kernel leaves out is empty; nothing that it says makes ``add`` raise.
+    ``add`` returns the outputs after one more message, in constant time however many there are; the
+    text of a stream is joined when it is read. Fields that a kernel leaves out are empty, and no
+    message makes ``add`` raise.
+
+    An ``Outputs`` equals any list, tuple or ``Outputs`` of equal outputs. Pass ``list(outputs)`` to
+    nbformat as the ``outputs`` of a cell; ``copy.deepcopy(list(outputs))`` is a mutable copy.
 
     Args:
-        terminal: Make of carriage returns and backspaces in streams what a terminal makes of them, as
-            JupyterLab does: of a progress bar only the last state is kept, in its colours. The
-            default keeps all that was written.
-
-    Equal to any list, tuple or ``Outputs`` of equal outputs. ``list(outputs)`` is what nbformat
-    takes as the ``outputs`` of a cell; ``copy.deepcopy(list(outputs))`` can also be changed.
+        terminal: Apply carriage returns and backspaces in streams as a terminal does (JupyterLab does
+            so too): only the last state of a progress bar is kept, in its colours. The default keeps
+            all text.
 
     Example:
         >>> hello = ec.Outputs().add(build.stream("stdout", "Hello "))
@@ -69,10 +66,10 @@ class Outputs(Sequence[Output]):
 
     def __init__(self, *, terminal: bool = False) -> None:
         self._terminal = terminal
-        # The stream at the end may grow, and is not yet among the others.
-        self._closed: Chunks[tuple[_Item, ...]] | None = None
-        self._growing: _Stream | None = None
-        self._displays: Chunks[dict[DisplayId, _Shown]] | None = None
+        # The stream at the end may still grow, so it is not in `_closed` yet.
+        self._closed: Chunks[tuple[Item, ...]] | None = None
+        self._growing: StreamText | None = None
+        self._displays: Chunks[dict[DisplayKey, DisplayContent]] | None = None
         self._clear_next = False
         self._read: tuple[Output, ...] | None = None
         self._text: str | None = None
@@ -81,10 +78,14 @@ class Outputs(Sequence[Output]):
     def from_nbformat(
         cls, outputs: Iterable[Mapping[str, Any]], *, terminal: bool = False
     ) -> Outputs:
-        """What a notebook has as the outputs of a cell. They are copied and frozen, but what is already.
+        """Return the outputs of a cell in a notebook file. Values that are not frozen are copied.
+
+        Args:
+            outputs: nbformat 4 outputs.
+            terminal: Apply carriage returns and backspaces to streams that are added later.
 
         Raises:
-            InvalidMessage: there is something in them that JSON has no word for.
+            InvalidMessage: a value that JSON cannot represent; the text names its path.
         """
         items = tuple(
             output if isinstance(output, FrozenDict) else freeze(output, "an output")
@@ -95,7 +96,7 @@ class Outputs(Sequence[Output]):
         return made
 
     def add(self, message: AnyMessage) -> Outputs:
-        """The outputs after this message; these same ones, if it says nothing about them."""
+        """Return the outputs after this message; ``self`` if the message does not change them."""
         content = message.content
         match message.header.msg_type:
             case "stream":
@@ -112,30 +113,32 @@ class Outputs(Sequence[Output]):
                 return self
 
     def update(self, message: AnyMessage) -> Outputs:
-        """The outputs after a message to another cell: what it shows is shown here as well, wherever its
-        ``display_id`` already stands. These same ones, if that is nowhere."""
+        """Return the outputs after a display message of another cell.
+
+        Only displays with the same ``display_id`` change; without any, ``self`` is returned.
+        """
         if message.header.msg_type in ("display_data", "execute_result", "update_display_data"):
             return self._with_update(message.content)
         return self
 
     @property
     def display_ids(self) -> frozenset[str | int]:
-        """What can be updated."""
-        return frozenset(chain.from_iterable(pieces(self._displays)))
+        """The ``display_id`` of each updatable display."""
+        return frozenset(chain.from_iterable(in_order(self._displays)))
 
     @property
     def text(self) -> str:
-        """All of it as plain text, as a terminal would show it.
+        """The outputs as plain text, as a terminal would show them.
 
-        Streams, the ``text/plain`` of displays and results, and tracebacks, each on its own lines;
-        no escape sequences, and of a progress bar the last state.
+        Streams, the ``text/plain`` of displays and results, and tracebacks, each on its own lines,
+        without escape sequences and with only the last state of a progress bar.
         """
         if self._text is None:
             self._text = _on_own_lines(map(text_of, self))
         return self._text
 
     def is_unchanged_from(self, other: Outputs) -> bool:
-        """Whether no part was exchanged; cheap, where ``==`` compares all of it."""
+        """Return True if all parts are identical (``is``). Fast, where ``==`` compares every output."""
         return (
             self._growing is other._growing
             and self._closed is other._closed
@@ -143,14 +146,14 @@ class Outputs(Sequence[Output]):
         )
 
     def __len__(self) -> int:
-        return sum(map(len, pieces(self._closed))) + (self._growing is not None)
+        return sum(map(len, in_order(self._closed))) + (self._growing is not None)
 
     @overload
     def __getitem__(self, index: int) -> Output: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[Output, ...]: ...
     def __getitem__(self, index: int | slice) -> Output | tuple[Output, ...]:
-        if index == -1 and self._read is None:  # asked for by whoever shows output as it comes
+        if index == -1 and self._read is None:  # the access of live displays
             return self._last()
         return self._all()[index]
 
@@ -164,7 +167,7 @@ class Outputs(Sequence[Output]):
             return self._all() == tuple(other)
         return NotImplemented
 
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # what is in it has none
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # outputs are not hashable
 
     def __copy__(self) -> Outputs:
         return self
@@ -173,42 +176,42 @@ class Outputs(Sequence[Output]):
         return self
 
     def __repr__(self) -> str:
-        few = ", ".join(map(in_short, self[:_FEW]))
-        more = f", and {len(self) - _FEW} more" if len(self) > _FEW else ""
+        few = ", ".join(map(in_short, self[:MAX_REPR_OUTPUTS]))
+        more = f", and {len(self) - MAX_REPR_OUTPUTS} more" if len(self) > MAX_REPR_OUTPUTS else ""
         return f"Outputs({few}{more})"
 
     def _with_stream(self, name: str, text: str) -> Outputs:
         before = self._ready()
         growing = before._growing
         if growing is None or growing.name != name:
-            begun = _Stream(name, Chunks(None, text), 0 if self._terminal else None)
+            begun = StreamText(name, Chunks(None, text), 0 if self._terminal else None)
             return before._changed(before._all_closed(), begun, before._displays)
         if not text:
             return before
-        return before._changed(before._closed, growing.longer(text), before._displays)
+        return before._changed(before._closed, growing.extended(text), before._displays)
 
     def _with_display(self, output_type: str, content: Mapping[str, Any]) -> Outputs:
-        shown, count = _Shown(content), execution_count_of(content)
+        shown, count = DisplayContent(content), execution_count_of(content)
         display_id = display_id_of(content)
         if display_id is None:
             return self._with_item(shown.output(output_type, count))
-        after = self._with_item(_Display(display_id, output_type, count))
-        after._displays = add_to(after._displays, {display_id: shown}, or_)
+        after = self._with_item(DisplaySlot(display_id, output_type, count))
+        after._displays = append(after._displays, {display_id: shown}, or_)
         return after
 
     def _with_update(self, content: Mapping[str, Any]) -> Outputs:
         display_id = display_id_of(content)
         if display_id is None:
             return self
-        before, shown = _by_id(self._displays).get(display_id), _Shown(content)
+        before, shown = _by_id(self._displays).get(display_id), DisplayContent(content)
         if before is None or before == shown:
             return self
-        displays = add_to(self._displays, {display_id: shown}, or_)
+        displays = append(self._displays, {display_id: shown}, or_)
         return self._changed(self._closed, self._growing, displays, clear_next=self._clear_next)
 
-    def _with_item(self, item: _Item) -> Outputs:
+    def _with_item(self, item: Item) -> Outputs:
         before = self._ready()
-        return before._changed(add_to(before._all_closed(), (item,), add), None, before._displays)
+        return before._changed(append(before._all_closed(), (item,), add), None, before._displays)
 
     def _cleared(self, *, wait: bool) -> Outputs:
         if (wait and self._clear_next) or not (self._closed or self._growing):
@@ -218,14 +221,14 @@ class Outputs(Sequence[Output]):
         return self._changed(self._closed, self._growing, self._displays, clear_next=True)
 
     def _ready(self) -> Outputs:
-        """What another output is added to."""
+        """Return the outputs to append to: none after ``clear_output(wait=True)``."""
         return _NOTHING[self._terminal] if self._clear_next else self
 
     def _changed(
         self,
-        closed: Chunks[tuple[_Item, ...]] | None,
-        growing: _Stream | None,
-        displays: Chunks[dict[DisplayId, _Shown]] | None,
+        closed: Chunks[tuple[Item, ...]] | None,
+        growing: StreamText | None,
+        displays: Chunks[dict[DisplayKey, DisplayContent]] | None,
         *,
         clear_next: bool = False,
     ) -> Outputs:
@@ -236,27 +239,27 @@ class Outputs(Sequence[Output]):
         outputs._clear_next = clear_next
         return outputs
 
-    def _all_closed(self) -> Chunks[tuple[_Item, ...]] | None:
+    def _all_closed(self) -> Chunks[tuple[Item, ...]] | None:
         if self._growing is None:
             return self._closed
-        return add_to(self._closed, (self._growing,), add)
+        return append(self._closed, (self._growing,), add)
 
     def _all(self) -> tuple[Output, ...]:
         if self._read is None:
-            displays: dict[DisplayId, _Shown] = {}
-            for some in pieces(self._displays):
+            displays: dict[DisplayKey, DisplayContent] = {}
+            for some in in_order(self._displays):
                 displays |= some
-            items = chain.from_iterable(pieces(self._all_closed()))
+            items = chain.from_iterable(in_order(self._all_closed()))
             outputs = [i if isinstance(i, FrozenDict) else i.output_among(displays) for i in items]
             self._read = cast("tuple[Output, ...]", tuple(outputs))
         return self._read
 
     def _last(self) -> Output:
-        item: _Item
+        item: Item
         if self._growing is not None:
             item = self._growing
         elif self._closed is not None:
-            item = self._closed.piece[-1]
+            item = self._closed.newest[-1]
         else:
             raise IndexError("there are no outputs")
         if not isinstance(item, FrozenDict):
@@ -264,98 +267,13 @@ class Outputs(Sequence[Output]):
         return cast("Output", item)
 
 
-class _Stream:
-    """A stream's output, put together when it is read.
-
-    Where it is kept as a terminal shows it, what is written over is dropped when it is read, and whenever
-    there may be as much of that as of the rest: so it takes no more than twice the room, and costs the
-    same however it is written.
-
-    Args:
-        name: The stream's.
-        text: All that was written, or what is left of it.
-        settled: How many characters of it are not written over; None: everything is kept.
-    """
-
-    __slots__ = ("_output", "_settled", "name", "text")
-
-    def __init__(self, name: str, text: Chunks[str], settled: int | None) -> None:
-        self.name = name
-        self.text = text
-        self._settled = settled
-        self._output: FrozenDict | None = None
-
-    def longer(self, text: str) -> _Stream:
-        """It with more text at its end."""
-        pile = add_to(self.text, text, add)
-        if self._settled is None or _length(pile) <= 2 * self._settled + _UNSETTLED:
-            return _Stream(self.name, pile, self._settled)
-        now = str(settled("".join(pieces(pile))))
-        return _Stream(self.name, Chunks(None, now), len(now))
-
-    def output_among(self, displays: object) -> FrozenDict:
-        if self._output is None:
-            text = "".join(pieces(self.text))
-            kept = shown = text
-            if self._settled is not None:
-                shown, rest = settled(text)
-                kept = shown + rest
-                self._settled = len(kept)
-            self.text = Chunks(None, kept)  # the same text, kept once
-            self._output = stream_output(self.name, shown)
-        return self._output
-
-
-class _Display:
-    """The place of a display that can be updated."""
-
-    __slots__ = ("_count", "_output_type", "id")
-
-    def __init__(self, id: DisplayId, output_type: str, count: int | None) -> None:
-        self.id = id
-        self._output_type = output_type
-        self._count = count
-
-    def output_among(self, displays: Mapping[DisplayId, _Shown]) -> FrozenDict:
-        return displays[self.id].output(self._output_type, self._count)
-
-
-class _Shown:
-    """What is shown under an id. While it is, the outputs in its places stay the same objects."""
-
-    __slots__ = ("_data", "_metadata", "_outputs")
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._data = data_of(content)
-        self._metadata = metadata_of(content)
-        self._outputs: dict[tuple[str, int | None], FrozenDict] = {}
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Shown):
-            return NotImplemented
-        return self._data == other._data and self._metadata == other._metadata
-
-    __hash__ = None  # type: ignore[assignment]  # what is in it has none
-
-    def output(self, output_type: str, count: int | None) -> FrozenDict:
-        place = (output_type, count)
-        output = self._outputs.get(place)
-        if output is None:
-            output = display_output(output_type, self._data, self._metadata, count)
-            self._outputs[place] = output
-        return output
-
-
-_Item: TypeAlias = FrozenDict | _Stream | _Display
 _NOTHING = (Outputs(), Outputs(terminal=True))
 
 
-def _by_id(displays: Chunks[dict[DisplayId, _Shown]] | None) -> Mapping[DisplayId, _Shown]:
-    return ChainMap(*reversed(pieces(displays)))
-
-
-def _length(pile: Chunks[str]) -> int:
-    return sum(map(len, pieces(pile)))
+def _by_id(
+    displays: Chunks[dict[DisplayKey, DisplayContent]] | None,
+) -> Mapping[DisplayKey, DisplayContent]:
+    return ChainMap(*reversed(in_order(displays)))
 
 
 def _on_own_lines(texts: Iterable[str]) -> str:

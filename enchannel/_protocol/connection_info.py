@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.signature_scheme import hash_name_of
 from enchannel.errors import ConnectionFailed
 from enchannel.frozen import EMPTY, FrozenDict
-from enchannel.wire.signing import Signer
 
 __all__ = ["ConnectionInfo", "Secret"]
 
@@ -112,7 +112,7 @@ class ConnectionInfo:
                 )
         scheme = text["signature_scheme"] or "hmac-sha256"
         try:
-            Signer(b"x", scheme)
+            hash_name_of(scheme)
         except ConnectionFailed as error:
             raise ConnectionFailed(f"{source} has an {error}") from None
         return cls(

@@ -21,7 +21,7 @@ from enchannel._outputs.output import (
 from enchannel._outputs.outputs import Outputs
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Header, Message
-from enchannel.errors import EnchannelError, _RequestFailed
+from enchannel.errors import EnchannelError, RequestFailed
 
 if TYPE_CHECKING:
     from enchannel.contents import InputRequest, Payload
@@ -206,7 +206,7 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
                     builder.add(message)
 
             def on_error(error: Exception) -> None:
-                if isinstance(error, _RequestFailed) and error.result is None:
+                if isinstance(error, RequestFailed) and error.result is None:
                     error = copy_of_error(error)  # the source's own may go to several subscribers
                     error.result = builder.build(elapsed())
                 observer.on_error(error)

@@ -7,7 +7,8 @@ import hmac
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from enchannel.errors import ConnectionFailed, InvalidSignature, ReplayedFrame
+from enchannel._protocol.signature_scheme import hash_name_of
+from enchannel.errors import InvalidSignature, ReplayedFrame
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -32,12 +33,7 @@ class Signer:
     """
 
     def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
-        kind, _, digest = scheme.partition("-")
-        if kind != "hmac" or digest not in hashlib.algorithms_available or "shake" in digest:
-            raise ConnectionFailed(
-                f"unknown signature scheme {scheme!r}; it is 'hmac-' and a hash of hashlib, "
-                "mostly 'hmac-sha256'"
-            )
+        digest = hash_name_of(scheme)
         self._keyed = hmac.new(key, digestmod=digest) if key else None
         self.states: tuple[_Hash, _Hash] | None = _states(key, digest) if key else None
 
