@@ -20,11 +20,11 @@ OPENINGS = frozenset(
 )
 # A relative clause without a noun before it: "what arrives" in place of "incoming messages".
 HEADLESS = re.compile(
-    r"""(?:^|[.:;,(]\s+|\b(?:of|to|from|for|with|without|by|on|in|at|as|than|into|until|before|after|behind|
-        is|are|was|were|be|and|or|but|not|only|all|that|if|when|because|
-        tells?|told|knows?|known|says?|said|shows?|shown|gives?|given|takes?|taken|sees?|seen|hears?|heard|
-        gets?|keeps?|kept|reads?|makes?|made|does|do|finds?|found|wants?|names?|named|decides?)\s+)
-        (?:what|whatever|who|whoever)\s+(?!to\b)\w+""",
+    r"""(?<!no\ matter\ )\bwhat(?:ever)?\s+(?!to\b|if\b|kind\b)\w+
+        |(?:^|[.:;,(]\s+|\b(?:of|to|from|for|with|without|by|on|in|at|as|than|into|until|before|after|
+        is|are|was|were|be|and|or|but|not|only|all|that|if|when|because|tells?|told|knows?|says?|said|
+        shows?|shown|gives?|given|takes?|taken|sees?|seen|hears?|heard|gets?|keeps?|asks?|return)\s+)
+        (?:who|whoever)\s+(?!to\b)\w+""",
     re.IGNORECASE | re.VERBOSE,
 )
 # A negated noun in place of a negated verb: `it is no URL` for `it is not a URL`.
