@@ -52,7 +52,7 @@ _Call: TypeAlias = Callable[[], None]
 _SCHEME = "memory:"
 _MESSAGES = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 _UNSIGNED = Signer(b"")
-_far_ends: weakref.WeakValueDictionary[str, InMemoryKernel] = weakref.WeakValueDictionary()
+_kernels: weakref.WeakValueDictionary[str, InMemoryKernel] = weakref.WeakValueDictionary()
 
 
 class InMemoryKernel:
@@ -66,28 +66,28 @@ class InMemoryKernel:
 
     Attributes:
         target: What ``connect`` takes to reach it: ``"memory:"`` and the id.
-        calls: What was wanted of the lifecycle, in order.
+        lifecycle_calls: What was wanted of the lifecycle, in order.
     """
 
     def __init__(self, *, capabilities: Capabilities | None = None, id: str | None = None) -> None:
         self.id: str = id or uuid.uuid4().hex
         self.target: str = f"{_SCHEME}{self.id}"
-        self.calls: list[str] = []
+        self.lifecycle_calls: list[str] = []
         self.capabilities: Capabilities = capabilities or Capabilities()
         self._hear: Callable[[AnyMessage], None] = lambda message: None
         self._hearing = _Turns()
         self._gone: EnchannelError | None = None
         self._changing = threading.Lock()
         self._links: tuple[_Link, ...] = ()
-        if self.id in _far_ends:
+        if self.id in _kernels:
             raise ValueError(f"there is a far end {self.id!r} in this process already")
-        _far_ends[self.id] = self
+        _kernels[self.id] = self
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+    def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
         """Give what is said to the kernel to a function, from now on: one message after the other."""
-        self._hear = hear
+        self._hear = callback
 
-    def say(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         """Say something as the kernel: on iopub to all, elsewhere to the client that it answers.
 
         Without a parent it is for all clients, wherever it is said.
@@ -97,13 +97,13 @@ class InMemoryKernel:
             if message.channel is ChannelName.IOPUB or session in ("", link.session.id):
                 link.hear(message.channel, message)
 
-    def tell(self, *statuses: LinkEvent) -> None:
+    def emit_event(self, *statuses: LinkEvent) -> None:
         """Tell all links of something."""
         for status in statuses:
             for link in self._links:
                 link.tell(status)
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Break the links; the kernel lives on, and what is said meanwhile is lost.
 
         Where the links say that they resume, what was asked may be answered after ``restore``.
@@ -112,36 +112,38 @@ class InMemoryKernel:
 
     def die(self) -> None:
         """End as a process does that is killed."""
-        self.tell(KernelState.DEAD)
+        self.emit_event(KernelState.DEAD)
         self._lose(KernelDied(f"kernel {self.id} died"))
 
-    def restore(self) -> None:
+    def reconnect(self) -> None:
         """The links are back, to the same kernel or a new one."""
         self._gone = None
-        self.tell(LinkState.CONNECTED, KernelState.IDLE)
+        self.emit_event(LinkState.CONNECTED, KernelState.IDLE)
         if self.capabilities.can_resume:
-            self.tell(MessagesMayBeMissing(f"the link to kernel {self.id} was cut, and is back"))
+            self.emit_event(
+                MessagesMayBeMissing(f"the link to kernel {self.id} was cut, and is back")
+            )
 
-    def give_up(self) -> None:
+    def disconnect_permanently(self) -> None:
         """Break the links for good."""
         self._gone = ConnectionLost(f"the link to kernel {self.id} was given up")
         for link in self._links:
             link.give_up(self._gone)
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Read nothing, as a process does that was stopped."""
         self._hearing.paused = True
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """Read again."""
         self._hearing.paused = False
         self._hearing.go_on()
 
     def close(self) -> None:
         """Listen no more; links that are open are given up."""
-        if _far_ends.get(self.id) is self:
-            del _far_ends[self.id]
-        self.give_up()
+        if _kernels.get(self.id) is self:
+            del _kernels[self.id]
+        self.disconnect_permanently()
 
     def __enter__(self) -> Self:
         return self
@@ -174,9 +176,9 @@ class InMemoryKernel:
     def _lose(self, why: EnchannelError) -> None:
         self._gone = why
         self._hearing.waiting.clear()
-        self.tell(LinkState.LOST)
+        self.emit_event(LinkState.LOST)
         if isinstance(why, KernelDied) or not self.capabilities.can_resume:
-            self.tell(why)
+            self.emit_event(why)
 
 
 class MemoryBackend(Backend):
@@ -188,10 +190,10 @@ class MemoryBackend(Backend):
         Raises:
             ConnectionFailed: there is no such far end, or it does not answer.
         """
-        far = self.far_end(target)
-        return far._open(session).link
+        remote = self._find(target)
+        return remote._open(session).link
 
-    def far_end(self, target: Any) -> InMemoryKernel:
+    def _find(self, target: Any) -> InMemoryKernel:
         """What a target names.
 
         Raises:
@@ -199,10 +201,10 @@ class MemoryBackend(Backend):
         """
         if isinstance(target, InMemoryKernel):
             return target
-        far = _far_ends.get(str(target).removeprefix(_SCHEME))
-        if far is None:
+        remote = _kernels.get(str(target).removeprefix(_SCHEME))
+        if remote is None:
             raise ConnectionFailed(f"no far end in this process is called {target!r}")
-        return far
+        return remote
 
 
 backend: MemoryBackend = MemoryBackend()
@@ -214,28 +216,28 @@ class _Link:
     What it is told goes through one queue, so that nothing is told while something else is.
     """
 
-    def __init__(self, far: InMemoryKernel, session: Session) -> None:
+    def __init__(self, remote: InMemoryKernel, session: Session) -> None:
         self.session = session
-        self._far = far
+        self._remote = remote
         self._events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._changing = threading.Lock()
         self._telling = _Turns()
         self._closed = self._given_up = False
         self._incoming: dict[ChannelName, IncomingSubject[Any]] = {
-            name: IncomingSubject() for name in far.capabilities.channels
+            name: IncomingSubject() for name in remote.capabilities.channels
         }
-        can = far.capabilities
+        can = remote.capabilities
         self.link: Link = Link(
             pairs={name: self._pair(name) for name in can.channels},
             events=self._events,
             close=self.close,
-            kernel_id=far.id,
+            kernel_id=remote.id,
             capabilities=can,
-            lifecycle=_MemoryLifecycle(far) if can.lifecycle else None,
+            lifecycle=_MemoryLifecycle(remote) if can.lifecycle else None,
         )
 
     def hear(self, name: ChannelName, item: Any) -> None:
-        if name in self._incoming and self._far._gone is None:
+        if name in self._incoming and self._remote._gone is None:
             self._put(partial(self._incoming[name].on_next, item))
 
     def tell(self, status: LinkEvent) -> None:
@@ -248,7 +250,7 @@ class _Link:
             self._put(partial(self._events.on_error, error))
 
     def close(self) -> None:
-        self._far._leave(self)
+        self._remote._leave(self)
         with self._changing:
             if not self._closed:
                 self._closed = True
@@ -267,7 +269,7 @@ class _Link:
     def _pair(self, name: ChannelName) -> ChannelPair[Any]:
         say = self._beat if name is ChannelName.HEARTBEAT else partial(self._say, name)
         return ChannelPair(
-            self._incoming[name], CallbackObserver(say), partial(self._far._unsent, name)
+            self._incoming[name], CallbackObserver(say), partial(self._remote._unsent, name)
         )
 
     def _beat(self, beat: bytes) -> None:
@@ -277,16 +279,16 @@ class _Link:
         self._demand_fit(message)
         if message.channel is not name:
             message = message.replace(channel=name)
-        far = self._far
-        self._take(name, lambda: far._hear(message))
+        remote = self._remote
+        self._take(name, lambda: remote._hear(message))
 
     def _take(self, name: ChannelName, call: _Call) -> None:
         if self._closed:
-            raise ChannelClosed(f"the link to kernel {self._far.id} is closed")
-        self._far._take(name, call)
+            raise ChannelClosed(f"the link to kernel {self._remote.id} is closed")
+        self._remote._take(name, call)
 
     def _demand_fit(self, message: AnyMessage) -> None:
-        can = self._far.capabilities
+        can = self._remote.capabilities
         if message.buffers and not can.buffers:
             raise InvalidMessage(
                 f"{message.header.msg_type} has buffers, which this link cannot send"
@@ -303,27 +305,27 @@ class _Link:
 class _MemoryLifecycle(Lifecycle):
     """Rules a far end: there is no process, so all is done at once."""
 
-    def __init__(self, far: InMemoryKernel) -> None:
-        self._far = far
+    def __init__(self, remote: InMemoryKernel) -> None:
+        self._remote = remote
 
     def interrupt(self) -> Observable[None]:
         return self._called("interrupt")
 
     def restart(self) -> Observable[None]:
-        far = self._far
-        far.tell(KernelState.RESTARTING, KernelDied(f"kernel {far.id} was restarted"))
-        far.tell(KernelState.IDLE)
+        remote = self._remote
+        remote.emit_event(KernelState.RESTARTING, KernelDied(f"kernel {remote.id} was restarted"))
+        remote.emit_event(KernelState.IDLE)
         return self._called("restart")
 
     def shutdown(self) -> Observable[None]:
-        self._far.tell(KernelState.DEAD)
+        self._remote.emit_event(KernelState.DEAD)
         return self._called("shutdown")
 
     def release(self) -> None:
-        self._far.calls.append("release")
+        self._remote.lifecycle_calls.append("release")
 
     def _called(self, name: str) -> Observable[None]:
-        self._far.calls.append(name)
+        self._remote.lifecycle_calls.append(name)
         return reactivex.just(None)
 
 

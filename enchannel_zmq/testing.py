@@ -53,30 +53,31 @@ class ZmqRig(Rig):
     Args:
         transport: ``"tcp"`` (on loopback) or ``"ipc"``.
         curve: Whether it wants CURVE.
-        welcomes: Whether it says ``iopub_welcome`` to who subscribes. Most kernels do not: then it
+        sends_welcome: Whether it says ``iopub_welcome`` to who subscribes. Most kernels do not: then it
             answers each ``kernel_info_request`` by itself, as clients ask for any sign of life.
-        joins: Whether subscriptions count at once; else when ``join`` is called.
+        accepts_subscriptions: Whether subscriptions count at once; else once ``accept_subscriptions`` is
+            called.
 
     Attributes:
         info: What its connection file would say.
-        beats: Whether it answers on the heartbeat.
+        answers_heartbeat: Whether it answers on the heartbeat.
     """
 
-    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.2}
-    said_twice = "said before"
+    give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.2}
+    replayed = "said before"
 
     def __init__(
         self,
         *,
         transport: str = "tcp",
         curve: bool = False,
-        welcomes: bool = True,
-        joins: bool = True,
+        sends_welcome: bool = True,
+        accepts_subscriptions: bool = True,
     ) -> None:
-        self.beats: bool = True
+        self.answers_heartbeat: bool = True
         self._key = secrets.token_hex()
         self.secrets = (self._key,)
-        self._welcomes, self._joins = welcomes, joins
+        self._welcomes, self._joins = sends_welcome, accepts_subscriptions
         self._signer = Signer(self._key.encode())
         self._decoders = {name: Decoder(name, self._signer) for name in ChannelName}
         self._session = Session(username="kernel")
@@ -93,13 +94,13 @@ class ZmqRig(Rig):
         self.info: dict[str, Any] = self._place(transport)
         self.target: Any = self.info
         free = {port: _reserved(self._owned) for port in _PORTS.values()}
-        self.nowhere: Any = {**self.info, **free, "transport": "tcp", "ip": "127.0.0.1"}
+        self.unreachable_target: Any = {**self.info, **free, "transport": "tcp", "ip": "127.0.0.1"}
         self._bell, self._button = map(self._owned.enter_context, socket.socketpair())
         self._thread = threading.Thread(target=self._run, name="zmq rig", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.restore()
+        self.reconnect()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,13 +112,13 @@ class ZmqRig(Rig):
 
     # -- what a test has it do --------------------------------------------------------------------
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
-        self._hear = hear
+    def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
+        self._hear = callback
 
-    def say(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         self._say_to(message.parent_header.session.encode(), message)
 
-    def say_to_last(self, message: AnyMessage) -> None:
+    def send_to_last_client(self, message: AnyMessage) -> None:
         """Say something to who connected last, whoever it is that it answers: one who passes it on."""
         self._say_to(self._clients[0], message)
 
@@ -128,18 +129,18 @@ class ZmqRig(Rig):
         else:
             self._send(message.channel, [identity, *frames])
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         """Close all sockets, as a process does that is killed."""
         self._do(self._close_all)
 
-    def restore(self) -> None:
+    def reconnect(self) -> None:
         """Listen again on the same ports, as a kernel does that was restarted."""
         self._do(self._bind_all)
 
-    def give_up(self) -> None:
-        self.cut()
+    def disconnect_permanently(self) -> None:
+        self.disconnect()
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         begun = threading.Event()
         self._reads.clear()
 
@@ -150,10 +151,10 @@ class ZmqRig(Rig):
         self._post(wait)
         begun.wait(_DEADLINE)
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self._reads.set()
 
-    def join(self) -> None:
+    def accept_subscriptions(self) -> None:
         """Have the subscriptions count that were made: a slow joiner has joined."""
         self._joins = True
         self._post(lambda: None)
@@ -251,7 +252,7 @@ class ZmqRig(Rig):
 
     def _received(self, name: ChannelName, frames: list[bytes]) -> None:
         if name is _HEARTBEAT:
-            if self.beats:
+            if self.answers_heartbeat:
                 self._sockets[name][1].send_multipart(frames)
         elif name is _IOPUB:
             self._subscribed(frames[0])

@@ -15,7 +15,7 @@ import pytest
 import enchannel as ec
 import enchannel_zmq
 from enchannel import ChannelName
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel.wire.signing import Signer
 from tests.enchannel_cli.shell import enchannel
 from tests.enchannel_zmq.conftest import settle
@@ -136,7 +136,7 @@ def connect_wrongly(visible: Visible, fields: dict[str, Any], path: Path) -> Non
 
 
 def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:
-    messages, errors = Seen(kernel.main), Seen(kernel.errors)
+    messages, errors = Collector(kernel.main), Collector(kernel.errors)
 
     def raising(message: object) -> None:
         raise ZeroDivisionError
@@ -153,11 +153,11 @@ def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:
     with visible.failing("an invalid message", ec.InvalidMessage):
         kernel.shell.on_next("no message")  # type: ignore[arg-type]
     visible.add("alive", *everything_public(kernel))
-    pending, links = Seen(kernel.execute("1")), Seen(kernel.link)
+    pending, links = Collector(kernel.execute("1")), Collector(kernel.link)
     wire.next_request("execute_request")
     wire.die()
-    pending.all()
-    links.until(lambda states: states[-1:] == ["lost"])
+    pending.wait_for_end()
+    links.wait_until(lambda states: states[-1:] == ["lost"])
     with visible.failing("a kernel that died", ec.EnchannelError):
         kernel.run("1")
     visible.add("messages", *messages.items)
@@ -187,7 +187,7 @@ def test_launched_kernels_keys_are_never_shown(
         settle(kernel)
         with visible.failing("a death", ec.KernelDied):
             kernel.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", timeout=DEADLINE)
-        visible.add("errors", *Seen(kernel.errors).items)
+        visible.add("errors", *Collector(kernel.errors).items)
         ec.wait(kernel.restart(), timeout=DEADLINE)
         visible.add("restarted", *everything_public(kernel), kernel.run("6 * 7", timeout=DEADLINE))
     with visible.failing("a launch", ec.LaunchFailed):

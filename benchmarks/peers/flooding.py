@@ -172,13 +172,13 @@ def _main() -> None:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--kept", type=int, required=True)
     given = parser.parse_args()
-    with InMemoryKernel() as far, WAYS[given.way](far.target, given.kept) as place:
+    with InMemoryKernel() as remote, WAYS[given.way](remote.target, given.kept) as place:
         _tell(asdict(place))
         for line in sys.stdin:
             match line.split():
                 case ["flood", count]:
                     for message in _messages(int(count), given.size):
-                        far.say(message)
+                        remote.send(message)
                 case _:
                     _tell(process_time())
 

@@ -6,26 +6,29 @@ See ``docs/backends.md``. It takes ``pip install "enchannel[testing]"``.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"enchannel.testing.{name}" for name in ("_suite", "_rules", "_checks", "_client", "_seen"))
+    *(
+        f"enchannel.testing.{name}"
+        for name in ("_suite", "_rules", "_checks", "_client", "_collector")
+    )
 )
 
-from enchannel.testing._fake_kernel import Answer, FakeKernel, Far, Fault, Say, echo  # noqa: E402
+from enchannel.testing._collector import Collector  # noqa: E402
+from enchannel.testing._fake_kernel import FakeKernel, Fault, KernelEnd, RequestHandler, Send, echo  # noqa: E402
 from enchannel.testing._memory_rig import MemoryRig  # noqa: E402
 from enchannel.testing._rig import Rig  # noqa: E402
-from enchannel.testing._seen import Seen  # noqa: E402
 from enchannel.testing._suite import BackendSuite  # noqa: E402
 from enchannel.testing.quirks import QUIRKS  # noqa: E402
 
 __all__ = [
-    "Answer",
     "BackendSuite",
     "FakeKernel",
-    "Far",
     "Fault",
+    "KernelEnd",
     "MemoryRig",
     "QUIRKS",
+    "RequestHandler",
     "Rig",
-    "Say",
-    "Seen",
+    "Send",
+    "Collector",
     "echo",
 ]

@@ -17,10 +17,10 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
 from enchannel.abc import LinkEvent
 from enchannel.errors import ConnectionLost, KernelDied
-from enchannel.testing import _seen
+from enchannel.testing import _collector
 from enchannel.testing._client import TIMEOUT, Client, from_kernel, has, of
+from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
-from enchannel.testing._seen import Seen
 
 __all__ = [
     "MARGIN",
@@ -43,8 +43,8 @@ T = TypeVar("T")
 
 MARGIN = 2.0  # seconds by which an ``open`` may be late
 OPTIONAL = (
-    *("cut", "restore", "give_up", "pause", "resume"),
-    *("garbage", "nowhere", "secrets", "listen", "impatient"),
+    *("disconnect", "reconnect", "disconnect_permanently", "pause_reading", "resume_reading"),
+    *("garbage", "unreachable_target", "secrets", "on_message", "give_up_options"),
 )
 
 
@@ -62,7 +62,7 @@ def all_at_once(acts: Sequence[Callable[[], T]], within: float | None = None) ->
     for act, future in zip(acts, futures, strict=True):
         # not an executor's: those are waited for when the interpreter ends, even if they hang
         threading.Thread(target=_do, args=(act, future), daemon=True).start()
-    seconds = _seen.DEADLINE if within is None else within
+    seconds = _collector.DEADLINE if within is None else within
     end = time.monotonic() + seconds
     try:
         return [future.result(max(0.0, end - time.monotonic())) for future in futures]
@@ -79,7 +79,7 @@ def _do(act: Callable[[], T], future: Future[T]) -> None:
 
 def eventually(condition: Callable[[], object]) -> bool:
     """Wait for what no event tells of; whether it is so by the deadline."""
-    end = time.monotonic() + _seen.DEADLINE
+    end = time.monotonic() + _collector.DEADLINE
     while not (so := condition()) and time.monotonic() < end:
         threading.Event().wait(0.01)
     return bool(so)
@@ -117,25 +117,27 @@ def demand(rig: Rig, *names: str) -> None:
     """Skip where a rig declares that it cannot do something; fail where it neither can nor declares it."""
     _know(rig)
     for name in names:
-        if name in rig.cannot:
-            pytest.skip(rig.cannot[name])
+        if name in rig.unsupported:
+            pytest.skip(rig.unsupported[name])
         there = getattr(type(rig), name) is not getattr(Rig, name)
-        assert there, f"{type(rig).__name__} has no {name}, and does not declare why in `cannot`"
+        assert there, (
+            f"{type(rig).__name__} has no {name}, and does not declare why in `unsupported`"
+        )
 
 
 def given(rig: Rig, name: str) -> Any:
     """An attribute of a rig that it may do without, if it says why."""
     _know(rig)
-    if name in rig.cannot:
-        pytest.skip(rig.cannot[name])
+    if name in rig.unsupported:
+        pytest.skip(rig.unsupported[name])
     value = getattr(rig, name)
-    assert value, f"{type(rig).__name__} has no {name}, and does not declare why in `cannot`"
+    assert value, f"{type(rig).__name__} has no {name}, and does not declare why in `unsupported`"
     return value
 
 
 def _know(rig: Rig) -> None:
-    unknown = set(rig.cannot) - set(OPTIONAL)
-    assert not unknown, f"`cannot` names {', '.join(unknown)}; a rig has {', '.join(OPTIONAL)}"
+    unknown = set(rig.unsupported) - set(OPTIONAL)
+    assert not unknown, f"`unsupported` names {', '.join(unknown)}; a rig has {', '.join(OPTIONAL)}"
 
 
 def open_in_vain(rig: Rig, target: object, timeout: float = 0.5) -> None:
@@ -161,20 +163,20 @@ def said(rig: Rig, name: ChannelName, client: Client, count: int = 1) -> list[An
     """Have the kernel say something to a client."""
     messages = [from_kernel(name, number, client) for number in range(count)]
     for message in messages:
-        rig.say(message)
+        rig.send(message)
     return messages
 
 
-def listening(rig: Rig) -> Seen[AnyMessage]:
+def listening(rig: Rig) -> Collector[AnyMessage]:
     """What the kernel hears from now on."""
-    far: Seen[AnyMessage] = Seen()
-    rig.listen(far.on_next)
-    return far
+    remote: Collector[AnyMessage] = Collector()
+    rig.on_message(remote.on_next)
+    return remote
 
 
-def arrived(far: Seen[AnyMessage], messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+def arrived(remote: Collector[AnyMessage], messages: Sequence[AnyMessage]) -> list[AnyMessage]:
     """Wait until the kernel has heard the last of the messages; which of them it has, in that order."""
-    return of(messages, far.until(has(messages[-1])))
+    return of(messages, remote.wait_until(has(messages[-1])))
 
 
 def is_lost(client: Client) -> Callable[[list[LinkEvent]], bool]:

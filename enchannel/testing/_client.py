@@ -11,9 +11,9 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, EnchannelError, KernelState, LinkState, Session
 from enchannel import messages as build
 from enchannel.abc import ChannelPair, Link, LinkEvent
-from enchannel.testing import _seen
+from enchannel.testing import _collector
+from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
-from enchannel.testing._seen import Seen
 
 __all__ = ["TIMEOUT", "Client", "from_clients", "from_kernel", "has", "ids", "of"]
 
@@ -48,8 +48,10 @@ class Client:
             timeout=TIMEOUT,
             **{**rig.options, **(options or {})},
         )
-        self.heard: dict[ChannelName, Seen[Any]] = {name: Seen() for name in self.link.pairs}
-        self.status: Seen[LinkEvent] = Seen()
+        self.heard: dict[ChannelName, Collector[Any]] = {
+            name: Collector() for name in self.link.pairs
+        }
+        self.status: Collector[LinkEvent] = Collector()
         if listens:
             self.listen()
 
@@ -72,7 +74,7 @@ class Client:
 
     def hears(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         """Wait until the last of the messages has been heard; which of them were, in that order."""
-        return of(messages, self.heard[messages[-1].channel].until(has(messages[-1])))
+        return of(messages, self.heard[messages[-1].channel].wait_until(has(messages[-1])))
 
     def at_most(self, size: int) -> int:
         """So many bytes, or what the link can send in one message beside what is around them."""
@@ -98,7 +100,7 @@ class Client:
             all_done.set()
 
         threading.Thread(target=close, daemon=True).start()
-        assert all_done.wait(_seen.DEADLINE), "close has not returned"
+        assert all_done.wait(_collector.DEADLINE), "close has not returned"
         foreign = [status for status in self.status.items if not isinstance(status, OURS)]
         assert not foreign, f"status told of {foreign}"
 

@@ -11,25 +11,25 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel import messages as build
 
-__all__ = ["Answer", "FakeKernel", "Far", "Fault", "Say", "echo"]
+__all__ = ["RequestHandler", "FakeKernel", "KernelEnd", "Fault", "Send", "echo"]
 
-Answer: TypeAlias = Callable[[AnyMessage], Iterable[AnyMessage]]
+RequestHandler: TypeAlias = Callable[[AnyMessage], Iterable[AnyMessage]]
 """From a request to what is said to it: outputs, then the reply. A generator that yields an
 ``input_request`` is sent the ``input_reply``; of anything else, the answer is not waited for."""
 
-Say: TypeAlias = Callable[[AnyMessage], None]
-Fault: TypeAlias = Callable[[AnyMessage, Say], None]
+Send: TypeAlias = Callable[[AnyMessage], None]
+Fault: TypeAlias = Callable[[AnyMessage, Send], None]
 """What becomes of a message on its way out: it is passed on with the function that it comes with; or not,
 or twice, or later, or changed."""
 
 REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
 
 
-class Far(Protocol):
+class KernelEnd(Protocol):
     """A far end, as ``MemoryRig``, ``enchannel.memory.InMemoryKernel`` and every ``Rig`` are."""
 
-    def listen(self, hear: Callable[[AnyMessage], None], /) -> None: ...
-    def say(self, message: AnyMessage, /) -> None: ...
+    def on_message(self, callback: Callable[[AnyMessage], None], /) -> None: ...
+    def send(self, message: AnyMessage, /) -> None: ...
 
 
 def echo(request: AnyMessage) -> Iterator[AnyMessage]:
@@ -59,35 +59,35 @@ class FakeKernel:
     the function raises is said as a kernel says what code raises.
 
     Args:
-        far: Where it sits.
-        answer: What it does about a request.
+        end: Where it sits.
+        handler: What it does about a request.
 
     Attributes:
-        heard: What clients said, in order.
+        received: What clients said, in order.
         session: Whose its own messages are.
     """
 
-    def __init__(self, far: Far, answer: Answer = echo) -> None:
-        self.heard: list[AnyMessage] = []
+    def __init__(self, end: KernelEnd, handler: RequestHandler = echo) -> None:
+        self.received: list[AnyMessage] = []
         self.session: Session = Session(username="kernel")
-        self._far = far
-        self._answer = answer
+        self._end = end
+        self._handler = handler
         self._faults: tuple[Fault, ...] = ()
         self._asking: tuple[AnyMessage, Generator[AnyMessage, AnyMessage, None]] | None = None
         self._waiting: deque[AnyMessage] = deque()
         self._saying = threading.RLock()
-        far.listen(self._hear)
+        end.on_message(self._hear)
 
-    def say(self, *messages: AnyMessage) -> None:
-        """Say something that nobody asked for, or more to a request; through the faults."""
+    def send(self, *messages: AnyMessage) -> None:
+        """Send something that nobody asked for, or more to a request; through the faults."""
         for message in messages:
             self._through(self._faults, self.session.fill_headers(message))
 
-    def misbehave(self, *faults: Fault) -> None:
+    def inject_faults(self, *faults: Fault) -> None:
         """From now on, do wrong what the faults do wrong; what is said goes through one after the other."""
         self._faults = faults
 
-    def behave(self) -> None:
+    def clear_faults(self) -> None:
         """From now on, do right."""
         self._faults = ()
 
@@ -97,10 +97,10 @@ class FakeKernel:
                 first, *rest = faults
                 first(message, lambda passed: self._through(tuple(rest), passed))
             else:
-                self._far.say(message)
+                self._end.send(message)
 
     def _hear(self, message: AnyMessage) -> None:
-        self.heard.append(message)
+        self.received.append(message)
         if message.channel is ChannelName.STDIN:
             self._answered(message)
         elif message.channel in REQUESTED and message.header.msg_type.endswith("_request"):
@@ -110,12 +110,12 @@ class FakeKernel:
     def _take_turns(self) -> None:
         while self._waiting and self._asking is None:
             request = self._waiting.popleft()
-            self.say(build.status("busy", parent=request))
+            self.send(build.status("busy", parent=request))
             try:
-                script = iter(self._answer(request))
+                script = iter(self._handler(request))
             except Exception as error:  # the function's own: as code that raises
                 self._raised(request, error)
-                self.say(build.status("idle", parent=request))
+                self.send(build.status("idle", parent=request))
             else:
                 self._go_on(request, script, None)
 
@@ -144,15 +144,15 @@ class FakeKernel:
             asks = said.header.msg_type == "input_request" and isinstance(script, Generator)
             if asks:  # before it is said: the answer may come while it is
                 self._asking = request, cast("Generator[AnyMessage, AnyMessage, None]", script)
-            self.say(said if said.parent_header else said.replace(parent_header=request.header))
+            self.send(said if said.parent_header else said.replace(parent_header=request.header))
             if asks:
                 return
-        self.say(build.status("idle", parent=request))
+        self.send(build.status("idle", parent=request))
 
     def _raised(self, request: AnyMessage, error: Exception) -> None:
         told = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
         if request.header.msg_type == "execute_request":
-            self.say(ec.create_message("error", told, channel="iopub", parent=request))
+            self.send(ec.create_message("error", told, channel="iopub", parent=request))
         kind = request.header.msg_type.removesuffix("_request") + "_reply"
         content = {"status": "error", **told}
-        self.say(ec.create_message(kind, content, channel=request.channel, parent=request))
+        self.send(ec.create_message(kind, content, channel=request.channel, parent=request))

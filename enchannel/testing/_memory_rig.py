@@ -16,8 +16,8 @@ class MemoryRig(InMemoryKernel, Rig):
     """Both ends in hand; see ``InMemoryKernel`` for what it takes."""
 
     backend: Backend = MemoryBackend()
-    nowhere: Any = "memory:nowhere"
-    cannot: ClassVar[Mapping[str, str]] = {
+    unreachable_target: Any = "memory:nowhere"
+    unsupported: ClassVar[Mapping[str, str]] = {
         "garbage": "there are no bytes in memory that could be damaged",
         "secrets": "there is nothing secret in memory",
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from enchannel.testing import _seen
+from enchannel.testing import _collector
 from enchannel.testing._checks import connected
 from enchannel.testing._fake_kernel import FakeKernel
 from enchannel.testing._rig import Rig
@@ -42,5 +42,5 @@ class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
     def test_a_request_is_answered(self, rig: Rig) -> None:
         kernel = FakeKernel(rig)
         with connected(rig) as client:
-            assert client.run("6 * 7", timeout=_seen.DEADLINE).text == "6 * 7"
-        assert "execute_request" in [message.header.msg_type for message in kernel.heard]
+            assert client.run("6 * 7", timeout=_collector.DEADLINE).text == "6 * 7"
+        assert "execute_request" in [message.header.msg_type for message in kernel.received]

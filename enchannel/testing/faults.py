@@ -12,7 +12,7 @@ from collections.abc import Callable
 from reactivex import abc
 
 from enchannel import AnyMessage
-from enchannel.testing._fake_kernel import Fault, Say
+from enchannel.testing._fake_kernel import Fault, Send
 
 __all__ = ["delay", "die_after", "drop", "duplicate", "of_type", "silence", "swap"]
 
@@ -37,7 +37,7 @@ def drop(chosen: Callable[[AnyMessage], bool] = _all, *, every: int = 1) -> Faul
         raise ValueError(f"one message in {every} cannot be dropped")
     seen = 0
 
-    def dropping(message: AnyMessage, say: Say) -> None:
+    def dropping(message: AnyMessage, say: Send) -> None:
         nonlocal seen
         if chosen(message):
             seen += 1
@@ -49,14 +49,14 @@ def drop(chosen: Callable[[AnyMessage], bool] = _all, *, every: int = 1) -> Faul
 
 
 def silence() -> Fault:
-    """Say nothing at all."""
+    """Send nothing at all."""
     return drop()
 
 
 def duplicate(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
-    """Say messages twice."""
+    """Send messages twice."""
 
-    def duplicating(message: AnyMessage, say: Say) -> None:
+    def duplicating(message: AnyMessage, say: Send) -> None:
         say(message)
         if chosen(message):
             say(message)
@@ -65,10 +65,10 @@ def duplicate(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
 
 
 def swap(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
-    """Say a message after the one that follows it; but never an idle, which nothing might follow."""
+    """Send a message after the one that follows it; but never an idle, which nothing might follow."""
     held: deque[AnyMessage] = deque()
 
-    def swapping(message: AnyMessage, say: Say) -> None:
+    def swapping(message: AnyMessage, say: Send) -> None:
         is_idle = message.content.get("execution_state") == "idle"
         if not held and not is_idle and chosen(message):
             held.append(message)
@@ -85,7 +85,7 @@ def delay(
     scheduler: abc.SchedulerBase,
     chosen: Callable[[AnyMessage], bool] = _all,
 ) -> Fault:
-    """Say messages later, in their order; those that are not chosen overtake them.
+    """Send messages later, in their order; those that are not chosen overtake them.
 
     Args:
         seconds: How much later.
@@ -96,7 +96,7 @@ def delay(
     held: deque[AnyMessage] = deque()
     saying = threading.Lock()
 
-    def delaying(message: AnyMessage, say: Say) -> None:
+    def delaying(message: AnyMessage, say: Send) -> None:
         def due(*_: object) -> None:
             with saying:  # the oldest, whichever timer comes first
                 say(held.popleft())
@@ -115,11 +115,11 @@ def die_after(count: int, die: Callable[[], None]) -> Fault:
 
     Args:
         count: Messages that are still said.
-        die: How: ``rig.cut``, ``far.die``.
+        die: How: ``rig.cut``, ``remote.die``.
     """
     said = 0
 
-    def dying(message: AnyMessage, say: Say) -> None:
+    def dying(message: AnyMessage, say: Send) -> None:
         nonlocal said
         said += 1
         if said <= count:

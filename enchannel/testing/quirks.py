@@ -13,13 +13,13 @@ from msgspec.structs import replace
 import enchannel as ec
 from enchannel import AnyMessage, Header
 from enchannel import messages as build
-from enchannel.testing._fake_kernel import Fault, Say
+from enchannel.testing._fake_kernel import Fault, Send
 
 __all__ = ["QUIRKS"]
 
 
 def _changed(change: Callable[[AnyMessage], AnyMessage | None]) -> Fault:
-    def changing(message: AnyMessage, say: Say) -> None:
+    def changing(message: AnyMessage, say: Send) -> None:
         changed = change(message)
         if changed is not None:
             say(changed)
@@ -67,7 +67,7 @@ def _result_as_a_stream(message: AnyMessage) -> AnyMessage:
     return build.stream("stdout", text, parent=message.parent_header)
 
 
-def _stray_comm_close(message: AnyMessage, say: Say) -> None:
+def _stray_comm_close(message: AnyMessage, say: Send) -> None:
     say(message)
     if message.header.msg_type == "execute_reply":
         say(ec.comm_close("of-nobody", channel="shell", parent=message.parent_header))
@@ -76,7 +76,7 @@ def _stray_comm_close(message: AnyMessage, say: Say) -> None:
 def _strays_before_everything() -> Fault:
     first = True
 
-    def straying(message: AnyMessage, say: Say) -> None:
+    def straying(message: AnyMessage, say: Send) -> None:
         nonlocal first
         if first:
             first = False
@@ -87,7 +87,7 @@ def _strays_before_everything() -> Fault:
     return straying
 
 
-def _unknown_state(message: AnyMessage, say: Say) -> None:
+def _unknown_state(message: AnyMessage, say: Send) -> None:
     if message.header.msg_type == "status" and message.content["execution_state"] == "busy":
         say(message.replace(content={"execution_state": "pondering"}))
     say(message)
@@ -96,7 +96,7 @@ def _unknown_state(message: AnyMessage, say: Say) -> None:
 def _idle_before_the_reply() -> Fault:
     reply: AnyMessage | None = None
 
-    def late(message: AnyMessage, say: Say) -> None:
+    def late(message: AnyMessage, say: Send) -> None:
         nonlocal reply
         if message.header.msg_type.endswith("_reply"):
             reply = message
@@ -110,7 +110,7 @@ def _idle_before_the_reply() -> Fault:
 
 
 def _output_after_idle() -> Fault:
-    def late(message: AnyMessage, say: Say) -> None:
+    def late(message: AnyMessage, say: Send) -> None:
         say(message)
         if message.content.get("execution_state") == "idle":
             say(build.stream("stdout", "one more thing\n", parent=message.parent_header))

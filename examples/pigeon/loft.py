@@ -30,11 +30,11 @@ class Loft:
         self.port = self._server.getsockname()[1]
         self._receive()
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+    def on_message(self, hear: Callable[[AnyMessage], None]) -> None:
         """Give what is said to the kernel to a function."""
         self._hear = hear
 
-    def say(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         """Say something as the kernel: on iopub to all, elsewhere to the client that it answers."""
         with self._changing:
             if message.channel is ChannelName.IOPUB:
@@ -86,8 +86,8 @@ class Loft:
 
 def main(name: str, port: int) -> None:
     with ec.launch(name) as kernel, Loft(port, kernel.id) as loft:
-        loft.listen(kernel.main.on_next)
-        kernel.main.subscribe(loft.say)
+        loft.on_message(kernel.main.on_next)
+        kernel.main.subscribe(loft.send)
         print(f"pigeon://127.0.0.1:{loft.port}", flush=True)
         sys.stdin.read()  # until there is no more
 

@@ -12,9 +12,9 @@ from enchannel.testing import BackendSuite, Rig
 
 class PigeonRig(Loft, Rig):
     backend = backend
-    impatient = {"reconnect_timeout": 0.3}
-    nowhere = "pigeon://127.0.0.1:1"
-    cannot = {"secrets": "whoever catches a pigeon can read its letter"}
+    give_up_options = {"reconnect_timeout": 0.3}
+    unreachable_target = "pigeon://127.0.0.1:1"
+    unsupported = {"secrets": "whoever catches a pigeon can read its letter"}
 
     def __init__(self):
         self._reads = threading.Event()
@@ -22,22 +22,22 @@ class PigeonRig(Loft, Rig):
         super().__init__()
         self.target = f"pigeon://127.0.0.1:{self.port}"
 
-    def listen(self, hear):
-        super().listen(lambda message: (self._reads.wait(), hear(message)))
+    def on_message(self, hear):
+        super().on_message(lambda message: (self._reads.wait(), hear(message)))
 
-    def cut(self):
+    def disconnect(self):
         self.close()
 
-    def restore(self):
+    def reconnect(self):
         self._server = socket.create_server(("127.0.0.1", self.port))
         self._receive()
 
-    give_up = cut
+    disconnect_permanently = disconnect
 
-    def pause(self):
+    def pause_reading(self):
         self._reads.clear()
 
-    def resume(self):
+    def resume_reading(self):
         self._reads.set()
 
     @property

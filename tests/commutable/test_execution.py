@@ -16,9 +16,9 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName
 from enchannel import messages as build
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
     MemoryLifecycle,
-    Seen,
     answered,
     busy,
     idle,
@@ -67,26 +67,26 @@ def shown(value: str, id: str, request: AnyMessage, kind: str = "display_data") 
 class Running:
     """A notebook that runs in a kernel in hand; time moves when a test says so."""
 
-    def __init__(self, far: MemoryKernel, kernel: ec.Kernel, *, on_loop: bool) -> None:
-        self.far = far
+    def __init__(self, remote: MemoryKernel, kernel: ec.Kernel, *, on_loop: bool) -> None:
+        self.remote = remote
         self.kernel = kernel
-        self.seen: Seen[cm.Notebook] = Seen()
+        self.seen: Collector[cm.Notebook] = Collector()
         self._on_loop = on_loop
         self.attentive = True  # whether it answers, after the last cell, that it is done
         self.subscription: abc.DisposableBase | None = None
 
     def begin(self, notebook: cm.Notebook, **options: Any) -> None:
         states = cm.execute(notebook, self.kernel, **options)
-        scheduler = self.far.clock if self._on_loop else None
+        scheduler = self.remote.clock if self._on_loop else None
         self.subscription = states.subscribe(self.seen, scheduler=scheduler)
         self.settle()
 
     def say(self, *messages: AnyMessage) -> None:
         before = self.asked
-        self.far.say(*messages)
+        self.remote.send(*messages)
         self.settle()
         if self.asked is not before and self.is_asked_whether_it_is_done and self.attentive:
-            self.far.say(*answered(self.asked))
+            self.remote.send(*answered(self.asked))
             self.settle()
 
     def answer(self, *outputs: Callable[[AnyMessage], AnyMessage], **content: Any) -> None:
@@ -98,13 +98,13 @@ class Running:
         """Everything that was said is delivered."""
         settle(self.kernel)
         if self._on_loop:
-            self.far.clock.advance_by(0.01)
+            self.remote.clock.advance_by(0.01)
             settle(self.kernel)
-            self.far.clock.advance_by(0.01)
+            self.remote.clock.advance_by(0.01)
 
     @property
     def asked(self) -> AnyMessage:
-        return self.far.asked
+        return self.remote.last_request
 
     @property
     def is_asked_whether_it_is_done(self) -> bool:
@@ -114,7 +114,7 @@ class Running:
     def sent(self) -> list[str]:
         return [
             message.content["code"]
-            for message in self.far.sent[ChannelName.SHELL]
+            for message in self.remote.received[ChannelName.SHELL]
             if message.header.msg_type == "execute_request"
         ]
 
@@ -131,9 +131,9 @@ class Running:
 
 @pytest.fixture(params=[False, True], ids=["on the delivery thread", "on a loop"])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    far = MemoryKernel(lifecycle=MemoryLifecycle())
-    with far.kernel() as kernel:
-        yield Running(far, kernel, on_loop=request.param)
+    remote = MemoryKernel(lifecycle=MemoryLifecycle())
+    with remote.kernel() as kernel:
+        yield Running(remote, kernel, on_loop=request.param)
 
 
 def dated(messages: list[AnyMessage]) -> list[AnyMessage]:
@@ -288,7 +288,7 @@ def test_a_cell_that_the_kernel_does_not_run_stops_it(running: Running, status: 
 def test_a_kernel_that_dies_keeps_what_it_said(running: Running) -> None:
     running.begin(notebook_of("1", "2"), allow_errors=True)
     running.say(busy(running.asked), printed("so far", running.asked))
-    running.far.tell(ec.KernelDied("it died"))
+    running.remote.emit_event(ec.KernelDied("it died"))
     running.settle()
     assert str(running.error) == "cell 1 of 2 (a): it died"
     assert isinstance(running.error.reason, ec.KernelDied)
@@ -300,7 +300,7 @@ def test_a_kernel_that_is_closed_ends_it(running: Running) -> None:
     running.begin(notebook_of("1"))
     running.kernel.close()
     if running._on_loop:
-        running.far.clock.advance_by(1)
+        running.remote.clock.advance_by(1)
     assert isinstance(running.error.reason, ec.ChannelClosed)
 
 
@@ -317,10 +317,10 @@ def test_a_cell_that_takes_too_long_is_interrupted_and_what_it_says_of_that_is_k
     running.begin(notebook_of("1", "2"), timeout=5)
     request = running.asked
     running.say(busy(request), printed("working", request))
-    running.far.clock.advance_by(6)
+    running.remote.clock.advance_by(6)
     running.settle()
-    assert running.far.lifecycle is not None
-    assert running.far.lifecycle.calls == ["interrupt"]
+    assert running.remote.lifecycle is not None
+    assert running.remote.lifecycle.calls == ["interrupt"]
     assert not running.seen.ended
     running.say(*raised(request, "KeyboardInterrupt")[1:])
     running.say(*answered(running.asked))
@@ -339,20 +339,20 @@ def test_a_cell_that_takes_too_long_is_interrupted_and_what_it_says_of_that_is_k
 def test_a_cell_that_is_interrupted_and_does_not_care_is_left(running: Running) -> None:
     running.begin(notebook_of("1"), timeout=5)
     running.say(busy(running.asked))
-    running.far.clock.advance_by(6)
+    running.remote.clock.advance_by(6)
     running.settle()
-    running.far.clock.advance_by(3)
+    running.remote.clock.advance_by(3)
     running.settle()
     assert isinstance(running.error.reason, ec.RequestTimeout)
 
 
 def test_a_cell_whose_turn_does_not_come_interrupts_nobody(running: Running) -> None:
     running.begin(notebook_of("1"), timeout=5)
-    running.far.clock.advance_by(6)
+    running.remote.clock.advance_by(6)
     running.settle()
     assert isinstance(running.error.reason, ec.RequestTimeout)
-    assert running.far.lifecycle is not None
-    assert running.far.lifecycle.calls == []
+    assert running.remote.lifecycle is not None
+    assert running.remote.lifecycle.calls == []
 
 
 def test_disposing_interrupts_the_cell_that_runs_and_sends_no_other(running: Running) -> None:
@@ -362,8 +362,8 @@ def test_disposing_interrupts_the_cell_that_runs_and_sends_no_other(running: Run
     running.subscription.dispose()
     before = len(running.seen.items)
     running.say(*raised(running.asked)[1:])
-    assert running.far.lifecycle is not None
-    assert running.far.lifecycle.calls == ["interrupt"]
+    assert running.remote.lifecycle is not None
+    assert running.remote.lifecycle.calls == ["interrupt"]
     assert (running.sent, len(running.seen.items)) == (["1"], before)
 
 
@@ -423,7 +423,7 @@ def test_a_kernel_that_is_at_something_else_is_not_waited_for_long(running: Runn
     running.begin(notebook_of("1"))
     running.answer()
     assert not running.seen.ended
-    running.far.clock.advance_by(1.0)
+    running.remote.clock.advance_by(1.0)
     running.settle()
     assert running.seen.completed
 
@@ -436,14 +436,14 @@ def test_who_leaves_while_late_output_is_waited_for_interrupts_nothing(running: 
     running.subscription.dispose()
     running.say(*answered(running.asked))
     assert not running.seen.ended
-    assert running.far.lifecycle is not None
-    assert not running.far.lifecycle.calls
+    assert running.remote.lifecycle is not None
+    assert not running.remote.lifecycle.calls
 
 
 def test_where_nothing_runs_the_kernel_is_asked_nothing(running: Running) -> None:
     running.begin(cm.empty_notebook)
     assert running.seen.completed
-    assert not running.far.sent[ChannelName.SHELL]
+    assert not running.remote.received[ChannelName.SHELL]
 
 
 def test_what_comes_with_the_end_is_late_and_comes_once(running: Running) -> None:
@@ -481,7 +481,7 @@ def test_a_display_is_updated_wherever_it_stands(running: Running) -> None:
 def test_a_display_of_an_earlier_run_is_updated_as_well(running: Running) -> None:
     running.begin(notebook_of("1", "2"), cells=["a"])
     running.answer(partial(shown, "old", "d"))
-    again: Seen[cm.Notebook] = Seen()
+    again: Collector[cm.Notebook] = Collector()
     cm.execute(running.last, running.kernel, cells=["b"]).subscribe(again)
     running.answer(partial(shown, "new", "d", kind="update_display_data"))
     assert text(again.items[-1], "a") == "new"
@@ -552,7 +552,7 @@ def test_code_may_ask_where_somebody_answers(running: Running) -> None:
     request = running.asked
     assert request.content["allow_stdin"] is True
     running.say(busy(request), build.input_request("who? ", password=True, parent=request))
-    assert running.far.sent[ChannelName.STDIN][-1].content["value"] == "who? True"
+    assert running.remote.received[ChannelName.STDIN][-1].content["value"] == "who? True"
 
 
 def test_code_may_not_ask_where_nobody_answers(running: Running) -> None:

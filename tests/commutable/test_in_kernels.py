@@ -18,7 +18,7 @@ from reactivex import operators as ops
 
 import commutable as cm
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.memory import settle
 
@@ -135,7 +135,7 @@ def test_a_kernel_that_dies_in_a_cell() -> None:
 def test_a_kernel_that_is_restarted_under_a_cell() -> None:
     notebook = notebook_of(ASLEEP, "'never'")
     with ec.launch() as kernel:
-        seen: Seen[cm.Notebook] = Seen()
+        seen: Collector[cm.Notebook] = Collector()
         restarted: list[Observable[None]] = []
 
         def restarts(state: cm.Notebook) -> None:
@@ -143,7 +143,7 @@ def test_a_kernel_that_is_restarted_under_a_cell() -> None:
                 restarted.append(kernel.restart())
 
         cm.execute(notebook, kernel).pipe(ops.do_action(restarts)).subscribe(seen)
-        failure = seen.failure()
+        failure = seen.wait_for_error()
         assert isinstance(failure, cm.CellFailed)
         assert isinstance(failure.reason, ec.KernelDied)
         ec.wait(restarted[0], timeout=DEADLINE)

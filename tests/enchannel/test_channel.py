@@ -30,14 +30,14 @@ from enchannel import (
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
-    Seen,
     Thread,
     answered,
     in_thread,
-    loop_runs,
     printed,
     reply_to,
+    run_on_loop,
     settle,
     text_of,
     texts,
@@ -73,16 +73,16 @@ def test_is_a_subject_of_reactivex() -> None:
 
 
 def test_what_is_sent_says_who_and_when() -> None:
-    far = MemoryKernel()
-    with far.kernel(session=Session(id="s1", username="ada")) as kernel:
+    remote = MemoryKernel()
+    with remote.kernel(session=Session(id="s1", username="ada")) as kernel:
         kernel.shell.on_next(ec.kernel_info_request())
-    header = far.asked.header
+    header = remote.last_request.header
     assert (header.session, header.username) == ("s1", "ada")
     assert header.date.endswith("Z")
 
 
 def test_what_a_header_says_already_is_kept() -> None:
-    far, message = MemoryKernel(), ec.kernel_info_request()
+    remote, message = MemoryKernel(), ec.kernel_info_request()
     header = ec.Header(
         msg_id="m1",
         msg_type="kernel_info_request",
@@ -91,18 +91,18 @@ def test_what_a_header_says_already_is_kept() -> None:
         date="today",
         version="5.3",
     )
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.shell.on_next(message.replace(header=header))
-    assert far.asked.header == header
+    assert remote.last_request.header == header
 
 
 def test_what_may_not_be_sent_is_the_callers_error() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         with pytest.raises(InvalidMessage, match=r"content\.code is missing"):
             kernel.shell.on_next(ec.create_message("execute_request", {}))
         kernel.shell.on_next(ec.kernel_info_request())
-    assert len(far.sent[SHELL]) == 1
+    assert len(remote.received[SHELL]) == 1
 
 
 def test_what_belongs_on_another_channel_is_refused() -> None:
@@ -119,10 +119,10 @@ def test_only_messages_can_be_sent() -> None:
 
 
 def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.control.on_next(ec.kernel_info_request())
-    (message,) = far.sent[ChannelName.CONTROL]
+    (message,) = remote.received[ChannelName.CONTROL]
     assert message.channel is ChannelName.CONTROL
 
 
@@ -134,14 +134,14 @@ def test_iopub_is_for_the_kernel_to_speak() -> None:
 
 
 def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
-        far.refuses = ConnectionLost("the link is down")
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
+        remote.send_error = ConnectionLost("the link is down")
         with pytest.raises(ConnectionLost):
             kernel.shell.on_next(ec.kernel_info_request())
-        far.refuses = None
+        remote.send_error = None
         kernel.shell.on_next(ec.kernel_info_request())
-    assert len(far.sent[SHELL]) == 1
+    assert len(remote.received[SHELL]) == 1
 
 
 def test_a_closed_channel_refuses() -> None:
@@ -153,40 +153,40 @@ def test_a_closed_channel_refuses() -> None:
 
 
 def test_a_channel_never_hears_what_is_said_on_it() -> None:
-    seen: Seen[AnyMessage] = Seen()
+    seen: Collector[AnyMessage] = Collector()
     with MemoryKernel().kernel() as kernel:
         kernel.shell.subscribe(seen)
         kernel.main.subscribe(seen)
         kernel.shell.on_next(ec.kernel_info_request())
-    assert seen.all() == []
+    assert seen.wait_for_end() == []
 
 
 # A source that is piped in.
 
 
 def test_a_source_can_be_piped_in() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     requests = [ec.execute_request("1"), ec.execute_request("2")]
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         reactivex.from_iterable(requests).subscribe(kernel.shell)
-    assert [message.content["code"] for message in far.sent[SHELL]] == ["1", "2"]
+    assert [message.content["code"] for message in remote.received[SHELL]] == ["1", "2"]
 
 
 def test_a_source_that_completes_closes_nothing() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.shell.subscribe(seen)
         reactivex.just(ec.kernel_info_request()).subscribe(kernel.shell)
         kernel.shell.on_next(ec.kernel_info_request())
         settle(kernel)
         assert not seen.ended
-    assert len(far.sent[SHELL]) == 2
+    assert len(remote.received[SHELL]) == 2
 
 
 def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
     wrong = ZeroDivisionError("oh")
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.shell.subscribe(seen)
         reactivex.throw(wrong).subscribe(kernel.shell)
@@ -194,7 +194,7 @@ def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
         settle(kernel)
         assert not seen.ended
     assert [error.__cause__ for error in errors.items] == [wrong]
-    assert len(far.sent[SHELL]) == 1
+    assert len(remote.received[SHELL]) == 1
 
 
 # What is heard, and where.
@@ -202,7 +202,7 @@ def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
 
 def test_deliveries_never_overlap() -> None:
     """However many threads a backend emits on; a second one inside would meet the first."""
-    far, inside, overlaps = MemoryKernel(), threading.Lock(), []
+    remote, inside, overlaps = MemoryKernel(), threading.Lock(), []
     count = 0
 
     def on_next(_: AnyMessage) -> None:
@@ -213,7 +213,7 @@ def test_deliveries_never_overlap() -> None:
         count += 1
         inside.release()
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         for channel in (kernel.shell, kernel.control, kernel.iopub, kernel.main):
             channel.subscribe(on_next)
         start = threading.Barrier(6)
@@ -221,7 +221,7 @@ def test_deliveries_never_overlap() -> None:
         def speak(channel: ChannelName) -> None:
             start.wait(DEADLINE)
             for _ in range(200):
-                far.say(ec.create_message("woo", channel=channel))
+                remote.send(ec.create_message("woo", channel=channel))
 
         talkers = [
             Thread(lambda name=name: speak(name))  # type: ignore[misc]
@@ -234,21 +234,21 @@ def test_deliveries_never_overlap() -> None:
 
 
 def test_a_channel_keeps_its_order() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
-        far.say(*numbered(1000))
-    assert texts(seen.all()) == [str(number) for number in range(1000)]
+        remote.send(*numbered(1000))
+    assert texts(seen.wait_for_end()) == [str(number) for number in range(1000)]
 
 
 def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
-        speaker = Thread(lambda: far.say(printed("woo")))
+        speaker = Thread(lambda: remote.send(printed("woo")))
         speaker.result()
-        far.say(printed("woo"))
-    seen.all()
+        remote.send(printed("woo"))
+    seen.wait_for_end()
     (thread,) = seen.threads
     assert thread not in (speaker, threading.current_thread())
     assert thread.name.startswith("enchannel kernel")
@@ -256,10 +256,10 @@ def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
 
 def test_a_send_in_a_subscriber_does_not_reorder() -> None:
     """A bare Subject shows the answer to who subscribed later before what it answers."""
-    far, first, second = MemoryKernel(), list[str](), Seen[AnyMessage]()
-    far.on_sent = lambda request: far.say(reply_to(request))
+    remote, first, second = MemoryKernel(), list[str](), Collector[AnyMessage]()
+    remote.handler = lambda request: remote.send(reply_to(request))
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
 
         def on_next(message: AnyMessage) -> None:
             first.append(message.header.msg_type)
@@ -269,55 +269,55 @@ def test_a_send_in_a_subscriber_does_not_reorder() -> None:
 
         kernel.shell.subscribe(on_next)
         kernel.shell.subscribe(second)
-        far.say(ec.create_message("question"))
-        second.first(2)
+        remote.send(ec.create_message("question"))
+        second.wait_for_count(2)
     assert first == ["question", "sent", "kernel_info_reply"]
     assert [m.header.msg_type for m in second.items] == ["question", "kernel_info_reply"]
 
 
 def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
-    far, inside, go_on = MemoryKernel(), threading.Event(), threading.Event()
+    remote, inside, go_on = MemoryKernel(), threading.Event(), threading.Event()
 
     def on_next(_: AnyMessage) -> None:
         inside.set()
         go_on.wait(DEADLINE)
 
-    with far.kernel() as kernel, MemoryKernel().kernel() as other:
+    with remote.kernel() as kernel, MemoryKernel().kernel() as other:
         kernel.iopub.subscribe(on_next)
-        far.say(*numbered(3))  # returns, though the subscriber does not
+        remote.send(*numbered(3))  # returns, though the subscriber does not
         assert inside.wait(DEADLINE)
         kernel.shell.on_next(ec.kernel_info_request())
-        assert len(far.sent[SHELL]) == 1
+        assert len(remote.received[SHELL]) == 1
         settle(other)
         go_on.set()
 
 
 def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
-    far, before, after = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    remote, before, after = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
     raised = list[AnyMessage]()
 
     def on_next(message: AnyMessage) -> None:
         raised.append(message)
         raise ZeroDivisionError("oh")
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.iopub.subscribe(before)
         kernel.iopub.subscribe(on_next)
         kernel.iopub.subscribe(after)
-        far.say(*numbered(3))
-    assert texts(before.all()) == texts(after.all()) == ["0", "1", "2"]
+        remote.send(*numbered(3))
+    assert texts(before.wait_for_end()) == texts(after.wait_for_end()) == ["0", "1", "2"]
     assert texts(raised) == ["0"]
 
 
 def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
-    far, errors, wrong = MemoryKernel(), Seen[EnchannelError](), ZeroDivisionError("oh")
+    remote, errors, wrong = MemoryKernel(), Collector[EnchannelError](), ZeroDivisionError("oh")
     item = printed("woo")
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(raising(wrong))
-        far.say(item)
-    (error,) = errors.all()
+        remote.send(item)
+    (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
     assert error.__cause__ is wrong
     assert error.item is item
@@ -325,12 +325,12 @@ def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
 
 
 def test_a_subscriber_that_raises_is_told_that_this_was_the_end() -> None:
-    far, told = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, told = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.iopub.subscribe(raising(ZeroDivisionError()), told.on_error)
-        far.say(printed("woo"))
-        assert isinstance(told.failure(), SubscriberRaised)
+        remote.send(printed("woo"))
+        assert isinstance(told.wait_for_error(), SubscriberRaised)
 
 
 def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
@@ -344,61 +344,61 @@ def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
 
         return Observable(subscribe)
 
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
-        far.on_sent = lambda request: far.say(*answered(request))
+        remote.handler = lambda request: remote.send(*answered(request))
         with pytest.raises(SubscriberRaised):
             in_thread(lambda: ec.wait(kernel.execute("6 * 7").pipe(careless)))
 
 
 def test_a_subscriber_that_exits_ends_no_thread() -> None:
     """SystemExit and its like pass by ``except Exception``; the others are still delivered to."""
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: sys.exit(3))
         kernel.iopub.subscribe(seen)
-        far.say(*numbered(2))
-        seen.first(2)
-    (error,) = errors.all()
+        remote.send(*numbered(2))
+        seen.wait_for_count(2)
+    (error,) = errors.wait_for_end()
     assert isinstance(error.__cause__, SystemExit)
 
 
 def test_an_error_that_nobody_handles_is_reported_once() -> None:
     """reactivex raises it at the producer, where it would look like the producer's fault."""
-    far, errors, lost = MemoryKernel(), Seen[EnchannelError](), ConnectionLost("for good")
-    with far.kernel() as kernel:
+    remote, errors, lost = MemoryKernel(), Collector[EnchannelError](), ConnectionLost("for good")
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: None)
-        far.end(IOPUB, lost)
-        assert errors.first(1) == [lost]
+        remote.end_channel(IOPUB, lost)
+        assert errors.wait_for_count(1) == [lost]
 
 
 def test_an_on_error_that_raises_is_reported() -> None:
-    far, errors, wrong = MemoryKernel(), Seen[EnchannelError](), ZeroDivisionError()
-    with far.kernel() as kernel:
+    remote, errors, wrong = MemoryKernel(), Collector[EnchannelError](), ZeroDivisionError()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(on_error=raising(wrong))
-        far.end(IOPUB, ConnectionLost("for good"))
-        (error,) = errors.first(1)
+        remote.end_channel(IOPUB, ConnectionLost("for good"))
+        (error,) = errors.wait_for_count(1)
     assert error.__cause__ is wrong
 
 
 def test_an_on_completed_that_raises_is_reported() -> None:
-    far, errors, seen = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(on_completed=lambda: raising(ZeroDivisionError())(None))
         kernel.iopub.subscribe(seen)
-        far.end(IOPUB)
-        (error,) = errors.first(1)
-        seen.all()
+        remote.end_channel(IOPUB)
+        (error,) = errors.wait_for_count(1)
+        seen.wait_for_end()
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 
 def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
-    far, seen, subscriptions = MemoryKernel(), list[AnyMessage](), list[abc.DisposableBase]()
+    remote, seen, subscriptions = MemoryKernel(), list[AnyMessage](), list[abc.DisposableBase]()
     subscribed = threading.Event()
 
     def on_next(message: AnyMessage) -> None:
@@ -407,9 +407,9 @@ def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
         if len(seen) == 2:
             subscriptions[0].dispose()
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         subscriptions.append(kernel.iopub.subscribe(on_next))
-        far.say(*numbered(5))
+        remote.send(*numbered(5))
         subscribed.set()
         settle(kernel)
         assert kernel.iopub.observer_count == 0
@@ -417,7 +417,7 @@ def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
 
 
 def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
-    far, seen, inside, go_on = (
+    remote, seen, inside, go_on = (
         MemoryKernel(),
         list[AnyMessage](),
         threading.Event(),
@@ -429,9 +429,9 @@ def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
         inside.set()
         go_on.wait(DEADLINE)
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         subscription = kernel.iopub.subscribe(on_next)
-        far.say(*numbered(5))
+        remote.send(*numbered(5))
         assert inside.wait(DEADLINE)
         subscription.dispose()
         go_on.set()
@@ -444,39 +444,39 @@ def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
 def test_who_comes_after_the_completion_is_told() -> None:
     with MemoryKernel().kernel() as kernel:
         pass
-    seen: Seen[AnyMessage] = Seen()
+    seen: Collector[AnyMessage] = Collector()
     kernel.iopub.subscribe(seen)
-    assert seen.all() == []
+    assert seen.wait_for_end() == []
     assert seen.completed
 
 
 def test_who_comes_after_the_completion_is_told_also_where_others_were_before() -> None:
     with MemoryKernel().kernel() as kernel:
-        kernel.iopub.subscribe(Seen())
+        kernel.iopub.subscribe(Collector())
     for _ in range(3):
-        seen: Seen[str] = Seen()
+        seen: Collector[str] = Collector()
         kernel.iopub.pipe(ops.map(str)).subscribe(seen)
-        assert seen.all() == []
+        assert seen.wait_for_end() == []
 
 
 def test_who_comes_after_the_error_is_told() -> None:
-    far, died = MemoryKernel(), KernelDied("for good")
-    with far.kernel() as kernel:
-        far.give_up(died)
+    remote, died = MemoryKernel(), KernelDied("for good")
+    with remote.kernel() as kernel:
+        remote.fail(died)
         for channel in (kernel.shell, kernel.iopub, kernel.main):
-            seen: Seen[AnyMessage] = Seen()
+            seen: Collector[AnyMessage] = Collector()
             channel.subscribe(seen)
-            assert seen.failure() is died
+            assert seen.wait_for_error() is died
 
 
 def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
-        far.say(printed("woo"))
-        far.end(IOPUB)
-        assert texts(seen.all()) == ["woo"]
-        assert not far.closed
+        remote.send(printed("woo"))
+        remote.end_channel(IOPUB)
+        assert texts(seen.wait_for_end()) == ["woo"]
+        assert not remote.closed
 
 
 def test_repr_tells_whether_it_is_closed() -> None:
@@ -492,107 +492,107 @@ def test_repr_tells_whether_it_is_closed() -> None:
 def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
     scheduler: type[AsyncIOScheduler],
 ) -> None:
-    far = MemoryKernel()
-    seen: Seen[AnyMessage] = Seen()
+    remote = MemoryKernel()
+    seen: Collector[AnyMessage] = Collector()
 
     async def main() -> None:
         ended = asyncio.Event()
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.iopub.subscribe(
                 seen.on_next,
                 seen.on_error,
                 ended.set,
                 scheduler=scheduler(asyncio.get_running_loop()),
             )
-            await asyncio.to_thread(far.say, *numbered(20_000))
+            await asyncio.to_thread(remote.send, *numbered(20_000))
         await ended.wait()
 
-    loop_runs(main)
+    run_on_loop(main)
     assert texts(seen.items) == [str(number) for number in range(20_000)]
     assert seen.threads == {threading.current_thread()}
 
 
 def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
-    far, order = MemoryKernel(), list[str]()
+    remote, order = MemoryKernel(), list[str]()
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.iopub.subscribe(
                 lambda message: order.append(message.content["text"]),
                 scheduler=AsyncIOScheduler(asyncio.get_running_loop()),
             )
-            far.say(*numbered(1000))
+            remote.send(*numbered(1000))
             asyncio.get_running_loop().call_soon(order.append, "other")
         while len(order) < 1001:
             await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert 0 < order.index("other") < 1000
 
 
 def test_the_loop_is_passed_down_through_operators() -> None:
-    far, seen = MemoryKernel(), Seen[str]()
+    remote, seen = MemoryKernel(), Collector[str]()
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.iopub.pipe(ec.of_message_type("stream"), ops.map(text_of)).subscribe(
                 seen, scheduler=AsyncIOScheduler(asyncio.get_running_loop())
             )
-            await asyncio.to_thread(far.say, *numbered(3))
+            await asyncio.to_thread(remote.send, *numbered(3))
         while not seen.completed:
             await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert seen.items == ["0", "1", "2"]
     assert seen.threads == {threading.current_thread()}
 
 
 def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None:
-    far, errors, other = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
+    remote, errors, other = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.errors.subscribe(errors)
             scheduler = AsyncIOScheduler(asyncio.get_running_loop())
             kernel.iopub.subscribe(raising(ZeroDivisionError("oh")), scheduler=scheduler)
             kernel.iopub.subscribe(other, scheduler=scheduler)
-            far.say(*numbered(2))
+            remote.send(*numbered(2))
             while len(other.items) < 2:
                 await asyncio.sleep(0)
 
-    loop_runs(main)
-    assert [type(error) for error in errors.all()] == [SubscriberRaised]
+    run_on_loop(main)
+    assert [type(error) for error in errors.wait_for_end()] == [SubscriberRaised]
     assert texts(other.items) == ["0", "1"]
 
 
 def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None:
-    far, seen, other = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
         kernel.iopub.subscribe(other)
         loop.close()
-        far.say(*numbered(3))
+        remote.send(*numbered(3))
         assert kernel.iopub.observer_count == 1
-    assert texts(other.all()) == ["0", "1", "2"]
+    assert texts(other.wait_for_end()) == ["0", "1", "2"]
     assert seen.items == []
 
 
 def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
     """What nobody will ever take must not pile up."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
-        far.say(printed("scheduled"))
+        remote.send(printed("scheduled"))
         loop.close()
-        far.say(printed("too late"))
+        remote.send(printed("too late"))
         assert kernel.iopub.observer_count == 0
     assert seen.items == []
 
 
 def test_an_event_loop_scheduler_is_delivered_on() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
     threads = list[threading.Thread]()
 
     def thread_of_its_own(target: Callable[[], None]) -> threading.Thread:
@@ -600,35 +600,35 @@ def test_an_event_loop_scheduler_is_delivered_on() -> None:
         return threads[0]
 
     scheduler = EventLoopScheduler(thread_of_its_own)
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
-        far.say(*numbered(1000))
-    assert texts(seen.all()) == [str(number) for number in range(1000)]
+        remote.send(*numbered(1000))
+    assert texts(seen.wait_for_end()) == [str(number) for number in range(1000)]
     assert seen.threads == set(threads)
     scheduler.dispose()
 
 
 def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() -> None:
-    far, seen, other = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
+    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
     scheduler = EventLoopScheduler()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
         kernel.iopub.subscribe(other)
         scheduler.dispose()
-        far.say(*numbered(2))
+        remote.send(*numbered(2))
         assert kernel.iopub.observer_count == 1
-    assert texts(other.all()) == ["0", "1"]
+    assert texts(other.wait_for_end()) == ["0", "1"]
     assert seen.items == []
 
 
 @pytest.mark.parametrize("scheduler", [ImmediateScheduler(), NewThreadScheduler()])
 def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> None:
     """reactivex hands down schedulers that were meant for something else."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
-        far.say(printed("woo"))
-    seen.all()
+        remote.send(printed("woo"))
+    seen.wait_for_end()
     assert [thread.name[:16] for thread in seen.threads] == ["enchannel kernel"]
 
 
@@ -636,24 +636,24 @@ def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> 
 
 
 def test_main_sees_all_channels() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
     messages = [
         ec.create_message("woo", channel=name)
         for name in (IOPUB, SHELL, ChannelName.STDIN, ChannelName.CONTROL)
     ]
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.main.subscribe(seen)
-        far.say(*messages)
-    assert seen.all() == messages
+        remote.send(*messages)
+    assert seen.wait_for_end() == messages
 
 
 def test_main_sends_each_message_where_it_says() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.main.on_next(ec.execute_request("6 * 7"))
         kernel.main.on_next(ec.interrupt_request())
         kernel.main.on_next(ec.input_reply("Ada"))
-    assert {name: [m.header.msg_type for m in sent] for name, sent in far.sent.items()} == {
+    assert {name: [m.header.msg_type for m in sent] for name, sent in remote.received.items()} == {
         SHELL: ["execute_request"],
         ChannelName.CONTROL: ["interrupt_request"],
         ChannelName.STDIN: ["input_reply"],
@@ -668,12 +668,12 @@ def test_main_says_which_channel_a_backend_does_not_have() -> None:
 
 
 def test_watching_main_does_not_take_messages_from_the_channels() -> None:
-    far, on_main, on_iopub = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, on_main, on_iopub = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.main.subscribe(on_main)
         kernel.iopub.subscribe(on_iopub)
-        far.say(printed("woo"))
-    assert texts(on_main.all()) == texts(on_iopub.all()) == ["woo"]
+        remote.send(printed("woo"))
+    assert texts(on_main.wait_for_end()) == texts(on_iopub.wait_for_end()) == ["woo"]
 
 
 # Disposing of a channel.
@@ -681,26 +681,30 @@ def test_watching_main_does_not_take_messages_from_the_channels() -> None:
 
 @pytest.mark.parametrize("name", ["shell", "iopub", "main"])
 def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str) -> None:
-    far, seen, answer = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen, answer = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         channel: Channel = getattr(kernel, name)
         kernel.execute("6 * 7").subscribe(answer)
         channel.subscribe(seen)
-        channel.pipe(ec.child_of(far.asked)).subscribe(seen)
+        channel.pipe(ec.child_of(remote.last_request)).subscribe(seen)
         channel.dispose()
-        far.say(*answered(far.asked))
-        assert [m.header.msg_type for m in answer.all()] == ["status", "status", "execute_reply"]
+        remote.send(*answered(remote.last_request))
+        assert [m.header.msg_type for m in answer.wait_for_end()] == [
+            "status",
+            "status",
+            "execute_reply",
+        ]
     assert seen.items == []
 
 
 def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.shell.dispose()
         kernel.shell.subscribe(seen)
         kernel.shell.on_next(ec.kernel_info_request())
-        far.say(reply_to(far.asked))
-        seen.first(1)
+        remote.send(reply_to(remote.last_request))
+        seen.wait_for_count(1)
 
 
 # Children.
@@ -710,32 +714,34 @@ def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> No
 def test_child_of_takes_a_request_its_header_or_its_id(
     of: Callable[[AnyMessage], AnyMessage],
 ) -> None:
-    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
-    with far.kernel() as kernel:
+    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.child_of(of(request))).subscribe(seen)
-        far.say(printed("other"), printed("mine", request))
-    assert texts(seen.all()) == ["mine"]
+        remote.send(printed("other"), printed("mine", request))
+    assert texts(seen.wait_for_end()) == ["mine"]
 
 
 def test_a_thousand_watchers_see_their_own_messages_only() -> None:
-    far, watchers = MemoryKernel(), list[tuple[AnyMessage, Seen[AnyMessage]]]()
-    with far.kernel() as kernel:
+    remote, watchers = MemoryKernel(), list[tuple[AnyMessage, Collector[AnyMessage]]]()
+    with remote.kernel() as kernel:
         for number in range(1000):
-            request, seen = ec.execute_request(str(number)), Seen[AnyMessage]()
+            request, seen = ec.execute_request(str(number)), Collector[AnyMessage]()
             kernel.iopub.pipe(ec.child_of(request)).subscribe(seen)
             watchers.append((request, seen))
         for text in ("a", "b"):
-            far.say(*(printed(text + request.content["code"], request) for request, _ in watchers))
+            remote.send(
+                *(printed(text + request.content["code"], request) for request, _ in watchers)
+            )
     for request, seen in watchers:
         code = request.content["code"]
-        assert texts(seen.all()) == ["a" + code, "b" + code]
+        assert texts(seen.wait_for_end()) == ["a" + code, "b" + code]
 
 
 def test_child_of_on_a_channel_is_an_index() -> None:
     """A message looks its watchers up; a thousand that watch others are not asked."""
-    far, asked = MemoryKernel(), list[str]()
+    remote, asked = MemoryKernel(), list[str]()
 
-    class Sink(Seen[AnyMessage]):
+    class Sink(Collector[AnyMessage]):
         def __init__(self, parent: str) -> None:
             super().__init__()
             self.parent = parent
@@ -746,23 +752,23 @@ def test_child_of_on_a_channel_is_an_index() -> None:
         def call(self, function: Callable[[], None]) -> None: ...
 
     requests = [ec.execute_request(str(number)) for number in range(1000)]
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         for request in requests:
             kernel.iopub.attach_child(request.header.msg_id, Sink(request.header.msg_id))
-        far.say(printed("woo", requests[500]))
+        remote.send(printed("woo", requests[500]))
     assert asked == [requests[500].header.msg_id]
 
 
 def test_child_of_behind_another_operator_is_a_filter() -> None:
-    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
-    with far.kernel() as kernel:
+    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ops.filter(is_stream), ec.child_of(request)).subscribe(seen)
-        far.say(printed("other"), *answered(request, printed("mine", request)))
-    assert texts(seen.all()) == ["mine"]
+        remote.send(printed("other"), *answered(request, printed("mine", request)))
+    assert texts(seen.wait_for_end()) == ["mine"]
 
 
 def test_child_of_filters_any_observable() -> None:
-    seen, request = Seen[AnyMessage](), ec.execute_request("6 * 7")
+    seen, request = Collector[AnyMessage](), ec.execute_request("6 * 7")
     messages = [printed("other"), printed("mine", request)]
     reactivex.from_iterable(messages).pipe(ec.child_of(request)).subscribe(seen)
     assert texts(seen.items) == ["mine"]
@@ -770,49 +776,49 @@ def test_child_of_filters_any_observable() -> None:
 
 
 def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
-    far, seen, request = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("6 * 7")
-    with far.kernel() as kernel:
+    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of(request))
-        gone = children.subscribe(Seen())
+        gone = children.subscribe(Collector())
         children.subscribe(seen)
         gone.dispose()
-        far.say(printed("mine", request))
-    assert texts(seen.all()) == ["mine"]
+        remote.send(printed("mine", request))
+    assert texts(seen.wait_for_end()) == ["mine"]
 
 
 def test_the_index_forgets_what_nobody_watches() -> None:
     with MemoryKernel().kernel() as kernel:
         for _ in range(100):
             request = ec.execute_request("6 * 7")
-            kernel.iopub.pipe(ec.child_of(request)).subscribe(Seen()).dispose()
+            kernel.iopub.pipe(ec.child_of(request)).subscribe(Collector()).dispose()
         assert kernel.iopub.observer_count == 0
         assert kernel.iopub._children == {}
 
 
 def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
-    far, died, seen = MemoryKernel(), KernelDied("for good"), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, died, seen = MemoryKernel(), KernelDied("for good"), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of("m1"))
-        watching = Seen[AnyMessage]()
+        watching = Collector[AnyMessage]()
         children.subscribe(watching)
-        far.give_up(died)
+        remote.fail(died)
         children.subscribe(seen)
-        assert watching.failure() is seen.failure() is died
+        assert watching.wait_for_error() is seen.wait_for_error() is died
 
 
 def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
 
         def come_and_go() -> None:
             for number in range(200):
-                kernel.iopub.subscribe(Seen()).dispose()
-                kernel.iopub.pipe(ec.child_of(str(number % 3))).subscribe(Seen()).dispose()
+                kernel.iopub.subscribe(Collector()).dispose()
+                kernel.iopub.pipe(ec.child_of(str(number % 3))).subscribe(Collector()).dispose()
 
         threads = [Thread(come_and_go) for _ in range(4)]
         kernel.iopub.subscribe(seen)
         for thread in threads:
             thread.result()
         assert kernel.iopub.observer_count == 1
-        in_thread(lambda: far.say(printed("woo")))
-    assert texts(seen.all()) == ["woo"]
+        in_thread(lambda: remote.send(printed("woo")))
+    assert texts(seen.wait_for_end()) == ["woo"]

@@ -21,7 +21,7 @@ from enchannel import (
     SubscriberRaised,
 )
 from enchannel.errors import EnchannelError
-from tests.rigs.memory import MemoryKernel, Seen, Thread, loop_runs, settle, types
+from tests.rigs.memory import Collector, MemoryKernel, Thread, run_on_loop, settle, types
 
 SHELL = ChannelName.SHELL
 
@@ -52,11 +52,11 @@ def test_is_a_subject_of_reactivex() -> None:
 
 
 def test_opening_tells_the_kernel() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo", {"volume": 11})
-    assert types([far.asked]) == ["comm_open"]
-    assert far.asked.content == {
+    assert types([remote.last_request]) == ["comm_open"]
+    assert remote.last_request.content == {
         "comm_id": comm.id,
         "target_name": "echo",
         "data": {"volume": 11},
@@ -71,38 +71,38 @@ def test_each_comm_has_an_id_of_its_own() -> None:
 
 
 def test_what_is_said_is_a_message_to_the_kernel() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.on_next({"say": "woo"})
-        assert types([far.asked]) == ["comm_msg"]
-        assert far.asked.content == {"comm_id": comm.id, "data": {"say": "woo"}}
+        assert types([remote.last_request]) == ["comm_msg"]
+        assert remote.last_request.content == {"comm_id": comm.id, "data": {"say": "woo"}}
 
 
 def test_a_message_of_ones_own_can_be_said() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         message = ec.comm_msg(comm.id, {"say": "woo"})
         comm.on_next(message)
-        assert far.asked.header.msg_id == message.header.msg_id
+        assert remote.last_request.header.msg_id == message.header.msg_id
 
 
 def test_buffers_go_beside_the_data() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.comm("echo").send({"n": 1}, metadata={"version": "2"}, buffers=[b"abc", b""])
-        assert [bytes(buffer) for buffer in far.asked.buffers] == [b"abc", b""]
-        assert far.asked.metadata == {"version": "2"}
+        assert [bytes(buffer) for buffer in remote.last_request.buffers] == [b"abc", b""]
+        assert remote.last_request.metadata == {"version": "2"}
 
 
 def test_a_message_for_another_comm_is_refused() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         with pytest.raises(InvalidMessage, match=f"not for comm {comm.id}"):
             comm.on_next(ec.comm_msg("other", {}))
-        assert types(far.sent[SHELL]) == ["comm_open"]
+        assert types(remote.received[SHELL]) == ["comm_open"]
 
 
 def test_what_is_no_json_is_refused() -> None:
@@ -114,12 +114,12 @@ def test_what_is_no_json_is_refused() -> None:
 
 
 def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
-        far.refuses = ConnectionLost("it is down")
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
+        remote.send_error = ConnectionLost("it is down")
         with pytest.raises(ConnectionLost):
             kernel.comm("echo", comm_id="c1")
-        far.refuses = None
+        remote.send_error = None
         assert kernel._comms._open == {}
 
 
@@ -127,99 +127,101 @@ def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
 
 
 def test_a_comm_hears_what_is_said_on_it() -> None:
-    far, one, other = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, one, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         first, second = kernel.comm("echo"), kernel.comm("echo")
         first.subscribe(one)
         second.subscribe(other)
-        far.say(said(first.id, n=1), said(second.id, n=2), said("a stranger's", n=3))
-    assert data(one.all()) == [{"n": 1}]
-    assert data(other.all()) == [{"n": 2}]
+        remote.send(said(first.id, n=1), said(second.id, n=2), said("a stranger's", n=3))
+    assert data(one.wait_for_end()) == [{"n": 1}]
+    assert data(other.wait_for_end()) == [{"n": 2}]
 
 
 def test_buffers_come_beside_the_data() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         message = ec.comm_msg(comm.id, {}, buffers=[b"abc", b"", b"d"])
-        far.say(message.replace(channel="iopub"))
-    assert [bytes(buffer) for buffer in seen.all()[0].buffers] == [b"abc", b"", b"d"]
+        remote.send(message.replace(channel="iopub"))
+    assert [bytes(buffer) for buffer in seen.wait_for_end()[0].buffers] == [b"abc", b"", b"d"]
 
 
 def test_a_comm_does_not_hear_itself() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         comm.send({"n": 1})
-    assert seen.all() == []
+    assert seen.wait_for_end() == []
 
 
 def test_what_comes_before_the_first_subscriber_is_kept_for_it() -> None:
-    far, first, second = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    far.on_sent = lambda message: far.say(said(message.content["comm_id"], n=1))
-    with far.kernel() as kernel:
+    remote, first, second = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote.handler = lambda message: remote.send(said(message.content["comm_id"], n=1))
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
-        far.say(said(comm.id, n=2))
+        remote.send(said(comm.id, n=2))
         comm.subscribe(first)
         comm.subscribe(second)
-        far.say(said(comm.id, n=3))
-    assert data(first.all()) == [{"n": 1}, {"n": 2}, {"n": 3}]
-    assert data(second.all()) == [{"n": 3}]
+        remote.send(said(comm.id, n=3))
+    assert data(first.wait_for_end()) == [{"n": 1}, {"n": 2}, {"n": 3}]
+    assert data(second.wait_for_end()) == [{"n": 3}]
 
 
 def test_messages_of_comms_are_also_on_iopub() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         kernel.iopub.pipe(ec.with_comm_id(comm.id)).subscribe(seen)
-        far.say(said(comm.id, n=1))
-    assert data(seen.all()) == [{"n": 1}]
+        remote.send(said(comm.id, n=1))
+    assert data(seen.wait_for_end()) == [{"n": 1}]
 
 
 def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
 
     def on_next(_: AnyMessage) -> None:
         raise ZeroDivisionError("oh")
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         comm = kernel.comm("echo", comm_id="c1")
         comm.subscribe(on_next)
         comm.subscribe(seen)
-        far.say(said("c1", n=1), said("c1", n=2))
-    assert data(seen.all()) == [{"n": 1}, {"n": 2}]
-    (error,) = errors.all()
+        remote.send(said("c1", n=1), said("c1", n=2))
+    assert data(seen.wait_for_end()) == [{"n": 1}, {"n": 2}]
+    (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
     assert "comm echo c1" in str(error)
 
 
 def test_a_subscriber_may_answer() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(lambda message: comm.send({"n": message.content["data"]["n"] + 1}))
         comm.subscribe(seen)
-        far.say(said(comm.id, n=1))
-        seen.first(1)
+        remote.send(said(comm.id, n=1))
+        seen.wait_for_count(1)
         settle(kernel)
-        assert far.asked.content["data"] == {"n": 2}
+        assert remote.last_request.content["data"] == {"n": 2}
 
 
 def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             comm = kernel.comm("echo")
             comm.subscribe(seen, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
-            await asyncio.to_thread(far.say, *(said(comm.id, n=number) for number in range(1000)))
+            await asyncio.to_thread(
+                remote.send, *(said(comm.id, n=number) for number in range(1000))
+            )
             while len(seen.items) < 1000:
                 await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert data(seen.items) == [{"n": number} for number in range(1000)]
     assert len(seen.threads) == 1
 
@@ -228,20 +230,20 @@ def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
 
 
 def test_closing_tells_the_kernel_once_and_completes() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         comm.close({"why": "done"})
         comm.close()
-        assert seen.all() == []
-        assert types(far.sent[SHELL]) == ["comm_open", "comm_close"]
-        assert far.asked.content == {"comm_id": comm.id, "data": {"why": "done"}}
+        assert seen.wait_for_end() == []
+        assert types(remote.received[SHELL]) == ["comm_open", "comm_close"]
+        assert remote.last_request.content == {"comm_id": comm.id, "data": {"why": "done"}}
 
 
 def test_nothing_is_said_on_a_closed_comm() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo", comm_id="c1")
         comm.close()
         with pytest.raises(ChannelClosed, match="comm echo c1 is closed"):
@@ -252,135 +254,135 @@ def test_nothing_is_said_on_a_closed_comm() -> None:
 
 def test_the_kernels_closing_is_the_last_item() -> None:
     """That is also how a kernel refuses a target that it does not know."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        far.say(said(comm.id, n=1), closed_by_the_kernel(comm.id, why="no"), said(comm.id, n=2))
-        assert types(seen.all()) == ["comm_msg", "comm_close"]
+        remote.send(said(comm.id, n=1), closed_by_the_kernel(comm.id, why="no"), said(comm.id, n=2))
+        assert types(seen.wait_for_end()) == ["comm_msg", "comm_close"]
         assert seen.items[-1].content["data"] == {"why": "no"}
         assert seen.completed
         with pytest.raises(ChannelClosed):
             comm.send({})
         comm.close()
-        assert types(far.sent[SHELL]) == ["comm_open"]
+        assert types(remote.received[SHELL]) == ["comm_open"]
 
 
 def test_a_closing_on_shell_counts_as_well() -> None:
     """deno closes there."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        far.say(ec.comm_close(comm.id, {}))
-        assert types(seen.all()) == ["comm_close"]
+        remote.send(ec.comm_close(comm.id, {}))
+        assert types(seen.wait_for_end()) == ["comm_close"]
 
 
 def test_who_subscribes_after_the_end_hears_what_nobody_heard_and_the_end() -> None:
-    far, first, late = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, first, late = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
-        far.say(said(comm.id, n=1), closed_by_the_kernel(comm.id))
+        remote.send(said(comm.id, n=1), closed_by_the_kernel(comm.id))
         comm.subscribe(first)
         comm.subscribe(late)
-        assert types(first.all()) == ["comm_msg", "comm_close"]
-        assert late.all() == []
+        assert types(first.wait_for_end()) == ["comm_msg", "comm_close"]
+        assert late.wait_for_end() == []
         assert late.completed
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
 def test_the_end_of_kernel_or_link_is_its_error(end: EnchannelError) -> None:
-    far, seen, late = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen, late = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        far.tell(LinkState.LOST, end)
+        remote.emit_event(LinkState.LOST, end)
         comm.subscribe(late)
-        assert seen.failure() is late.failure() is end
-        far.tell(LinkState.CONNECTED)
+        assert seen.wait_for_error() is late.wait_for_error() is end
+        remote.emit_event(LinkState.CONNECTED)
         with pytest.raises(ChannelClosed):
             comm.send({})
         comm.close()
-        assert types(far.sent[SHELL]) == ["comm_open"]
+        assert types(remote.received[SHELL]) == ["comm_open"]
 
 
 def test_the_end_of_the_connection_completes_it() -> None:
-    seen: Seen[AnyMessage] = Seen()
+    seen: Collector[AnyMessage] = Collector()
     with MemoryKernel().kernel() as kernel:
         kernel.comm("echo").subscribe(seen)
-    assert seen.all() == []
+    assert seen.wait_for_end() == []
     assert seen.completed
 
 
 @pytest.mark.parametrize("source", [reactivex.empty(), reactivex.throw(ZeroDivisionError())])
 def test_what_is_piped_in_does_not_end_it(source: reactivex.Observable[AnyMessage]) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         source.subscribe(comm)
-        far.say(said(comm.id, n=1))
-        assert data(seen.first(1)) == [{"n": 1}]
+        remote.send(said(comm.id, n=1))
+        assert data(seen.wait_for_count(1)) == [{"n": 1}]
 
 
 def test_disposing_ends_subscriptions_and_not_the_comm() -> None:
-    far, seen, later = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen, later = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         comm.dispose()
         comm.subscribe(later)
-        far.say(said(comm.id, n=1))
-    assert data(later.all()) == [{"n": 1}]
+        remote.send(said(comm.id, n=1))
+    assert data(later.wait_for_end()) == [{"n": 1}]
     assert seen.items == []
 
 
 def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
 
         def come_and_go() -> None:
             for _ in range(500):
-                comm.subscribe(Seen()).dispose()
+                comm.subscribe(Collector()).dispose()
 
         threads = [Thread(come_and_go) for _ in range(4)]
         comm.subscribe(seen)
         for thread in threads:
             thread.result()
-        far.say(said(comm.id, n=1))
-        assert data(seen.first(1)) == [{"n": 1}]
+        remote.send(said(comm.id, n=1))
+        assert data(seen.wait_for_count(1)) == [{"n": 1}]
 
 
 # Opened by the kernel.
 
 
 def test_what_the_kernel_opened_can_be_taken_up() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("comm_open")).subscribe(
             lambda message: void(kernel.comm(message).subscribe(seen))
         )
-        far.say(opened_by_the_kernel("k1"))
+        remote.send(opened_by_the_kernel("k1"))
         settle(kernel)
-        far.say(said("k1", n=1), closed_by_the_kernel("k1"))
-        assert types(seen.all()) == ["comm_msg", "comm_close"]
-        assert far.sent[SHELL] == []
+        remote.send(said("k1", n=1), closed_by_the_kernel("k1"))
+        assert types(seen.wait_for_end()) == ["comm_msg", "comm_close"]
+        assert remote.received[SHELL] == []
 
 
 def void(_: object) -> None: ...
 
 
 def test_what_the_kernel_opened_can_be_answered() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         comm = kernel.comm(opened_by_the_kernel("k1"))
         assert (comm.id, comm.target_name) == ("k1", "jupyter.widget")
         comm.send({"n": 1})
         comm.close()
-    assert types(far.sent[SHELL]) == ["comm_msg", "comm_close"]
+    assert types(remote.received[SHELL]) == ["comm_msg", "comm_close"]
 
 
 def test_taking_up_twice_gives_the_same_comm() -> None:
@@ -412,12 +414,12 @@ ODD: list[Callable[[], AnyMessage]] = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_messages_harm_no_comm(odd: Callable[[], AnyMessage]) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        far.say(odd(), said(comm.id, n=1))
-    assert data(seen.all()) == [{"n": 1}]
+        remote.send(odd(), said(comm.id, n=1))
+    assert data(seen.wait_for_end()) == [{"n": 1}]
 
 
 def test_repr_names_target_and_id() -> None:

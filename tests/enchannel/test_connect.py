@@ -18,7 +18,7 @@ from enchannel import (
     WouldDeadlock,
 )
 from enchannel.abc import Backend, Launcher, Link
-from tests.rigs.memory import MemoryBackend, MemoryKernel, MemoryLifecycle, loop_runs
+from tests.rigs.memory import MemoryBackend, MemoryKernel, MemoryLifecycle, run_on_loop
 
 
 class EntryPoint:
@@ -60,8 +60,8 @@ def backend(ada: MemoryKernel) -> MemoryBackend:
 class MemoryLauncher(Launcher):
     """Starts the kernel that it has."""
 
-    def __init__(self, far: MemoryKernel) -> None:
-        self.far = far
+    def __init__(self, remote: MemoryKernel) -> None:
+        self.remote = remote
         self.launched: list[dict[str, Any]] = []
 
     def open(self, target: Any, *, session: Session, timeout: float) -> Link:
@@ -79,7 +79,7 @@ class MemoryLauncher(Launcher):
     ) -> Link:
         given = {"name": name, "session": session, "timeout": timeout, "cwd": cwd, "env": env}
         self.launched.append(given | options)
-        return self.far.link
+        return self.remote.link
 
 
 # Which backend.
@@ -206,7 +206,7 @@ def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.Mon
         with pytest.raises(BackendNotFound):
             await kernel
 
-    loop_runs(main)
+    run_on_loop(main)
     assert asked == ["enchannel.backends"]
 
 
@@ -239,10 +239,10 @@ def test_time_comes_from_where_it_is_said(
     install: Install, backend: MemoryBackend, ada: MemoryKernel
 ) -> None:
     install(memory=backend)
-    ada.on_beat = ada.beat
+    ada.heartbeat_handler = ada.send_heartbeat
     with ec.connect("memory://here/ada", scheduler=ada.clock, silent_after=3) as kernel:
         assert kernel.heartbeat.silent_after == 3
-        ada.on_beat = lambda _: None
+        ada.heartbeat_handler = lambda _: None
         ada.clock.advance_by(5)
         assert kernel.state.value is KernelState.SILENT
 
@@ -261,7 +261,7 @@ def test_on_a_loop_it_is_connected_when_it_is_entered(
         async with kernel:
             assert kernel.id == "ada"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_a_failure_on_a_loop_is_raised_where_it_is_entered(install: Install) -> None:
@@ -270,7 +270,7 @@ def test_a_failure_on_a_loop_is_raised_where_it_is_entered(install: Install) -> 
         with pytest.raises(BackendNotFound):
             await kernel
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 # Launching.
@@ -335,8 +335,8 @@ def test_on_a_loop_it_is_launched_when_it_is_entered(
         async with kernel:
             pass
 
-    loop_runs(main)
-    assert launcher.far.closed == 1
+    run_on_loop(main)
+    assert launcher.remote.closed == 1
 
 
 # By the entry points themselves.

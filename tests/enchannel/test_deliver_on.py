@@ -22,14 +22,14 @@ from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
-    Seen,
     Thread,
     answered,
     busy,
     idle,
-    loop_runs,
     printed,
+    run_on_loop,
     text_of,
     texts,
     types,
@@ -54,9 +54,9 @@ class Loop(VirtualTimeScheduler):
 
 def delivered(
     *items: Any, overflow: Overflow = "buffer", limit: int | None = None, end: bool = True
-) -> Seen[Any]:
+) -> Collector[Any]:
     """What a subscriber gets of items that all wait when the loop comes."""
-    loop, source, seen = Loop(), Subject[Any](), Seen[Any]()
+    loop, source, seen = Loop(), Subject[Any](), Collector[Any]()
     source.pipe(ec.deliver_on(loop, overflow=overflow, limit=limit)).subscribe(seen)
     for item in items:
         source.on_next(item)
@@ -71,7 +71,7 @@ def delivered(
 
 
 def test_nothing_is_delivered_before_the_loop_comes() -> None:
-    loop, source, seen = Loop(), Subject[int](), Seen[int]()
+    loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     source.on_next(1)
     assert seen.items == []
@@ -80,7 +80,7 @@ def test_nothing_is_delivered_before_the_loop_comes() -> None:
 
 
 def test_one_turn_of_the_loop_delivers_all_that_has_arrived() -> None:
-    loop, source, seen = Loop(), Subject[int](), Seen[int]()
+    loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     for number in range(200):
         source.on_next(number)
@@ -92,7 +92,7 @@ def test_one_turn_of_the_loop_delivers_all_that_has_arrived() -> None:
 
 
 def test_the_loop_gets_a_turn_every_few_hundred_items() -> None:
-    loop, source, seen = Loop(), Subject[int](), Seen[int]()
+    loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     for number in range(1000):
         source.on_next(number)
@@ -109,7 +109,7 @@ def test_the_end_comes_after_the_items(overflow: Overflow) -> None:
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)
 def test_an_error_comes_after_the_items(overflow: Overflow) -> None:
-    loop, source, seen = Loop(), Subject[int](), Seen[int]()
+    loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop, overflow=overflow)).subscribe(seen)
     source.on_next(1)
     source.on_error(ZeroDivisionError())
@@ -119,7 +119,7 @@ def test_an_error_comes_after_the_items(overflow: Overflow) -> None:
 
 
 def test_subscribers_have_their_own_turns() -> None:
-    loop, source, seen = Loop(), Subject[int](), (Seen[int](), Seen[int]())
+    loop, source, seen = Loop(), Subject[int](), (Collector[int](), Collector[int]())
     on_loop = source.pipe(ec.deliver_on(loop))
     on_loop.subscribe(seen[0])
     source.on_next(1)
@@ -130,10 +130,10 @@ def test_subscribers_have_their_own_turns() -> None:
 
 
 def test_who_disposes_gets_nothing_of_what_waits() -> None:
-    far, loop, seen = MemoryKernel(), Loop(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, loop, seen = MemoryKernel(), Loop(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         subscription = kernel.iopub.pipe(ec.deliver_on(loop)).subscribe(seen)
-        far.say(printed("woo"))
+        remote.send(printed("woo"))
         subscription.dispose()
         assert kernel.iopub.observer_count == 0
         loop.start()
@@ -232,7 +232,7 @@ def test_an_interval_on_a_real_loop() -> None:
             came.clear()
         assert passed[0] - begun >= 0.019  # a loop may be early by its clock's resolution
 
-    loop_runs(main)
+    run_on_loop(main)
     assert seen == list(range(10))
 
 
@@ -240,17 +240,19 @@ def test_an_interval_on_a_real_loop() -> None:
 
 
 def test_a_channel_is_delivered_on_an_asyncio_loop() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.iopub.pipe(ec.deliver_on(AsyncIOScheduler(loop))).subscribe(seen)
-            await asyncio.to_thread(far.say, *(printed(str(number)) for number in range(20_000)))
+            await asyncio.to_thread(
+                remote.send, *(printed(str(number)) for number in range(20_000))
+            )
         while not seen.completed:
             await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert texts(seen.items) == [str(number) for number in range(20_000)]
     assert seen.threads == {threading.current_thread()}
 
@@ -267,16 +269,16 @@ def test_the_loop_does_other_things_between_batches() -> None:
         while len(order) < 1001:
             await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert 0 < order.index("other") < 1000
 
 
 def test_a_channel_is_delivered_on_an_event_loop_scheduler() -> None:
-    far, seen, scheduler = MemoryKernel(), Seen[AnyMessage](), EventLoopScheduler()
-    with far.kernel() as kernel:
+    remote, seen, scheduler = MemoryKernel(), Collector[AnyMessage](), EventLoopScheduler()
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.deliver_on(scheduler)).subscribe(seen)
-        far.say(*(printed(str(number)) for number in range(1000)))
-    assert texts(seen.all()) == [str(number) for number in range(1000)]
+        remote.send(*(printed(str(number)) for number in range(1000)))
+    assert texts(seen.wait_for_end()) == [str(number) for number in range(1000)]
     assert len(seen.threads) == 1
     assert {thread.name[:9] for thread in seen.threads} != {"enchannel"}
     scheduler.dispose()
@@ -300,39 +302,39 @@ def test_a_loop_that_is_gone_ends_the_subscription(
     overflow: Overflow,
     interval: float,
 ) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
     scheduler, close = make()
     deliver = ec.deliver_on(scheduler, overflow=overflow, interval=interval)
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(deliver).subscribe(seen)
         close()
-        far.say(printed("1", FIRST), printed("2", SECOND))
+        remote.send(printed("1", FIRST), printed("2", SECOND))
         assert kernel.iopub.observer_count == 0
 
 
 def test_a_request_can_be_delivered_on_a_loop() -> None:
-    far = MemoryKernel()
-    far.on_sent = lambda asked: void(
-        Thread(lambda: far.say(*answered(asked, printed("woo", asked))))
+    remote = MemoryKernel()
+    remote.handler = lambda asked: void(
+        Thread(lambda: remote.send(*answered(asked, printed("woo", asked))))
     )
 
     async def main() -> None:
         deliver: Any = ec.deliver_on(AsyncIOScheduler(asyncio.get_running_loop()))
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             result = await kernel.execute("6 * 7").pipe(deliver, ec.to_result())
             assert result.text == "woo"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
-    far, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = MemoryKernel(), list[threading.Thread]()
 
     def on_sent(message: AnyMessage) -> None:
         if message.channel == "shell":
-            far.say(busy(message), build.input_request("Name? ", parent=message))
+            remote.send(busy(message), build.input_request("Name? ", parent=message))
         else:
-            far.say(*answered(far.asked))
+            remote.send(*answered(remote.last_request))
 
     def on_input(prompt: str, password: bool) -> str:
         threads.append(threading.current_thread())
@@ -340,12 +342,12 @@ def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
 
     async def main() -> None:
         scheduler = AsyncIOScheduler(asyncio.get_running_loop())
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             cell = kernel.execute("input()", on_input=on_input).pipe(ec.deliver_on(scheduler))
             await ec.last_value(cell)
 
-    far.on_sent = lambda message: void(Thread(lambda: on_sent(message)))
-    loop_runs(main)
+    remote.handler = lambda message: void(Thread(lambda: on_sent(message)))
+    run_on_loop(main)
     assert threads == [threading.current_thread()]
 
 
@@ -360,17 +362,22 @@ def broken(_: object) -> None:
 
 
 def test_a_subscriber_that_raises_is_told_on_errors() -> None:
-    far, loop, errors, other = MemoryKernel(), Loop(), Seen[EnchannelError](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, loop, errors, other = (
+        MemoryKernel(),
+        Loop(),
+        Collector[EnchannelError](),
+        Collector[AnyMessage](),
+    )
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         on_loop = kernel.iopub.pipe(ec.deliver_on(loop))
         on_loop.subscribe(broken)
         on_loop.subscribe(other)
-        far.say(printed("1"), printed("2"))
+        remote.send(printed("1"), printed("2"))
         loop.start()
         assert texts(other.items) == ["1", "2"]
         assert kernel.iopub.observer_count == 1
-    (error,) = errors.all()
+    (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
     assert isinstance(error.__cause__, ZeroDivisionError)
 
@@ -432,7 +439,11 @@ def test_a_loop_that_cannot_say_that_it_is_closed_may_raise() -> None:
 
 def test_no_wake_up_is_lost() -> None:
     """Two threads that say something, and a loop that always has just finished."""
-    scheduler, sources, seen = EventLoopScheduler(), (Subject[int](), Subject[int]()), Seen[int]()
+    scheduler, sources, seen = (
+        EventLoopScheduler(),
+        (Subject[int](), Subject[int]()),
+        Collector[int](),
+    )
     deliver = ec.deliver_on(scheduler)
     reactivex.merge(*sources).pipe(deliver).subscribe(seen)
 
@@ -440,11 +451,11 @@ def test_no_wake_up_is_lost() -> None:
         for number in range(2000):
             source.on_next(number)
             if number % 10 == 0:
-                seen.first(number)
+                seen.wait_for_count(number)
 
     for thread in [Thread(partial(say, source)) for source in sources]:
         thread.result()
-    seen.first(4000)
+    seen.wait_for_count(4000)
     scheduler.dispose()
 
 
@@ -467,7 +478,7 @@ def test_the_latest_may_be_several() -> None:
 
 
 def test_the_latest_comes_again_and_again() -> None:
-    loop, source, seen = Loop(), Subject[int](), Seen[int]()
+    loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop, overflow="latest")).subscribe(seen)
     for number in range(6):
         source.on_next(number)
@@ -495,7 +506,7 @@ def test_after_too_many_nothing_more_is_taken() -> None:
     class Item:
         pass
 
-    loop, source, seen = Loop(), Subject[Item](), Seen[Item]()
+    loop, source, seen = Loop(), Subject[Item](), Collector[Item]()
     source.pipe(ec.deliver_on(loop, overflow="error", limit=3)).subscribe(seen)
     items = [Item() for _ in range(10)]
     known = [weakref.ref(item) for item in items]
@@ -572,7 +583,7 @@ def test_odd_text_is_kept_as_it_is(content: dict[str, Any]) -> None:
 
 
 def test_text_goes_on_being_joined_turn_after_turn() -> None:
-    loop, source, seen = Loop(), Subject[AnyMessage](), Seen[AnyMessage]()
+    loop, source, seen = Loop(), Subject[AnyMessage](), Collector[AnyMessage]()
     source.pipe(ec.deliver_on(loop, overflow="coalesce")).subscribe(seen)
     for turn in ("ab", "cd"):
         for text in turn:
@@ -598,8 +609,13 @@ def test_text_is_joined_once_however_much_waits(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_coalesced_text_makes_the_same_result() -> None:
-    far, loop, plain, joined = MemoryKernel(), Loop(), Seen[ec.Result](), Seen[ec.Result]()
-    with far.kernel() as kernel:
+    remote, loop, plain, joined = (
+        MemoryKernel(),
+        Loop(),
+        Collector[ec.Result](),
+        Collector[ec.Result](),
+    )
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.until_idle(), ec.to_result()).subscribe(plain)
         deliver: Any = ec.deliver_on(loop, overflow="coalesce")
         kernel.iopub.pipe(deliver, ec.until_idle(), ec.to_result()).subscribe(joined)
@@ -611,23 +627,23 @@ def test_coalesced_text_makes_the_same_result() -> None:
             build.clear_output(parent=FIRST),
             out("e"),
         ]
-        far.say(*answered(FIRST, *outputs))
+        remote.send(*answered(FIRST, *outputs))
         loop.start()
-        assert joined.all()[0].outputs == plain.all()[0].outputs
+        assert joined.wait_for_end()[0].outputs == plain.wait_for_end()[0].outputs
 
 
 # With the rest.
 
 
 def test_goes_behind_other_operators() -> None:
-    far, loop, seen = MemoryKernel(), Loop(), Seen[str]()
-    with far.kernel() as kernel:
+    remote, loop, seen = MemoryKernel(), Loop(), Collector[str]()
+    with remote.kernel() as kernel:
         on_loop: Observable[str] = kernel.iopub.pipe(
             ec.of_message_type("stream"), ops.map(text_of), ec.deliver_on(loop)
         )
         on_loop.subscribe(seen)
-        far.say(busy(FIRST), out("woo"))
-        far.give_up(KernelDied("for good"))
+        remote.send(busy(FIRST), out("woo"))
+        remote.fail(KernelDied("for good"))
         kernel.errors.subscribe(lambda _: None)
     loop.start()
     assert seen.items == ["woo"]
@@ -635,10 +651,10 @@ def test_goes_behind_other_operators() -> None:
 
 
 def test_a_source_that_ends_at_once_is_delivered() -> None:
-    loop, seen = Loop(), Seen[int]()
+    loop, seen = Loop(), Collector[int]()
     reactivex.of(1, 2, 3).pipe(ec.deliver_on(loop)).subscribe(seen)
     loop.start()
-    assert seen.all() == [1, 2, 3]
+    assert seen.wait_for_end() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

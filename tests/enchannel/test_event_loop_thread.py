@@ -10,7 +10,7 @@ import pytest
 
 from enchannel.backends import EventLoopThread
 from enchannel.errors import ChannelClosed, EnchannelError
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.enchannel_zmq.test_hangs import ctrl_c
 from tests.rigs import DEADLINE, eventually
 
@@ -88,17 +88,17 @@ def test_observable_replays_outcome(loop: EventLoopThread) -> None:
         raise EnchannelError("failed")
 
     done = loop.to_observable(succeed())
-    assert Seen(done).all() == [None]
-    assert Seen(done).all() == [None]
-    assert str(Seen(loop.to_observable(fail())).failure()) == "failed"
+    assert Collector(done).wait_for_end() == [None]
+    assert Collector(done).wait_for_end() == [None]
+    assert str(Collector(loop.to_observable(fail())).wait_for_error()) == "failed"
 
 
 def test_observable_of_stopped_loop_fails() -> None:
     loop = EventLoopThread("enchannel-test loop")
     loop.start()
-    waiting = Seen(loop.to_observable(asyncio.sleep(DEADLINE)))
+    waiting = Collector(loop.to_observable(asyncio.sleep(DEADLINE)))
     loop.stop(wait=True)
-    assert isinstance(waiting.failure(), ChannelClosed)
+    assert isinstance(waiting.wait_for_error(), ChannelClosed)
 
 
 def test_spawn_logged_logs_failure(loop: EventLoopThread, caplog: pytest.LogCaptureFixture) -> None:

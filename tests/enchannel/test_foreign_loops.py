@@ -24,7 +24,7 @@ import enchannel as ec
 from enchannel import AnyMessage, SubscriberRaised
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.memory import MemoryKernel, Seen, Thread, in_thread, printed, texts
+from tests.rigs.memory import Collector, MemoryKernel, Thread, in_thread, printed, texts
 
 Setup = Callable[[abc.SchedulerBase], None]
 ROOTS: list[object] = []
@@ -248,7 +248,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
     loop.close()
 
 
-class Collector(Seen[Any]):
+class LoopCollector(Collector[Any]):
     """Keeps what it is given, and stops the loop at the end."""
 
     def __init__(self, loop: Loop) -> None:
@@ -265,7 +265,7 @@ class Collector(Seen[Any]):
 
 
 def test_what_another_thread_says_arrives_on_the_loops_own_in_order(loop: Loop) -> None:
-    source, seen, threads = Subject[int](), Collector(loop), list[threading.Thread]()
+    source, seen, threads = Subject[int](), LoopCollector(loop), list[threading.Thread]()
 
     def say() -> None:
         for number in range(5000):
@@ -284,12 +284,12 @@ def test_what_another_thread_says_arrives_on_the_loops_own_in_order(loop: Loop) 
 
 def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
     """The next is said only when the last has been seen, from another thread: none may be forgotten."""
-    source, seen = Subject[int](), Collector(loop)
+    source, seen = Subject[int](), LoopCollector(loop)
 
     def say() -> None:
         for number in range(50):
             source.on_next(number)
-            seen.first(number + 1)
+            seen.wait_for_count(number + 1)
         source.on_error(ZeroDivisionError())
 
     def setup(scheduler: abc.SchedulerBase) -> None:
@@ -302,12 +302,12 @@ def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
 
 
 def test_the_scheduler_of_the_loop_is_enough(loop: Loop) -> None:
-    far, seen, threads = MemoryKernel(), Collector(loop), list[threading.Thread]()
-    with far.kernel() as kernel:
+    remote, seen, threads = MemoryKernel(), LoopCollector(loop), list[threading.Thread]()
+    with remote.kernel() as kernel:
 
         def say() -> None:
-            far.say(*(printed(str(number)) for number in range(500)))
-            far.end(ec.ChannelName.IOPUB)
+            remote.send(*(printed(str(number)) for number in range(500)))
+            remote.end_channel(ec.ChannelName.IOPUB)
 
         def setup(scheduler: abc.SchedulerBase) -> None:
             threads.append(threading.current_thread())
@@ -358,17 +358,17 @@ def test_a_flood_leaves_the_loop_its_own_timers(loop: Loop) -> None:
 
 
 def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> None:
-    far, seen, errors = MemoryKernel(), Collector(loop), Seen[EnchannelError]()
+    remote, seen, errors = MemoryKernel(), LoopCollector(loop), Collector[EnchannelError]()
 
     def broken(_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
 
         def say() -> None:
-            far.say(printed("1"), printed("2"))
-            far.end(ec.ChannelName.IOPUB)
+            remote.send(printed("1"), printed("2"))
+            remote.end_channel(ec.ChannelName.IOPUB)
 
         def setup(scheduler: abc.SchedulerBase) -> None:
             kernel.iopub.subscribe(broken, scheduler=scheduler)
@@ -377,7 +377,7 @@ def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> N
 
         loop.run(setup)
     assert texts(seen.items) == ["1", "2"]
-    (error,) = errors.all()
+    (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
     assert isinstance(error.__cause__, ZeroDivisionError)
 
@@ -390,8 +390,8 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
     class Widget:
         def show(self, message: AnyMessage) -> None: ...
 
-    far, known = MemoryKernel(), list[weakref.ref[Widget]]()
-    with far.kernel() as kernel:
+    remote, known = MemoryKernel(), list[weakref.ref[Widget]]()
+    with remote.kernel() as kernel:
 
         def setup(scheduler: abc.SchedulerBase) -> None:
             widget = Widget()
@@ -401,11 +401,11 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
             kernel.iopub.subscribe(widget.show, scheduler=scheduler)
             loop.stop()
             if waits:  # for a loop that will not come any more
-                in_thread(lambda: far.say(printed("1")))
+                in_thread(lambda: remote.send(printed("1")))
 
         loop.run(setup)
         loop.close()
-        in_thread(lambda: far.say(printed("2"), printed("3")))
+        in_thread(lambda: remote.send(printed("2"), printed("3")))
         assert kernel.iopub.observer_count == 0
         assert eventually(lambda: (gc.collect(), known[0]() is None)[1])
 
@@ -415,7 +415,7 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
 
 def test_qt_delivers_also_what_was_subscribed_on_another_thread() -> None:
     loop, source = Qt(), Subject[int]()
-    seen = Collector(loop)
+    seen = LoopCollector(loop)
 
     def setup(scheduler: abc.SchedulerBase) -> None:
         in_thread(lambda: source.pipe(ec.deliver_on(scheduler, interval=0.01)).subscribe(seen))
@@ -429,12 +429,12 @@ def test_qt_delivers_also_what_was_subscribed_on_another_thread() -> None:
 def test_qt_that_runs_again_delivers_again() -> None:
     loop = Qt()
     for _ in range(2):
-        source, seen = Subject[int](), Collector(loop)
+        source, seen = Subject[int](), LoopCollector(loop)
 
         def setup(
             scheduler: abc.SchedulerBase,
             source: Subject[int] = source,
-            seen: Collector = seen,
+            seen: LoopCollector = seen,
         ) -> None:
             source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
             source.on_next(1)
@@ -506,14 +506,14 @@ class OwnQtScheduler(QtScheduler):
 
 
 def test_a_scheduler_made_of_qts_is_qts() -> None:
-    far, loop = MemoryKernel(), Qt()
-    seen = Collector(loop)
-    with far.kernel() as kernel:
+    remote, loop = MemoryKernel(), Qt()
+    seen = LoopCollector(loop)
+    with remote.kernel() as kernel:
 
         def setup(_: abc.SchedulerBase) -> None:
             kernel.iopub.subscribe(seen, scheduler=OwnQtScheduler(loop.core))
-            in_thread(lambda: far.say(printed("1")))
-            in_thread(lambda: far.end(ec.ChannelName.IOPUB))
+            in_thread(lambda: remote.send(printed("1")))
+            in_thread(lambda: remote.end_channel(ec.ChannelName.IOPUB))
 
         loop.run(setup)
     assert (texts(seen.items), seen.threads) == (["1"], {threading.current_thread()})
@@ -537,7 +537,7 @@ class Noted:
 def test_tk_is_asked_for_nothing_by_other_threads() -> None:
     """It would block them until its main loop comes round, or raise where none runs."""
     loop, source = Tcl(), Subject[int]()
-    seen = Collector(loop)
+    seen = LoopCollector(loop)
 
     def setup(scheduler: abc.SchedulerBase) -> None:
         source.pipe(ec.deliver_on(scheduler)).subscribe(seen)

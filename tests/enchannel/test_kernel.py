@@ -32,16 +32,16 @@ from enchannel.abc import Link
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
     MemoryLifecycle,
-    Seen,
     Thread,
     answered,
     busy,
     in_thread,
-    loop_runs,
     printed,
     reply_to,
+    run_on_loop,
     settle,
     types,
 )
@@ -62,46 +62,46 @@ def void(_: object) -> None: ...
 
 
 def test_with_opens_and_closes() -> None:
-    far = MemoryKernel(id="ada")
-    with far.kernel() as kernel:
+    remote = MemoryKernel(id="ada")
+    with remote.kernel() as kernel:
         assert kernel.id == "ada"
-        assert not far.gone.is_set()
-    assert far.closed == 1
+        assert not remote.gone.is_set()
+    assert remote.closed == 1
 
 
 def test_async_with_opens_and_closes() -> None:
-    far = MemoryKernel(id="ada")
+    remote = MemoryKernel(id="ada")
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             assert kernel.id == "ada"
-        assert far.closed == 1
+        assert remote.closed == 1
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_awaiting_a_kernel_opens_it() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     async def main() -> Kernel:
-        kernel = await far.kernel()
+        kernel = await remote.kernel()
         assert kernel.link.value is LinkState.CONNECTED
         return kernel
 
-    loop_runs(main).close()
-    assert far.closed == 1
+    run_on_loop(main).close()
+    assert remote.closed == 1
 
 
 def test_a_block_that_raises_closes() -> None:
-    far = MemoryKernel()
-    with pytest.raises(ZeroDivisionError), far.kernel():
+    remote = MemoryKernel()
+    with pytest.raises(ZeroDivisionError), remote.kernel():
         raise ZeroDivisionError
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_repr_says_how_it_is() -> None:
-    far = MemoryKernel(id="ada")
-    with far.kernel() as kernel:
+    remote = MemoryKernel(id="ada")
+    with remote.kernel() as kernel:
         assert repr(kernel) == "<Kernel ada connected, idle>"
     assert repr(kernel) == "<Kernel ada closed, idle>"
 
@@ -133,7 +133,7 @@ def test_a_kernel_that_cannot_be_reached_is_told_to_a_coroutine() -> None:
             raise AssertionError
 
     with pytest.raises(ConnectionFailed):
-        loop_runs(main)
+        run_on_loop(main)
 
 
 USES: list[Callable[[Kernel], object]] = [
@@ -158,7 +158,7 @@ def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel
         use(MemoryKernel().kernel())
 
     with pytest.raises(WouldDeadlock, match="async with"):
-        loop_runs(main)
+        run_on_loop(main)
 
 
 def test_with_on_a_loop_would_block_it() -> None:
@@ -167,37 +167,37 @@ def test_with_on_a_loop_would_block_it() -> None:
             raise AssertionError
 
     with pytest.raises(WouldDeadlock, match="async with"):
-        loop_runs(main)
+        run_on_loop(main)
 
 
-def opening_slowly(far: MemoryKernel) -> tuple[Kernel, threading.Event, threading.Event]:
+def opening_slowly(remote: MemoryKernel) -> tuple[Kernel, threading.Event, threading.Event]:
     """A kernel that connects when it may; and when it is at it."""
     begun, may = threading.Event(), threading.Event()
 
     def open_link() -> Link:
         begun.set()
         assert may.wait(DEADLINE)
-        return far.link
+        return remote.link
 
-    return Kernel(open_link, Session(), scheduler=far.clock), begun, may
+    return Kernel(open_link, Session(), scheduler=remote.clock), begun, may
 
 
 def test_opening_does_not_block_the_loop() -> None:
-    far = MemoryKernel()
-    kernel, _, may = opening_slowly(far)
+    remote = MemoryKernel()
+    kernel, _, may = opening_slowly(remote)
 
     async def main() -> None:
         asyncio.get_running_loop().call_soon(may.set)
         async with kernel:
             pass
 
-    loop_runs(main)
-    assert far.closed == 1
+    run_on_loop(main)
+    assert remote.closed == 1
 
 
 def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
-    far = MemoryKernel()
-    kernel, begun, may = opening_slowly(far)
+    remote = MemoryKernel()
+    kernel, begun, may = opening_slowly(remote)
 
     async def main() -> None:
         opening = asyncio.ensure_future(kernel.__aenter__())
@@ -206,30 +206,30 @@ def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
         with pytest.raises(asyncio.CancelledError):
             await opening
         may.set()
-        assert await asyncio.to_thread(far.gone.wait, DEADLINE)
+        assert await asyncio.to_thread(remote.gone.wait, DEADLINE)
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
     """Between the result and the coroutine that would have it there is a turn of the loop."""
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     async def main() -> None:
-        opening = asyncio.ensure_future(far.kernel().__aenter__())
+        opening = asyncio.ensure_future(remote.kernel().__aenter__())
         while not opening._fut_waiter or not opening._fut_waiter.done():  # type: ignore[attr-defined]
             await asyncio.sleep(0)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        assert await asyncio.to_thread(far.gone.wait, DEADLINE)
+        assert await asyncio.to_thread(remote.gone.wait, DEADLINE)
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
-    far = MemoryKernel()
-    kernel, begun, may = opening_slowly(far)
+    remote = MemoryKernel()
+    kernel, begun, may = opening_slowly(remote)
     loop = asyncio.new_event_loop()
     opening = loop.create_task(kernel.__aenter__())
     loop.run_until_complete(asyncio.sleep(0))
@@ -239,19 +239,19 @@ def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
         loop.run_until_complete(opening)
     loop.close()
     may.set()
-    assert far.gone.wait(DEADLINE)
+    assert remote.gone.wait(DEADLINE)
 
 
 def test_opening_twice_at_once_opens_once() -> None:
-    far, opened, both = MemoryKernel(), list[str](), threading.Event()
+    remote, opened, both = MemoryKernel(), list[str](), threading.Event()
 
     def open_link() -> Link:
         opened.append("once")
         assert both.wait(DEADLINE)
-        return far.link
+        return remote.link
 
     async def main() -> None:
-        kernel = Kernel(open_link, Session(), scheduler=far.clock)
+        kernel = Kernel(open_link, Session(), scheduler=remote.clock)
 
         async def one() -> Kernel:
             return await kernel
@@ -263,15 +263,15 @@ def test_opening_twice_at_once_opens_once() -> None:
         assert await asyncio.gather(*opening) == [kernel, kernel]
         await asyncio.to_thread(kernel.close)
 
-    loop_runs(main)
-    assert (opened, far.closed) == (["once"], 1)
+    run_on_loop(main)
+    assert (opened, remote.closed) == (["once"], 1)
 
 
 def test_entering_an_open_kernel_opens_nothing() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, kernel as again:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, kernel as again:
         assert again is kernel
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 # Closing.
@@ -286,49 +286,49 @@ def test_a_kernel_may_be_closed_before_it_is_open() -> None:
 
 
 def test_a_closed_kernel_is_not_opened() -> None:
-    far = MemoryKernel()
-    kernel = far.kernel()
+    remote = MemoryKernel()
+    kernel = remote.kernel()
     kernel.close()
     with pytest.raises(ChannelClosed), kernel:
         raise AssertionError
 
 
 def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
-    far = MemoryKernel()
-    kernel, begun, may = opening_slowly(far)
+    remote = MemoryKernel()
+    kernel, begun, may = opening_slowly(remote)
     opening = Thread(kernel.__enter__)
     assert begun.wait(DEADLINE)
     kernel.close()
     may.set()
     with pytest.raises(ChannelClosed):
         opening.result()
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_closing_completes_every_channel() -> None:
-    far = MemoryKernel()
-    seen = [Seen[object]() for _ in range(6)]
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    seen = [Collector[object]() for _ in range(6)]
+    with remote.kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
         for channel, one in zip(channels, seen, strict=False):
             channel.subscribe(one)
         kernel.heartbeat.subscribe(seen[5])
     for one in seen:
-        one.all()
+        one.wait_for_end()
         assert one.completed
 
 
 def test_closing_twice_closes_once() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.close()
         kernel.close()
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_closing_on_many_threads_closes_once() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         start = threading.Barrier(8)
 
         def close() -> LinkState:
@@ -338,12 +338,12 @@ def test_closing_on_many_threads_closes_once() -> None:
 
         threads = [Thread(close) for _ in range(8)]
         assert [thread.result() for thread in threads] == [LinkState.CLOSED] * 8
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_closing_from_another_thread_ends_what_waits_here() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub.pipe(ec.of_message_type("woo"))))
         in_thread(kernel.close)
         with pytest.raises(Exception, match="no elements"):
@@ -351,44 +351,44 @@ def test_closing_from_another_thread_ends_what_waits_here() -> None:
 
 
 def test_a_subscriber_may_close() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(lambda _: kernel.close())
         kernel.iopub.subscribe(seen)
-        far.say(printed("woo"))
-        assert far.gone.wait(DEADLINE)
-        assert types(seen.all()) == ["stream"]
-    assert far.closed == 1
+        remote.send(printed("woo"))
+        assert remote.gone.wait(DEADLINE)
+        assert types(seen.wait_for_end()) == ["stream"]
+    assert remote.closed == 1
 
 
 def test_a_subscriber_may_close_a_kernel_that_is_ours() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(lambda _: kernel.close())
-        far.say(printed("woo"))
-        assert far.gone.wait(DEADLINE)
+        remote.send(printed("woo"))
+        assert remote.gone.wait(DEADLINE)
     assert lifecycle.calls == ["shutdown"]
 
 
 def test_a_channel_may_close_its_kernel() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.iopub.close()
         assert kernel.link.value is LinkState.CLOSED
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
-        far.say(busy(far.asked))
-    assert isinstance(seen.failure(), ChannelClosed)
+        remote.send(busy(remote.last_request))
+    assert isinstance(seen.wait_for_error(), ChannelClosed)
     assert types(seen.items) == ["status"]
 
 
 def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
-    far, seen = MemoryKernel(), list[str]()
+    remote, seen = MemoryKernel(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -396,80 +396,80 @@ def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
         go_on.wait(DEADLINE)
         seen.append(message.content["text"])
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(slow)
-        far.say(*(printed(str(number)) for number in range(100)))
+        remote.send(*(printed(str(number)) for number in range(100)))
         assert inside.wait(DEADLINE)
         closing = Thread(kernel.close)
-        assert far.gone.wait(DEADLINE)
+        assert remote.gone.wait(DEADLINE)
         go_on.set()
         closing.result()
         assert seen == [str(number) for number in range(100)]
 
 
 def test_a_kernel_that_is_ours_is_shut_down() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         assert kernel.owned
         assert lifecycle.calls == []
     assert lifecycle.calls == ["shutdown"]
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_a_kernel_that_is_not_ours_is_left_alone() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         assert not kernel.owned
-    assert far.sent[CONTROL] == far.sent[SHELL] == []
+    assert remote.received[CONTROL] == remote.received[SHELL] == []
 
 
 def test_a_kernel_that_is_let_go_of_is_left_running() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         kernel.detach()
         assert not kernel.owned
     assert lifecycle.calls == ["release"]
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_letting_go_of_a_kernel_that_is_not_ours_closes() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.detach()
-        assert far.closed == 1
+        assert remote.closed == 1
 
 
 def test_leaving_a_block_does_not_block_the_loop() -> None:
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     lifecycle.outcomes["shutdown"] = ended = AsyncSubject[None]()
 
     async def main() -> None:
-        async with far.kernel():
+        async with remote.kernel():
             asyncio.get_running_loop().call_later(0.01, ended.on_next, None)
             asyncio.get_running_loop().call_later(0.01, ended.on_completed)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert lifecycle.calls == ["shutdown"]
-    assert far.closed == 1
+    assert remote.closed == 1
 
 
 def test_a_shutdown_that_fails_is_told_and_the_link_is_closed() -> None:
-    far, lifecycle = launched()
-    stuck, late = RequestTimeout("it does not end"), Seen[EnchannelError]()
+    remote, lifecycle = launched()
+    stuck, late = RequestTimeout("it does not end"), Collector[EnchannelError]()
     lifecycle.outcomes["shutdown"] = reactivex.throw(stuck)
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(late)
-    assert late.all() == [stuck]
-    assert far.closed == 1
+    assert late.wait_for_end() == [stuck]
+    assert remote.closed == 1
 
 
 def test_whatever_happens_in_a_shutdown_the_link_is_closed() -> None:
     """As when the user loses patience: Ctrl-C."""
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     lifecycle.outcomes["shutdown"] = reactivex.throw(ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError), far.kernel() as kernel:
+    with pytest.raises(ZeroDivisionError), remote.kernel() as kernel:
         pass
-    assert far.closed == 1
+    assert remote.closed == 1
     assert kernel.link.value is LinkState.CLOSED
 
 
@@ -495,165 +495,165 @@ def test_the_end_of_the_interpreter_closes_what_is_open() -> None:
 
 
 def test_an_interrupt_is_made_when_it_is_asked_for() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         kernel.interrupt()
         assert lifecycle.calls == ["interrupt"]
-        assert far.sent[CONTROL] == []
+        assert remote.received[CONTROL] == []
 
 
-@pytest.mark.parametrize("far", [MemoryKernel(), launched(interrupts_itself=False)[0]])
-def test_a_kernel_without_signals_is_interrupted_by_a_message(far: MemoryKernel) -> None:
-    with far.kernel() as kernel:
+@pytest.mark.parametrize("remote", [MemoryKernel(), launched(interrupts_itself=False)[0]])
+def test_a_kernel_without_signals_is_interrupted_by_a_message(remote: MemoryKernel) -> None:
+    with remote.kernel() as kernel:
         kernel.interrupt()
-        assert types(far.sent[CONTROL]) == ["interrupt_request"]
+        assert types(remote.received[CONTROL]) == ["interrupt_request"]
 
 
 def test_subscribing_to_an_interrupt_does_not_interrupt_again() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         interrupt = kernel.interrupt()
         assert [ec.wait(interrupt), ec.wait(interrupt)] == [None, None]
         assert lifecycle.calls == ["interrupt"]
 
 
 def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
-    far, seen = MemoryKernel(), Seen[None]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[None]()
+    with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
-        (request,) = far.sent[CONTROL]
+        (request,) = remote.received[CONTROL]
         settle(kernel)
         assert not seen.ended
-        far.say(*answered(request))
-        assert seen.all() == [None]
+        remote.send(*answered(request))
+        assert seen.wait_for_end() == [None]
 
 
 def test_an_interrupt_that_is_not_answered_is_a_timeout() -> None:
-    far, seen = MemoryKernel(), Seen[None]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[None]()
+    with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
-        far.clock.advance_by(11)
-        assert isinstance(seen.failure(), RequestTimeout)
+        remote.clock.advance_by(11)
+        assert isinstance(seen.wait_for_error(), RequestTimeout)
 
 
 def test_how_it_ended_is_told_to_who_comes_late() -> None:
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     failure = NotSupported("this process takes no signals")
     lifecycle.outcomes["interrupt"] = reactivex.throw(failure)
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         interrupt, restart = kernel.interrupt(), kernel.restart()
         settle(kernel)
         for _ in range(2):
-            failed, done = Seen[None](), Seen[None]()
+            failed, done = Collector[None](), Collector[None]()
             interrupt.subscribe(failed)
             restart.subscribe(done)
-            assert failed.failure() is failure
-            assert done.all() == [None]
+            assert failed.wait_for_error() is failure
+            assert done.wait_for_end() == [None]
 
 
 def test_how_it_ended_is_told_to_all_who_wait() -> None:
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
-    with far.kernel() as kernel:
-        restart, seen = kernel.restart(), [Seen[None]() for _ in range(3)]
+    with remote.kernel() as kernel:
+        restart, seen = kernel.restart(), [Collector[None]() for _ in range(3)]
         for one in seen:
             restart.subscribe(one)
-        restart.subscribe(Seen()).dispose()
+        restart.subscribe(Collector()).dispose()
         answer.on_next(None)
         answer.on_completed()
-        assert [one.all() for one in seen] == [[None]] * 3
+        assert [one.wait_for_end() for one in seen] == [[None]] * 3
 
 
 def test_how_it_ended_can_be_awaited() -> None:
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             restart = kernel.restart()
             answer.on_next(None)
             answer.on_completed()
             await restart
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_only_who_launched_a_kernel_restarts_it() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="only who launched a kernel can restart it"):
             kernel.restart()
-    assert far.sent[CONTROL] == []
+    assert remote.received[CONTROL] == []
 
 
 def test_a_restart_is_made_when_it_is_asked_for() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         kernel.restart()
         assert lifecycle.calls == ["restart"]
 
 
 def test_a_shutdown_of_a_kernel_of_ours_ends_its_process() -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         kernel.shutdown()
         assert lifecycle.calls == ["shutdown"]
-        assert not far.closed
+        assert not remote.closed
 
 
 def test_a_shutdown_of_a_kernel_of_others_is_a_message() -> None:
-    far, seen = MemoryKernel(), Seen[None]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[None]()
+    with remote.kernel() as kernel:
         kernel.shutdown().subscribe(seen)
-        (request,) = far.sent[CONTROL]
+        (request,) = remote.received[CONTROL]
         assert request.header.msg_type == "shutdown_request"
         assert request.content["restart"] is False
-        far.say(*answered(request))
-        assert seen.all() == [None]
+        remote.send(*answered(request))
+        assert seen.wait_for_end() == [None]
 
 
 @pytest.mark.parametrize("ask", [Kernel.restart, Kernel.shutdown])
 def test_an_end_that_was_asked_for_is_no_error(ask: Callable[[Kernel], object]) -> None:
-    (far, _), errors, seen = launched(), Seen[EnchannelError](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    (remote, _), errors, seen = launched(), Collector[EnchannelError](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
         ask(kernel)
-        far.tell(LinkState.LOST, KernelDied("as it was asked to"))
-        assert isinstance(seen.failure(), KernelDied)
-    assert errors.all() == []
+        remote.emit_event(LinkState.LOST, KernelDied("as it was asked to"))
+        assert isinstance(seen.wait_for_error(), KernelDied)
+    assert errors.wait_for_end() == []
 
 
 def test_a_death_after_a_restart_is_an_error_again() -> None:
-    (far, _), errors, died = launched(), Seen[EnchannelError](), KernelDied("by itself")
-    with far.kernel() as kernel:
+    (remote, _), errors, died = launched(), Collector[EnchannelError](), KernelDied("by itself")
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.restart()
-        far.tell(LinkState.LOST, KernelDied("as it was asked to"), LinkState.CONNECTED)
-        far.tell(LinkState.LOST, died)
-    assert errors.all() == [died]
+        remote.emit_event(LinkState.LOST, KernelDied("as it was asked to"), LinkState.CONNECTED)
+        remote.emit_event(LinkState.LOST, died)
+    assert errors.wait_for_end() == [died]
 
 
 def test_requests_that_are_open_end_when_a_restart_begins() -> None:
-    (far, lifecycle), seen = launched(), Seen[AnyMessage]()
+    (remote, lifecycle), seen = launched(), Collector[AnyMessage]()
     lifecycle.outcomes["restart"] = AsyncSubject()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         kernel.restart()
-        assert isinstance(seen.failure(), KernelDied)
+        assert isinstance(seen.wait_for_error(), KernelDied)
 
 
 @pytest.mark.parametrize("end", ["well", "badly"])
 def test_requests_during_a_restart_are_refused_until_it_is_over(end: str) -> None:
     """The old process would answer them."""
-    far, lifecycle = launched()
+    remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = restarted = AsyncSubject[None]()
-    far.on_sent = lambda request: far.say(*answered(request))
-    with far.kernel() as kernel:
+    remote.handler = lambda request: remote.send(*answered(request))
+    with remote.kernel() as kernel:
         kernel.restart().subscribe(on_error=lambda _: None)
         with pytest.raises(KernelDied, match="is being restarted"):
             kernel.run("6 * 7")
-        assert far.sent[SHELL] == []
+        assert remote.received[SHELL] == []
         if end == "well":
             restarted.on_next(None)
             restarted.on_completed()
@@ -664,8 +664,8 @@ def test_requests_during_a_restart_are_refused_until_it_is_over(end: str) -> Non
 
 @pytest.mark.parametrize("act", [Kernel.interrupt, Kernel.restart, Kernel.shutdown])
 def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) -> None:
-    far, lifecycle = launched()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
         pass
     with pytest.raises(ChannelClosed, match="this kernel is closed"):
         act(kernel)
@@ -673,29 +673,29 @@ def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) ->
 
 
 def test_channels_live_on_after_a_death() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.iopub.subscribe(seen)
-        far.tell(LinkState.LOST, KernelDied("killed"), KernelState.DEAD)
-        far.tell(LinkState.CONNECTED)
-        far.say(printed("woo"))
+        remote.emit_event(LinkState.LOST, KernelDied("killed"), KernelState.DEAD)
+        remote.emit_event(LinkState.CONNECTED)
+        remote.send(printed("woo"))
         kernel.shell.on_next(ec.kernel_info_request())
-        assert types(seen.first(1)) == ["stream"]
-        assert types(far.sent[SHELL]) == ["kernel_info_request"]
+        assert types(seen.wait_for_count(1)) == ["stream"]
+        assert types(remote.received[SHELL]) == ["kernel_info_request"]
 
 
 @pytest.mark.parametrize("error", [KernelDied("killed"), ConnectionLost("cut")])
 def test_one_end_of_many_requests_is_told_once(error: EnchannelError) -> None:
-    far, errors, seen = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         for number in range(10):
             kernel.execute(str(number)).subscribe(lambda _: None)
         kernel.execute("10").subscribe(seen)
-        far.tell(error)
-        assert seen.failure() is error
-    assert errors.all() == [error]
+        remote.emit_event(error)
+        assert seen.wait_for_error() is error
+    assert errors.wait_for_end() == [error]
 
 
 # In a forked child.
@@ -736,12 +736,12 @@ def refused(use: Callable[[], object]) -> None:
 
 @fork_test
 def test_a_childs_copy_refuses() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         shell, main, heartbeat = kernel.shell, kernel.main, kernel.heartbeat
         request = kernel.execute("6 * 7")
         kernel.iopub.subscribe(lambda _: None)
-        far.say(printed("so that there is a thread"))
+        remote.send(printed("so that there is a thread"))
         settle(kernel)
 
         def child() -> None:
@@ -752,37 +752,37 @@ def test_a_childs_copy_refuses() -> None:
             refused(lambda: kernel.shell)
             refused(kernel.interrupt)
             refused(lambda: ec.wait(request))
-            assert far.sent[SHELL] == []
+            assert remote.received[SHELL] == []
 
         assert in_child(child) == 7
 
 
 @fork_test
 def test_subscribers_of_a_childs_copy_are_told() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         iopub, request = kernel.iopub, kernel.execute("6 * 7")
         iopub.subscribe(lambda _: None)
-        far.say(printed("so that there is a thread"))
+        remote.send(printed("so that there is a thread"))
         settle(kernel)
 
         def child() -> None:
             for observable in (iopub, iopub.pipe(ec.child_of("m1")), request):
-                seen: Seen[AnyMessage] = Seen()
+                seen: Collector[AnyMessage] = Collector()
                 observable.subscribe(seen)
-                assert isinstance(seen.failure(), ChannelClosed)
-            link: Seen[LinkState] = Seen()
+                assert isinstance(seen.wait_for_error(), ChannelClosed)
+            link: Collector[LinkState] = Collector()
             kernel.link.subscribe(link)
-            link.first(1)
+            link.wait_for_count(1)
 
         assert in_child(child) == 7
 
 
 @fork_test
 def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     held, done = threading.Event(), threading.Event()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
 
         def hold() -> None:
             with (
@@ -800,12 +800,16 @@ def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
         assert held.wait(DEADLINE)
 
         def child() -> None:
-            seen, errors, link = Seen[AnyMessage](), Seen[EnchannelError](), Seen[LinkState]()
+            seen, errors, link = (
+                Collector[AnyMessage](),
+                Collector[EnchannelError](),
+                Collector[LinkState](),
+            )
             iopub.subscribe(seen)
             kernel.errors.subscribe(errors)
             kernel.link.subscribe(link)
-            seen.failure()
-            link.first(1)
+            seen.wait_for_error()
+            link.wait_for_count(1)
             kernel.close()
 
         code = in_child(child)
@@ -816,9 +820,9 @@ def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
 
 @fork_test
 def test_closing_in_a_child_harms_nobody() -> None:
-    far, lifecycle = launched()
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = launched()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
 
         def child() -> None:
@@ -826,20 +830,20 @@ def test_closing_in_a_child_harms_nobody() -> None:
             kernel.detach()
             with kernel:
                 pass
-            assert far.closed == 0
+            assert remote.closed == 0
             assert lifecycle.calls == []
 
         assert in_child(child) == 7
-        far.say(printed("woo"))
-        assert types(seen.first(1)) == ["stream"]
-        far.on_sent = lambda request: far.say(*answered(request))
+        remote.send(printed("woo"))
+        assert types(seen.wait_for_count(1)) == ["stream"]
+        remote.handler = lambda request: remote.send(*answered(request))
         assert kernel.run("6 * 7").status == "ok"
 
 
 @fork_test
 def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
-    far, lifecycle = launched()
-    with far.kernel():
+    remote, lifecycle = launched()
+    with remote.kernel():
 
         def child() -> None:
             from enchannel._kernel.kernel import _close_all
@@ -851,9 +855,9 @@ def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
 
 
 def test_a_reply_may_come_on_any_thread() -> None:
-    far = MemoryKernel()
-    far.on_sent = lambda request: void(Thread(lambda: far.say(*answered(request))))
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    remote.handler = lambda request: void(Thread(lambda: remote.send(*answered(request))))
+    with remote.kernel() as kernel:
         reply = ec.wait(kernel.kernel_info())
     assert reply.header.msg_type == "kernel_info_reply"
-    assert reply_to(far.asked).parent_header == reply.parent_header
+    assert reply_to(remote.last_request).parent_header == reply.parent_header

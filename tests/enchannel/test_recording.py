@@ -38,7 +38,7 @@ from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, Message
 from enchannel.testing.strategies import messages
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.memory import MemoryKernel, Seen, Thread, answered, in_thread, printed, texts
+from tests.rigs.memory import Collector, MemoryKernel, Thread, answered, in_thread, printed, texts
 
 RECEIVED, SENT = Direction.RECEIVED, Direction.SENT
 
@@ -60,14 +60,14 @@ def statuses(path: Path) -> list[object]:
 
 
 def test_both_directions_of_all_channels_in_order(path: Path) -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     request, question = ec.execute_request("6 * 7"), ec.interrupt_request()
     woo = printed("woo", request)
-    with far.kernel() as kernel, ec.record(kernel, path):
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.shell.on_next(request)
-        far.say(*(said := answered(request, woo)))
+        remote.send(*(said := answered(request, woo)))
         kernel.control.on_next(question)
-    sent = [far.sent[name][0] for name in (ec.ChannelName.SHELL, ec.ChannelName.CONTROL)]
+    sent = [remote.received[name][0] for name in (ec.ChannelName.SHELL, ec.ChannelName.CONTROL)]
     expected = [(SENT, sent[0]), *((RECEIVED, message) for message in said), (SENT, sent[1])]
     assert said_and_heard(path) == expected
 
@@ -76,37 +76,37 @@ def test_both_directions_of_all_channels_in_order(path: Path) -> None:
 @settings(max_examples=20)
 def test_messages_come_out_as_they_went_in(tmp_path_factory: Any, said: list[AnyMessage]) -> None:
     path = tmp_path_factory.mktemp("recordings") / "any"
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path):
-        far.say(*said)
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path):
+        remote.send(*said)
     assert [message for _, message in said_and_heard(path)] == said
     assert ec.Recording(path).is_whole
 
 
 def test_bytes_that_came_are_kept_as_they_are(path: Path) -> None:
-    far, message = MemoryKernel(), printed("woo")
+    remote, message = MemoryKernel(), printed("woo")
     raw = (b'{ "msg_id":"1", "msg_type":"stream" }', b"{}", b"{}", b'{"text": "\\u0077", "n":1.50}')
     odd = message.replace(raw=type(websocket.decode(websocket.encode(message)).raw)(*raw))  # type: ignore[misc]
-    with far.kernel() as kernel, ec.record(kernel, path):
-        far.say(odd)
+    with remote.kernel() as kernel, ec.record(kernel, path):
+        remote.send(odd)
     assert [message.raw for _, message in said_and_heard(path)] == [raw]
 
 
 def test_times_are_seconds_since_the_beginning(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
-        far.clock.advance_by(100)
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
+        remote.clock.advance_by(100)
         with ec.record(kernel, path):
-            far.clock.advance_by(0.5)
-            far.say(printed("one"))
-            far.clock.advance_by(2.25)
+            remote.clock.advance_by(0.5)
+            remote.send(printed("one"))
+            remote.clock.advance_by(2.25)
             kernel.shell.on_next(ec.kernel_info_request())
     assert [r.time for r in ec.Recording(path) if r.message is not None] == [0.5, 2.75]
 
 
 def test_what_it_is_of(path: Path) -> None:
-    far = MemoryKernel(id="ada")
-    with far.kernel(session=ec.Session(id="s1")) as kernel:
+    remote = MemoryKernel(id="ada")
+    with remote.kernel(session=ec.Session(id="s1")) as kernel:
         ec.record(kernel, path).close()
     recording = ec.Recording(path)
     assert (recording.kernel_id, recording.session) == ("ada", "s1")
@@ -118,7 +118,7 @@ def test_what_it_is_of(path: Path) -> None:
 
 
 def test_what_became_of_link_and_kernel(path: Path) -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     died = KernelDied("died of SIGKILL", exit_code=-9, stderr="oh\udcff")
     told: list[Any] = [
         LinkState.LOST,
@@ -131,9 +131,9 @@ def test_what_became_of_link_and_kernel(path: Path) -> None:
         KernelState.STARTING,
         KernelState.IDLE,
     ]
-    with far.kernel() as kernel, ec.record(kernel, path):
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
-        far.tell(*told)
+        remote.emit_event(*told)
     first, second, *happened = statuses(path)
     assert (first, second) == (LinkState.CONNECTED, KernelState.IDLE)
     assert [(type(status), str(status)) for status in happened] == [
@@ -145,22 +145,22 @@ def test_what_became_of_link_and_kernel(path: Path) -> None:
 
 
 def test_a_kernel_that_falls_silent(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel(silent_after=1) as kernel, ec.record(kernel, path):
-        far.clock.advance_by(0.1)
-        far.beat(far.beats[-1])
-        far.clock.advance_by(3)
+    remote = MemoryKernel()
+    with remote.kernel(silent_after=1) as kernel, ec.record(kernel, path):
+        remote.clock.advance_by(0.1)
+        remote.send_heartbeat(remote.heartbeats[-1])
+        remote.clock.advance_by(3)
         assert kernel.state.value is KernelState.SILENT
-        far.beat(far.beats[-1])
+        remote.send_heartbeat(remote.heartbeats[-1])
     assert statuses(path)[2:] == [KernelState.SILENT, KernelState.IDLE]
 
 
 def test_a_link_that_is_given_up_ends_it_with_the_error(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe()
         with ec.record(kernel, path):
-            far.give_up(ConnectionLost("it will not come back"))
+            remote.fail(ConnectionLost("it will not come back"))
     last = statuses(path)[-1]
     assert isinstance(last, ConnectionLost)
     assert str(last) == "it will not come back"
@@ -171,10 +171,10 @@ def test_a_link_that_is_given_up_ends_it_with_the_error(path: Path) -> None:
     "error", [ZeroDivisionError("oh"), ec.KernelError("E", "v"), ec.LaunchFailed("x", exit_code=3)]
 )
 def test_any_error_is_recorded(path: Path, error: Exception) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path):
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
-        far.give_up(error)
+        remote.fail(error)
     last = statuses(path)[-1]
     assert isinstance(last, EnchannelError)
     assert str(error) in str(last)
@@ -184,14 +184,14 @@ def test_any_error_is_recorded(path: Path, error: Exception) -> None:
 
 
 def test_input_is_redacted_also_in_the_bytes(path: Path) -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     reply = ec.input_reply("pässword", parent=ec.execute_request("1"))
     with_raw = websocket.decode(websocket.encode(reply))
     assert with_raw.raw is not None
-    with far.kernel() as kernel, ec.record(kernel, path):
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.stdin.on_next(reply)
         kernel.stdin.on_next(with_raw)
-        far.say(with_raw)
+        remote.send(with_raw)
     recorded = said_and_heard(path)
     assert [message.content["value"] for _, message in recorded] == ["<redacted>"] * 3
     assert [message.parent_header for _, message in recorded] == [reply.parent_header] * 3
@@ -201,8 +201,8 @@ def test_input_is_redacted_also_in_the_bytes(path: Path) -> None:
 
 
 def test_input_is_kept_if_asked_for(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path, keep_input=True):
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path, keep_input=True):
         kernel.stdin.on_next(ec.input_reply("Ada"))
     assert [message.content["value"] for _, message in said_and_heard(path)] == ["Ada"]
 
@@ -234,17 +234,17 @@ def test_a_file_that_is_there_is_replaced_only_if_asked_for(path: Path) -> None:
 
 
 def test_what_replaces_a_recording_that_goes_on_is_another_file(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         with ec.record(kernel, path), ec.record(kernel, path, overwrite=True):
-            far.say(printed("woo"))
+            remote.send(printed("woo"))
     assert texts(message for _, message in said_and_heard(path)) == ["woo"]
 
 
 @pytest.mark.parametrize("where", ["", "nowhere/file", "a\0b"])
 def test_a_file_that_cannot_be_made(tmp_path: Path, where: str) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
             ec.record(kernel, tmp_path / where)
         assert kernel._witnesses.all == kernel.sent.sinks.all == ()
@@ -259,10 +259,10 @@ def test_a_kernel_that_is_closed_is_not_recorded(path: Path) -> None:
 
 
 def test_it_ends_with_the_kernel(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         recorder = ec.record(kernel, path)
-        far.say(printed("woo"))
+        remote.send(printed("woo"))
     recorder.dispose()
     assert ec.Recording(path).is_whole
     assert recorder.messages == 1
@@ -270,35 +270,35 @@ def test_it_ends_with_the_kernel(path: Path) -> None:
 
 
 def test_disposing_ends_it_and_waits_and_may_be_said_again(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         recorder: abc.DisposableBase = ec.record(kernel, path)
-        far.say(*(printed(str(n)) for n in range(1000)))
+        remote.send(*(printed(str(n)) for n in range(1000)))
         for dispose in (recorder.dispose, recorder.dispose, lambda: in_thread(recorder.dispose)):
             dispose()
             assert ec.Recording(path).is_whole
-        far.say(printed("more"))
+        remote.send(printed("more"))
         assert kernel._witnesses.all == kernel.sent.sinks.all == ()
     assert texts(m for _, m in said_and_heard(path)) == [str(n) for n in range(1000)]
 
 
 def test_it_can_be_read_while_it_is_written(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path) as recorder:
-        far.say(printed("woo"))
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
+        remote.send(printed("woo"))
         assert eventually(lambda: recorder.messages == 1)
         assert texts(message for _, message in said_and_heard(path)) == ["woo"]
         assert not ec.Recording(path).is_whole
 
 
 def test_two_recordings_of_one_kernel(tmp_path: Path) -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
     with (
-        far.kernel() as kernel,
+        remote.kernel() as kernel,
         ec.record(kernel, tmp_path / "1"),
         ec.record(kernel, tmp_path / "2"),
     ):
-        far.say(printed("woo"))
+        remote.send(printed("woo"))
     assert said_and_heard(tmp_path / "1") == said_and_heard(tmp_path / "2")
 
 
@@ -307,11 +307,11 @@ def test_the_interpreters_end_is_an_end(path: Path) -> None:
         import sys
         import enchannel as ec
         from tests.rigs.memory import MemoryKernel, printed
-        far = MemoryKernel()
-        kernel = far.kernel()
+        remote = MemoryKernel()
+        kernel = remote.kernel()
         kernel._open()
         ec.record(kernel, sys.argv[1])
-        far.say(*(printed(str(n)) for n in range(3000)))
+        remote.send(*(printed(str(n)) for n in range(3000)))
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
     assert len(said_and_heard(path)) == 3000
@@ -324,14 +324,14 @@ def test_a_forked_child_writes_nothing(path: Path) -> None:
         import os, sys
         import enchannel as ec
         from tests.rigs.memory import MemoryKernel, printed
-        far = MemoryKernel()
-        with far.kernel() as kernel, ec.record(kernel, sys.argv[1]):
-            far.say(*(printed(str(n)) for n in range(300)))
+        remote = MemoryKernel()
+        with remote.kernel() as kernel, ec.record(kernel, sys.argv[1]):
+            remote.send(*(printed(str(n)) for n in range(300)))
             child = os.fork()
             if not child:
                 sys.exit()
             assert os.waitpid(child, 0)[1] == 0
-            far.say(printed("after"))
+            remote.send(printed("after"))
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
     assert len(said_and_heard(path)) == 301
@@ -353,19 +353,19 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(path: Path) -> None:
-    far, errors, seen = MemoryKernel(), Seen[EnchannelError](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(seen)
         with room_for(20_000):
             recorder = ec.record(kernel, path)
-            far.say(*(printed(str(n)) for n in range(200)))
-            (error,) = errors.first(1)
+            remote.send(*(printed(str(n)) for n in range(200)))
+            (error,) = errors.wait_for_count(1)
         assert isinstance(error, RecordingFailed)
         assert "has ended, and can be read up to there" in str(error)
         assert recorder.error is error
-        far.say(printed("goes on"))
-        assert texts(seen.first(201))[-1] == "goes on"
+        remote.send(printed("goes on"))
+        assert texts(seen.wait_for_count(201))[-1] == "goes on"
         recorder.dispose()
     assert errors.items == [error]
     recorded = texts(message for _, message in said_and_heard(path))
@@ -382,7 +382,7 @@ def test_a_disk_that_is_full_soon_ends_it_too(tmp_path: Path) -> None:
             except RecordingFailed:
                 assert not (tmp_path / str(room)).exists()
                 continue
-            (error,) = Seen(kernel.errors).first(1)
+            (error,) = Collector(kernel.errors).wait_for_count(1)
             recorder.dispose()
             assert recorder.error is error
             if isinstance(error, RecordingFailed):
@@ -424,10 +424,10 @@ def test_who_speaks_does_not_wait_for_the_disk(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    far, count = MemoryKernel(), 2000
-    with far.kernel() as kernel:
+    remote, count = MemoryKernel(), 2000
+    with remote.kernel() as kernel:
         recorder = ec.record(kernel, pipe, overwrite=True)
-        far.say(*(printed(str(n)) for n in range(count)))  # more than a pipe holds
+        remote.send(*(printed(str(n)) for n in range(count)))  # more than a pipe holds
         closing = Thread(recorder.dispose)
         os.set_blocking(reading, True)
         with open(reading, "rb") as file, open(tmp_path / "copy", "wb") as copy:
@@ -442,18 +442,18 @@ def test_whatever_goes_wrong_ends_the_recording_only(
     def full(message: AnyMessage) -> bytes:
         raise MemoryError
 
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
     monkeypatch.setattr(websocket, "encode", full)
-    with far.kernel() as kernel, ec.record(kernel, path) as recorder:
+    with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         kernel.errors.subscribe(errors)
-        far.say(printed("woo"))
-        assert errors.first(1) == [recorder.error]
+        remote.send(printed("woo"))
+        assert errors.wait_for_count(1) == [recorder.error]
         assert kernel._witnesses.all == ()
 
 
 def test_what_cannot_be_sent_is_not_recorded(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path) as recorder:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         kernel.shell.on_next(ec.create_message("\ud800"))
         kernel.shell.on_next(ec.create_message(""))
         kernel.shell.on_next(ec.kernel_info_request())
@@ -464,13 +464,13 @@ def test_what_cannot_be_sent_is_not_recorded(path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_recording(path: Path) -> None:
-    far, pause = MemoryKernel(), threading.Event()
+    remote, pause = MemoryKernel(), threading.Event()
     big = printed("x" * 100_000)
-    with far.kernel() as kernel, ec.record(kernel, path) as recorder:
+    with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         tracemalloc.start()
         try:
             for _ in range(40):
-                far.say(*[big] * 10)
+                remote.send(*[big] * 10)
                 while recorder._delivery.backlog > 10:
                     pause.wait(0.001)
             assert tracemalloc.get_traced_memory()[1] < 10_000_000
@@ -691,12 +691,12 @@ def test_sigkill_in_a_flood_leaves_a_file_that_is_whole_up_to_there(path: Path) 
         import itertools, sys
         import enchannel as ec
         from tests.rigs.memory import MemoryKernel, printed
-        far = MemoryKernel()
-        kernel = far.kernel()
+        remote = MemoryKernel()
+        kernel = remote.kernel()
         kernel._open()
         recorder = ec.record(kernel, sys.argv[1])
         for n in itertools.count():
-            far.say(printed(str(n) + "x" * 500))
+            remote.send(printed(str(n) + "x" * 500))
             if recorder.messages > 2000:
                 print(flush=True)
     """

@@ -10,7 +10,7 @@ from enchannel import AnyMessage, ChannelName, LinkState
 from enchannel import messages as build
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
-from enchannel.testing import FakeKernel, MemoryRig, Seen, echo
+from enchannel.testing import Collector, FakeKernel, MemoryRig, echo
 from tests.rigs.memory import types
 
 
@@ -21,7 +21,7 @@ class Forgetful:
         self.forgets = True
         self.asked: list[AnyMessage] = []
         self._kernel = FakeKernel(rig, echo)
-        rig.listen(self._hear)
+        rig.on_message(self._hear)
 
     def _hear(self, message: AnyMessage) -> None:
         self.asked.append(message)
@@ -39,108 +39,108 @@ def rig() -> Iterator[MemoryRig]:
 
 
 @pytest.fixture
-def far(rig: MemoryRig) -> Forgetful:
+def remote(rig: MemoryRig) -> Forgetful:
     return Forgetful(rig)
 
 
 @pytest.fixture
-def kernel(rig: MemoryRig, far: Forgetful) -> Iterator[ec.Kernel]:
+def kernel(rig: MemoryRig, remote: Forgetful) -> Iterator[ec.Kernel]:
     with ec.connect(rig.target) as kernel:
         yield kernel
 
 
 def test_what_is_answered_after_the_return_is_an_answer(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
-    seen, errors = Seen[AnyMessage](), Seen[EnchannelError]()
+    seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     kernel.errors.subscribe(errors)
     kernel.execute("6 * 7").subscribe(seen)
-    (request,) = far.asked
-    rig.cut()
+    (request,) = remote.asked
+    rig.disconnect()
     assert kernel.link.value is LinkState.LOST
-    rig.restore()
-    far.answer(request)
-    assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
-    (said,) = errors.first(1)
+    rig.reconnect()
+    remote.answer(request)
+    assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
+    (said,) = errors.wait_for_count(1)
     assert isinstance(said, MessagesMayBeMissing)
 
 
 def test_what_was_lost_ends_when_what_is_asked_after_it_is_answered(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
-    lost = [Seen(kernel.execute("1")), Seen(kernel.execute("2"))]
-    rig.cut()
-    far.forgets = False
-    rig.restore()
+    lost = [Collector(kernel.execute("1")), Collector(kernel.execute("2"))]
+    rig.disconnect()
+    remote.forgets = False
+    rig.reconnect()
     for seen in lost:
-        assert isinstance(seen.failure(), ConnectionLost)
+        assert isinstance(seen.wait_for_error(), ConnectionLost)
     assert kernel.run("6 * 7").text == "6 * 7"
     assert kernel.state.value == "idle"
 
 
 def test_each_channel_and_subshell_is_asked_for_itself(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     message = ec.execute_request("1")
     below = message.replace(header=replace(message.header, subshell_id="below"))
     seen = [
-        Seen(kernel.request(below, timeout=None)),
-        Seen(kernel.request(ec.kernel_info_request(channel="control"), timeout=None)),
+        Collector(kernel.request(below, timeout=None)),
+        Collector(kernel.request(ec.kernel_info_request(channel="control"), timeout=None)),
     ]
-    rig.cut()
-    rig.restore()
-    asked = far.asked[len(seen) :]
+    rig.disconnect()
+    rig.reconnect()
+    asked = remote.asked[len(seen) :]
     assert {(m.channel, m.header.subshell_id) for m in asked} == {
         (ChannelName.SHELL, "below"),
         (ChannelName.CONTROL, None),
     }
-    far.answer(asked[0])
-    assert isinstance(seen[0].failure(), ConnectionLost)
+    remote.answer(asked[0])
+    assert isinstance(seen[0].wait_for_error(), ConnectionLost)
     assert not seen[1].ended
-    far.answer(asked[1])
-    assert isinstance(seen[1].failure(), ConnectionLost)
+    remote.answer(asked[1])
+    assert isinstance(seen[1].wait_for_error(), ConnectionLost)
 
 
 def test_a_link_that_breaks_again_is_asked_again(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
-    lost = Seen(kernel.execute("1"))
+    lost = Collector(kernel.execute("1"))
     for _ in range(3):
-        rig.cut()
-        rig.restore()
+        rig.disconnect()
+        rig.reconnect()
     assert not lost.ended
-    far.forgets = False
-    rig.cut()
-    rig.restore()
-    assert isinstance(lost.failure(), ConnectionLost)
+    remote.forgets = False
+    rig.disconnect()
+    rig.reconnect()
+    assert isinstance(lost.wait_for_error(), ConnectionLost)
     assert not kernel._exchanges
 
 
 def test_nothing_is_asked_where_nothing_is_open(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
-    rig.cut()
-    rig.restore()
-    assert far.asked == []
+    rig.disconnect()
+    rig.reconnect()
+    assert remote.asked == []
 
 
 def test_a_kernel_that_others_kept_busy_is_idle_if_nobody_says_otherwise(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     other = ec.Session().fill_headers(ec.execute_request("1"))
-    rig.say(ec.Session().fill_headers(build.status("busy", parent=other)))
+    rig.send(ec.Session().fill_headers(build.status("busy", parent=other)))
     assert kernel.state.value == "busy"
-    rig.cut()
-    rig.restore()
+    rig.disconnect()
+    rig.reconnect()
     assert kernel.state.value == "idle"
 
 
 def test_a_link_that_is_not_there_for_long_refuses_meanwhile(
-    rig: MemoryRig, far: Forgetful, kernel: ec.Kernel
+    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
-    rig.cut()
+    rig.disconnect()
     with pytest.raises(ConnectionLost):
         kernel.run("1")
-    rig.restore()
-    far.forgets = False
+    rig.reconnect()
+    remote.forgets = False
     assert kernel.run("1").text == "1"

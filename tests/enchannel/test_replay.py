@@ -30,13 +30,13 @@ from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, Kern
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
-    Seen,
     Thread,
     answered,
     in_thread,
-    loop_runs,
     printed,
+    run_on_loop,
     texts,
     types,
 )
@@ -76,23 +76,23 @@ def clock() -> TestScheduler:
 
 
 def test_what_was_heard_is_heard_again_on_the_same_channels(path: Path) -> None:
-    far, request = MemoryKernel(), ec.execute_request("6 * 7")
-    live, played = Seen[AnyMessage](), Seen[AnyMessage]()
+    remote, request = MemoryKernel(), ec.execute_request("6 * 7")
+    live, played = Collector[AnyMessage](), Collector[AnyMessage]()
     said = answered(request, printed("woo", request))
-    with far.kernel() as kernel, ec.record(kernel, path):
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.main.subscribe(live)
         kernel.shell.on_next(request)
-        far.say(*said, ec.comm_msg("c1", {"a": 1}, buffers=[b"\0\xff"]))
-        in_thread(lambda: far.say(printed("more")))
-    shells = Seen[AnyMessage]()
+        remote.send(*said, ec.comm_msg("c1", {"a": 1}, buffers=[b"\0\xff"]))
+        in_thread(lambda: remote.send(printed("more")))
+    shells = Collector[AnyMessage]()
     with ec.connect(f"replay:{path}", start=(start := Subject[None]()), speed=math.inf) as kernel:
         kernel.main.subscribe(played)
         kernel.shell.subscribe(shells)
         start.on_next(None)
-        assert played.all() == live.all()
-        assert types(shells.all()) == ["execute_reply", "comm_msg"]
+        assert played.wait_for_end() == live.wait_for_end()
+        assert types(shells.wait_for_end()) == ["execute_reply", "comm_msg"]
         assert [m.raw for m in played.items] != [None] * len(played.items)
-        assert kernel.id == far.id
+        assert kernel.id == remote.id
 
 
 def test_all_operators_work_on_it(path: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestSch
         (3.0, LinkState.CONNECTED),
         (3.0, KernelState.IDLE),
     )
-    errors, states, links = Seen[EnchannelError](), Seen[Any](), Seen[Any]()
+    errors, states, links = Collector[EnchannelError](), Collector[Any](), Collector[Any]()
     with ec.connect(target, scheduler=clock) as kernel:
         for observable, seen in (
             (kernel.errors, errors),
@@ -138,18 +138,18 @@ def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestSch
 
 
 def test_a_link_that_was_given_up_is_given_up_again(path: Path) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel, ec.record(kernel, path):
+    remote = MemoryKernel()
+    with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
-        far.say(printed("woo"))
-        far.give_up(ConnectionLost("it did not come back"))
-    seen, late = Seen[AnyMessage](), Seen[AnyMessage]()
+        remote.send(printed("woo"))
+        remote.fail(ConnectionLost("it did not come back"))
+    seen, late = Collector[AnyMessage](), Collector[AnyMessage]()
     with ec.connect(f"replay:{path}", speed=math.inf) as kernel:
         kernel.errors.subscribe()
         kernel.iopub.subscribe(seen)
-        assert isinstance(seen.failure(), ConnectionLost)
+        assert isinstance(seen.wait_for_error(), ConnectionLost)
         kernel.main.subscribe(late)
-        assert str(late.failure()) == "it did not come back"
+        assert str(late.wait_for_error()) == "it did not come back"
     assert texts(seen.items) == ["woo"]
 
 
@@ -157,25 +157,25 @@ def test_at_the_end_every_channel_completes_also_for_who_comes_late(path: Path) 
     target = write(path, *numbers())
     with ec.connect(target, speed=math.inf) as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
-        seen = [Seen[AnyMessage]() for _ in channels]
+        seen = [Collector[AnyMessage]() for _ in channels]
         for channel, sees in zip(channels, seen, strict=True):
             channel.subscribe(sees)
         for sees in seen:
-            sees.all()
+            sees.wait_for_end()
             assert sees.completed
-        kernel.iopub.subscribe(late := Seen[AnyMessage]())
-        assert late.all() == []
+        kernel.iopub.subscribe(late := Collector[AnyMessage]())
+        assert late.wait_for_end() == []
         assert kernel.link.value is LinkState.CLOSED
 
 
 def test_a_recording_that_was_not_ended_says_so_at_its_end(path: Path) -> None:
     target = write(path, *numbers(), end=None)
-    seen, errors = Seen[AnyMessage](), Seen[EnchannelError]()
+    seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     with ec.connect(target, speed=math.inf) as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(seen)
-        assert texts(seen.all()) == ["1", "2", "3"]
-        (error,) = errors.all()
+        assert texts(seen.wait_for_end()) == ["1", "2", "3"]
+        (error,) = errors.wait_for_end()
     assert isinstance(error, RecordingFailed)
     assert "not ended, or is damaged" in str(error)
 
@@ -185,8 +185,8 @@ def test_a_recording_that_goes_away_ends_the_channels(path: Path) -> None:
     with ec.connect(target, speed=math.inf) as kernel:
         path.unlink()
         kernel.errors.subscribe()
-        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
-        assert isinstance(seen.failure(), RecordingFailed)
+        kernel.iopub.subscribe(seen := Collector[AnyMessage]())
+        assert isinstance(seen.wait_for_error(), RecordingFailed)
 
 
 def test_it_has_no_heartbeat(path: Path) -> None:
@@ -195,21 +195,21 @@ def test_it_has_no_heartbeat(path: Path) -> None:
 
 
 def test_a_question_that_was_asked_is_nobodys_to_answer(path: Path) -> None:
-    errors, seen = Seen[EnchannelError](), Seen[AnyMessage]()
+    errors, seen = Collector[EnchannelError](), Collector[AnyMessage]()
     question = build.input_request("? ", parent=ec.execute_request("1"))
     with ec.connect(write(path, (0.0, question)), speed=math.inf) as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(seen)
-        seen.all()
-        assert errors.all() == []
+        seen.wait_for_end()
+        assert errors.wait_for_end() == []
 
 
 def test_a_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
     """And the recorder does not begin it."""
     target, copy = write(path, *numbers()), tmp_path / "copy"
     with ec.connect(target, speed=math.inf) as kernel, ec.record(kernel, copy):
-        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
-        seen.all()
+        kernel.iopub.subscribe(seen := Collector[AnyMessage]())
+        seen.wait_for_end()
     assert [r.message for r in ec.Recording(copy) if r.message] == seen.items
 
 
@@ -217,7 +217,7 @@ def test_a_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_played_at_its_pace(path: Path, clock: TestScheduler) -> None:
-    seen = Seen[tuple[float, str]]()
+    seen = Collector[tuple[float, str]]()
 
     def stamped(message: AnyMessage) -> tuple[float, str]:
         return float(clock.clock), message.content["text"]
@@ -236,7 +236,7 @@ def test_it_is_played_at_its_pace(path: Path, clock: TestScheduler) -> None:
 
 
 def test_as_fast_as_it_goes_takes_no_virtual_time(path: Path, clock: TestScheduler) -> None:
-    seen = Seen[AnyMessage]()
+    seen = Collector[AnyMessage]()
     with ec.connect(write(path, *numbers(5000)), scheduler=clock, speed=math.inf) as kernel:
         kernel.iopub.subscribe(seen, scheduler=clock)
         clock.advance_by(1e-6)
@@ -247,8 +247,8 @@ def test_as_fast_as_it_goes_takes_no_virtual_time(path: Path, clock: TestSchedul
 def test_it_is_played_in_real_time(path: Path) -> None:
     """On a thread of its own; here a thousand times as fast."""
     with ec.connect(write(path, *numbers(30), end=40), speed=1000.0) as kernel:
-        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
-        assert texts(seen.all()) == [str(n) for n in range(1, 31)]
+        kernel.iopub.subscribe(seen := Collector[AnyMessage]())
+        assert texts(seen.wait_for_end()) == [str(n) for n in range(1, 31)]
 
 
 @pytest.mark.parametrize("speed", [0, -1, math.nan])
@@ -261,16 +261,16 @@ def test_what_is_far_away_is_waited_for(path: Path) -> None:
     """Longer than a platform may be able to wait."""
     target = write(path, (0.0, printed("0")), (1.8e13, printed("1")))
     with ec.connect(target) as kernel:
-        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
-        assert texts(seen.first(1)) == ["0"]
-    assert texts(seen.all()) == ["0"]
+        kernel.iopub.subscribe(seen := Collector[AnyMessage]())
+        assert texts(seen.wait_for_count(1)) == ["0"]
+    assert texts(seen.wait_for_end()) == ["0"]
 
 
 # When it begins.
 
 
 def test_it_begins_with_the_first_subscriber(path: Path, clock: TestScheduler) -> None:
-    first, second = Seen[AnyMessage](), Seen[AnyMessage]()
+    first, second = Collector[AnyMessage](), Collector[AnyMessage]()
     with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
         kernel.state.subscribe()
         clock.advance_to(50)
@@ -284,7 +284,7 @@ def test_it_begins_with_the_first_subscriber(path: Path, clock: TestScheduler) -
 def test_two_that_subscribe_right_after_another_in_virtual_time_miss_nothing(
     path: Path, clock: TestScheduler
 ) -> None:
-    first, second = Seen[AnyMessage](), Seen[AnyMessage]()
+    first, second = Collector[AnyMessage](), Collector[AnyMessage]()
     with ec.connect(write(path, (0.0, printed("0"))), scheduler=clock) as kernel:
         kernel.iopub.subscribe(first, scheduler=clock)
         kernel.iopub.subscribe(second, scheduler=clock)
@@ -295,13 +295,13 @@ def test_two_that_subscribe_right_after_another_in_virtual_time_miss_nothing(
 @pytest.mark.parametrize("how", ["on_next", "on_completed"])
 def test_it_begins_when_told_to(path: Path, how: str) -> None:
     target, start = write(path, *numbers()), Subject[None]()
-    seen = [Seen[AnyMessage]() for _ in range(3)]
+    seen = [Collector[AnyMessage]() for _ in range(3)]
     with ec.connect(target, speed=math.inf, start=start) as kernel:
         for sees in seen:
             kernel.iopub.subscribe(sees)
         assert seen[0].items == []
         start.on_next(None) if how == "on_next" else start.on_completed()
-        assert [texts(sees.all()) for sees in seen] == [["1", "2", "3"]] * 3
+        assert [texts(sees.wait_for_end()) for sees in seen] == [["1", "2", "3"]] * 3
         start.on_next(None)
         start.on_completed()
 
@@ -310,9 +310,9 @@ def test_what_was_to_begin_it_and_fails_ends_it(path: Path) -> None:
     start = Subject[None]()
     with ec.connect(write(path), start=start) as kernel:
         kernel.errors.subscribe()
-        kernel.iopub.subscribe(seen := Seen[AnyMessage]())
+        kernel.iopub.subscribe(seen := Collector[AnyMessage]())
         start.on_error(ZeroDivisionError("oh"))
-        assert isinstance(seen.failure(), ZeroDivisionError)
+        assert isinstance(seen.wait_for_error(), ZeroDivisionError)
 
 
 def test_it_need_not_begin(path: Path) -> None:
@@ -328,7 +328,7 @@ def test_it_need_not_begin(path: Path) -> None:
 
 def test_closing_in_the_middle_says_no_more(path: Path, clock: TestScheduler) -> None:
     with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
-        kernel.iopub.subscribe(seen := Seen[AnyMessage](), scheduler=clock)
+        kernel.iopub.subscribe(seen := Collector[AnyMessage](), scheduler=clock)
         clock.advance_by(1.5)
     clock.advance_by(10)
     assert (texts(seen.items), seen.completed) == (["1"], True)
@@ -337,7 +337,7 @@ def test_closing_in_the_middle_says_no_more(path: Path, clock: TestScheduler) ->
 @pytest.mark.parametrize("where", ["in a subscriber", "on another thread"])
 def test_closing_in_a_flood(path: Path, where: str) -> None:
     target = write(path, *numbers(20_000))
-    there, seen = threading.Event(), Seen[AnyMessage]()
+    there, seen = threading.Event(), Collector[AnyMessage]()
     with ec.connect(target, speed=math.inf) as kernel:
 
         def on_next(message: AnyMessage) -> None:
@@ -349,7 +349,7 @@ def test_closing_in_a_flood(path: Path, where: str) -> None:
         kernel.main.subscribe(seen)
         assert there.wait(DEADLINE)
         Thread(kernel.close).result()
-        seen.all()
+        seen.wait_for_end()
     count = len(seen.items)
     assert texts(seen.items) == [str(n) for n in range(1, count + 1)] or count < 20_000
 
@@ -357,11 +357,11 @@ def test_closing_in_a_flood(path: Path, where: str) -> None:
 def test_a_slow_subscriber_gets_everything(path: Path) -> None:
     """And delays nobody: it is played as a kernel speaks."""
     target = write(path, *numbers(1000))
-    gate, slow, start = threading.Event(), Seen[AnyMessage](), Subject[None]()
+    gate, slow, start = threading.Event(), Collector[AnyMessage](), Subject[None]()
     with ec.connect(target, speed=math.inf, start=start) as kernel:
         ended = threading.Event()
 
-        class End(Seen[LinkState]):
+        class End(Collector[LinkState]):
             def on_completed(self) -> None:
                 ended.set()
 
@@ -376,7 +376,7 @@ def test_a_slow_subscriber_gets_everything(path: Path) -> None:
         assert ended.wait(DEADLINE)
         assert slow.items == []
         gate.set()
-        assert len(slow.all()) == 1000
+        assert len(slow.wait_for_end()) == 1000
 
 
 # Nobody is there.
@@ -407,7 +407,7 @@ def test_await_raises_at_once(path: Path) -> None:
             kernel.iopub.subscribe()
         await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_nothing_can_be_said(kernel: ec.Kernel) -> None:
@@ -466,21 +466,21 @@ def test_what_is_no_recording_cannot_be_connected_to(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_reaches_only_a_backend_that_names_it() -> None:
-    far, given = MemoryKernel(), list[object]()
+    remote, given = MemoryKernel(), list[object]()
 
     class Plain(Backend):
         def open(self, target: Any, *, session: ec.Session, timeout: float, **options: Any) -> Link:
             given.append(options)
-            return far.link
+            return remote.link
 
     class Timed(Backend):
         def open(
             self, target: Any, *, session: ec.Session, timeout: float, scheduler: Any = None
         ) -> Link:
             given.append(scheduler)
-            return far.link
+            return remote.link
 
     for backend in (Plain(), Timed()):
-        ec.connect("x", backend=backend, scheduler=far.clock).close()
+        ec.connect("x", backend=backend, scheduler=remote.clock).close()
     ec.connect("x", backend=Timed()).close()
-    assert given == [{}, far.clock, None]
+    assert given == [{}, remote.clock, None]

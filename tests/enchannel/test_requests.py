@@ -37,55 +37,55 @@ from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
     MemoryLifecycle,
-    Seen,
     Thread,
     answered,
     busy,
     idle,
     in_thread,
-    loop_runs,
     printed,
     reply_to,
+    run_on_loop,
     settle,
     types,
-    wait_until_it_waits,
+    wait_until_blocked_in,
 )
 
 SHELL, CONTROL, STDIN = ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN
 
 
-def codes(far: MemoryKernel) -> list[str]:
-    return [message.content["code"] for message in far.sent[SHELL]]
+def codes(remote: MemoryKernel) -> list[str]:
+    return [message.content["code"] for message in remote.received[SHELL]]
 
 
-def ids(far: MemoryKernel) -> list[str]:
-    return [message.header.msg_id for message in far.sent[SHELL]]
+def ids(remote: MemoryKernel) -> list[str]:
+    return [message.header.msg_id for message in remote.received[SHELL]]
 
 
 def answering(*outputs: str) -> MemoryKernel:
     """A kernel that answers all that it is asked, at once."""
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def answer(request: AnyMessage) -> None:
-        far.say(*answered(request, *(printed(text, request) for text in outputs)))
+        remote.send(*answered(request, *(printed(text, request) for text in outputs)))
 
-    far.on_sent = answer
-    return far
+    remote.handler = answer
+    return remote
 
 
 def interruptible() -> tuple[MemoryKernel, MemoryLifecycle]:
     """A kernel that takes interrupts, and does as it is told."""
     lifecycle = MemoryLifecycle()
-    far = MemoryKernel(lifecycle=lifecycle)
+    remote = MemoryKernel(lifecycle=lifecycle)
 
     def interrupted(name: str) -> None:
         if name == "interrupt":
-            far.say(raised(far.asked, "KeyboardInterrupt"), idle(far.asked))
+            remote.send(raised(remote.last_request, "KeyboardInterrupt"), idle(remote.last_request))
 
     lifecycle.on_call = interrupted
-    return far, lifecycle
+    return remote, lifecycle
 
 
 def raised(request: AnyMessage, ename: str, evalue: str = "") -> AnyMessage:
@@ -96,95 +96,95 @@ def raised(request: AnyMessage, ename: str, evalue: str = "") -> AnyMessage:
 
 
 def test_nothing_is_sent_before_somebody_subscribes() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         request = kernel.execute("6 * 7")
-        assert codes(far) == []
+        assert codes(remote) == []
         request.subscribe()
-        assert codes(far) == ["6 * 7"]
+        assert codes(remote) == ["6 * 7"]
 
 
 def test_a_request_goes_where_its_message_says() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe()
         kernel.request(ec.kernel_info_request(channel="control")).subscribe()
-    assert types(far.sent[CONTROL]) == ["interrupt_request", "kernel_info_request"]
+    assert types(remote.received[CONTROL]) == ["interrupt_request", "kernel_info_request"]
 
 
 def test_the_first_subscription_sends_the_message_itself() -> None:
-    far, message = MemoryKernel(), ec.kernel_info_request()
-    with far.kernel() as kernel:
+    remote, message = MemoryKernel(), ec.kernel_info_request()
+    with remote.kernel() as kernel:
         kernel.request(message).subscribe()
-    assert ids(far) == [message.header.msg_id]
+    assert ids(remote) == [message.header.msg_id]
 
 
 def test_each_subscription_is_a_request_of_its_own() -> None:
-    far, message = MemoryKernel(), ec.kernel_info_request()
-    with far.kernel() as kernel:
+    remote, message = MemoryKernel(), ec.kernel_info_request()
+    with remote.kernel() as kernel:
         request = kernel.request(message)
         for _ in range(3):
             request.subscribe()
-    assert len(set(ids(far))) == 3
-    assert ids(far)[0] == message.header.msg_id
+    assert len(set(ids(remote))) == 3
+    assert ids(remote)[0] == message.header.msg_id
 
 
 def test_each_subscription_is_dated_when_it_is_sent() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         session = kernel.session
         message = session.fill_headers(ec.kernel_info_request())
         request = kernel.request(message)
         request.subscribe()
         request.subscribe()
-    first, second = (message.header for message in far.sent[SHELL])
+    first, second = (message.header for message in remote.received[SHELL])
     assert first.date == message.header.date
     assert second.date > first.date
     assert second.session == session.id
 
 
 def test_one_message_may_be_asked_twice_at_once() -> None:
-    far, message = MemoryKernel(), ec.kernel_info_request()
-    seen = Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, message = MemoryKernel(), ec.kernel_info_request()
+    seen = Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         for one in seen:
             kernel.request(message).subscribe(one)
-        assert len(set(ids(far))) == 2
-        for sent in list(far.sent[SHELL]):
-            far.say(*answered(sent))
-        assert [types(one.all())[-1] for one in seen] == ["kernel_info_reply"] * 2
+        assert len(set(ids(remote))) == 2
+        for sent in list(remote.received[SHELL]):
+            remote.send(*answered(sent))
+        assert [types(one.wait_for_end())[-1] for one in seen] == ["kernel_info_reply"] * 2
 
 
 def test_what_may_not_be_sent_is_the_subscribers_error() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.request(ec.create_message("execute_request", {"code": 3})).subscribe(seen)
-        assert isinstance(seen.failure(), InvalidMessage)
-    assert far.sent[SHELL] == []
+        assert isinstance(seen.wait_for_error(), InvalidMessage)
+    assert remote.received[SHELL] == []
 
 
 def test_a_channel_that_is_not_there_is_the_subscribers_error() -> None:
-    seen: Seen[AnyMessage] = Seen()
+    seen: Collector[AnyMessage] = Collector()
     with MemoryKernel(SHELL, ChannelName.IOPUB).kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe(seen)
-        assert isinstance(seen.failure(), NotSupported)
+        assert isinstance(seen.wait_for_error(), NotSupported)
 
 
 def test_a_link_that_is_down_is_the_subscribers_error() -> None:
-    far, seen, down = MemoryKernel(), Seen[AnyMessage](), ConnectionLost("it is down")
-    with far.kernel() as kernel:
-        far.refuses = down
+    remote, seen, down = MemoryKernel(), Collector[AnyMessage](), ConnectionLost("it is down")
+    with remote.kernel() as kernel:
+        remote.send_error = down
         kernel.kernel_info().subscribe(seen)
-        assert seen.failure() is down
+        assert seen.wait_for_error() is down
 
 
 def test_a_closed_kernel_is_the_subscribers_error() -> None:
     with MemoryKernel().kernel() as kernel:
         before = kernel.kernel_info()
     for request in (before, kernel.kernel_info(), kernel.execute("6 * 7")):
-        seen: Seen[AnyMessage] = Seen()
+        seen: Collector[AnyMessage] = Collector()
         request.subscribe(seen)
-        assert isinstance(seen.failure(), ChannelClosed)
+        assert isinstance(seen.wait_for_error(), ChannelClosed)
     with pytest.raises(ChannelClosed):
         kernel.run("6 * 7")
 
@@ -193,143 +193,148 @@ def test_a_closed_kernel_is_the_subscribers_error() -> None:
 
 
 def test_items_come_as_they_arrive_and_the_reply_last() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
-        asked = far.asked
-        far.say(busy(asked), printed("1", asked), reply_to(asked), idle(asked))
-        assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
+        asked = remote.last_request
+        remote.send(busy(asked), printed("1", asked), reply_to(asked), idle(asked))
+        assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
         assert seen.completed
 
 
 def test_the_idle_may_come_before_the_reply() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
-        asked = far.asked
-        far.say(busy(asked), printed("1", asked), idle(asked), reply_to(asked))
-        assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
+        asked = remote.last_request
+        remote.send(busy(asked), printed("1", asked), idle(asked), reply_to(asked))
+        assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
 
 
 def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
-        far.clock.advance_by(100)  # as long as the code takes
-        far.say(busy(far.asked), printed("1", far.asked), idle(far.asked))
-        far.clock.advance_by(9.9)
+        remote.clock.advance_by(100)  # as long as the code takes
+        remote.send(
+            busy(remote.last_request), printed("1", remote.last_request), idle(remote.last_request)
+        )
+        remote.clock.advance_by(9.9)
         settle(kernel)
         assert not seen.ended
-        far.clock.advance_by(0.2)
-        error = seen.failure()
+        remote.clock.advance_by(0.2)
+        error = seen.wait_for_error()
     assert isinstance(error, RequestTimeout)
     assert "no reply came within 10 s" in str(error)
 
 
 def test_outputs_may_come_after_the_reply() -> None:
     """As some kernels send them."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
-        asked = far.asked
-        far.say(busy(asked), reply_to(asked), printed("1", asked), idle(asked))
-        assert types(seen.all()) == ["status", "stream", "status", "execute_reply"]
+        asked = remote.last_request
+        remote.send(busy(asked), reply_to(asked), printed("1", asked), idle(asked))
+        assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
 
 
 @pytest.mark.parametrize("missing", ["reply", "idle"])
 def test_it_is_complete_with_reply_and_idle_and_not_before(missing: str) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
-        reply, end = reply_to(far.asked), idle(far.asked)
-        far.say(busy(far.asked), reply if missing == "idle" else end)
+        reply, end = reply_to(remote.last_request), idle(remote.last_request)
+        remote.send(busy(remote.last_request), reply if missing == "idle" else end)
         settle(kernel)
         assert not seen.ended
-        far.say(end if missing == "idle" else reply)
-        seen.all()
+        remote.send(end if missing == "idle" else reply)
+        seen.wait_for_end()
 
 
 def test_what_is_not_its_own_is_not_among_its_items() -> None:
-    far, seen, other = MemoryKernel(), Seen[AnyMessage](), ec.execute_request("other")
-    with far.kernel() as kernel:
+    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("other")
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
-        asked = far.asked
-        far.say(*answered(other, printed("other", other)), printed("nobody's"))
-        far.say(*answered(asked))
-        assert types(seen.all()) == ["status", "status", "execute_reply"]
+        asked = remote.last_request
+        remote.send(*answered(other, printed("other", other)), printed("nobody's"))
+        remote.send(*answered(asked))
+        assert types(seen.wait_for_end()) == ["status", "status", "execute_reply"]
 
 
 def test_what_comes_after_completion_is_still_on_the_channel() -> None:
-    far, seen, iopub = MemoryKernel(), Seen[AnyMessage](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen, iopub = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(iopub)
         kernel.execute("start_thread()").subscribe(seen)
-        far.say(*answered(far.asked), printed("late", far.asked))
-        assert types(iopub.first(1)) == ["stream"]
-        assert "stream" not in types(seen.all())
+        remote.send(*answered(remote.last_request), printed("late", remote.last_request))
+        assert types(iopub.wait_for_count(1)) == ["stream"]
+        assert "stream" not in types(seen.wait_for_end())
 
 
 def test_an_answer_of_another_type_is_still_the_answer() -> None:
     """tslab answers comm_info_request with a complete_reply."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.comm_info().subscribe(seen)
-        wrong = ec.create_message("complete_reply", {"status": "ok"}, parent=far.asked)
-        far.say(wrong, idle(far.asked))
-        assert types(seen.all()) == ["status", "complete_reply"]
+        wrong = ec.create_message("complete_reply", {"status": "ok"}, parent=remote.last_request)
+        remote.send(wrong, idle(remote.last_request))
+        assert types(seen.wait_for_end()) == ["status", "complete_reply"]
 
 
 @pytest.mark.parametrize("kind", ["comm_close", "comm_msg", "comm_open"])
 def test_a_word_about_comms_on_shell_is_not_the_answer(kind: str) -> None:
     """deno closes comms there."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
-        stray = ec.create_message(kind, {"comm_id": "c1"}, parent=far.asked)
-        far.say(stray, *answered(far.asked))
-        assert types(seen.all()) == [kind, "status", "status", "execute_reply"]
+        stray = ec.create_message(kind, {"comm_id": "c1"}, parent=remote.last_request)
+        remote.send(stray, *answered(remote.last_request))
+        assert types(seen.wait_for_end()) == [kind, "status", "status", "execute_reply"]
 
 
 def test_a_second_reply_does_not_hold_it_up() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
-        first, second = reply_to(far.asked, execution_count=1), reply_to(far.asked)
-        far.say(first, second, idle(far.asked))
-        assert seen.all()[-1] == first
+        first, second = (
+            reply_to(remote.last_request, execution_count=1),
+            reply_to(remote.last_request),
+        )
+        remote.send(first, second, idle(remote.last_request))
+        assert seen.wait_for_end()[-1] == first
 
 
 def test_a_copy_of_the_reply_on_iopub_is_not_the_answer() -> None:
     """ipykernel tells everybody of a shutdown."""
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.request(ec.shutdown_request()).subscribe(seen)
-        (asked,) = far.sent[CONTROL]
+        (asked,) = remote.received[CONTROL]
         copy = reply_to(asked).replace(channel="iopub")
-        far.say(copy, idle(asked))
+        remote.send(copy, idle(asked))
         settle(kernel)
         assert not seen.ended
-        far.say(reply_to(asked))
-        assert [m.channel for m in seen.all()] == ["iopub", "iopub", "control"]
+        remote.send(reply_to(asked))
+        assert [m.channel for m in seen.wait_for_end()] == ["iopub", "iopub", "control"]
 
 
 def test_requests_are_answered_in_whatever_order() -> None:
-    far, seen = MemoryKernel(), [Seen[AnyMessage]() for _ in range(3)]
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    with remote.kernel() as kernel:
         for number, one in enumerate(seen):
             kernel.execute(str(number)).subscribe(one)
-        for asked in reversed(far.sent[SHELL]):
-            far.say(*answered(asked, printed(asked.content["code"], asked)))
+        for asked in reversed(remote.received[SHELL]):
+            remote.send(*answered(asked, printed(asked.content["code"], asked)))
         for number, one in enumerate(seen):
-            assert one.all()[1].content["text"] == str(number)
+            assert one.wait_for_end()[1].content["text"] == str(number)
 
 
 def test_two_hundred_requests_of_twenty_threads_have_their_own_outputs() -> None:
-    far, shuffled = MemoryKernel(), random.Random(0)
+    remote, shuffled = MemoryKernel(), random.Random(0)
     enough = threading.Semaphore(0)
-    far.on_sent = lambda _: enough.release()
+    remote.handler = lambda _: enough.release()
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
 
         def run_ten(thread: int) -> list[Result]:
             requests = [
@@ -340,13 +345,15 @@ def test_two_hundred_requests_of_twenty_threads_have_their_own_outputs() -> None
         threads = [Thread(lambda thread=thread: run_ten(thread)) for thread in range(20)]  # type: ignore[misc]
         for _ in range(200):
             assert enough.acquire(timeout=DEADLINE)
-        answers = [iter([busy(m), *outputs(m), reply_to(m), idle(m)]) for m in far.sent[SHELL]]
+        answers = [
+            iter([busy(m), *outputs(m), reply_to(m), idle(m)]) for m in remote.received[SHELL]
+        ]
         while answers:  # all of them interleaved, each in its order
             answer = shuffled.choice(answers)
             if (message := next(answer, None)) is None:
                 answers.remove(answer)
             else:
-                far.say(message)
+                remote.send(message)
         texts = {result.text for thread in threads for result in thread.result()}
     expected = {f"{t} {n}\nwoo\n" for t in range(20) for n in range(10)}
     assert texts == expected
@@ -358,118 +365,122 @@ def outputs(request: AnyMessage) -> Iterator[AnyMessage]:
 
 
 def test_a_request_costs_nothing_when_it_is_over() -> None:
-    far = answering()
-    with far.kernel() as kernel:
+    remote = answering()
+    with remote.kernel() as kernel:
         for _ in range(100):
             ec.wait(kernel.kernel_info())
         kernel.execute("6 * 7").subscribe().dispose()
         assert kernel._exchanges == {}
         assert kernel.shell.observer_count == kernel.iopub.observer_count == 0
-        far.clock.advance_by(60)  # no timeout has been left behind
-    late: Seen[EnchannelError] = Seen()
+        remote.clock.advance_by(60)  # no timeout has been left behind
+    late: Collector[EnchannelError] = Collector()
     kernel.errors.subscribe(late)
-    assert late.all() == []
+    assert late.wait_for_end() == []
 
 
 # An idle that does not come.
 
 
 def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
-        far.say(busy(far.asked), printed("woo", far.asked), reply_to(far.asked))
-        far.clock.advance_by(1.9)
+        remote.send(
+            busy(remote.last_request),
+            printed("woo", remote.last_request),
+            reply_to(remote.last_request),
+        )
+        remote.clock.advance_by(1.9)
         settle(kernel)
         assert not seen.ended
-        far.clock.advance_by(0.2)
-        assert types(seen.all()) == ["status", "stream", "execute_reply"]
+        remote.clock.advance_by(0.2)
+        assert types(seen.wait_for_end()) == ["status", "stream", "execute_reply"]
         assert seen.completed
-        (error,) = errors.first(1)
+        (error,) = errors.wait_for_count(1)
     assert isinstance(error, MessagesMayBeMissing)
     assert "no idle came within 2 s" in str(error)
-    assert f"execute_request {far.asked.header.msg_id[:8]}" in str(error)
+    assert f"execute_request {remote.last_request.header.msg_id[:8]}" in str(error)
 
 
 def test_how_long_a_reply_is_held_can_be_said() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7", idle_grace=0.5).subscribe(seen)
-        far.say(reply_to(far.asked))
-        far.clock.advance_by(0.6)
-        seen.all()
+        remote.send(reply_to(remote.last_request))
+        remote.clock.advance_by(0.6)
+        seen.wait_for_end()
 
 
 def test_an_idle_that_comes_in_time_is_no_error() -> None:
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
-        far.say(busy(far.asked), reply_to(far.asked))
-        far.clock.advance_by(1.9)
-        far.say(idle(far.asked))
-        seen.all()
-        far.clock.advance_by(60)
-    assert errors.all() == []
+        remote.send(busy(remote.last_request), reply_to(remote.last_request))
+        remote.clock.advance_by(1.9)
+        remote.send(idle(remote.last_request))
+        seen.wait_for_end()
+        remote.clock.advance_by(60)
+    assert errors.wait_for_end() == []
 
 
 def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
-    far, seen, errors = MemoryKernel(), Seen[AnyMessage](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
-        far.say(busy(far.asked), reply_to(far.asked))
+        remote.send(busy(remote.last_request), reply_to(remote.last_request))
         for number in range(5):
-            far.clock.advance_by(1.5)
-            far.say(build.stream("stdout", str(number), parent=far.asked))
-        far.say(idle(far.asked))
-        assert len(seen.all()) == 8
-    assert errors.all() == []
+            remote.clock.advance_by(1.5)
+            remote.send(build.stream("stdout", str(number), parent=remote.last_request))
+        remote.send(idle(remote.last_request))
+        assert len(seen.wait_for_end()) == 8
+    assert errors.wait_for_end() == []
 
 
 # Time.
 
 
 def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.debug("initialize").subscribe(seen)
-        far.clock.advance_by(9.9)
+        remote.clock.advance_by(9.9)
         settle(kernel)
         assert not seen.ended
-        far.clock.advance_by(0.2)
-        assert isinstance(seen.failure(), RequestTimeout)
+        remote.clock.advance_by(0.2)
+        assert isinstance(seen.wait_for_error(), RequestTimeout)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3"])
 def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         for ask in (kernel.execute, kernel.run, kernel.is_complete):
             with pytest.raises(ValueError, match=r"the timeout is .*, and has to be seconds"):
                 ask("6 * 7", timeout=timeout)
-    assert far.sent[SHELL] == []
+    assert remote.received[SHELL] == []
 
 
 def test_code_may_take_as_long_as_it_takes() -> None:
-    far, seen = MemoryKernel(SHELL, ChannelName.IOPUB), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(SHELL, ChannelName.IOPUB), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("train()").subscribe(seen)
-        far.clock.advance_by(1_000_000)
-        far.say(*answered(far.asked))
-        seen.all()
+        remote.clock.advance_by(1_000_000)
+        remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
         assert seen.completed
 
 
-def timed_out(far: MemoryKernel, *said: Callable[[AnyMessage], AnyMessage]) -> str:
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+def timed_out(remote: MemoryKernel, *said: Callable[[AnyMessage], AnyMessage]) -> str:
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7", timeout=3, idle_grace=60).subscribe(seen)
-        far.say(*(say(far.asked) for say in said))
-        far.clock.advance_by(4)
-        error = seen.failure()
+        remote.send(*(say(remote.last_request) for say in said))
+        remote.clock.advance_by(4)
+        error = seen.wait_for_error()
     assert isinstance(error, RequestTimeout)
     return str(error).partition(": ")[2]
 
@@ -483,27 +494,27 @@ def test_a_timeout_says_what_had_arrived() -> None:
 
 
 def test_a_timeout_says_that_the_kernel_is_busy_with_another() -> None:
-    far = MemoryKernel()
-    far.on_sent = lambda _: far.say(busy(ec.execute_request("train()")))
-    assert timed_out(far).endswith("; the kernel is busy with another")
+    remote = MemoryKernel()
+    remote.handler = lambda _: remote.send(busy(ec.execute_request("train()")))
+    assert timed_out(remote).endswith("; the kernel is busy with another")
 
 
 def test_a_timeout_names_the_request_and_the_time() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1.5).subscribe(seen)
-        far.clock.advance_by(2)
-        text = str(seen.failure())
-    name = f"kernel_info_request {far.asked.header.msg_id[:8]}"
+        remote.clock.advance_by(2)
+        text = str(seen.wait_for_error())
+    name = f"kernel_info_request {remote.last_request.header.msg_id[:8]}"
     assert text.startswith(f"{name} had no complete answer within 1.5 s: ")
 
 
 def test_what_comes_after_a_timeout_is_not_delivered() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1).subscribe(seen)
-        far.clock.advance_by(2)
-        far.say(*answered(far.asked))
+        remote.clock.advance_by(2)
+        remote.send(*answered(remote.last_request))
         settle(kernel)
         assert seen.items == []
 
@@ -513,38 +524,38 @@ def test_what_comes_after_a_timeout_is_not_delivered() -> None:
 
 @pytest.mark.parametrize("end", [KernelDied("killed", exit_code=-9), ConnectionLost("cut")])
 def test_the_end_of_kernel_or_link_ends_all_that_is_open(end: EnchannelError) -> None:
-    far, seen = MemoryKernel(), [Seen[AnyMessage]() for _ in range(3)]
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         for one in seen:
             kernel.execute("6 * 7").subscribe(one)
-        far.say(busy(far.asked))
-        far.tell(ec.LinkState.LOST, end)
-        assert [one.failure() for one in seen] == [end] * 3
-        later: Seen[AnyMessage] = Seen()
+        remote.send(busy(remote.last_request))
+        remote.emit_event(ec.LinkState.LOST, end)
+        assert [one.wait_for_error() for one in seen] == [end] * 3
+        later: Collector[AnyMessage] = Collector()
         kernel.execute("6 * 7").subscribe(later)
-        far.say(*answered(far.asked))
-        later.all()
+        remote.send(*answered(remote.last_request))
+        later.wait_for_end()
         assert later.completed
 
 
 def test_a_link_that_is_given_up_ends_all_that_is_open() -> None:
-    far, seen, gone = MemoryKernel(), Seen[AnyMessage](), ConnectionLost("for good")
-    with far.kernel() as kernel:
+    remote, seen, gone = MemoryKernel(), Collector[AnyMessage](), ConnectionLost("for good")
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe(seen)
-        far.give_up(gone)
-        assert seen.failure() is gone
+        remote.fail(gone)
+        assert seen.wait_for_error() is gone
 
 
 def test_a_request_that_is_complete_is_not_ended_again() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe(seen)
-        far.say(*answered(far.asked))
-        far.tell(KernelDied("killed"))
-        seen.all()
+        remote.send(*answered(remote.last_request))
+        remote.emit_event(KernelDied("killed"))
+        seen.wait_for_end()
         assert seen.completed
         assert seen.error is None
 
@@ -553,75 +564,75 @@ def test_a_request_that_is_complete_is_not_ended_again() -> None:
 
 
 def test_retry_asks_anew() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
 
     def on_sent(request: AnyMessage) -> None:
-        if len(far.sent[SHELL]) == 3:
-            far.say(*answered(request))
+        if len(remote.received[SHELL]) == 3:
+            remote.send(*answered(request))
         else:
-            far.tell(KernelDied("killed"))
+            remote.emit_event(KernelDied("killed"))
 
-    far.on_sent = on_sent
-    with far.kernel() as kernel:
+    remote.handler = on_sent
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").pipe(ops.retry(3)).subscribe(seen)
-        seen.all()
+        seen.wait_for_end()
     assert seen.completed
-    assert len(set(ids(far))) == 3
+    assert len(set(ids(remote))) == 3
 
 
 def test_share_asks_once_for_all_who_watch() -> None:
-    far, seen = MemoryKernel(), [Seen[AnyMessage]() for _ in range(3)]
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    with remote.kernel() as kernel:
         shared = kernel.execute("6 * 7").pipe(ops.share())
         for one in seen:
             shared.subscribe(one)
-        assert codes(far) == ["6 * 7"]
-        far.say(*answered(far.asked))
-        assert [types(one.all())[-1] for one in seen] == ["execute_reply"] * 3
+        assert codes(remote) == ["6 * 7"]
+        remote.send(*answered(remote.last_request))
+        assert [types(one.wait_for_end())[-1] for one in seen] == ["execute_reply"] * 3
 
 
 def test_concat_asks_one_after_the_other() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
     sent, may = threading.Semaphore(0), list[str]()
-    far.on_sent = lambda _: sent.release()
-    with far.kernel() as kernel:
+    remote.handler = lambda _: sent.release()
+    with remote.kernel() as kernel:
         reactivex.concat(*(kernel.execute(code) for code in "abc")).subscribe(seen)
         for _ in "abc":
             assert sent.acquire(timeout=DEADLINE)
-            may.append("".join(codes(far)))
-            far.say(*answered(far.asked))
-        seen.all()
+            may.append("".join(codes(remote)))
+            remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
     assert may == ["a", "ab", "abc"]
     assert seen.completed
 
 
 def test_merge_asks_all_at_once() -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         reactivex.merge(*(kernel.execute(code) for code in "abc")).subscribe(seen)
-        assert codes(far) == ["a", "b", "c"]
-        for request in far.sent[SHELL]:
-            far.say(*answered(request))
-        assert types(seen.all()).count("execute_reply") == 3
+        assert codes(remote) == ["a", "b", "c"]
+        for request in remote.received[SHELL]:
+            remote.send(*answered(request))
+        assert types(seen.wait_for_end()).count("execute_reply") == 3
 
 
 def test_switch_forgets_the_last_for_the_next() -> None:
-    far, asked, seen = MemoryKernel(), Subject[str](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, asked, seen = MemoryKernel(), Subject[str](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         asked.pipe(ops.map(kernel.complete), ops.switch_latest()).subscribe(seen)
         asked.on_next("pri")
         asked.on_next("prin")
-        first, second = far.sent[SHELL]
-        far.say(*answered(first, matches=["print"]), *answered(second, matches=["print"]))
+        first, second = remote.received[SHELL]
+        remote.send(*answered(first, matches=["print"]), *answered(second, matches=["print"]))
         settle(kernel)
         replies = [m for m in seen.items if m.header.msg_type == "complete_reply"]
         assert [m.parent_header.msg_id for m in replies] == [second.header.msg_id]
 
 
 def test_take_until_stops_listening() -> None:
-    far, stop, seen = MemoryKernel(), Subject[None](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, stop, seen = MemoryKernel(), Subject[None](), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.execute("train()").pipe(ops.take_until(stop)).subscribe(seen)
         stop.on_next(None)
         assert kernel._exchanges == {}
@@ -638,24 +649,28 @@ def test_a_requests_messages_make_a_result() -> None:
 
 
 def test_disposing_stops_listening_and_nothing_else() -> None:
-    far, lifecycle = interruptible()
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         subscription = kernel.execute("train()").subscribe(seen)
-        far.say(busy(far.asked))
-        seen.first(1)
+        remote.send(busy(remote.last_request))
+        seen.wait_for_count(1)
         subscription.dispose()
-        far.say(printed("1", far.asked), reply_to(far.asked), idle(far.asked))
+        remote.send(
+            printed("1", remote.last_request),
+            reply_to(remote.last_request),
+            idle(remote.last_request),
+        )
         settle(kernel)
         assert types(seen.items) == ["status"]
         assert lifecycle.calls == []
 
 
 def test_disposing_interrupts_where_that_was_asked_for() -> None:
-    far, lifecycle = interruptible()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
         subscription = kernel.execute("train()", on_dispose="interrupt").subscribe()
-        far.say(busy(far.asked))
+        remote.send(busy(remote.last_request))
         subscription.dispose()
         subscription.dispose()
         assert lifecycle.calls == ["interrupt"]
@@ -672,34 +687,37 @@ def test_disposing_interrupts_where_that_was_asked_for() -> None:
 def test_disposing_does_not_interrupt_what_others_run(
     said: list[Callable[[AnyMessage], AnyMessage]],
 ) -> None:
-    far, lifecycle = interruptible()
+    remote, lifecycle = interruptible()
     other = ec.execute_request("other")
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         subscription = kernel.execute("mine", on_dispose="interrupt").subscribe()
-        far.say(busy(other), *(say(far.asked) for say in said))
+        remote.send(busy(other), *(say(remote.last_request) for say in said))
         subscription.dispose()
         assert lifecycle.calls == []
 
 
 def test_completing_does_not_interrupt() -> None:
-    far, lifecycle = interruptible()
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         kernel.execute("6 * 7", on_dispose="interrupt").subscribe(seen)
-        far.say(*answered(far.asked))
-        seen.all()
+        remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
         assert lifecycle.calls == []
 
 
 # What the kernel asks.
 
 
-def asked_for_input(far: MemoryKernel, prompt: str = "Name? ", password: bool = False) -> None:
-    far.say(busy(far.asked), build.input_request(prompt, password=password, parent=far.asked))
+def asked_for_input(remote: MemoryKernel, prompt: str = "Name? ", password: bool = False) -> None:
+    remote.send(
+        busy(remote.last_request),
+        build.input_request(prompt, password=password, parent=remote.last_request),
+    )
 
 
-def replies(far: MemoryKernel) -> list[str]:
-    return [message.content["value"] for message in far.sent[STDIN]]
+def replies(remote: MemoryKernel) -> list[str]:
+    return [message.content["value"] for message in remote.received[STDIN]]
 
 
 def never(prompt: str, password: bool) -> str:
@@ -707,115 +725,124 @@ def never(prompt: str, password: bool) -> str:
 
 
 def test_code_may_ask_only_where_somebody_answers() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.execute("1").subscribe()
         kernel.execute("2", on_input=never).subscribe()
         kernel.execute("3", allow_stdin=True).subscribe()
         kernel.execute("4", on_input=never, allow_stdin=False).subscribe()
         Thread(lambda: kernel.run("5"))
-    asked = [message.content["allow_stdin"] for message in far.sent[SHELL][:4]]
+    asked = [message.content["allow_stdin"] for message in remote.received[SHELL][:4]]
     assert asked == [False, True, True, False]
 
 
 def test_a_question_is_answered_with_what_on_input_returns() -> None:
-    far, questions, seen = MemoryKernel(), list[tuple[str, bool]](), Seen[AnyMessage]()
+    remote, questions, seen = MemoryKernel(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
     def on_input(prompt: str, password: bool) -> str:
         questions.append((prompt, password))
         return "Ada"
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.execute("input()", on_input=on_input).subscribe(seen)
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
-        asked_for_input(far, "Password: ", password=True)
+        asked_for_input(remote, "Password: ", password=True)
         settle(kernel)
         assert questions == [("Name? ", False), ("Password: ", True)]
-        assert replies(far) == ["Ada", "Ada"]
+        assert replies(remote) == ["Ada", "Ada"]
         assert "input_request" in types(seen.items)
 
 
 def test_an_answer_that_comes_too_late_answers_no_other_question() -> None:
     """The code was interrupted while it asked, and asked something else."""
-    far, answers = MemoryKernel(), [Subject[str](), Subject[str]()]
-    with far.kernel() as kernel:
+    remote, answers = MemoryKernel(), [Subject[str](), Subject[str]()]
+    with remote.kernel() as kernel:
         left = iter(answers)
         kernel.execute("input()", on_input=lambda *_: next(left)).subscribe()
-        asked_for_input(far, "Name? ")
-        asked_for_input(far, "Password: ", password=True)
+        asked_for_input(remote, "Name? ")
+        asked_for_input(remote, "Password: ", password=True)
         settle(kernel)
         answers[0].on_next("Ada")
-        assert replies(far) == []
+        assert replies(remote) == []
         answers[1].on_next("secret")
-        assert replies(far) == ["secret"]
+        assert replies(remote) == ["secret"]
 
 
 def test_an_answer_belongs_to_its_question() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
-        far.say(busy(far.asked), question := build.input_request("Name? ", parent=far.asked))
+        remote.send(
+            busy(remote.last_request),
+            question := build.input_request("Name? ", parent=remote.last_request),
+        )
         settle(kernel)
-    (reply,) = far.sent[STDIN]
+    (reply,) = remote.received[STDIN]
     assert reply.parent_header.msg_id == question.header.msg_id
 
 
 @pytest.mark.parametrize("prompt", [None, 3, ["Name?"]])
 def test_an_odd_prompt_is_no_prompt(prompt: object) -> None:
-    far, prompts = MemoryKernel(), list[str]()
+    remote, prompts = MemoryKernel(), list[str]()
 
     def on_input(prompt: str, password: bool) -> str:
         prompts.append(prompt)
         return ""
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.execute("input()", on_input=on_input).subscribe()
         odd = ec.create_message(
-            "input_request", {"prompt": prompt}, channel="stdin", parent=far.asked
+            "input_request", {"prompt": prompt}, channel="stdin", parent=remote.last_request
         )
-        far.say(busy(far.asked), odd)
+        remote.send(busy(remote.last_request), odd)
         settle(kernel)
     assert prompts == [""]
 
 
 def test_on_input_is_called_where_the_subscriber_is() -> None:
-    far, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = MemoryKernel(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
-    far.on_sent = lambda message: (
-        asked_for_input(far) if message.channel is SHELL else far.say(*answered(far.asked))
+    remote.handler = lambda message: (
+        asked_for_input(remote)
+        if message.channel is SHELL
+        else remote.send(*answered(remote.last_request))
     )
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             await kernel.execute("input()", on_input=on_input)
 
-    with far.kernel() as kernel:
-        seen: Seen[AnyMessage] = Seen()
+    with remote.kernel() as kernel:
+        seen: Collector[AnyMessage] = Collector()
         kernel.execute("input()", on_input=on_input).subscribe(seen)
-        seen.all()
+        seen.wait_for_end()
         ec.wait(kernel.execute("input()", on_input=on_input))
         kernel.run("input()", on_input=on_input)
         here = threading.current_thread()
         assert threads == [*seen.threads, here, here]
         assert here not in seen.threads
 
-    far = MemoryKernel()
-    far.on_sent = lambda message: (
-        asked_for_input(far) if message.channel is SHELL else far.say(*answered(far.asked))
+    remote = MemoryKernel()
+    remote.handler = lambda message: (
+        asked_for_input(remote)
+        if message.channel is SHELL
+        else remote.send(*answered(remote.last_request))
     )
-    loop_runs(main)
+    run_on_loop(main)
     assert threads[-1] is here
 
 
 def test_an_awaitable_answers_when_it_is_done() -> None:
-    far = MemoryKernel()
-    far.on_sent = lambda message: (
-        asked_for_input(far) if message.channel is SHELL else far.say(*answered(far.asked))
+    remote = MemoryKernel()
+    remote.handler = lambda message: (
+        asked_for_input(remote)
+        if message.channel is SHELL
+        else remote.send(*answered(remote.last_request))
     )
 
     async def on_input(prompt: str, password: bool) -> str:
@@ -823,29 +850,29 @@ def test_an_awaitable_answers_when_it_is_done() -> None:
         return "Ada"
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             await kernel.execute("input()", on_input=on_input)
             await ec.last_value(kernel.execute("input()", on_input=on_input))
             async for _ in ec.aiter(kernel.execute("input()", on_input=on_input)):
                 pass
 
-    loop_runs(main)
-    assert replies(far) == ["Ada"] * 3
+    run_on_loop(main)
+    assert replies(remote) == ["Ada"] * 3
 
 
 def test_an_observable_answers_with_its_first_item() -> None:
-    far, answers = MemoryKernel(), Subject[str]()
-    with far.kernel() as kernel:
+    remote, answers = MemoryKernel(), Subject[str]()
+    with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
         answers.on_next("Ada")
         answers.on_next("Eve")
-        assert replies(far) == ["Ada"]
+        assert replies(remote) == ["Ada"]
 
 
 def test_the_end_of_the_file_is_told_as_ipython_understands_it() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def at_once(prompt: str, password: bool) -> str:
         raise EOFError
@@ -854,15 +881,17 @@ def test_the_end_of_the_file_is_told_as_ipython_understands_it() -> None:
         raise EOFError
 
     async def main() -> None:
-        async with far.kernel() as kernel:
-            far.on_sent = lambda message: (
-                asked_for_input(far) if message.channel is SHELL else far.say(*answered(far.asked))
+        async with remote.kernel() as kernel:
+            remote.handler = lambda message: (
+                asked_for_input(remote)
+                if message.channel is SHELL
+                else remote.send(*answered(remote.last_request))
             )
             for on_input in (at_once, when_done, lambda *_: reactivex.throw(EOFError())):
                 await ec.last_value(kernel.execute("input()", on_input=on_input))
 
-    loop_runs(main)
-    assert replies(far) == ["\x04"] * 3
+    run_on_loop(main)
+    assert replies(remote) == ["\x04"] * 3
 
 
 def broken(prompt: str, password: bool) -> str:
@@ -877,51 +906,51 @@ BLOCKING = [Kernel.run, wait_for]
 
 
 def test_an_on_input_that_raises_ends_the_subscription_and_interrupts_once() -> None:
-    far, lifecycle = interruptible()
-    seen, errors = Seen[AnyMessage](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", on_input=broken, on_dispose="interrupt").subscribe(seen)
-        asked_for_input(far)
-        assert isinstance(seen.failure(), SubscriberRaised)
+        asked_for_input(remote)
+        assert isinstance(seen.wait_for_error(), SubscriberRaised)
         assert lifecycle.calls == ["interrupt"]
-    (error,) = errors.all()
+    (error,) = errors.wait_for_end()
     assert isinstance(error.__cause__, ZeroDivisionError)
-    assert far.sent[STDIN] == []
+    assert remote.received[STDIN] == []
 
 
 @pytest.mark.parametrize("run", BLOCKING)
 def test_an_on_input_that_raises_raises_where_one_waits(run: Callable[..., object]) -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda message: asked_for_input(far)
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: asked_for_input(remote)
+    with remote.kernel() as kernel:
         with pytest.raises(ZeroDivisionError):
             run(kernel, "input()", on_input=broken)
         assert lifecycle.calls == ["interrupt"]
 
 
 def test_an_on_input_that_raises_raises_in_the_coroutine_that_waits() -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda message: asked_for_input(far)
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: asked_for_input(remote)
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             with pytest.raises(ZeroDivisionError):
                 await ec.last_value(kernel.execute("input()", on_input=broken))
             assert lifecycle.calls == ["interrupt"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("answer", [None, 3, b"Ada", ["Ada"]])
 def test_an_answer_that_is_no_text_is_an_error_and_interrupts(answer: Any) -> None:
-    far, lifecycle = interruptible()
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("input()", on_input=lambda *_: answer).subscribe(seen)
-        asked_for_input(far)
-        error = seen.failure()
+        asked_for_input(remote)
+        error = seen.wait_for_error()
         assert isinstance(error.__cause__, InvalidMessage)
         assert lifecycle.calls == ["interrupt"]
 
@@ -935,23 +964,23 @@ LATE_FAILURES: list[Observable[Any]] = [
 
 @pytest.mark.parametrize("answers", LATE_FAILURES)
 def test_an_observable_that_does_not_answer_interrupts(answers: Observable[Any]) -> None:
-    far, lifecycle = interruptible()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
         assert lifecycle.calls == ["interrupt"]
 
 
 def test_an_observable_that_fails_is_told() -> None:
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
     on_input: Any = lambda *_: reactivex.just(3)  # noqa: E731
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", on_input=on_input).subscribe()
-        asked_for_input(far)
-        (error,) = errors.first(1)
+        asked_for_input(remote)
+        (error,) = errors.wait_for_count(1)
     assert isinstance(error, InvalidMessage)
 
 
@@ -965,41 +994,41 @@ async def answers_a_number(prompt: str, password: bool) -> Any:
 
 @pytest.mark.parametrize("on_input", [fails, answers_a_number])
 def test_a_coroutine_that_does_not_answer_interrupts_and_is_told(on_input: Any) -> None:
-    far, lifecycle = interruptible()
-    errors: Seen[EnchannelError] = Seen()
-    far.on_sent = lambda message: asked_for_input(far)
+    remote, lifecycle = interruptible()
+    errors: Collector[EnchannelError] = Collector()
+    remote.handler = lambda message: asked_for_input(remote)
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             kernel.errors.subscribe(errors)
             reply = await ec.last_value(kernel.execute("input()", on_input=on_input))
             assert reply.content["ename"] == "KeyboardInterrupt"
             assert lifecycle.calls == ["interrupt"]
 
-    loop_runs(main)
-    assert len(errors.all()) == 1
+    run_on_loop(main)
+    assert len(errors.wait_for_end()) == 1
 
 
 def test_a_coroutine_that_is_cancelled_interrupts() -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda message: asked_for_input(far)
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: asked_for_input(remote)
 
     async def on_input(prompt: str, password: bool) -> str:
         raise asyncio.CancelledError
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             await ec.last_value(kernel.execute("input()", on_input=on_input))
             assert lifecycle.calls == ["interrupt"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("run", BLOCKING)
 def test_an_awaitable_where_there_is_no_loop_is_refused(run: Callable[..., object]) -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda message: asked_for_input(far)
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: asked_for_input(remote)
+    with remote.kernel() as kernel:
         with pytest.raises(WouldDeadlock, match="no event loop here"):
             run(kernel, "input()", on_input=fails)
         assert lifecycle.calls == ["interrupt"]
@@ -1007,31 +1036,31 @@ def test_an_awaitable_where_there_is_no_loop_is_refused(run: Callable[..., objec
 
 def test_who_goes_while_the_kernel_asks_interrupts_it() -> None:
     """It would wait for its input for ever."""
-    far, lifecycle = interruptible()
+    remote, lifecycle = interruptible()
     answers: Subject[str] = Subject()
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         subscription = kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
         subscription.dispose()
         assert lifecycle.calls == ["interrupt"]
         answers.on_next("too late")
-        assert far.sent[STDIN] == []
+        assert remote.received[STDIN] == []
 
 
 def test_who_goes_when_the_kernel_has_its_answer_does_not_interrupt() -> None:
-    far, lifecycle = interruptible()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
         subscription = kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
         subscription.dispose()
         assert lifecycle.calls == []
 
 
 def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda message: asked_for_input(far)
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: asked_for_input(remote)
 
     async def main() -> None:
         asked, cancelled = asyncio.Event(), asyncio.Event()
@@ -1044,7 +1073,7 @@ def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
                 cancelled.set()
             return ""
 
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             waiting = asyncio.ensure_future(
                 ec.last_value(kernel.execute("input()", on_input=on_input))
             )
@@ -1053,48 +1082,48 @@ def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
             await cancelled.wait()
             assert lifecycle.calls == ["interrupt"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_a_request_that_times_out_while_the_kernel_asks_interrupts_it() -> None:
-    far, lifecycle = interruptible()
-    seen: Seen[AnyMessage] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
         request = kernel.execute("input()", timeout=5, on_input=lambda *_: reactivex.never())
         request.subscribe(seen)
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
-        far.clock.advance_by(6)
-        assert isinstance(seen.failure(), RequestTimeout)
+        remote.clock.advance_by(6)
+        assert isinstance(seen.wait_for_error(), RequestTimeout)
         assert lifecycle.calls == ["interrupt"]
 
 
 def test_a_question_to_who_has_gone_already_interrupts() -> None:
-    far, lifecycle = interruptible()
-    errors: Seen[EnchannelError] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    errors: Collector[EnchannelError] = Collector()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", on_input=never).subscribe().dispose()
-        asked_for_input(far)
+        asked_for_input(remote)
         assert lifecycle.calls == ["interrupt"]
-    assert "asked for input and nobody answers" in str(errors.all()[0])
+    assert "asked for input and nobody answers" in str(errors.wait_for_end()[0])
 
 
 def test_a_question_that_nobody_answers_interrupts_and_is_told() -> None:
-    far, lifecycle = interruptible()
-    errors: Seen[EnchannelError] = Seen()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    errors: Collector[EnchannelError] = Collector()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", allow_stdin=True).subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         assert lifecycle.calls == ["interrupt"]
-    assert "asked for input and nobody answers" in str(errors.all()[0])
+    assert "asked for input and nobody answers" in str(errors.wait_for_end()[0])
 
 
 @pytest.mark.parametrize("name", ["stdin", "main"])
 def test_who_subscribes_to_stdin_answers_by_himself(name: str) -> None:
-    far, lifecycle = interruptible()
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
         channel: ec.Channel = getattr(kernel, name)
 
         def answer(question: AnyMessage) -> None:
@@ -1103,28 +1132,28 @@ def test_who_subscribes_to_stdin_answers_by_himself(name: str) -> None:
 
         channel.subscribe(answer)
         kernel.execute("input()", allow_stdin=True).subscribe()
-        asked_for_input(far)
+        asked_for_input(remote)
         settle(kernel)
-        assert replies(far) == ["Ada"]
+        assert replies(remote) == ["Ada"]
         assert lifecycle.calls == []
 
 
 def test_on_input_on_a_loop_answers_there() -> None:
-    far, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = MemoryKernel(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
     async def main() -> None:
-        async with far.kernel() as kernel:
+        async with remote.kernel() as kernel:
             scheduler = AsyncIOScheduler(asyncio.get_running_loop())
             kernel.execute("input()", on_input=on_input).subscribe(scheduler=scheduler)
-            await asyncio.to_thread(asked_for_input, far)
-            while not far.sent[STDIN]:
+            await asyncio.to_thread(asked_for_input, remote)
+            while not remote.received[STDIN]:
                 await asyncio.sleep(0)
 
-    loop_runs(main)
+    run_on_loop(main)
     assert threads == [threading.current_thread()]
 
 
@@ -1132,41 +1161,41 @@ def test_on_input_on_a_loop_answers_there() -> None:
 
 
 def test_run_gives_a_result() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def answer(asked: AnyMessage) -> None:
         value = build.execute_result({"text/plain": "42"}, 3, parent=asked)
-        far.say(*answered(asked, printed("woo\n", asked), value, execution_count=3))
+        remote.send(*answered(asked, printed("woo\n", asked), value, execution_count=3))
 
-    far.on_sent = answer
-    with far.kernel() as kernel:
+    remote.handler = answer
+    with remote.kernel() as kernel:
         result = kernel.run("print('woo'); 6 * 7")
-    assert codes(far) == ["print('woo'); 6 * 7"]
+    assert codes(remote) == ["print('woo'); 6 * 7"]
     assert (result.status, result.text, result.execution_count) == ("ok", "woo\n42", 3)
     assert result.reply is not None
     assert result.duration > 0
 
 
 def test_run_waits_for_outputs_after_the_reply() -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def answer(asked: AnyMessage) -> None:
-        far.say(busy(asked), reply_to(asked), printed("late", asked), idle(asked))
+        remote.send(busy(asked), reply_to(asked), printed("late", asked), idle(asked))
 
-    far.on_sent = answer
-    with far.kernel() as kernel:
+    remote.handler = answer
+    with remote.kernel() as kernel:
         assert kernel.run("print('late')").text == "late"
 
 
 def failing() -> MemoryKernel:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def answer(asked: AnyMessage) -> None:
-        far.say(busy(asked), printed("before\n", asked))
-        far.say(raised(asked, "ZeroDivisionError", "division by zero"), idle(asked))
+        remote.send(busy(asked), printed("before\n", asked))
+        remote.send(raised(asked, "ZeroDivisionError", "division by zero"), idle(asked))
 
-    far.on_sent = answer
-    return far
+    remote.handler = answer
+    return remote
 
 
 def test_run_raises_what_the_code_raised() -> None:
@@ -1187,9 +1216,9 @@ def test_run_without_check_says_what_the_code_raised() -> None:
 
 
 def test_code_that_was_not_run_is_not_success() -> None:
-    far = MemoryKernel()
-    far.on_sent = lambda asked: far.say(*answered(asked, status="aborted"))
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    remote.handler = lambda asked: remote.send(*answered(asked, status="aborted"))
+    with remote.kernel() as kernel:
         with pytest.raises(RequestAborted):
             kernel.run("6 * 7")
         assert kernel.run("6 * 7", check=False).status == "aborted"
@@ -1206,9 +1235,9 @@ def test_run_keeps_as_much_output_as_it_may() -> None:
 
 
 def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda asked: far.say(busy(asked), printed("so far", asked))
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
+    with remote.kernel() as kernel:
         with pytest.raises(
             RequestTimeout, match=r"within 0.01 s, and was interrupted; 1 output"
         ) as it:
@@ -1220,18 +1249,18 @@ def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> 
 
 
 def test_a_run_that_waited_for_another_interrupts_nobody() -> None:
-    far, lifecycle = interruptible()
-    far.on_sent = lambda asked: far.say(busy(ec.execute_request("other")))
-    with far.kernel() as kernel:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda asked: remote.send(busy(ec.execute_request("other")))
+    with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="has not begun"):
             kernel.run("train()", timeout=0.01)
         assert lifecycle.calls == []
 
 
 def test_answering_a_question_does_not_give_a_run_more_time() -> None:
-    far, _ = interruptible()
-    far.on_sent = lambda _: void(Thread(lambda: asked_for_input(far)))
-    with far.kernel() as kernel:
+    remote, _ = interruptible()
+    remote.handler = lambda _: void(Thread(lambda: asked_for_input(remote)))
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         with pytest.raises(RequestTimeout):
             kernel.run("while True: input()", timeout=0.05, on_input=lambda *_: "again")
@@ -1241,14 +1270,14 @@ def test_answering_a_question_does_not_give_a_run_more_time() -> None:
     "end", [KernelDied("killed", exit_code=-9, stderr="oh"), ConnectionLost("cut")]
 )
 def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | ConnectionLost) -> None:
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def die(asked: AnyMessage) -> None:
-        far.say(busy(asked), printed("so far", asked))
-        far.tell(end)
+        remote.send(busy(asked), printed("so far", asked))
+        remote.emit_event(end)
 
-    far.on_sent = die
-    with far.kernel() as kernel:
+    remote.handler = die
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         with pytest.raises(type(end)) as caught:
             kernel.run("os._exit(1)")
@@ -1259,16 +1288,16 @@ def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | Connecti
 
 
 def test_runs_that_end_together_have_results_of_their_own() -> None:
-    far, sent = MemoryKernel(), threading.Semaphore(0)
-    far.on_sent = lambda _: sent.release()
-    with far.kernel() as kernel:
+    remote, sent = MemoryKernel(), threading.Semaphore(0)
+    remote.handler = lambda _: sent.release()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         runs = [Thread(lambda code=code: kernel.run(code)) for code in "abc"]  # type: ignore[misc]
         for _ in runs:
             assert sent.acquire(timeout=DEADLINE)
-        for asked in far.sent[SHELL]:
-            far.say(printed(asked.content["code"], asked))
-        far.tell(KernelDied("killed"))
+        for asked in remote.received[SHELL]:
+            remote.send(printed(asked.content["code"], asked))
+        remote.emit_event(KernelDied("killed"))
         texts = list[str]()
         for run in runs:
             with pytest.raises(KernelDied) as caught:
@@ -1284,19 +1313,19 @@ def test_run_on_a_loop_would_block_it() -> None:
             with pytest.raises(WouldDeadlock, match="await it instead"):
                 kernel.run("6 * 7")
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_run_in_a_subscriber_would_wait_for_itself() -> None:
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: void(kernel.run("6 * 7")))
-        far.say(printed("woo"))
-        (error,) = errors.first(1)
+        remote.send(printed("woo"))
+        (error,) = errors.wait_for_count(1)
     assert isinstance(error.__cause__, WouldDeadlock)
     assert "subscribe instead" in str(error.__cause__)
-    assert far.sent[SHELL] == []
+    assert remote.received[SHELL] == []
 
 
 def void(_: object) -> None: ...
@@ -1310,20 +1339,20 @@ def test_run_needs_no_thread() -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no such signals here")
 def test_ctrl_c_interrupts_the_kernel_too() -> None:
-    far, lifecycle = interruptible()
+    remote, lifecycle = interruptible()
     main, left = threading.main_thread(), threading.Event()
     assert main is threading.current_thread()
 
     def press_when_it_waits() -> None:
-        wait_until_it_waits(main, Waiter.wait)
+        wait_until_blocked_in(main, Waiter.wait)
         assert main.ident is not None
         signal.pthread_kill(main.ident, signal.SIGINT)
         if not left.wait(1.0):
             # CPython has a moment, just before it blocks, in which a signal does not wake it up.
-            kernel._exchanges[far.asked.header.msg_id]._sink.call(lambda: None)
+            kernel._exchanges[remote.last_request.header.msg_id]._sink.call(lambda: None)
 
-    far.on_sent = lambda asked: far.say(busy(asked))
-    with far.kernel() as kernel:
+    remote.handler = lambda asked: remote.send(busy(asked))
+    with remote.kernel() as kernel:
         pressing = Thread(press_when_it_waits)
         with pytest.raises(KeyboardInterrupt):
             kernel.run("train()")
@@ -1334,13 +1363,13 @@ def test_ctrl_c_interrupts_the_kernel_too() -> None:
 
 
 def test_a_wait_that_is_interrupted_stops_listening() -> None:
-    far, lifecycle = interruptible()
+    remote, lifecycle = interruptible()
 
     def interrupted(prompt: str, password: bool) -> str:
         raise KeyboardInterrupt
 
-    far.on_sent = lambda asked: asked_for_input(far)
-    with far.kernel() as kernel:
+    remote.handler = lambda asked: asked_for_input(remote)
+    with remote.kernel() as kernel:
         with pytest.raises(KeyboardInterrupt):
             ec.wait(kernel.execute("input()", on_input=interrupted))
         assert kernel._exchanges == {}
@@ -1351,10 +1380,10 @@ def test_a_wait_that_is_interrupted_stops_listening() -> None:
 
 
 def sent_by(ask: Callable[[Kernel], Observable[AnyMessage]]) -> AnyMessage:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         ask(kernel).subscribe()
-    return (far.sent[SHELL] + far.sent[CONTROL])[0]
+    return (remote.received[SHELL] + remote.received[CONTROL])[0]
 
 
 @pytest.mark.parametrize(
@@ -1402,11 +1431,11 @@ def test_each_request_has_a_method(
 
 
 def test_debug_requests_are_numbered() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.debug("initialize", {"clientID": "x"}).subscribe()
         kernel.debug("attach").subscribe()
-    first, second = far.sent[CONTROL]
+    first, second = remote.received[CONTROL]
     assert (first.content["command"], first.content["arguments"]) == (
         "initialize",
         {"clientID": "x"},

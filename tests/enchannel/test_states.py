@@ -27,9 +27,9 @@ from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
     MemoryLifecycle,
-    Seen,
     busy,
     idle,
     in_thread,
@@ -66,39 +66,39 @@ def test_an_open_kernel_is_connected_and_idle() -> None:
 
 
 def test_a_subscriber_gets_the_present_value_first() -> None:
-    far, link, state = MemoryKernel(), Seen[LinkState](), Seen[KernelState]()
-    with far.kernel() as kernel:
-        far.tell(LinkState.LOST)
+    remote, link, state = MemoryKernel(), Collector[LinkState](), Collector[KernelState]()
+    with remote.kernel() as kernel:
+        remote.emit_event(LinkState.LOST)
         kernel.link.subscribe(link)
-        far.tell(LinkState.CONNECTED)
-        far.say(busy(FIRST))
+        remote.emit_event(LinkState.CONNECTED)
+        remote.send(busy(FIRST))
         kernel.state.subscribe(state)
-        far.say(idle(FIRST))
-    assert link.all() == [LinkState.LOST, LinkState.CONNECTED, LinkState.CLOSED]
-    assert state.all() == [KernelState.BUSY, KernelState.IDLE]
+        remote.send(idle(FIRST))
+    assert link.wait_for_end() == [LinkState.LOST, LinkState.CONNECTED, LinkState.CLOSED]
+    assert state.wait_for_end() == [KernelState.BUSY, KernelState.IDLE]
 
 
 def test_the_same_value_is_not_told_twice() -> None:
-    far, link = MemoryKernel(), Seen[LinkState]()
-    with far.kernel() as kernel:
+    remote, link = MemoryKernel(), Collector[LinkState]()
+    with remote.kernel() as kernel:
         kernel.link.subscribe(link)
-        far.tell(LinkState.CONNECTED, LinkState.CONNECTED)
-    assert link.all() == [LinkState.CONNECTED, LinkState.CLOSED]
+        remote.emit_event(LinkState.CONNECTED, LinkState.CONNECTED)
+    assert link.wait_for_end() == [LinkState.CONNECTED, LinkState.CLOSED]
 
 
 def test_who_watches_after_the_end_gets_the_last_value_and_the_completion() -> None:
     with MemoryKernel().kernel() as kernel:
         pass
-    link, state = Seen[LinkState](), Seen[KernelState]()
+    link, state = Collector[LinkState](), Collector[KernelState]()
     kernel.link.subscribe(link)
     kernel.state.subscribe(state)
-    assert (link.all(), state.all()) == ([LinkState.CLOSED], [KernelState.IDLE])
+    assert (link.wait_for_end(), state.wait_for_end()) == ([LinkState.CLOSED], [KernelState.IDLE])
     assert link.completed
     assert state.completed
 
 
 def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
-    far, order = MemoryKernel(), list[str]()
+    remote, order = MemoryKernel(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -106,15 +106,15 @@ def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
         go_on.wait(DEADLINE)
         order.append(message.content["text"])
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(slow)
         kernel.link.subscribe(order.append)
         kernel.state.subscribe(order.append)
         settle(kernel)
         order.clear()
-        far.say(*(printed(str(number)) for number in range(100)))
+        remote.send(*(printed(str(number)) for number in range(100)))
         assert inside.wait(DEADLINE)
-        far.tell(LinkState.LOST, KernelState.DEAD)
+        remote.emit_event(LinkState.LOST, KernelState.DEAD)
         assert (kernel.link.value, kernel.state.value) == (LinkState.LOST, KernelState.DEAD)
         go_on.set()
     assert order[:3] == ["0", "lost", "dead"]
@@ -122,12 +122,12 @@ def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
 
 
 def test_a_subscriber_that_disposes_is_told_no_more() -> None:
-    far, link = MemoryKernel(), Seen[LinkState]()
-    with far.kernel() as kernel:
+    remote, link = MemoryKernel(), Collector[LinkState]()
+    with remote.kernel() as kernel:
         subscription = kernel.link.subscribe(link)
-        link.first(1)
+        link.wait_for_count(1)
         subscription.dispose()
-        far.tell(LinkState.LOST)
+        remote.emit_event(LinkState.LOST)
     assert link.items == [LinkState.CONNECTED]
 
 
@@ -135,7 +135,7 @@ def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     with MemoryKernel().kernel() as kernel:
-        kernel.state.subscribe(Seen(), scheduler=AsyncIOScheduler(loop))
+        kernel.state.subscribe(Collector(), scheduler=AsyncIOScheduler(loop))
         assert kernel.state._sinks.all == ()
 
 
@@ -149,25 +149,25 @@ def test_users_cannot_say_how_link_and_kernel_are() -> None:
 
 
 def test_what_is_piped_into_a_state_does_not_end_it() -> None:
-    far, errors, state = MemoryKernel(), Seen[EnchannelError](), Seen[KernelState]()
-    with far.kernel() as kernel:
+    remote, errors, state = MemoryKernel(), Collector[EnchannelError](), Collector[KernelState]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.state.subscribe(state)
         reactivex.empty().subscribe(kernel.state)
         reactivex.throw(ZeroDivisionError()).subscribe(kernel.state)
-        far.say(busy(FIRST))
-    assert state.all() == [KernelState.IDLE, KernelState.BUSY]
-    assert [type(error.__cause__) for error in errors.all()] == [ZeroDivisionError]
+        remote.send(busy(FIRST))
+    assert state.wait_for_end() == [KernelState.IDLE, KernelState.BUSY]
+    assert [type(error.__cause__) for error in errors.wait_for_end()] == [ZeroDivisionError]
 
 
 def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
-    far, link, later = MemoryKernel(), Seen[LinkState](), Seen[LinkState]()
-    with far.kernel() as kernel:
+    remote, link, later = MemoryKernel(), Collector[LinkState](), Collector[LinkState]()
+    with remote.kernel() as kernel:
         kernel.link.subscribe(link)
         kernel.link.dispose()
         kernel.link.subscribe(later)
-        far.tell(LinkState.LOST)
-    assert later.all() == [LinkState.CONNECTED, LinkState.LOST, LinkState.CLOSED]
+        remote.emit_event(LinkState.LOST)
+    assert later.wait_for_end() == [LinkState.CONNECTED, LinkState.LOST, LinkState.CLOSED]
     assert link.items == [LinkState.CONNECTED]
 
 
@@ -175,11 +175,11 @@ def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
 
 
 def states_after(*messages: AnyMessage) -> list[KernelState]:
-    far, state = MemoryKernel(), Seen[KernelState]()
-    with far.kernel() as kernel:
+    remote, state = MemoryKernel(), Collector[KernelState]()
+    with remote.kernel() as kernel:
         kernel.state.subscribe(state)
-        far.say(*messages)
-    return state.all()[1:]
+        remote.send(*messages)
+    return state.wait_for_end()[1:]
 
 
 BUSY, IDLE = KernelState.BUSY, KernelState.IDLE
@@ -237,33 +237,33 @@ def test_a_status_that_does_not_come_on_iopub_changes_nothing() -> None:
 
 
 def test_what_only_the_backend_can_know_is_a_state() -> None:
-    far, state = MemoryKernel(), Seen[KernelState]()
-    with far.kernel() as kernel:
+    remote, state = MemoryKernel(), Collector[KernelState]()
+    with remote.kernel() as kernel:
         kernel.state.subscribe(state)
-        far.say(busy(FIRST))
-        far.tell(KernelState.RESTARTING, KernelState.STARTING)
-        far.say(idle(SECOND))
-    assert state.all()[1:] == [BUSY, KernelState.RESTARTING, KernelState.STARTING, IDLE]
+        remote.send(busy(FIRST))
+        remote.emit_event(KernelState.RESTARTING, KernelState.STARTING)
+        remote.send(idle(SECOND))
+    assert state.wait_for_end()[1:] == [BUSY, KernelState.RESTARTING, KernelState.STARTING, IDLE]
 
 
 def test_a_request_whose_idle_was_lost_does_not_keep_the_kernel_busy() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe()
-        far.say(busy(far.asked), reply_to(far.asked))
-        far.clock.advance_by(3)
+        remote.send(busy(remote.last_request), reply_to(remote.last_request))
+        remote.clock.advance_by(3)
         assert kernel.state.value is IDLE
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
 def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelError) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
-        far.say(busy(FIRST))
-        far.tell(LinkState.LOST, end, LinkState.CONNECTED)
-        far.say(busy(SECOND), idle(SECOND))
+        remote.send(busy(FIRST))
+        remote.emit_event(LinkState.LOST, end, LinkState.CONNECTED)
+        remote.send(busy(SECOND), idle(SECOND))
         assert kernel.state.value is IDLE
 
 
@@ -271,48 +271,50 @@ def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelE
 
 
 def test_what_goes_wrong_at_the_backend_is_an_error() -> None:
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
     told = [InvalidSignature("a stranger"), MalformedFrame("three frames")]
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        far.tell(*told)
-    assert errors.all() == told
+        remote.emit_event(*told)
+    assert errors.wait_for_end() == told
 
 
 def test_errors_end_with_the_connection_and_not_before() -> None:
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        far.tell(LinkState.LOST, KernelDied("killed"))
-        far.tell(MalformedFrame("after it"))
-        errors.first(2)
+        remote.emit_event(LinkState.LOST, KernelDied("killed"))
+        remote.emit_event(MalformedFrame("after it"))
+        errors.wait_for_count(2)
         assert not errors.ended
-    errors.all()
+    errors.wait_for_end()
     assert errors.completed
 
 
 def test_who_comes_late_hears_the_last_hundred_errors() -> None:
-    far, first, late = MemoryKernel(), Seen[EnchannelError](), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, first, late = MemoryKernel(), Collector[EnchannelError](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(first)
-        far.tell(*(MalformedFrame(str(number)) for number in range(150)))
+        remote.emit_event(*(MalformedFrame(str(number)) for number in range(150)))
         kernel.errors.subscribe(late)
-        far.tell(MalformedFrame("150"))
-    assert [str(error) for error in late.all()] == [str(number) for number in range(50, 151)]
-    assert len(first.all()) == 151
+        remote.emit_event(MalformedFrame("150"))
+    assert [str(error) for error in late.wait_for_end()] == [
+        str(number) for number in range(50, 151)
+    ]
+    assert len(first.wait_for_end()) == 151
 
 
 def test_who_comes_after_the_end_hears_the_errors_too() -> None:
-    far, late = MemoryKernel(), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, late = MemoryKernel(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
-        far.tell(MalformedFrame("early"))
+        remote.emit_event(MalformedFrame("early"))
     kernel.errors.subscribe(late)
-    assert [str(error) for error in late.all()] == ["early"]
+    assert [str(error) for error in late.wait_for_end()] == ["early"]
 
 
 def test_errors_pass_by_the_output_that_waits() -> None:
-    far, order = MemoryKernel(), list[str]()
+    remote, order = MemoryKernel(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -320,53 +322,53 @@ def test_errors_pass_by_the_output_that_waits() -> None:
         go_on.wait(DEADLINE)
         order.append(message.content["text"])
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(slow)
         kernel.errors.subscribe(lambda error: order.append(str(error)))
-        far.say(*(printed(str(number)) for number in range(3)))
+        remote.send(*(printed(str(number)) for number in range(3)))
         assert inside.wait(DEADLINE)
-        far.tell(MalformedFrame("error"))
+        remote.emit_event(MalformedFrame("error"))
         go_on.set()
     assert order == ["0", "error", "1", "2"]
 
 
 def test_an_error_that_is_not_ours_is_wrapped() -> None:
     with MemoryKernel().kernel() as kernel:
-        errors, wrong = Seen[EnchannelError](), ZeroDivisionError("oh")
+        errors, wrong = Collector[EnchannelError](), ZeroDivisionError("oh")
         kernel.errors.subscribe(errors)
         reactivex.throw(wrong).subscribe(kernel.shell)
-        (error,) = errors.first(1)
+        (error,) = errors.wait_for_count(1)
     assert type(error) is EnchannelError
     assert str(error) == "ZeroDivisionError: oh"
     assert error.__cause__ is wrong
 
 
 def test_what_nobody_hears_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    far = MemoryKernel()
-    with far.kernel():
-        far.tell(MalformedFrame("three frames"))
+    remote = MemoryKernel()
+    with remote.kernel():
+        remote.emit_event(MalformedFrame("three frames"))
     assert logged(caplog) == [("enchannel", "three frames")]
 
 
 def test_what_somebody_hears_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
-        far.tell(MalformedFrame("three frames"))
+        remote.emit_event(MalformedFrame("three frames"))
     assert logged(caplog) == []
 
 
 def test_a_subscriber_that_raises_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    far, wrong = MemoryKernel(), ZeroDivisionError("oh")
+    remote, wrong = MemoryKernel(), ZeroDivisionError("oh")
 
     def on_next(_: object) -> None:
         raise wrong
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(on_next)
-        far.say(printed("woo"))
+        remote.send(printed("woo"))
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.exc_info is not None
@@ -374,17 +376,17 @@ def test_a_subscriber_that_raises_is_logged_with_its_traceback(
 
 
 def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    far, others = MemoryKernel(), Seen[EnchannelError]()
+    remote, others = MemoryKernel(), Collector[EnchannelError]()
 
     def on_next(_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(on_next)
         kernel.errors.subscribe(others)
-        far.tell(MalformedFrame("1"), MalformedFrame("2"))
+        remote.emit_event(MalformedFrame("1"), MalformedFrame("2"))
         settle(kernel)
-    assert [str(error) for error in others.all()] == ["1", "2"]
+    assert [str(error) for error in others.wait_for_end()] == ["1", "2"]
     (text,) = [text for _, text in logged(caplog)]
     assert text.startswith("a subscriber of kernel.errors raised ZeroDivisionError: oh")
 
@@ -392,10 +394,10 @@ def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureF
 def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         kernel.kernel_info(timeout=5).subscribe(lambda _: None)
-        far.clock.advance_by(6)
+        remote.clock.advance_by(6)
         settle(kernel)
     (text,) = [text for _, text in logged(caplog)]
     assert "kernel_info_request" in text
@@ -403,73 +405,77 @@ def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
 
 def test_an_interrupt_of_ours_that_fails_is_told() -> None:
     """Nobody has the observable of an interrupt that the library made by itself."""
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
-    with far.kernel() as kernel:
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("1", on_dispose="interrupt").subscribe().dispose()
         running = kernel.execute("2", on_dispose="interrupt").subscribe()
-        far.say(busy(far.asked))
+        remote.send(busy(remote.last_request))
         running.dispose()
-        assert [m.header.msg_type for m in far.sent[ec.ChannelName.CONTROL]] == [
+        assert [m.header.msg_type for m in remote.received[ec.ChannelName.CONTROL]] == [
             "interrupt_request"
         ]
-        far.clock.advance_by(30)
-        (error,) = errors.first(1)
+        remote.clock.advance_by(30)
+        (error,) = errors.wait_for_count(1)
     assert "interrupt" in str(error)
 
 
 def test_an_interrupt_of_ours_that_cannot_be_made_is_told() -> None:
-    far, errors = MemoryKernel(lifecycle=MemoryLifecycle()), Seen[EnchannelError]()
+    remote, errors = MemoryKernel(lifecycle=MemoryLifecycle()), Collector[EnchannelError]()
     refusal = NotSupported("this process takes no signals")
 
     def refuse(name: str) -> None:
         if name == "interrupt":
             raise refusal
 
-    assert far.lifecycle is not None
-    far.lifecycle.on_call = refuse
-    with far.kernel() as kernel:
+    assert remote.lifecycle is not None
+    remote.lifecycle.on_call = refuse
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         running = kernel.execute("1", on_dispose="interrupt").subscribe()
-        far.say(busy(far.asked))
+        remote.send(busy(remote.last_request))
         running.dispose()
-    assert errors.all() == [refusal]
+    assert errors.wait_for_end() == [refusal]
 
 
 def test_the_death_of_a_kernel_is_told() -> None:
-    far, errors, died = MemoryKernel(), Seen[EnchannelError](), KernelDied("killed", exit_code=-9)
-    with far.kernel() as kernel:
+    remote, errors, died = (
+        MemoryKernel(),
+        Collector[EnchannelError](),
+        KernelDied("killed", exit_code=-9),
+    )
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        far.tell(died)
-    assert errors.all() == [died]
+        remote.emit_event(died)
+    assert errors.wait_for_end() == [died]
 
 
 def test_why_a_link_was_given_up_is_told_on_every_channel() -> None:
-    far, gone = MemoryKernel(), ConnectionLost("for good")
-    seen = [Seen[AnyMessage]() for _ in range(5)]
-    with far.kernel() as kernel:
+    remote, gone = MemoryKernel(), ConnectionLost("for good")
+    seen = [Collector[AnyMessage]() for _ in range(5)]
+    with remote.kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
         for channel, one in zip(channels, seen, strict=True):
             channel.subscribe(one)
-        far.give_up(gone)
-        assert [one.failure() for one in seen] == [gone] * 5
+        remote.fail(gone)
+        assert [one.wait_for_error() for one in seen] == [gone] * 5
         assert kernel.link.value is LinkState.CLOSED
 
 
 def test_why_a_link_was_given_up_is_told_where_nobody_listens() -> None:
-    far, late, gone = MemoryKernel(), Seen[EnchannelError](), ConnectionLost("for good")
-    with far.kernel() as kernel:
-        far.give_up(gone)
+    remote, late, gone = MemoryKernel(), Collector[EnchannelError](), ConnectionLost("for good")
+    with remote.kernel() as kernel:
+        remote.fail(gone)
         kernel.errors.subscribe(late)
-        assert late.all() == [gone]
+        assert late.wait_for_end() == [gone]
 
 
 def test_watching_from_another_thread_is_the_same() -> None:
-    far, state = MemoryKernel(), Seen[KernelState]()
-    with far.kernel() as kernel:
+    remote, state = MemoryKernel(), Collector[KernelState]()
+    with remote.kernel() as kernel:
         in_thread(lambda: kernel.state.subscribe(state))
-        in_thread(lambda: far.say(busy(FIRST)))
-    assert state.all() == [IDLE, BUSY]
+        in_thread(lambda: remote.send(busy(FIRST)))
+    assert state.wait_for_end() == [IDLE, BUSY]
 
 
 def test_a_kernel_that_was_dropped_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -480,14 +486,14 @@ def test_a_kernel_that_was_dropped_leaves_nothing(caplog: pytest.LogCaptureFixtu
 
 
 def test_raised_by_a_subscriber_of_state_is_an_error() -> None:
-    far, errors = MemoryKernel(), Seen[EnchannelError]()
+    remote, errors = MemoryKernel(), Collector[EnchannelError]()
 
     def on_next(state: KernelState) -> None:
         raise ZeroDivisionError("oh")
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.state.subscribe(on_next)
-        (error,) = errors.first(1)
+        (error,) = errors.wait_for_count(1)
     assert isinstance(error, SubscriberRaised)
     assert error.item is IDLE

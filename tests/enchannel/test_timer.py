@@ -100,10 +100,10 @@ def test_what_is_due_together_is_made_in_the_order_it_was_asked_for(
 def test_what_comes_to_be_next_does_not_wait_for_what_was(
     scheduler: TimerScheduler, calls: Calls
 ) -> None:
-    far = scheduler.schedule_relative(FAR, calls.action, "far")
+    remote = scheduler.schedule_relative(FAR, calls.action, "remote")
     scheduler.schedule_relative(0.01, calls.action, "near")
     assert calls.first(1) == ["near"]
-    far.dispose()
+    remote.dispose()
 
 
 def test_an_action_may_schedule_another(scheduler: TimerScheduler, calls: Calls) -> None:

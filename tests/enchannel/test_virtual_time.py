@@ -10,7 +10,7 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage
-from tests.rigs.memory import MemoryKernel, Seen, in_thread, printed, texts
+from tests.rigs.memory import Collector, MemoryKernel, in_thread, printed, texts
 
 KINDS = [VirtualTimeScheduler, TestScheduler, HistoricalScheduler]
 
@@ -22,52 +22,58 @@ def clock(request: pytest.FixtureRequest) -> VirtualTimeScheduler:
 
 
 def test_nothing_is_delivered_before_time_moves(clock: VirtualTimeScheduler) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=clock)
-        in_thread(lambda: far.say(printed("one"), printed("two")))
+        in_thread(lambda: remote.send(printed("one"), printed("two")))
         assert seen.items == []
         clock.advance_by(1)
         assert texts(seen.items) == ["one", "two"]
         assert seen.threads == {threading.current_thread()}
-        far.say(printed("three"))
+        remote.send(printed("three"))
         assert len(seen.items) == 2
         clock.start()
     assert texts(seen.items) == ["one", "two", "three"]
 
 
 def test_everything_happens_at_its_virtual_time(clock: VirtualTimeScheduler) -> None:
-    far, seen = MemoryKernel(), Seen[tuple[str, timedelta]]()
+    remote, seen = MemoryKernel(), Collector[tuple[str, timedelta]]()
     begin = clock.now
 
     def stamped(message: AnyMessage) -> tuple[str, timedelta]:
         return message.content["text"], clock.now - begin
 
-    with far.kernel() as kernel:
+    with remote.kernel() as kernel:
         kernel.iopub.pipe(ops.map(stamped)).subscribe(seen, scheduler=clock)
         for second in (1, 2, 5):
-            clock.schedule_relative(timedelta(seconds=second), lambda *_: far.say(printed("said")))
+            clock.schedule_relative(
+                timedelta(seconds=second), lambda *_: remote.send(printed("said"))
+            )
         clock.start()
     assert [when.total_seconds() for _, when in seen.items] == [1, 2, 5]
 
 
 def test_the_end_comes_in_its_turn(clock: VirtualTimeScheduler) -> None:
-    far, seen = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         kernel.main.subscribe(seen, scheduler=clock)
-        far.say(printed("last"))
+        remote.send(printed("last"))
     assert not seen.ended
     clock.start()
     assert (texts(seen.items), seen.completed) == (["last"], True)
 
 
 def test_requests_states_and_deliver_on_take_it_as_well(clock: VirtualTimeScheduler) -> None:
-    far, states, texts_seen = MemoryKernel(), Seen[ec.KernelState](), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, states, texts_seen = (
+        MemoryKernel(),
+        Collector[ec.KernelState](),
+        Collector[AnyMessage](),
+    )
+    with remote.kernel() as kernel:
         kernel.state.subscribe(states, scheduler=clock)
         kernel.iopub.pipe(ec.deliver_on(clock, interval=2)).subscribe(texts_seen)
-        far.tell(ec.KernelState.DEAD)
-        far.say(printed("woo"))
+        remote.emit_event(ec.KernelState.DEAD)
+        remote.send(printed("woo"))
         clock.advance_by(1)
         assert states.items == ["idle", "dead"]
         assert texts_seen.items == []

@@ -17,35 +17,35 @@ from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, Would
 from enchannel._rx.waiting import Waiter
 from tests.rigs import DEADLINE
 from tests.rigs.memory import (
+    Collector,
     MemoryKernel,
-    Seen,
     Thread,
     answered,
     busy,
     idle,
     in_thread,
-    loop_runs,
     printed,
     reply_to,
+    run_on_loop,
     settle,
     text_of,
     types,
-    wait_until_it_waits,
+    wait_until_blocked_in,
 )
 
 
 def answering(*outputs: str) -> MemoryKernel:
     """A kernel that answers on a thread of its own, which is where backends do."""
-    far = MemoryKernel()
+    remote = MemoryKernel()
 
     def answer(request: AnyMessage) -> None:
-        far.say(*answered(request, *(printed(text, request) for text in outputs)))
+        remote.send(*answered(request, *(printed(text, request) for text in outputs)))
 
     def in_a_thread(request: AnyMessage) -> None:
         Thread(lambda: answer(request))
 
-    far.on_sent = in_a_thread
-    return far
+    remote.handler = in_a_thread
+    return remote
 
 
 async def collected(observable: Observable[Any]) -> list[Any]:
@@ -87,8 +87,8 @@ def test_wait_waits_through_operators_and_subjects() -> None:
 
 
 def test_wait_waits_for_so_long_and_stops_listening() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
             ec.wait(kernel.execute("train()"), timeout=0.01)
         assert kernel._exchanges == {}
@@ -104,16 +104,16 @@ def test_wait_on_a_loop_would_block_it() -> None:
         with pytest.raises(WouldDeadlock, match="await it instead"):
             ec.wait(reactivex.just(1))
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_wait_in_a_subscriber_would_wait_for_itself() -> None:
-    far, errors = MemoryKernel(), Seen[Exception]()
-    with far.kernel() as kernel:
+    remote, errors = MemoryKernel(), Collector[Exception]()
+    with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: void(ec.wait(kernel.kernel_info())))
-        far.say(printed("woo"))
-        (error,) = errors.first(1)
+        remote.send(printed("woo"))
+        (error,) = errors.wait_for_count(1)
     assert isinstance(error.__cause__, WouldDeadlock)
 
 
@@ -126,11 +126,11 @@ def test_wait_may_be_called_on_any_other_thread() -> None:
 
 
 def test_wait_ends_with_the_connection() -> None:
-    far = MemoryKernel()
-    with far.kernel() as kernel:
+    remote = MemoryKernel()
+    with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub))
-        wait_until_it_waits(waiting, Waiter.wait)
-        far.say(printed("woo"))
+        wait_until_blocked_in(waiting, Waiter.wait)
+        remote.send(printed("woo"))
         in_thread(kernel.close)
         assert waiting.result().content["text"] == "woo"
 
@@ -152,7 +152,7 @@ def test_awaiting_gives_the_last_item(last: Callable[[Observable[Any]], Awaitabl
             reply = await last(kernel.execute("print('woo')"))
             assert reply.header.msg_type == "execute_reply"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("last", LASTS)
@@ -173,7 +173,7 @@ def test_awaiting_wakes_the_loop_through_operators(
             )
             assert await last(texts) == ["woo"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("last", LASTS)
@@ -190,23 +190,23 @@ def test_awaiting_wakes_the_loop_through_children_of_a_channel(
             kernel.shell.on_next(request)
             assert (await waiting).content["execution_state"] == "idle"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_last_wakes_the_loop_through_a_share() -> None:
     """Whose first subscriber was on another thread, where all others are then called."""
 
     async def main() -> None:
-        far = MemoryKernel()
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        async with remote.kernel() as kernel:
             shared = kernel.execute("6 * 7").pipe(ops.share())
             shared.subscribe(lambda _: None)
             waiting = asyncio.ensure_future(ec.last_value(shared))
             await asyncio.sleep(0)
-            Thread(lambda: far.say(*answered(far.asked)))
+            Thread(lambda: remote.send(*answered(remote.last_request)))
             assert (await waiting).header.msg_type == "execute_reply"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_last_wakes_the_loop_through_a_subject() -> None:
@@ -216,7 +216,7 @@ def test_last_wakes_the_loop_through_a_subject() -> None:
             kernel.kernel_info().subscribe(subject)
             assert (await ec.last_value(subject)).header.msg_type == "kernel_info_reply"
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_last_takes_observables_of_others() -> None:
@@ -228,7 +228,7 @@ def test_last_takes_observables_of_others() -> None:
         with pytest.raises(ZeroDivisionError):
             await ec.last_value(reactivex.throw(ZeroDivisionError()))
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("last", LASTS)
@@ -236,20 +236,20 @@ def test_awaiting_raises_what_the_request_ended_with(
     last: Callable[[Observable[Any]], Awaitable[Any]],
 ) -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        far.on_sent = lambda _: void(Thread(lambda: far.tell(KernelDied("killed"))))
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        remote.handler = lambda _: void(Thread(lambda: remote.emit_event(KernelDied("killed"))))
+        async with remote.kernel() as kernel:
             kernel.errors.subscribe(lambda _: None)
             for cell in (kernel.execute("1"), kernel.execute("2").pipe(ec.to_result())):
                 with pytest.raises(KernelDied):
                     await last(cell)
-            far.on_sent = lambda request: far.say(
+            remote.handler = lambda request: remote.send(
                 busy(request), reply_to(request, status="error", ename="Oh"), idle(request)
             )
             with pytest.raises(KernelError):
                 await last(kernel.execute("3").pipe(ec.to_result()))
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_last_waits_for_so_long_and_stops_listening() -> None:
@@ -259,7 +259,7 @@ def test_last_waits_for_so_long_and_stops_listening() -> None:
                 await ec.last_value(kernel.execute("train()"), timeout=0.01)
             assert kernel._exchanges == {}
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
@@ -267,22 +267,22 @@ def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
         with pytest.raises(TimeoutError):
             await ec.last_value(reactivex.throw(TimeoutError("the observable's")), timeout=DEADLINE)
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 @pytest.mark.parametrize("last", LASTS)
 def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        async with remote.kernel() as kernel:
             for cell in (kernel.execute("train()"), kernel.execute("2").pipe(ec.to_result())):
-                sent = len(far.sent[ec.ChannelName.SHELL])
+                sent = len(remote.received[ec.ChannelName.SHELL])
 
                 async def waits(cell: Observable[Any] = cell) -> None:
                     await last(cell)
 
                 waiting = asyncio.ensure_future(waits())
-                while len(far.sent[ec.ChannelName.SHELL]) == sent:
+                while len(remote.received[ec.ChannelName.SHELL]) == sent:
                     await asyncio.sleep(0)
                 waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -290,20 +290,20 @@ def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[
                 await asyncio.sleep(0)
                 assert kernel._exchanges == {}
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_cancelling_interrupts_where_that_was_asked_for() -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        far.on_sent = lambda asked: far.say(busy(asked))
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        remote.handler = lambda asked: remote.send(busy(asked))
+        async with remote.kernel() as kernel:
             cell = kernel.execute("train()", on_dispose="interrupt")
             with pytest.raises(RequestTimeout):
                 await ec.last_value(cell, timeout=0.01)
-            assert types(far.sent[ec.ChannelName.CONTROL]) == ["interrupt_request"]
+            assert types(remote.received[ec.ChannelName.CONTROL]) == ["interrupt_request"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_many_coroutines_wait_at_once() -> None:
@@ -313,7 +313,7 @@ def test_many_coroutines_wait_at_once() -> None:
             results = await asyncio.gather(*(ec.last_value(cell) for cell in cells))
             assert [result.text for result in results] == ["woo"] * 100
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 # In an async for.
@@ -327,14 +327,14 @@ def test_aiter_gives_each_item() -> None:
             assert await collected(reactivex.of(1, 2, 3)) == [1, 2, 3]
             assert await collected(reactivex.empty()) == []
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        async with far.kernel() as kernel:
-            far.on_sent = lambda asked: far.say(
+        remote = MemoryKernel()
+        async with remote.kernel() as kernel:
+            remote.handler = lambda asked: remote.send(
                 *answered(asked, *(printed(str(number), asked) for number in range(1000)))
             )
             texts = list[str]()
@@ -344,19 +344,19 @@ def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
                     await asyncio.sleep(0)
             assert texts == [str(number) for number in range(1000)]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_aiter_gives_what_came_before_an_error() -> None:
     async def main() -> None:
-        far, seen = MemoryKernel(), list[AnyMessage]()
+        remote, seen = MemoryKernel(), list[AnyMessage]()
 
         def die(asked: AnyMessage) -> None:
-            far.say(busy(asked))
-            far.tell(KernelDied("killed"))
+            remote.send(busy(asked))
+            remote.emit_event(KernelDied("killed"))
 
-        far.on_sent = die
-        async with far.kernel() as kernel:
+        remote.handler = die
+        async with remote.kernel() as kernel:
             kernel.errors.subscribe(lambda _: None)
 
             async def watch() -> None:
@@ -367,34 +367,34 @@ def test_aiter_gives_what_came_before_an_error() -> None:
                 await watch()
             assert types(seen) == ["status"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        async with remote.kernel() as kernel:
             messages = ec.aiter(kernel.execute("1"))
             await asyncio.sleep(0)
-            assert far.sent[ec.ChannelName.SHELL] == []
-            far.on_sent = lambda asked: far.say(*answered(asked))
+            assert remote.received[ec.ChannelName.SHELL] == []
+            remote.handler = lambda asked: remote.send(*answered(asked))
             assert len([message async for message in messages]) == 3
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_leaving_an_async_for_stops_listening() -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        far.on_sent = lambda asked: far.say(busy(asked))
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        remote.handler = lambda asked: remote.send(busy(asked))
+        async with remote.kernel() as kernel:
             async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
                 break
-            while kernel._exchanges.keys() & {far.asked.header.msg_id}:
+            while kernel._exchanges.keys() & {remote.last_request.header.msg_id}:
                 await asyncio.sleep(0)
-            assert types(far.sent[ec.ChannelName.CONTROL]) == ["interrupt_request"]
+            assert types(remote.received[ec.ChannelName.CONTROL]) == ["interrupt_request"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_cancelling_an_async_for_stops_listening() -> None:
@@ -408,20 +408,20 @@ def test_cancelling_an_async_for_stops_listening() -> None:
                 await watching
             assert kernel.iopub.observer_count == 0
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_aiter_ends_with_the_connection() -> None:
     async def main() -> None:
-        far = MemoryKernel()
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        async with remote.kernel() as kernel:
             watching = asyncio.ensure_future(collected(kernel.iopub))
             while not kernel.iopub.observer_count:
                 await asyncio.sleep(0)
-            far.say(printed("woo"))
+            remote.send(printed("woo"))
         assert types(await watching) == ["stream"]
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_the_loop_is_not_woken_for_each_item() -> None:
@@ -438,9 +438,9 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
             woken += 1
             return call_soon_threadsafe(*args, **options)
 
-        far = MemoryKernel()
-        far.on_sent = lambda asked: far.say(*answered(asked, *(printed("x", asked),) * 1000))
-        async with far.kernel() as kernel:
+        remote = MemoryKernel()
+        remote.handler = lambda asked: remote.send(*answered(asked, *(printed("x", asked),) * 1000))
+        async with remote.kernel() as kernel:
             loop.call_soon_threadsafe = counted  # type: ignore[method-assign,assignment]
             await ec.last_value(kernel.execute("1"))
             assert woken == 1
@@ -449,19 +449,19 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
             await kernel.execute("3").pipe(ec.to_result())
             assert woken < 20
 
-    loop_runs(main)
+    run_on_loop(main)
 
 
 def test_a_loop_that_is_closed_while_something_is_waited_for_harms_nobody() -> None:
-    far, others = MemoryKernel(), Seen[AnyMessage]()
-    with far.kernel() as kernel:
+    remote, others = MemoryKernel(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
         loop = asyncio.new_event_loop()
         waiting = loop.create_task(collected(kernel.iopub))
         while not kernel.iopub.observer_count:
             loop.run_until_complete(asyncio.sleep(0))
         loop.close()
         kernel.iopub.subscribe(others)
-        far.say(printed("woo"))
+        remote.send(printed("woo"))
         settle(kernel)
         assert types(others.items) == ["stream"]
         waiting.get_coro().close()
@@ -478,5 +478,5 @@ def test_an_item_that_is_there_at_once_needs_no_other_thread() -> None:
         subject.on_completed()
         assert await waiting == 1
 
-    loop_runs(main)
+    run_on_loop(main)
     assert threading.current_thread() is threading.main_thread()

@@ -64,14 +64,14 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
     relay: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_watcher, "PATIENCE", 0.1)
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
 
         async def listen() -> tuple[Any, list[int]]:
             client = Foreign(relay.url, f"/iopub/{kernel_id}")
             await client.open(FULL, credit=10)
             for number in range(30):
-                far.say(build.stream("stdout", f"{number}"))
+                remote.send(build.stream("stdout", f"{number}"))
             heard = [await client.next("msg") for _ in range(10)]
             (refused,) = await client.next("refused")
             for _ in range(2):
@@ -87,14 +87,14 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
 
 
 def test_positions_go_on_in_each_namespace(relay: Running) -> None:
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
 
         async def listen() -> list[int]:
             numbers: list[int] = []
             since = 0
             for number in range(3):
-                far.say(build.stream("stdout", f"{number}"))
+                remote.send(build.stream("stdout", f"{number}"))
                 client = Foreign(relay.url, f"/iopub/{kernel_id}")
                 await client.open(FULL, since=since)
                 message, since = await client.next("msg")

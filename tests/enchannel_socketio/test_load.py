@@ -19,13 +19,13 @@ WATCHERS, MESSAGES = 200, 20_000
 
 
 def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -> None:
-    with running() as relay, InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with running() as relay, InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
         flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
 
         def say() -> None:
             for message in flood:
-                far.say(message)
+                remote.send(message)
 
         saying = threading.Thread(target=say)
         seen = asyncio.run(
@@ -43,8 +43,8 @@ async def watchers_of(relay: Running, kernel_id: str) -> int:
 
 
 def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
 
         def come_and_go() -> None:
             with connect(relay.url, kernel_id, token=TOKEN):
@@ -62,11 +62,11 @@ def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
 
 
 def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: Running) -> None:
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
         message = build.stream("stdout", "x" * 100_000)
         for _ in range(4_000):  # 400 MB
-            far.say(message)
+            remote.send(message)
         kernel = relay.server.do(relay.relay._directory.find(kernel_id))
         relay.server.do(kernel.position())
         first, last = relay.server.do(kernel.log.ends())
@@ -75,11 +75,11 @@ def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: 
 
 
 def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
-    fars = [InMemoryKernel() for _ in range(30)]
-    ids = [relay.server.do(relay.relay.share(far.target)) for far in fars]
+    remotes = [InMemoryKernel() for _ in range(30)]
+    ids = [relay.server.do(relay.relay.share(remote.target)) for remote in remotes]
     kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
-    heard: list[list[str]] = [[] for _ in fars]
-    done = [threading.Event() for _ in fars]
+    heard: list[list[str]] = [[] for _ in remotes]
+    done = [threading.Event() for _ in remotes]
     for number, kernel in enumerate(kernels):
         texts = kernel.iopub.pipe(ec.of_message_type("stream"))
 
@@ -90,11 +90,11 @@ def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
 
         texts.subscribe(hear)
     for count in range(100):
-        for number, far in enumerate(fars):
-            far.say(build.stream("stdout", f"{number} {count}"))
+        for number, remote in enumerate(remotes):
+            remote.send(build.stream("stdout", f"{number} {count}"))
     assert all(event.wait(DEADLINE) for event in done)
     assert heard == [[f"{number} {count}" for count in range(100)] for number in range(30)]
-    for kernel, kernel_id, far in zip(kernels, ids, fars, strict=True):
+    for kernel, kernel_id, remote in zip(kernels, ids, remotes, strict=True):
         kernel.close()
         shutdown(relay.url, kernel_id, token=TOKEN)
-        far.close()
+        remote.close()

@@ -71,10 +71,10 @@ def spawned(relay: Running) -> Iterator[str]:
 @contextmanager
 def shared(relay: Running) -> Iterator[tuple[str, InMemoryKernel]]:
     """A kernel that is not there, but for what a test says for it."""
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
         try:
-            yield kernel_id, far
+            yield kernel_id, remote
         finally:
             shutdown(relay.url, kernel_id, token=TOKEN)
 
@@ -124,12 +124,12 @@ def test_what_is_wanted_of_a_kernel_and_not_possible_is_told_at_another(
     relays: tuple[Running, Running],
 ) -> None:
     one, other = relays
-    with shared(one) as (kernel_id, far):
+    with shared(one) as (kernel_id, remote):
         kernel = at(other, kernel_id)
         with pytest.raises(NotSupported):
             other.server.do(kernel.say(build.stream("stdout", "not on iopub")))
         for number in range(1_000):
-            far.say(build.stream("stdout", f"{number}"))
+            remote.send(build.stream("stdout", f"{number}"))
         assert other.server.do(kernel.position()) == one.server.do(_own(one, kernel_id).position())
 
 
@@ -218,8 +218,8 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
-    with InMemoryKernel() as far:
-        kernel_id = one.server.do(one.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = one.server.do(one.relay.share(remote.target))
         with (
             connect(one.url, kernel_id, token=TOKEN) as here,
             connect(other.url, kernel_id, token=TOKEN) as there,
@@ -230,7 +230,7 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
                     redis.freeze()
                 if number == FLOOD // 2:
                     redis.thaw()
-                far.say(build.stream("stdout", f"{number}"))
+                remote.send(build.stream("stdout", f"{number}"))
             for numbers in both:
                 assert numbers.all_there.wait(DEADLINE), numbers.count
                 assert not numbers.wrong
@@ -291,18 +291,18 @@ def test_a_redis_that_comes_back_has_the_rest(
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
         running(store=store_of(redis.url)) as relay,
-        InMemoryKernel() as far,
+        InMemoryKernel() as remote,
     ):
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
             kernel.iopub.subscribe(heard.put)
-            far.say(build.stream("stdout", "before"))
+            remote.send(build.stream("stdout", "before"))
             assert heard.get(timeout=DEADLINE).content["text"] == "before"
             redis.stop()
-            far.say(build.stream("stdout", "meanwhile"))
+            remote.send(build.stream("stdout", "meanwhile"))
             redis.start()
-            far.say(build.stream("stdout", "after"))
+            remote.send(build.stream("stdout", "after"))
             texts = [heard.get(timeout=DEADLINE).content["text"] for _ in range(2)]
             assert texts == ["meanwhile", "after"]
 
@@ -315,7 +315,7 @@ def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
         running(store=store_of(redis.url)) as one,
         running(store=store_of(redis.url)) as other,
     ):
-        with shared(one) as (kernel_id, far):
+        with shared(one) as (kernel_id, remote):
             redis.stop()
             redis.start()
             assert eventually(
@@ -324,7 +324,7 @@ def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
             with connect(other.url, kernel_id, token=TOKEN) as kernel:
                 heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
                 kernel.iopub.subscribe(heard.put)
-                far.say(build.stream("stdout", "again"))
+                remote.send(build.stream("stdout", "again"))
                 assert heard.get(timeout=DEADLINE).content["text"] == "again"
 
 
@@ -370,7 +370,7 @@ def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_
 ) -> None:
     monkeypatch.setattr(_kernels, "WAITING", Bounds(messages=100))
     one, _ = relays
-    with shared(one) as (kernel_id, far), connect(one.url, kernel_id, token=TOKEN) as kernel:
+    with shared(one) as (kernel_id, remote), connect(one.url, kernel_id, token=TOKEN) as kernel:
         texts: list[str] = []
         told: list[Exception] = []
         done = threading.Event()
@@ -384,10 +384,10 @@ def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(hear)
         redis.freeze()
         for number in range(1_000):
-            far.say(build.stream("stdout", f"{number}"))
+            remote.send(build.stream("stdout", f"{number}"))
         redis.thaw()
         assert eventually(lambda: bool(told))
-        far.say(build.stream("stdout", "the end"))
+        remote.send(build.stream("stdout", "the end"))
         assert done.wait(DEADLINE)
         *kept, _ = texts
         assert kept[:100] == [f"{number}" for number in range(100)]
@@ -402,7 +402,7 @@ def test_a_relay_that_was_taken_for_dead_goes_on(
 ) -> None:
     one, other = relays
     gone = KernelDied("kernel a-kernel ended with its relay")
-    with shared(one) as (kernel_id, far):
+    with shared(one) as (kernel_id, remote):
         with asking(redis) as client:
             key = f"enchannel:relay:{kernel_id}"
             last = _own(one, kernel_id).log
@@ -415,7 +415,7 @@ def test_a_relay_that_was_taken_for_dead_goes_on(
         with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
             heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
             kernel.iopub.subscribe(heard.put)
-            far.say(build.stream("stdout", "alive"))
+            remote.send(build.stream("stdout", "alive"))
             assert heard.get(timeout=DEADLINE).content["text"] == "alive"
 
 
@@ -427,7 +427,7 @@ def test_what_a_relay_of_another_version_has_left_harms_nobody(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
-    with shared(one) as (kernel_id, far), asking(redis) as client:
+    with shared(one) as (kernel_id, remote), asking(redis) as client:
         client.hset("enchannel:relay:kernels", "strange", b'{"id": "strange", "new": 1}')
         client.xadd(commands_of(kernel_id), {"what": "ever"})
         client.xadd(commands_of(kernel_id), {"op": "dance", "body": "", "reply": "a-reply"})

@@ -341,8 +341,8 @@ def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> 
 
 
 def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay: Running) -> None:
-    with InMemoryKernel() as far:
-        kernel_id = relay.server.do(relay.relay.share(far.target))
+    with InMemoryKernel() as remote:
+        kernel_id = relay.server.do(relay.relay.share(remote.target))
         with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
             slow = connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN)
             quick = connect(relay.url, kernel_id, token=TOKEN)
@@ -362,7 +362,7 @@ def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay:
             watch(quick)
             proxy.pause()  # what it acknowledges does not arrive
             for number in range(5_000):
-                far.say(build.stream("stdout", f"{number}"))
+                remote.send(build.stream("stdout", f"{number}"))
             assert done[quick].wait(DEADLINE)
             assert counts[slow] <= 1_100  # no more than its credit is on its way
             proxy.resume()

@@ -9,7 +9,7 @@ import pytest
 import enchannel as ec
 from enchannel import KernelState
 from enchannel.errors import KernelDied, MessagesMayBeMissing
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.servers import JupyterServer, KernelGateway, Server
 from tests.rigs.websocket import TOKEN
@@ -32,32 +32,32 @@ def kernel(any_server: Server) -> Iterator[ec.Kernel]:
 
 def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-    states, asked = Seen(kernel.state), Seen(kernel.execute(ASLEEP))
-    asked.first(1)
+    states, asked = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
+    asked.wait_for_count(1)
     os.kill(pid, signal.SIGKILL)
-    error = asked.failure()
+    error = asked.wait_for_error()
     assert isinstance(error, KernelDied)
     assert "died, and its server restarts it" in str(error)
-    states.until(lambda told: KernelState.RESTARTING in told and told[-1] is KernelState.IDLE)
+    states.wait_until(lambda told: KernelState.RESTARTING in told and told[-1] is KernelState.IDLE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_a_death_after_a_restart_is_told_as_well(kernel: ec.Kernel) -> None:
     ec.wait(kernel.restart(), timeout=DEADLINE)
-    errors = Seen(kernel.errors)
+    errors = Collector(kernel.errors)
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
     os.kill(pid, signal.SIGKILL)
-    errors.until_any(lambda error: isinstance(error, KernelDied))
+    errors.wait_for(lambda error: isinstance(error, KernelDied))
 
 
 def test_a_kernel_that_is_shut_down_while_others_restart_it_stays_dead(
     any_server: Server, kernel: ec.Kernel
 ) -> None:
-    states = Seen(kernel.state)
+    states = Collector(kernel.state)
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
         other.control.on_next(ec.shutdown_request(restart=True))
-        states.until(lambda told: KernelState.RESTARTING in told)
+        states.wait_until(lambda told: KernelState.RESTARTING in told)
         ec.wait(kernel.shutdown(), timeout=DEADLINE)
     assert kernel.state.value is KernelState.DEAD
     with pytest.raises(KernelDied):
@@ -68,30 +68,30 @@ def test_a_kernel_that_has_just_died_ends_with_the_block(any_server: Server) -> 
     """A server that is about to restart it refuses to end it."""
     with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-        states = Seen(kernel.state)
+        states = Collector(kernel.state)
         os.kill(pid, signal.SIGKILL)
-        states.until(lambda told: KernelState.RESTARTING in told)
+        states.wait_until(lambda told: KernelState.RESTARTING in told)
     assert kernel.id not in {m["id"] for m in any_server.request("GET", "api/kernels")}
 
 
 def test_a_kernel_that_somebody_else_restarts_ends_what_is_open(
     any_server: Server, kernel: ec.Kernel
 ) -> None:
-    asked = Seen(kernel.execute(ASLEEP))
-    asked.first(1)
-    states = Seen(kernel.state)
+    asked = Collector(kernel.execute(ASLEEP))
+    asked.wait_for_count(1)
+    states = Collector(kernel.state)
     any_server.request("POST", f"api/kernels/{kernel.id}/restart", {})
-    assert isinstance(asked.failure(), KernelDied)
-    states.until(lambda told: told[-1] is KernelState.IDLE)
+    assert isinstance(asked.wait_for_error(), KernelDied)
+    states.wait_until(lambda told: told[-1] is KernelState.IDLE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_a_kernel_that_somebody_else_deletes_is_gone(any_server: Server, kernel: ec.Kernel) -> None:
-    asked, channel = Seen(kernel.execute(ASLEEP)), Seen(kernel.iopub)
-    asked.first(1)
+    asked, channel = Collector(kernel.execute(ASLEEP)), Collector(kernel.iopub)
+    asked.wait_for_count(1)
     any_server.delete_kernel(kernel.id)
     for seen in (asked, channel):
-        error = seen.failure()
+        error = seen.wait_for_error()
         assert isinstance(error, KernelDied)
         assert "it was shut down or culled" in str(error)
     with pytest.raises(ec.EnchannelError):
@@ -104,10 +104,10 @@ def test_a_kernel_of_which_nothing_is_heard_any_more_is_looked_for(any_server: S
     url = f"{any_server.url}/api/kernels/{kernel_id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE, poll_interval=0.2) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-        channel = Seen(kernel.iopub)
+        channel = Collector(kernel.iopub)
         os.kill(pid, signal.SIGKILL)
         any_server.delete_kernel(kernel_id)
-        assert isinstance(channel.failure(), KernelDied)
+        assert isinstance(channel.wait_for_error(), KernelDied)
 
 
 def test_a_kernel_that_is_culled_is_gone() -> None:
@@ -116,21 +116,21 @@ def test_a_kernel_that_is_culled_is_gone() -> None:
     }
     with JupyterServer(token=TOKEN, options=options) as server:
         kernel = ec.launch("python3", at=server.url, token=TOKEN, poll_interval=0.5)
-        error = Seen(kernel.iopub).failure()
+        error = Collector(kernel.iopub).wait_for_error()
         assert isinstance(error, KernelDied)
         assert "culled" in str(error)
         kernel.close()
 
 
 def test_a_kernel_that_others_keep_busy_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
-    asked = Seen(kernel.execute(ASLEEP))
-    asked.until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
+    asked = Collector(kernel.execute(ASLEEP))
+    asked.wait_until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
-        states = Seen(other.state)
-        states.until(lambda told: told[-1] is KernelState.BUSY)
+        states = Collector(other.state)
+        states.wait_until(lambda told: told[-1] is KernelState.BUSY)
         ec.wait(kernel.interrupt(), timeout=DEADLINE)
-        states.until(lambda told: told[-1] is KernelState.IDLE)
+        states.wait_until(lambda told: told[-1] is KernelState.IDLE)
 
 
 def test_output_that_the_server_drops_is_told() -> None:
@@ -139,13 +139,13 @@ def test_output_that_the_server_drops_is_told() -> None:
         JupyterServer(token=TOKEN, options=options) as server,
         ec.launch("python3", at=server.url, token=TOKEN) as kernel,
     ):
-        errors = Seen(kernel.errors)
+        errors = Collector(kernel.errors)
         result = kernel.run(
             "from IPython.display import display\nfor n in range(2_000): display(n)",
             timeout=DEADLINE,
         )
         assert len(result.outputs) < 2_000
-        told = errors.until_any(lambda error: isinstance(error, MessagesMayBeMissing))
+        told = errors.wait_for(lambda error: isinstance(error, MessagesMayBeMissing))
         assert "--ServerApp.iopub_msg_rate_limit" in str(told)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
@@ -153,7 +153,7 @@ def test_output_that_the_server_drops_is_told() -> None:
 def test_what_code_prints_in_the_words_of_the_server_is_what_code_prints(
     kernel: ec.Kernel,
 ) -> None:
-    errors = Seen(kernel.errors)
+    errors = Collector(kernel.errors)
     words = "IOPub message rate exceeded."
     result = kernel.run(f"import sys; print({words!r}, file=sys.stderr)", timeout=DEADLINE)
     assert words in str(result.outputs)

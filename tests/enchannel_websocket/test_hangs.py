@@ -9,7 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import LinkState
-from enchannel.testing import FakeKernel, Seen
+from enchannel.testing import Collector, FakeKernel
 from enchannel_websocket._loop import shared
 from tests.enchannel_zmq.test_hangs import ctrl_c
 from tests.rigs import DEADLINE, eventually
@@ -101,30 +101,30 @@ def test_a_forked_child_harms_nothing(server: JupyterServer) -> None:
 
 def test_ctrl_c_while_it_connects_leaves_nothing(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
-        rig.pause()
+        rig.pause_reading()
         with ctrl_c(lambda: eventually(lambda: shared.current is not None)):
             ec.connect(rig.target, timeout=600)
-        rig.resume()
+        rig.resume_reading()
         assert eventually(lambda: shared.current is None)
 
 
 def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> None:
     before = kernel_ids(server)
     with WebsocketRig(server) as rig:
-        asked = Seen[str]()
+        asked = Collector[str]()
         base = rig.target.partition("/api")[0]
 
         def hold(request: str) -> None:
             asked.on_next(request)
             if "/channels" in request:
-                rig.pause()
+                rig.pause_reading()
 
         with (
             rig.proxy.answering(hold),
-            ctrl_c(lambda: asked.until(lambda seen: any("/channels" in r for r in seen))),
+            ctrl_c(lambda: asked.wait_until(lambda seen: any("/channels" in r for r in seen))),
         ):
             ec.launch("python3", at=base, token=TOKEN, timeout=600)
-        rig.resume()
+        rig.resume_reading()
         assert eventually(lambda: kernel_ids(server) - {rig.kernel_id} <= before)
     assert eventually(lambda: shared.current is None)
 
@@ -149,9 +149,9 @@ def test_a_subscriber_may_disconnect(server: JupyterServer, name: str) -> None:
 
 def test_closing_in_a_flood(server: JupyterServer) -> None:
     kernel = ec.launch("python3", at=server.url, token=TOKEN)
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(FLOOD))
-    streams.until(lambda messages: len(messages) > 100)
+    streams.wait_until(lambda messages: len(messages) > 100)
     kernel.close()
     assert streams.completed
     assert kernel.id not in kernel_ids(server)
@@ -160,19 +160,19 @@ def test_closing_in_a_flood(server: JupyterServer) -> None:
 def test_closing_while_it_is_lost(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         kernel = ec.connect(rig.target, timeout=DEADLINE)
-        links, ends = Seen(kernel.link), Seen(kernel.iopub)
-        rig.cut()
-        links.until(lambda told: LinkState.LOST in told)
+        links, ends = Collector(kernel.link), Collector(kernel.iopub)
+        rig.disconnect()
+        links.wait_until(lambda told: LinkState.LOST in told)
         kernel.close()
-        ends.all()
+        ends.wait_for_end()
         assert ends.completed
 
 
 def test_a_launched_kernel_whose_server_is_away_can_be_closed() -> None:
     with JupyterServer(token=TOKEN) as server:
         kernel = ec.launch("python3", at=server.url, token=TOKEN)
-        links = Seen(kernel.link)
+        links = Collector(kernel.link)
         server.kill()
-        links.until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda told: LinkState.LOST in told)
         kernel.close()
         assert kernel.link.value is LinkState.CLOSED

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.servers import Jupyverse
 
@@ -41,11 +41,11 @@ def test_a_kernel_is_there_as_long_as_the_block(jupyverse: Jupyverse) -> None:
 
 
 def test_it_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-    asleep = Seen(kernel.execute(ASLEEP))
-    streams.until_any(lambda said: "asleep" in said.content["text"])
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+    asleep = Collector(kernel.execute(ASLEEP))
+    streams.wait_for(lambda said: "asleep" in said.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
-    assert asleep.all()[-1].content["status"] == "error"
+    assert asleep.wait_for_end()[-1].content["status"] == "error"
     ec.wait(kernel.restart(), timeout=DEADLINE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 

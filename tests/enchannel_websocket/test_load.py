@@ -10,7 +10,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import AnyMessage
-from enchannel.testing import FakeKernel, Seen
+from enchannel.testing import Collector, FakeKernel
 from enchannel_websocket._loop import shared
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.servers import JupyterServer
@@ -35,7 +35,7 @@ def test_20_000_displays_arrive_complete_and_in_order(kernel: ec.Kernel) -> None
         "iopub.schedule(lambda: setattr(iopub.socket, 'sndhwm', 0))",
         timeout=DEADLINE,
     )
-    quick: Seen[AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("display_data")))
+    quick: Collector[AnyMessage] = Collector(kernel.iopub.pipe(ec.of_message_type("display_data")))
     begun, numbers = threading.Event(), []
 
     def slow(message: AnyMessage) -> None:
@@ -45,8 +45,8 @@ def test_20_000_displays_arrive_complete_and_in_order(kernel: ec.Kernel) -> None
         numbers.append(message.content["data"]["text/plain"])
 
     kernel.iopub.pipe(ec.of_message_type("display_data")).subscribe(slow)
-    asked: Seen[AnyMessage] = Seen(kernel.execute(DISPLAYS))
-    asked.all()
+    asked: Collector[AnyMessage] = Collector(kernel.execute(DISPLAYS))
+    asked.wait_for_end()
     expected = [str(number) for number in range(MANY)]
     assert [m.content["data"]["text/plain"] for m in quick.items] == expected
     assert eventually(lambda: len(numbers) == MANY)
@@ -66,7 +66,7 @@ def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> 
 def test_a_kernel_that_floods_keeps_no_other_waiting(
     server: JupyterServer, kernel: ec.Kernel
 ) -> None:
-    flood = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    flood = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     stuck = threading.Event()
 
     def get_stuck(message: AnyMessage) -> None:
@@ -79,7 +79,7 @@ def test_a_kernel_that_floods_keeps_no_other_waiting(
         with ec.connect(rig.target, timeout=DEADLINE) as other:
             assert other.run("quiet", timeout=DEADLINE).text == "quiet"
     stuck.set()
-    flood.until(len)
+    flood.wait_until(len)
 
 
 def test_rounds_of_connecting_leave_nothing(server: JupyterServer) -> None:

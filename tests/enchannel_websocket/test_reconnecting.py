@@ -14,7 +14,7 @@ from websockets.sync.server import ServerConnection
 import enchannel as ec
 from enchannel import AnyMessage, LinkState, Session
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
-from enchannel.testing import FakeKernel, Seen
+from enchannel.testing import Collector, FakeKernel
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.proxy import Proxy
 from tests.rigs.servers import HOST, JupyterServer
@@ -46,39 +46,41 @@ def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
 
 
 def lost_and_found(kernel: ec.Kernel, proxy: Proxy) -> None:
-    links = Seen(kernel.link)
+    links = Collector(kernel.link)
     proxy.cut()
-    links.until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda told: LinkState.LOST in told)
     proxy.restore()
-    links.until(lambda told: told[-1] is LinkState.CONNECTED)
+    links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
 
 
 def test_code_that_runs_while_the_network_is_away_is_answered(
     kernel: ec.Kernel, proxy: Proxy
 ) -> None:
-    errors = Seen(kernel.errors)
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-    counting = Seen(kernel.execute(COUNTING))
-    streams.until_any(lambda said: "begun" in said.content["text"])
+    errors = Collector(kernel.errors)
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+    counting = Collector(kernel.execute(COUNTING))
+    streams.wait_for(lambda said: "begun" in said.content["text"])
     lost_and_found(kernel, proxy)
-    assert counting.all()[-1].content["status"] == "ok"
+    assert counting.wait_for_end()[-1].content["status"] == "ok"
     assert counting.error is None
     said = "".join(m.content["text"] for m in counting.items if m.header.msg_type == "stream")
     # the server kept what came while nobody was there
     assert said.split()[-1] == "29"
     results = [m for m in counting.items if m.header.msg_type == "execute_result"]
     assert [m.content["data"]["text/plain"] for m in results] == ["'done'"]
-    errors.until_any(lambda error: isinstance(error, MessagesMayBeMissing))
+    errors.wait_for(lambda error: isinstance(error, MessagesMayBeMissing))
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_what_the_server_kept_comes_once(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer, tmp_path: Path
 ) -> None:
-    displays: Seen[AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("display_data")))
+    displays: Collector[AnyMessage] = Collector(
+        kernel.iopub.pipe(ec.of_message_type("display_data"))
+    )
     begun, done = tmp_path / "begun", tmp_path / "done"
     os.mkfifo(begun)
-    asked = Seen(
+    asked = Collector(
         kernel.execute(
             f"open({str(begun)!r}).read()\n"
             "from IPython.display import display\n"
@@ -86,14 +88,14 @@ def test_what_the_server_kept_comes_once(
             f"open({str(done)!r}, 'x').close()"
         )
     )
-    asked.first(1)
-    links = Seen(kernel.link)
+    asked.wait_for_count(1)
+    links = Collector(kernel.link)
     proxy.cut()
-    links.until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda told: LinkState.LOST in told)
     begun.write_text("")  # and nobody is there to hear it
     assert eventually(done.exists)
     proxy.restore()
-    asked.all()
+    asked.wait_for_end()
     said = [m.content["data"]["text/plain"] for m in displays.items]
     assert said == [str(number) for number in range(200)]
 
@@ -103,25 +105,25 @@ def test_what_cannot_be_answered_any_more_ends(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE) as kernel:
-            links = Seen(kernel.link)
-            rig.pause()  # it goes no further than the network
-            asked = Seen(kernel.execute("lost"))
-            rig.cut()
-            links.until(lambda told: LinkState.LOST in told)
-            rig.resume()
-            rig.restore()
-            assert isinstance(asked.failure(), ConnectionLost)
+            links = Collector(kernel.link)
+            rig.pause_reading()  # it goes no further than the network
+            asked = Collector(kernel.execute("lost"))
+            rig.disconnect()
+            links.wait_until(lambda told: LinkState.LOST in told)
+            rig.resume_reading()
+            rig.reconnect()
+            assert isinstance(asked.wait_for_error(), ConnectionLost)
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
 def test_it_is_refused_while_it_is_lost(kernel: ec.Kernel, proxy: Proxy) -> None:
-    links = Seen(kernel.link)
+    links = Collector(kernel.link)
     proxy.cut()
-    links.until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda told: LinkState.LOST in told)
     with pytest.raises(ConnectionLost, match="the connection to kernel .* broke"):
         kernel.run("1")
     proxy.restore()
-    links.until(lambda told: told[-1] is LinkState.CONNECTED)
+    links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -129,12 +131,15 @@ def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> Non
     kernel_id = server.start_kernel()
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}"
     with ec.connect(url, token=TOKEN, reconnect_timeout=0.3, timeout=DEADLINE) as kernel:
-        asked, channel = Seen(kernel.execute("import time; time.sleep(60)")), Seen(kernel.iopub)
-        asked.first(1)
+        asked, channel = (
+            Collector(kernel.execute("import time; time.sleep(60)")),
+            Collector(kernel.iopub),
+        )
+        asked.wait_for_count(1)
         proxy.cut()
         for seen in (asked, channel):
-            assert isinstance(seen.failure(), ConnectionLost)
-            assert "did not come back within 0.3 s" in str(seen.failure())
+            assert isinstance(seen.wait_for_error(), ConnectionLost)
+            assert "did not come back within 0.3 s" in str(seen.wait_for_error())
         assert kernel.link.value is LinkState.CLOSED
     server.delete_kernel(kernel_id)
 
@@ -143,11 +148,11 @@ def test_a_server_that_is_silent_is_lost(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE, keepalive_timeout=0.4) as kernel:
-            links = Seen(kernel.link)
-            rig.pause()  # and so a ping is not answered
-            links.until(lambda told: LinkState.LOST in told)
-            rig.resume()
-            links.until(lambda told: told[-1] is LinkState.CONNECTED)
+            links = Collector(kernel.link)
+            rig.pause_reading()  # and so a ping is not answered
+            links.wait_until(lambda told: LinkState.LOST in told)
+            rig.resume_reading()
+            links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
@@ -155,11 +160,11 @@ def test_a_token_that_has_expired_is_not_tried_for_ever(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
 ) -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    channel = Seen(kernel.iopub)
+    channel = Collector(kernel.iopub)
     with proxy.answering(lambda request: refusal):
         proxy.cut()
         proxy.restore()
-        error = channel.failure()
+        error = channel.wait_for_error()
     assert isinstance(error, ec.AuthenticationFailed)
     assert "has it expired?" in str(error)
     server.delete_kernel(kernel.id)
@@ -168,8 +173,8 @@ def test_a_token_that_has_expired_is_not_tried_for_ever(
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Busy"])
 def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, status: str) -> None:
     trouble = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-    links = Seen(kernel.link)
-    tried = Seen[str]()
+    links = Collector(kernel.link)
+    tried = Collector[str]()
 
     def answer(request: str) -> bytes:
         tried.on_next(request)
@@ -178,19 +183,19 @@ def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, sta
     with proxy.answering(answer):
         proxy.cut()
         proxy.restore()
-        tried.first(3)
-    links.until(lambda told: LinkState.LOST in told and told[-1] is LinkState.CONNECTED)
+        tried.wait_for_count(3)
+    links.wait_until(lambda told: LinkState.LOST in told and told[-1] is LinkState.CONNECTED)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_an_answer_that_is_typed_while_the_link_is_lost_is_given_when_it_is_back(
     kernel: ec.Kernel, proxy: Proxy
 ) -> None:
-    links = Seen(kernel.link)
+    links = Collector(kernel.link)
 
     def answer(prompt: str, password: bool) -> str:
         proxy.cut()
-        links.until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda told: LinkState.LOST in told)
         proxy.restore()
         return "Ada"
 
@@ -203,19 +208,22 @@ def test_code_that_could_not_be_interrupted_is_when_the_link_is_back(
     kernel: ec.Kernel, proxy: Proxy
 ) -> None:
     kernel.errors.subscribe(lambda _: None)
-    links, begun = Seen(kernel.link), Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    links, begun = (
+        Collector(kernel.link),
+        Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
+    )
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(
             kernel.run, "print('on', flush=True); import time; time.sleep(600)", timeout=2
         )
-        begun.until(len)
+        begun.wait_until(len)
         proxy.cut()
-        links.until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda told: LinkState.LOST in told)
         with pytest.raises(ec.RequestTimeout):
             running.result(DEADLINE)
     proxy.restore()
     while kernel.link.value is not LinkState.CONNECTED:
-        links.until(lambda told: told[-1] is LinkState.CONNECTED)
+        links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
     while kernel.run("", check=False, timeout=DEADLINE).status == "aborted":
         pass
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -224,16 +232,16 @@ def test_code_that_could_not_be_interrupted_is_when_the_link_is_back(
 def test_a_kernel_that_was_replaced_meanwhile_ends_what_was_open(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
 ) -> None:
-    asked = Seen(kernel.execute("import time; time.sleep(600)"))
-    asked.first(1)
-    comm: Seen[AnyMessage] = Seen(kernel.comm("nobody"))
-    links = Seen(kernel.link)
+    asked = Collector(kernel.execute("import time; time.sleep(600)"))
+    asked.wait_for_count(1)
+    comm: Collector[AnyMessage] = Collector(kernel.comm("nobody"))
+    links = Collector(kernel.link)
     proxy.cut()
-    links.until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda told: LinkState.LOST in told)
     server.request("POST", f"api/kernels/{kernel.id}/restart", {})
     proxy.restore()
-    assert isinstance(asked.failure(), (KernelDied, ConnectionLost))
-    comm.until(lambda _: comm.ended)
+    assert isinstance(asked.wait_for_error(), (KernelDied, ConnectionLost))
+    comm.wait_until(lambda _: comm.ended)
 
     def answers() -> bool:
         try:
@@ -250,12 +258,12 @@ def test_two_clients_with_one_session_do_not_fight_for_ever(server: JupyterServe
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         older = ec.connect(rig.target, session=twins, timeout=DEADLINE)
-        ended = Seen(older.iopub)
+        ended = Collector(older.iopub)
         try:
             newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
         except ec.ConnectionFailed:  # the older was faster, once
             newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
-        both = [ended, Seen(newer.iopub)]
+        both = [ended, Collector(newer.iopub)]
         assert eventually(lambda: any(seen.ended for seen in both))
         (error,) = [seen.error for seen in both if seen.error is not None]
         assert "another client with the same session" in str(error)
@@ -296,12 +304,15 @@ def mortal() -> Iterator[JupyterServer]:
 
 def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN)
-    asked, channel = Seen(kernel.execute("import time; time.sleep(60)")), Seen(kernel.iopub)
-    asked.first(1)
+    asked, channel = (
+        Collector(kernel.execute("import time; time.sleep(60)")),
+        Collector(kernel.iopub),
+    )
+    asked.wait_for_count(1)
     mortal.kill()
     mortal.start()
     for seen in (asked, channel):
-        error = seen.failure()
+        error = seen.wait_for_error()
         assert isinstance(error, KernelDied)
         assert "the server was restarted" in str(error)
     kernel.close()
@@ -309,10 +320,10 @@ def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -
 
 def test_a_server_that_does_not_come_back(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5)
-    asked = Seen(kernel.execute("import time; time.sleep(60)"))
-    asked.first(1)
+    asked = Collector(kernel.execute("import time; time.sleep(60)"))
+    asked.wait_for_count(1)
     mortal.kill()
-    assert isinstance(asked.failure(), ConnectionLost)
+    assert isinstance(asked.wait_for_error(), ConnectionLost)
     errors: list[EnchannelError] = []
     kernel.errors.subscribe(errors.append, lambda _: None)
     kernel.close()

@@ -11,7 +11,7 @@ import pytest
 
 import enchannel as ec
 import enchannel_websocket
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.proxy import Proxy
 from tests.rigs.servers import HOST, JupyterServer, free_port
@@ -227,11 +227,11 @@ def test_a_login_that_has_expired_is_made_again() -> None:
             return answer("403 Forbidden")
 
         with ec.launch("python3", at=base, password="open sesame") as kernel:
-            links = Seen(kernel.link)
+            links = Collector(kernel.link)
             with proxy.answering(refuse_once):
                 proxy.cut()
                 proxy.restore()
-                links.until(lambda told: "lost" in told and told[-1] == "connected")
+                links.wait_until(lambda told: "lost" in told and told[-1] == "connected")
             assert refused
             assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
@@ -321,7 +321,7 @@ def test_a_server_that_takes_more() -> None:
 def test_a_message_that_is_larger_than_we_take_is_told(server: JupyterServer) -> None:
     with ec.launch("python3", at=server.url, token=TOKEN, max_received=100_000) as kernel:
         kernel.run("1", timeout=DEADLINE)
-        errors = Seen(kernel.errors)
+        errors = Collector(kernel.errors)
         kernel.execute("print('x' * 200_000)").subscribe(on_error=lambda _: None)
-        errors.until_any(lambda error: "max_received=100000" in str(error))
+        errors.wait_for(lambda error: "max_received=100000" in str(error))
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"

@@ -8,7 +8,7 @@ import pytest
 
 import enchannel as ec
 import enchannel_websocket
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel_websocket import _backend
 from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.proxy import Proxy
@@ -90,20 +90,20 @@ def test_buffers_go_there_and_come_back(kernel: ec.Kernel) -> None:
         timeout=DEADLINE,
     )
     comm = kernel.comm("echo")
-    seen: Seen[ec.AnyMessage] = Seen(comm)
+    seen: Collector[ec.AnyMessage] = Collector(comm)
     buffers = [b"", b"\0\xff" * 1_000, bytes(range(256))]
     comm.send({"a": 1}, buffers=buffers)
-    (echoed,) = seen.first(1)
+    (echoed,) = seen.wait_for_count(1)
     assert echoed.content["data"] == {"a": 1}
     assert [bytes(buffer) for buffer in echoed.buffers] == buffers
 
 
 def test_code_is_interrupted(kernel: ec.Kernel) -> None:
-    streams: Seen[ec.AnyMessage] = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-    asleep = Seen(kernel.execute(ASLEEP))
-    streams.until_any(lambda said: "asleep" in said.content["text"])
+    streams: Collector[ec.AnyMessage] = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+    asleep = Collector(kernel.execute(ASLEEP))
+    streams.wait_for(lambda said: "asleep" in said.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
-    assert asleep.all()[-1].content["status"] == "error"
+    assert asleep.wait_for_end()[-1].content["status"] == "error"
 
 
 def test_a_timeout_interrupts(kernel: ec.Kernel) -> None:
@@ -121,7 +121,7 @@ def test_a_restart_is_another_process_behind_the_same_channels(kernel: ec.Kernel
 
 
 def test_a_shutdown_is_told_and_the_channels_stay(any_server: Server, kernel: ec.Kernel) -> None:
-    end: Seen[ec.AnyMessage] = Seen(kernel.iopub)
+    end: Collector[ec.AnyMessage] = Collector(kernel.iopub)
     ec.wait(kernel.shutdown(), timeout=DEADLINE)
     assert kernel.state.value == "dead"
     assert kernel.id not in ids(any_server)
@@ -136,12 +136,12 @@ def test_a_rule_over_a_kernel_of_others_is_not_its_end(
     any_server: Server, kernel: ec.Kernel
 ) -> None:
     url = f"{any_server.url}/api/kernels/{kernel.id}"
-    states = Seen(kernel.state)
+    states = Collector(kernel.state)
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
         ec.wait(other.interrupt(), timeout=DEADLINE)
         ec.wait(other.restart(), timeout=DEADLINE)
         assert other.run("6 * 7", timeout=DEADLINE).text == "42"
-    states.until(lambda told: "restarting" in told and told[-1] != "restarting")
+    states.wait_until(lambda told: "restarting" in told and told[-1] != "restarting")
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 

@@ -11,7 +11,7 @@ import enchannel as ec
 from enchannel import AnyMessage, Session
 from enchannel import messages as build
 from enchannel.abc import Link
-from enchannel.testing import BackendSuite, FakeKernel, Rig, Seen
+from enchannel.testing import BackendSuite, Collector, FakeKernel, Rig
 from enchannel_zmq import ZmqBackend
 from enchannel_zmq.testing import ZmqRig
 from tests.rigs import DEADLINE
@@ -41,24 +41,24 @@ class TestCurve(BackendSuite):
 class TestWithoutWelcome(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[ZmqRig]:
-        with ZmqRig(welcomes=False) as rig:
+        with ZmqRig(sends_welcome=False) as rig:
             yield rig
 
 
 def test_a_slow_joiner_misses_nothing() -> None:
     """A subscription that counts late: connecting takes as long, and what is said then arrives."""
-    with ZmqRig(joins=False) as rig, ThreadPoolExecutor(1) as threads:
+    with ZmqRig(accepts_subscriptions=False) as rig, ThreadPoolExecutor(1) as threads:
         asked = threading.Event()
         answered = FakeKernel(rig)
-        rig.listen(lambda message: asked.set())
+        rig.on_message(lambda message: asked.set())
         connecting = threads.submit(ec.connect, rig.info, timeout=DEADLINE)
         assert asked.wait(DEADLINE)  # the nudge: all sockets are up, and nothing comes on iopub
         assert not connecting.done()
-        rig.join()
+        rig.accept_subscriptions()
         with connecting.result(DEADLINE) as kernel:
-            seen = Seen(kernel.iopub)
-            answered.say(build.stream("stdout", "first"))
-            assert seen.first(1)[0].content["text"] == "first"
+            seen = Collector(kernel.iopub)
+            answered.send(build.stream("stdout", "first"))
+            assert seen.wait_for_count(1)[0].content["text"] == "first"
 
 
 def test_of_two_clients_with_one_identity_the_newer_is_answered_and_the_older_does_not_hang() -> (
@@ -88,12 +88,12 @@ class LaunchedRig(Rig):
 
     backend = _Launching()
     target = "python3"
-    cannot = {"listen": "a real kernel answers by itself"}
+    unsupported = {"on_message": "a real kernel answers by itself"}
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
+    def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
         raise NotImplementedError
 
-    def say(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         raise NotImplementedError
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import enchannel as ec
 import enchannel_zmq
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.wire_kernel import WireKernel
 
@@ -29,26 +29,26 @@ def test_by_path_name_beginning_info_and_dict(kernel: ec.Kernel) -> None:
 
 
 def test_busy_kernel_can_be_connected_to(kernel: ec.Kernel) -> None:
-    busy = Seen(kernel.execute("import time\nwhile True: time.sleep(0.01)"))
-    busy.until(lambda messages: messages)
+    busy = Collector(kernel.execute("import time\nwhile True: time.sleep(0.01)"))
+    busy.wait_until(lambda messages: messages)
     with ec.connect(kernel.id, timeout=DEADLINE) as again:
         ec.wait(again.interrupt(), timeout=DEADLINE)
-    busy.all()
+    busy.wait_for_end()
 
 
 def test_nothing_said_after_connecting_is_lost(kernel: ec.Kernel) -> None:
     for number in range(10):
         with ec.connect(kernel.id, timeout=DEADLINE) as again:
-            seen = Seen(again.iopub.pipe(ec.accumulate_outputs()))
+            seen = Collector(again.iopub.pipe(ec.accumulate_outputs()))
             kernel.run(f"print({number})", timeout=DEADLINE)
-            assert seen.until(lambda states: states)[0].text.startswith(str(number))
+            assert seen.wait_until(lambda states: states)[0].text.startswith(str(number))
 
 
 def test_many_clients_of_one_kernel_see_each_other(kernel: ec.Kernel) -> None:
     with ec.connect(kernel.id) as one, ec.connect(kernel.id) as two:
-        seen = Seen(two.iopub.pipe(ec.of_message_type("execute_input")))
+        seen = Collector(two.iopub.pipe(ec.of_message_type("execute_input")))
         one.run("'of one'", timeout=DEADLINE)
-        seen.until_any(lambda message: message.content["code"] == "'of one'")
+        seen.wait_for(lambda message: message.content["code"] == "'of one'")
 
 
 def test_leaving_the_block_leaves_the_kernel(kernel: ec.Kernel) -> None:
@@ -60,9 +60,9 @@ def test_leaving_the_block_leaves_the_kernel(kernel: ec.Kernel) -> None:
 
 def test_kernels_without_a_welcome_are_nudged() -> None:
     with ec.launch("ipykernel6") as kernel, ec.connect(kernel.id, timeout=DEADLINE) as again:
-        seen = Seen(again.iopub)
+        seen = Collector(again.iopub)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
-        seen.until_any(lambda message: message.header.msg_type == "execute_result")
+        seen.wait_for(lambda message: message.header.msg_type == "execute_result")
 
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
@@ -94,17 +94,19 @@ def test_ancestors_functions(kernel: ec.Kernel) -> None:
     path = enchannel_zmq.find_connection_file(kernel.id)
     channels = enchannel_zmq.create_channels(path, identity="an-identity")
     request = ec.execute_request("6 * 7")
-    seen = Seen(channels.iopub.pipe(ec.child_of(request), ec.of_message_type("execute_result")))
+    seen = Collector(
+        channels.iopub.pipe(ec.child_of(request), ec.of_message_type("execute_result"))
+    )
     channels.shell.on_next(request)
-    assert seen.until(lambda messages: messages)[0].content["data"]["text/plain"] == "42"
+    assert seen.wait_until(lambda messages: messages)[0].content["data"]["text/plain"] == "42"
     channels.close()
     main = enchannel_zmq.create_main_channel(path)
     question = ec.kernel_info_request()
-    seen_on_main = Seen(main.pipe(ec.child_of(question)))
+    seen_on_main = Collector(main.pipe(ec.child_of(question)))
     main.on_next(question)
-    seen_on_main.until(lambda messages: {m.channel for m in messages} >= {"shell", "iopub"})
+    seen_on_main.wait_until(lambda messages: {m.channel for m in messages} >= {"shell", "iopub"})
     main.close()
-    seen_on_main.all()
+    seen_on_main.wait_for_end()
 
 
 def test_on_a_loop_nothing_blocks_and_nothing_is_there_before_it_is_awaited(
@@ -168,7 +170,7 @@ def test_what_was_said_just_before_the_end_arrives() -> None:
 def test_what_a_stopped_kernel_does_not_read_waits_and_is_counted() -> None:
     with ec.launch(silent_after=DEADLINE) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-        replies = Seen(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
+        replies = Collector(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
         requests = [ec.kernel_info_request(channel="control") for _ in range(4_000)]
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -178,7 +180,7 @@ def test_what_a_stopped_kernel_does_not_read_waits_and_is_counted() -> None:
             assert waiting == kernel.main.unsent
         finally:
             os.kill(pid, signal.SIGCONT)
-        replies.until(lambda replies: len(replies) == len(requests))
+        replies.wait_until(lambda replies: len(replies) == len(requests))
         asked = [request.header.msg_id for request in requests]
         assert [reply.parent_header.msg_id for reply in replies.items] == asked
         assert kernel.control.unsent == 0

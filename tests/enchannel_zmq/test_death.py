@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -31,14 +31,14 @@ def pid_of(kernel: ec.Kernel) -> int:
 def test_sigkill_reaches_all_open_requests(transport: str) -> None:
     with ec.launch(transport=transport) as kernel:
         pid = pid_of(kernel)
-        requests = [Seen(kernel.execute("import time; time.sleep(60)")) for _ in range(10)]
-        requests[0].until(lambda messages: messages)
+        requests = [Collector(kernel.execute("import time; time.sleep(60)")) for _ in range(10)]
+        requests[0].wait_until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
         for request in requests:
-            request.all()
+            request.wait_for_end()
             assert isinstance(request.error, ec.KernelDied)
             assert request.error.exit_code == -signal.SIGKILL
-        Seen(kernel.state).until(lambda states: states[-1:] == ["dead"])
+        Collector(kernel.state).wait_until(lambda states: states[-1:] == ["dead"])
 
 
 def test_run_says_what_had_arrived(mortal: ec.Kernel) -> None:
@@ -80,14 +80,14 @@ def test_what_is_asked_in_the_moment_of_death_knows_how_it_died(mortal: ec.Kerne
 def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
     with ec.connect(mortal.id) as watcher:
         pid = pid_of(watcher)
-        request = Seen(watcher.execute("import time; time.sleep(60)"))
-        request.until(lambda messages: messages)
+        request = Collector(watcher.execute("import time; time.sleep(60)"))
+        request.wait_until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
-        request.all()
+        request.wait_for_end()
         assert isinstance(request.error, ec.KernelDied)
-        Seen(watcher.link).until(lambda states: "lost" in states)
+        Collector(watcher.link).wait_until(lambda states: "lost" in states)
         ec.wait(mortal.restart(), timeout=DEADLINE)
-        Seen(watcher.link).until(lambda states: states[-1:] == ["connected"])
+        Collector(watcher.link).wait_until(lambda states: states[-1:] == ["connected"])
         assert watcher.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -97,13 +97,13 @@ GONE = (ec.KernelDied, ec.ConnectionLost)
 
 def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
     watcher = ec.connect(mortal.id, reconnect_timeout=0.2)
-    ends = [Seen(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
+    ends = [Collector(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
     ec.wait(mortal.shutdown(), timeout=DEADLINE)
     for end in ends:
-        end.all()
+        end.wait_for_end()
         assert isinstance(end.error, GONE)
-    late = Seen(watcher.stdin)
-    late.all()
+    late = Collector(watcher.stdin)
+    late.wait_for_end()
     assert isinstance(late.error, GONE)
     watcher.close()
 
@@ -111,14 +111,14 @@ def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
 def test_stopped_kernel_is_silent_and_comes_back() -> None:
     with ec.launch(silent_after=0.6) as kernel:
         pid = pid_of(kernel)
-        Seen(kernel.heartbeat).until(lambda beats: beats)
-        states = Seen(kernel.state)
+        Collector(kernel.heartbeat).wait_until(lambda beats: beats)
+        states = Collector(kernel.state)
         os.kill(pid, signal.SIGSTOP)
         try:
-            states.until(lambda states: "silent" in states)
+            states.wait_until(lambda states: "silent" in states)
         finally:
             os.kill(pid, signal.SIGCONT)
-        states.until(lambda states: states[-1:] in (["idle"], ["busy"]))
+        states.wait_until(lambda states: states[-1:] in (["idle"], ["busy"]))
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -135,9 +135,9 @@ def test_death_is_noticed_though_a_child_of_its_own_holds_its_sockets(mortal: ec
 
 
 def test_exit_in_the_code_is_a_death_with_code_zero(mortal: ec.Kernel) -> None:
-    states = Seen(mortal.state)
+    states = Collector(mortal.state)
     mortal.run("exit()", timeout=DEADLINE)
-    states.until(lambda states: states[-1:] == ["dead"])
+    states.wait_until(lambda states: states[-1:] == ["dead"])
 
 
 def test_a_process_that_outlives_its_sockets_is_dead_when_it_ends(
@@ -158,13 +158,13 @@ def test_a_process_that_outlives_its_sockets_is_dead_when_it_ends(
     path.write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     with ec.launch("lingering") as kernel:
-        errors, states = Seen(kernel.errors), Seen(kernel.state)
+        errors, states = Collector(kernel.errors), Collector(kernel.state)
         kernel.run("exit()", timeout=DEADLINE)
-        errors.until_any(lambda error: "lives, and was cut off" in str(error))
+        errors.wait_for(lambda error: "lives, and was cut off" in str(error))
         assert kernel.state.value != "dead"
         gate.write_text("")
-        states.until(lambda states: states[-1:] == ["dead"])
-        errors.until_any(lambda error: isinstance(error, ec.KernelDied))
+        states.wait_until(lambda states: states[-1:] == ["dead"])
+        errors.wait_for(lambda error: isinstance(error, ec.KernelDied))
         ec.wait(kernel.restart(), timeout=DEADLINE)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
         kernel.run("exit()", timeout=DEADLINE)
@@ -177,10 +177,10 @@ def test_closing_on_hearing_of_the_death_is_quiet(
     for _ in range(3):
         watcher = ec.connect(mortal.id, timeout=DEADLINE)
         pid = pid_of(watcher)
-        request = Seen(watcher.execute("import time; time.sleep(60)"))
-        request.until(lambda messages: messages)
+        request = Collector(watcher.execute("import time; time.sleep(60)"))
+        request.wait_until(lambda messages: messages)
         os.kill(pid, signal.SIGKILL)
-        request.all()
+        request.wait_for_end()
         watcher.close()
         ec.wait(mortal.restart(), timeout=DEADLINE)
     assert "unexpected" not in caplog.text

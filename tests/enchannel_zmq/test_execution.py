@@ -7,7 +7,7 @@ import pytest
 from reactivex import operators as ops
 
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
 
@@ -37,7 +37,7 @@ def test_streams_are_merged_displays_updated_and_output_cleared(kernel: ec.Kerne
 
 
 def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel) -> None:
-    seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.run(
         "import threading\n"
         "go = threading.Event()\n"
@@ -45,7 +45,7 @@ def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel)
         "threading.Thread(target=late).start()"
     )
     kernel.run("go.set()")
-    seen.until_any(lambda message: "late" in message.content["text"])
+    seen.wait_for(lambda message: "late" in message.content["text"])
 
 
 def test_timeout_says_what_had_arrived_and_interrupts(kernel: ec.Kernel) -> None:
@@ -58,40 +58,42 @@ def test_timeout_says_what_had_arrived_and_interrupts(kernel: ec.Kernel) -> None
 
 
 def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
-    seen = Seen(kernel.execute("print('begun', flush=True)\nwhile True: pass").pipe(ec.outputs()))
-    seen.until(lambda outputs: outputs)
+    seen = Collector(
+        kernel.execute("print('begun', flush=True)\nwhile True: pass").pipe(ec.outputs())
+    )
+    seen.wait_until(lambda outputs: outputs)
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
-    outputs = seen.all()
+    outputs = seen.wait_for_end()
     assert outputs[-1]["output_type"] == "error"
     assert outputs[-1]["ename"] == "KeyboardInterrupt"
 
 
 def test_disposing_interrupts_where_asked(kernel: ec.Kernel) -> None:
     endless = kernel.execute("print('begun', flush=True)\nwhile True: pass", on_dispose="interrupt")
-    errors = Seen(kernel.iopub.pipe(ec.of_message_type("error")))
-    seen = Seen(endless)
-    seen.until(lambda messages: any(m.header.msg_type == "stream" for m in messages))
+    errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
+    seen = Collector(endless)
+    seen.wait_until(lambda messages: any(m.header.msg_type == "stream" for m in messages))
     seen.subscription.dispose()
-    errors.until_any(lambda message: message.content["ename"] == "KeyboardInterrupt")
+    errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
     settle(kernel)
 
 
 def test_what_is_queued_behind_an_error_is_aborted(kernel: ec.Kernel) -> None:
-    slow = Seen(
+    slow = Collector(
         kernel.execute("import time; time.sleep(0.5); 1 / 0").pipe(ec.to_result(check=False))
     )
-    queued = Seen(kernel.execute("'never'").pipe(ec.to_result()))
-    slow.all()
-    queued.all()
+    queued = Collector(kernel.execute("'never'").pipe(ec.to_result()))
+    slow.wait_for_end()
+    queued.wait_for_end()
     assert isinstance(queued.error, ec.RequestAborted)
 
 
 def test_unhearable_exception_text_is_replaced_reported_and_delivered(kernel: ec.Kernel) -> None:
-    errors = Seen(kernel.errors)
+    errors = Collector(kernel.errors)
     with pytest.raises(ec.KernelError) as raised:
         kernel.run(r"raise ValueError('x\udce9')")
     assert "x\N{REPLACEMENT CHARACTER}" in raised.value.evalue
-    errors.until_any(lambda error: isinstance(error, ec.MalformedFrame))
+    errors.wait_for(lambda error: isinstance(error, ec.MalformedFrame))
 
 
 def test_operators_of_reactivex_compose(kernel: ec.Kernel) -> None:
@@ -132,11 +134,11 @@ def test_inspect(kernel: ec.Kernel) -> None:
 
 def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:
     with kernel.subshell() as beside:
-        busy = Seen(kernel.execute("gate = __import__('threading').Event(); gate.wait(30)"))
-        busy.until(lambda messages: messages)
+        busy = Collector(kernel.execute("gate = __import__('threading').Event(); gate.wait(30)"))
+        busy.wait_until(lambda messages: messages)
         assert beside.run("6 * 7", timeout=DEADLINE).text == "42"
         beside.run("gate.set()", timeout=DEADLINE)
-        busy.all()
+        busy.wait_for_end()
     listed = ec.wait(kernel.request(ec.list_subshell_request()))
     assert listed.content["subshell_id"] == []
 
@@ -152,18 +154,18 @@ def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
         "get_comm_manager().register_target('echo', opened)"
     )
     comm = kernel.comm("echo", {"a": 1})
-    seen = Seen(comm)
-    seen.until_any(lambda m: m.content["data"] == {"opened with": {"a": 1}})
+    seen = Collector(comm)
+    seen.wait_for(lambda m: m.content["data"] == {"opened with": {"a": 1}})
     comm.send({"b": 2}, buffers=[b"", b"two"])
-    echo = seen.until_any(lambda m: m.content["data"] == {"echo": {"b": 2}})
+    echo = seen.wait_for(lambda m: m.content["data"] == {"echo": {"b": 2}})
     assert [bytes(buffer) for buffer in echo.buffers] == [b"", b"two"]
     comm.close()
-    seen.all()
+    seen.wait_for_end()
 
 
 def test_comm_of_an_unknown_target_is_closed_by_the_kernel(kernel: ec.Kernel) -> None:
-    seen = Seen(kernel.comm("nobody"))
-    assert seen.all()[-1].header.msg_type == "comm_close"
+    seen = Collector(kernel.comm("nobody"))
+    assert seen.wait_for_end()[-1].header.msg_type == "comm_close"
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, float("nan"), float("inf"), "5"])

@@ -19,7 +19,7 @@ from reactivex import Observable
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel_zmq._io import shared
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import ASLEEP, DEADLINE, eventually
@@ -109,13 +109,13 @@ def test_subscribers_that_raise_harm_nothing(mortal: ec.Kernel) -> None:
         raise ZeroDivisionError
 
     with ec.connect(mortal.id, timeout=DEADLINE) as again:
-        careful = {name: Seen(source) for name, source in everything_of(again).items()}
+        careful = {name: Collector(source) for name, source in everything_of(again).items()}
         for source in everything_of(again).values():
             source.subscribe(careless, careless, lambda: careless(None))
         stir(again)
         for name, seen in careful.items():
-            assert seen.until(len), name
-        raised = Seen(again.errors).until(
+            assert seen.wait_until(len), name
+        raised = Collector(again.errors).wait_until(
             lambda errors: sum(isinstance(e, ec.SubscriberRaised) for e in errors) >= 9
         )
         for name in ("shell", "control", "stdin", "iopub", "heartbeat", "main"):
@@ -142,14 +142,14 @@ class Closing:
 
 
 def close_in_a_subscriber(kernel: ec.Kernel, name: str) -> None:
-    ends = [Seen(channel) for channel in (kernel.shell, kernel.iopub, kernel.main)]
+    ends = [Collector(channel) for channel in (kernel.shell, kernel.iopub, kernel.main)]
     closing = Closing(kernel)
     everything_of(kernel)[name].subscribe(closing)
     with suppress(ec.ChannelClosed):  # it may be, at any moment
         stir(kernel)
     assert closing.done.wait(DEADLINE)
     for end in ends:
-        end.all()
+        end.wait_for_end()
         assert end.error is None
     assert kernel.link.value is ec.LinkState.CLOSED
     with pytest.raises(ec.ChannelClosed):
@@ -174,10 +174,10 @@ def test_a_subscriber_may_shut_down(cheap: ec.Kernel, name: str) -> None:
 def test_closing_on_many_threads_ends_what_waits(cheap: ec.Kernel, owned: bool) -> None:
     kernel = cheap if owned else ec.connect(cheap.id, timeout=DEADLINE)
     asleep = kernel.execute(ASLEEP)
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     with ThreadPoolExecutor(5) as pool:
         waiting = pool.submit(ec.wait, asleep, timeout=DEADLINE)
-        streams.until(len)
+        streams.wait_until(len)
         for closing in [pool.submit(kernel.close) for _ in range(4)]:
             closing.result(DEADLINE)
         with pytest.raises((ec.ChannelClosed, ec.KernelDied)):
@@ -188,9 +188,9 @@ def test_closing_on_many_threads_ends_what_waits(cheap: ec.Kernel, owned: bool) 
 @pytest.mark.parametrize("owned", [True, False], ids=["launched", "connected"])
 def test_closing_in_a_flood(cheap: ec.Kernel, owned: bool) -> None:
     kernel = cheap if owned else ec.connect(cheap.id, timeout=DEADLINE)
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(FLOOD))
-    streams.until(lambda messages: len(messages) > 1_000)
+    streams.wait_until(lambda messages: len(messages) > 1_000)
     began = time.monotonic()
     kernel.close()
     assert time.monotonic() - began < DEADLINE
@@ -224,13 +224,13 @@ def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
 
     try:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
-            streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
-            states = Seen(kernel.state)
+            streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+            states = Collector(kernel.state)
             lease.resource.post(keep_busy)
             speak_and_die(wire, LAST_WORDS)
             there.set()
-            states.until(lambda states: states[-1:] == ["dead"])
-            streams.until(lambda messages: len(messages) == LAST_WORDS)
+            states.wait_until(lambda states: states[-1:] == ["dead"])
+            streams.wait_until(lambda messages: len(messages) == LAST_WORDS)
             said = [message.content["text"] for message in streams.items]
             assert said == [str(number) for number in range(LAST_WORDS)]
     finally:
@@ -401,9 +401,9 @@ def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
 
 
 def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
-    streams = Seen(mortal.iopub.pipe(ec.of_message_type("stream")))
+    streams = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
     # not just anything: it may warn of something before it begins
-    with ctrl_c(lambda: streams.until_any(lambda said: "asleep" in said.content["text"])):
+    with ctrl_c(lambda: streams.wait_for(lambda said: "asleep" in said.content["text"])):
         mortal.run(ASLEEP)
     settle(mortal)
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -412,22 +412,22 @@ def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
 def test_code_that_nobody_waits_for_any_more_is_interrupted_when_it_begins(
     mortal: ec.Kernel,
 ) -> None:
-    begun = Seen(mortal.iopub.pipe(ec.of_message_type("stream")))
-    first = Seen(mortal.execute("print('on', flush=True)\nimport time; time.sleep(0.5)"))
-    begun.until(len)
+    begun = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
+    first = Collector(mortal.execute("print('on', flush=True)\nimport time; time.sleep(0.5)"))
+    begun.wait_until(len)
     with pytest.raises(ec.RequestTimeout, match="has not begun"):
         mortal.run(ASLEEP, timeout=0.05)
-    first.all()
+    first.wait_for_end()
     settle(mortal)
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_ctrl_c_ends_a_wait_and_not_the_code(cheap: ec.Kernel) -> None:
-    streams = Seen(cheap.iopub.pipe(ec.of_message_type("stream")))
-    code = Seen(cheap.execute("print('asleep', flush=True)\nimport time\ntime.sleep(0.5)"))
-    with ctrl_c(lambda: streams.until(len)):
+    streams = Collector(cheap.iopub.pipe(ec.of_message_type("stream")))
+    code = Collector(cheap.execute("print('asleep', flush=True)\nimport time\ntime.sleep(0.5)"))
+    with ctrl_c(lambda: streams.wait_until(len)):
         ec.wait(cheap.iopub)
-    assert code.all()[-1].content["status"] == "ok"
+    assert code.wait_for_end()[-1].content["status"] == "ok"
     assert cheap.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -476,11 +476,11 @@ while True:
 def test_ctrl_c_ends_closing_and_the_process() -> None:
     kernel = ec.launch(shutdown_timeout=600)
     pid = pid_of(kernel)
-    streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(STUBBORN))
-    streams.until(len)
-    with ctrl_c(lambda: streams.until(lambda messages: len(messages) > 1)):
+    streams.wait_until(len)
+    with ctrl_c(lambda: streams.wait_until(lambda messages: len(messages) > 1)):
         kernel.close()
     assert is_gone(pid)
     assert eventually(lambda: not zeromq_threads()), zeromq_threads()
-    assert streams.all()
+    assert streams.wait_for_end()

@@ -8,7 +8,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.frames import DELIMITER, KEY, parts, signed
 from tests.rigs.wire_kernel import CLIENT, Welcome, WireKernel
@@ -43,12 +43,12 @@ class Heard:
             ChannelName.CONTROL: kernel.control,
             ChannelName.STDIN: kernel.stdin,
         }
-        self.errors = Seen(kernel.errors)
-        self.messages = Seen(channels[name])
+        self.errors = Collector(kernel.errors)
+        self.messages = Collector(channels[name])
 
     def texts(self, last: int) -> list[object]:
         """Wait for a message; the texts of all. Errors are told of before what came after them."""
-        self.messages.until_any(lambda message: message.content.get("text") == str(last))
+        self.messages.wait_for(lambda message: message.content.get("text") == str(last))
         streams = [m for m in self.messages.items if m.header.msg_type == "stream"]
         return [message.content.get("text") for message in streams]
 
@@ -136,25 +136,25 @@ def test_a_flood_changes_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
     assert heard.texts(2) == ["0", "1", "2"]
     assert [type(error) for error in heard.errors.items] == [ec.InvalidSignature] * 1_000
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
-    assert len(Seen(kernel.errors).until(lambda errors: len(errors) == 100)) == 100
+    assert len(Collector(kernel.errors).wait_until(lambda errors: len(errors) == 100)) == 100
 
 
 def test_a_forged_reply_answers_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
     wire.answers["execute_request"] = lambda request: None
-    seen, errors = Seen(kernel.execute("1")), Seen(kernel.errors)
+    seen, errors = Collector(kernel.execute("1")), Collector(kernel.errors)
     request = wire.next_request("execute_request")
     reply = parts("execute_reply", {"status": "error"}, parent=request.raw_header)
     wire.send(ChannelName.SHELL, signed(b"another", *reply), signed(b"", *reply))
     wire.answer_execute(request)
-    assert seen.all()[-1].content["status"] == "ok"
+    assert seen.wait_for_end()[-1].content["status"] == "ok"
     assert [type(error) for error in errors.items] == [ec.InvalidSignature] * 2
 
 
 def test_odd_heartbeats_are_only_bytes(wire: WireKernel, kernel: ec.Kernel) -> None:
-    beats, errors = Seen(kernel.heartbeat), Seen(kernel.errors)
+    beats, errors = Collector(kernel.heartbeat), Collector(kernel.errors)
     for beat in (b"", b"\xff\x00", DELIMITER, b"x" * 100_000):
         kernel.heartbeat.on_next(beat)
-        assert beats.until_any(lambda said, beat=beat: said == beat) == beat  # type: ignore[misc]
+        assert beats.wait_for(lambda said, beat=beat: said == beat) == beat  # type: ignore[misc]
     assert errors.items == []
 
 
@@ -162,12 +162,12 @@ def test_odd_heartbeats_are_only_bytes(wire: WireKernel, kernel: ec.Kernel) -> N
 def test_a_frame_over_max_message_is_told_of_and_the_link_comes_back(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    heard, links = Heard(kernel, name), Seen(kernel.link)
+    heard, links = Heard(kernel, name), Collector(kernel.link)
     wire.send(name, good(0))
     heard.texts(0)
     wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
-    links.until(lambda states: states[1:] == ["lost", "connected"])
-    [error] = heard.errors.until(len)
+    links.wait_until(lambda states: states[1:] == ["lost", "connected"])
+    [error] = heard.errors.wait_until(len)
     assert isinstance(error, ec.MessagesMayBeMissing)
     assert f"on {name.value}" in str(error)
     assert f"max_received={MEBIBYTE}" in str(error)
@@ -181,14 +181,14 @@ def test_a_reply_over_max_message_ends_the_request(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     wire.answers.clear()
-    links, errors = Seen(kernel.link), Seen(kernel.errors)
-    seen = Seen(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
+    links, errors = Collector(kernel.link), Collector(kernel.errors)
+    seen = Collector(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
     wire.next_request("big_request")
     wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
-    seen.all()
+    seen.wait_for_end()
     assert isinstance(seen.error, ec.ConnectionLost)
     assert name.value in str(seen.error)
-    links.until(lambda states: states[1:] == ["lost", "connected"])
+    links.wait_until(lambda states: states[1:] == ["lost", "connected"])
     assert [type(error) for error in errors.items] == [ec.ConnectionLost]
     wire.answers["execute_request"] = wire.answer_execute
     wire.answers["kernel_info_request"] = wire.answer_kernel_info
@@ -196,10 +196,10 @@ def test_a_reply_over_max_message_ends_the_request(
 
 
 def test_a_message_as_large_as_max_message_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
-    messages = Seen(kernel.iopub)
+    messages = Collector(kernel.iopub)
     buffers = [bytes(MEBIBYTE), b"", bytes(MEBIBYTE)]
     wire.say(ChannelName.IOPUB, "comm_msg", {"comm_id": "c", "data": {}}, buffers=buffers)
-    message = messages.until_any(lambda message: message.buffers)
+    message = messages.wait_for(lambda message: message.buffers)
     assert [len(buffer) for buffer in message.buffers] == [MEBIBYTE, 0, MEBIBYTE]
 
 
@@ -209,16 +209,16 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
 ) -> None:
     """Or the request would wait for a reply that the new sockets never hear."""
     wire.answers.pop("execute_request")
-    seen, links = Seen(kernel.execute("1")), Seen(kernel.link)
+    seen, links = Collector(kernel.execute("1")), Collector(kernel.link)
     wire.next_request("execute_request")
     wire.close_socket(ChannelName.IOPUB)
-    links.until(lambda states: states[-1:] == ["lost"])
+    links.wait_until(lambda states: states[-1:] == ["lost"])
     assert seen.error is None
     if then is None:
         wire.die()
     else:
         wire.close_socket(then)
-    seen.all()
+    seen.wait_for_end()
     assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
     wire.come_back()
     links.until(lambda states: states[-1:] == ["connected"])
@@ -227,18 +227,18 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
 
 
 def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Kernel) -> None:
-    errors, links = Seen(kernel.errors), Seen(kernel.link)
+    errors, links = Collector(kernel.errors), Collector(kernel.link)
     wire.die()
-    links.until(lambda states: states[-1:] == ["lost"])
+    links.wait_until(lambda states: states[-1:] == ["lost"])
     wire.key = b"another"
     wire.come_back()
-    error = errors.until_any(lambda error: isinstance(error, ec.InvalidSignature))
+    error = errors.wait_for(lambda error: isinstance(error, ec.InvalidSignature))
     assert "on iopub" in str(error)
     assert kernel.link.value is ec.LinkState.LOST
     wire.die()
     wire.key = KEY
     wire.come_back()
-    links.until(lambda states: states[-1:] == ["connected"])
+    links.wait_until(lambda states: states[-1:] == ["connected"])
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
@@ -252,14 +252,14 @@ def test_the_key_is_in_nothing_that_is_told(
             for _, bad in BAD.values():
                 wire.send(ChannelName.IOPUB, bad())
             wire.send(ChannelName.IOPUB, once := good(0), once, good(1))
-            messages = Seen(kernel.iopub)
+            messages = Collector(kernel.iopub)
             kernel.run("1", timeout=DEADLINE)
-            heard = Seen(kernel.errors)
-            heard.until_any(lambda error: isinstance(error, ec.ReplayedFrame))  # the last of them
+            heard = Collector(kernel.errors)
+            heard.wait_for(lambda error: isinstance(error, ec.ReplayedFrame))  # the last of them
             errors = heard.items
-            links = Seen(kernel.link)
+            links = Collector(kernel.link)
             wire.die()
-            links.until(lambda states: states[-1:] == ["lost"])
+            links.wait_until(lambda states: states[-1:] == ["lost"])
             with pytest.raises(ec.EnchannelError) as raised:
                 kernel.run("1")
             told = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]
@@ -289,4 +289,4 @@ def test_a_message_that_cannot_be_handled_takes_no_other_along(
         odd = signed(KEY, *parts("comm_msg", {"comm_id": "c", "data": {}}))
         wire.send(ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20)))
         assert heard.texts(19) == [str(number) for number in range(20)]
-        assert "too deep" in str(heard.errors.until_any(lambda error: True))
+        assert "too deep" in str(heard.errors.wait_for(lambda error: True))

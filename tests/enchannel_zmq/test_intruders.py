@@ -16,7 +16,7 @@ import enchannel as ec
 from enchannel import ChannelName
 from enchannel import messages as build
 from enchannel.errors import RejectedFrame
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel.wire import websocket
 from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
@@ -186,11 +186,14 @@ def test_a_bomb_is_read_or_dropped_and_the_next_message_arrives(
         WireKernel(transport="ipc") as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
     ):
-        errors, streams = Seen(kernel.errors), Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+        errors, streams = (
+            Collector(kernel.errors),
+            Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
+        )
         before, began = resident(), time.monotonic()
         bomb = signed(KEY, *parts("bomb")[:3], BOMBS[kind]())
         wire.send(ChannelName.IOPUB, bomb, signed(KEY, *parts("stream", {"text": "after it"})))
-        streams.until_any(lambda message: message.content["text"] == "after it")
+        streams.wait_for(lambda message: message.content["text"] == "after it")
         assert time.monotonic() - began < DEADLINE
         assert resident() - before < 400 * MEBIBYTE
         assert all(isinstance(error, ec.MalformedFrame) for error in errors.items)
@@ -220,16 +223,19 @@ def test_a_claimed_length_takes_no_memory_and_the_next_message_arrives(
         RawPublisher(wire.info["iopub_port"], hello) as publisher,
         ec.connect(wire.info, timeout=DEADLINE, max_received=limit) as kernel,
     ):
-        errors, streams = Seen(kernel.errors), Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+        errors, streams = (
+            Collector(kernel.errors),
+            Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
+        )
         before = resident()
         subscriber = publisher.subscribers.get(timeout=DEADLINE)
         subscriber.sendall(claim(size) + b"x" * 10_000)
         assert resident() - before < 64 * MEBIBYTE
         if size <= limit:
             subscriber.close()
-        errors.until_any(lambda error: isinstance(error, ec.MessagesMayBeMissing))
+        errors.wait_for(lambda error: isinstance(error, ec.MessagesMayBeMissing))
         again = publisher.subscribers.get(timeout=DEADLINE)
-        Seen(kernel.link).until(lambda states: states[-1:] == [ec.LinkState.CONNECTED])
+        Collector(kernel.link).wait_until(lambda states: states[-1:] == [ec.LinkState.CONNECTED])
         again.sendall(encoded(signed(KEY, *parts("stream", {"text": "after it"}))))
-        streams.until_any(lambda message: message.content["text"] == "after it")
+        streams.wait_for(lambda message: message.content["text"] == "after it")
         assert resident() - before < 64 * MEBIBYTE

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.enchannel_zmq.conftest import KERNELS
 from tests.rigs import DEADLINE
 
@@ -19,9 +19,9 @@ def code_for(kernel: ec.Kernel) -> str:
 def test_runs_code(any_kernel: ec.Kernel) -> None:
     request = ec.execute_request(code_for(any_kernel))
     # On iopub, not in a Result: now and then deno says its result after its idle.
-    seen = Seen(any_kernel.iopub.pipe(ec.child_of(request), ec.accumulate_outputs()))
+    seen = Collector(any_kernel.iopub.pipe(ec.child_of(request), ec.accumulate_outputs()))
     any_kernel.shell.on_next(request)
-    seen.until_any(lambda outputs: outputs.text.split() == ["woo", "42"])
+    seen.wait_for(lambda outputs: outputs.text.split() == ["woo", "42"])
 
 
 def test_result_says_how_it_went(any_kernel: ec.Kernel) -> None:
@@ -35,8 +35,8 @@ def test_outputs_are_a_notebooks(any_kernel: ec.Kernel) -> None:
 
 
 def test_the_reply_comes_last(any_kernel: ec.Kernel) -> None:
-    seen = Seen(any_kernel.execute(code_for(any_kernel)))
-    messages = seen.all()
+    seen = Collector(any_kernel.execute(code_for(any_kernel)))
+    messages = seen.wait_for_end()
     assert seen.error is None
     assert messages[-1].header.msg_type == "execute_reply"
     assert {m.content["execution_state"] for m in messages if m.header.msg_type == "status"} == {
@@ -76,17 +76,17 @@ def test_history_is_answered(any_kernel: ec.Kernel) -> None:
 
 
 def test_kernel_beats(any_kernel: ec.Kernel) -> None:
-    seen = Seen(any_kernel.heartbeat)
+    seen = Collector(any_kernel.heartbeat)
     any_kernel.heartbeat.on_next(b"a beat of ours")
-    seen.until_any(lambda beat: beat == b"a beat of ours")
+    seen.wait_for(lambda beat: beat == b"a beat of ours")
 
 
 def test_many_requests_at_once(any_kernel: ec.Kernel) -> None:
     say = "print({})" if "print" in code_for(any_kernel) else "console.log({})"
     # Not by request: deno says some of its output as that of another.
-    seen = Seen(any_kernel.iopub.pipe(ec.accumulate_outputs()))
-    requests = [Seen(any_kernel.execute(say.format(number))) for number in range(20)]
+    seen = Collector(any_kernel.iopub.pipe(ec.accumulate_outputs()))
+    requests = [Collector(any_kernel.execute(say.format(number))) for number in range(20)]
     for request in requests:
-        assert request.all()[-1].content["status"] == "ok"
+        assert request.wait_for_end()[-1].content["status"] == "ok"
     expected = [str(number) for number in range(20)]
-    seen.until_any(lambda outputs: sorted(outputs.text.split(), key=int) == expected)
+    seen.wait_for(lambda outputs: sorted(outputs.text.split(), key=int) == expected)

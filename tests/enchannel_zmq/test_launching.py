@@ -15,7 +15,7 @@ import pytest
 import enchannel as ec
 import enchannel_zmq
 from enchannel.backends import EventLoopThread
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -78,9 +78,9 @@ def test_kernel_that_never_answers_is_ended(tmp_path: Path) -> None:
 def test_shutdown_ends_the_process_and_the_channels_say_so() -> None:
     with ec.launch() as kernel:
         pid = pid_of(kernel)
-        states = Seen(kernel.state)
+        states = Collector(kernel.state)
         ec.wait(kernel.shutdown(), timeout=DEADLINE)
-        states.until(lambda states: states[-1:] == ["dead"])
+        states.wait_until(lambda states: states[-1:] == ["dead"])
         assert not psutil.pid_exists(pid)
         with pytest.raises(ec.KernelDied):
             kernel.run("1")
@@ -88,17 +88,19 @@ def test_shutdown_ends_the_process_and_the_channels_say_so() -> None:
 
 def test_restart_keeps_the_channels() -> None:
     with ec.launch() as kernel:
-        streams = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+        streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
         kernel.run("x = 1; print('before')")
-        pending = Seen(kernel.execute("print('pending', flush=True); import time; time.sleep(60)"))
-        streams.until_any(lambda message: "pending" in message.content["text"])
+        pending = Collector(
+            kernel.execute("print('pending', flush=True); import time; time.sleep(60)")
+        )
+        streams.wait_for(lambda message: "pending" in message.content["text"])
         ec.wait(kernel.restart(), timeout=DEADLINE)
-        pending.all()
+        pending.wait_for_end()
         assert isinstance(pending.error, ec.KernelDied)
         with pytest.raises(ec.KernelError, match="'x' is not defined"):
             kernel.run("x", timeout=DEADLINE)
         kernel.run("print('after')", timeout=DEADLINE)
-        streams.until_any(lambda message: "after" in message.content["text"])
+        streams.wait_for(lambda message: "after" in message.content["text"])
 
 
 def test_detached_kernel_runs_on() -> None:
@@ -173,9 +175,9 @@ def test_closing_while_a_restart_is_under_way_ends_both(command: str) -> None:
     kernel = ec.launch()
     pid = pid_of(kernel)
     kernel.execute(command).subscribe(on_error=lambda error: None)
-    outcome = Seen(kernel.restart())
+    outcome = Collector(kernel.restart())
     kernel.close()
-    outcome.all()
+    outcome.wait_for_end()
     assert isinstance(outcome.error, ec.EnchannelError)
     assert not psutil.pid_exists(pid)
 

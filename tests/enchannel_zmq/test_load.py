@@ -11,7 +11,7 @@ from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel_zmq import _io
 from enchannel_zmq._socket import ChannelSocket
 from tests.rigs import DEADLINE
@@ -41,9 +41,9 @@ def flood(count: int) -> list[list[bytes]]:
 
 def test_a_flood_arrives_whole_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
-        seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+        seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
         wire.send(ChannelName.IOPUB, *flood(BURST))
-        seen.until(lambda messages: len(messages) == BURST)
+        seen.wait_until(lambda messages: len(messages) == BURST)
         assert [m.content["text"] for m in seen.items] == [str(n) for n in range(BURST)]
 
 
@@ -60,13 +60,13 @@ def test_a_kernel_that_floods_keeps_no_other_waiting() -> None:
             read_on.wait(DEADLINE)
 
         said = loud.iopub.pipe(ec.of_message_type("stream"), ops.do_action(pause))
-        streams = Seen(said)
+        streams = Collector(said)
         wires[0].send(ChannelName.IOPUB, *flood(BURST))
         for kernel in quiet:
             assert kernel.run("1", timeout=DEADLINE).status == "ok"
         assert streams.items == []
         read_on.set()
-        streams.until(lambda messages: len(messages) == BURST)
+        streams.wait_until(lambda messages: len(messages) == BURST)
         assert [m.content["text"] for m in streams.items] == [str(n) for n in range(BURST)]
 
 
@@ -136,9 +136,9 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
             wire.info, session=CLIENT, timeout=DEADLINE, keepalive_timeout=DEADLINE
         ) as kernel,
     ):
-        replies = Seen(kernel.shell)
+        replies = Collector(kernel.shell)
         kernel.shell.on_next(ec.kernel_info_request())
-        replies.until(len)
+        replies.wait_until(len)
         monkeypatch.setattr(ChannelSocket, "_try", trying)
 
         def busy() -> None:
@@ -152,7 +152,7 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
             while not full.is_set():
                 kernel.shell.on_next(ec.comm_msg("c", {"text": "x" * 100_000}))
                 turn_of_the_io_thread()  # one by one: a send that succeeds has the socket looked at
-            replies.until(lambda messages: len(messages) == 2)
+            replies.wait_until(lambda messages: len(messages) == 2)
         finally:
             read.set()
         thread.result()

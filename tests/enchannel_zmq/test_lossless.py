@@ -11,7 +11,7 @@ import zmq
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from enchannel_zmq._io import shared
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
@@ -119,11 +119,11 @@ def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
 
     try:
         with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
-            seen = Seen(kernel.iopub.pipe(ec.of_message_type("stream")))
+            seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
             lease.resource.post(keep_busy)
             publish_and_drop_nothing(wire, BIG_MESSAGES)
             there.set()
-            seen.until(lambda messages: len(messages) == BIG_MESSAGES)
+            seen.wait_until(lambda messages: len(messages) == BIG_MESSAGES)
             said = [message.content["text"] for message in seen.items]
             assert said == [str(number) for number in range(BIG_MESSAGES)]
     finally:

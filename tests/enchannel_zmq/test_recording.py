@@ -13,7 +13,7 @@ from reactivex.subject import Subject
 
 import enchannel as ec
 from enchannel import AnyMessage, Direction, KernelState, LinkState
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.enchannel_zmq.test_death import SUICIDE
 from tests.rigs import DEADLINE
 
@@ -27,15 +27,17 @@ get_ipython().kernel.comm_manager.register_target("echo", opened)
 """
 
 
-def watch(kernel: ec.Kernel) -> dict[str, Seen[Any]]:
+def watch(kernel: ec.Kernel) -> dict[str, Collector[Any]]:
     """All that a user can see, but what comes from subscribing late."""
     channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub)
-    seen: dict[str, Seen[Any]] = {str(channel.name): Seen(channel) for channel in channels}
+    seen: dict[str, Collector[Any]] = {
+        str(channel.name): Collector(channel) for channel in channels
+    }
     return {
         **seen,
-        "link": Seen(kernel.link),
-        "state": Seen(kernel.state),
-        "errors": Seen(kernel.errors),
+        "link": Collector(kernel.link),
+        "state": Collector(kernel.state),
+        "errors": Collector(kernel.errors),
     }
 
 
@@ -52,9 +54,9 @@ def session(kernel: ec.Kernel) -> None:
     kernel.run("display({'text/html': '<b>é</b>'}, raw=True)", timeout=DEADLINE)
     kernel.run(COMM, timeout=DEADLINE)
     comm = kernel.comm("echo")
-    answers = Seen(comm)
+    answers = Collector(comm)
     comm.send({"a": 1}, buffers=[b"there"])
-    answers.until(lambda messages: messages)
+    answers.wait_until(lambda messages: messages)
     with pytest.raises(ec.KernelDied):
         kernel.run(SUICIDE, timeout=DEADLINE)
 
@@ -67,19 +69,19 @@ def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
         kernel.run("", timeout=DEADLINE)  # after its "starting", which it says when it likes
-        live, said = watch(kernel), Seen(kernel.sent)
+        live, said = watch(kernel), Collector(kernel.sent)
         with ec.record(kernel, path) as recorder:
             session(kernel)
-            live["state"].until(lambda states: states[-1:] == [KernelState.DEAD])
+            live["state"].wait_until(lambda states: states[-1:] == [KernelState.DEAD])
     for seen in live.values():
-        seen.all()
+        seen.wait_for_end()
 
     start = Subject[None]()
     with ec.connect(f"replay:{path}", speed=math.inf, start=start) as replay:
         played = watch(replay)
         start.on_completed()
         for seen in played.values():
-            seen.all()
+            seen.wait_for_end()
     for name in CHANNELS:
         assert played[name].items == live[name].items, name
         assert [m.raw for m in played[name].items] == [m.raw for m in live[name].items]
@@ -106,9 +108,9 @@ def test_the_outputs_of_a_replay_are_those_of_the_session(tmp_path: Path) -> Non
     path = tmp_path / "session.enchannel"
     code = "for i in range(300): print(i)"
     with ec.launch() as kernel, ec.record(kernel, path):
-        requests = Seen(kernel.sent.pipe(ec.of_message_type("execute_request")))
+        requests = Collector(kernel.sent.pipe(ec.of_message_type("execute_request")))
         live = kernel.run(code, timeout=DEADLINE)
-        (request,) = requests.until(lambda messages: messages)
+        (request,) = requests.wait_until(lambda messages: messages)
     with ec.connect(f"replay:{path}", speed=math.inf) as replay:
         played = ec.wait(replay.main.pipe(ec.child_of(request), ec.to_result()), timeout=DEADLINE)
     assert (played.text, played.status) == (live.text, live.status)
@@ -118,17 +120,17 @@ def test_restarts_are_told_again(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
         recorder = ec.record(kernel, path)  # also of how it is shut down
-        states = Seen(kernel.state)
+        states = Collector(kernel.state)
         kernel.run("1", timeout=DEADLINE)
         ec.wait(kernel.restart(), timeout=DEADLINE)
         kernel.run("2", timeout=DEADLINE)
-    states.all()
+    states.wait_for_end()
     recorder.close()
     with ec.connect(f"replay:{path}", speed=math.inf) as replay:
-        played, links = Seen(replay.state), Seen(replay.link)
-        Seen(replay.main).all()
-        played.all()
-        links.all()
+        played, links = Collector(replay.state), Collector(replay.link)
+        Collector(replay.main).wait_for_end()
+        played.wait_for_end()
+        links.wait_for_end()
         with pytest.raises(ec.ChannelClosed):
             replay.run("3")
     assert KernelState.RESTARTING in played.items

@@ -6,7 +6,7 @@ import pytest
 import reactivex as rx
 
 import enchannel as ec
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
 
@@ -54,13 +54,13 @@ def test_who_should_answer_and_raises_interrupts_the_kernel(kernel: ec.Kernel) -
 
 
 def test_who_leaves_while_asked_interrupts_the_kernel(kernel: ec.Kernel) -> None:
-    errors = Seen(kernel.iopub.pipe(ec.of_message_type("error")))
-    asked = Seen(kernel.stdin)
+    errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
+    asked = Collector(kernel.stdin)
     waiting = kernel.execute("input()", on_input=lambda prompt, password: rx.never())
     subscription = waiting.subscribe()
-    asked.until(lambda messages: messages)
+    asked.wait_until(lambda messages: messages)
     subscription.dispose()
-    errors.until_any(lambda message: message.content["ename"] == "KeyboardInterrupt")
+    errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
     settle(kernel)
 
 
@@ -82,8 +82,8 @@ def test_a_coroutine_answers(kernel: ec.Kernel) -> None:
 
 
 def test_stdin_can_be_answered_by_hand(kernel: ec.Kernel) -> None:
-    asked = Seen(kernel.stdin)
-    seen = Seen(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
-    question = asked.until(lambda messages: messages)[0]
+    asked = Collector(kernel.stdin)
+    seen = Collector(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
+    question = asked.wait_until(lambda messages: messages)[0]
     kernel.stdin.on_next(ec.input_reply("by hand", parent=question))
-    assert seen.all()[0].text == "by hand\n"
+    assert seen.wait_for_end()[0].text == "by hand\n"

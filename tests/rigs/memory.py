@@ -23,27 +23,27 @@ from enchannel import AnyMessage, ChannelName, Kernel, Session
 from enchannel import messages as build
 from enchannel.abc import Backend, Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
 from enchannel.errors import ChannelClosed
-from enchannel.testing import Seen
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 
 __all__ = [
     "MemoryBackend",
     "MemoryKernel",
     "MemoryLifecycle",
-    "Seen",
+    "Collector",
     "Thread",
     "answered",
     "busy",
     "idle",
     "in_thread",
-    "loop_runs",
+    "run_on_loop",
     "printed",
     "reply_to",
     "settle",
     "text_of",
     "texts",
     "types",
-    "wait_until_it_waits",
+    "wait_until_blocked_in",
 ]
 
 T = TypeVar("T")
@@ -54,14 +54,14 @@ class MemoryKernel:
     """The far end of a link: what a test says and sees in a kernel's place.
 
     Attributes:
-        sent: What was said to the kernel, on each channel, in order.
-        beats: What was sent on the heartbeat.
+        received: What was said to the kernel, on each channel, in order.
+        heartbeats: What was sent on the heartbeat.
         clock: The virtual time of who connects to it.
         closed: How often its link was closed.
         gone: Set when it is.
-        refuses: What is raised, instead of taking what is sent.
-        on_sent: Called with each message, on the thread that sends it, once it is in ``sent``.
-        on_beat: The same for the heartbeat.
+        send_error: What is raised, instead of taking what is sent.
+        handler: Called with each message, on the thread that sends it, once it is in ``received``.
+        heartbeat_handler: The same for the heartbeat.
         lifecycle: What became of its process.
     """
 
@@ -70,14 +70,14 @@ class MemoryKernel:
     ) -> None:
         names = channels or tuple(ChannelName)
         self.id = id
-        self.sent: dict[ChannelName, list[AnyMessage]] = {name: [] for name in MESSAGES}
-        self.beats: list[bytes] = []
+        self.received: dict[ChannelName, list[AnyMessage]] = {name: [] for name in MESSAGES}
+        self.heartbeats: list[bytes] = []
         self.clock = TestScheduler()
         self.closed = 0
         self.gone = threading.Event()
-        self.refuses: Exception | None = None
-        self.on_sent: Callable[[AnyMessage], None] = _ignore
-        self.on_beat: Callable[[bytes], None] = _ignore
+        self.send_error: Exception | None = None
+        self.handler: Callable[[AnyMessage], None] = _ignore
+        self.heartbeat_handler: Callable[[bytes], None] = _ignore
         self.lifecycle = lifecycle
         self._incoming: dict[ChannelName, Subject[Any]] = {name: Subject() for name in names}
         self._speaking = {name: threading.RLock() for name in names}  # rule 5 of the contract
@@ -108,27 +108,27 @@ class MemoryKernel:
             silent_after=silent_after,
         )
 
-    def say(self, *messages: AnyMessage) -> None:
+    def send(self, *messages: AnyMessage) -> None:
         """Say something as the kernel, on the channels that the messages name; from any thread."""
         for message in messages:
             with self._speaking[message.channel]:
                 if not self.closed:
                     self._incoming[message.channel].on_next(message)
 
-    def beat(self, beat: bytes = b"ping") -> None:
+    def send_heartbeat(self, beat: bytes = b"ping") -> None:
         """Answer on the heartbeat."""
         self._incoming[ChannelName.HEARTBEAT].on_next(beat)
 
-    def tell(self, *statuses: LinkEvent) -> None:
+    def emit_event(self, *statuses: LinkEvent) -> None:
         """Tell of link and kernel, as a backend does."""
         for status in statuses:
             self._status.on_next(status)
 
-    def give_up(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """The link will not come back."""
         self._status.on_error(error)
 
-    def end(self, name: ChannelName, error: Exception | None = None) -> None:
+    def end_channel(self, name: ChannelName, error: Exception | None = None) -> None:
         """End what is heard on one channel."""
         if error is None:
             self._incoming[name].on_completed()
@@ -136,9 +136,9 @@ class MemoryKernel:
             self._incoming[name].on_error(error)
 
     @property
-    def asked(self) -> AnyMessage:
+    def last_request(self) -> AnyMessage:
         """What was sent last on shell."""
-        return self.sent[ChannelName.SHELL][-1]
+        return self.received[ChannelName.SHELL][-1]
 
     def _pair(self, name: ChannelName) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
@@ -147,19 +147,19 @@ class MemoryKernel:
 
     def _sent(self, name: ChannelName, message: AnyMessage) -> None:
         self._refuse()
-        self.sent[name].append(message)
-        self.on_sent(message)
+        self.received[name].append(message)
+        self.handler(message)
 
     def _beaten(self, beat: bytes) -> None:
         self._refuse()
-        self.beats.append(beat)
-        self.on_beat(beat)
+        self.heartbeats.append(beat)
+        self.heartbeat_handler(beat)
 
     def _refuse(self) -> None:
         if self.closed:
             raise ChannelClosed("this link is closed")
-        if self.refuses is not None:
-            raise self.refuses
+        if self.send_error is not None:
+            raise self.send_error
 
     def _close(self) -> None:
         with ExitStack() as silence:  # after it nothing is emitted: rule 12
@@ -263,7 +263,7 @@ def in_thread(function: Callable[[], T]) -> T:
     return Thread(function).result()
 
 
-def loop_runs(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_on_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine function on an event loop, for as long as a test may take."""
 
     async def within_the_deadline() -> T:
@@ -280,7 +280,7 @@ def settle(kernel: Kernel) -> None:
     assert delivered.wait(DEADLINE)
 
 
-def wait_until_it_waits(thread: threading.Thread, function: Callable[..., object]) -> None:
+def wait_until_blocked_in(thread: threading.Thread, function: Callable[..., object]) -> None:
     """Wait until a thread is in a function's own lines, which is where this one blocks."""
     deadline = threading.Event()
     for _ in range(int(DEADLINE / 0.001)):

@@ -30,9 +30,9 @@ class RelayRig(Rig):
     """
 
     backend: Backend = SocketioBackend()
-    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.3}
+    give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.3}
     secrets = (TOKEN,)
-    cannot: ClassVar[Mapping[str, str]] = {}
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, server: RelayServer, relay: Relay) -> None:
         self._server = server
@@ -51,31 +51,31 @@ class RelayRig(Rig):
         )
         self._owned.callback(lambda: self._server.do(self._relay.shut_down(self.kernel_id)))
         self.target = f"socketio+http://{HOST}:{self.proxy.port}/{self.kernel_id}?token={TOKEN}"
-        self.nowhere = f"socketio+http://{HOST}:9/{self.kernel_id}?token={TOKEN}"
+        self.unreachable_target = f"socketio+http://{HOST}:9/{self.kernel_id}?token={TOKEN}"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._owned.close()
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
-        self.kernel.listen(hear)
+    def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
+        self.kernel.on_message(callback)
 
-    def say(self, message: AnyMessage) -> None:
-        self.kernel.say_to_last(message)
+    def send(self, message: AnyMessage) -> None:
+        self.kernel.send_to_last_client(message)
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         self.proxy.cut()
 
-    def restore(self) -> None:
+    def reconnect(self) -> None:
         self.proxy.restore()
 
-    def give_up(self) -> None:
+    def disconnect_permanently(self) -> None:
         self.proxy.cut()
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         self.proxy.pause()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.proxy.resume()
 
     @property

@@ -52,9 +52,9 @@ class WebsocketRig(Rig):
     """
 
     backend: Backend = WebsocketBackend()
-    impatient: Mapping[str, Any] = {"reconnect_timeout": 0.3}
+    give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.3}
     secrets = (TOKEN,)
-    cannot: ClassVar[Mapping[str, str]] = {}
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, server: JupyterServer, *, legacy: bool = False) -> None:
         self.options = {"legacy": legacy}
@@ -62,7 +62,7 @@ class WebsocketRig(Rig):
         self._legacy = legacy
         self._owned = ExitStack()
         # without a welcome it answers what the server asks by itself
-        self.kernel = ZmqRig(welcomes=False)
+        self.kernel = ZmqRig(sends_welcome=False)
         self.proxy = Proxy(server.port)
 
     def __enter__(self) -> Self:
@@ -77,31 +77,31 @@ class WebsocketRig(Rig):
         base = f"http://{HOST}:{self.proxy.port}"
         self.kernel_id = new
         self.target = f"{base}/api/kernels/{new}?token={TOKEN}"
-        self.nowhere = f"http://{HOST}:9/api/kernels/{new}?token={TOKEN}"
+        self.unreachable_target = f"http://{HOST}:9/api/kernels/{new}?token={TOKEN}"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._owned.close()
 
-    def listen(self, hear: Callable[[AnyMessage], None]) -> None:
-        self.kernel.listen(hear)
+    def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
+        self.kernel.on_message(callback)
 
-    def say(self, message: AnyMessage) -> None:
-        self.kernel.say(message)
+    def send(self, message: AnyMessage) -> None:
+        self.kernel.send(message)
 
-    def cut(self) -> None:
+    def disconnect(self) -> None:
         self.proxy.cut()
 
-    def restore(self) -> None:
+    def reconnect(self) -> None:
         self.proxy.restore()
 
-    def give_up(self) -> None:
+    def disconnect_permanently(self) -> None:
         self.proxy.cut()
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         self.proxy.pause()
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         self.proxy.resume()
 
     @property

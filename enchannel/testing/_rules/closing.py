@@ -19,8 +19,8 @@ from enchannel.testing._checks import (
     soon,
 )
 from enchannel.testing._client import Client, from_clients, from_kernel, ids, of
+from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
-from enchannel.testing._seen import Seen
 
 __all__ = ["Closing"]
 
@@ -33,10 +33,10 @@ class Closing:
     def test_b14_close_completes_every_channel(self, rig: Rig) -> None:
         with connected(rig) as kernel:
             channels = [kernel.shell, kernel.iopub, kernel.main]
-            early: list[Seen[AnyMessage]] = [Seen(channel) for channel in channels]
-        late: list[Seen[AnyMessage]] = [Seen(channel) for channel in channels]
+            early: list[Collector[AnyMessage]] = [Collector(channel) for channel in channels]
+        late: list[Collector[AnyMessage]] = [Collector(channel) for channel in channels]
         for seen in early + late:
-            seen.all()
+            seen.wait_for_end()
             assert seen.completed
 
     def test_b14_close_may_be_called_twice_and_from_any_thread(self, rig: Rig) -> None:
@@ -46,7 +46,7 @@ class Closing:
             client = Client(rig)
             all_at_once([client.link.close] * 4)
             client.close()
-            client.status.all()
+            client.status.wait_for_end()
             assert client.status.completed
         before.demand_back()
 
@@ -55,15 +55,15 @@ class Closing:
             client = Client(rig, listens=False)
             client.link.events.subscribe(client.status)
             client.pair(name).incoming.subscribe(partial(_close, client))
-            soon(partial(rig.say, from_kernel(name, 0, client)))
-            client.status.all()
+            soon(partial(rig.send, from_kernel(name, 0, client)))
+            client.status.wait_for_end()
             assert client.status.completed
 
     def test_b14_close_may_be_called_by_who_is_told_that_it_is_lost(self, rig: Rig) -> None:
-        if "cut" in rig.cannot:
-            pytest.skip(rig.cannot["cut"])
+        if "disconnect" in rig.unsupported:
+            pytest.skip(rig.unsupported["disconnect"])
         client = Client(rig, listens=False)
-        told: Seen[object] = Seen()
+        told: Collector[object] = Collector()
 
         def close(status: object) -> None:
             told.on_next(status)
@@ -71,8 +71,8 @@ class Closing:
                 client.link.close()
 
         client.link.events.subscribe(close, told.on_error, told.on_completed)
-        soon(rig.cut)
-        told.all()
+        soon(rig.disconnect)
+        told.wait_for_end()
         assert told.completed
         assert told.items[-1] is LinkState.LOST, "it tells more after close"
 
@@ -84,12 +84,12 @@ class Closing:
                 if flood:
                     saying = threading.Thread(target=_say_all, args=(rig, messages), daemon=True)
                     saying.start()
-                    client.heard[IOPUB].first(10)
+                    client.heard[IOPUB].wait_for_count(10)
                 client.close()
                 heard = {name: len(seen.items) for name, seen in client.heard.items()}
                 told = len(client.status.items)
                 for name in witness.channels:
-                    rig.say(from_kernel(name, 0, client))
+                    rig.send(from_kernel(name, 0, client))
                     witness.hears(said(rig, name, witness))
                 if flood:
                     witness.hears(messages)
@@ -98,12 +98,12 @@ class Closing:
                 assert client.status.completed
 
     def test_b14_what_was_said_before_close_is_heard(self, rig: Rig) -> None:
-        far = listening(rig)
+        remote = listening(rig)
         client = Client(rig)
         last = client.say(*(from_clients(name) for name in client.speaks_on))
         client.close()
         for message in last:
-            assert arrived(far, [message])
+            assert arrived(remote, [message])
 
     def test_b15_after_close_nothing_can_be_said(self, rig: Rig) -> None:
         client = Client(rig).closed()
@@ -137,7 +137,7 @@ class Closing:
             assert ids(one.hears(to_all)) == ids(other.hears(to_all)) == ids(to_all)
 
     def test_b16_the_end_of_a_link_takes_nothing_from_another(self, rig: Rig) -> None:
-        far = listening(rig)
+        remote = listening(rig)
         older = Client(rig)
         with Client(rig) as stays:
             older.close()
@@ -146,7 +146,7 @@ class Closing:
                 messages = said(rig, name, stays)
                 assert ids(stays.hears(messages)) == ids(messages)
             ours = stays.say(from_clients(SHELL))
-            assert ids(arrived(far, ours)) == ids(ours)
+            assert ids(arrived(remote, ours)) == ids(ours)
             assert not stays.status.ended
 
 
@@ -156,4 +156,4 @@ def _close(client: Client, _: object) -> None:
 
 def _say_all(rig: Rig, messages: list[AnyMessage]) -> None:
     for message in messages:
-        rig.say(message)
+        rig.send(message)

@@ -30,7 +30,7 @@ class Damage:
                     garble(name)
                     good = said(rig, name, client)
                     assert ids(client.hears(good)) == ids(good)
-                    client.status.until(lambda told, had=reports: _rejections(told) > had)  # type: ignore[misc]
+                    client.status.wait_until(lambda told, had=reports: _rejections(told) > had)  # type: ignore[misc]
                     strange = [
                         message
                         for message in heard.items[before:]
@@ -38,11 +38,11 @@ class Damage:
                     ]
                     # of the messages that a rig says twice, one is good
                     assert len(strange) <= 1, f"{kind} on {name} was heard: {strange}"
-                    assert not strange or kind == rig.said_twice, f"{kind} on {name} was heard"
+                    assert not strange or kind == rig.replayed, f"{kind} on {name} was heard"
             assert not client.status.ended
 
     def test_b10_a_message_over_the_limit_is_the_callers_error(self, rig: Rig) -> None:
-        far = listening(rig)
+        remote = listening(rig)
         with Client(rig) as client:
             limit = client.link.capabilities.max_sent
             if limit is None:
@@ -54,17 +54,17 @@ class Damage:
                     "it names the limit"
                 )
                 good = client.say(from_clients(name))
-                assert ids(arrived(far, good)) == ids(good)
+                assert ids(arrived(remote, good)) == ids(good)
 
     def test_b10_buffers_that_cannot_be_sent_are_the_callers_error(self, rig: Rig) -> None:
-        far = listening(rig)
+        remote = listening(rig)
         with Client(rig) as client:
             if client.link.capabilities.buffers:
                 pytest.skip("it declares that its messages may have buffers")
             with pytest.raises(InvalidMessage):
                 client.say(ec.comm_msg("c", buffers=[b"x"]))
             good = client.say(from_clients(ChannelName.SHELL))
-            assert ids(arrived(far, good)) == ids(good)
+            assert ids(arrived(remote, good)) == ids(good)
 
 
 def _rejections(told: list[LinkEvent]) -> int:

@@ -29,7 +29,7 @@ class Opening:
                 assert ids(client.hears(of_one_channel)) == ids(of_one_channel)
 
     def test_b02_open_fails_where_nobody_is_and_leaves_nothing(self, rig: Rig) -> None:
-        nowhere = given(rig, "nowhere")
+        nowhere = given(rig, "unreachable_target")
         with pytest.raises(ConnectionFailed):
             open_in_vain(rig, nowhere)
         before = Resources()
@@ -39,14 +39,14 @@ class Opening:
         before.demand_back()
 
     def test_b02_open_has_its_time_and_no_more_where_somebody_is_silent(self, rig: Rig) -> None:
-        demand(rig, "pause", "resume")
-        rig.pause()
+        demand(rig, "pause_reading", "resume_reading")
+        rig.pause_reading()
         try:
             open_in_vain(rig, rig.target)  # or not in vain, where no answer is needed
         except ConnectionFailed:
             pass
         finally:
-            rig.resume()
+            rig.resume_reading()
 
     def test_b03_pairs_are_the_channels_that_are_declared(self, rig: Rig) -> None:
         with Client(rig) as client:

@@ -13,9 +13,9 @@ from enchannel.abc import ChannelPair
 from enchannel.errors import ConnectionFailed, EnchannelError
 from enchannel.testing._checks import demand, given, is_lost, open_in_vain, said, soon
 from enchannel.testing._client import Client, from_clients
+from enchannel.testing._collector import Collector
 from enchannel.testing._fake_kernel import FakeKernel
 from enchannel.testing._rig import Rig
-from enchannel.testing._seen import Seen
 
 __all__ = ["Safety"]
 
@@ -44,22 +44,22 @@ class Safety:
             pair, heard = _heart(client)
             for number, beat in enumerate(BEATS, 1):
                 pair.outgoing.on_next(beat)
-                heard.first(number)
+                heard.wait_for_count(number)
             assert heard.items == BEATS
 
     def test_b17_it_is_the_kernel_that_beats(self, rig: Rig) -> None:
-        demand(rig, "pause", "resume")
+        demand(rig, "pause_reading", "resume_reading")
         with Client(rig) as client:
             pair, heard = _heart(client)
-            rig.pause()
+            rig.pause_reading()
             try:
                 pair.outgoing.on_next(b"ping")
                 # a rule about what does not come: long enough for who is wrong to be so
                 with pytest.raises(AssertionError):
-                    heard.first(1, within=0.2)
+                    heard.wait_for_count(1, within=0.2)
             finally:
-                rig.resume()
-            heard.first(1)
+                rig.resume_reading()
+            heard.wait_for_count(1)
 
     def test_b18_whatever_the_target_only_our_errors_come_out(self, rig: Rig) -> None:
         scheme = str(rig.target).partition(":")[0]
@@ -79,27 +79,27 @@ class Safety:
         with Client(rig) as client:
             texts += [client.link, *client.link.pairs.items()]
             client.hears(said(rig, IOPUB, client))
-            if "garbage" not in rig.cannot:
+            if "garbage" not in rig.unsupported:
                 for garble in rig.garbage.values():
                     garble(IOPUB)
                 client.hears(said(rig, IOPUB, client))
-            if "cut" not in rig.cannot:
-                rig.cut()
-                client.status.until(is_lost(client))
+            if "disconnect" not in rig.unsupported:
+                rig.disconnect()
+                client.status.wait_until(is_lost(client))
             texts += [*client.status.items, *client.heard[IOPUB].items]
         try:
             client.say(from_clients(SHELL))
         except EnchannelError as error:
             texts.append(error)
-        if "nowhere" not in rig.cannot:
+        if "unreachable_target" not in rig.unsupported:
             with pytest.raises(ConnectionFailed) as failed:
-                open_in_vain(rig, rig.nowhere)
+                open_in_vain(rig, rig.unreachable_target)
             texts.append(failed.value)
         seen = "\n".join([caplog.text, *capfd.readouterr(), *map(_everything_in, texts)])
         assert not [secret for secret in secrets if secret in seen]
 
     def test_b20_a_lifecycle_tells_also_who_comes_late(self, rig: Rig) -> None:
-        if "listen" not in rig.cannot:
+        if "on_message" not in rig.unsupported:
             FakeKernel(rig)
         with Client(rig) as client:
             lifecycle = client.link.lifecycle
@@ -107,19 +107,19 @@ class Safety:
                 pytest.skip("it declares that it has no lifecycle")
             for act in (lifecycle.interrupt, lifecycle.restart):
                 if (done := soon(act)) is not None:
-                    assert Seen(done).all() == [None]
-                    assert Seen(done).all() == [None]
+                    assert Collector(done).wait_for_end() == [None]
+                    assert Collector(done).wait_for_end() == [None]
             (asked,) = client.say(ec.kernel_info_request())
-            client.heard[SHELL].until_any(
+            client.heard[SHELL].wait_for(
                 lambda message: message.parent_header.msg_id == asked.header.msg_id
             )
             ended = soon(lifecycle.shutdown)
-            assert Seen(ended).all() == [None]
-            assert Seen(ended).all() == [None]
+            assert Collector(ended).wait_for_end() == [None]
+            assert Collector(ended).wait_for_end() == [None]
             soon(lifecycle.release)
 
 
-def _heart(client: Client) -> tuple[ChannelPair[bytes], Seen[bytes]]:
+def _heart(client: Client) -> tuple[ChannelPair[bytes], Collector[bytes]]:
     if HEARTBEAT not in client.link.pairs:
         pytest.skip("it declares that it has no heartbeat")
     return client.pair(HEARTBEAT), client.heard[HEARTBEAT]

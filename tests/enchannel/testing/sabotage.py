@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import reactivex
 from reactivex import Observable, Subject, abc
@@ -42,7 +42,7 @@ class SabotagedRig(MemoryRig):
 
     options: Mapping[str, Any] = {}
     secrets = (SECRET,)
-    cannot = {}
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, sabotage: Sabotage) -> None:
         super().__init__(capabilities=sabotage.capabilities)
@@ -51,14 +51,16 @@ class SabotagedRig(MemoryRig):
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
         return {
-            "torn": lambda name: self.tell(MalformedFrame(f"a message on {name.value} is torn"))
+            "torn": lambda name: self.emit_event(
+                MalformedFrame(f"a message on {name.value} is torn")
+            )
         }
 
 
 class SabotagedBackend(MemoryBackend):
-    def __init__(self, sabotage: Sabotage, far: InMemoryKernel) -> None:
+    def __init__(self, sabotage: Sabotage, remote: InMemoryKernel) -> None:
         self._sabotage = sabotage
-        self._far = far
+        self._remote = remote
 
     def open(self, target: Any, *, session: Session, timeout: float) -> Link:
         if self._sabotage.open is not None:
@@ -416,7 +418,7 @@ def fails(error: Exception, when: Callable[[Any], bool]) -> Callable[[Any], None
 
 
 def leaves_a_thread(target: Any) -> None:
-    if target == MemoryRig.nowhere:
+    if target == MemoryRig.unreachable_target:
         leftover()
 
 
@@ -441,7 +443,7 @@ class SlowLifecycle(HotLifecycle):
     restart = shutdown = interrupt
 
 
-IS_NOWHERE = partial(lambda nowhere, target: target == nowhere, MemoryRig.nowhere)
+IS_NOWHERE = partial(lambda nowhere, target: target == nowhere, MemoryRig.unreachable_target)
 RESUMES = Capabilities(can_resume=True)
 LIMITED = Capabilities(buffers=False, max_sent=10_000)
 

@@ -12,7 +12,7 @@ import enchannel as ec
 from enchannel import AnyMessage, Kernel
 from enchannel import messages as build
 from enchannel.memory import InMemoryKernel
-from enchannel.testing import QUIRKS, FakeKernel, Fault, Seen, echo, faults
+from enchannel.testing import QUIRKS, Collector, FakeKernel, Fault, echo, faults
 from tests.rigs import DEADLINE
 
 
@@ -20,11 +20,11 @@ from tests.rigs import DEADLINE
 def connected(
     answer: Callable[[AnyMessage], Iterator[AnyMessage]] = echo, *wrong: Fault
 ) -> Iterator[tuple[Kernel, FakeKernel, InMemoryKernel]]:
-    with InMemoryKernel() as far:
-        fake = FakeKernel(far, answer)
-        with ec.connect(far.target) as kernel:
-            fake.misbehave(*wrong)
-            yield kernel, fake, far
+    with InMemoryKernel() as remote:
+        fake = FakeKernel(remote, answer)
+        with ec.connect(remote.target) as kernel:
+            fake.inject_faults(*wrong)
+            yield kernel, fake, remote
 
 
 def calculator(request: AnyMessage) -> Iterator[AnyMessage]:
@@ -59,7 +59,7 @@ def counting(request: AnyMessage) -> Iterator[AnyMessage]:
 def test_it_answers_as_the_function_says() -> None:
     with connected(calculator) as (kernel, fake, _):
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "calculating\n42"
-        assert [m.header.msg_type for m in fake.heard] == ["execute_request"]
+        assert [m.header.msg_type for m in fake.received] == ["execute_request"]
 
 
 def test_it_may_ask_and_is_answered() -> None:
@@ -76,17 +76,17 @@ def test_it_may_ask_and_is_answered() -> None:
 
 def test_who_is_asked_for_input_and_cannot_answer_is_told_once() -> None:
     with connected(asker) as (kernel, fake, _):
-        errors = Seen(kernel.errors)
+        errors = Collector(kernel.errors)
         with pytest.raises(ec.RequestTimeout):
             kernel.run("1", timeout=0.1)
-        assert len(fake.heard) < 5  # the request, and an interrupt that it asks about as well
-        errors.first(1)
+        assert len(fake.received) < 5  # the request, and an interrupt that it asks about as well
+        errors.wait_for_count(1)
 
 
 def test_requests_wait_for_the_one_that_asks() -> None:
-    with InMemoryKernel() as far:
-        FakeKernel(far, asker)
-        with ec.connect(far.target) as ada, ec.connect(far.target) as bob:
+    with InMemoryKernel() as remote:
+        FakeKernel(remote, asker)
+        with ec.connect(remote.target) as ada, ec.connect(remote.target) as bob:
             asked: list[str] = []
 
             def of(name: str) -> ec.OnInput:
@@ -97,18 +97,18 @@ def test_requests_wait_for_the_one_that_asks() -> None:
                 return answer
 
             both = [
-                Seen(client.execute("", on_input=of(name)).pipe(ec.to_result()))
+                Collector(client.execute("", on_input=of(name)).pipe(ec.to_result()))
                 for client, name in ((ada, "Ada"), (bob, "Bob"))
             ]
-            assert [seen.all()[-1].text for seen in both] == ["hello Ada", "hello Bob"]
+            assert [seen.wait_for_end()[-1].text for seen in both] == ["hello Ada", "hello Bob"]
             assert asked == ["Ada", "Bob"]
 
 
 def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
-    with InMemoryKernel() as far, ec.connect(far.target) as kernel:
-        FakeKernel(far, lambda request: [build.execute_reply(1, parent=request)])
+    with InMemoryKernel() as remote, ec.connect(remote.target) as kernel:
+        FakeKernel(remote, lambda request: [build.execute_reply(1, parent=request)])
         assert kernel.run("", timeout=DEADLINE).status == "ok"
-        FakeKernel(far, lambda request: [][0])
+        FakeKernel(remote, lambda request: [][0])
         with pytest.raises(ec.KernelError, match="IndexError"):
             kernel.run("", timeout=DEADLINE)
         assert kernel.state.value is ec.KernelState.IDLE
@@ -116,9 +116,9 @@ def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
 
 def test_it_may_say_what_nobody_asked_for() -> None:
     with connected() as (kernel, fake, _):
-        seen = Seen(kernel.iopub)
-        fake.say(build.stream("stdout", "psst"))
-        (heard,) = seen.first(1)
+        seen = Collector(kernel.iopub)
+        fake.send(build.stream("stdout", "psst"))
+        (heard,) = seen.wait_for_count(1)
         assert heard.content["text"] == "psst"
         assert heard.header.session == fake.session.id
 
@@ -154,8 +154,8 @@ def test_an_error_without_a_name_is_an_error() -> None:
 
 def numbers(kernel: Kernel) -> list[str]:
     """What is printed, when as much is there as will come."""
-    seen: Seen[AnyMessage] = Seen(kernel.execute("", idle_grace=0.05))
-    return [m.content["text"] for m in seen.all() if m.header.msg_type == "stream"]
+    seen: Collector[AnyMessage] = Collector(kernel.execute("", idle_grace=0.05))
+    return [m.content["text"] for m in seen.wait_for_end() if m.header.msg_type == "stream"]
 
 
 def test_what_is_dropped_is_not_heard() -> None:
@@ -168,9 +168,9 @@ def test_a_dropped_idle_is_told() -> None:
         return bool(message.content.get("execution_state") == "idle")
 
     with connected(counting, faults.drop(is_idle)) as (kernel, _, _):
-        errors = Seen(kernel.errors)
+        errors = Collector(kernel.errors)
         assert numbers(kernel) == list("0123456789")
-        (error,) = errors.first(1)
+        (error,) = errors.wait_for_count(1)
         assert isinstance(error, ec.MessagesMayBeMissing)
 
 
@@ -188,7 +188,7 @@ def test_a_silent_kernel_is_waited_for_no_longer_than_wanted() -> None:
     with connected(counting, faults.silence()) as (kernel, fake, _):
         with pytest.raises(ec.RequestTimeout):
             kernel.run("", timeout=0.05)
-        fake.behave()
+        fake.clear_faults()
         assert kernel.run("", timeout=DEADLINE).text == "0123456789"
 
 
@@ -196,23 +196,23 @@ def test_what_is_delayed_comes_when_the_clock_says_so() -> None:
     clock = TestScheduler()
     slow = faults.delay(5.0, clock, faults.of_type("execute_reply"))
     with connected(counting, slow) as (kernel, _, _):
-        seen: Seen[AnyMessage] = Seen(kernel.execute(""))
-        seen.first(11)
+        seen: Collector[AnyMessage] = Collector(kernel.execute(""))
+        seen.wait_for_count(11)
         assert not seen.ended
         clock.advance_by(5.0)
-        assert seen.all()[-1].header.msg_type == "execute_reply"
+        assert seen.wait_for_end()[-1].header.msg_type == "execute_reply"
 
 
 def test_one_that_dies_in_the_middle_ends_what_was_asked() -> None:
-    with InMemoryKernel() as far:
-        fake = FakeKernel(far, counting)
-        with ec.connect(far.target) as kernel:
-            fake.misbehave(faults.die_after(5, far.die))
-            seen: Seen[AnyMessage] = Seen(kernel.execute(""))
-            assert isinstance(seen.failure(), ec.KernelDied)
+    with InMemoryKernel() as remote:
+        fake = FakeKernel(remote, counting)
+        with ec.connect(remote.target) as kernel:
+            fake.inject_faults(faults.die_after(5, remote.die))
+            seen: Collector[AnyMessage] = Collector(kernel.execute(""))
+            assert isinstance(seen.wait_for_error(), ec.KernelDied)
             assert len(seen.items) == 5
-            fake.behave()
-            far.restore()
+            fake.clear_faults()
+            remote.reconnect()
             assert kernel.run("", timeout=DEADLINE).text == "0123456789"
 
 
@@ -224,10 +224,10 @@ def test_faults_come_one_after_the_other() -> None:
 
 def test_time_stands_still_until_it_is_moved() -> None:
     clock = TestScheduler()
-    with InMemoryKernel() as far, ec.connect(far.target, scheduler=clock) as kernel:
-        FakeKernel(far, lambda request: iter(()))
-        seen: Seen[AnyMessage] = Seen(kernel.kernel_info(timeout=10))
+    with InMemoryKernel() as remote, ec.connect(remote.target, scheduler=clock) as kernel:
+        FakeKernel(remote, lambda request: iter(()))
+        seen: Collector[AnyMessage] = Collector(kernel.kernel_info(timeout=10))
         clock.advance_by(9.9)
         assert not seen.ended
         clock.advance_by(0.2)
-        assert isinstance(seen.failure(), ec.RequestTimeout)
+        assert isinstance(seen.wait_for_error(), ec.RequestTimeout)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import enchannel.abc
-from enchannel.testing import BackendSuite, _seen
+from enchannel.testing import BackendSuite, _collector
 from tests.enchannel.testing.sabotage import SABOTAGES, Sabotage, SabotagedRig, clean_up
 from tests.rigs import DEADLINE
 
@@ -48,7 +48,7 @@ def outcome(name: str, sabotage: Sabotage, fixtures: Fixtures) -> BaseException 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_seen, "DEADLINE", SOON)
+    monkeypatch.setattr(_collector, "DEADLINE", SOON)
     before = set(threading.enumerate())
     yield
     clean_up()
@@ -58,7 +58,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def less_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_seen, "DEADLINE", 10 * SOON)
+    monkeypatch.setattr(_collector, "DEADLINE", 10 * SOON)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-__all__ = ["DEADLINE", "Seen"]
+__all__ = ["DEADLINE", "Collector"]
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ DEADLINE: Final = 30.0
 """Seconds after which a test gives up on whatever it waits for."""
 
 
-class Seen(abc.ObserverBase[T], Generic[T]):
+class Collector(abc.ObserverBase[T], Generic[T]):
     """A subscriber that keeps what it is given. What waits for something raises AssertionError at the
     deadline.
 
@@ -63,26 +63,26 @@ class Seen(abc.ObserverBase[T], Generic[T]):
         """Whether it completed or failed."""
         return self.completed or self.error is not None
 
-    def first(self, count: int, *, within: float | None = None) -> list[T]:
+    def wait_for_count(self, count: int, *, within: float | None = None) -> list[T]:
         """Wait until there are so many items; they, and what has come since."""
         return self._wait(lambda: len(self.items) >= count, f"{count} items", within)
 
-    def until(self, condition: Callable[[list[T]], object]) -> list[T]:
+    def wait_until(self, condition: Callable[[list[T]], object]) -> list[T]:
         """Wait until the items are so."""
         return self._wait(lambda: condition(self.items), "such items")
 
-    def until_any(self, condition: Callable[[T], object]) -> T:
+    def wait_for(self, condition: Callable[[T], object]) -> T:
         """Wait for an item that is so."""
         self._wait(lambda: any(map(condition, self.items)), "such item")
         return next(item for item in self.items if condition(item))
 
-    def all(self) -> list[T]:
+    def wait_for_end(self) -> list[T]:
         """Wait for the end; all items."""
         return self._wait(lambda: self.ended, "end")
 
-    def failure(self) -> Exception:
+    def wait_for_error(self) -> Exception:
         """Wait for the end, which is an error."""
-        self.all()
+        self.wait_for_end()
         assert self.error is not None, f"it completed, after {self.items[-5:]}"
         return self.error
 
