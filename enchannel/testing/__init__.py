@@ -21,6 +21,7 @@ from enchannel.testing.quirks import QUIRKS  # noqa: E402
 
 __all__ = [
     "BackendSuite",
+    "Collector",
     "FakeKernel",
     "Fault",
     "KernelEnd",
@@ -29,6 +30,5 @@ __all__ = [
     "RequestHandler",
     "Rig",
     "Send",
-    "Collector",
     "echo",
 ]
