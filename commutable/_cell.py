@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-from commutable.errors import InvalidNotebook
+from commutable._document_errors import InvalidNotebook
 from enchannel import InvalidMessage, Outputs
 from enchannel.frozen import EMPTY, FrozenDict, freeze
 

@@ -8,9 +8,9 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
+from commutable._document_errors import InvalidNotebook
 from commutable._format import Writer, parsed, read, written
 from commutable._notebook import Notebook
-from commutable.errors import InvalidNotebook
 
 __all__ = ["Saver", "load", "save"]
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from commutable._cell import ID, Cell, CodeCell, MarkdownCell, RawCell, new_id
+from commutable._document_errors import InvalidNotebook
 from commutable._notebook import Notebook
-from commutable.errors import InvalidNotebook
 from enchannel import NotSupported, Outputs
 from enchannel.frozen import FrozenDict, thaw
 

@@ -7,8 +7,8 @@ from operator import is_
 from typing import Any, ClassVar, NoReturn, final
 
 from commutable._cell import Cell, CodeCell, MarkdownCell, RawCell, frozen_dict
+from commutable._document_errors import CellNotFound, DuplicateCell, InvalidNotebook
 from commutable._index import Index
-from commutable.errors import CellNotFound, DuplicateCell, InvalidNotebook
 from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = ["Notebook", "annotated", "empty_notebook", "inserted", "mapped", "replaced", "without"]

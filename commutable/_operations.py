@@ -20,8 +20,8 @@ from commutable._cell import (
     frozen_dict,
     new_id,
 )
+from commutable._document_errors import InvalidNotebook, NotebookError
 from commutable._notebook import Notebook, annotated, inserted, mapped, replaced, without
-from commutable.errors import InvalidNotebook, NotebookError
 from enchannel import Outputs
 from enchannel.frozen import FrozenDict
 

@@ -1,52 +1,39 @@
-"""What can go wrong with a notebook, by name.
+"""The errors of this package.
 
 ::
 
     EnchannelError
     └── NotebookError
-        ├── InvalidNotebook    what was read, or is to be written, is no notebook
-        ├── CellNotFound       the notebook has no cell of that id
-        ├── DuplicateCell      it has one of that id already
-        └── CellFailed         a notebook that ran has stopped at a cell
+        ├── InvalidNotebook    not a valid notebook, when reading, editing or writing
+        ├── CellNotFound       the notebook has no cell with this id
+        ├── DuplicateCell      the notebook already has a cell with this id
+        └── CellFailed         a run stopped at a cell
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from enchannel.errors import EnchannelError
-
-if TYPE_CHECKING:
-    from commutable._notebook import Notebook
+from commutable._document_errors import (
+    CellNotFound,
+    DuplicateCell,
+    InvalidNotebook,
+    NotebookError,
+)
+from commutable._notebook import Notebook
 
 __all__ = ["CellFailed", "CellNotFound", "DuplicateCell", "InvalidNotebook", "NotebookError"]
 
 
-class NotebookError(EnchannelError):
-    """The root of what is about notebooks."""
-
-
-class InvalidNotebook(NotebookError, ValueError):
-    """Something is no notebook, or no part of one; the text says where in it, and why."""
-
-
-class CellNotFound(NotebookError, LookupError):
-    """A notebook has no cell of that id."""
-
-
-class DuplicateCell(NotebookError, ValueError):
-    """A notebook has a cell of that id already."""
-
-
 class CellFailed(NotebookError):
-    """A notebook that ran has stopped at a cell.
+    """A notebook run stopped at a cell.
 
     Attributes:
-        cell_id: Which.
-        notebook: How far it came: the outputs of this cell, up to then, are in it.
-        reason: What stopped it: ``KernelError`` if the code raised, ``RequestTimeout``, ``KernelDied``,
-            ``ConnectionLost``, ``RequestAborted``, ``ChannelClosed``, ``InvalidMessage``. It is the
-            ``__cause__`` as well.
+        cell_id: The id of the cell.
+        notebook: The last state, with the outputs of this cell up to the failure.
+        reason: The cause: ``KernelError`` if the code raised, ``RequestTimeout``, ``KernelDied``,
+            ``ConnectionLost``, ``RequestAborted``, ``ChannelClosed`` or ``InvalidMessage``. Also set as
+            ``__cause__``.
     """
 
     __cause__: BaseException | None
@@ -64,3 +51,8 @@ class CellFailed(NotebookError):
 
 def _cell_failed(text: str, cell_id: str, notebook: Notebook, reason: Exception) -> CellFailed:
     return CellFailed(text, cell_id=cell_id, notebook=notebook, reason=reason)
+
+
+# Tracebacks and pickles name the public module.
+for _error in (NotebookError, InvalidNotebook, CellNotFound, DuplicateCell):
+    _error.__module__ = __name__
