@@ -1,4 +1,4 @@
-"""The cells of a notebook: code, Markdown, raw. They never change; ``dataclasses.replace`` makes others."""
+"""The immutable cells of a notebook: code, Markdown, raw. ``dataclasses.replace`` makes changed copies."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 Attachments: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""What a cell shows and has with it: media bundles, by the names that its text calls them."""
+"""The attachments of a cell: for each name a dict of content by MIME type."""
 
-ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 class CellStatus(Enum):
-    """What becomes of a code cell while its notebook runs; no file has it."""
+    """The state of a code cell in a running notebook; not saved to files."""
 
     IDLE = "idle"
     QUEUED = "queued"
@@ -42,8 +42,8 @@ class CellStatus(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Common:
-    """What all cells have."""
+class _BaseCell:
+    """The fields of all cells."""
 
     id: str
     source: str = ""
@@ -52,18 +52,18 @@ class _Common:
     extra: dict[str, Any] = field(default_factory=FrozenDict)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.id, str) and ID.fullmatch(self.id)):
+        if not (isinstance(self.id, str) and CELL_ID.fullmatch(self.id)):
             raise InvalidNotebook(
-                f"{self.id!r} is no id of a cell: those are up to 64 letters, digits, - and _"
+                f"cell id must be 1 to 64 letters, digits, '-' or '_', not {self.id!r}"
             )
         if not isinstance(self.source, str):
-            raise InvalidNotebook(f"the source of cell {self.id} is no text: {self.source!r}")
+            raise InvalidNotebook(f"source of cell {self.id} must be a str, not {self.source!r}")
         _freeze(self, "metadata")
         _freeze(self, "extra")
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags in its metadata."""
+        """The tags in the metadata."""
         tags = self.metadata.get("tags")
         return tuple(map(str, tags)) if isinstance(tags, list) else ()
 
@@ -78,18 +78,18 @@ class _Common:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeCell(_Common):
-    """Code, and what came of it.
+class CodeCell(_BaseCell):
+    """A code cell with its outputs.
 
     Attributes:
-        id: Its name in the notebook, in which it is unique.
+        id: The id of the cell, unique in its notebook.
         source: The code.
-        metadata: What nbformat, tools and people have noted; frozen, as are all dicts of a cell.
-        outputs: What it printed, displayed, returned and raised; each a dict of nbformat's.
-        execution_count: The number in the prompt; None if it was not run.
-        status: Whether it runs, or waits for that; no file has it.
-        deleting: Marked to be deleted, by a user interface; no file has it.
-        extra: Other fields, of a later nbformat.
+        metadata: The metadata of the cell; frozen, like all dicts of a cell.
+        outputs: The outputs of the last run, in nbformat form.
+        execution_count: The number in the prompt; None if the cell has not run.
+        status: The state in a running notebook; not saved to files.
+        deleting: True if a user interface has marked the cell for deletion; not saved to files.
+        extra: Unknown fields from a later version of nbformat.
     """
 
     cell_type: ClassVar[Literal["code"]] = "code"
@@ -99,52 +99,54 @@ class CodeCell(_Common):
     status: CellStatus = CellStatus.IDLE
 
     def __post_init__(self) -> None:
-        _Common.__post_init__(self)
+        _BaseCell.__post_init__(self)
         if not isinstance(self.outputs, Outputs):
             object.__setattr__(self, "outputs", _outputs(self.id, self.outputs))
         count = self.execution_count
         if count is not None and (type(count) is not int or count < 0):
-            raise InvalidNotebook(f"cell {self.id} cannot have the execution count {count!r}")
+            raise InvalidNotebook(
+                f"execution_count of cell {self.id} must be a non-negative int or None, not {count!r}"
+            )
 
-    def __hash__(self) -> int:  # else dataclass would make another
+    def __hash__(self) -> int:  # dataclass would generate one
         return hash(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Attaching(_Common):
-    """What all cells have but those of code."""
+class _CellWithAttachments(_BaseCell):
+    """The fields of Markdown and raw cells."""
 
     attachments: dict[str, dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        _Common.__post_init__(self)
+        _BaseCell.__post_init__(self)
         _freeze(self, "attachments")
 
-    def __hash__(self) -> int:  # else dataclass would make another
+    def __hash__(self) -> int:  # dataclass would generate one
         return hash(self.id)
 
 
-# Equality is inherited: the same class, and the same fields.
+# Equality is inherited; it compares the class and all fields.
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MarkdownCell(_Attaching):
-    """Prose.
+class MarkdownCell(_CellWithAttachments):
+    """A Markdown cell.
 
     Attributes:
-        id, source, metadata, deleting, extra: As of a ``CodeCell``.
-        attachments: Images and other media that the text shows as ``attachment:NAME``: for each name the
-            same thing in one or more formats. None and none at all are two things to nbformat.
+        id, source, metadata, deleting, extra: As in ``CodeCell``.
+        attachments: Images and other media that the text refers to as ``attachment:NAME``, each in one
+            or more formats. nbformat distinguishes None from an empty dict.
     """
 
     cell_type: ClassVar[Literal["markdown"]] = "markdown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RawCell(_Attaching):
-    """Text that is passed on as it is.
+class RawCell(_CellWithAttachments):
+    """A raw cell: text that is passed on unchanged.
 
     Attributes:
-        id, source, metadata, deleting, extra: As of a ``CodeCell``.
-        attachments: As of a ``MarkdownCell``.
+        id, source, metadata, deleting, extra: As in ``CodeCell``.
+        attachments: As in ``MarkdownCell``.
     """
 
     cell_type: ClassVar[Literal["raw"]] = "raw"
@@ -161,17 +163,17 @@ def code_cell(
     outputs: Iterable[Mapping[str, Any]] = (),
     execution_count: int | None = None,
 ) -> CodeCell:
-    """A cell of code.
+    """Create a code cell.
 
     Args:
         source: The code.
-        id: Its name in the notebook; a fresh one by default.
-        metadata: Copied and frozen.
-        outputs: ``Outputs``, or outputs as nbformat has them, which are copied and frozen.
+        id: The id of the cell; generated by default.
+        metadata: The metadata; copied and frozen.
+        outputs: An ``Outputs``, or outputs in nbformat form, which are copied and frozen.
         execution_count: The number in the prompt.
 
     Raises:
-        InvalidNotebook: no notebook can have such a cell.
+        InvalidNotebook: an argument is invalid.
 
     Example:
         >>> cm.code_cell("6 * 7").source
@@ -194,10 +196,16 @@ def markdown_cell(
     metadata: Mapping[str, Any] = EMPTY,
     attachments: Attachments | None = None,
 ) -> MarkdownCell:
-    """A cell of Markdown; the arguments are those of ``code_cell`` and the attributes of ``MarkdownCell``.
+    """Create a Markdown cell.
+
+    Args:
+        source: The text.
+        id: The id of the cell; generated by default.
+        metadata: The metadata; copied and frozen.
+        attachments: Content by name and MIME type, as in ``MarkdownCell``; copied and frozen.
 
     Raises:
-        InvalidNotebook: no notebook can have such a cell.
+        InvalidNotebook: an argument is invalid.
     """
     return MarkdownCell(
         id=new_id() if id is None else id,
@@ -214,7 +222,7 @@ def raw_cell(
     metadata: Mapping[str, Any] = EMPTY,
     attachments: Attachments | None = None,
 ) -> RawCell:
-    """A cell of text for something else; as ``markdown_cell``."""
+    """Create a raw cell; the arguments and errors are those of ``markdown_cell``."""
     return RawCell(
         id=new_id() if id is None else id,
         source=source,
@@ -224,28 +232,28 @@ def raw_cell(
 
 
 def new_id() -> str:
-    """An id that no other cell has."""
+    """Return a random cell id."""
     return uuid.uuid4().hex[:12]
 
 
-def frozen_dict(value: object, what: str) -> FrozenDict:
-    """It, frozen; a copy, unless it is already.
+def frozen_dict(value: object, name: str) -> FrozenDict:
+    """Return the value as a frozen dict; a copy, unless it is frozen already.
 
     Raises:
-        InvalidNotebook: it is not what JSON calls an object.
+        InvalidNotebook: the value is not a JSON object. The text calls it ``name``.
     """
     if isinstance(value, FrozenDict):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidNotebook(f"{what} is no dict: {value!r}")
+        raise InvalidNotebook(f"{name} must be a dict, not {value!r}")
     try:
-        frozen: FrozenDict = freeze(value, what)
+        frozen: FrozenDict = freeze(value, name)
     except InvalidMessage as error:
         raise InvalidNotebook(str(error)) from error
     return frozen
 
 
-def _freeze(cell: _Common, name: str) -> None:
+def _freeze(cell: _BaseCell, name: str) -> None:
     value = getattr(cell, name)
     if value is not None and not isinstance(value, FrozenDict):
         object.__setattr__(cell, name, frozen_dict(value, f"{name} of cell {cell.id}"))
@@ -257,7 +265,7 @@ def _outputs(cell_id: str, outputs: Iterable[Mapping[str, Any]]) -> Outputs:
     outputs = tuple(outputs)
     for output in outputs:
         if not isinstance(output, Mapping):
-            raise InvalidNotebook(f"cell {cell_id}: this is no output: {output!r}")
+            raise InvalidNotebook(f"outputs of cell {cell_id} must be dicts, not {output!r}")
     try:
         return Outputs.from_nbformat(outputs)
     except InvalidMessage as error:

@@ -1,4 +1,4 @@
-"""What is different between two states of a notebook. What they share is not looked at."""
+"""The difference between two states of a notebook. Objects that both share are not compared."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Difference", "diff"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What makes one state of another.
+    """The difference between two notebooks; falsy if there is none.
 
     Attributes:
-        removed: Cells that are gone, in their old order.
-        added: Cells that are new, in their new order.
-        changed: Both states of each cell that is another, in the new order.
-        moved: Cells that stand elsewhere among those that are in both states, in their new order; as few
-            as there can be.
-        metadata: Whether that of the notebook is another; or its version, or its other fields.
+        removed: The cells of the first notebook only, in its order.
+        added: The cells of the second notebook only, in its order.
+        changed: Both states of each cell that has changed, in the order of the second notebook.
+        moved: The cells whose order among the common cells has changed, in the order of the second
+            notebook. The number of these cells is minimal.
+        metadata: True if the metadata, the version or the extra fields of the notebooks differ.
     """
 
     removed: tuple[Cell, ...] = ()
@@ -38,7 +38,13 @@ class Difference:
 
 
 def diff(before: Notebook, after: Notebook) -> Difference:
-    """What is different. Cells that both share are the same without a look at them.
+    """Return the difference between two states of a notebook.
+
+    Cells that both states share are not compared, so the cost depends on what has changed.
+
+    Args:
+        before: The first state.
+        after: The second state.
 
     Example:
         >>> after = cm.update_source(before, "a", "6 * 9")
@@ -47,43 +53,45 @@ def diff(before: Notebook, after: Notebook) -> Difference:
     """
     if before is after:
         return Difference()
-    old, new = _apart(before.cells, after.cells)
-    places = {cell.id: place for place, cell in enumerate(old)}
-    kept = [cell for cell in new if cell.id in places]
+    old, new = _without_common_ends(before.cells, after.cells)
+    positions = {cell.id: position for position, cell in enumerate(old)}
+    kept = [cell for cell in new if cell.id in positions]
     kept_ids = {cell.id for cell in kept}
-    pairs = [(old[places[cell.id]], cell) for cell in kept]
-    in_order = _longest_rise([places[cell.id] for cell in kept])
+    pairs = [(old[positions[cell.id]], cell) for cell in kept]
+    in_order = _longest_rising_subsequence([positions[cell.id] for cell in kept])
     return Difference(
         removed=tuple(cell for cell in old if cell.id not in kept_ids),
-        added=tuple(cell for cell in new if cell.id not in places),
+        added=tuple(cell for cell in new if cell.id not in positions),
         changed=tuple((was, now) for was, now in pairs if was is not now and was != now),
-        moved=tuple(cell for cell in kept if places[cell.id] not in in_order),
+        moved=tuple(cell for cell in kept if positions[cell.id] not in in_order),
         metadata=_metadata(before) != _metadata(after),
     )
 
 
-def _apart(old: Sequence[Cell], new: Sequence[Cell]) -> tuple[Sequence[Cell], Sequence[Cell]]:
-    """What is between the beginning and the end that both share."""
+def _without_common_ends(
+    old: Sequence[Cell], new: Sequence[Cell]
+) -> tuple[Sequence[Cell], Sequence[Cell]]:
+    """Strip the cells that both share at the beginning and at the end."""
     start = sum(1 for _ in takewhile(bool, map(is_, old, new)))
     old, new = old[start:], new[start:]
     end = sum(1 for _ in takewhile(bool, map(is_, reversed(old), reversed(new))))
     return old[: len(old) - end], new[: len(new) - end]
 
 
-def _longest_rise(places: Sequence[int]) -> set[int]:
-    """The most of some different numbers that are in order."""
-    ends: list[int] = []  # the least number at which a rise of each length ends
-    before: dict[int, int | None] = {}
-    for place in places:
-        length = bisect_left(ends, place)
-        before[place] = ends[length - 1] if length else None
-        ends[length : length + 1] = [place]
-    rise: set[int] = set()
-    place_or_none = ends[-1] if ends else None
-    while place_or_none is not None:
-        rise.add(place_or_none)
-        place_or_none = before[place_or_none]
-    return rise
+def _longest_rising_subsequence(numbers: Sequence[int]) -> set[int]:
+    """Return the numbers of a longest rising subsequence of distinct numbers."""
+    ends: list[int] = []  # the smallest end of a rising subsequence of each length
+    predecessors: dict[int, int | None] = {}
+    for number in numbers:
+        length = bisect_left(ends, number)
+        predecessors[number] = ends[length - 1] if length else None
+        ends[length : length + 1] = [number]
+    rising: set[int] = set()
+    number_or_none = ends[-1] if ends else None
+    while number_or_none is not None:
+        rising.add(number_or_none)
+        number_or_none = predecessors[number_or_none]
+    return rising
 
 
 def _metadata(notebook: Notebook) -> tuple[object, ...]:

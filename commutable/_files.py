@@ -1,4 +1,4 @@
-"""Notebooks in files. A file is replaced in one step: it is the old one or the new one, never half."""
+"""Load and save notebook files. Saving replaces a file atomically."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from contextlib import suppress
 from pathlib import Path
 
 from commutable._document_errors import InvalidNotebook
-from commutable._format import Writer, parsed, read, written
+from commutable._format import IncrementalWriter, parse_json, read_notebook, to_bytes
 from commutable._notebook import Notebook
 
 __all__ = ["Saver", "load", "save"]
 
 
 def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
-    """A notebook from a file, of any version since nbformat 2; see ``from_dict``.
+    """Read a notebook from a file of nbformat 2 or later; see ``from_dict``.
 
     Args:
-        path: Of the file.
-        validate: Hold it against nbformat's schema.
+        path: The path of the file.
+        validate: Validate the notebook against the nbformat schema.
 
     Raises:
-        InvalidNotebook: it is no notebook; the text says where in it, and why.
+        InvalidNotebook: the file is not a valid notebook; the text says where and why.
         OSError: the file cannot be read.
         NotSupported: nbformat is not installed.
     """
-    js = parsed(Path(path).read_bytes(), str(path))
+    js = parse_json(Path(path).read_bytes(), str(path))
     try:
-        return read(js, validate=validate)
+        return read_notebook(js, validate=validate)
     except InvalidNotebook as error:
         raise InvalidNotebook(f"{path}: {error}") from error
 
 
 def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = True) -> None:
-    """Write a notebook into a file, just as nbformat does; it is on the disk when this returns.
+    """Write a notebook to a file, byte for byte as nbformat does; it is on disk when this returns.
 
-    A file that is there is replaced in one step and keeps its permissions; of a link, the file that it
-    leads to. Where anything goes wrong, it is as it was.
+    An existing file is replaced atomically and keeps its permissions; a symbolic link is followed. If
+    anything fails, the existing file is unchanged.
 
     Args:
-        notebook: What to write; what a user interface notes of cells (``status``, ``deleting``) is not.
-        path: Of the file.
-        validate: Write nothing that ``load`` would refuse.
+        notebook: The notebook. The ``status`` and ``deleting`` of cells are not saved.
+        path: The path of the file.
+        validate: Raise if ``load`` would reject the file.
 
     Raises:
-        InvalidNotebook: it would be refused.
-        OSError: it cannot be written.
+        InvalidNotebook: the notebook is invalid.
+        OSError: the file cannot be written.
         NotSupported: nbformat is not installed.
     """
-    _replace(Path(os.path.realpath(path)), written(notebook, validate=validate))
+    _replace(Path(os.path.realpath(path)), to_bytes(notebook, validate=validate))
 
 
 class Saver:
-    """Saves states of a notebook into a file, one after the other, at the cost of what has changed.
+    """Saves successive states of a notebook to one file, and serializes only the changed cells.
 
-    Each save is as ``save`` does it. What is kept for that is the text of each cell in the last state. Use
-    it on one thread at a time.
+    Each save is atomic, like ``save``. The serialized cells of the last state are kept in memory. Not
+    thread-safe: use it on one thread at a time.
 
     Args:
-        path: Of the file.
-        validate: Write nothing that ``load`` would refuse.
+        path: The path of the file.
+        validate: Raise if ``load`` would reject the file.
 
     Attributes:
-        path: Of the file.
+        path: The path of the file.
 
     Example:
         >>> saver = cm.Saver("done.ipynb")
@@ -74,15 +74,15 @@ class Saver:
     def __init__(self, path: str | os.PathLike[str], *, validate: bool = True) -> None:
         self.path: Path = Path(path)
         self._validate = validate
-        self._writer = Writer()
+        self._writer = IncrementalWriter()
 
     def save(self, notebook: Notebook) -> None:
-        """Write a state.
+        """Write a state to the file.
 
         Raises:
-            InvalidNotebook, OSError, NotSupported: As ``save`` does.
+            InvalidNotebook, OSError, NotSupported: as for ``save``.
         """
-        data = self._writer.written(notebook, validate=self._validate)
+        data = self._writer.to_bytes(notebook, validate=self._validate)
         _replace(Path(os.path.realpath(self.path)), data)
 
 
@@ -91,7 +91,7 @@ def _replace(path: Path, data: bytes) -> None:
     with suppress(FileNotFoundError):
         status = path.stat()
         mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device: there is nothing to replace
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device
             path.write_bytes(data)
             return
     new = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:12]}")

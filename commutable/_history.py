@@ -1,4 +1,4 @@
-"""The states that a notebook went through, to go back and forth among. No clock here."""
+"""An undo history of notebook states. It uses no clock."""
 
 from __future__ import annotations
 
@@ -14,32 +14,40 @@ __all__ = ["History"]
 
 @dataclass(frozen=True, slots=True)
 class _Typing:
-    """Where somebody types: at a place in the text of a cell, adding to it or taking away."""
+    """One typed or deleted character, and the position where typing would continue.
+
+    Attributes:
+        cell_id: The id of the edited cell.
+        adds: True if the character was typed, False if it was deleted.
+        position: The position after a typed character, or of a deleted one.
+        after_space: True if the character is white space.
+    """
 
     cell_id: str
     adds: bool
-    place: int  # where the next character would come, or go
+    position: int
     after_space: bool
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False)
 class History:
-    """States of a notebook, and which is the present one. It never changes: each step gives another.
+    """An immutable undo history of notebook states; each method returns another history.
 
-    States share what they have in common, so a thousand of them take little more room than one.
+    States share unchanged cells, so a thousand states of a large notebook need little more memory than
+    one.
 
     Args:
         notebook: The first state.
-        limit: How many states are kept; the oldest go first.
+        limit: The maximum number of states; the oldest are dropped first.
 
     Attributes:
-        states: Oldest first.
-        index: Which of them is the present one.
-        limit: How many are kept.
+        states: The states, oldest first.
+        index: The index of the current state.
+        limit: The maximum number of states.
 
     Raises:
-        ValueError: the limit is not at least 1.
+        ValueError: the limit is less than 1.
 
     Example:
         >>> history = cm.History(notebook).push(after)
@@ -56,59 +64,57 @@ class History:
 
     def __init__(self, notebook: Notebook, *, limit: int = 1_000) -> None:
         if limit < 1:
-            raise ValueError(f"a history of {limit} states has none")
+            raise ValueError(f"limit must be at least 1, not {limit}")
         _fill(self, (notebook,), 0, limit, None)
 
     @property
     def notebook(self) -> Notebook:
-        """The present state."""
+        """The current state."""
         return self.states[self.index]
 
     def push(self, notebook: Notebook, *, coalesce: bool = True) -> History:
-        """A new present state, and no future any more.
+        """Return the history with a new current state; states that could be redone are dropped.
 
         Args:
-            notebook: What came of the present state; if that is the same object, nothing is added.
-            coalesce: Make one step of what is typed in one go: characters that are added, or taken away,
-                one after the other at one place of one cell, up to the end of a word or line.
+            notebook: The new state. If it is the same object as the current state, nothing is added.
+            coalesce: If True, combine consecutive typing into one step: characters added or deleted one
+                by one at the same position in one cell, up to the end of a word or line.
         """
         if notebook is self.notebook:
             return self
         typing = _typing(self.notebook, notebook)
         past = self.states[: self.index + 1]
-        if coalesce and self.index and typing is not None and _goes_on(self._typing, typing):
+        if coalesce and self.index and typing is not None and _continues(self._typing, typing):
             past = past[:-1]
         states = (*past, notebook)[-self.limit :]
         return _history(states, len(states) - 1, self.limit, typing)
 
     def undo(self) -> History:
-        """One step back; this same history at the beginning."""
+        """Return the history one step back, or itself at the first state."""
         return self.go_to(max(self.index - 1, 0))
 
     def redo(self) -> History:
-        """One step forth; this same history at the end."""
+        """Return the history one step forward, or itself at the last state."""
         return self.go_to(min(self.index + 1, len(self.states) - 1))
 
     def go_to(self, index: int) -> History:
-        """Any state.
+        """Return the history with another of its states as the current one.
 
         Raises:
-            IndexError: there is none of that number.
+            IndexError: the index is out of range.
         """
         if not 0 <= index < len(self.states):
-            raise IndexError(
-                f"this history has no state {index}: it has 0 to {len(self.states) - 1}"
-            )
+            raise IndexError(f"index must be 0 to {len(self.states) - 1}, not {index}")
         return self if index == self.index else _history(self.states, index, self.limit, None)
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a state before the present one."""
+        """True if there is a state before the current one."""
         return self.index > 0
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a state after the present one."""
+        """True if there is a state after the current one."""
         return self.index < len(self.states) - 1
 
     def __repr__(self) -> str:
@@ -134,7 +140,7 @@ def _fill(
 
 
 def _typing(before: Notebook, after: Notebook) -> _Typing | None:
-    """Whether a character was typed, and where."""
+    """Return the character typed or deleted between two states, or None if anything else changed."""
     if len(before.cells) != len(after.cells):
         return None
     changes = diff(before, after)
@@ -143,20 +149,20 @@ def _typing(before: Notebook, after: Notebook) -> _Typing | None:
     if len(changes.changed) != 1:
         return None
     ((was, now),) = changes.changed
-    return _typed(was, now)
+    return _typing_in_cell(was, now)
 
 
-def _typed(was: Cell, now: Cell) -> _Typing | None:
+def _typing_in_cell(was: Cell, now: Cell) -> _Typing | None:
     adds = len(now.source) == len(was.source) + 1
-    takes = len(now.source) == len(was.source) - 1
-    if not (adds or takes) or replace(was, source=now.source) != now:
+    deletes = len(now.source) == len(was.source) - 1
+    if not (adds or deletes) or replace(was, source=now.source) != now:
         return None
     shorter, longer = (was.source, now.source) if adds else (now.source, was.source)
-    place = _first_difference(shorter, longer)
-    character = longer[place]
-    if shorter[place:] != longer[place + 1 :] or character == "\n":
+    position = _first_difference(shorter, longer)
+    character = longer[position]
+    if shorter[position:] != longer[position + 1 :] or character == "\n":
         return None
-    return _Typing(now.id, adds, place + 1 if adds else place, character.isspace())
+    return _Typing(now.id, adds, position + 1 if adds else position, character.isspace())
 
 
 def _first_difference(shorter: str, longer: str) -> int:
@@ -170,12 +176,13 @@ def _first_difference(shorter: str, longer: str) -> int:
     return same
 
 
-def _goes_on(before: _Typing | None, now: _Typing) -> bool:
-    """Whether one was typed with the other: a new word is a new step."""
+def _continues(before: _Typing | None, now: _Typing) -> bool:
+    """Return True if both belong to one step; a new word begins a new step."""
     if before is None or before.cell_id != now.cell_id or before.adds is not now.adds:
         return False
     if before.after_space and not now.after_space:
         return False
     if now.adds:
-        return now.place == before.place + 1
-    return now.place in (before.place, before.place - 1)  # delete, and backspace
+        return now.position == before.position + 1
+    # The delete key keeps the position, and backspace lowers it.
+    return now.position in (before.position, before.position - 1)

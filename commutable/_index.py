@@ -1,4 +1,4 @@
-"""Where the cells of a notebook are. One index serves all states that came from one another."""
+"""The positions of cells by id, in one index for all notebooks derived from one another."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from itertools import chain
 
 from commutable._cell import Cell
 
-__all__ = ["Index"]
+__all__ = ["CellIndex"]
 
-NEAR = 16  # places where a cell is looked for first
-SPARE = 64  # ids more than twice the cells, before those that are gone are forgotten
+NEARBY_CELLS = 16  # searched on both sides of the last known position, before all others
+MAX_FORGOTTEN_IDS = 64  # ids kept beyond twice the number of cells before the index is rebuilt
 
 
-class Index:
-    """The place of each cell by its id, as it was seen last in one of the states.
+class CellIndex:
+    """The last known position of each cell by id, in any of the notebooks that share the index.
 
-    Adding a cell to ten thousand copies no index that way. A place is a guess, which is looked at before
-    it is believed; only that an id is not here is certain. So it may be used by many states, and threads.
+    Sharing saves copying the index of a large notebook for each added cell. A position is only a hint
+    and is checked before use, but an id that is missing here is in none of the notebooks. This makes the
+    index safe to share between notebooks and threads.
     """
 
-    __slots__ = ("_places",)
+    __slots__ = ("_positions",)
 
     def __init__(self, cells: Sequence[Cell]) -> None:
-        self._places = {cell.id: place for place, cell in enumerate(cells)}
+        self._positions = {cell.id: position for position, cell in enumerate(cells)}
 
     def find(self, cells: Sequence[Cell], cell_id: str) -> int | None:
-        """Where a cell is among those of a state."""
-        guess = self._places.get(cell_id)
-        if guess is None:
+        """Return the position of a cell in the cells of a notebook, or None."""
+        hint = self._positions.get(cell_id)
+        if hint is None:
             return None
         end = len(cells)
-        if guess < end and cells[guess].id == cell_id:
-            return guess
-        near = range(max(guess - NEAR, 0), min(guess + NEAR, end))  # it has moved, and rarely far
-        for place in chain(near, range(end)):
-            if cells[place].id == cell_id:
-                self._places[cell_id] = place
-                return place
+        if hint < end and cells[hint].id == cell_id:
+            return hint
+        # Cells rarely move far.
+        nearby = range(max(hint - NEARBY_CELLS, 0), min(hint + NEARBY_CELLS, end))
+        for position in chain(nearby, range(end)):
+            if cells[position].id == cell_id:
+                self._positions[cell_id] = position
+                return position
         return None
 
-    def with_place(self, cells: Sequence[Cell], place: int) -> Index:
-        """The index of a state that has another cell, there."""
-        if len(self._places) > 2 * len(cells) + SPARE:
-            return Index(cells)
-        self._places[cells[place].id] = place
+    def with_cell_at(self, cells: Sequence[Cell], position: int) -> CellIndex:
+        """Return the index of a notebook that has gained a cell at a position."""
+        if len(self._positions) > 2 * len(cells) + MAX_FORGOTTEN_IDS:
+            return CellIndex(cells)
+        self._positions[cells[position].id] = position
         return self

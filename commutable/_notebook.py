@@ -1,4 +1,4 @@
-"""A notebook: its cells in their order, and what is noted about it. It never changes."""
+"""The immutable notebook, and the functions that derive one notebook from another."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any, ClassVar, NoReturn, final
 
 from commutable._cell import Cell, CodeCell, MarkdownCell, RawCell, frozen_dict
 from commutable._document_errors import CellNotFound, DuplicateCell, InvalidNotebook
-from commutable._index import Index
+from commutable._index import CellIndex
 from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = ["Notebook", "annotated", "empty_notebook", "inserted", "mapped", "replaced", "without"]
 
-MINOR = 5  # of nbformat 4: the one with ids
+FIRST_MINOR_WITH_IDS = 5  # nbformat 4.5
 
 
 @final
 class Notebook:
-    """One state of a notebook. What an operation does not touch is the same object in the next state.
+    """An immutable notebook.
 
-    Equal by value: also two that came from different files.
+    Operations return new notebooks, which share all unchanged objects with the old one. Notebooks are
+    compared by value.
 
     Args:
-        cells: Each has an id of its own.
-        metadata: Of the notebook: its kernel, its language, and whatever tools have noted. Frozen; what
-            is given is copied.
-        nbformat_minor: The version 4.x of nbformat that a file of it has.
-        extra: Other fields, of a later nbformat.
+        cells: The cells; their ids must be unique.
+        metadata: The metadata of the notebook, such as its kernel and language; copied and frozen.
+        nbformat_minor: The minor version of nbformat 4 to write to files.
+        extra: Unknown fields from a later version of nbformat.
 
     Raises:
-        DuplicateCell: two cells have one id.
-        InvalidNotebook: no notebook can be like that.
+        DuplicateCell: two cells have the same id.
+        InvalidNotebook: another argument is invalid.
 
     Example:
         >>> notebook = cm.append_cell(cm.empty_notebook, cm.code_cell("6 * 7", id="a"))
@@ -48,70 +48,71 @@ class Notebook:
     metadata: dict[str, Any]
     nbformat_minor: int
     extra: dict[str, Any]
-    _index: Index
+    _index: CellIndex
 
     def __init__(
         self,
         cells: Iterable[Cell] = (),
         metadata: Mapping[str, Any] = EMPTY,
         *,
-        nbformat_minor: int = MINOR,
+        nbformat_minor: int = FIRST_MINOR_WITH_IDS,
         extra: Mapping[str, Any] = EMPTY,
     ) -> None:
         cells = tuple(cells)
         for cell in cells:
-            _demand_cell(cell)
-        index = Index(cells)
-        for place, cell in enumerate(cells):
-            if index.find(cells, cell.id) != place:
+            _validate_cell(cell)
+        index = CellIndex(cells)
+        for position, cell in enumerate(cells):
+            if index.find(cells, cell.id) != position:
                 raise DuplicateCell(f"two cells have the id {cell.id}")
-        if type(nbformat_minor) is not int or nbformat_minor < MINOR:
+        if type(nbformat_minor) is not int or nbformat_minor < FIRST_MINOR_WITH_IDS:
             raise InvalidNotebook(
-                f"nbformat 4.{nbformat_minor} has no ids of cells: {MINOR} is the first that has"
+                f"nbformat_minor must be an int of at least {FIRST_MINOR_WITH_IDS}, the first version"
+                f" with cell ids, not {nbformat_minor!r}"
             )
         _fill(
             self,
             cells,
-            frozen_dict(metadata, "the metadata of a notebook"),
+            frozen_dict(metadata, "notebook metadata"),
             nbformat_minor,
-            frozen_dict(extra, "what else a notebook has"),
+            frozen_dict(extra, "extra notebook fields"),
             index,
         )
 
     def cell(self, cell_id: str) -> Cell:
-        """A cell by its id.
+        """Return the cell with the given id.
 
         Raises:
-            CellNotFound: there is none.
+            CellNotFound: the notebook has no such cell.
         """
         return self.cells[self.index(cell_id)]
 
     def index(self, cell_id: str) -> int:
-        """Where a cell is; the first is 0.
+        """Return the index of the cell with the given id.
 
         Raises:
-            CellNotFound: there is no such cell.
+            CellNotFound: the notebook has no such cell.
         """
-        place = self._index.find(self.cells, cell_id)
-        if place is None:
+        index = self._index.find(self.cells, cell_id)
+        if index is None:
             count = len(self.cells)
             raise CellNotFound(
-                f"no cell of this notebook has the id {cell_id!r}; it has "
+                f"the notebook has no cell with the id {cell_id!r}; it has "
                 f"{count} cell{'' if count == 1 else 's'}"
             )
-        return place
+        return index
 
     def __contains__(self, cell_id: object) -> bool:
         return isinstance(cell_id, str) and self._index.find(self.cells, cell_id) is not None
 
     @property
     def kernel_name(self) -> str | None:
-        """The kernelspec that it is for, if it says so."""
+        """The name of the kernelspec in the metadata, if any."""
         return _text(self.metadata.get("kernelspec"), "name")
 
     @property
     def language(self) -> str | None:
-        """The language of its code, if it says so."""
+        """The programming language in the metadata, if any."""
         of_kernel = _text(self.metadata.get("kernelspec"), "language")
         return of_kernel or _text(self.metadata.get("language_info"), "name")
 
@@ -142,55 +143,59 @@ class Notebook:
         return self
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a notebook never changes; an operation gives another")
+        raise AttributeError("a Notebook is immutable; operations return a changed one")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a notebook never changes; an operation gives another")
+        raise AttributeError("a Notebook is immutable; operations return a changed one")
 
 
-def inserted(notebook: Notebook, cell: Cell, place: int) -> Notebook:
-    """With another cell at a place.
+def inserted(notebook: Notebook, cell: Cell, index: int) -> Notebook:
+    """Return the notebook with a cell inserted at an index.
 
     Raises:
-        DuplicateCell: the notebook has one of that id.
+        DuplicateCell: the notebook already has a cell with this id.
+        InvalidNotebook: ``cell`` is not a cell.
     """
-    _demand_cell(cell)
+    _validate_cell(cell)
     if cell.id in notebook:
-        raise DuplicateCell(f"the notebook already has a cell of the id {cell.id}")
-    cells = (*notebook.cells[:place], cell, *notebook.cells[place:])
-    return _with_cells(notebook, cells, notebook._index.with_place(cells, place))
+        raise DuplicateCell(f"the notebook already has a cell with the id {cell.id}")
+    cells = (*notebook.cells[:index], cell, *notebook.cells[index:])
+    return _with_cells(notebook, cells, notebook._index.with_cell_at(cells, index))
 
 
-def replaced(notebook: Notebook, place: int, cell: Cell) -> Notebook:
-    """With another state of the cell at a place; this same notebook, if it is no other."""
-    if notebook.cells[place] is cell:
+def replaced(notebook: Notebook, index: int, cell: Cell) -> Notebook:
+    """Return the notebook with a new state of the cell at an index, or itself if it is the same object."""
+    if notebook.cells[index] is cell:
         return notebook
-    cells = (*notebook.cells[:place], cell, *notebook.cells[place + 1 :])
+    cells = (*notebook.cells[:index], cell, *notebook.cells[index + 1 :])
     return _with_cells(notebook, cells, notebook._index)
 
 
 def mapped(notebook: Notebook, change: Callable[[Cell], Cell]) -> Notebook:
-    """With another state of some cells; this same notebook, if there is none."""
+    """Return the notebook with ``change`` applied to each cell, or itself if no cell changed.
+
+    ``change`` must keep the id of the cell.
+    """
     cells = tuple(map(change, notebook.cells))
     if all(map(is_, cells, notebook.cells)):
         return notebook
     return _with_cells(notebook, cells, notebook._index)
 
 
-def without(notebook: Notebook, place: int) -> Notebook:
-    """Without the cell at a place."""
-    cells = notebook.cells[:place] + notebook.cells[place + 1 :]
+def without(notebook: Notebook, index: int) -> Notebook:
+    """Return the notebook without the cell at an index."""
+    cells = notebook.cells[:index] + notebook.cells[index + 1 :]
     return _with_cells(notebook, cells, notebook._index)
 
 
 def annotated(notebook: Notebook, metadata: dict[str, Any]) -> Notebook:
-    """With other metadata."""
+    """Return the notebook with its metadata replaced."""
     return _notebook(
         notebook.cells, metadata, notebook.nbformat_minor, notebook.extra, notebook._index
     )
 
 
-def _with_cells(notebook: Notebook, cells: tuple[Cell, ...], index: Index) -> Notebook:
+def _with_cells(notebook: Notebook, cells: tuple[Cell, ...], index: CellIndex) -> Notebook:
     return _notebook(cells, notebook.metadata, notebook.nbformat_minor, notebook.extra, index)
 
 
@@ -199,7 +204,7 @@ def _notebook(
     metadata: dict[str, Any],
     minor: int,
     extra: dict[str, Any],
-    index: Index,
+    index: CellIndex,
 ) -> Notebook:
     notebook = Notebook.__new__(Notebook)
     _fill(notebook, cells, metadata, minor, extra, index)
@@ -212,7 +217,7 @@ def _fill(
     metadata: dict[str, Any],
     minor: int,
     extra: dict[str, Any],
-    index: Index,
+    index: CellIndex,
 ) -> None:
     fill = object.__setattr__
     fill(notebook, "cells", cells)
@@ -228,9 +233,11 @@ def _unpickled(
     return Notebook(cells, metadata, nbformat_minor=minor, extra=extra)
 
 
-def _demand_cell(cell: object) -> None:
+def _validate_cell(cell: object) -> None:
     if not isinstance(cell, (CodeCell, MarkdownCell, RawCell)):
-        raise InvalidNotebook(f"this is no cell: {cell!r}; cm.code_cell(…) makes one")
+        raise InvalidNotebook(
+            f"a cell must be a CodeCell, MarkdownCell or RawCell, not {cell!r}; cm.code_cell(…) creates one"
+        )
 
 
 def _text(mapping: object, key: str) -> str | None:
@@ -239,4 +246,4 @@ def _text(mapping: object, key: str) -> str | None:
 
 
 empty_notebook: Notebook = Notebook()
-"""No cells, and nothing noted."""
+"""A notebook without cells and metadata."""

@@ -1,4 +1,4 @@
-"""Parameters of a notebook, in the manner of papermill: a cell that is put behind those with defaults."""
+"""Set notebook parameters, as papermill does: with a cell inserted after the one with the defaults."""
 
 from __future__ import annotations
 
@@ -14,54 +14,60 @@ from enchannel import NotSupported, Outputs
 
 __all__ = ["with_parameters"]
 
-DEFAULTS, INJECTED = "parameters", "injected-parameters"
+DEFAULTS_TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
 
 
 def with_parameters(
     notebook: Notebook, parameters: Mapping[str, Any], *, language: str | None = None
 ) -> Notebook:
-    """A notebook that runs with other parameters.
+    """Return the notebook with a cell that sets the given parameters.
 
-    Behind the cell with the tag ``parameters``, which has the defaults, comes one that sets them; before
-    all others, where there is none with that tag. It has the tag ``injected-parameters``; one that is
-    there already is replaced.
+    The cell has the tag ``injected-parameters`` and is inserted after the first code cell with the tag
+    ``parameters``, which sets the defaults; without one, at the beginning. A cell injected earlier is
+    replaced.
 
     Args:
-        notebook: What is to be run.
-        parameters: Values that JSON has a word for, by names of variables.
-        language: Of the notebook's code; by default what it says itself. Python, R, Julia,
-            JavaScript and TypeScript are known.
+        notebook: The notebook.
+        parameters: JSON values by variable name.
+        language: The language of the code: Python, R, Julia, JavaScript or TypeScript. By default the
+            language in the metadata of the notebook.
 
     Raises:
-        InvalidNotebook: a value is none that JSON has a word for.
-        NotSupported: nothing here knows how to set variables in that language.
-        ValueError: a name is none of a variable.
+        InvalidNotebook: a value is not JSON.
+        NotSupported: the language is not supported.
+        ValueError: a name is not a valid variable name.
     """
     values = frozen_dict(parameters, "parameters")
     if not values:
         return notebook
-    spoken = (language or notebook.language or "python").lower()
-    try:
-        comment, assign = LANGUAGES[spoken]
-    except KeyError:
-        known = ", ".join(LANGUAGES)
-        raise NotSupported(f"parameters cannot be set in {spoken}; they can in {known}") from None
-    for name in values:
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise ValueError(f"{name!r} is no name of a variable, and so of no parameter")
-    lines = [f"{comment} Parameters", *(assign(name, value) for name, value in values.items())]
-    source = "\n".join(lines)
-    defaults = None
-    for place, cell in enumerate(notebook.cells):
-        if isinstance(cell, CodeCell) and INJECTED in cell.tags:
+    source = _assignments(values, (language or notebook.language or "python").lower())
+    defaults_index = None
+    for index, cell in enumerate(notebook.cells):
+        if isinstance(cell, CodeCell) and INJECTED_TAG in cell.tags:
             if cell.source == source:
                 return notebook
             other = replace(cell, source=source, outputs=Outputs(), execution_count=None)
-            return replaced(notebook, place, other)
-        if defaults is None and isinstance(cell, CodeCell) and DEFAULTS in cell.tags:
-            defaults = place
-    cell = code_cell(source, metadata={"tags": [INJECTED]})
-    return inserted(notebook, cell, 0 if defaults is None else defaults + 1)
+            return replaced(notebook, index, other)
+        if defaults_index is None and isinstance(cell, CodeCell) and DEFAULTS_TAG in cell.tags:
+            defaults_index = index
+    cell = code_cell(source, metadata={"tags": [INJECTED_TAG]})
+    return inserted(notebook, cell, 0 if defaults_index is None else defaults_index + 1)
+
+
+def _assignments(values: Mapping[str, Any], language: str) -> str:
+    try:
+        comment, assign = LANGUAGES[language]
+    except KeyError:
+        supported = ", ".join(LANGUAGES)
+        raise NotSupported(
+            f"cannot set parameters in language {language!r}; supported: {supported}"
+        ) from None
+    for name in values:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ValueError(f"parameter name must be a valid variable name, not {name!r}")
+    lines = [f"{comment} Parameters", *(assign(name, value) for name, value in values.items())]
+    return "\n".join(lines)
 
 
 def _python(value: Any) -> str:
@@ -110,7 +116,7 @@ def _julia(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text in double quotes, as C, R and Julia read it."""
+    """Return a string literal in double quotes, with the escapes of C, R and Julia."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -186,5 +186,8 @@ def test_an_execution_count_may_be(count: int | None) -> None:
 
 @pytest.mark.parametrize("count", [-1, True, False, 1.0, "1", [1]])
 def test_an_execution_count_may_not_be(count: Any) -> None:
-    with pytest.raises(cm.InvalidNotebook, match="cell a cannot have the execution count"):
+    with pytest.raises(
+        cm.InvalidNotebook,
+        match="execution_count of cell a must be a non-neg",
+    ):
         cm.code_cell(id="a", execution_count=count)

@@ -326,7 +326,7 @@ def test_a_cell_that_takes_too_long_is_interrupted_and_what_it_says_of_that_is_k
     running.say(*answered(running.asked))
     assert (
         str(running.error)
-        == "cell 1 of 2 (a): the code did not end within 5 s, and was interrupted"
+        == "cell 1 of 2 (a): the code did not finish within 5 s and was interrupted"
     )
     assert isinstance(running.error.reason, ec.RequestTimeout)
     assert [output["output_type"] for output in code(running.last, "a").outputs] == [

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import commutable as cm
 import enchannel as ec
-from commutable._format import parsed, read, written
+from commutable._format import parse_json, read_notebook, to_bytes
 from tests.rigs.corpus import DEFAULT
 
 Plain: TypeAlias = dict[str, Any]
@@ -57,14 +57,14 @@ def ids_of(notebook: cm.Notebook) -> list[str]:
 
 # Where it says what is wrong with those that are no notebooks, or none that can be read.
 BROKEN = {
-    "invalid": r"at cells\[0\], 'source' is a required property",
-    "invalid_cell_id": r"cell 1 has the id '\$illegal_chars'",
+    "invalid": r"at cells\[0\]: 'source' is a required property",
+    "invalid_cell_id": r"id of cell 1 must be .*, not '\$illegal_chars'",
     "no_min_version": "nbformat_minor",
     "test3_no_metadata": "missing a key: metadata",
     "test3_no_worksheets": "worksheets",
     "test3_worksheet_with_no_cells": "cells",
-    "test4plus": "cell 10 is of the type 'future cell'",
-    "v4_5_invalid_metadata": r"at metadata\.kernelspec, 'BAD: should be a dict'",
+    "test4plus": "cell_type of cell 10 must be .*, not 'future cell'",
+    "v4_5_invalid_metadata": r"at metadata\.kernelspec: 'BAD: should be a dict'",
 }
 
 
@@ -393,29 +393,35 @@ def nested(depth: int) -> Any:
 
 
 NONE: dict[str, tuple[Any, str]] = {
-    "a list": ([], "a notebook is a JSON object, and this is a list"),
-    "a number": (1, "this is a int"),
-    "null": (None, "this is a NoneType"),
-    "an empty object": ({}, "says its version in nbformat; here that is None"),
-    "nbformat 5": (notebook_js(nbformat=5), "a notebook of nbformat 5, and 2 to 4 can be read"),
-    "nbformat 1": (notebook_js(nbformat=1), "a notebook of nbformat 1"),
-    "a version that is a text": (notebook_js(nbformat="4"), "here that is '4'"),
-    "a version that is true": (notebook_js(nbformat=True), "here that is True"),
+    "a list": ([], "a notebook must be a JSON object, not list"),
+    "a number": (1, "must be a JSON object, not int"),
+    "null": (None, "must be a JSON object, not NoneType"),
+    "an empty object": ({}, "nbformat must be an integer, not None"),
+    "nbformat 5": (notebook_js(nbformat=5), "nbformat 5 is not supported; versions 2 to 4 are"),
+    "nbformat 1": (notebook_js(nbformat=1), "nbformat 1 is not supported"),
+    "a version that is a text": (notebook_js(nbformat="4"), "nbformat must be an integer, not '4'"),
+    "a version that is true": (notebook_js(nbformat=True), "nbformat must be an integer, not True"),
     "no minor version": ({"cells": [], "metadata": {}, "nbformat": 4}, "nbformat_minor"),
     "a minor version that is a text": (notebook_js(nbformat_minor="5"), "nbformat_minor"),
-    "a minor version below nothing": (notebook_js(nbformat_minor=-1), "here that is -1"),
+    "a minor version below nothing": (
+        notebook_js(nbformat_minor=-1),
+        "nbformat_minor must be a non-negative integer, not -1",
+    ),
     "no cells": ({"metadata": {}, "nbformat": 4, "nbformat_minor": 5}, "cells"),
-    "cells that are an object": (notebook_js(cells={}), "a list of cells"),
+    "cells that are an object": (notebook_js(cells={}), "cells must be a list, not dict"),
     "a cell that is a number": (notebook_js(cells=[1]), "."),
     "a cell that is null": (notebook_js(cells=[code_js(), None]), "."),
     "a cell that is a list": (notebook_js(cells=[[]]), "."),
     "a cell of no type": (notebook_js({"id": "a", "source": "", "metadata": {}}), "cell"),
-    "a cell whose type is null": (notebook_js(raw_js(cell_type=None)), "no valid notebook"),
+    "a cell whose type is null": (notebook_js(raw_js(cell_type=None)), "invalid notebook"),
     "a cell of another type": (notebook_js(raw_js(cell_type="x")), "cell"),
-    "a cell of a later type": (notebook_js(raw_js(cell_type="x"), minor=99), "cell 1.*type 'x'"),
-    "a bad id": (notebook_js(code_js(), raw_js(id="?")), "cell 2 has the id '\\?'"),
-    "an id that is a number": (notebook_js(raw_js(id=1)), "cell 1 has the id 1"),
-    "an id that is a list": (notebook_js(raw_js(id=[])), "cell 1 has the id \\[\\]"),
+    "a cell of a later type": (
+        notebook_js(raw_js(cell_type="x"), minor=99),
+        "cell_type of cell 1 .*'x'",
+    ),
+    "a bad id": (notebook_js(code_js(), raw_js(id="?")), "id of cell 2 must be .*, not '\\?'"),
+    "an id that is a number": (notebook_js(raw_js(id=1)), "id of cell 1 must be .*, not 1"),
+    "an id that is a list": (notebook_js(raw_js(id=[])), "id of cell 1 must be .*, not \\[\\]"),
     "no source": (notebook_js({"cell_type": "raw", "id": "a", "metadata": {}}), "cells\\[0\\]"),
     "a source that is a number": (notebook_js(raw_js(source=1)), "."),
     "a source of numbers": (notebook_js(raw_js(source=[1])), "."),
@@ -433,10 +439,10 @@ NONE: dict[str, tuple[Any, str]] = {
     ),
     "an execution count that is a text": (
         notebook_js(code_js(execution_count="1")),
-        "at cells\\[0\\].execution_count, '1' is not",
+        "at cells\\[0\\].execution_count: '1' is not",
     ),
     "an unknown field": (notebook_js(raw_js(later=1)), "cells\\[0\\].*later"),
-    "an unknown field of a notebook": (notebook_js(later=1), "at its top.*later"),
+    "an unknown field of a notebook": (notebook_js(later=1), "at the top level.*later"),
     "old worksheets that are a number": (OLDER["3"] | {"worksheets": 1}, "."),
     "an old cell that is a number": (OLDER["3"] | {"worksheets": [{"cells": [1]}]}, "."),
     "old metadata that is a list": (OLDER["3"] | {"metadata": []}, "."),
@@ -468,7 +474,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8"),
     "an image": (b"\x89PNG\r\n", "it is not UTF-8"),
     "something behind it": (b"{}{}", "it is not JSON"),
-    "a list": (b"[]", "is a JSON object, and this is a list"),
+    "a list": (b"[]", "must be a JSON object, not list"),
     "deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "it is not JSON"),
     "a number of many digits": (b'{"x":' + b"1" * 10_000 + b"}", "it is not JSON"),
 }
@@ -512,7 +518,7 @@ def test_what_is_nested_deeply_is_read_or_refused(
 
 
 def test_it_says_what_is_wrong_in_few_words() -> None:
-    with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec, 'xxx.*…$") as caught:
+    with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec: 'xxx.*…$") as caught:
         cm.from_dict(notebook_js(metadata={"kernelspec": "x" * 10_000}))
     assert len(str(caught.value)) < 300
 
@@ -522,7 +528,7 @@ def test_what_never_ends_is_nested_too_deeply(validate: bool) -> None:
     endless: Plain = {}
     endless["x"] = endless
     for js in (notebook_js(metadata=endless), notebook_js(metadata={"x": nested(100_000)})):
-        with pytest.raises(cm.InvalidNotebook, match="it is nested too deeply"):
+        with pytest.raises(cm.InvalidNotebook, match="the notebook is nested too deeply"):
             cm.from_dict(js, validate=validate)
 
 
@@ -545,23 +551,29 @@ def test_without_validation_what_is_not_quite_right_passes(tmp_path: Path) -> No
 NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
     "an output of no type": (
         notebook_js(code_js({"text": "x"})),
-        "an output of cell 1 does not say its output_type",
+        "output_type of an output of cell 1 must be a string, not None",
     ),
     "an output whose type is a number": (
         notebook_js(raw_js(), code_js({"output_type": 1}, id="b")),
-        "an output of cell 2 does not say its output_type",
+        "output_type of an output of cell 2 must be a string, not 1",
     ),
     "an output that is a text": (notebook_js(code_js(outputs=["x"])), "."),
     "outputs that are an object": (
         notebook_js(code_js(outputs={})),
-        "outputs of cell 1 are no list",
+        "outputs of cell 1 must be a list, not dict",
     ),
-    "a cell of no type": (notebook_js(raw_js(cell_type="x")), "cell 1 is of the type 'x'"),
+    "a cell of no type": (
+        notebook_js(raw_js(cell_type="x")),
+        "cell_type of cell 1 must be .*, not 'x'",
+    ),
     "a cell that is a number": (notebook_js(cells=[1]), "."),
     "attachments that are a list": (notebook_js(raw_js(attachments=[])), "."),
     "metadata that is a list": (notebook_js(metadata=[]), "."),
     "metadata of a cell that is a list": (notebook_js(raw_js(metadata=[1])), "."),
-    "a source that is a number": (notebook_js(raw_js(source=1)), "the source of cell a is no text"),
+    "a source that is a number": (
+        notebook_js(raw_js(source=1)),
+        "source of cell a must be a str, not 1",
+    ),
 }
 
 
@@ -714,7 +726,9 @@ def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
         notebook = read_or_refused(js, validate)
         if notebook is not None:
             with suppress(cm.InvalidNotebook):
-                again = read(parsed(written(notebook, validate=validate), "it"), validate=validate)
+                again = read_notebook(
+                    parse_json(to_bytes(notebook, validate=validate), "it"), validate=validate
+                )
                 assert canonical(cm.to_dict(again)) == canonical(cm.to_dict(notebook))
 
 

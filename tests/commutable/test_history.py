@@ -79,7 +79,7 @@ def test_it_goes_to_any_state() -> None:
 @pytest.mark.parametrize("index", [-1, 2, 100])
 def test_there_are_no_states_but_those_it_has(index: int) -> None:
     history = pushed(cm.History(FIRST), states_of("one"))
-    with pytest.raises(IndexError, match=f"no state {index}: it has 0 to 1"):
+    with pytest.raises(IndexError, match=f"index must be 0 to 1, not {index}"):
         history.go_to(index)
 
 
@@ -118,7 +118,7 @@ def test_a_history_may_be_of_one_state() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_history_is_not_of_none(limit: int) -> None:
-    with pytest.raises(ValueError, match=f"a history of {limit} states has none"):
+    with pytest.raises(ValueError, match=f"limit must be at least 1, not {limit}"):
         cm.History(FIRST, limit=limit)
 
 

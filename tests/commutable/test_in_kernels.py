@@ -84,7 +84,9 @@ def test_a_flood_arrives_completely(kernel: ec.Kernel) -> None:
 
 def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
     notebook = notebook_of(ASLEEP, "'never'")
-    with pytest.raises(cm.CellFailed, match=r"cell 1 of 2 \(c0\): the code did not end") as failed:
+    with pytest.raises(
+        cm.CellFailed, match=r"cell 1 of 2 \(c0\): the code did not finish"
+    ) as failed:
         done(notebook, kernel, timeout=1)
     assert isinstance(failed.value.reason, ec.RequestTimeout)
     assert texts(failed.value.notebook)[0].endswith("KeyboardInterrupt: ")

@@ -343,12 +343,12 @@ OF_A_CELL: dict[str, Callable[[cm.Notebook, str], cm.Notebook]] = {
 def test_a_cell_that_is_not_there_is_not_found(
     operation: Callable[[cm.Notebook, str], cm.Notebook],
 ) -> None:
-    with pytest.raises(cm.CellNotFound, match="no cell of this notebook has the id 'x'"):
+    with pytest.raises(cm.CellNotFound, match="the notebook has no cell with the id 'x'"):
         operation(NOTEBOOK, "x")
 
 
 REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
-    "an id twice": (lambda n: cm.append_cell(n, E), cm.DuplicateCell, "a cell of the id e"),
+    "an id twice": (lambda n: cm.append_cell(n, E), cm.DuplicateCell, "a cell with the id e"),
     "an id twice, at a place": (lambda n: cm.insert_cell_at(n, A, 0), cm.DuplicateCell, "id a"),
     "an id twice, behind": (lambda n: cm.insert_cell_after(n, A, "b"), cm.DuplicateCell, "id a"),
     "an id twice, split": (
@@ -357,37 +357,49 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     ),
     "no id, split": (
         lambda n: cm.split_cell(n, "a", 1, new_cell_id="?"),
-        *(cm.InvalidNotebook, "'\\?' is no id"),
+        *(cm.InvalidNotebook, "cell id must be .*, not '\\?'"),
     ),
     "no cell": (
         lambda n: cm.append_cell(n, {"source": "x"}),  # type: ignore[arg-type] # pyright: ignore
-        *(cm.InvalidNotebook, "this is no cell: {'source': 'x'}; cm.code_cell"),
+        *(cm.InvalidNotebook, "a cell must be .*, not {'source': 'x'}; cm.code_cell"),
     ),
-    "no place": (lambda n: cm.insert_cell_at(n, NEW, 6), IndexError, "6 is no place.*0 to 5"),
-    "a place from the end": (lambda n: cm.insert_cell_at(n, NEW, -1), IndexError, "-1 is no place"),
-    "moved nowhere": (lambda n: cm.move_cell(n, "a", 5), IndexError, "5 is no place.*0 to 4"),
-    "split behind its end": (lambda n: cm.split_cell(n, "c", 4), IndexError, "4 is no.*0 to 3"),
-    "split before its start": (lambda n: cm.split_cell(n, "c", -1), IndexError, "-1 is no place"),
-    "one merged": (lambda n: cm.merge_cells(n, "a"), cm.NotebookError, "takes two cells"),
+    "no place": (lambda n: cm.insert_cell_at(n, NEW, 6), IndexError, "index must be 0 to 5, not 6"),
+    "a place from the end": (lambda n: cm.insert_cell_at(n, NEW, -1), IndexError, "0 to 5, not -1"),
+    "moved nowhere": (lambda n: cm.move_cell(n, "a", 5), IndexError, "index must be 0 to 4, not 5"),
+    "split behind its end": (
+        lambda n: cm.split_cell(n, "c", 4),
+        IndexError,
+        "position must be 0 to 3, not 4",
+    ),
+    "split before its start": (
+        lambda n: cm.split_cell(n, "c", -1),
+        IndexError,
+        "position must be 0 to 3, not -1",
+    ),
+    "one merged": (
+        lambda n: cm.merge_cells(n, "a"),
+        cm.NotebookError,
+        "at least two different cells",
+    ),
     "one merged with itself": (
         lambda n: cm.merge_cells(n, "a", "a"),
-        *(cm.NotebookError, "takes two cells"),
+        *(cm.NotebookError, "at least two different cells"),
     ),
     "no source": (
         lambda n: cm.update_source(n, "a", 1),  # type: ignore[arg-type] # pyright: ignore
-        *(cm.InvalidNotebook, "the source of cell a is no text: 1"),
+        *(cm.InvalidNotebook, "source of cell a must be a str, not 1"),
     ),
     "no metadata of a cell": (
         lambda n: cm.set_cell_metadata(n, "a", []),  # type: ignore[arg-type] # pyright: ignore
-        *(cm.InvalidNotebook, "the metadata of a cell is no dict"),
+        *(cm.InvalidNotebook, "cell metadata must be a dict"),
     ),
     "no metadata": (
         lambda n: cm.set_metadata(n, {"x": {1}}),
-        *(cm.InvalidNotebook, "the metadata of a notebook.x is a set"),
+        *(cm.InvalidNotebook, "notebook metadata.x is a set"),
     ),
     "outputs of Markdown": (
         lambda n: cm.update_outputs(n, "b", []),
-        *(cm.InvalidNotebook, "cell b is markdown, and only code has outputs"),
+        *(cm.InvalidNotebook, "cell b is a markdown cell; only code cells have outputs"),
     ),
     "outputs of what is no JSON": (
         lambda n: cm.update_outputs(n, "a", [{"x": object()}]),
@@ -395,31 +407,31 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     ),
     "outputs of raw, cleared": (
         lambda n: cm.clear_outputs(n, "c"),
-        *(cm.InvalidNotebook, "cell c is raw, and only code has outputs"),
+        *(cm.InvalidNotebook, "cell c is a raw cell; only code cells have outputs"),
     ),
     "a number of Markdown": (
         lambda n: cm.update_execution_count(n, "b", 1),
-        *(cm.InvalidNotebook, "cell b is markdown, and only code has an execution count"),
+        *(cm.InvalidNotebook, "cell b is a markdown cell; only code cells have an execution count"),
     ),
     "a number below nothing": (
         lambda n: cm.update_execution_count(n, "a", -1),
-        *(cm.InvalidNotebook, "cell a cannot have the execution count -1"),
+        *(cm.InvalidNotebook, "execution_count of cell a must be .*, not -1"),
     ),
     "true as a number": (
         lambda n: cm.update_execution_count(cm.update_execution_count(n, "a", 1), "a", True),
-        *(cm.InvalidNotebook, "cell a cannot have the execution count True"),
+        *(cm.InvalidNotebook, "execution_count of cell a must be .*, not True"),
     ),
     "no type": (
         lambda n: cm.change_cell_type(n, "a", "html"),  # type: ignore[arg-type] # pyright: ignore
-        *(cm.InvalidNotebook, "'html' is no type of a cell: those are code, markdown and raw"),
+        *(cm.InvalidNotebook, "cell_type must be 'code', 'markdown' or 'raw', not 'html'"),
     ),
     "attached to code": (
         lambda n: cm.attach(n, "a", "p.png", PIXEL),
-        *(cm.InvalidNotebook, "cell a is code, and code has no attachments"),
+        *(cm.InvalidNotebook, "cell a is a code cell; code cells have no attachments"),
     ),
     "detached from code": (
         lambda n: cm.detach(n, "a", "p.png"),
-        *(cm.InvalidNotebook, "cell a is code, and code has no attachments"),
+        *(cm.InvalidNotebook, "cell a is a code cell; code cells have no attachments"),
     ),
     "detached, and not there": (
         lambda n: cm.detach(n, "b", "q.png"),
@@ -431,7 +443,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
     ),
     "attached, and no bundle": (
         lambda n: cm.attach(n, "b", "p.png", "AAAA"),  # type: ignore[arg-type] # pyright: ignore
-        *(cm.InvalidNotebook, "attachment p.png is no dict: 'AAAA'"),
+        *(cm.InvalidNotebook, "attachment p.png must be a dict, not 'AAAA'"),
     ),
 }
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import commutable as cm
-from commutable import _format
-from commutable._format import Writer, written
+from commutable._format import IncrementalWriter, to_bytes, writing
 
 TEXTS = st.text(st.sampled_from('ab "\\\n\r\u2028é𝄞\ud800{}[],:'), max_size=12)
 CELLS = st.one_of(
@@ -25,9 +24,9 @@ NOTEBOOKS = st.lists(CELLS, max_size=5).map(cm.Notebook)
 
 @given(st.lists(NOTEBOOKS, min_size=1, max_size=4))
 def test_each_state_is_written_as_nbformat_writes_it(states: list[cm.Notebook]) -> None:
-    writer = Writer()
+    writer = IncrementalWriter()
     for state in states:
-        assert writer.written(state, validate=True) == written(state)
+        assert writer.to_bytes(state, validate=True) == to_bytes(state)
 
 
 @pytest.mark.parametrize("minor", [5, 99])
@@ -37,14 +36,14 @@ def test_it_is_the_same_byte_for_byte(minor: int) -> None:
         cm.markdown_cell('"cells": []'),
     ]
     notebook = cm.Notebook(cells, {"a": '"cells": []', "é": [1, {}]}, nbformat_minor=minor)
-    writer = Writer()
+    writer = IncrementalWriter()
     for state in (notebook, cm.append_cell(notebook, cm.raw_cell("x")), cm.empty_notebook):
-        assert writer.written(state, validate=True) == written(state)
+        assert writer.to_bytes(state, validate=True) == to_bytes(state)
 
 
 def test_other_fields_of_a_notebook_are_written_as_well() -> None:
     notebook = cm.Notebook([cm.code_cell("a")], nbformat_minor=99, extra={"aa": 1, "zz": 2})
-    assert Writer().written(notebook, validate=True) == written(notebook)
+    assert IncrementalWriter().to_bytes(notebook, validate=True) == to_bytes(notebook)
 
 
 def test_only_what_has_changed_is_written_out(
@@ -56,8 +55,8 @@ def test_only_what_has_changed_is_written_out(
         alone.append(cell.source)
         return original(cell, minor, validate=validate)
 
-    original = _format._alone
-    monkeypatch.setattr(_format, "_alone", counted)
+    original = writing.cell_to_text
+    monkeypatch.setattr(writing, "cell_to_text", counted)
     saver = cm.Saver(tmp_path / "a.ipynb")
     notebook = cm.Notebook([cm.code_cell(str(number)) for number in range(5)])
     saver.save(notebook)

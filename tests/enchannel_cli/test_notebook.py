@@ -187,7 +187,7 @@ class TestInOneKernel:
         self.files.has("print('a')", ASLEEP, "print('never')")
         ended = self.run("--timeout", "1")
         assert ended.returncode == ExitCode.TIMED_OUT
-        assert "cell 2 of 3 (c2): the code did not end within 1 s" in ended.stderr
+        assert "cell 2 of 3 (c2): the code did not finish within 1 s" in ended.stderr
         first, second, third = outputs(self.files.done)
         assert (first, third) == ("a\n", "")
         assert second.startswith("asleep\n")
