@@ -41,7 +41,9 @@ def loads_tolerantly(data: bytes | memoryview) -> tuple[Any, str]:
         if not _encodable(again):
             flaw = "has lone surrogates (replaced)"
             value = json.loads(again.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise MalformedFrame("is nested too deeply") from None
+    except ValueError as error:
         raise MalformedFrame(f"is not JSON ({error})") from None
     return value, flaw
 

@@ -134,7 +134,9 @@ def _members_tolerantly(written: bytes) -> dict[str, bytes]:
             _, end = _value_at(text, begin)
             members[name] = text[begin:end].encode(errors="surrogateescape")
             at = _after_space(text, end)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise MalformedFrame("is nested too deeply") from None
+    except ValueError as error:
         raise MalformedFrame(f"is not JSON ({error})") from None
     return members
 

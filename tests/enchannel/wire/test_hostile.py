@@ -311,6 +311,20 @@ def test_deep_but_not_too_deep() -> None:
     assert value == 1
 
 
+@pytest.mark.parametrize("frames_below", range(4))
+def test_deep_nesting_error_is_the_same_at_any_stack_depth(frames_below: int) -> None:
+    """The text of the interpreter's RecursionError depends on where the limit is reached."""
+
+    def read(frames: int) -> None:
+        if frames:
+            read(frames - 1)
+        else:
+            Reader()(signed(KEY, *parts()[:3], BOMB))
+
+    with pytest.raises(MalformedFrame, match="has a content that is nested too deeply"):
+        read(frames_below)
+
+
 def test_a_bomb_leaves_the_decoder_as_it_was() -> None:
     reader = Reader()
     for _ in range(3):
