@@ -59,8 +59,6 @@ HOSTILE = [
     BOMB + b"1" + b"}" * 100_000,
     NESTED,
     b'{"a": ' + NESTED + b"}",
-    *(b'{"a":' * depth + b"NaN" + b"}" * depth for depth in (900, 950, 980, 990, 995, 1000)),
-    *(b'{"a":' * depth + b'"\\ud800"' + b"}" * depth for depth in (900, 950, 980, 990, 995)),
     b'{"msg_id": 5, "msg_type": []}',
     b'{"msg_id": "", "msg_type": ""}',
     b'{"msg_id": "\\ud800", "msg_type": "x"}',
@@ -69,6 +67,11 @@ HOSTILE = [
     b'{"msg_id": "1", "msg_type": "x", "extra": "not what you think", "raw": 1}',
     b'{"msg_id": "1", "msg_type": "x", "__class__": 1, "self": 2, "": 3}',
     b'{"msg_id": "1", "msg_type": "x", "subshell_id": {"a": 1}, "session": null}',
+]
+# Whether these can be read depends on the depth of the stack, which differs between the codecs.
+NEAR_RECURSION_LIMIT = [
+    *(b'{"a":' * depth + b"NaN" + b"}" * depth for depth in (900, 950, 980, 990, 995, 1000)),
+    *(b'{"a":' * depth + b'"\\ud800"' + b"}" * depth for depth in (900, 950, 980, 990, 995)),
 ]
 NAMES = ["header", "parent_header", "metadata", "content"]
 
@@ -103,7 +106,7 @@ def equal_but(one: AnyMessage, other: AnyMessage, name: str) -> bool:
     return all(getattr(one, n) == getattr(other, n) for n in names if n != name)
 
 
-@pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
+@pytest.mark.parametrize("data", [*HOSTILE, *NEAR_RECURSION_LIMIT], ids=lambda data: str(data[:24]))
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
 def test_hostile_json_in_a_part(at: int, data: bytes) -> None:
     good = parts("stream", {"text": "a"}, metadata={"b": 1})

@@ -24,8 +24,15 @@ from enchannel.testing.strategies import mutations as more_mutations
 from enchannel.wire import websocket as v1
 from enchannel.wire.legacy_websocket import decode, encode
 from enchannel.wire.parts import RawParts
-from tests.enchannel.wire.reader import Reader
-from tests.enchannel.wire.test_hostile import BOMB, HOSTILE, NAMES, NESTED, mutations
+from tests.enchannel.wire.reader import Reader, agree_or_too_deep, outcome_of
+from tests.enchannel.wire.test_hostile import (
+    BOMB,
+    HOSTILE,
+    NAMES,
+    NEAR_RECURSION_LIMIT,
+    NESTED,
+    mutations,
+)
 from tests.enchannel.wire.test_websocket import framed as v1_framed
 from tests.rigs.frames import KEY, parts, signed
 
@@ -245,7 +252,20 @@ def test_hostile_json_is_read_as_the_other_framing_reads_it(
         assert list(map(str, ours)) == list(map(str, theirs))
 
 
-@pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
+@pytest.mark.parametrize("frame_type", ["text", "binary"])
+@pytest.mark.parametrize("data", NEAR_RECURSION_LIMIT, ids=lambda data: str(len(data)))
+@pytest.mark.parametrize("at", range(4), ids=NAMES)
+def test_deep_json_is_read_as_the_other_framing_reads_it_or_rejected(
+    at: int, data: bytes, frame_type: str
+) -> None:
+    good = parts("stream", {"text": "a"}, metadata={"b": 1})
+    bad = [*good[:at], data, *good[at + 1 :]]
+    frame = written(*bad).decode() if frame_type == "text" else framed(written(*bad))
+    theirs = outcome_of(lambda: v1.decode(v1_framed(*bad)))
+    assert agree_or_too_deep(outcome_of(lambda: decode(frame)), theirs)
+
+
+@pytest.mark.parametrize("data", [*HOSTILE, *NEAR_RECURSION_LIMIT], ids=lambda data: str(data[:24]))
 def test_hostile_json_around_the_parts(data: bytes) -> None:
     good = written(*parts())
     message_or_malformed(framed(data))

@@ -16,8 +16,8 @@ from enchannel.errors import EnchannelError
 from enchannel.testing.strategies import messages
 from enchannel.wire.parts import parts_of
 from enchannel.wire.websocket import decode, encode
-from tests.enchannel.wire.reader import Reader
-from tests.enchannel.wire.test_hostile import HOSTILE, NAMES, mutations
+from tests.enchannel.wire.reader import Reader, agree_or_too_deep, outcome_of
+from tests.enchannel.wire.test_hostile import HOSTILE, NAMES, NEAR_RECURSION_LIMIT, mutations
 from tests.rigs.frames import KEY, parts, signed
 
 REFERENCE: Any = base
@@ -106,6 +106,15 @@ def test_hostile_json_is_read_as_zmq_reads_it(at: int, data: bytes) -> None:
     else:
         assert decode(framed(*bad, b"x"), reports.append) == expected
         assert list(map(str, reports)) == list(map(str, reader.reports))
+
+
+@pytest.mark.parametrize("data", NEAR_RECURSION_LIMIT, ids=lambda data: str(len(data)))
+@pytest.mark.parametrize("at", range(4), ids=NAMES)
+def test_deep_json_is_read_as_zmq_reads_it_or_rejected(at: int, data: bytes) -> None:
+    good = parts("stream", {"text": "a"}, metadata={"b": 1})
+    bad = [*good[:at], data, *good[at + 1 :]]
+    theirs = outcome_of(lambda: Reader()(signed(KEY, *bad, buffers=[b"x"])))
+    assert agree_or_too_deep(outcome_of(lambda: decode(framed(*bad, b"x"))), theirs)
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=80).map(lambda b: struct.pack("<Q", 6) + b))
