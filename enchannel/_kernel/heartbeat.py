@@ -1,4 +1,4 @@
-"""The heartbeat: bytes out, bytes back, and what it means when they stay away."""
+"""The heartbeat channel: it sends pings and watches whether they come back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from reactivex.disposable import SerialDisposable
 from enchannel._kernel.channel import BaseChannel
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.fanout import Fanout
 from enchannel._rx.sink import Reporter
 from enchannel.abc import ChannelPair
 from enchannel.errors import EnchannelError, InvalidMessage
@@ -18,20 +19,21 @@ from enchannel.errors import EnchannelError, InvalidMessage
 __all__ = ["Heartbeat"]
 
 PING = b"ping"
-MOMENTS = 4  # between two beats, to which those of all kernels keep
-BEATS = 3  # that are asked for in the time after which a kernel is called silent
-UNANSWERED = 20  # after which most are left out: a kernel that was stopped has them all to read
+MAX_MISSED_PINGS = 3  # in a row, within silent_after
+GRID_STEPS = 4  # between two pings
+# A stopped kernel reads all of its pings when it continues, so most are left out after this number.
+MAX_UNANSWERED_PINGS = 20
 
 
 class Heartbeat(BaseChannel[bytes]):
-    """The heartbeat channel: bytes sent on it come back from a kernel that lives.
+    """The heartbeat channel: a kernel that is alive echoes the bytes that are sent on it.
 
-    It asks by itself, three times in ``silent_after`` seconds. A kernel that does not beat is silent,
-    not dead, and only if it has beaten before: some kernels never do.
+    It sends three pings in ``silent_after`` seconds. A kernel that does not answer is silent, not dead, and
+    only if it has answered before: some kernels never do.
 
     Attributes:
-        silent_after: Seconds without a beat after which a kernel is called silent.
-        is_beating: Whether the kernel beats; None until it did once.
+        silent_after: Seconds without an echo after which a kernel is called silent.
+        is_beating: True while the kernel answers, False while it does not; None before its first echo.
     """
 
     def __init__(
@@ -41,65 +43,72 @@ class Heartbeat(BaseChannel[bytes]):
         reporter: Reporter,
         silent_after: float,
         scheduler: abc.SchedulerBase,
-        says: Callable[[bool], None],
+        on_change: Callable[[bool], None],
     ) -> None:
         self.silent_after = silent_after
         self.is_beating: bool | None = None
         self._scheduler = scheduler
-        self._says = says
-        self._asked = 0
-        self._paused = True
-        self._next = SerialDisposable()
-        super().__init__(ChannelName.HEARTBEAT, pair, delivery, reporter)
+        self._on_change = on_change
+        self._unanswered = 0
+        self._is_paused = True
+        self._next_ping = SerialDisposable()
+        super().__init__(ChannelName.HEARTBEAT, pair, Fanout(delivery), delivery, reporter)
 
     def pause(self) -> None:
-        """Ask no more; while paused, a kernel is never called silent."""
-        with self._changing:
-            self._paused = True
-            self._next.disposable = None
+        """Stop sending pings; a kernel is never called silent while the heartbeat is paused."""
+        with self._fanout.lock:
+            self._is_paused = True
+            self._next_ping.disposable = None
 
     def unpause(self) -> None:
-        """Ask again."""
-        with self._changing:
-            if not self._paused or self._end is not None:
+        """Send pings again."""
+        with self._fanout.lock:
+            if not self._is_paused or self._fanout.terminal is not None:
                 return
-            self._paused, self._asked = False, 0
-        self._ask()
+            self._is_paused, self._unanswered = False, 0
+        self._ping()
 
-    def end(self, error: Exception | None = None) -> None:
+    def terminate(self, error: Exception | None = None) -> None:
         self.pause()
-        super().end(error)
+        super().terminate(error)
 
-    def _arrive(self, item: bytes) -> None:
-        self._asked = 0
+    def _dispatch(self, item: bytes) -> None:
+        self._unanswered = 0
         if not self.is_beating:
             self.is_beating = True
-            self._says(True)
-        super()._arrive(item)
+            self._on_change(True)
+        super()._dispatch(item)
 
-    def _ask(self, *_: object) -> None:
-        if self._asked >= BEATS and self.is_beating:
+    def _ping(self, *_: object) -> None:
+        if self._unanswered >= MAX_MISSED_PINGS and self.is_beating:
             self.is_beating = False
-            self._says(False)
-        self._asked += 1  # first: the beat may be faster than this line's return
+            self._on_change(False)
+        # Counted before it is sent, because the echo may arrive before on_next returns.
+        self._unanswered += 1
         try:
-            if self._asked <= UNANSWERED or self._asked % UNANSWERED == 0:
+            if (
+                self._unanswered <= MAX_UNANSWERED_PINGS
+                or self._unanswered % MAX_UNANSWERED_PINGS == 0
+            ):
                 self._outgoing.on_next(PING)
-        except EnchannelError:  # the link is lost, and says so itself
-            self._asked = 0
-        with self._changing:
-            if not self._paused:
-                self._next.disposable = self._scheduler.schedule_relative(
-                    self._until_next(), self._ask
+        except EnchannelError:  # the connection is lost, which the link reports itself
+            self._unanswered = 0
+        with self._fanout.lock:
+            if not self._is_paused:
+                self._next_ping.disposable = self._scheduler.schedule_relative(
+                    self._seconds_to_next(), self._ping
                 )
 
-    def _until_next(self) -> float:
-        """Seconds until the next one. Kernels ask at the same few moments: what costs is the waking up."""
-        every = self.silent_after / BEATS
-        now, grid = self._scheduler.to_seconds(self._scheduler.now), every / MOMENTS
-        return math.floor((now + every) / grid + 1e-6) * grid - now
+    def _seconds_to_next(self) -> float:
+        """Return the seconds to the next ping.
+
+        The heartbeats of all kernels share a grid of time, because waking up costs more than sending.
+        """
+        interval = self.silent_after / MAX_MISSED_PINGS
+        now, grid = self._scheduler.to_seconds(self._scheduler.now), interval / GRID_STEPS
+        return math.floor((now + interval) / grid + 1e-6) * grid - now
 
     def _prepare(self, value: bytes) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise InvalidMessage(f"a {type(value).__name__} was sent on {self}, which takes bytes")
+            raise InvalidMessage(f"{self} takes bytes, not {type(value).__name__}")
         return bytes(value)

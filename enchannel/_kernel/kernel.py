@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -11,23 +9,22 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from reactivex import Observable, abc
-from reactivex.disposable import Disposable
 
-from enchannel._kernel.channel import Channel, MainChannel
-from enchannel._kernel.comm import Comm, Comms
+from enchannel._kernel.channel import Channel, ChannelContext, MainChannel
+from enchannel._kernel.comm import Comm, CommContext, Comms
 from enchannel._kernel.heartbeat import Heartbeat
 from enchannel._kernel.in_flight import InFlightRequest, OnInput, Request, RequestOptions
 from enchannel._kernel.recovery import recover
 from enchannel._kernel.requests import DEFAULT_TIMEOUT, Requests, validate_seconds
-from enchannel._kernel.sent import Sent
-from enchannel._kernel.subjects import Action, Errors, State
+from enchannel._kernel.subjects import Completion, ErrorLog, SentMessages, StateSubject
 from enchannel._kernel.subshell import Subshell
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
 from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.fanout import Fanout
+from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child
 from enchannel._rx.sink import Sink
-from enchannel._rx.sink_observable import Fanout
 from enchannel._rx.thread_calls import call_in_thread, join_calls
 from enchannel._rx.timer import timer
 from enchannel._rx.waiting import Waiter, refuse_to_block
@@ -84,35 +81,42 @@ class Kernel(Requests):
         self._scheduler = scheduler or timer()
         self._time_to_dead = silent_after
         self._delivery = DeliveryThread(f"enchannel kernel {session.id[:4]}")
-        self.errors: Errors = Errors(self._delivery)
+        self.errors: ErrorLog = ErrorLog(self._delivery)
         report = self.errors.report
-        self.link: State[LinkState] = State(
+        self.link: StateSubject[LinkState] = StateSubject(
             "kernel.link", LinkState.CONNECTING, self._delivery, report
         )
-        self.state: State[KernelState] = State(
+        self.state: StateSubject[KernelState] = StateSubject(
             "kernel.state", KernelState.STARTING, self._delivery, report
         )
-        self.sent: Sent = Sent(self._delivery, report)
-        self._witnesses: Fanout[AnyMessage | LinkEvent] = Fanout()
+        self.sent: SentMessages = SentMessages(self._delivery, report)
+        self._witnesses: Fanout[AnyMessage | LinkEvent] = Fanout(self._delivery)
         self._exchanges: dict[str, InFlightRequest] = {}
         self._busy: set[str] = set()
         self._interrupting = False
         self._interrupt_again = False  # when the link is back
         self._unwanted: set[str] = set()  # requests that are to be interrupted as soon as they run
-        self._comms = Comms(self)
+        self._comms = Comms(
+            CommContext(
+                send=lambda message: self.shell.on_next(message),
+                delivery=self._delivery,
+                report=report,
+            )
+        )
         self._changing = threading.RLock()
         self._opening = threading.Lock()
         self._link: Link | None = None
         self._channels: dict[ChannelName, Channel] = {}
-        self._main = MainChannel(
-            self._channels,
-            self._delivery,
-            report,
-            session,
-            self.sent,
-            self._on_listened,
-            self.close,
+        self._context = ChannelContext(
+            session=session,
+            sent=self.sent,
+            on_message=self._arrived,
+            on_subscribed=self._on_listened,
+            close=self.close,
+            delivery=self._delivery,
+            report=report,
         )
+        self._main = MainChannel(self._channels, self._context)
         self._listened: Callable[[], None] | None = None
         self._heartbeat: Heartbeat | None = None
         self._closing = False
@@ -144,22 +148,12 @@ class Kernel(Requests):
 
     def _staple(self, link: Link) -> None:
         delivery, report = self._delivery, self.errors.report
-        self.link.become(LinkState.CONNECTED)
-        self.state.become(KernelState.IDLE)
+        self.link.set(LinkState.CONNECTED)
+        self.state.set(KernelState.IDLE)
         self._listened = link.on_first_subscriber
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
-                self._channels[name] = Channel(
-                    name,
-                    pair,
-                    delivery,
-                    report,
-                    self.session,
-                    self.sent,
-                    self._arrived,
-                    self._on_listened,
-                    self.close,
-                )
+                self._channels[name] = Channel(name, pair, self._context)
         if (beats := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
             self._heartbeat = Heartbeat(
                 beats, delivery, report, self._time_to_dead, self._scheduler, self._beats
@@ -211,7 +205,7 @@ class Kernel(Requests):
                 self.errors.report(error)
 
     def _delivery_is_here(self) -> bool:
-        return threading.current_thread() is self._delivery._thread
+        return self._delivery.is_current
 
     def detach(self) -> None:
         """Disconnect, and leave a kernel running that was launched here.
@@ -304,7 +298,7 @@ class Kernel(Requests):
         """
         self._opened()
         if self._heartbeat is None:
-            raise NotSupported("this backend has no heartbeat")
+            raise NotSupported("this backend does not support the heartbeat channel")
         return self._heartbeat
 
     @property
@@ -339,7 +333,7 @@ class Kernel(Requests):
         try:
             return self._channels[name]
         except KeyError:
-            raise NotSupported(f"this backend has no {name} channel") from None
+            raise NotSupported(f"this backend does not support the {name} channel") from None
 
     def _hears_stdin(self) -> bool:
         return self.stdin.observer_count > 0 or self._main.observer_count > 0
@@ -352,7 +346,7 @@ class Kernel(Requests):
 
     def _arrived(self, message: AnyMessage) -> None:
         """Where messages arrive: whatever is done here is short."""
-        if self._witnesses.all:
+        if self._witnesses.sinks:
             self._show(message)
         exchange = self._exchanges.get(message.parent_header.msg_id)
         if exchange is not None:
@@ -368,7 +362,7 @@ class Kernel(Requests):
                 parent = message.parent_header.msg_id
                 self._kernel_status(parent, message.content.get("execution_state"))
         elif kind != "input_request":
-            self._comms.arrived(message)
+            self._comms.on_message(message)
         elif exchange is None and message.channel is ChannelName.STDIN:
             self._asked(message)
 
@@ -384,20 +378,20 @@ class Kernel(Requests):
             else:
                 return
             if said in ("restarting", "dead"):
-                self.state.become(KernelState(str(said)))
+                self.state.set(KernelState(str(said)))
             elif self._renewing:
                 return  # the old process speaks, or the new one too early: the backend knows when it is up
             elif said == "starting":  # it is up when it says so; nobody says idle after it
-                self.state.become(KernelState.IDLE)
+                self.state.set(KernelState.IDLE)
             else:
-                self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
+                self.state.set(KernelState.BUSY if self._busy else KernelState.IDLE)
 
     def _assume_idle(self, request_id: str) -> None:
         """It was answered, and its idle was lost: that must not keep the kernel busy for ever."""
         with self._changing:
             self._busy.discard(request_id)
             if not self._busy and self.state.value is KernelState.BUSY:
-                self.state.become(KernelState.IDLE)
+                self.state.set(KernelState.IDLE)
 
     def _forget_busy(self, requests: Iterable[str]) -> None:
         """Of these, and of what others asked, the idle may be lost: wait only for what is open."""
@@ -405,7 +399,7 @@ class Kernel(Requests):
             self._busy &= self._exchanges.keys()
             self._busy.difference_update(requests)
             if not self._busy and self.state.value is KernelState.BUSY:
-                self.state.become(KernelState.IDLE)
+                self.state.set(KernelState.IDLE)
 
     def _on_listened(self) -> None:
         """Somebody has subscribed to a channel: the link may want to know, once."""
@@ -418,17 +412,10 @@ class Kernel(Requests):
     def _witness(self, sink: Sink[AnyMessage | LinkEvent]) -> abc.DisposableBase:
         """Show a sink what arrives, first of all; unlike a subscriber it does not count as a listener,
         who would be expected to answer what the kernel asks. It is told of no end."""
-        with self._changing:
-            self._witnesses.add(sink)
-        return Disposable(lambda: self._forget_witness(sink))
-
-    def _forget_witness(self, sink: Sink[AnyMessage | LinkEvent]) -> None:
-        with self._changing:
-            self._witnesses.remove(sink)
+        return self._witnesses.attach(sink)
 
     def _show(self, item: AnyMessage | LinkEvent) -> None:
-        for sink in self._witnesses.all:
-            sink.on_next(item)
+        self._witnesses.dispatch(item)
 
     def _on_status(self, status: LinkEvent) -> None:
         lost = isinstance(status, (KernelDied, ConnectionLost))
@@ -443,7 +430,7 @@ class Kernel(Requests):
             back = status is LinkState.CONNECTED
             if back:
                 self._asked_to_end = False
-            self.link.become(status)
+            self.link.set(status)
             if back:
                 self._repeat_interrupt()
                 recover(self)
@@ -453,12 +440,12 @@ class Kernel(Requests):
             if self._renewing and status is KernelState.IDLE:  # there is a new process
                 self._asked_to_end = False
             self._renewing = status is KernelState.RESTARTING
-            self.state.become(status)
+            self.state.set(status)
         elif isinstance(status, (KernelDied, ConnectionLost)):
             self._busy.clear()  # whose idle may be lost as well
             self._unwanted.clear()
             self._fail_exchanges(status)
-            self._comms.lost(status)
+            self._comms.terminate(status)
             if not expected:
                 self.errors.report(status)
         elif not expected:
@@ -481,27 +468,27 @@ class Kernel(Requests):
         """The terminal event of everything."""
         closed = ChannelClosed("the connection was closed before the request was answered")
         self._fail_exchanges(error or closed)
-        self._comms.end()
+        self._comms.terminate()
         if self._link is not None:
             for channel in (*self._channels.values(), self._main):
-                channel.end(error)
+                channel.terminate(error)
             if self._heartbeat is not None:
-                self._heartbeat.end(error)
-        self.sent.end(error)
-        self.link.become(LinkState.CLOSED)
-        self.link.end()
-        self.state.end()
-        self.errors.end()
+                self._heartbeat.terminate(error)
+        self.sent.terminate(error)
+        self.link.set(LinkState.CLOSED)
+        self.link.terminate()
+        self.state.terminate()
+        self.errors.terminate()
         self._delivery.end()
 
     def _beats(self, beats: bool) -> None:
         with self._changing:
             gone = self.state.value in (KernelState.DEAD, KernelState.RESTARTING)
             if not beats and self.link.value is LinkState.CONNECTED and not gone:
-                self.state.become(KernelState.SILENT)
+                self.state.set(KernelState.SILENT)
                 self._show(KernelState.SILENT)
             elif beats and self.state.value is KernelState.SILENT:
-                self.state.become(KernelState.BUSY if self._busy else KernelState.IDLE)
+                self.state.set(KernelState.BUSY if self._busy else KernelState.IDLE)
                 self._show(self.state.value)
 
     # -- what is asked of it ----------------------------------------------------------------------
@@ -590,8 +577,10 @@ class Kernel(Requests):
         name: str,
         by_itself: Observable[None] | None,
         message: Callable[[], AnyMessage] | None,
-    ) -> Action[None]:
-        outcome: Action[None] = Action(f"kernel.{name}()", self._delivery, self.errors.report)
+    ) -> Completion[None]:
+        outcome: Completion[None] = Completion(
+            f"kernel.{name}()", self._delivery, self.errors.report
+        )
         if by_itself is not None:
             by_itself.subscribe(outcome.on_next, outcome.on_error, outcome.on_completed)
         elif message is not None:
@@ -688,7 +677,7 @@ class Kernel(Requests):
 class _Told:
     """A sink that settles an outcome with the end of a request."""
 
-    def __init__(self, outcome: Action[None]) -> None:
+    def __init__(self, outcome: Completion[None]) -> None:
         self._outcome = outcome
 
     def on_next(self, message: AnyMessage) -> None: ...
@@ -714,16 +703,11 @@ def _disown_all() -> None:
     global _open
     for kernel in list(_open):
         kernel._forked = True
-        error = ChannelClosed("this kernel belongs to the process that this one was forked from")
-        for port in (*kernel._channels.values(), kernel._main, kernel._heartbeat, kernel.sent):
-            if port is not None:
-                port.disown(error)
-        for told in (kernel.link, kernel.state, kernel.errors):
-            told.disown()
-        kernel._delivery.disown()
+        kernel._delivery.reset_after_fork(
+            ChannelClosed("this kernel belongs to the process that this one was forked from")
+        )
     _open = weakref.WeakSet()
 
 
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_all)
+call_at_exit(_close_all)
+call_in_forked_child(_disown_all)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import weakref
@@ -20,6 +19,7 @@ from enchannel._protocol.link_event import LinkEvent, encode_event
 from enchannel._protocol.message import AnyMessage, Message, now
 from enchannel._recordings.format import Kind, head_of, record_of
 from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.process_hooks import call_at_exit
 from enchannel._rx.timer import clock_of
 from enchannel.errors import InvalidMessage, RecordingFailed, Remedy
 from enchannel.wire import websocket
@@ -296,4 +296,4 @@ def _end_all() -> None:
         recorder.dispose()
 
 
-atexit.register(_end_all)
+call_at_exit(_end_all)

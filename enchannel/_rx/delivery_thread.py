@@ -5,111 +5,146 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["DeliveryThread", "is_delivering"]
+__all__ = ["DeliveryThread", "is_delivering", "mark_delivering"]
 
 T = TypeVar("T")
 
 log = logging.getLogger("enchannel")
 
-_here = threading.local()
+_this_thread = threading.local()
 
 
 def is_delivering() -> bool:
-    """Whether this thread calls subscribers, so that a blocking wait on it could wait for itself."""
-    return getattr(_here, "delivering", False)
+    """Return True if the current thread calls subscribers, so that it could wait for itself."""
+    return getattr(_this_thread, "delivering", False)
 
 
 def mark_delivering(value: bool = True) -> None:
-    """Say that the current thread calls subscribers (or carries messages to those that do)."""
-    _here.delivering = value
+    """Mark the current thread as one that calls subscribers, or that carries messages to them."""
+    _this_thread.delivering = value
+
+
+class Source(Protocol):
+    """A source whose subscribers are called on a delivery thread."""
+
+    def reset_after_fork(self, error: Exception, /) -> None:
+        """Terminate the copy in a forked child with this error."""
 
 
 class DeliveryThread:
     """A queue of calls, and the thread that makes them one after the other.
 
-    Backends put, and go on; a slow subscriber delays only those of its own kernel. What is urgent (the
-    states of link and kernel) goes before all that waits. Calls do not raise: they are guarded
-    by who puts them.
+    Backends append and go on; a slow subscriber delays only those of its own kernel. Urgent calls (state
+    changes of link and kernel) are made before all others. Calls must not raise: the caller of ``put``
+    guards them.
 
-    The thread is woken when it waits, and not for each call: what arrives while it works costs an append.
+    The thread is started by the first call, and woken only when it waits: a call that is added while it
+    works costs an append.
 
     Args:
-        name: The thread's.
+        name: The name of the thread.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._queue: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._urgent: deque[tuple[Callable[[Any], None], Any]] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        self._waits = True  # whether the thread has to be woken, or there is none
-        self._changing = threading.RLock()
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        self._needs_wakeup = True  # or there is no thread yet
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._ending = False
-        self._ended = False
+        self._is_ending = False
+        self._has_ended = False
         self._pid = os.getpid()
+        self._sources: weakref.WeakSet[Source] = weakref.WeakSet()
 
     def put(self, call: Callable[[T], None], item: T) -> None:
-        """Call it with an item, after the calls that wait."""
+        """Call a function with an item, after the calls that are queued."""
         self._queue.append((call, item))
-        if self._waits:
+        if self._needs_wakeup:
             self._wake()
 
     def put_urgent(self, call: Callable[[T], None], item: T) -> None:
-        """Call it with an item as soon as the call that runs has returned."""
+        """Call a function with an item as soon as the current call has returned."""
         self._urgent.append((call, item))
-        if self._waits:
+        if self._needs_wakeup:
             self._wake()
 
     def end(self) -> None:
-        """Make the calls that wait, then end the thread."""
-        self._ending = True
+        """Make the queued calls, then end the thread."""
+        self._is_ending = True
         self._wake()
 
-    def disown(self) -> None:
-        """In a forked process, where its thread is not: what waited is the parent's."""
-        self._changing = threading.RLock()
-        self._queue, self._urgent, self._bell = deque(), deque(), SimpleQueue()
-        self._thread, self._ending, self._waits = None, True, True
-
     def join(self, timeout: float) -> bool:
-        """Wait, if this is another thread, until all is delivered; whether it is by then."""
+        """Wait until all calls were made, unless this is the delivery thread; return True if they were.
+
+        Args:
+            timeout: Seconds.
+        """
         thread = self._thread
-        if thread is None or thread is threading.current_thread() or os.getpid() != self._pid:
+        if thread is None or self.is_current or os.getpid() != self._pid:
             return True
         thread.join(timeout)
         return not thread.is_alive()
 
     @property
+    def is_current(self) -> bool:
+        """True on the delivery thread itself."""
+        return threading.current_thread() is self._thread
+
+    @property
+    def is_started(self) -> bool:
+        """True once there was something to deliver."""
+        return self._thread is not None
+
+    @property
     def backlog(self) -> int:
-        """How many calls wait."""
+        """The number of queued calls."""
         return len(self._queue)
 
-    def _wake(self) -> None:
-        with self._changing:
-            if self._thread is not None and not self._ended:
-                self._waits = False
-                self._bell.put(None)
-            elif self._ending:
-                self._finish()
-            elif self._thread is None and os.getpid() == self._pid:
-                self._begin()
+    def add_source(self, source: Source) -> None:
+        """Reset a source together with this thread after a fork; only a weak reference is kept."""
+        self._sources.add(source)
 
-    def _begin(self) -> None:
+    def reset_after_fork(self, error: Exception) -> None:
+        """Drop the queue and terminate the sources: in a forked child the thread does not exist.
+
+        Args:
+            error: The error with which the sources fail.
+        """
+        self._lock = threading.RLock()
+        self._queue, self._urgent, self._wakeups = deque(), deque(), SimpleQueue()
+        self._thread, self._is_ending, self._needs_wakeup = None, True, True
+        for source in list(self._sources):
+            source.reset_after_fork(error)
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._thread is not None and not self._has_ended:
+                self._needs_wakeup = False
+                self._wakeups.put(None)
+            elif self._is_ending:
+                self._make_remaining_calls()
+            elif self._thread is None and os.getpid() == self._pid:
+                self._start()
+
+    def _start(self) -> None:
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._waits = False
+        self._needs_wakeup = False
         try:
             thread.start()
-        except (
-            RuntimeError
-        ) as error:  # there are too many; what waits goes with the next that is put
-            self._waits = True
-            log.error("%s: subscribers wait, as no thread can be started: %s", self._name, error)
+        except RuntimeError as error:
+            # The limit of threads is reached: the next call that is put tries again.
+            self._needs_wakeup = True
+            log.error(
+                "%s: no thread can be started, subscribers have to wait: %s", self._name, error
+            )
         else:
             self._thread = thread
 
@@ -120,21 +155,22 @@ class DeliveryThread:
             while urgent or queue:
                 call, item = urgent.popleft() if urgent else queue.popleft()
                 call(item)
-            # Said before the last look at the queues: who puts after that look sees it, and rings.
-            self._waits = True
+            # Set before the final queue check, so a producer that appends after the check sees the flag
+            # and wakes this thread.
+            self._needs_wakeup = True
             if urgent or queue:
-                self._waits = False
+                self._needs_wakeup = False
                 continue
-            if self._ending:
+            if self._is_ending:
                 break
-            self._bell.get()
-        with self._changing:
-            self._ended = self._waits = True
-            self._finish()
+            self._wakeups.get()
+        with self._lock:
+            self._has_ended = self._needs_wakeup = True
+            self._make_remaining_calls()
 
-    def _finish(self) -> None:
-        """Who subscribes after the end is told on its own thread: there is no other any more."""
-        with self._changing:
+    def _make_remaining_calls(self) -> None:
+        """Call late subscribers on their own thread: the delivery thread has ended."""
+        with self._lock:
             while self._urgent or self._queue:
                 call, item = (self._urgent or self._queue).popleft()
                 call(item)

@@ -1,8 +1,9 @@
-"""Observables of ours: where a subscriber is called, and what guards the others from it."""
+"""Observables that call each subscriber on its thread and guard the others from its exceptions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc
@@ -14,17 +15,16 @@ from enchannel._rx.sink import Reporter, Sink, SinkSource, log_error
 from enchannel._rx.waiting import last_value
 from enchannel.errors import SubscriberRaised
 
-__all__ = ["Fanout", "SinkObservable", "Subscription", "reporter_of"]
+__all__ = ["SinkObservable", "Subscription", "reporter_of"]
 
 T = TypeVar("T")
 T_out = TypeVar("T_out", covariant=True)
 
 
 class SinkObservable(Observable[T_out], SinkSource[T_out]):
-    """An observable that hands its items over to where its subscribers want them.
+    """An observable whose subscribers are called on the kernel's delivery thread.
 
-    A subscriber is called on the kernel's delivery thread, or straight on the event loop whose scheduler
-    it subscribed with.
+    A subscriber that passes the scheduler of an event loop to ``subscribe`` is called on that loop instead.
     """
 
     _delivery: DeliveryThread
@@ -41,7 +41,7 @@ class SinkObservable(Observable[T_out], SinkSource[T_out]):
         if scheduler is not None and is_event_loop(scheduler):
             sink = EventLoopSink(subscription, scheduler)
         else:
-            sink = _Delivered(subscription, self._delivery, urgent=self._urgent)
+            sink = _DeliveryThreadSink(subscription, self._delivery, urgent=self._urgent)
         subscription.upstream = self.attach(sink)
         return subscription
 
@@ -55,11 +55,16 @@ def reporter_of(observable: Observable[Any]) -> Reporter:
 
 
 class Subscription(abc.DisposableBase, Generic[T]):
-    """A subscriber, guarded: if it raises, its subscription ends and the reporter hears of it.
+    """A guarded subscriber: if it raises, its subscription ends and the exception is reported.
+
+    Args:
+        observer: The subscriber.
+        reporter: Receives a SubscriberRaised, or an error that the subscriber does not handle.
+        source: The name of the observable, for error messages.
 
     Attributes:
-        stopped: It is called no more.
-        guards: Against which exceptions.
+        stopped: True once the subscription has ended; the subscriber is not called any more.
+        guards: The class of the exceptions that are caught.
     """
 
     __slots__ = ("_observer", "_reporter", "_source", "_upstream", "guards", "stopped")
@@ -74,7 +79,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
 
     @property
     def upstream(self) -> abc.DisposableBase | None:
-        """What ends when this ends."""
+        """The subscription to the source, which is disposed of with this one."""
         return self._upstream
 
     @upstream.setter
@@ -88,7 +93,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
             return
         try:
             self._observer.on_next(item)
-        except self.guards as error:  # a subscriber's own code: any exception
+        except self.guards as error:
             self._raised(error, item)
 
     def on_error(self, error: Exception) -> None:
@@ -98,10 +103,11 @@ class Subscription(abc.DisposableBase, Generic[T]):
         try:
             self._observer.on_error(error)
         except self.guards as raised:
-            if raised is not error:  # reactivex raises what nobody handles: that is no fault
-                self._report(raised, error)
-            else:
+            # A default observer of reactivex raises the error itself: it is unhandled, not a fault.
+            if raised is error:
                 self._reporter(error)
+            else:
+                self._report(raised, error)
 
     def on_completed(self) -> None:
         if self.stopped:
@@ -113,7 +119,7 @@ class Subscription(abc.DisposableBase, Generic[T]):
             self._report(raised, None)
 
     def run(self, function: Callable[[], None]) -> None:
-        """Call a function as guarded as the subscriber."""
+        """Call a function of the subscriber under the same guard."""
         try:
             function()
         except self.guards as error:
@@ -126,33 +132,33 @@ class Subscription(abc.DisposableBase, Generic[T]):
 
     def _raised(self, error: BaseException, item: T | None) -> None:
         self.dispose()
-        told = self._report(error, item)
-        try:
-            # whoever waits further down the chain must not wait for ever
-            self._observer.on_error(told)
-        except Exception:  # noqa: S110  # it has been reported; most subscribers have no on_error
-            pass
+        reported = self._report(error, item)
+        # An operator or a waiting thread further down the chain has to learn of the end. Most subscribers
+        # have no on_error and raise here; the error has been reported already.
+        with suppress(Exception):
+            self._observer.on_error(reported)
 
     def _report(self, error: BaseException, item: object) -> SubscriberRaised:
-        told = SubscriberRaised(
+        reported = SubscriberRaised(
             f"a subscriber of {self._source} raised {type(error).__name__}: {error}; "
             "its subscription has ended",
             item=item,
         )
-        told.__cause__ = error
-        self._reporter(told)
-        return told
+        reported.__cause__ = error
+        self._reporter(reported)
+        return reported
 
 
-class _Delivered(Generic[T]):
-    """The sink of a subscriber that is called on the delivery thread."""
+class _DeliveryThreadSink(Generic[T]):
+    """Queues calls of a subscriber on the delivery thread."""
 
     __slots__ = ("_next", "_put", "_subscription")
 
     def __init__(
         self, subscription: Subscription[T], delivery: DeliveryThread, *, urgent: bool
     ) -> None:
-        subscription.guards = BaseException  # sys.exit would end the thread for all
+        # A SystemExit of one subscriber would end the thread for all.
+        subscription.guards = BaseException
         self._subscription = subscription
         self._next = subscription.on_next
         self._put = delivery.put_urgent if urgent else delivery.put
@@ -168,18 +174,3 @@ class _Delivered(Generic[T]):
 
     def call(self, function: Callable[[], None]) -> None:
         self._put(self._subscription.run, function)
-
-
-class Fanout(Generic[T]):
-    """The sinks of one source. Read without a lock: a change makes a new tuple."""
-
-    __slots__ = ("all",)
-
-    def __init__(self) -> None:
-        self.all: tuple[Sink[T], ...] = ()
-
-    def add(self, sink: Sink[T]) -> None:
-        self.all = (*self.all, sink)
-
-    def remove(self, sink: Sink[T]) -> None:
-        self.all = tuple(other for other in self.all if other is not sink)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,8 @@ from typing import TypeVar
 from reactivex import abc, typing
 from reactivex.disposable import Disposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
+
+from enchannel._rx.process_hooks import call_in_forked_child
 
 __all__ = ["TimerScheduler", "clock_of", "timer"]
 
@@ -131,5 +132,4 @@ def _renew() -> None:
 
 
 _timer = TimerScheduler()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+call_in_forked_child(_renew)

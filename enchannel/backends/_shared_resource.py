@@ -6,13 +6,14 @@ Ctrl-C may be raised between any two steps of acquiring the resource, so a refer
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
+
+from enchannel._rx.process_hooks import call_in_forked_child
 
 __all__ = ["Lease", "SharedResource", "Startable", "leases_in_process"]
 
@@ -165,5 +166,4 @@ def _reset_all_after_fork() -> None:
         shared._reset_after_fork()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all_after_fork)
+call_in_forked_child(_reset_all_after_fork)

@@ -100,7 +100,7 @@ def test_a_message_for_another_comm_is_refused() -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
-        with pytest.raises(InvalidMessage, match=f"not for comm {comm.id}"):
+        with pytest.raises(InvalidMessage, match=f"must be {comm.id!r}"):
             comm.on_next(ec.comm_msg("other", {}))
         assert types(remote.received[SHELL]) == ["comm_open"]
 
@@ -120,7 +120,7 @@ def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
         with pytest.raises(ConnectionLost):
             kernel.comm("echo", comm_id="c1")
         remote.send_error = None
-        assert kernel._comms._open == {}
+        assert kernel._comms.by_id == {}
 
 
 # What is heard.
@@ -401,7 +401,7 @@ def test_taking_up_twice_gives_the_same_comm() -> None:
 )
 def test_what_opens_no_comm_is_refused(message: AnyMessage) -> None:
     with MemoryKernel().kernel() as kernel:
-        with pytest.raises(InvalidMessage, match="opens no comm"):
+        with pytest.raises(InvalidMessage, match="must be a target name or a comm_open"):
             kernel.comm(message)
 
 

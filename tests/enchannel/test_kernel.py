@@ -1,6 +1,7 @@
 """A kernel: how it is opened, ruled and closed."""
 
 import asyncio
+import faulthandler
 import os
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_repr_says_how_it_is() -> None:
 
 def test_a_channel_that_the_backend_does_not_have_is_not_supported() -> None:
     with MemoryKernel(SHELL, ChannelName.IOPUB).kernel() as kernel:
-        with pytest.raises(NotSupported, match="no stdin channel"):
+        with pytest.raises(NotSupported, match="does not support the stdin channel"):
             _ = kernel.stdin
 
 
@@ -779,6 +780,57 @@ def test_subscribers_of_a_childs_copy_are_told() -> None:
 
 
 @fork_test
+def test_forked_comm_and_completion_fail() -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes["interrupt"] = interrupted = AsyncSubject[None]()
+    with remote.kernel() as kernel:
+        comm, completion = kernel.comm("woo"), kernel.interrupt()
+        comm.subscribe(lambda _: None)
+
+        def child() -> None:
+            sent = len(remote.received[SHELL])
+            refused(lambda: ec.wait(comm, timeout=1))
+            refused(lambda: ec.wait(completion, timeout=1))
+            refused(lambda: comm.send({}))
+            comm.close()
+            assert len(remote.received[SHELL]) == sent
+
+        assert in_child(child) == 7
+        interrupted.on_next(None)
+        interrupted.on_completed()
+        assert ec.wait(completion, timeout=DEADLINE) is None
+
+
+@fork_test
+def test_fork_replaces_held_locks_of_comm_and_completion() -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes["interrupt"] = AsyncSubject()
+    held, done = threading.Event(), threading.Event()
+    with remote.kernel() as kernel:
+        comm, completion = kernel.comm("woo"), kernel.interrupt()
+
+        def hold() -> None:
+            with comm._fanout.lock, completion._fanout.lock:  # type: ignore[attr-defined]
+                held.set()
+                assert done.wait(DEADLINE)
+
+        holding = Thread(hold)
+        assert held.wait(DEADLINE)
+
+        def child() -> None:
+            for observable in (comm, completion):
+                seen: Collector[object] = Collector()
+                faulthandler.dump_traceback_later(DEADLINE, exit=True)
+                observable.subscribe(seen)
+                assert isinstance(seen.wait_for_error(), ChannelClosed)
+
+        code = in_child(child)
+        done.set()
+        holding.result()
+    assert code == 7
+
+
+@fork_test
 def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
     remote = MemoryKernel()
     held, done = threading.Event(), threading.Event()
@@ -787,10 +839,10 @@ def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
         def hold() -> None:
             with (
                 kernel._changing,
-                kernel.iopub._changing,
-                kernel.errors._changing,
-                kernel.link._changing,
-                kernel._delivery._changing,
+                kernel.iopub._fanout.lock,
+                kernel.errors._fanout.lock,
+                kernel.link._fanout.lock,
+                kernel._delivery._lock,
             ):
                 held.set()
                 assert done.wait(DEADLINE)

@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, where: str) -> None:
     with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
             ec.record(kernel, tmp_path / where)
-        assert kernel._witnesses.all == kernel.sent.sinks.all == ()
+        assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
 
 
 def test_a_kernel_that_is_closed_is_not_recorded(path: Path) -> None:
@@ -278,7 +278,7 @@ def test_disposing_ends_it_and_waits_and_may_be_said_again(path: Path) -> None:
             dispose()
             assert ec.Recording(path).is_whole
         remote.send(printed("more"))
-        assert kernel._witnesses.all == kernel.sent.sinks.all == ()
+        assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
     assert texts(m for _, m in said_and_heard(path)) == [str(n) for n in range(1000)]
 
 
@@ -415,7 +415,7 @@ def test_a_disk_that_is_full_at_once() -> None:
     with MemoryKernel().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="/dev/full cannot be written: No space left"):
             ec.record(kernel, "/dev/full", overwrite=True)
-        assert kernel._witnesses.all == ()
+        assert kernel._witnesses.sinks == ()
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
@@ -448,7 +448,7 @@ def test_whatever_goes_wrong_ends_the_recording_only(
         kernel.errors.subscribe(errors)
         remote.send(printed("woo"))
         assert errors.wait_for_count(1) == [recorder.error]
-        assert kernel._witnesses.all == ()
+        assert kernel._witnesses.sinks == ()
 
 
 def test_what_cannot_be_sent_is_not_recorded(path: Path) -> None:

@@ -136,12 +136,12 @@ def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
     loop.close()
     with MemoryKernel().kernel() as kernel:
         kernel.state.subscribe(Collector(), scheduler=AsyncIOScheduler(loop))
-        assert kernel.state._sinks.all == ()
+        assert kernel.state._fanout.sinks == ()
 
 
 def test_users_cannot_say_how_link_and_kernel_are() -> None:
     with MemoryKernel().kernel() as kernel:
-        with pytest.raises(ChannelReadOnly, match="kernel.link can be watched, and not set"):
+        with pytest.raises(ChannelReadOnly, match="kernel.link is read-only"):
             kernel.link.on_next(LinkState.LOST)
         with pytest.raises(ChannelReadOnly, match=r"kernel\.state"):
             kernel.state.on_next(KernelState.DEAD)

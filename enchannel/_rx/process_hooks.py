@@ -1,0 +1,49 @@
+"""Hooks that run in a forked child and at the end of the interpreter, registered in one place."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections.abc import Callable, Iterable
+
+__all__ = ["call_at_exit", "call_in_forked_child"]
+
+log = logging.getLogger("enchannel")
+
+_in_child: list[Callable[[], None]] = []
+_at_exit: list[Callable[[], None]] = []
+
+
+def call_in_forked_child(hook: Callable[[], None]) -> None:
+    """Call a hook in every forked child, on its only thread, in the order of registration.
+
+    A lock may be held by a thread that does not exist in the child: a hook replaces locks and takes none.
+    """
+    _in_child.append(hook)
+
+
+def call_at_exit(hook: Callable[[], None]) -> None:
+    """Call a hook at the end of the interpreter; the one that was registered last is called first."""
+    _at_exit.append(hook)
+
+
+def _run_in_child() -> None:
+    _run(_in_child)
+
+
+def _run_at_exit() -> None:
+    _run(reversed(_at_exit))
+
+
+def _run(hooks: Iterable[Callable[[], None]]) -> None:
+    for hook in hooks:
+        try:
+            hook()
+        except Exception:  # a hook that fails must not keep the others from running
+            log.exception("%s failed", hook.__qualname__)
+
+
+atexit.register(_run_at_exit)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_run_in_child)
