@@ -177,7 +177,7 @@ examples:
 with --json:
   Each message of either direction is a line. It has what is printed by
   `enchannel run --json`, and the time (seconds since the recording began) and
-  the direction (heard or said).
+  the direction (received or sent).
 
 {EXIT_CODES}
 {ENVIRONMENT}"""

@@ -44,8 +44,8 @@ _LOG = FramedLog(64, covers_length=True, min_length=_BODY.size)
 class Direction(StrEnum):
     """Who said it: the kernel, or we."""
 
-    RECEIVED = "heard"
-    SENT = "said"
+    RECEIVED = "received"
+    SENT = "sent"
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -222,7 +222,7 @@ def test_json_is_every_message_of_either_direction(file: Path) -> None:
     fields = ["time", "direction", "channel", "header", "parent_header"]
     assert all(list(line)[:5] == fields for line in lines)
     assert [line["header"]["msg_type"] for line in lines] == types(file)
-    assert [line["direction"] for line in lines].count("said") == 1
+    assert [line["direction"] for line in lines].count("sent") == 1
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
 
 
