@@ -31,8 +31,8 @@ def replay(arguments: argparse.Namespace, screen: Screen) -> int:
                 screen.flush()
                 nothing.wait(min(wait, threading.TIMEOUT_MAX))
             show(recorded)
-            if isinstance(recorded.status, ec.EnchannelError):
-                screen.say(str(recorded.status))
+            if isinstance(recorded.event, ec.EnchannelError):
+                screen.say(str(recorded.event))
     except KeyboardInterrupt:
         screen.finish()
         return ExitCode.INTERRUPTED

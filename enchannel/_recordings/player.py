@@ -1,4 +1,4 @@
-"""A recording, played: a backend at whose other end there is nobody any more."""
+"""A backend that plays a recording, for ``connect("replay:…")``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["backend"]
 
 SCHEME: Final = "replay:"
 CHANNELS: Final = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
-TICK: Final = 1e-6  # seconds; recordings are no finer
-LONGEST: Final = (
-    1e6  # seconds until it looks again; what waits for longer a platform may not be able to
-)
+# Recordings have a resolution of 1 µs.
+TIME_RESOLUTION: Final = 1e-6
+# Some platforms cannot wait longer than this at once.
+MAX_WAIT: Final = 1e6
 
 
-class Replay(Backend):
-    """Plays what was heard through the same Subjects, at the pace at which it came."""
+class ReplayBackend(Backend):
+    """Emits the recorded incoming messages at their original pace."""
 
     def open(
         self,
@@ -43,25 +43,26 @@ class Replay(Backend):
     ) -> Link:
         """Open a recording, for ``connect("replay:…")``.
 
-        It begins when the first subscriber of a channel is there; who subscribes next may have missed
-        something by then. At its end every channel completes. Like a kernel it does not wait for a slow
-        subscriber: what that has not taken is kept.
+        Playback begins with the first subscriber of a channel; later subscribers may have missed messages
+        by then. Every channel completes at the end. Playback does not wait for slow subscribers, just as a
+        kernel does not: their messages are queued.
 
         Args:
-            target: Its path, after ``replay:``.
-            session: Who we are; nobody is told.
-            timeout: Not needed: a file is there or not.
-            speed: How many times as fast as it was; ``math.inf``: as fast as it goes.
-            start: Begins it, instead of the first subscriber, when it emits or completes.
-            scheduler: Where time comes from: with a virtual one, and subscribers on the same, nothing
-                happens but when it is advanced.
+            target: The path of the recording, with or without ``replay:``.
+            session: Not used.
+            timeout: Not used.
+            speed: Playback speed relative to the recording; ``math.inf`` plays without delays.
+            start: Begin playback when this observable emits or completes, instead of with the first
+                subscriber.
+            scheduler: The source of time. With a virtual-time scheduler, and subscribers on the same
+                scheduler, messages are emitted only as it advances.
 
         Raises:
-            ConnectionFailed: it is no recording, or cannot be read.
-            ValueError: a speed that is not above 0.
+            ConnectionFailed: The file is not a recording, or cannot be read.
+            ValueError: ``speed`` is not above 0.
         """
         if not speed > 0:
-            raise ValueError(f"speed is {speed}, and has to be above 0")
+            raise ValueError(f"speed must be above 0, not {speed}")
         path = target.removeprefix(SCHEME) if isinstance(target, str) else target
         try:
             recording = Recording(path)
@@ -81,15 +82,15 @@ class Replay(Backend):
 
 
 class Player:
-    """Plays one recording, once.
+    """Plays one recording once.
 
     Args:
-        recording: What is played.
-        speed: How many times as fast.
-        scheduler: On which everything is emitted.
+        recording: The recording to play.
+        speed: Playback speed relative to the recording.
+        scheduler: Everything is emitted on this scheduler.
 
     Attributes:
-        status: What became of link and kernel.
+        events: The recorded events of the link and the kernel.
     """
 
     def __init__(self, recording: Recording, speed: float, scheduler: abc.SchedulerBase) -> None:
@@ -100,80 +101,82 @@ class Player:
         self._clock = clock_of(scheduler)
         self._channels = {name: IncomingSubject[AnyMessage]() for name in CHANNELS}
         self._entries = recording.entries()
-        self._ahead: Recorded | End | None = None  # what waits for its time
+        self._next_entry: Recorded | End | None = None
         self._playing = threading.RLock()
-        self._next = SerialDisposable()
-        self._starting = SerialDisposable()
+        self._scheduled = SerialDisposable()
+        self._start_subscription = SerialDisposable()
         self._begun_at: float | None = None
         self._closed = False
-        self._over = False
+        self._finished = False
 
     def pair(self, name: ChannelName) -> ChannelPair[AnyMessage]:
-        """What is heard on a channel; nothing can be said on it."""
+        """Return the recorded messages of a channel; sending on it raises."""
         return ChannelPair(self._channels[name], CallbackObserver(self._refuse))
 
     def begin_with(self, start: Observable[Any], scheduler: abc.SchedulerBase | None) -> None:
-        """Begin when it emits or completes."""
-        self._starting.disposable = start.subscribe(
+        """Begin when an observable emits or completes."""
+        self._start_subscription.disposable = start.subscribe(
             lambda _: self.begin(), self._fail, self.begin, scheduler=scheduler
         )
 
     def begin(self) -> None:
-        """Begin; once."""
+        """Begin playback; a no-op when it has already begun."""
         with self._playing:
             if self._begun_at is not None or self._closed:
                 return
             self._begun_at = self._clock()
-            self._after(0.0)
+            self._play_after(0.0)
 
     def close(self) -> None:
-        """Say no more; from any thread."""
+        """Stop, and complete every channel. May be called from any thread."""
         self._closed = True
-        self._starting.dispose()
-        self._next.dispose()
-        with self._playing:  # what is being emitted is, and that was the last
+        self._start_subscription.dispose()
+        self._scheduled.dispose()
+        # Taken after the flag is set: an item that is being emitted is the last one.
+        with self._playing:
             self._entries.close()
             self._finish(None)
 
-    def _after(self, seconds: float) -> None:
-        self._next.disposable = self._scheduler.schedule_relative(seconds, self._play)
+    def _play_after(self, seconds: float) -> None:
+        self._scheduled.disposable = self._scheduler.schedule_relative(seconds, self._play)
 
     def _play(self, _: abc.SchedulerBase, __: object = None) -> None:
-        """All whose time has come. No scheduled action for each: virtual time would not stand still."""
+        """Emit all items that are due."""
+        # Not one scheduled action for each item: with a virtual clock, each would advance it.
         while not self._closed:
             with self._playing:
-                if self._closed or self._over:
+                if self._closed or self._finished:
                     return
                 try:
-                    entry = self._ahead or next(self._entries, None)
+                    entry = self._next_entry or next(self._entries, None)
                 except RecordingFailed as error:
                     self._fail(error)
                     return
-                wait = self._due(entry) - self._clock()
-                if wait >= TICK:
-                    self._ahead = entry
-                    self._after(min(wait, LONGEST))
+                wait = self._due_at(entry) - self._clock()
+                if wait >= TIME_RESOLUTION:
+                    self._next_entry = entry
+                    self._play_after(min(wait, MAX_WAIT))
                     return
-                self._ahead = None
+                self._next_entry = None
                 self._emit(entry)
 
-    def _due(self, entry: Recorded | End | None) -> float:
+    def _due_at(self, entry: Recorded | End | None) -> float:
         begun_at = self._begun_at or 0.0
         return begun_at if entry is None else begun_at + entry.time / self._speed
 
     def _emit(self, entry: Recorded | End | None) -> None:
         if entry is None:
-            path = self._recording.path
             self.events.on_next(
                 RecordingFailed(
-                    f"the recording {path} was not ended, or is damaged: this is all that can be read"
+                    f"the recording {self._recording.path} is incomplete or damaged; it was played as "
+                    "far as it can be read"
                 )
             )
             self._finish(None)
         elif isinstance(entry, End):
             self._finish(entry.error)
-        elif entry.status is not None:
-            self.events.on_next(entry.status)
+        elif entry.event is not None:
+            self.events.on_next(entry.event)
         elif entry.message is not None and entry.direction is Direction.RECEIVED:
             self._channels[entry.message.channel].on_next(entry.message)
 
@@ -182,9 +185,9 @@ class Player:
             self._finish(error)
 
     def _finish(self, error: Exception | None) -> None:
-        if self._over:
+        if self._finished:
             return
-        self._over = True
+        self._finished = True
         if error is None:
             self.events.on_completed()
         else:
@@ -194,9 +197,9 @@ class Player:
         if self._closed:
             raise ChannelClosed("this recording is closed")
         raise NotSupported(
-            f"this is a recording of kernel {self._recording.kernel_id}: it plays what was said, and "
-            "nobody is there to be asked"
+            f"messages cannot be sent to a recording (of kernel {self._recording.kernel_id}); connect "
+            "to a running kernel instead"
         )
 
 
-backend = Replay()
+backend = ReplayBackend()

@@ -1,4 +1,4 @@
-"""Writing down what is heard from a kernel and said to it."""
+"""Recording all messages of a kernel to a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reactivex.disposable import CompositeDisposable
 from enchannel._kernel.kernel import Kernel
 from enchannel._protocol.link_event import LinkEvent, encode_event
 from enchannel._protocol.message import AnyMessage, Message, now
-from enchannel._recordings.format import Kind, head_of, record_of
+from enchannel._recordings.format import RecordKind, encode_header, encode_record
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.process_hooks import call_at_exit
 from enchannel._rx.timer import clock_of
@@ -27,9 +27,10 @@ from enchannel.wire import websocket
 __all__ = ["Recorder", "record"]
 
 REDACTED: Final = "<redacted>"
-CHUNK: Final = 1 << 20  # bytes that are written at once, at most, and one message more
+# A write has at most this many bytes, and one message more.
+MAX_WRITE_BYTES: Final = 1 << 20
 
-_Entry = tuple[float, Kind, Any]
+_Entry = tuple[float, RecordKind, Any]
 _open: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
@@ -40,22 +41,22 @@ def record(
     keep_input: bool = False,
     overwrite: bool = False,
 ) -> Recorder:
-    """Write all that is heard from a kernel and said to it to a file, from now on.
+    """Record the messages of a kernel in both directions to a file, from now on.
 
-    Every message of every channel, with its time and its buffers, and what becomes of link and kernel. It
-    ends with the kernel, when disposed of, or at the end of its ``with`` block. The file is its owner's
-    alone to read. Read it with ``Recording``, or play it with ``connect("replay:…")``.
+    Records every message of every channel, with its time and buffers, and the events of the link and the
+    kernel. The recording ends with the kernel, when disposed, or at the end of the ``with`` block. Only the
+    owner may read the file. Read it with ``Recording``, or play it with ``connect("replay:…")``.
 
     Args:
-        kernel: One that is connected.
-        path: The file.
-        keep_input: Keep also what ``input()`` was answered, which may be a password.
-        overwrite: Replace a file that is there.
+        kernel: A connected kernel.
+        path: The file to write.
+        keep_input: Also keep the answers to ``input()``, which may be passwords.
+        overwrite: Replace an existing file.
 
     Raises:
-        RecordingFailed: the file exists, or cannot be written. If that happens later (the disk is full),
-            it is told on ``kernel.errors``, and the recording ends where it is.
-        ChannelClosed: the kernel is closed.
+        RecordingFailed: The file exists, or cannot be written. If writing fails later (the disk is full),
+            the error is reported on ``kernel.errors`` and the recording ends there.
+        ChannelClosed: The kernel is closed.
 
     Example:
         >>> with ec.launch() as kernel, ec.record(kernel, "session.enchannel"):
@@ -66,12 +67,12 @@ def record(
 
 
 class Recorder(abc.DisposableBase):
-    """A recording that is being made; what ``record`` returns.
+    """A recording in progress, as returned by ``record``.
 
     Attributes:
-        path: The file.
-        messages: How many messages are in it.
-        error: Why it ended before it was told to; None while all goes well.
+        path: The path of the file.
+        messages: The number of messages in the file.
+        error: The error that ended the recording early; None if there was none.
     """
 
     def __init__(self, kernel: Kernel, path: Path, *, keep_input: bool, overwrite: bool) -> None:
@@ -88,9 +89,9 @@ class Recorder(abc.DisposableBase):
         self._size = 0
         self._unwritten = 0
         self._last = 0.0
-        made = _created(path, overwrite)
+        made = _create_file(path, overwrite)
         self._file = made.file
-        self._append(head_of(kernel.id, kernel.session.id, now()))
+        self._append(encode_header(kernel.id, kernel.session.id, now()))
         try:
             self._flush()
             if made.replaces is not None:
@@ -99,27 +100,27 @@ class Recorder(abc.DisposableBase):
             self._file.close()
             if not made.is_device:
                 made.path.unlink(missing_ok=True)
-            raise _unwritable(path, error) from error
+            raise _write_failure(path, error) from error
         self._clock = clock_of(kernel._scheduler)
         self._start = self._clock()
         self._delivery = DeliveryThread(f"enchannel recording {kernel.id[:4]}")
         self._watching = CompositeDisposable()
-        self._note(Kind.STATUS, kernel.link.value)
-        self._note(Kind.STATUS, kernel.state.value)
-        self._watching.add(kernel._witness(_Heard(self._note)))
-        self._watching.add(kernel.sent.attach(_Said(self._note, self._end)))
+        self._note(RecordKind.EVENT, kernel.link.value)
+        self._note(RecordKind.EVENT, kernel.state.value)
+        self._watching.add(kernel._witness(_ReceivedSink(self._note)))
+        self._watching.add(kernel.sent.attach(_SentSink(self._note, self._end)))
         _open.add(self)
 
     def dispose(self) -> None:
-        """End the recording, and wait until all of it is in the file. May be called more than once."""
+        """End the recording and wait until all of it is in the file. Idempotent."""
         if os.getpid() != self._pid:
-            return  # the file is the parent's
+            return  # the parent writes the file
         self._end(None)
         self._delivery.join(threading.TIMEOUT_MAX)
         _open.discard(self)
 
     def close(self) -> None:
-        """The same as ``dispose``."""
+        """End the recording; an alias of ``dispose``."""
         self.dispose()
 
     def __enter__(self) -> Self:
@@ -137,9 +138,9 @@ class Recorder(abc.DisposableBase):
         ended = " (ended)" if self._ended else ""
         return f"<Recorder {self.path}, {self.messages} messages{ended}>"
 
-    # -- where it happens -------------------------------------------------------------------------
+    # -- on the thread on which messages arrive or are sent ---------------------------------------
 
-    def _note(self, kind: Kind, item: AnyMessage | LinkEvent | None) -> None:
+    def _note(self, kind: RecordKind, item: AnyMessage | LinkEvent | None) -> None:
         self._delivery.put(self._write, (self._clock() - self._start, kind, item))
 
     def _end(self, error: Exception | None) -> None:
@@ -147,24 +148,24 @@ class Recorder(abc.DisposableBase):
             first, self._ended = not self._ended, True
         if first:
             self._watching.dispose()
-            self._note(Kind.END, error)  # type: ignore[arg-type]  # one of ours
+            self._note(RecordKind.END, error)  # type: ignore[arg-type]  # an EnchannelError
             self._delivery.end()
 
-    # -- on a thread of its own -------------------------------------------------------------------
+    # -- on the thread of the recorder -------------------------------------------------------------------
 
     def _write(self, entry: _Entry) -> None:
         if self._closed:
             return
         try:
-            self._take(*entry)
-            if not self._delivery.backlog or self._size >= CHUNK:
+            self._encode(*entry)
+            if not self._delivery.backlog or self._size >= MAX_WRITE_BYTES:
                 self._flush()
-            if entry[1] is Kind.END:
+            if entry[1] is RecordKind.END:
                 self._close()
-        except Exception as error:  # whatever it is, more would fail as well
+        except Exception as error:  # further writes would fail as well
             self._fail(error)
 
-    def _take(self, seconds: float, kind: Kind, item: Any) -> None:
+    def _encode(self, seconds: float, kind: RecordKind, item: Any) -> None:
         if isinstance(item, Message):
             payload = self._frame(item)
             if payload is None:
@@ -172,11 +173,12 @@ class Recorder(abc.DisposableBase):
             self._unwritten += 1
         else:
             payload = b"" if item is None else encode_event(item)
-        self._last = max(self._last, seconds)  # threads that speak at once may overtake each other
-        self._append(*record_of(self._last, kind, payload))
+        # Times never decrease, also if two threads send at the same moment.
+        self._last = max(self._last, seconds)
+        self._append(*encode_record(self._last, kind, payload))
 
     def _frame(self, message: AnyMessage) -> bytes | None:
-        """None for what the backend cannot have sent."""
+        """Return the frame of a message; None if the backend cannot have sent it."""
         if message.header.msg_type == "input_reply" and not self._keep_input:
             status = message.content.get("status")
             content = {"value": REDACTED} | ({"status": status} if status == "ok" else {})
@@ -193,7 +195,7 @@ class Recorder(abc.DisposableBase):
         self._size += sum(map(len, parts))
 
     def _flush(self) -> None:
-        # No buffer of Python's own: a forked child would write what it has of it once more.
+        # The file is unbuffered: a forked child would write the content of a buffer a second time.
         data = memoryview(b"".join(self._parts))
         self._parts, self._size = [], 0
         while data:
@@ -204,7 +206,9 @@ class Recorder(abc.DisposableBase):
     def _fail(self, error: Exception) -> None:
         self._watching.dispose()
         self._close()
-        self.error = _unwritable(self.path, error, "; it has ended, and can be read up to there")
+        self.error = _write_failure(
+            self.path, error, "; it ended, and can be read up to this point"
+        )
         self._report(self.error)
         self._end(None)
 
@@ -213,30 +217,30 @@ class Recorder(abc.DisposableBase):
         self._file.close()
 
 
-class _Heard:
-    """A sink for what arrives."""
+class _ReceivedSink:
+    """Notes incoming messages and events."""
 
-    def __init__(self, note: Callable[[Kind, AnyMessage | LinkEvent], None]) -> None:
+    def __init__(self, note: Callable[[RecordKind, AnyMessage | LinkEvent], None]) -> None:
         self._note = note
 
     def on_next(self, item: AnyMessage | LinkEvent) -> None:
-        self._note(Kind.RECEIVED if isinstance(item, Message) else Kind.STATUS, item)
+        self._note(RecordKind.RECEIVED if isinstance(item, Message) else RecordKind.EVENT, item)
 
     def on_error(self, error: Exception) -> None: ...
     def on_completed(self) -> None: ...
     def call(self, function: Callable[[], None]) -> None: ...
 
 
-class _Said:
-    """A sink for what we say; it ends when the kernel does."""
+class _SentSink:
+    """Notes sent messages, and the end of the kernel."""
 
     def __init__(
         self,
-        note: Callable[[Kind, AnyMessage], None],
+        note: Callable[[RecordKind, AnyMessage], None],
         end: Callable[[Exception | None], None],
     ) -> None:
         self._end = end
-        self.on_next: Callable[[AnyMessage], None] = partial(note, Kind.SENT)
+        self.on_next: Callable[[AnyMessage], None] = partial(note, RecordKind.SENT)
         self.on_error: Callable[[Exception], None] = end
 
     def on_completed(self) -> None:
@@ -245,14 +249,14 @@ class _Said:
     def call(self, function: Callable[[], None]) -> None: ...
 
 
-class _Made(NamedTuple):
-    """A file that was made for a recording.
+class _NewFile(NamedTuple):
+    """A file that was created for a recording.
 
     Attributes:
-        file: To write to.
-        path: Where it is.
-        replaces: The file whose place it takes once something could be written.
-        is_device: Whether it was there before, and is no file.
+        file: The open file.
+        path: Its path.
+        replaces: An existing file that it replaces after the first successful write.
+        is_device: True if it is an existing device or pipe, which must not be deleted.
     """
 
     file: Any
@@ -261,39 +265,40 @@ class _Made(NamedTuple):
     is_device: bool = False
 
 
-def _created(path: Path, overwrite: bool) -> _Made:
-    """A new file, for its owner alone. One that is there is not emptied: somebody may be reading it."""
+def _create_file(path: Path, overwrite: bool) -> _NewFile:
+    """Create the file, readable by its owner only."""
     try:
         path = path.resolve()
         if overwrite and path.is_file():
+            # An existing file is replaced, not truncated: another process may be reading it.
             beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-            return _Made(_opened(beside, "xb"), beside, replaces=path)
+            return _NewFile(_open_file(beside, "xb"), beside, replaces=path)
         if overwrite and path.exists():
-            return _Made(_opened(path, "wb"), path, is_device=True)
-        return _Made(_opened(path, "xb"), path)
+            return _NewFile(_open_file(path, "wb"), path, is_device=True)
+        return _NewFile(_open_file(path, "xb"), path)
     except FileExistsError:
         raise RecordingFailed(f"{path} exists already", remedy=Remedy.OVERWRITE) from None
-    except (OSError, ValueError, RuntimeError) as error:  # the last: symlinks that lead in a circle
-        raise _unwritable(path, error) from error
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
+        raise _write_failure(path, error) from error
 
 
-def _opened(path: Path, mode: str) -> Any:
-    return open(path, mode, buffering=0, opener=_for_its_owner)
+def _open_file(path: Path, mode: str) -> Any:
+    return open(path, mode, buffering=0, opener=_open_for_owner)
 
 
-def _unwritable(path: Path, error: Exception, and_so: str = "") -> RecordingFailed:
+def _write_failure(path: Path, error: Exception, outcome: str = "") -> RecordingFailed:
     why = getattr(error, "strerror", None) or str(error)
-    return RecordingFailed(f"the recording {path} cannot be written: {why}{and_so}")
+    return RecordingFailed(f"the recording {path} cannot be written: {why}{outcome}")
 
 
-def _for_its_owner(path: str, flags: int) -> int:
+def _open_for_owner(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_APPEND, 0o600)
 
 
-def _end_all() -> None:
-    """At the interpreter's end: its threads would end with what they have not written yet."""
+def _finish_all() -> None:
+    """Finish all recordings at interpreter exit, which would stop their threads with items unwritten."""
     for recorder in list(_open):
         recorder.dispose()
 
 
-call_at_exit(_end_all)
+call_at_exit(_finish_all)

@@ -1,8 +1,8 @@
 """Append-only logs of records with length and checksum: bodies in, bytes out, and back. No files here.
 
 Each record is a length (little endian), a CRC-32 (u32) and a body. Records follow each other until the end
-of the log. A reader yields intact records only, and stops at the first one that is truncated or damaged: a
-log is valid up to that point, whatever follows it.
+of the log. A reader yields intact records only, and stops at the first one that is truncated or damaged:
+the log is valid up to that point, and the rest is ignored.
 """
 
 from __future__ import annotations

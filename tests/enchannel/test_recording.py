@@ -1,4 +1,4 @@
-"""What happens is in the file, and what is in the file is what happened."""
+"""Recordings: the recorder, its file, and damaged files."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from enchannel import (
     Recorded,
     RecordingFailed,
 )
-from enchannel._recordings.format import End, Kind, head_of, record_of
+from enchannel._recordings.format import End, RecordKind, encode_header, encode_record
 from enchannel.backends import encode_event
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
 from enchannel.testing.strategies import messages
@@ -48,18 +48,18 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "session.enchannel"
 
 
-def said_and_heard(path: Path) -> list[tuple[Direction, AnyMessage]]:
+def recorded_messages(path: Path) -> list[tuple[Direction, AnyMessage]]:
     return [(r.direction, r.message) for r in ec.Recording(path) if r.message is not None]
 
 
-def statuses(path: Path) -> list[object]:
-    return [recorded.status for recorded in ec.Recording(path) if recorded.status is not None]
+def events(path: Path) -> list[object]:
+    return [recorded.event for recorded in ec.Recording(path) if recorded.event is not None]
 
 
-# What is in it.
+# -- the content of a recording
 
 
-def test_both_directions_of_all_channels_in_order(path: Path) -> None:
+def test_recording_has_both_directions_in_order(path: Path) -> None:
     remote = MemoryKernel()
     request, question = ec.execute_request("6 * 7"), ec.interrupt_request()
     woo = printed("woo", request)
@@ -69,30 +69,30 @@ def test_both_directions_of_all_channels_in_order(path: Path) -> None:
         kernel.control.on_next(question)
     sent = [remote.received[name][0] for name in (ec.ChannelName.SHELL, ec.ChannelName.CONTROL)]
     expected = [(SENT, sent[0]), *((RECEIVED, message) for message in said), (SENT, sent[1])]
-    assert said_and_heard(path) == expected
+    assert recorded_messages(path) == expected
 
 
 @given(st.lists(messages(), max_size=5))
 @settings(max_examples=20)
-def test_messages_come_out_as_they_went_in(tmp_path_factory: Any, said: list[AnyMessage]) -> None:
+def test_recorded_messages_round_trip(tmp_path_factory: Any, said: list[AnyMessage]) -> None:
     path = tmp_path_factory.mktemp("recordings") / "any"
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path):
         remote.send(*said)
-    assert [message for _, message in said_and_heard(path)] == said
+    assert [message for _, message in recorded_messages(path)] == said
     assert ec.Recording(path).is_whole
 
 
-def test_bytes_that_came_are_kept_as_they_are(path: Path) -> None:
+def test_received_bytes_are_recorded_verbatim(path: Path) -> None:
     remote, message = MemoryKernel(), printed("woo")
     raw = (b'{ "msg_id":"1", "msg_type":"stream" }', b"{}", b"{}", b'{"text": "\\u0077", "n":1.50}')
     odd = message.replace(raw=type(websocket.decode(websocket.encode(message)).raw)(*raw))  # type: ignore[misc]
     with remote.kernel() as kernel, ec.record(kernel, path):
         remote.send(odd)
-    assert [message.raw for _, message in said_and_heard(path)] == [raw]
+    assert [message.raw for _, message in recorded_messages(path)] == [raw]
 
 
-def test_times_are_seconds_since_the_beginning(path: Path) -> None:
+def test_times_are_seconds_since_start(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         remote.clock.advance_by(100)
@@ -104,7 +104,7 @@ def test_times_are_seconds_since_the_beginning(path: Path) -> None:
     assert [r.time for r in ec.Recording(path) if r.message is not None] == [0.5, 2.75]
 
 
-def test_what_it_is_of(path: Path) -> None:
+def test_header_names_kernel_and_session(path: Path) -> None:
     remote = MemoryKernel(id="ada")
     with remote.kernel(session=ec.Session(id="s1")) as kernel:
         ec.record(kernel, path).close()
@@ -117,7 +117,7 @@ def test_what_it_is_of(path: Path) -> None:
     assert first["kernel_id"] == "ada"
 
 
-def test_what_became_of_link_and_kernel(path: Path) -> None:
+def test_link_and_kernel_events_are_recorded(path: Path) -> None:
     remote = MemoryKernel()
     died = KernelDied("died of SIGKILL", exit_code=-9, stderr="oh\udcff")
     told: list[Any] = [
@@ -134,17 +134,17 @@ def test_what_became_of_link_and_kernel(path: Path) -> None:
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
         remote.emit_event(*told)
-    first, second, *happened = statuses(path)
+    first, second, *items = events(path)
     assert (first, second) == (LinkState.CONNECTED, KernelState.IDLE)
-    assert [(type(status), str(status)) for status in happened] == [
+    assert [(type(status), str(status)) for status in items] == [
         (type(status), str(status)) for status in told
     ]
-    again = happened[1]
+    again = items[1]
     assert isinstance(again, KernelDied)
     assert (again.exit_code, again.stderr) == (-9, "oh?")
 
 
-def test_a_kernel_that_falls_silent(path: Path) -> None:
+def test_silent_kernel_is_recorded(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel(silent_after=1) as kernel, ec.record(kernel, path):
         remote.clock.advance_by(0.1)
@@ -152,16 +152,16 @@ def test_a_kernel_that_falls_silent(path: Path) -> None:
         remote.clock.advance_by(3)
         assert kernel.state.value is KernelState.SILENT
         remote.send_heartbeat(remote.heartbeats[-1])
-    assert statuses(path)[2:] == [KernelState.SILENT, KernelState.IDLE]
+    assert events(path)[2:] == [KernelState.SILENT, KernelState.IDLE]
 
 
-def test_a_link_that_is_given_up_ends_it_with_the_error(path: Path) -> None:
+def test_failed_link_ends_recording_with_error(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         kernel.errors.subscribe()
         with ec.record(kernel, path):
             remote.fail(ConnectionLost("it will not come back"))
-    last = statuses(path)[-1]
+    last = events(path)[-1]
     assert isinstance(last, ConnectionLost)
     assert str(last) == "it will not come back"
     assert ec.Recording(path).is_whole
@@ -170,20 +170,20 @@ def test_a_link_that_is_given_up_ends_it_with_the_error(path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [ZeroDivisionError("oh"), ec.KernelError("E", "v"), ec.LaunchFailed("x", exit_code=3)]
 )
-def test_any_error_is_recorded(path: Path, error: Exception) -> None:
+def test_errors_are_recorded(path: Path, error: Exception) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
         remote.fail(error)
-    last = statuses(path)[-1]
+    last = events(path)[-1]
     assert isinstance(last, EnchannelError)
     assert str(error) in str(last)
 
 
-# Secrets.
+# -- secrets
 
 
-def test_input_is_redacted_also_in_the_bytes(path: Path) -> None:
+def test_input_reply_is_redacted_in_file(path: Path) -> None:
     remote = MemoryKernel()
     reply = ec.input_reply("pässword", parent=ec.execute_request("1"))
     with_raw = websocket.decode(websocket.encode(reply))
@@ -192,7 +192,7 @@ def test_input_is_redacted_also_in_the_bytes(path: Path) -> None:
         kernel.stdin.on_next(reply)
         kernel.stdin.on_next(with_raw)
         remote.send(with_raw)
-    recorded = said_and_heard(path)
+    recorded = recorded_messages(path)
     assert [message.content["value"] for _, message in recorded] == ["<redacted>"] * 3
     assert [message.parent_header for _, message in recorded] == [reply.parent_header] * 3
     data = path.read_bytes()
@@ -200,15 +200,15 @@ def test_input_is_redacted_also_in_the_bytes(path: Path) -> None:
     assert b"ssword" not in data
 
 
-def test_input_is_kept_if_asked_for(path: Path) -> None:
+def test_keep_input_records_answers(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path, keep_input=True):
         kernel.stdin.on_next(ec.input_reply("Ada"))
-    assert [message.content["value"] for _, message in said_and_heard(path)] == ["Ada"]
+    assert [message.content["value"] for _, message in recorded_messages(path)] == ["Ada"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_the_file_is_its_owners_alone(path: Path, overwrite: bool) -> None:
+def test_file_is_readable_by_owner_only(path: Path, overwrite: bool) -> None:
     if overwrite:
         path.touch(mode=0o666)
     before = os.umask(0)
@@ -220,10 +220,10 @@ def test_the_file_is_its_owners_alone(path: Path, overwrite: bool) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-# How it begins and ends.
+# -- the beginning and the end
 
 
-def test_a_file_that_is_there_is_replaced_only_if_asked_for(path: Path) -> None:
+def test_existing_file_needs_overwrite(path: Path) -> None:
     path.write_text("a thesis")
     with MemoryKernel().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="exists already.*overwrite=True"):
@@ -233,16 +233,16 @@ def test_a_file_that_is_there_is_replaced_only_if_asked_for(path: Path) -> None:
     assert ec.Recording(path).is_whole
 
 
-def test_what_replaces_a_recording_that_goes_on_is_another_file(path: Path) -> None:
+def test_overwrite_leaves_active_recording_intact(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         with ec.record(kernel, path), ec.record(kernel, path, overwrite=True):
             remote.send(printed("woo"))
-    assert texts(message for _, message in said_and_heard(path)) == ["woo"]
+    assert texts(message for _, message in recorded_messages(path)) == ["woo"]
 
 
 @pytest.mark.parametrize("where", ["", "nowhere/file", "a\0b"])
-def test_a_file_that_cannot_be_made(tmp_path: Path, where: str) -> None:
+def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_made(tmp_path: Path, where: str) -> None:
         assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
 
 
-def test_a_kernel_that_is_closed_is_not_recorded(path: Path) -> None:
+def test_record_of_closed_kernel_raises(path: Path) -> None:
     with MemoryKernel().kernel() as kernel:
         pass
     with pytest.raises(ChannelClosed):
@@ -258,7 +258,7 @@ def test_a_kernel_that_is_closed_is_not_recorded(path: Path) -> None:
     assert not path.exists()
 
 
-def test_it_ends_with_the_kernel(path: Path) -> None:
+def test_recording_ends_with_kernel(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         recorder = ec.record(kernel, path)
@@ -269,7 +269,7 @@ def test_it_ends_with_the_kernel(path: Path) -> None:
     assert repr(recorder) == f"<Recorder {path}, 1 messages (ended)>"
 
 
-def test_disposing_ends_it_and_waits_and_may_be_said_again(path: Path) -> None:
+def test_dispose_waits_and_is_idempotent(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel:
         recorder: abc.DisposableBase = ec.record(kernel, path)
@@ -279,19 +279,19 @@ def test_disposing_ends_it_and_waits_and_may_be_said_again(path: Path) -> None:
             assert ec.Recording(path).is_whole
         remote.send(printed("more"))
         assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
-    assert texts(m for _, m in said_and_heard(path)) == [str(n) for n in range(1000)]
+    assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
 
 
-def test_it_can_be_read_while_it_is_written(path: Path) -> None:
+def test_active_recording_can_be_read(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         remote.send(printed("woo"))
         assert eventually(lambda: recorder.messages == 1)
-        assert texts(message for _, message in said_and_heard(path)) == ["woo"]
+        assert texts(message for _, message in recorded_messages(path)) == ["woo"]
         assert not ec.Recording(path).is_whole
 
 
-def test_two_recordings_of_one_kernel(tmp_path: Path) -> None:
+def test_two_recorders_of_one_kernel(tmp_path: Path) -> None:
     remote = MemoryKernel()
     with (
         remote.kernel() as kernel,
@@ -299,10 +299,10 @@ def test_two_recordings_of_one_kernel(tmp_path: Path) -> None:
         ec.record(kernel, tmp_path / "2"),
     ):
         remote.send(printed("woo"))
-    assert said_and_heard(tmp_path / "1") == said_and_heard(tmp_path / "2")
+    assert recorded_messages(tmp_path / "1") == recorded_messages(tmp_path / "2")
 
 
-def test_the_interpreters_end_is_an_end(path: Path) -> None:
+def test_interpreter_exit_ends_recording(path: Path) -> None:
     script = """if True:
         import sys
         import enchannel as ec
@@ -314,12 +314,12 @@ def test_the_interpreters_end_is_an_end(path: Path) -> None:
         remote.send(*(printed(str(n)) for n in range(3000)))
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
-    assert len(said_and_heard(path)) == 3000
+    assert len(recorded_messages(path)) == 3000
     assert ec.Recording(path).is_whole
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_child_writes_nothing(path: Path) -> None:
+def test_forked_child_does_not_record(path: Path) -> None:
     script = """if True:
         import os, sys
         import enchannel as ec
@@ -334,16 +334,16 @@ def test_a_forked_child_writes_nothing(path: Path) -> None:
             remote.send(printed("after"))
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
-    assert len(said_and_heard(path)) == 301
+    assert len(recorded_messages(path)) == 301
     assert ec.Recording(path).is_whole
 
 
-# What goes wrong while it is made.
+# -- write errors
 
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """A disk that is full when a file has so many bytes."""
+    """Limit the size of files, as a full disk would."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -352,7 +352,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_ends_the_recording_and_nothing_else(path: Path) -> None:
+def test_full_disk_ends_only_the_recording(path: Path) -> None:
     remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -362,19 +362,19 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(path: Path) -> None:
             remote.send(*(printed(str(n)) for n in range(200)))
             (error,) = errors.wait_for_count(1)
         assert isinstance(error, RecordingFailed)
-        assert "has ended, and can be read up to there" in str(error)
+        assert "it ended, and can be read up to this point" in str(error)
         assert recorder.error is error
         remote.send(printed("goes on"))
         assert texts(seen.wait_for_count(201))[-1] == "goes on"
         recorder.dispose()
     assert errors.items == [error]
-    recorded = texts(message for _, message in said_and_heard(path))
+    recorded = texts(message for _, message in recorded_messages(path))
     assert 0 < len(recorded) < 200
     assert recorded == [str(n) for n in range(len(recorded))]
     assert not ec.Recording(path).is_whole
 
 
-def test_a_disk_that_is_full_soon_ends_it_too(tmp_path: Path) -> None:
+def test_disk_full_at_any_size_ends_recording(tmp_path: Path) -> None:
     for room in range(100, 500, 8):
         with MemoryKernel().kernel() as kernel, room_for(room):
             try:
@@ -386,11 +386,12 @@ def test_a_disk_that_is_full_soon_ends_it_too(tmp_path: Path) -> None:
             recorder.dispose()
             assert recorder.error is error
             if isinstance(error, RecordingFailed):
-                return  # the first that has room for the first line, and none for what comes next
+                # The first size with room for the header, but not for the records.
+                return
     raise AssertionError("there was always room, or never")
 
 
-def test_a_recording_that_cannot_be_replaced_stays(path: Path, tmp_path: Path) -> None:
+def test_failed_overwrite_keeps_old_recording(path: Path, tmp_path: Path) -> None:
     path.write_text("a thesis")
     with MemoryKernel().kernel() as kernel, room_for(10):
         with pytest.raises(RecordingFailed):
@@ -399,7 +400,7 @@ def test_a_recording_that_cannot_be_replaced_stays(path: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_that_leads_nowhere_is_left_as_it_was(tmp_path: Path) -> None:
+def test_dangling_symlink_is_kept_on_failure(tmp_path: Path) -> None:
     link, circle = tmp_path / "link", tmp_path / "circle"
     link.symlink_to("nowhere")
     circle.symlink_to(circle)
@@ -411,7 +412,7 @@ def test_a_link_that_leads_nowhere_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_disk_that_is_full_at_once() -> None:
+def test_record_to_full_device_raises() -> None:
     with MemoryKernel().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="/dev/full cannot be written: No space left"):
             ec.record(kernel, "/dev/full", overwrite=True)
@@ -419,8 +420,8 @@ def test_a_disk_that_is_full_at_once() -> None:
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
-def test_who_speaks_does_not_wait_for_the_disk(tmp_path: Path) -> None:
-    """A pipe whose reader has not come yet is as slow as a disk can be."""
+def test_slow_disk_does_not_delay_kernel(tmp_path: Path) -> None:
+    """A pipe without a reader stands for a very slow disk."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -433,10 +434,10 @@ def test_who_speaks_does_not_wait_for_the_disk(tmp_path: Path) -> None:
         with open(reading, "rb") as file, open(tmp_path / "copy", "wb") as copy:
             shutil.copyfileobj(file, copy)
         closing.result()
-    assert len(said_and_heard(tmp_path / "copy")) == count
+    assert len(recorded_messages(tmp_path / "copy")) == count
 
 
-def test_whatever_goes_wrong_ends_the_recording_only(
+def test_any_write_error_ends_only_the_recording(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(message: AnyMessage) -> bytes:
@@ -451,19 +452,19 @@ def test_whatever_goes_wrong_ends_the_recording_only(
         assert kernel._witnesses.sinks == ()
 
 
-def test_what_cannot_be_sent_is_not_recorded(path: Path) -> None:
+def test_unsendable_message_is_not_recorded(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         kernel.shell.on_next(ec.create_message("\ud800"))
         kernel.shell.on_next(ec.create_message(""))
         kernel.shell.on_next(ec.kernel_info_request())
-    assert [message.header.msg_type for _, message in said_and_heard(path)] == [
+    assert [message.header.msg_type for _, message in recorded_messages(path)] == [
         "kernel_info_request"
     ]
     assert recorder.messages == 1
 
 
-def test_memory_does_not_grow_with_the_recording(path: Path) -> None:
+def test_recorder_memory_is_constant(path: Path) -> None:
     remote, pause = MemoryKernel(), threading.Event()
     big = printed("x" * 100_000)
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
@@ -479,8 +480,8 @@ def test_memory_does_not_grow_with_the_recording(path: Path) -> None:
     assert path.stat().st_size > 40_000_000
 
 
-def test_memory_does_not_grow_with_what_is_read(path: Path) -> None:
-    write(path, *[(0.0, Kind.RECEIVED, websocket.encode(printed("x" * 100_000)))] * 60)
+def test_reader_memory_is_constant(path: Path) -> None:
+    write(path, *[(0.0, RecordKind.RECEIVED, websocket.encode(printed("x" * 100_000)))] * 60)
     tracemalloc.start()
     try:
         assert sum(1 for _ in ec.Recording(path)) == 60
@@ -490,25 +491,29 @@ def test_memory_does_not_grow_with_what_is_read(path: Path) -> None:
         tracemalloc.stop()
 
 
-# What goes wrong with the file.
+# -- damaged files
 
 
-def write(path: Path, *records: tuple[float, Kind, bytes], end: bool = True) -> bytes:
-    """A recording by hand."""
-    data = head_of("ada", "s1", "2024-02-29T12:30:00Z")
-    for record in (*records, *([(9.0, Kind.END, b"")] if end else [])):
-        data += b"".join(record_of(*record))
+def write(path: Path, *records: tuple[float, RecordKind, bytes], end: bool = True) -> bytes:
+    """Write a recording with the given records."""
+    data = encode_header("ada", "s1", "2024-02-29T12:30:00Z")
+    for record in (*records, *([(9.0, RecordKind.END, b"")] if end else [])):
+        data += b"".join(encode_record(*record))
     path.write_bytes(data)
     return data
 
 
 def short(path: Path) -> tuple[bytes, list[Recorded], list[int]]:
-    """One with a few records: its bytes, what is in it, and where each of its records ends."""
+    """Write a short recording; return its bytes, its items, and the offset after each record."""
     records = [
-        (0.0, Kind.STATUS, encode_event(LinkState.CONNECTED)),
-        (0.5, Kind.SENT, websocket.encode(ec.execute_request("1"))),
-        (1.0, Kind.RECEIVED, websocket.encode(printed("a").replace(buffers=(memoryview(b"b"),)))),
-        (1.5, Kind.STATUS, encode_event(KernelDied("oh", exit_code=1))),
+        (0.0, RecordKind.EVENT, encode_event(LinkState.CONNECTED)),
+        (0.5, RecordKind.SENT, websocket.encode(ec.execute_request("1"))),
+        (
+            1.0,
+            RecordKind.RECEIVED,
+            websocket.encode(printed("a").replace(buffers=(memoryview(b"b"),))),
+        ),
+        (1.5, RecordKind.EVENT, encode_event(KernelDied("oh", exit_code=1))),
     ]
     head = len(write(path, end=False))
     ends = [head + sum(17 + 4 + len(r[2]) for r in records[:n]) for n in range(1, 5)]
@@ -518,7 +523,7 @@ def short(path: Path) -> tuple[bytes, list[Recorded], list[int]]:
 
 def same(one: list[Recorded], other: list[Recorded]) -> bool:
     def key(r: Recorded) -> tuple[object, ...]:
-        return r.time, r.direction, r.message, type(r.status), str(r.status)
+        return r.time, r.direction, r.message, type(r.event), str(r.event)
 
     return list(map(key, one)) == list(map(key, other))
 
@@ -526,21 +531,21 @@ def same(one: list[Recorded], other: list[Recorded]) -> bool:
 def test_first_release_format_is_read() -> None:
     """The file was written by the first version of this format; it must stay readable."""
     recording = ec.Recording(Path(__file__).parent / "data" / "version-1.enchannel")
-    request, printed = said_and_heard(recording.path)
+    request, printed = recorded_messages(recording.path)
     *_, end = recording.entries()
     assert (recording.kernel_id, recording.session) == ("a-kernel", "a-session")
     assert (request[0], request[1].content["code"]) == (SENT, "6 * 7")
     assert (printed[0], printed[1].content["text"]) == (RECEIVED, "hello\n")
     assert [bytes(buffer) for buffer in printed[1].buffers] == [b"\0\1"]
     assert [r.time for r in recording] == [0.0, 0.25, 1.5, 2.0, 3.0]
-    assert statuses(recording.path)[:2] == [LinkState.CONNECTED, KernelState.DEAD]
+    assert events(recording.path)[:2] == [LinkState.CONNECTED, KernelState.DEAD]
     assert isinstance(end, End)
     assert isinstance(end.error, KernelDied)
     assert (end.error.exit_code, end.error.stderr) == (-9, "oops")
 
 
-def test_a_file_that_ends_anywhere_is_whole_up_to_there(path: Path) -> None:
-    data, happened, ends = short(path)
+def test_truncated_file_yields_whole_records(path: Path) -> None:
+    data, items, ends = short(path)
     head = data.index(b"\n") + 1
     for size in range(len(data)):
         path.write_bytes(data[:size])
@@ -549,12 +554,12 @@ def test_a_file_that_ends_anywhere_is_whole_up_to_there(path: Path) -> None:
                 ec.Recording(path)
             continue
         whole = sum(end <= size for end in ends)
-        assert same(list(ec.Recording(path)), happened[:whole])
+        assert same(list(ec.Recording(path)), items[:whole])
         assert not ec.Recording(path).is_whole
 
 
-def test_a_bit_that_flips_anywhere_ends_it_there(path: Path) -> None:
-    data, happened, ends = short(path)
+def test_flipped_bit_ends_recording(path: Path) -> None:
+    data, items, ends = short(path)
     head = data.index(b"\n") + 1
     for at in range(len(data)):
         for bit in range(8):
@@ -565,30 +570,32 @@ def test_a_bit_that_flips_anywhere_ends_it_there(path: Path) -> None:
                     ec.Recording(path)
                 continue
             whole = sum(end <= at for end in ends)
-            assert same(list(ec.Recording(path)), happened[:whole])
+            assert same(list(ec.Recording(path)), items[:whole])
             assert not ec.Recording(path).is_whole
 
 
 @given(st.data())
 @settings(max_examples=200)
-def test_bytes_that_are_changed_anyhow(tmp_path_factory: Any, data: st.DataObject) -> None:
+def test_changed_bytes_never_yield_wrong_items(tmp_path_factory: Any, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("recordings") / "any"
-    whole, happened, _ = short(path)
+    whole, items, _ = short(path)
     head = whole.index(b"\n") + 1
     at = data.draw(st.integers(head, len(whole) - 1))
     inserted, cut = data.draw(st.binary(max_size=40)), data.draw(st.integers(0, 400))
     path.write_bytes(whole[:at] + inserted + whole[at + cut :])
     read = list(ec.Recording(path))
-    assert same(read, happened[: len(read)])
+    assert same(read, items[: len(read)])
 
 
 @pytest.mark.parametrize(
-    "tail", [b"\0" * 100, b"\xff" * 100, struct.pack("<QI", 2**63, 0) + b"x" * 99]
+    "tail",
+    [b"\0" * 100, b"\xff" * 100, struct.pack("<QI", 2**63, 0) + b"x" * 99],
+    ids=["zeros", "ones", "huge length"],
 )
-def test_what_a_crash_may_leave_at_the_end(path: Path, tail: bytes) -> None:
-    data, happened, ends = short(path)
+def test_garbage_tail_is_ignored(path: Path, tail: bytes) -> None:
+    data, items, ends = short(path)
     path.write_bytes(data[: ends[-1]] + tail)
-    assert same(list(ec.Recording(path)), happened)
+    assert same(list(ec.Recording(path)), items)
     assert not ec.Recording(path).is_whole
 
 
@@ -605,14 +612,14 @@ def test_what_a_crash_may_leave_at_the_end(path: Path, tail: bytes) -> None:
         b"\xff",
     ],
 )
-@pytest.mark.parametrize("kind", [*Kind, 4, 255])
-def test_a_record_that_nobody_has_written(path: Path, kind: Any, payload: bytes) -> None:
+@pytest.mark.parametrize("kind", [*RecordKind, 4, 255])
+def test_invalid_record_is_not_an_item(path: Path, kind: Any, payload: bytes) -> None:
     write(path, (0.0, kind, payload))
     for entry in ec.Recording(path).entries():
-        assert isinstance(entry, End) or isinstance(entry.status, EnchannelError)
+        assert isinstance(entry, End) or isinstance(entry.event, EnchannelError)
 
 
-def test_what_looks_like_an_error_of_ours_is_one(path: Path) -> None:
+def test_recorded_error_names_map_to_classes(path: Path) -> None:
     names = [
         "EnchannelError",
         "KernelDied",
@@ -623,24 +630,26 @@ def test_what_looks_like_an_error_of_ours_is_one(path: Path) -> None:
         "x",
         "",
     ]
-    told = [(0.0, Kind.STATUS, json.dumps({"error": name, "text": "t"}).encode()) for name in names]
+    told = [
+        (0.0, RecordKind.EVENT, json.dumps({"error": name, "text": "t"}).encode()) for name in names
+    ]
     write(path, *told)
-    found = [type(status) for status in statuses(path)]
+    found = [type(status) for status in events(path)]
     assert found == [EnchannelError, KernelDied, *[EnchannelError] * 6]
 
 
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "no recording"),
-        (b"\n", "no recording"),
-        (b'{"cells": []}', "no recording"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "no recording"),
-        (b"x" * 1_000_000, "no recording"),
+        (b"", "not a recording"),
+        (b"\n", "not a recording"),
+        (b'{"cells": []}', "not a recording"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "not a recording"),
+        (b"x" * 1_000_000, "not a recording"),
         (b"enchannel recording 1 00000000 {}\n", "damaged"),
         (b"enchannel recording 0 %08x {}\n" % zlib.crc32(b"{}"), "damaged"),
-        (b"enchannel recording one\n", "no recording"),
-        (b"enchannel record", "ends before it began"),
+        (b"enchannel recording one\n", "not a recording"),
+        (b"enchannel record", "ends within its first line"),
         (
             b"enchannel recording 2 00000000 {}\n",
             "newer enchannel .*: pip install --upgrade enchannel",
@@ -649,19 +658,19 @@ def test_what_looks_like_an_error_of_ours_is_one(path: Path) -> None:
         (b'enchannel recording 1 %08x {"a":\xff}\n' % zlib.crc32(b'{"a":\xff}'), "damaged"),
     ],
 )
-def test_what_is_no_recording_says_so(path: Path, data: bytes, why: str) -> None:
+def test_invalid_file_raises_with_reason(path: Path, data: bytes, why: str) -> None:
     path.write_bytes(data)
     with pytest.raises(RecordingFailed, match=why):
         ec.Recording(path)
 
 
 @pytest.mark.parametrize("where", ["", "nowhere", "a\0b"])
-def test_what_cannot_be_read_says_so(tmp_path: Path, where: str) -> None:
+def test_unreadable_path_raises(tmp_path: Path, where: str) -> None:
     with pytest.raises(RecordingFailed, match="cannot be read"):
         ec.Recording(tmp_path / where)
 
 
-def test_a_recording_that_is_gone_says_so(path: Path) -> None:
+def test_deleted_recording_raises(path: Path) -> None:
     write(path)
     recording = ec.Recording(path)
     path.unlink()
@@ -669,24 +678,24 @@ def test_a_recording_that_is_gone_says_so(path: Path) -> None:
         list(recording)
 
 
-def test_a_recording_is_iterated_lazily_and_again(path: Path) -> None:
-    _, happened, _ = short(path)
+def test_iteration_is_lazy_and_repeatable(path: Path) -> None:
+    _, items, _ = short(path)
     recording = ec.Recording(path)
     first: Callable[[], Recorded] = lambda: next(iter(recording))  # noqa: E731
-    assert first() == first() == happened[0]
+    assert first() == first() == items[0]
     assert same(list(recording), list(recording))
 
 
-def test_what_is_recorded_is_frozen(path: Path) -> None:
-    _, happened, _ = short(path)
+def test_recorded_item_is_immutable(path: Path) -> None:
+    _, items, _ = short(path)
     with pytest.raises(AttributeError):
-        happened[0].time = 1.0  # type: ignore[misc]
+        items[0].time = 1.0  # type: ignore[misc]
 
 
-# A writer that is killed.
+# -- a killed writer
 
 
-def test_sigkill_in_a_flood_leaves_a_file_that_is_whole_up_to_there(path: Path) -> None:
+def test_sigkill_in_flood_leaves_valid_prefix(path: Path) -> None:
     script = """if True:
         import itertools, sys
         import enchannel as ec
@@ -704,7 +713,7 @@ def test_sigkill_in_a_flood_leaves_a_file_that_is_whole_up_to_there(path: Path) 
         assert process.stdout is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGKILL)
-    recorded = texts(message for _, message in said_and_heard(path))
+    recorded = texts(message for _, message in recorded_messages(path))
     assert len(recorded) > 2000
     assert recorded == [str(n) + "x" * 500 for n in range(len(recorded))]
     assert not ec.Recording(path).is_whole

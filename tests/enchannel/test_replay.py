@@ -1,4 +1,4 @@
-"""A recording, played: what was seen is seen again, when it was seen."""
+"""Replay of a recording: its messages, its pace, its beginning and end."""
 
 import asyncio
 import math
@@ -23,7 +23,7 @@ from enchannel import (
     RecordingFailed,
 )
 from enchannel import messages as build
-from enchannel._recordings.format import Kind, head_of, record_of
+from enchannel._recordings.format import RecordKind, encode_header, encode_record
 from enchannel.abc import Backend, Link
 from enchannel.backends import encode_event
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
@@ -47,23 +47,23 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "session.enchannel"
 
 
-def write(path: Path, *happened: tuple[float, Any], end: float | None = 10.0) -> str:
-    """A recording by hand; what ``connect`` takes to play it."""
-    data = [head_of("ada", "s1", "2024-02-29T12:30:00Z")]
-    for time, item in happened:
+def write(path: Path, *items: tuple[float, Any], end: float | None = 10.0) -> str:
+    """Write a recording with the given items, and return its URL."""
+    data = [encode_header("ada", "s1", "2024-02-29T12:30:00Z")]
+    for time, item in items:
         if isinstance(item, ec.Message):
-            record = record_of(time, Kind.RECEIVED, websocket.encode(item))
+            record = encode_record(time, RecordKind.RECEIVED, websocket.encode(item))
         else:
-            record = record_of(time, Kind.STATUS, encode_event(item))
+            record = encode_record(time, RecordKind.EVENT, encode_event(item))
         data += record
     if end is not None:
-        data += record_of(end, Kind.END, b"")
+        data += encode_record(end, RecordKind.END, b"")
     path.write_bytes(b"".join(data))
     return f"replay:{path}"
 
 
 def numbers(count: int = 3) -> list[tuple[float, AnyMessage]]:
-    """One a second."""
+    """Return one message for each second."""
     return [(float(n), printed(str(n))) for n in range(1, count + 1)]
 
 
@@ -72,10 +72,10 @@ def clock() -> TestScheduler:
     return TestScheduler()
 
 
-# What is played.
+# -- the content of a replay
 
 
-def test_what_was_heard_is_heard_again_on_the_same_channels(path: Path) -> None:
+def test_replay_emits_on_original_channels(path: Path) -> None:
     remote, request = MemoryKernel(), ec.execute_request("6 * 7")
     live, played = Collector[AnyMessage](), Collector[AnyMessage]()
     said = answered(request, printed("woo", request))
@@ -95,7 +95,7 @@ def test_what_was_heard_is_heard_again_on_the_same_channels(path: Path) -> None:
         assert kernel.id == remote.id
 
 
-def test_all_operators_work_on_it(path: Path) -> None:
+def test_operators_work_on_replay(path: Path) -> None:
     request = ec.execute_request("6 * 7")
     target = write(path, *((0.0, m) for m in answered(request, printed("woo", request))))
     with ec.connect(target, speed=math.inf) as kernel:
@@ -103,7 +103,7 @@ def test_all_operators_work_on_it(path: Path) -> None:
         assert ec.wait(outputs, timeout=DEADLINE).text == "woo\n"[:3]
 
 
-def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestScheduler) -> None:
+def test_replay_emits_link_and_kernel_events(path: Path, clock: TestScheduler) -> None:
     died = KernelDied("kernel ada died of SIGKILL", exit_code=-9)
     target = write(
         path,
@@ -137,7 +137,7 @@ def test_what_became_of_link_and_kernel_is_told_again(path: Path, clock: TestSch
         assert states.completed
 
 
-def test_a_link_that_was_given_up_is_given_up_again(path: Path) -> None:
+def test_replay_of_failed_link_fails(path: Path) -> None:
     remote = MemoryKernel()
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
@@ -153,7 +153,7 @@ def test_a_link_that_was_given_up_is_given_up_again(path: Path) -> None:
     assert texts(seen.items) == ["woo"]
 
 
-def test_at_the_end_every_channel_completes_also_for_who_comes_late(path: Path) -> None:
+def test_channels_complete_for_late_subscribers(path: Path) -> None:
     target = write(path, *numbers())
     with ec.connect(target, speed=math.inf) as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
@@ -168,7 +168,7 @@ def test_at_the_end_every_channel_completes_also_for_who_comes_late(path: Path) 
         assert kernel.link.value is LinkState.CLOSED
 
 
-def test_a_recording_that_was_not_ended_says_so_at_its_end(path: Path) -> None:
+def test_incomplete_recording_reports_error_at_end(path: Path) -> None:
     target = write(path, *numbers(), end=None)
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     with ec.connect(target, speed=math.inf) as kernel:
@@ -177,10 +177,10 @@ def test_a_recording_that_was_not_ended_says_so_at_its_end(path: Path) -> None:
         assert texts(seen.wait_for_end()) == ["1", "2", "3"]
         (error,) = errors.wait_for_end()
     assert isinstance(error, RecordingFailed)
-    assert "not ended, or is damaged" in str(error)
+    assert "incomplete or damaged" in str(error)
 
 
-def test_a_recording_that_goes_away_ends_the_channels(path: Path) -> None:
+def test_deleted_file_fails_channels(path: Path) -> None:
     target = write(path, *numbers())
     with ec.connect(target, speed=math.inf) as kernel:
         path.unlink()
@@ -189,12 +189,12 @@ def test_a_recording_that_goes_away_ends_the_channels(path: Path) -> None:
         assert isinstance(seen.wait_for_error(), RecordingFailed)
 
 
-def test_it_has_no_heartbeat(path: Path) -> None:
+def test_replay_has_no_heartbeat(path: Path) -> None:
     with ec.connect(write(path)) as kernel, pytest.raises(NotSupported):
         kernel.heartbeat  # noqa: B018
 
 
-def test_a_question_that_was_asked_is_nobodys_to_answer(path: Path) -> None:
+def test_replayed_input_request_is_not_answered(path: Path) -> None:
     errors, seen = Collector[EnchannelError](), Collector[AnyMessage]()
     question = build.input_request("? ", parent=ec.execute_request("1"))
     with ec.connect(write(path, (0.0, question)), speed=math.inf) as kernel:
@@ -204,8 +204,8 @@ def test_a_question_that_was_asked_is_nobodys_to_answer(path: Path) -> None:
         assert errors.wait_for_end() == []
 
 
-def test_a_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
-    """And the recorder does not begin it."""
+def test_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
+    """The recorder alone does not begin playback."""
     target, copy = write(path, *numbers()), tmp_path / "copy"
     with ec.connect(target, speed=math.inf) as kernel, ec.record(kernel, copy):
         kernel.iopub.subscribe(seen := Collector[AnyMessage]())
@@ -213,10 +213,10 @@ def test_a_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
     assert [r.message for r in ec.Recording(copy) if r.message] == seen.items
 
 
-# When.
+# -- time
 
 
-def test_it_is_played_at_its_pace(path: Path, clock: TestScheduler) -> None:
+def test_replay_keeps_original_pace(path: Path, clock: TestScheduler) -> None:
     seen = Collector[tuple[float, str]]()
 
     def stamped(message: AnyMessage) -> tuple[float, str]:
@@ -235,7 +235,7 @@ def test_it_is_played_at_its_pace(path: Path, clock: TestScheduler) -> None:
     assert seen.threads == {threading.current_thread()}
 
 
-def test_as_fast_as_it_goes_takes_no_virtual_time(path: Path, clock: TestScheduler) -> None:
+def test_infinite_speed_takes_no_virtual_time(path: Path, clock: TestScheduler) -> None:
     seen = Collector[AnyMessage]()
     with ec.connect(write(path, *numbers(5000)), scheduler=clock, speed=math.inf) as kernel:
         kernel.iopub.subscribe(seen, scheduler=clock)
@@ -244,21 +244,21 @@ def test_as_fast_as_it_goes_takes_no_virtual_time(path: Path, clock: TestSchedul
     assert seen.completed
 
 
-def test_it_is_played_in_real_time(path: Path) -> None:
-    """On a thread of its own; here a thousand times as fast."""
+def test_replay_runs_in_real_time(path: Path) -> None:
+    """On a thread of its own, here at a thousand times the speed."""
     with ec.connect(write(path, *numbers(30), end=40), speed=1000.0) as kernel:
         kernel.iopub.subscribe(seen := Collector[AnyMessage]())
         assert texts(seen.wait_for_end()) == [str(n) for n in range(1, 31)]
 
 
 @pytest.mark.parametrize("speed", [0, -1, math.nan])
-def test_a_speed_that_makes_no_sense(path: Path, speed: float) -> None:
-    with pytest.raises(ValueError, match="has to be above 0"):
+def test_invalid_speed_raises(path: Path, speed: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
         ec.connect(write(path), speed=speed)
 
 
-def test_what_is_far_away_is_waited_for(path: Path) -> None:
-    """Longer than a platform may be able to wait."""
+def test_very_long_pause_is_waited_for(path: Path) -> None:
+    """The pause is longer than a platform can wait at once."""
     target = write(path, (0.0, printed("0")), (1.8e13, printed("1")))
     with ec.connect(target) as kernel:
         kernel.iopub.subscribe(seen := Collector[AnyMessage]())
@@ -266,10 +266,10 @@ def test_what_is_far_away_is_waited_for(path: Path) -> None:
     assert texts(seen.wait_for_end()) == ["0"]
 
 
-# When it begins.
+# -- the beginning
 
 
-def test_it_begins_with_the_first_subscriber(path: Path, clock: TestScheduler) -> None:
+def test_replay_begins_with_first_subscriber(path: Path, clock: TestScheduler) -> None:
     first, second = Collector[AnyMessage](), Collector[AnyMessage]()
     with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
         kernel.state.subscribe()
@@ -281,9 +281,7 @@ def test_it_begins_with_the_first_subscriber(path: Path, clock: TestScheduler) -
     assert (texts(first.items), texts(second.items)) == (["1", "2", "3"], ["2", "3"])
 
 
-def test_two_that_subscribe_right_after_another_in_virtual_time_miss_nothing(
-    path: Path, clock: TestScheduler
-) -> None:
+def test_virtual_time_subscribers_miss_nothing(path: Path, clock: TestScheduler) -> None:
     first, second = Collector[AnyMessage](), Collector[AnyMessage]()
     with ec.connect(write(path, (0.0, printed("0"))), scheduler=clock) as kernel:
         kernel.iopub.subscribe(first, scheduler=clock)
@@ -293,7 +291,7 @@ def test_two_that_subscribe_right_after_another_in_virtual_time_miss_nothing(
 
 
 @pytest.mark.parametrize("how", ["on_next", "on_completed"])
-def test_it_begins_when_told_to(path: Path, how: str) -> None:
+def test_replay_begins_with_start_observable(path: Path, how: str) -> None:
     target, start = write(path, *numbers()), Subject[None]()
     seen = [Collector[AnyMessage]() for _ in range(3)]
     with ec.connect(target, speed=math.inf, start=start) as kernel:
@@ -306,7 +304,7 @@ def test_it_begins_when_told_to(path: Path, how: str) -> None:
         start.on_completed()
 
 
-def test_what_was_to_begin_it_and_fails_ends_it(path: Path) -> None:
+def test_failed_start_observable_fails_replay(path: Path) -> None:
     start = Subject[None]()
     with ec.connect(write(path), start=start) as kernel:
         kernel.errors.subscribe()
@@ -315,7 +313,7 @@ def test_what_was_to_begin_it_and_fails_ends_it(path: Path) -> None:
         assert isinstance(seen.wait_for_error(), ZeroDivisionError)
 
 
-def test_it_need_not_begin(path: Path) -> None:
+def test_replay_closes_without_beginning(path: Path) -> None:
     start = Subject[None]()
     with ec.connect(write(path), start=start):
         pass
@@ -323,10 +321,10 @@ def test_it_need_not_begin(path: Path) -> None:
     start.on_next(None)
 
 
-# When it is closed.
+# -- closing
 
 
-def test_closing_in_the_middle_says_no_more(path: Path, clock: TestScheduler) -> None:
+def test_closed_replay_emits_nothing(path: Path, clock: TestScheduler) -> None:
     with ec.connect(write(path, *numbers()), scheduler=clock) as kernel:
         kernel.iopub.subscribe(seen := Collector[AnyMessage](), scheduler=clock)
         clock.advance_by(1.5)
@@ -335,7 +333,7 @@ def test_closing_in_the_middle_says_no_more(path: Path, clock: TestScheduler) ->
 
 
 @pytest.mark.parametrize("where", ["in a subscriber", "on another thread"])
-def test_closing_in_a_flood(path: Path, where: str) -> None:
+def test_close_during_flood(path: Path, where: str) -> None:
     target = write(path, *numbers(20_000))
     there, seen = threading.Event(), Collector[AnyMessage]()
     with ec.connect(target, speed=math.inf) as kernel:
@@ -354,8 +352,8 @@ def test_closing_in_a_flood(path: Path, where: str) -> None:
     assert texts(seen.items) == [str(n) for n in range(1, count + 1)] or count < 20_000
 
 
-def test_a_slow_subscriber_gets_everything(path: Path) -> None:
-    """And delays nobody: it is played as a kernel speaks."""
+def test_slow_subscriber_gets_everything(path: Path) -> None:
+    """Messages for it are queued, and other subscribers are not delayed."""
     target = write(path, *numbers(1000))
     gate, slow, start = threading.Event(), Collector[AnyMessage](), Subject[None]()
     with ec.connect(target, speed=math.inf, start=start) as kernel:
@@ -379,7 +377,7 @@ def test_a_slow_subscriber_gets_everything(path: Path) -> None:
         assert len(slow.wait_for_end()) == 1000
 
 
-# Nobody is there.
+# -- sending
 
 
 @pytest.fixture
@@ -388,14 +386,14 @@ def kernel(path: Path) -> Iterator[ec.Kernel]:
         yield kernel
 
 
-def test_run_raises_at_once(kernel: ec.Kernel) -> None:
-    with pytest.raises(NotSupported, match="this is a recording of kernel ada: it plays"):
+def test_run_on_replay_raises(kernel: ec.Kernel) -> None:
+    with pytest.raises(NotSupported, match="cannot be sent to a recording .of kernel ada"):
         kernel.run("6 * 7")
     with pytest.raises(NotSupported, match="recording"):
         ec.wait(kernel.kernel_info())
 
 
-def test_await_raises_at_once(path: Path) -> None:
+def test_await_on_replay_raises(path: Path) -> None:
     target = write(path)
 
     async def main() -> None:
@@ -410,7 +408,7 @@ def test_await_raises_at_once(path: Path) -> None:
     run_on_loop(main)
 
 
-def test_nothing_can_be_said(kernel: ec.Kernel) -> None:
+def test_send_to_replay_raises(kernel: ec.Kernel) -> None:
     for channel in (kernel.shell, kernel.control, kernel.main):
         with pytest.raises(NotSupported, match="recording"):
             channel.on_next(ec.kernel_info_request())
@@ -420,7 +418,7 @@ def test_nothing_can_be_said(kernel: ec.Kernel) -> None:
         kernel.comm("target")
 
 
-def test_nothing_can_be_ruled(kernel: ec.Kernel) -> None:
+def test_lifecycle_of_replay_raises(kernel: ec.Kernel) -> None:
     for outcome in (kernel.interrupt(), kernel.shutdown()):
         with pytest.raises(NotSupported, match="recording"):
             ec.wait(outcome, timeout=DEADLINE)
@@ -429,7 +427,7 @@ def test_nothing_can_be_ruled(kernel: ec.Kernel) -> None:
     assert not kernel.owned
 
 
-def test_after_closing_it_is_closed(kernel: ec.Kernel) -> None:
+def test_closed_replay_refuses_messages(kernel: ec.Kernel) -> None:
     link = kernel._opened()
     kernel.close()
     with pytest.raises(ChannelClosed):
@@ -441,10 +439,10 @@ def test_after_closing_it_is_closed(kernel: ec.Kernel) -> None:
     link.close()
 
 
-# Where it comes from.
+# -- opening
 
 
-def test_by_path_or_url(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_opens_path_or_url(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(path)
     monkeypatch.chdir(path.parent)
     for target, options in (
@@ -457,15 +455,15 @@ def test_by_path_or_url(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert kernel.id == "ada"
 
 
-def test_what_is_no_recording_cannot_be_connected_to(tmp_path: Path) -> None:
+def test_invalid_recording_raises_on_connect(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("woo")
-    with pytest.raises(ConnectionFailed, match="is no recording"):
+    with pytest.raises(ConnectionFailed, match="is not a recording"):
         ec.connect(f"replay:{tmp_path / 'text'}")
     with pytest.raises(ConnectionFailed, match="cannot be read: No such file"):
         ec.connect("replay:nowhere")
 
 
-def test_a_scheduler_reaches_only_a_backend_that_names_it() -> None:
+def test_scheduler_is_passed_only_if_accepted() -> None:
     remote, given = MemoryKernel(), list[object]()
 
     class Plain(Backend):

@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(
     )
     assert ran.stdout.endswith("'done'\n")
     assert ran.returncode == ExitCode.RAISED
-    assert "cannot be written: File too large; it has ended" in ran.stderr
+    assert "cannot be written: File too large; it ended" in ran.stderr
     assert not ec.Recording(file).is_whole
 
 
@@ -254,8 +254,8 @@ def test_ctrl_c_ends_it(file: Path) -> None:
     ("data", "why"),
     [
         (None, "No such file"),
-        (b"", "is no recording"),
-        (b"a thesis", "is no recording"),
+        (b"", "is not a recording"),
+        (b"a thesis", "is not a recording"),
         (b"enchannel recording 9 00000000 {}\n", "newer enchannel"),
     ],
 )

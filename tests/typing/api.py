@@ -97,7 +97,7 @@ def recordings(kernel: ec.Kernel) -> None:
         assert_type(happened.time, float)
         assert_type(happened.direction, ec.Direction)
         assert_type(happened.message, AnyMessage | None)
-        assert_type(happened.status, LinkEvent | None)
+        assert_type(happened.event, LinkEvent | None)
     start = Subject[None]()
     replay = ec.connect(
         "replay:session.enchannel", speed=10.0, start=start, scheduler=TestScheduler()
