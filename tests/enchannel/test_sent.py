@@ -153,9 +153,13 @@ def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
     remote = MemoryKernel()
     ends = [Collector[Any]() for _ in range(4)]
     with remote.kernel() as kernel:
-        for observable, end in zip(
-            (kernel.iopub, kernel.main, kernel.sent, kernel.errors), ends, strict=True
-        ):
+        observables: list[reactivex.Observable[Any]] = [
+            kernel.iopub,
+            kernel.main,
+            kernel.sent,
+            kernel.errors,
+        ]
+        for observable, end in zip(observables, ends, strict=True):
             observable.subscribe(end)
         request = Collector[AnyMessage]()
         kernel.execute("1").subscribe(request)
