@@ -15,17 +15,9 @@ import commutable as cm
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName
 from enchannel import messages as build
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    MemoryLifecycle,
-    answered,
-    busy,
-    idle,
-    printed,
-    reply_to,
-    settle,
-)
+from enchannel.testing import Collector
+from tests.rigs.messages import answered, busy, idle, printed, reply_to
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 
 QUEUED, RUNNING, IDLE = cm.CellStatus.QUEUED, cm.CellStatus.RUNNING, cm.CellStatus.IDLE
 
@@ -67,7 +59,7 @@ def shown(value: str, id: str, request: AnyMessage, kind: str = "display_data") 
 class Running:
     """A notebook that runs in a kernel in hand; time moves when a test says so."""
 
-    def __init__(self, remote: MemoryKernel, kernel: ec.Kernel, *, on_loop: bool) -> None:
+    def __init__(self, remote: ScriptedLink, kernel: ec.Kernel, *, on_loop: bool) -> None:
         self.remote = remote
         self.kernel = kernel
         self.seen: Collector[cm.Notebook] = Collector()
@@ -131,7 +123,7 @@ class Running:
 
 @pytest.fixture(params=[False, True], ids=["on the delivery thread", "on a loop"])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    remote = MemoryKernel(lifecycle=MemoryLifecycle())
+    remote = ScriptedLink(lifecycle=ScriptedLifecycle())
     with remote.kernel() as kernel:
         yield Running(remote, kernel, on_loop=request.param)
 

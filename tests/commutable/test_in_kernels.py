@@ -20,7 +20,7 @@ import commutable as cm
 import enchannel as ec
 from enchannel.testing import Collector
 from tests.rigs import ASLEEP, DEADLINE
-from tests.rigs.memory import settle
+from tests.rigs.scripted import settle
 
 pytestmark = pytest.mark.kernel
 

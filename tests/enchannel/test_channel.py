@@ -28,20 +28,11 @@ from enchannel import (
     SubscriberRaised,
 )
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    Thread,
-    answered,
-    in_thread,
-    printed,
-    reply_to,
-    run_on_loop,
-    settle,
-    text_of,
-    texts,
-)
+from tests.rigs.messages import answered, printed, reply_to, text_of, texts
+from tests.rigs.scripted import ScriptedLink, settle
+from tests.rigs.threads import Thread, in_thread, run_on_loop
 
 SHELL, IOPUB = ChannelName.SHELL, ChannelName.IOPUB
 
@@ -65,7 +56,7 @@ def raising(error: BaseException) -> Callable[[object], None]:
 
 
 def test_is_a_subject_of_reactivex() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         for channel in (kernel.shell, kernel.iopub, kernel.main, kernel.heartbeat):
             assert isinstance(channel, Subject)
             assert isinstance(channel, Observable)
@@ -73,7 +64,7 @@ def test_is_a_subject_of_reactivex() -> None:
 
 
 def test_what_is_sent_says_who_and_when() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel(session=Session(id="s1", username="ada")) as kernel:
         kernel.shell.on_next(ec.kernel_info_request())
     header = remote.last_request.header
@@ -82,7 +73,7 @@ def test_what_is_sent_says_who_and_when() -> None:
 
 
 def test_what_a_header_says_already_is_kept() -> None:
-    remote, message = MemoryKernel(), ec.kernel_info_request()
+    remote, message = ScriptedLink(), ec.kernel_info_request()
     header = ec.Header(
         msg_id="m1",
         msg_type="kernel_info_request",
@@ -97,7 +88,7 @@ def test_what_a_header_says_already_is_kept() -> None:
 
 
 def test_what_may_not_be_sent_is_the_callers_error() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(InvalidMessage, match=r"content\.code is missing"):
             kernel.shell.on_next(ec.create_message("execute_request", {}))
@@ -106,20 +97,20 @@ def test_what_may_not_be_sent_is_the_callers_error() -> None:
 
 
 def test_what_belongs_on_another_channel_is_refused() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="input_reply is for stdin, and not for shell"):
             kernel.shell.on_next(ec.input_reply("Ada"))
 
 
 def test_only_messages_can_be_sent() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         for channel in (kernel.shell, kernel.main):
             with pytest.raises(InvalidMessage, match="the shell channel takes messages, not str"):
                 channel.on_next("6 * 7")  # type: ignore[arg-type]
 
 
 def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.control.on_next(ec.kernel_info_request())
     (message,) = remote.received[ChannelName.CONTROL]
@@ -127,14 +118,14 @@ def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
 
 
 def test_iopub_is_for_the_kernel_to_speak() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         for channel in (kernel.iopub, kernel.main):
             with pytest.raises(ChannelReadOnly):
                 channel.on_next(printed("woo"))
 
 
 def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         remote.send_error = ConnectionLost("the link is down")
         with pytest.raises(ConnectionLost):
@@ -145,7 +136,7 @@ def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
 
 
 def test_a_closed_channel_refuses() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.main)
     for channel in channels:
         with pytest.raises(ChannelClosed, match=f"the {channel.name} channel is closed"):
@@ -154,7 +145,7 @@ def test_a_closed_channel_refuses() -> None:
 
 def test_a_channel_never_hears_what_is_said_on_it() -> None:
     seen: Collector[AnyMessage] = Collector()
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         kernel.shell.subscribe(seen)
         kernel.main.subscribe(seen)
         kernel.shell.on_next(ec.kernel_info_request())
@@ -165,7 +156,7 @@ def test_a_channel_never_hears_what_is_said_on_it() -> None:
 
 
 def test_a_source_can_be_piped_in() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     requests = [ec.execute_request("1"), ec.execute_request("2")]
     with remote.kernel() as kernel:
         reactivex.from_iterable(requests).subscribe(kernel.shell)
@@ -173,7 +164,7 @@ def test_a_source_can_be_piped_in() -> None:
 
 
 def test_a_source_that_completes_closes_nothing() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.shell.subscribe(seen)
         reactivex.just(ec.kernel_info_request()).subscribe(kernel.shell)
@@ -184,7 +175,7 @@ def test_a_source_that_completes_closes_nothing() -> None:
 
 
 def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     wrong = ZeroDivisionError("oh")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -202,7 +193,7 @@ def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
 
 def test_deliveries_never_overlap() -> None:
     """However many threads a backend emits on; a second one inside would meet the first."""
-    remote, inside, overlaps = MemoryKernel(), threading.Lock(), []
+    remote, inside, overlaps = ScriptedLink(), threading.Lock(), []
     count = 0
 
     def on_next(_: AnyMessage) -> None:
@@ -234,7 +225,7 @@ def test_deliveries_never_overlap() -> None:
 
 
 def test_a_channel_keeps_its_order() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
         remote.send(*numbered(1000))
@@ -242,7 +233,7 @@ def test_a_channel_keeps_its_order() -> None:
 
 
 def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
         speaker = Thread(lambda: remote.send(printed("woo")))
@@ -256,7 +247,7 @@ def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
 
 def test_a_send_in_a_subscriber_does_not_reorder() -> None:
     """A bare Subject shows the answer to who subscribed later before what it answers."""
-    remote, first, second = MemoryKernel(), list[str](), Collector[AnyMessage]()
+    remote, first, second = ScriptedLink(), list[str](), Collector[AnyMessage]()
     remote.handler = lambda request: remote.send(reply_to(request))
 
     with remote.kernel() as kernel:
@@ -276,13 +267,13 @@ def test_a_send_in_a_subscriber_does_not_reorder() -> None:
 
 
 def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
-    remote, inside, go_on = MemoryKernel(), threading.Event(), threading.Event()
+    remote, inside, go_on = ScriptedLink(), threading.Event(), threading.Event()
 
     def on_next(_: AnyMessage) -> None:
         inside.set()
         go_on.wait(DEADLINE)
 
-    with remote.kernel() as kernel, MemoryKernel().kernel() as other:
+    with remote.kernel() as kernel, ScriptedLink().kernel() as other:
         kernel.iopub.subscribe(on_next)
         remote.send(*numbered(3))  # returns, though the subscriber does not
         assert inside.wait(DEADLINE)
@@ -293,7 +284,7 @@ def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
 
 
 def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
-    remote, before, after = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, before, after = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     raised = list[AnyMessage]()
 
     def on_next(message: AnyMessage) -> None:
@@ -311,7 +302,7 @@ def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
 
 
 def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
-    remote, errors, wrong = MemoryKernel(), Collector[EnchannelError](), ZeroDivisionError("oh")
+    remote, errors, wrong = ScriptedLink(), Collector[EnchannelError](), ZeroDivisionError("oh")
     item = printed("woo")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -325,7 +316,7 @@ def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
 
 
 def test_a_subscriber_that_raises_is_told_that_this_was_the_end() -> None:
-    remote, told = MemoryKernel(), Collector[AnyMessage]()
+    remote, told = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.iopub.subscribe(raising(ZeroDivisionError()), told.on_error)
@@ -344,7 +335,7 @@ def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
 
         return Observable(subscribe)
 
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         remote.handler = lambda request: remote.send(*answered(request))
@@ -354,7 +345,7 @@ def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
 
 def test_a_subscriber_that_exits_ends_no_thread() -> None:
     """SystemExit and its like pass by ``except Exception``; the others are still delivered to."""
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: sys.exit(3))
@@ -367,7 +358,7 @@ def test_a_subscriber_that_exits_ends_no_thread() -> None:
 
 def test_an_error_that_nobody_handles_is_reported_once() -> None:
     """reactivex raises it at the producer, where it would look like the producer's fault."""
-    remote, errors, lost = MemoryKernel(), Collector[EnchannelError](), ConnectionLost("for good")
+    remote, errors, lost = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: None)
@@ -376,7 +367,7 @@ def test_an_error_that_nobody_handles_is_reported_once() -> None:
 
 
 def test_an_on_error_that_raises_is_reported() -> None:
-    remote, errors, wrong = MemoryKernel(), Collector[EnchannelError](), ZeroDivisionError()
+    remote, errors, wrong = ScriptedLink(), Collector[EnchannelError](), ZeroDivisionError()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(on_error=raising(wrong))
@@ -386,7 +377,7 @@ def test_an_on_error_that_raises_is_reported() -> None:
 
 
 def test_an_on_completed_that_raises_is_reported() -> None:
-    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    remote, errors, seen = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(on_completed=lambda: raising(ZeroDivisionError())(None))
@@ -398,7 +389,7 @@ def test_an_on_completed_that_raises_is_reported() -> None:
 
 
 def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
-    remote, seen, subscriptions = MemoryKernel(), list[AnyMessage](), list[abc.DisposableBase]()
+    remote, seen, subscriptions = ScriptedLink(), list[AnyMessage](), list[abc.DisposableBase]()
     subscribed = threading.Event()
 
     def on_next(message: AnyMessage) -> None:
@@ -418,7 +409,7 @@ def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
 
 def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
     remote, seen, inside, go_on = (
-        MemoryKernel(),
+        ScriptedLink(),
         list[AnyMessage](),
         threading.Event(),
         threading.Event(),
@@ -442,7 +433,7 @@ def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
 
 
 def test_who_comes_after_the_completion_is_told() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         pass
     seen: Collector[AnyMessage] = Collector()
     kernel.iopub.subscribe(seen)
@@ -451,7 +442,7 @@ def test_who_comes_after_the_completion_is_told() -> None:
 
 
 def test_who_comes_after_the_completion_is_told_also_where_others_were_before() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         kernel.iopub.subscribe(Collector())
     for _ in range(3):
         seen: Collector[str] = Collector()
@@ -460,7 +451,7 @@ def test_who_comes_after_the_completion_is_told_also_where_others_were_before() 
 
 
 def test_who_comes_after_the_error_is_told() -> None:
-    remote, died = MemoryKernel(), KernelDied("for good")
+    remote, died = ScriptedLink(), KernelDied("for good")
     with remote.kernel() as kernel:
         remote.fail(died)
         for channel in (kernel.shell, kernel.iopub, kernel.main):
@@ -470,7 +461,7 @@ def test_who_comes_after_the_error_is_told() -> None:
 
 
 def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
         remote.send(printed("woo"))
@@ -480,7 +471,7 @@ def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
 
 
 def test_repr_tells_whether_it_is_closed() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         assert repr(kernel.shell) == "<Channel shell>"
     assert repr(kernel.shell) == "<Channel shell (closed)>"
 
@@ -492,7 +483,7 @@ def test_repr_tells_whether_it_is_closed() -> None:
 def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
     scheduler: type[AsyncIOScheduler],
 ) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     seen: Collector[AnyMessage] = Collector()
 
     async def main() -> None:
@@ -513,7 +504,7 @@ def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
 
 
 def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
-    remote, order = MemoryKernel(), list[str]()
+    remote, order = ScriptedLink(), list[str]()
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -531,7 +522,7 @@ def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
 
 
 def test_the_loop_is_passed_down_through_operators() -> None:
-    remote, seen = MemoryKernel(), Collector[str]()
+    remote, seen = ScriptedLink(), Collector[str]()
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -548,7 +539,7 @@ def test_the_loop_is_passed_down_through_operators() -> None:
 
 
 def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None:
-    remote, errors, other = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    remote, errors, other = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -566,7 +557,7 @@ def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None
 
 
 def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None:
-    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
@@ -580,7 +571,7 @@ def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None
 
 def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
     """What nobody will ever take must not pile up."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=AsyncIOScheduler(loop))
@@ -592,7 +583,7 @@ def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
 
 
 def test_an_event_loop_scheduler_is_delivered_on() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     threads = list[threading.Thread]()
 
     def thread_of_its_own(target: Callable[[], None]) -> threading.Thread:
@@ -609,7 +600,7 @@ def test_an_event_loop_scheduler_is_delivered_on() -> None:
 
 
 def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() -> None:
-    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     scheduler = EventLoopScheduler()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
@@ -624,7 +615,7 @@ def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() ->
 @pytest.mark.parametrize("scheduler", [ImmediateScheduler(), NewThreadScheduler()])
 def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> None:
     """reactivex hands down schedulers that were meant for something else."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
         remote.send(printed("woo"))
@@ -636,7 +627,7 @@ def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> 
 
 
 def test_main_sees_all_channels() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     messages = [
         ec.create_message("woo", channel=name)
         for name in (IOPUB, SHELL, ChannelName.STDIN, ChannelName.CONTROL)
@@ -648,7 +639,7 @@ def test_main_sees_all_channels() -> None:
 
 
 def test_main_sends_each_message_where_it_says() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.main.on_next(ec.execute_request("6 * 7"))
         kernel.main.on_next(ec.interrupt_request())
@@ -662,13 +653,13 @@ def test_main_sends_each_message_where_it_says() -> None:
 
 
 def test_main_says_which_channel_a_backend_does_not_have() -> None:
-    with MemoryKernel(SHELL, IOPUB).kernel() as kernel:
+    with ScriptedLink(SHELL, IOPUB).kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the control channel"):
             kernel.main.on_next(ec.interrupt_request())
 
 
 def test_watching_main_does_not_take_messages_from_the_channels() -> None:
-    remote, on_main, on_iopub = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, on_main, on_iopub = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.main.subscribe(on_main)
         kernel.iopub.subscribe(on_iopub)
@@ -681,7 +672,7 @@ def test_watching_main_does_not_take_messages_from_the_channels() -> None:
 
 @pytest.mark.parametrize("name", ["shell", "iopub", "main"])
 def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str) -> None:
-    remote, seen, answer = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, answer = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         channel: Channel = getattr(kernel, name)
         kernel.execute("6 * 7").subscribe(answer)
@@ -698,7 +689,7 @@ def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str)
 
 
 def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.shell.dispose()
         kernel.shell.subscribe(seen)
@@ -714,7 +705,7 @@ def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> No
 def test_child_of_takes_a_request_its_header_or_its_id(
     of: Callable[[AnyMessage], AnyMessage],
 ) -> None:
-    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.child_of(of(request))).subscribe(seen)
         remote.send(printed("other"), printed("mine", request))
@@ -722,7 +713,7 @@ def test_child_of_takes_a_request_its_header_or_its_id(
 
 
 def test_a_thousand_watchers_see_their_own_messages_only() -> None:
-    remote, watchers = MemoryKernel(), list[tuple[AnyMessage, Collector[AnyMessage]]]()
+    remote, watchers = ScriptedLink(), list[tuple[AnyMessage, Collector[AnyMessage]]]()
     with remote.kernel() as kernel:
         for number in range(1000):
             request, seen = ec.execute_request(str(number)), Collector[AnyMessage]()
@@ -739,7 +730,7 @@ def test_a_thousand_watchers_see_their_own_messages_only() -> None:
 
 def test_child_of_on_a_channel_is_an_index() -> None:
     """A message looks its watchers up; a thousand that watch others are not asked."""
-    remote, asked = MemoryKernel(), list[str]()
+    remote, asked = ScriptedLink(), list[str]()
 
     class Sink(Collector[AnyMessage]):
         def __init__(self, parent: str) -> None:
@@ -760,7 +751,7 @@ def test_child_of_on_a_channel_is_an_index() -> None:
 
 
 def test_child_of_behind_another_operator_is_a_filter() -> None:
-    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ops.filter(is_stream), ec.child_of(request)).subscribe(seen)
         remote.send(printed("other"), *answered(request, printed("mine", request)))
@@ -776,7 +767,7 @@ def test_child_of_filters_any_observable() -> None:
 
 
 def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
-    remote, seen, request = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("6 * 7")
+    remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of(request))
         gone = children.subscribe(Collector())
@@ -787,7 +778,7 @@ def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
 
 
 def test_the_index_forgets_what_nobody_watches() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         for _ in range(100):
             request = ec.execute_request("6 * 7")
             kernel.iopub.pipe(ec.child_of(request)).subscribe(Collector()).dispose()
@@ -796,7 +787,7 @@ def test_the_index_forgets_what_nobody_watches() -> None:
 
 
 def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
-    remote, died, seen = MemoryKernel(), KernelDied("for good"), Collector[AnyMessage]()
+    remote, died, seen = ScriptedLink(), KernelDied("for good"), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of("m1"))
         watching = Collector[AnyMessage]()
@@ -807,7 +798,7 @@ def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
 
 
 def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
 
         def come_and_go() -> None:

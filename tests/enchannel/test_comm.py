@@ -21,7 +21,10 @@ from enchannel import (
     SubscriberRaised,
 )
 from enchannel.errors import EnchannelError
-from tests.rigs.memory import Collector, MemoryKernel, Thread, run_on_loop, settle, types
+from enchannel.testing import Collector
+from tests.rigs.messages import types
+from tests.rigs.scripted import ScriptedLink, settle
+from tests.rigs.threads import Thread, run_on_loop
 
 SHELL = ChannelName.SHELL
 
@@ -47,12 +50,12 @@ def data(messages: list[AnyMessage]) -> list[object]:
 
 
 def test_is_a_subject_of_reactivex() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         assert isinstance(kernel.comm("echo"), Subject)
 
 
 def test_opening_tells_the_kernel() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo", {"volume": 11})
     assert types([remote.last_request]) == ["comm_open"]
@@ -65,13 +68,13 @@ def test_opening_tells_the_kernel() -> None:
 
 
 def test_each_comm_has_an_id_of_its_own() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         assert kernel.comm("echo").id != kernel.comm("echo").id
         assert kernel.comm("echo", comm_id="c1").id == "c1"
 
 
 def test_what_is_said_is_a_message_to_the_kernel() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.on_next({"say": "woo"})
@@ -80,7 +83,7 @@ def test_what_is_said_is_a_message_to_the_kernel() -> None:
 
 
 def test_a_message_of_ones_own_can_be_said() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         message = ec.comm_msg(comm.id, {"say": "woo"})
@@ -89,7 +92,7 @@ def test_a_message_of_ones_own_can_be_said() -> None:
 
 
 def test_buffers_go_beside_the_data() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.comm("echo").send({"n": 1}, metadata={"version": "2"}, buffers=[b"abc", b""])
         assert [bytes(buffer) for buffer in remote.last_request.buffers] == [b"abc", b""]
@@ -97,7 +100,7 @@ def test_buffers_go_beside_the_data() -> None:
 
 
 def test_a_message_for_another_comm_is_refused() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         with pytest.raises(InvalidMessage, match=f"must be {comm.id!r}"):
@@ -106,7 +109,7 @@ def test_a_message_for_another_comm_is_refused() -> None:
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         comm = kernel.comm("echo")
         with pytest.raises(InvalidMessage):
             comm.send({"a": object()})
@@ -114,7 +117,7 @@ def test_what_is_no_json_is_refused() -> None:
 
 
 def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         remote.send_error = ConnectionLost("it is down")
         with pytest.raises(ConnectionLost):
@@ -127,7 +130,7 @@ def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
 
 
 def test_a_comm_hears_what_is_said_on_it() -> None:
-    remote, one, other = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, one, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         first, second = kernel.comm("echo"), kernel.comm("echo")
         first.subscribe(one)
@@ -138,7 +141,7 @@ def test_a_comm_hears_what_is_said_on_it() -> None:
 
 
 def test_buffers_come_beside_the_data() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -148,7 +151,7 @@ def test_buffers_come_beside_the_data() -> None:
 
 
 def test_a_comm_does_not_hear_itself() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -157,7 +160,7 @@ def test_a_comm_does_not_hear_itself() -> None:
 
 
 def test_what_comes_before_the_first_subscriber_is_kept_for_it() -> None:
-    remote, first, second = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, first, second = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     remote.handler = lambda message: remote.send(said(message.content["comm_id"], n=1))
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -170,7 +173,7 @@ def test_what_comes_before_the_first_subscriber_is_kept_for_it() -> None:
 
 
 def test_messages_of_comms_are_also_on_iopub() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         kernel.iopub.pipe(ec.with_comm_id(comm.id)).subscribe(seen)
@@ -179,7 +182,7 @@ def test_messages_of_comms_are_also_on_iopub() -> None:
 
 
 def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
 
     def on_next(_: AnyMessage) -> None:
         raise ZeroDivisionError("oh")
@@ -197,7 +200,7 @@ def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
 
 
 def test_a_subscriber_may_answer() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(lambda message: comm.send({"n": message.content["data"]["n"] + 1}))
@@ -209,7 +212,7 @@ def test_a_subscriber_may_answer() -> None:
 
 
 def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -230,7 +233,7 @@ def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
 
 
 def test_closing_tells_the_kernel_once_and_completes() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -242,7 +245,7 @@ def test_closing_tells_the_kernel_once_and_completes() -> None:
 
 
 def test_nothing_is_said_on_a_closed_comm() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo", comm_id="c1")
         comm.close()
@@ -254,7 +257,7 @@ def test_nothing_is_said_on_a_closed_comm() -> None:
 
 def test_the_kernels_closing_is_the_last_item() -> None:
     """That is also how a kernel refuses a target that it does not know."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -270,7 +273,7 @@ def test_the_kernels_closing_is_the_last_item() -> None:
 
 def test_a_closing_on_shell_counts_as_well() -> None:
     """deno closes there."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -279,7 +282,7 @@ def test_a_closing_on_shell_counts_as_well() -> None:
 
 
 def test_who_subscribes_after_the_end_hears_what_nobody_heard_and_the_end() -> None:
-    remote, first, late = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, first, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         remote.send(said(comm.id, n=1), closed_by_the_kernel(comm.id))
@@ -292,7 +295,7 @@ def test_who_subscribes_after_the_end_hears_what_nobody_heard_and_the_end() -> N
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
 def test_the_end_of_kernel_or_link_is_its_error(end: EnchannelError) -> None:
-    remote, seen, late = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         comm = kernel.comm("echo")
@@ -309,7 +312,7 @@ def test_the_end_of_kernel_or_link_is_its_error(end: EnchannelError) -> None:
 
 def test_the_end_of_the_connection_completes_it() -> None:
     seen: Collector[AnyMessage] = Collector()
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         kernel.comm("echo").subscribe(seen)
     assert seen.wait_for_end() == []
     assert seen.completed
@@ -317,7 +320,7 @@ def test_the_end_of_the_connection_completes_it() -> None:
 
 @pytest.mark.parametrize("source", [reactivex.empty(), reactivex.throw(ZeroDivisionError())])
 def test_what_is_piped_in_does_not_end_it(source: reactivex.Observable[AnyMessage]) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         comm = kernel.comm("echo")
@@ -328,7 +331,7 @@ def test_what_is_piped_in_does_not_end_it(source: reactivex.Observable[AnyMessag
 
 
 def test_disposing_ends_subscriptions_and_not_the_comm() -> None:
-    remote, seen, later = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, later = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -340,7 +343,7 @@ def test_disposing_ends_subscriptions_and_not_the_comm() -> None:
 
 
 def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
 
@@ -360,7 +363,7 @@ def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
 
 
 def test_what_the_kernel_opened_can_be_taken_up() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("comm_open")).subscribe(
             lambda message: void(kernel.comm(message).subscribe(seen))
@@ -376,7 +379,7 @@ def void(_: object) -> None: ...
 
 
 def test_what_the_kernel_opened_can_be_answered() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm(opened_by_the_kernel("k1"))
         assert (comm.id, comm.target_name) == ("k1", "jupyter.widget")
@@ -386,7 +389,7 @@ def test_what_the_kernel_opened_can_be_answered() -> None:
 
 
 def test_taking_up_twice_gives_the_same_comm() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         message = opened_by_the_kernel("k1")
         assert kernel.comm(message) is kernel.comm(message)
 
@@ -400,7 +403,7 @@ def test_taking_up_twice_gives_the_same_comm() -> None:
     ],
 )
 def test_what_opens_no_comm_is_refused(message: AnyMessage) -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="must be a target name or a comm_open"):
             kernel.comm(message)
 
@@ -414,7 +417,7 @@ ODD: list[Callable[[], AnyMessage]] = [
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_messages_harm_no_comm(odd: Callable[[], AnyMessage]) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
@@ -423,6 +426,6 @@ def test_odd_messages_harm_no_comm(odd: Callable[[], AnyMessage]) -> None:
 
 
 def test_repr_names_target_and_id() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         comm: Comm = kernel.comm("echo", comm_id="c1")
         assert repr(comm) == "<Comm echo c1>"

@@ -18,7 +18,8 @@ from enchannel import (
     WouldDeadlock,
 )
 from enchannel.abc import Backend, Launcher, Link
-from tests.rigs.memory import MemoryBackend, MemoryKernel, MemoryLifecycle, run_on_loop
+from tests.rigs.scripted import ScriptedBackend, ScriptedLifecycle, ScriptedLink
+from tests.rigs.threads import run_on_loop
 
 
 class EntryPoint:
@@ -46,13 +47,13 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 @pytest.fixture
-def ada() -> MemoryKernel:
-    return MemoryKernel(id="ada")
+def ada() -> ScriptedLink:
+    return ScriptedLink(id="ada")
 
 
 @pytest.fixture
-def backend(ada: MemoryKernel) -> MemoryBackend:
-    backend = MemoryBackend()
+def backend(ada: ScriptedLink) -> ScriptedBackend:
+    backend = ScriptedBackend()
     backend.kernels["ada"] = ada
     return backend
 
@@ -60,7 +61,7 @@ def backend(ada: MemoryKernel) -> MemoryBackend:
 class MemoryLauncher(Launcher):
     """Starts the kernel that it has."""
 
-    def __init__(self, remote: MemoryKernel) -> None:
+    def __init__(self, remote: ScriptedLink) -> None:
         self.remote = remote
         self.launched: list[dict[str, Any]] = []
 
@@ -85,8 +86,8 @@ class MemoryLauncher(Launcher):
 # Which backend.
 
 
-def test_a_url_names_its_backend(install: Install, backend: MemoryBackend) -> None:
-    install(memory=backend, zmq=MemoryBackend())
+def test_a_url_names_its_backend(install: Install, backend: ScriptedBackend) -> None:
+    install(memory=backend, zmq=ScriptedBackend())
     with ec.connect("memory://here/ada") as kernel:
         assert kernel.id == "ada"
     assert [target for target, *_ in backend.opened] == ["memory://here/ada"]
@@ -94,7 +95,7 @@ def test_a_url_names_its_backend(install: Install, backend: MemoryBackend) -> No
 
 @pytest.mark.parametrize("scheme", ["Memory", "MEMORY"])
 def test_a_scheme_may_be_written_in_capitals(
-    install: Install, backend: MemoryBackend, scheme: str
+    install: Install, backend: ScriptedBackend, scheme: str
 ) -> None:
     install(memory=backend)
     ec.connect(f"{scheme}://here/ada").close()
@@ -113,9 +114,9 @@ def test_a_scheme_may_be_written_in_capitals(
     ],
 )
 def test_what_is_no_url_is_for_the_local_backend(
-    install: Install, ada: MemoryKernel, target: Any
+    install: Install, ada: ScriptedLink, target: Any
 ) -> None:
-    class Any_(MemoryBackend):
+    class Any_(ScriptedBackend):
         def open(
             self, target: object, *, session: Session, timeout: float, colour: str = ""
         ) -> Link:
@@ -130,20 +131,20 @@ def test_what_is_no_url_is_for_the_local_backend(
 
 def test_a_file_may_have_a_name_like_a_url(
     install: Install,
-    backend: MemoryBackend,
+    backend: ScriptedBackend,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tmp_path.joinpath("memory:ada").touch()
     backend.kernels["memory:ada"] = backend.kernels["ada"]
-    install(zmq=backend, memory=MemoryBackend())
+    install(zmq=backend, memory=ScriptedBackend())
     ec.connect("memory:ada").close()
     assert len(backend.opened) == 1
 
 
 def test_a_backend_that_is_not_there_is_told_with_those_that_are(
-    install: Install, backend: MemoryBackend
+    install: Install, backend: ScriptedBackend
 ) -> None:
     install(zmq=backend, memory=backend)
     with pytest.raises(BackendNotFound, match="no backend 'gopher'; installed: memory, zmq"):
@@ -174,7 +175,7 @@ def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
     assert isinstance(it.value.__cause__, ImportError)
 
 
-@pytest.mark.parametrize("thing", [MemoryBackend, object(), None])
+@pytest.mark.parametrize("thing", [ScriptedBackend, object(), None])
 def test_what_is_no_backend_is_told(install: Install, thing: object) -> None:
     install(memory=thing)
     with pytest.raises(BackendNotFound, match="no backend: somewhere:memory"):
@@ -182,9 +183,9 @@ def test_what_is_no_backend_is_told(install: Install, thing: object) -> None:
 
 
 def test_a_backend_of_another_contract_is_refused(
-    install: Install, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
+    install: Install, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryBackend, "contract", 2)
+    monkeypatch.setattr(ScriptedBackend, "contract", 2)
     install(memory=backend)
     with pytest.raises(BackendNotFound, match="for contract 2, and this is 1"):
         ec.connect("memory://here/ada")
@@ -213,7 +214,7 @@ def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.Mon
 # What it is told.
 
 
-def test_a_backend_is_told_who_and_how_long(install: Install, backend: MemoryBackend) -> None:
+def test_a_backend_is_told_who_and_how_long(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
     session = Session(id="s1")
     with ec.connect("memory://here/ada", session=session, timeout=3, colour="red") as kernel:
@@ -221,14 +222,16 @@ def test_a_backend_is_told_who_and_how_long(install: Install, backend: MemoryBac
     assert backend.opened == [("memory://here/ada", session, 3, "red")]
 
 
-def test_each_connection_is_a_session_of_its_own(install: Install, backend: MemoryBackend) -> None:
+def test_each_connection_is_a_session_of_its_own(
+    install: Install, backend: ScriptedBackend
+) -> None:
     install(memory=backend)
     with ec.connect("memory://here/ada") as one, ec.connect("memory://here/ada") as other:
         assert one.session.id != other.session.id
 
 
 def test_an_option_that_the_backend_does_not_have_is_a_type_error(
-    install: Install, backend: MemoryBackend
+    install: Install, backend: ScriptedBackend
 ) -> None:
     install(memory=backend)
     with pytest.raises(TypeError, match="flavour"):
@@ -236,7 +239,7 @@ def test_an_option_that_the_backend_does_not_have_is_a_type_error(
 
 
 def test_time_comes_from_where_it_is_said(
-    install: Install, backend: MemoryBackend, ada: MemoryKernel
+    install: Install, backend: ScriptedBackend, ada: ScriptedLink
 ) -> None:
     install(memory=backend)
     ada.heartbeat_handler = ada.send_heartbeat
@@ -248,7 +251,7 @@ def test_time_comes_from_where_it_is_said(
 
 
 def test_on_a_loop_it_is_connected_when_it_is_entered(
-    install: Install, backend: MemoryBackend
+    install: Install, backend: ScriptedBackend
 ) -> None:
     install(memory=backend)
 
@@ -278,7 +281,7 @@ def test_a_failure_on_a_loop_is_raised_where_it_is_entered(install: Install) -> 
 
 @pytest.fixture
 def launcher() -> MemoryLauncher:
-    return MemoryLauncher(MemoryKernel(id="ada", lifecycle=MemoryLifecycle()))
+    return MemoryLauncher(ScriptedLink(id="ada", lifecycle=ScriptedLifecycle()))
 
 
 def test_launching_starts_a_kernel_here(install: Install, launcher: MemoryLauncher) -> None:
@@ -310,12 +313,12 @@ def test_launching_starts_python_where_nothing_is_said(
 
 
 def test_launching_on_a_server_asks_its_backend(install: Install, launcher: MemoryLauncher) -> None:
-    install(https=launcher, zmq=MemoryBackend())
+    install(https=launcher, zmq=ScriptedBackend())
     ec.launch("python3", at="https://host").close()
     assert launcher.launched[0]["at"] == "https://host"
 
 
-def test_a_backend_that_cannot_launch_says_so(install: Install, backend: MemoryBackend) -> None:
+def test_a_backend_that_cannot_launch_says_so(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend, zmq=backend)
     with pytest.raises(NotSupported, match="'memory' cannot start kernels"):
         ec.launch(at="memory://here")
@@ -353,24 +356,24 @@ def test_a_backend_is_found_by_its_entry_point(
         "[enchannel.backends]\npigeon = somebodys:backend\n"
     )
     tmp_path.joinpath("somebodys.py").write_text(
-        "from tests.rigs.memory import MemoryBackend, MemoryKernel\n"
-        "backend = MemoryBackend()\n"
-        "backend.kernels['ada'] = MemoryKernel(id='ada')\n"
+        "from tests.rigs.scripted import ScriptedBackend, ScriptedLink\n"
+        "backend = ScriptedBackend()\n"
+        "backend.kernels['ada'] = ScriptedLink(id='ada')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with ec.connect("pigeon://here/ada") as kernel:
         assert kernel.id == "ada"
     backend: Backend = sys.modules.pop("somebodys").backend
-    assert isinstance(backend, MemoryBackend)
+    assert isinstance(backend, ScriptedBackend)
     assert len(backend.opened) == 1
 
 
-def test_a_backend_may_be_given_itself(backend: MemoryBackend) -> None:
+def test_a_backend_may_be_given_itself(backend: ScriptedBackend) -> None:
     with ec.connect("anything/ada", backend=backend) as kernel:
         assert kernel.id == "ada"
 
 
-def test_a_backend_may_be_chosen_by_name(install: Install, backend: MemoryBackend) -> None:
+def test_a_backend_may_be_chosen_by_name(install: Install, backend: ScriptedBackend) -> None:
     install(pigeon=backend)
     with ec.connect("ada", backend="pigeon") as kernel:
         assert kernel.id == "ada"

@@ -20,20 +20,11 @@ import enchannel as ec
 from enchannel import AnyMessage, KernelDied, Message, MessagesMayBeMissing, SubscriberRaised
 from enchannel import messages as build
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    Thread,
-    answered,
-    busy,
-    idle,
-    printed,
-    run_on_loop,
-    text_of,
-    texts,
-    types,
-)
+from tests.rigs.messages import answered, busy, idle, printed, text_of, texts, types
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread, run_on_loop
 
 FIRST, SECOND = ec.execute_request("1"), ec.execute_request("2")
 Overflow = Literal["buffer", "latest", "coalesce", "error"]
@@ -130,7 +121,7 @@ def test_subscribers_have_their_own_turns() -> None:
 
 
 def test_who_disposes_gets_nothing_of_what_waits() -> None:
-    remote, loop, seen = MemoryKernel(), Loop(), Collector[AnyMessage]()
+    remote, loop, seen = ScriptedLink(), Loop(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         subscription = kernel.iopub.pipe(ec.deliver_on(loop)).subscribe(seen)
         remote.send(printed("woo"))
@@ -240,7 +231,7 @@ def test_an_interval_on_a_real_loop() -> None:
 
 
 def test_a_channel_is_delivered_on_an_asyncio_loop() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -274,7 +265,7 @@ def test_the_loop_does_other_things_between_batches() -> None:
 
 
 def test_a_channel_is_delivered_on_an_event_loop_scheduler() -> None:
-    remote, seen, scheduler = MemoryKernel(), Collector[AnyMessage](), EventLoopScheduler()
+    remote, seen, scheduler = ScriptedLink(), Collector[AnyMessage](), EventLoopScheduler()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.deliver_on(scheduler)).subscribe(seen)
         remote.send(*(printed(str(number)) for number in range(1000)))
@@ -302,7 +293,7 @@ def test_a_loop_that_is_gone_ends_the_subscription(
     overflow: Overflow,
     interval: float,
 ) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     scheduler, close = make()
     deliver = ec.deliver_on(scheduler, overflow=overflow, interval=interval)
     with remote.kernel() as kernel:
@@ -313,7 +304,7 @@ def test_a_loop_that_is_gone_ends_the_subscription(
 
 
 def test_a_request_can_be_delivered_on_a_loop() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda asked: void(
         Thread(lambda: remote.send(*answered(asked, printed("woo", asked))))
     )
@@ -328,7 +319,7 @@ def test_a_request_can_be_delivered_on_a_loop() -> None:
 
 
 def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
-    remote, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_sent(message: AnyMessage) -> None:
         if message.channel == "shell":
@@ -363,7 +354,7 @@ def broken(_: object) -> None:
 
 def test_a_subscriber_that_raises_is_told_on_errors() -> None:
     remote, loop, errors, other = (
-        MemoryKernel(),
+        ScriptedLink(),
         Loop(),
         Collector[EnchannelError](),
         Collector[AnyMessage](),
@@ -610,7 +601,7 @@ def test_text_is_joined_once_however_much_waits(monkeypatch: pytest.MonkeyPatch)
 
 def test_coalesced_text_makes_the_same_result() -> None:
     remote, loop, plain, joined = (
-        MemoryKernel(),
+        ScriptedLink(),
         Loop(),
         Collector[ec.Result](),
         Collector[ec.Result](),
@@ -636,7 +627,7 @@ def test_coalesced_text_makes_the_same_result() -> None:
 
 
 def test_goes_behind_other_operators() -> None:
-    remote, loop, seen = MemoryKernel(), Loop(), Collector[str]()
+    remote, loop, seen = ScriptedLink(), Loop(), Collector[str]()
     with remote.kernel() as kernel:
         on_loop: Observable[str] = kernel.iopub.pipe(
             ec.of_message_type("stream"), ops.map(text_of), ec.deliver_on(loop)

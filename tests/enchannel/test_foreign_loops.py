@@ -23,8 +23,11 @@ from reactivex.subject import Subject
 import enchannel as ec
 from enchannel import AnyMessage, SubscriberRaised
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.memory import Collector, MemoryKernel, Thread, in_thread, printed, texts
+from tests.rigs.messages import printed, texts
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread, in_thread
 
 Setup = Callable[[abc.SchedulerBase], None]
 ROOTS: list[object] = []
@@ -302,7 +305,7 @@ def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
 
 
 def test_the_scheduler_of_the_loop_is_enough(loop: Loop) -> None:
-    remote, seen, threads = MemoryKernel(), LoopCollector(loop), list[threading.Thread]()
+    remote, seen, threads = ScriptedLink(), LoopCollector(loop), list[threading.Thread]()
     with remote.kernel() as kernel:
 
         def say() -> None:
@@ -358,7 +361,7 @@ def test_a_flood_leaves_the_loop_its_own_timers(loop: Loop) -> None:
 
 
 def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> None:
-    remote, seen, errors = MemoryKernel(), LoopCollector(loop), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), LoopCollector(loop), Collector[EnchannelError]()
 
     def broken(_: object) -> None:
         raise ZeroDivisionError("oh")
@@ -390,7 +393,7 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
     class Widget:
         def show(self, message: AnyMessage) -> None: ...
 
-    remote, known = MemoryKernel(), list[weakref.ref[Widget]]()
+    remote, known = ScriptedLink(), list[weakref.ref[Widget]]()
     with remote.kernel() as kernel:
 
         def setup(scheduler: abc.SchedulerBase) -> None:
@@ -506,7 +509,7 @@ class OwnQtScheduler(QtScheduler):
 
 
 def test_a_scheduler_made_of_qts_is_qts() -> None:
-    remote, loop = MemoryKernel(), Qt()
+    remote, loop = ScriptedLink(), Qt()
     seen = LoopCollector(loop)
     with remote.kernel() as kernel:
 

@@ -17,20 +17,23 @@ from enchannel import (
     NotSupported,
 )
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import Collector, MemoryKernel, Thread, busy, idle, printed
+from tests.rigs.messages import busy, idle, printed
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread
 
 TIME_TO_DEAD = 3.0  # a beat each second
 
 
-def beating() -> MemoryKernel:
+def beating() -> ScriptedLink:
     """A kernel that beats at once, until a test takes its ``on_beat`` away."""
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.heartbeat_handler = remote.send_heartbeat
     return remote
 
 
-def stop(remote: MemoryKernel) -> None:
+def stop(remote: ScriptedLink) -> None:
     remote.heartbeat_handler = lambda beat: None
 
 
@@ -45,7 +48,7 @@ def states(kernel: Kernel) -> Collector[KernelState]:
 
 
 def test_asks_three_times_in_the_time_to_dead() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
         assert isinstance(kernel.heartbeat, Heartbeat)
         assert kernel.heartbeat.silent_after == TIME_TO_DEAD
@@ -56,7 +59,7 @@ def test_asks_three_times_in_the_time_to_dead() -> None:
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 0.99])
 def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
-    remote, moments = MemoryKernel(), list[float]()
+    remote, moments = ScriptedLink(), list[float]()
     remote.heartbeat_handler = lambda beat: moments.append(
         remote.clock.to_seconds(remote.clock.now)
     )
@@ -90,7 +93,7 @@ def test_a_kernel_that_stops_beating_is_silent_after_the_time_to_dead() -> None:
 
 
 def test_a_kernel_that_never_beat_is_not_silent() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
         remote.clock.advance_by(60)
         assert kernel.state.value is KernelState.IDLE
@@ -135,7 +138,7 @@ def test_a_kernel_that_stops_again_is_silent_again() -> None:
 
 
 def test_one_missed_beat_is_nothing() -> None:
-    remote, count = MemoryKernel(), 0
+    remote, count = ScriptedLink(), 0
 
     def every_third(beat: bytes) -> None:
         nonlocal count
@@ -209,7 +212,7 @@ def test_it_starts_to_count_anew_after_a_pause() -> None:
 
 
 def test_unpausing_twice_does_not_ask_twice_as_often() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
         kernel.heartbeat.unpause()
         kernel.heartbeat.pause()
@@ -231,13 +234,13 @@ def test_one_can_ask_oneself_and_see_what_comes_back() -> None:
 
 
 def test_only_bytes_can_be_sent() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="the heartbeat channel takes bytes, not Message"):
             kernel.heartbeat.on_next(printed("woo"))  # type: ignore[arg-type]
 
 
 def test_it_ends_with_the_connection() -> None:
-    remote, seen = MemoryKernel(), Collector[bytes]()
+    remote, seen = ScriptedLink(), Collector[bytes]()
     with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
         heartbeat = kernel.heartbeat
         heartbeat.subscribe(seen)
@@ -252,7 +255,7 @@ def test_it_ends_with_the_connection() -> None:
 
 
 def test_a_link_that_was_given_up_is_its_error() -> None:
-    remote, seen, gone = MemoryKernel(), Collector[bytes](), KernelDied("for good")
+    remote, seen, gone = ScriptedLink(), Collector[bytes](), KernelDied("for good")
     with remote.kernel() as kernel:
         kernel.heartbeat.subscribe(seen)
         remote.fail(gone)
@@ -260,7 +263,7 @@ def test_a_link_that_was_given_up_is_its_error() -> None:
 
 
 def test_a_backend_without_a_heartbeat_has_none() -> None:
-    remote = MemoryKernel(ChannelName.SHELL, ChannelName.IOPUB)
+    remote = ScriptedLink(ChannelName.SHELL, ChannelName.IOPUB)
     with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the heartbeat channel"):
             _ = kernel.heartbeat
@@ -285,7 +288,7 @@ def test_a_slow_subscriber_does_not_make_a_kernel_silent() -> None:
 
 
 def test_a_beat_may_come_on_any_thread() -> None:
-    remote, threads, seen = MemoryKernel(), list[Thread[None]](), Collector[bytes]()
+    remote, threads, seen = ScriptedLink(), list[Thread[None]](), Collector[bytes]()
     remote.heartbeat_handler = lambda beat: threads.append(
         Thread(lambda: remote.send_heartbeat(beat))
     )

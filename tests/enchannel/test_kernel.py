@@ -31,29 +31,19 @@ from enchannel import (
 )
 from enchannel.abc import Link
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    MemoryLifecycle,
-    Thread,
-    answered,
-    busy,
-    in_thread,
-    printed,
-    reply_to,
-    run_on_loop,
-    settle,
-    types,
-)
+from tests.rigs.messages import answered, busy, printed, reply_to, types
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
+from tests.rigs.threads import Thread, in_thread, run_on_loop
 
 SHELL, CONTROL = ChannelName.SHELL, ChannelName.CONTROL
 
 
-def launched(*, interrupts_itself: bool = True) -> tuple[MemoryKernel, MemoryLifecycle]:
+def launched(*, interrupts_itself: bool = True) -> tuple[ScriptedLink, ScriptedLifecycle]:
     """A kernel whose process is ours."""
-    lifecycle = MemoryLifecycle(interrupts_itself=interrupts_itself)
-    return MemoryKernel(lifecycle=lifecycle), lifecycle
+    lifecycle = ScriptedLifecycle(interrupts_itself=interrupts_itself)
+    return ScriptedLink(lifecycle=lifecycle), lifecycle
 
 
 def void(_: object) -> None: ...
@@ -63,7 +53,7 @@ def void(_: object) -> None: ...
 
 
 def test_with_opens_and_closes() -> None:
-    remote = MemoryKernel(id="ada")
+    remote = ScriptedLink(id="ada")
     with remote.kernel() as kernel:
         assert kernel.id == "ada"
         assert not remote.gone.is_set()
@@ -71,7 +61,7 @@ def test_with_opens_and_closes() -> None:
 
 
 def test_async_with_opens_and_closes() -> None:
-    remote = MemoryKernel(id="ada")
+    remote = ScriptedLink(id="ada")
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -82,7 +72,7 @@ def test_async_with_opens_and_closes() -> None:
 
 
 def test_awaiting_a_kernel_opens_it() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     async def main() -> Kernel:
         kernel = await remote.kernel()
@@ -94,21 +84,21 @@ def test_awaiting_a_kernel_opens_it() -> None:
 
 
 def test_a_block_that_raises_closes() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with pytest.raises(ZeroDivisionError), remote.kernel():
         raise ZeroDivisionError
     assert remote.closed == 1
 
 
 def test_repr_says_how_it_is() -> None:
-    remote = MemoryKernel(id="ada")
+    remote = ScriptedLink(id="ada")
     with remote.kernel() as kernel:
         assert repr(kernel) == "<Kernel ada connected, idle>"
     assert repr(kernel) == "<Kernel ada closed, idle>"
 
 
 def test_a_channel_that_the_backend_does_not_have_is_not_supported() -> None:
-    with MemoryKernel(SHELL, ChannelName.IOPUB).kernel() as kernel:
+    with ScriptedLink(SHELL, ChannelName.IOPUB).kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the stdin channel"):
             _ = kernel.stdin
 
@@ -156,7 +146,7 @@ USES: list[Callable[[Kernel], object]] = [
 @pytest.mark.parametrize("use", USES)
 def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel], object]) -> None:
     async def main() -> None:
-        use(MemoryKernel().kernel())
+        use(ScriptedLink().kernel())
 
     with pytest.raises(WouldDeadlock, match="async with"):
         run_on_loop(main)
@@ -164,14 +154,14 @@ def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel
 
 def test_with_on_a_loop_would_block_it() -> None:
     async def main() -> None:
-        with MemoryKernel().kernel():
+        with ScriptedLink().kernel():
             raise AssertionError
 
     with pytest.raises(WouldDeadlock, match="async with"):
         run_on_loop(main)
 
 
-def opening_slowly(remote: MemoryKernel) -> tuple[Kernel, threading.Event, threading.Event]:
+def opening_slowly(remote: ScriptedLink) -> tuple[Kernel, threading.Event, threading.Event]:
     """A kernel that connects when it may; and when it is at it."""
     begun, may = threading.Event(), threading.Event()
 
@@ -184,7 +174,7 @@ def opening_slowly(remote: MemoryKernel) -> tuple[Kernel, threading.Event, threa
 
 
 def test_opening_does_not_block_the_loop() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     kernel, _, may = opening_slowly(remote)
 
     async def main() -> None:
@@ -197,7 +187,7 @@ def test_opening_does_not_block_the_loop() -> None:
 
 
 def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
 
     async def main() -> None:
@@ -214,7 +204,7 @@ def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
 
 def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
     """Between the result and the coroutine that would have it there is a turn of the loop."""
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     async def main() -> None:
         opening = asyncio.ensure_future(remote.kernel().__aenter__())
@@ -229,7 +219,7 @@ def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
 
 
 def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
     loop = asyncio.new_event_loop()
     opening = loop.create_task(kernel.__aenter__())
@@ -244,7 +234,7 @@ def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
 
 
 def test_opening_twice_at_once_opens_once() -> None:
-    remote, opened, both = MemoryKernel(), list[str](), threading.Event()
+    remote, opened, both = ScriptedLink(), list[str](), threading.Event()
 
     def open_link() -> Link:
         opened.append("once")
@@ -269,7 +259,7 @@ def test_opening_twice_at_once_opens_once() -> None:
 
 
 def test_entering_an_open_kernel_opens_nothing() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, kernel as again:
         assert again is kernel
     assert remote.closed == 1
@@ -279,7 +269,7 @@ def test_entering_an_open_kernel_opens_nothing() -> None:
 
 
 def test_a_kernel_may_be_closed_before_it_is_open() -> None:
-    kernel = MemoryKernel().kernel()
+    kernel = ScriptedLink().kernel()
     kernel.close()
     assert kernel.link.value is LinkState.CLOSED
     with pytest.raises(ChannelClosed):
@@ -287,7 +277,7 @@ def test_a_kernel_may_be_closed_before_it_is_open() -> None:
 
 
 def test_a_closed_kernel_is_not_opened() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     kernel = remote.kernel()
     kernel.close()
     with pytest.raises(ChannelClosed), kernel:
@@ -295,7 +285,7 @@ def test_a_closed_kernel_is_not_opened() -> None:
 
 
 def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
     opening = Thread(kernel.__enter__)
     assert begun.wait(DEADLINE)
@@ -307,7 +297,7 @@ def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
 
 
 def test_closing_completes_every_channel() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     seen = [Collector[object]() for _ in range(6)]
     with remote.kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
@@ -320,7 +310,7 @@ def test_closing_completes_every_channel() -> None:
 
 
 def test_closing_twice_closes_once() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.close()
         kernel.close()
@@ -328,7 +318,7 @@ def test_closing_twice_closes_once() -> None:
 
 
 def test_closing_on_many_threads_closes_once() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         start = threading.Barrier(8)
 
@@ -343,7 +333,7 @@ def test_closing_on_many_threads_closes_once() -> None:
 
 
 def test_closing_from_another_thread_ends_what_waits_here() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub.pipe(ec.of_message_type("woo"))))
         in_thread(kernel.close)
@@ -352,7 +342,7 @@ def test_closing_from_another_thread_ends_what_waits_here() -> None:
 
 
 def test_a_subscriber_may_close() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(lambda _: kernel.close())
         kernel.iopub.subscribe(seen)
@@ -372,7 +362,7 @@ def test_a_subscriber_may_close_a_kernel_that_is_ours() -> None:
 
 
 def test_a_channel_may_close_its_kernel() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.iopub.close()
         assert kernel.link.value is LinkState.CLOSED
@@ -380,7 +370,7 @@ def test_a_channel_may_close_its_kernel() -> None:
 
 
 def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         remote.send(busy(remote.last_request))
@@ -389,7 +379,7 @@ def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
 
 
 def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
-    remote, seen = MemoryKernel(), list[str]()
+    remote, seen = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -418,7 +408,7 @@ def test_a_kernel_that_is_ours_is_shut_down() -> None:
 
 
 def test_a_kernel_that_is_not_ours_is_left_alone() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         assert not kernel.owned
     assert remote.received[CONTROL] == remote.received[SHELL] == []
@@ -434,7 +424,7 @@ def test_a_kernel_that_is_let_go_of_is_left_running() -> None:
 
 
 def test_letting_go_of_a_kernel_that_is_not_ours_closes() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.detach()
         assert remote.closed == 1
@@ -476,14 +466,14 @@ def test_whatever_happens_in_a_shutdown_the_link_is_closed() -> None:
 
 def test_the_end_of_the_interpreter_closes_what_is_open() -> None:
     script = """if True:
-        from tests.rigs.memory import MemoryKernel, MemoryLifecycle
+        from tests.rigs.scripted import ScriptedLink, ScriptedLifecycle
 
-        class Lifecycle(MemoryLifecycle):
+        class Lifecycle(ScriptedLifecycle):
             def shutdown(self):
                 print("shut down", flush=True)
                 return super().shutdown()
 
-        kernel = MemoryKernel(lifecycle=Lifecycle()).kernel().__enter__()
+        kernel = ScriptedLink(lifecycle=Lifecycle()).kernel().__enter__()
         kernel.iopub.subscribe(print)
     """
     run = subprocess.run(
@@ -503,8 +493,8 @@ def test_an_interrupt_is_made_when_it_is_asked_for() -> None:
         assert remote.received[CONTROL] == []
 
 
-@pytest.mark.parametrize("remote", [MemoryKernel(), launched(interrupts_itself=False)[0]])
-def test_a_kernel_without_signals_is_interrupted_by_a_message(remote: MemoryKernel) -> None:
+@pytest.mark.parametrize("remote", [ScriptedLink(), launched(interrupts_itself=False)[0]])
+def test_a_kernel_without_signals_is_interrupted_by_a_message(remote: ScriptedLink) -> None:
     with remote.kernel() as kernel:
         kernel.interrupt()
         assert types(remote.received[CONTROL]) == ["interrupt_request"]
@@ -519,7 +509,7 @@ def test_subscribing_to_an_interrupt_does_not_interrupt_again() -> None:
 
 
 def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
-    remote, seen = MemoryKernel(), Collector[None]()
+    remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
         (request,) = remote.received[CONTROL]
@@ -530,7 +520,7 @@ def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
 
 
 def test_an_interrupt_that_is_not_answered_is_a_timeout() -> None:
-    remote, seen = MemoryKernel(), Collector[None]()
+    remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
         remote.clock.advance_by(11)
@@ -580,7 +570,7 @@ def test_how_it_ended_can_be_awaited() -> None:
 
 
 def test_only_who_launched_a_kernel_restarts_it() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="only who launched a kernel can restart it"):
             kernel.restart()
@@ -603,7 +593,7 @@ def test_a_shutdown_of_a_kernel_of_ours_ends_its_process() -> None:
 
 
 def test_a_shutdown_of_a_kernel_of_others_is_a_message() -> None:
-    remote, seen = MemoryKernel(), Collector[None]()
+    remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.shutdown().subscribe(seen)
         (request,) = remote.received[CONTROL]
@@ -674,7 +664,7 @@ def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) ->
 
 
 def test_channels_live_on_after_a_death() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.iopub.subscribe(seen)
@@ -688,7 +678,7 @@ def test_channels_live_on_after_a_death() -> None:
 
 @pytest.mark.parametrize("error", [KernelDied("killed"), ConnectionLost("cut")])
 def test_one_end_of_many_requests_is_told_once(error: EnchannelError) -> None:
-    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    remote, errors, seen = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         for number in range(10):
@@ -737,7 +727,7 @@ def refused(use: Callable[[], object]) -> None:
 
 @fork_test
 def test_a_childs_copy_refuses() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         shell, main, heartbeat = kernel.shell, kernel.main, kernel.heartbeat
         request = kernel.execute("6 * 7")
@@ -760,7 +750,7 @@ def test_a_childs_copy_refuses() -> None:
 
 @fork_test
 def test_subscribers_of_a_childs_copy_are_told() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         iopub, request = kernel.iopub, kernel.execute("6 * 7")
         iopub.subscribe(lambda _: None)
@@ -832,7 +822,7 @@ def test_fork_replaces_held_locks_of_comm_and_completion() -> None:
 
 @fork_test
 def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     held, done = threading.Event(), threading.Event()
     with remote.kernel() as kernel:
 
@@ -907,7 +897,7 @@ def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
 
 
 def test_a_reply_may_come_on_any_thread() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda request: void(Thread(lambda: remote.send(*answered(request))))
     with remote.kernel() as kernel:
         reply = ec.wait(kernel.kernel_info())

@@ -35,10 +35,13 @@ from enchannel import (
 from enchannel._recordings.format import End, RecordKind, encode_header, encode_record
 from enchannel.backends import encode_event
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
+from enchannel.testing import Collector
 from enchannel.testing.strategies import messages
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.memory import Collector, MemoryKernel, Thread, answered, in_thread, printed, texts
+from tests.rigs.messages import answered, printed, texts
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread, in_thread
 
 RECEIVED, SENT = Direction.RECEIVED, Direction.SENT
 
@@ -60,7 +63,7 @@ def events(path: Path) -> list[object]:
 
 
 def test_recording_has_both_directions_in_order(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     request, question = ec.execute_request("6 * 7"), ec.interrupt_request()
     woo = printed("woo", request)
     with remote.kernel() as kernel, ec.record(kernel, path):
@@ -76,7 +79,7 @@ def test_recording_has_both_directions_in_order(path: Path) -> None:
 @settings(max_examples=20)
 def test_recorded_messages_round_trip(tmp_path_factory: Any, said: list[AnyMessage]) -> None:
     path = tmp_path_factory.mktemp("recordings") / "any"
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path):
         remote.send(*said)
     assert [message for _, message in recorded_messages(path)] == said
@@ -84,7 +87,7 @@ def test_recorded_messages_round_trip(tmp_path_factory: Any, said: list[AnyMessa
 
 
 def test_received_bytes_are_recorded_verbatim(path: Path) -> None:
-    remote, message = MemoryKernel(), printed("woo")
+    remote, message = ScriptedLink(), printed("woo")
     raw = (b'{ "msg_id":"1", "msg_type":"stream" }', b"{}", b"{}", b'{"text": "\\u0077", "n":1.50}')
     odd = message.replace(raw=type(websocket.decode(websocket.encode(message)).raw)(*raw))  # type: ignore[misc]
     with remote.kernel() as kernel, ec.record(kernel, path):
@@ -93,7 +96,7 @@ def test_received_bytes_are_recorded_verbatim(path: Path) -> None:
 
 
 def test_times_are_seconds_since_start(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         remote.clock.advance_by(100)
         with ec.record(kernel, path):
@@ -105,7 +108,7 @@ def test_times_are_seconds_since_start(path: Path) -> None:
 
 
 def test_header_names_kernel_and_session(path: Path) -> None:
-    remote = MemoryKernel(id="ada")
+    remote = ScriptedLink(id="ada")
     with remote.kernel(session=ec.Session(id="s1")) as kernel:
         ec.record(kernel, path).close()
     recording = ec.Recording(path)
@@ -118,7 +121,7 @@ def test_header_names_kernel_and_session(path: Path) -> None:
 
 
 def test_link_and_kernel_events_are_recorded(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     died = KernelDied("died of SIGKILL", exit_code=-9, stderr="oh\udcff")
     told: list[Any] = [
         LinkState.LOST,
@@ -145,7 +148,7 @@ def test_link_and_kernel_events_are_recorded(path: Path) -> None:
 
 
 def test_silent_kernel_is_recorded(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel(silent_after=1) as kernel, ec.record(kernel, path):
         remote.clock.advance_by(0.1)
         remote.send_heartbeat(remote.heartbeats[-1])
@@ -156,7 +159,7 @@ def test_silent_kernel_is_recorded(path: Path) -> None:
 
 
 def test_failed_link_ends_recording_with_error(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe()
         with ec.record(kernel, path):
@@ -171,7 +174,7 @@ def test_failed_link_ends_recording_with_error(path: Path) -> None:
     "error", [ZeroDivisionError("oh"), ec.KernelError("E", "v"), ec.LaunchFailed("x", exit_code=3)]
 )
 def test_errors_are_recorded(path: Path, error: Exception) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
         remote.fail(error)
@@ -184,7 +187,7 @@ def test_errors_are_recorded(path: Path, error: Exception) -> None:
 
 
 def test_input_reply_is_redacted_in_file(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     reply = ec.input_reply("pässword", parent=ec.execute_request("1"))
     with_raw = websocket.decode(websocket.encode(reply))
     assert with_raw.raw is not None
@@ -201,7 +204,7 @@ def test_input_reply_is_redacted_in_file(path: Path) -> None:
 
 
 def test_keep_input_records_answers(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path, keep_input=True):
         kernel.stdin.on_next(ec.input_reply("Ada"))
     assert [message.content["value"] for _, message in recorded_messages(path)] == ["Ada"]
@@ -213,7 +216,7 @@ def test_file_is_readable_by_owner_only(path: Path, overwrite: bool) -> None:
         path.touch(mode=0o666)
     before = os.umask(0)
     try:
-        with MemoryKernel().kernel() as kernel:
+        with ScriptedLink().kernel() as kernel:
             ec.record(kernel, path, overwrite=overwrite).close()
     finally:
         os.umask(before)
@@ -225,7 +228,7 @@ def test_file_is_readable_by_owner_only(path: Path, overwrite: bool) -> None:
 
 def test_existing_file_needs_overwrite(path: Path) -> None:
     path.write_text("a thesis")
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="exists already.*overwrite=True"):
             ec.record(kernel, path)
         assert path.read_text() == "a thesis"
@@ -234,7 +237,7 @@ def test_existing_file_needs_overwrite(path: Path) -> None:
 
 
 def test_overwrite_leaves_active_recording_intact(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         with ec.record(kernel, path), ec.record(kernel, path, overwrite=True):
             remote.send(printed("woo"))
@@ -243,7 +246,7 @@ def test_overwrite_leaves_active_recording_intact(path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["", "nowhere/file", "a\0b"])
 def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
             ec.record(kernel, tmp_path / where)
@@ -251,7 +254,7 @@ def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
 
 
 def test_record_of_closed_kernel_raises(path: Path) -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         pass
     with pytest.raises(ChannelClosed):
         ec.record(kernel, path)
@@ -259,7 +262,7 @@ def test_record_of_closed_kernel_raises(path: Path) -> None:
 
 
 def test_recording_ends_with_kernel(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         recorder = ec.record(kernel, path)
         remote.send(printed("woo"))
@@ -270,7 +273,7 @@ def test_recording_ends_with_kernel(path: Path) -> None:
 
 
 def test_dispose_waits_and_is_idempotent(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         recorder: abc.DisposableBase = ec.record(kernel, path)
         remote.send(*(printed(str(n)) for n in range(1000)))
@@ -283,7 +286,7 @@ def test_dispose_waits_and_is_idempotent(path: Path) -> None:
 
 
 def test_active_recording_can_be_read(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         remote.send(printed("woo"))
         assert eventually(lambda: recorder.messages == 1)
@@ -292,7 +295,7 @@ def test_active_recording_can_be_read(path: Path) -> None:
 
 
 def test_two_recorders_of_one_kernel(tmp_path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with (
         remote.kernel() as kernel,
         ec.record(kernel, tmp_path / "1"),
@@ -306,8 +309,9 @@ def test_interpreter_exit_ends_recording(path: Path) -> None:
     script = """if True:
         import sys
         import enchannel as ec
-        from tests.rigs.memory import MemoryKernel, printed
-        remote = MemoryKernel()
+        from tests.rigs.scripted import ScriptedLink
+        from tests.rigs.messages import printed
+        remote = ScriptedLink()
         kernel = remote.kernel()
         kernel._open()
         ec.record(kernel, sys.argv[1])
@@ -323,8 +327,9 @@ def test_forked_child_does_not_record(path: Path) -> None:
     script = """if True:
         import os, sys
         import enchannel as ec
-        from tests.rigs.memory import MemoryKernel, printed
-        remote = MemoryKernel()
+        from tests.rigs.scripted import ScriptedLink
+        from tests.rigs.messages import printed
+        remote = ScriptedLink()
         with remote.kernel() as kernel, ec.record(kernel, sys.argv[1]):
             remote.send(*(printed(str(n)) for n in range(300)))
             child = os.fork()
@@ -353,7 +358,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_full_disk_ends_only_the_recording(path: Path) -> None:
-    remote, errors, seen = MemoryKernel(), Collector[EnchannelError](), Collector[AnyMessage]()
+    remote, errors, seen = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(seen)
@@ -376,7 +381,7 @@ def test_full_disk_ends_only_the_recording(path: Path) -> None:
 
 def test_disk_full_at_any_size_ends_recording(tmp_path: Path) -> None:
     for room in range(100, 500, 8):
-        with MemoryKernel().kernel() as kernel, room_for(room):
+        with ScriptedLink().kernel() as kernel, room_for(room):
             try:
                 recorder = ec.record(kernel, tmp_path / str(room))
             except RecordingFailed:
@@ -393,7 +398,7 @@ def test_disk_full_at_any_size_ends_recording(tmp_path: Path) -> None:
 
 def test_failed_overwrite_keeps_old_recording(path: Path, tmp_path: Path) -> None:
     path.write_text("a thesis")
-    with MemoryKernel().kernel() as kernel, room_for(10):
+    with ScriptedLink().kernel() as kernel, room_for(10):
         with pytest.raises(RecordingFailed):
             ec.record(kernel, path, overwrite=True)
     assert path.read_text() == "a thesis"
@@ -404,7 +409,7 @@ def test_dangling_symlink_is_kept_on_failure(tmp_path: Path) -> None:
     link, circle = tmp_path / "link", tmp_path / "circle"
     link.symlink_to("nowhere")
     circle.symlink_to(circle)
-    with MemoryKernel().kernel() as kernel, room_for(10):
+    with ScriptedLink().kernel() as kernel, room_for(10):
         for path in (link, circle):
             with pytest.raises(RecordingFailed):
                 ec.record(kernel, path)
@@ -413,7 +418,7 @@ def test_dangling_symlink_is_kept_on_failure(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_record_to_full_device_raises() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="/dev/full cannot be written: No space left"):
             ec.record(kernel, "/dev/full", overwrite=True)
         assert kernel._witnesses.sinks == ()
@@ -425,7 +430,7 @@ def test_slow_disk_does_not_delay_kernel(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    remote, count = MemoryKernel(), 2000
+    remote, count = ScriptedLink(), 2000
     with remote.kernel() as kernel:
         recorder = ec.record(kernel, pipe, overwrite=True)
         remote.send(*(printed(str(n)) for n in range(count)))  # more than a pipe holds
@@ -443,7 +448,7 @@ def test_any_write_error_ends_only_the_recording(
     def full(message: AnyMessage) -> bytes:
         raise MemoryError
 
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     monkeypatch.setattr(websocket, "encode", full)
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         kernel.errors.subscribe(errors)
@@ -453,7 +458,7 @@ def test_any_write_error_ends_only_the_recording(
 
 
 def test_unsendable_message_is_not_recorded(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         kernel.shell.on_next(ec.create_message("\ud800"))
         kernel.shell.on_next(ec.create_message(""))
@@ -465,7 +470,7 @@ def test_unsendable_message_is_not_recorded(path: Path) -> None:
 
 
 def test_recorder_memory_is_constant(path: Path) -> None:
-    remote, pause = MemoryKernel(), threading.Event()
+    remote, pause = ScriptedLink(), threading.Event()
     big = printed("x" * 100_000)
     with remote.kernel() as kernel, ec.record(kernel, path) as recorder:
         tracemalloc.start()
@@ -699,8 +704,9 @@ def test_sigkill_in_flood_leaves_valid_prefix(path: Path) -> None:
     script = """if True:
         import itertools, sys
         import enchannel as ec
-        from tests.rigs.memory import MemoryKernel, printed
-        remote = MemoryKernel()
+        from tests.rigs.scripted import ScriptedLink
+        from tests.rigs.messages import printed
+        remote = ScriptedLink()
         kernel = remote.kernel()
         kernel._open()
         recorder = ec.record(kernel, sys.argv[1])

@@ -11,7 +11,7 @@ from enchannel import messages as build
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
 from enchannel.testing import Collector, FakeKernel, MemoryRig, echo
-from tests.rigs.memory import types
+from tests.rigs.messages import types
 
 
 class Forgetful:

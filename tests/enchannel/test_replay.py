@@ -27,19 +27,12 @@ from enchannel._recordings.format import RecordKind, encode_header, encode_recor
 from enchannel.abc import Backend, Link
 from enchannel.backends import encode_event
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
+from enchannel.testing import Collector
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    Thread,
-    answered,
-    in_thread,
-    printed,
-    run_on_loop,
-    texts,
-    types,
-)
+from tests.rigs.messages import answered, printed, texts, types
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread, in_thread, run_on_loop
 
 
 @pytest.fixture
@@ -76,7 +69,7 @@ def clock() -> TestScheduler:
 
 
 def test_replay_emits_on_original_channels(path: Path) -> None:
-    remote, request = MemoryKernel(), ec.execute_request("6 * 7")
+    remote, request = ScriptedLink(), ec.execute_request("6 * 7")
     live, played = Collector[AnyMessage](), Collector[AnyMessage]()
     said = answered(request, printed("woo", request))
     with remote.kernel() as kernel, ec.record(kernel, path):
@@ -138,7 +131,7 @@ def test_replay_emits_link_and_kernel_events(path: Path, clock: TestScheduler) -
 
 
 def test_replay_of_failed_link_fails(path: Path) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
         remote.send(printed("woo"))
@@ -464,7 +457,7 @@ def test_invalid_recording_raises_on_connect(tmp_path: Path) -> None:
 
 
 def test_scheduler_is_passed_only_if_accepted() -> None:
-    remote, given = MemoryKernel(), list[object]()
+    remote, given = ScriptedLink(), list[object]()
 
     class Plain(Backend):
         def open(self, target: Any, *, session: ec.Session, timeout: float, **options: Any) -> Link:

@@ -35,38 +35,26 @@ from enchannel import (
 from enchannel import messages as build
 from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    MemoryLifecycle,
-    Thread,
-    answered,
-    busy,
-    idle,
-    in_thread,
-    printed,
-    reply_to,
-    run_on_loop,
-    settle,
-    types,
-    wait_until_blocked_in,
-)
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, types
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
+from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
 SHELL, CONTROL, STDIN = ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN
 
 
-def codes(remote: MemoryKernel) -> list[str]:
+def codes(remote: ScriptedLink) -> list[str]:
     return [message.content["code"] for message in remote.received[SHELL]]
 
 
-def ids(remote: MemoryKernel) -> list[str]:
+def ids(remote: ScriptedLink) -> list[str]:
     return [message.header.msg_id for message in remote.received[SHELL]]
 
 
-def answering(*outputs: str) -> MemoryKernel:
+def answering(*outputs: str) -> ScriptedLink:
     """A kernel that answers all that it is asked, at once."""
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def answer(request: AnyMessage) -> None:
         remote.send(*answered(request, *(printed(text, request) for text in outputs)))
@@ -75,10 +63,10 @@ def answering(*outputs: str) -> MemoryKernel:
     return remote
 
 
-def interruptible() -> tuple[MemoryKernel, MemoryLifecycle]:
+def interruptible() -> tuple[ScriptedLink, ScriptedLifecycle]:
     """A kernel that takes interrupts, and does as it is told."""
-    lifecycle = MemoryLifecycle()
-    remote = MemoryKernel(lifecycle=lifecycle)
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle)
 
     def interrupted(name: str) -> None:
         if name == "interrupt":
@@ -96,7 +84,7 @@ def raised(request: AnyMessage, ename: str, evalue: str = "") -> AnyMessage:
 
 
 def test_nothing_is_sent_before_somebody_subscribes() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         request = kernel.execute("6 * 7")
         assert codes(remote) == []
@@ -105,7 +93,7 @@ def test_nothing_is_sent_before_somebody_subscribes() -> None:
 
 
 def test_a_request_goes_where_its_message_says() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe()
         kernel.request(ec.kernel_info_request(channel="control")).subscribe()
@@ -113,14 +101,14 @@ def test_a_request_goes_where_its_message_says() -> None:
 
 
 def test_the_first_subscription_sends_the_message_itself() -> None:
-    remote, message = MemoryKernel(), ec.kernel_info_request()
+    remote, message = ScriptedLink(), ec.kernel_info_request()
     with remote.kernel() as kernel:
         kernel.request(message).subscribe()
     assert ids(remote) == [message.header.msg_id]
 
 
 def test_each_subscription_is_a_request_of_its_own() -> None:
-    remote, message = MemoryKernel(), ec.kernel_info_request()
+    remote, message = ScriptedLink(), ec.kernel_info_request()
     with remote.kernel() as kernel:
         request = kernel.request(message)
         for _ in range(3):
@@ -130,7 +118,7 @@ def test_each_subscription_is_a_request_of_its_own() -> None:
 
 
 def test_each_subscription_is_dated_when_it_is_sent() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         session = kernel.session
         message = session.fill_headers(ec.kernel_info_request())
@@ -144,7 +132,7 @@ def test_each_subscription_is_dated_when_it_is_sent() -> None:
 
 
 def test_one_message_may_be_asked_twice_at_once() -> None:
-    remote, message = MemoryKernel(), ec.kernel_info_request()
+    remote, message = ScriptedLink(), ec.kernel_info_request()
     seen = Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         for one in seen:
@@ -156,7 +144,7 @@ def test_one_message_may_be_asked_twice_at_once() -> None:
 
 
 def test_what_may_not_be_sent_is_the_subscribers_error() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.request(ec.create_message("execute_request", {"code": 3})).subscribe(seen)
         assert isinstance(seen.wait_for_error(), InvalidMessage)
@@ -165,13 +153,13 @@ def test_what_may_not_be_sent_is_the_subscribers_error() -> None:
 
 def test_a_channel_that_is_not_there_is_the_subscribers_error() -> None:
     seen: Collector[AnyMessage] = Collector()
-    with MemoryKernel(SHELL, ChannelName.IOPUB).kernel() as kernel:
+    with ScriptedLink(SHELL, ChannelName.IOPUB).kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe(seen)
         assert isinstance(seen.wait_for_error(), NotSupported)
 
 
 def test_a_link_that_is_down_is_the_subscribers_error() -> None:
-    remote, seen, down = MemoryKernel(), Collector[AnyMessage](), ConnectionLost("it is down")
+    remote, seen, down = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("it is down")
     with remote.kernel() as kernel:
         remote.send_error = down
         kernel.kernel_info().subscribe(seen)
@@ -179,7 +167,7 @@ def test_a_link_that_is_down_is_the_subscribers_error() -> None:
 
 
 def test_a_closed_kernel_is_the_subscribers_error() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         before = kernel.kernel_info()
     for request in (before, kernel.kernel_info(), kernel.execute("6 * 7")):
         seen: Collector[AnyMessage] = Collector()
@@ -193,7 +181,7 @@ def test_a_closed_kernel_is_the_subscribers_error() -> None:
 
 
 def test_items_come_as_they_arrive_and_the_reply_last() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
         asked = remote.last_request
@@ -203,7 +191,7 @@ def test_items_come_as_they_arrive_and_the_reply_last() -> None:
 
 
 def test_the_idle_may_come_before_the_reply() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
         asked = remote.last_request
@@ -212,7 +200,7 @@ def test_the_idle_may_come_before_the_reply() -> None:
 
 
 def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
         remote.clock.advance_by(100)  # as long as the code takes
@@ -230,7 +218,7 @@ def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
 
 def test_outputs_may_come_after_the_reply() -> None:
     """As some kernels send them."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
         asked = remote.last_request
@@ -240,7 +228,7 @@ def test_outputs_may_come_after_the_reply() -> None:
 
 @pytest.mark.parametrize("missing", ["reply", "idle"])
 def test_it_is_complete_with_reply_and_idle_and_not_before(missing: str) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         reply, end = reply_to(remote.last_request), idle(remote.last_request)
@@ -252,7 +240,7 @@ def test_it_is_complete_with_reply_and_idle_and_not_before(missing: str) -> None
 
 
 def test_what_is_not_its_own_is_not_among_its_items() -> None:
-    remote, seen, other = MemoryKernel(), Collector[AnyMessage](), ec.execute_request("other")
+    remote, seen, other = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("other")
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         asked = remote.last_request
@@ -262,7 +250,7 @@ def test_what_is_not_its_own_is_not_among_its_items() -> None:
 
 
 def test_what_comes_after_completion_is_still_on_the_channel() -> None:
-    remote, seen, iopub = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, iopub = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(iopub)
         kernel.execute("start_thread()").subscribe(seen)
@@ -273,7 +261,7 @@ def test_what_comes_after_completion_is_still_on_the_channel() -> None:
 
 def test_an_answer_of_another_type_is_still_the_answer() -> None:
     """tslab answers comm_info_request with a complete_reply."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.comm_info().subscribe(seen)
         wrong = ec.create_message("complete_reply", {"status": "ok"}, parent=remote.last_request)
@@ -284,7 +272,7 @@ def test_an_answer_of_another_type_is_still_the_answer() -> None:
 @pytest.mark.parametrize("kind", ["comm_close", "comm_msg", "comm_open"])
 def test_a_word_about_comms_on_shell_is_not_the_answer(kind: str) -> None:
     """deno closes comms there."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         stray = ec.create_message(kind, {"comm_id": "c1"}, parent=remote.last_request)
@@ -293,7 +281,7 @@ def test_a_word_about_comms_on_shell_is_not_the_answer(kind: str) -> None:
 
 
 def test_a_second_reply_does_not_hold_it_up() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
         first, second = (
@@ -306,7 +294,7 @@ def test_a_second_reply_does_not_hold_it_up() -> None:
 
 def test_a_copy_of_the_reply_on_iopub_is_not_the_answer() -> None:
     """ipykernel tells everybody of a shutdown."""
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.request(ec.shutdown_request()).subscribe(seen)
         (asked,) = remote.received[CONTROL]
@@ -319,7 +307,7 @@ def test_a_copy_of_the_reply_on_iopub_is_not_the_answer() -> None:
 
 
 def test_requests_are_answered_in_whatever_order() -> None:
-    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         for number, one in enumerate(seen):
             kernel.execute(str(number)).subscribe(one)
@@ -330,7 +318,7 @@ def test_requests_are_answered_in_whatever_order() -> None:
 
 
 def test_two_hundred_requests_of_twenty_threads_have_their_own_outputs() -> None:
-    remote, shuffled = MemoryKernel(), random.Random(0)
+    remote, shuffled = ScriptedLink(), random.Random(0)
     enough = threading.Semaphore(0)
     remote.handler = lambda _: enough.release()
 
@@ -382,7 +370,7 @@ def test_a_request_costs_nothing_when_it_is_over() -> None:
 
 
 def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
@@ -404,7 +392,7 @@ def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
 
 
 def test_how_long_a_reply_is_held_can_be_said() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7", idle_grace=0.5).subscribe(seen)
@@ -414,7 +402,7 @@ def test_how_long_a_reply_is_held_can_be_said() -> None:
 
 
 def test_an_idle_that_comes_in_time_is_no_error() -> None:
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
@@ -427,7 +415,7 @@ def test_an_idle_that_comes_in_time_is_no_error() -> None:
 
 
 def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
-    remote, seen, errors = MemoryKernel(), Collector[AnyMessage](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("6 * 7").subscribe(seen)
@@ -444,7 +432,7 @@ def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
 
 
 def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.debug("initialize").subscribe(seen)
         remote.clock.advance_by(9.9)
@@ -456,7 +444,7 @@ def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3"])
 def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         for ask in (kernel.execute, kernel.run, kernel.is_complete):
             with pytest.raises(ValueError, match=r"the timeout is .*, and has to be seconds"):
@@ -465,7 +453,7 @@ def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
 
 
 def test_code_may_take_as_long_as_it_takes() -> None:
-    remote, seen = MemoryKernel(SHELL, ChannelName.IOPUB), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(SHELL, ChannelName.IOPUB), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("train()").subscribe(seen)
         remote.clock.advance_by(1_000_000)
@@ -474,7 +462,7 @@ def test_code_may_take_as_long_as_it_takes() -> None:
         assert seen.completed
 
 
-def timed_out(remote: MemoryKernel, *said: Callable[[AnyMessage], AnyMessage]) -> str:
+def timed_out(remote: ScriptedLink, *said: Callable[[AnyMessage], AnyMessage]) -> str:
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7", timeout=3, idle_grace=60).subscribe(seen)
@@ -486,21 +474,21 @@ def timed_out(remote: MemoryKernel, *said: Callable[[AnyMessage], AnyMessage]) -
 
 
 def test_a_timeout_says_what_had_arrived() -> None:
-    assert timed_out(MemoryKernel()) == "nothing had arrived, the reply had not"
-    had = timed_out(MemoryKernel(), busy, idle)
+    assert timed_out(ScriptedLink()) == "nothing had arrived, the reply had not"
+    had = timed_out(ScriptedLink(), busy, idle)
     assert had == "2 messages had arrived, the reply had not"
-    had = timed_out(MemoryKernel(), reply_to)
+    had = timed_out(ScriptedLink(), reply_to)
     assert had == "1 message had arrived, its idle status had not"
 
 
 def test_a_timeout_says_that_the_kernel_is_busy_with_another() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda _: remote.send(busy(ec.execute_request("train()")))
     assert timed_out(remote).endswith("; the kernel is busy with another")
 
 
 def test_a_timeout_names_the_request_and_the_time() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1.5).subscribe(seen)
         remote.clock.advance_by(2)
@@ -510,7 +498,7 @@ def test_a_timeout_names_the_request_and_the_time() -> None:
 
 
 def test_what_comes_after_a_timeout_is_not_delivered() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1).subscribe(seen)
         remote.clock.advance_by(2)
@@ -524,7 +512,7 @@ def test_what_comes_after_a_timeout_is_not_delivered() -> None:
 
 @pytest.mark.parametrize("end", [KernelDied("killed", exit_code=-9), ConnectionLost("cut")])
 def test_the_end_of_kernel_or_link_ends_all_that_is_open(end: EnchannelError) -> None:
-    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         for one in seen:
@@ -540,7 +528,7 @@ def test_the_end_of_kernel_or_link_ends_all_that_is_open(end: EnchannelError) ->
 
 
 def test_a_link_that_is_given_up_ends_all_that_is_open() -> None:
-    remote, seen, gone = MemoryKernel(), Collector[AnyMessage](), ConnectionLost("for good")
+    remote, seen, gone = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe(seen)
@@ -549,7 +537,7 @@ def test_a_link_that_is_given_up_ends_all_that_is_open() -> None:
 
 
 def test_a_request_that_is_complete_is_not_ended_again() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe(seen)
@@ -564,7 +552,7 @@ def test_a_request_that_is_complete_is_not_ended_again() -> None:
 
 
 def test_retry_asks_anew() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     def on_sent(request: AnyMessage) -> None:
         if len(remote.received[SHELL]) == 3:
@@ -582,7 +570,7 @@ def test_retry_asks_anew() -> None:
 
 
 def test_share_asks_once_for_all_who_watch() -> None:
-    remote, seen = MemoryKernel(), [Collector[AnyMessage]() for _ in range(3)]
+    remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         shared = kernel.execute("6 * 7").pipe(ops.share())
         for one in seen:
@@ -593,7 +581,7 @@ def test_share_asks_once_for_all_who_watch() -> None:
 
 
 def test_concat_asks_one_after_the_other() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     sent, may = threading.Semaphore(0), list[str]()
     remote.handler = lambda _: sent.release()
     with remote.kernel() as kernel:
@@ -608,7 +596,7 @@ def test_concat_asks_one_after_the_other() -> None:
 
 
 def test_merge_asks_all_at_once() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         reactivex.merge(*(kernel.execute(code) for code in "abc")).subscribe(seen)
         assert codes(remote) == ["a", "b", "c"]
@@ -618,7 +606,7 @@ def test_merge_asks_all_at_once() -> None:
 
 
 def test_switch_forgets_the_last_for_the_next() -> None:
-    remote, asked, seen = MemoryKernel(), Subject[str](), Collector[AnyMessage]()
+    remote, asked, seen = ScriptedLink(), Subject[str](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         asked.pipe(ops.map(kernel.complete), ops.switch_latest()).subscribe(seen)
         asked.on_next("pri")
@@ -631,7 +619,7 @@ def test_switch_forgets_the_last_for_the_next() -> None:
 
 
 def test_take_until_stops_listening() -> None:
-    remote, stop, seen = MemoryKernel(), Subject[None](), Collector[AnyMessage]()
+    remote, stop, seen = ScriptedLink(), Subject[None](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("train()").pipe(ops.take_until(stop)).subscribe(seen)
         stop.on_next(None)
@@ -709,14 +697,14 @@ def test_completing_does_not_interrupt() -> None:
 # What the kernel asks.
 
 
-def asked_for_input(remote: MemoryKernel, prompt: str = "Name? ", password: bool = False) -> None:
+def asked_for_input(remote: ScriptedLink, prompt: str = "Name? ", password: bool = False) -> None:
     remote.send(
         busy(remote.last_request),
         build.input_request(prompt, password=password, parent=remote.last_request),
     )
 
 
-def replies(remote: MemoryKernel) -> list[str]:
+def replies(remote: ScriptedLink) -> list[str]:
     return [message.content["value"] for message in remote.received[STDIN]]
 
 
@@ -725,7 +713,7 @@ def never(prompt: str, password: bool) -> str:
 
 
 def test_code_may_ask_only_where_somebody_answers() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.execute("1").subscribe()
         kernel.execute("2", on_input=never).subscribe()
@@ -737,7 +725,7 @@ def test_code_may_ask_only_where_somebody_answers() -> None:
 
 
 def test_a_question_is_answered_with_what_on_input_returns() -> None:
-    remote, questions, seen = MemoryKernel(), list[tuple[str, bool]](), Collector[AnyMessage]()
+    remote, questions, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
     def on_input(prompt: str, password: bool) -> str:
         questions.append((prompt, password))
@@ -756,7 +744,7 @@ def test_a_question_is_answered_with_what_on_input_returns() -> None:
 
 def test_an_answer_that_comes_too_late_answers_no_other_question() -> None:
     """The code was interrupted while it asked, and asked something else."""
-    remote, answers = MemoryKernel(), [Subject[str](), Subject[str]()]
+    remote, answers = ScriptedLink(), [Subject[str](), Subject[str]()]
     with remote.kernel() as kernel:
         left = iter(answers)
         kernel.execute("input()", on_input=lambda *_: next(left)).subscribe()
@@ -770,7 +758,7 @@ def test_an_answer_that_comes_too_late_answers_no_other_question() -> None:
 
 
 def test_an_answer_belongs_to_its_question() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
         remote.send(
@@ -784,7 +772,7 @@ def test_an_answer_belongs_to_its_question() -> None:
 
 @pytest.mark.parametrize("prompt", [None, 3, ["Name?"]])
 def test_an_odd_prompt_is_no_prompt(prompt: object) -> None:
-    remote, prompts = MemoryKernel(), list[str]()
+    remote, prompts = ScriptedLink(), list[str]()
 
     def on_input(prompt: str, password: bool) -> str:
         prompts.append(prompt)
@@ -801,7 +789,7 @@ def test_an_odd_prompt_is_no_prompt(prompt: object) -> None:
 
 
 def test_on_input_is_called_where_the_subscriber_is() -> None:
-    remote, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
         threads.append(threading.current_thread())
@@ -827,7 +815,7 @@ def test_on_input_is_called_where_the_subscriber_is() -> None:
         assert threads == [*seen.threads, here, here]
         assert here not in seen.threads
 
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda message: (
         asked_for_input(remote)
         if message.channel is SHELL
@@ -838,7 +826,7 @@ def test_on_input_is_called_where_the_subscriber_is() -> None:
 
 
 def test_an_awaitable_answers_when_it_is_done() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda message: (
         asked_for_input(remote)
         if message.channel is SHELL
@@ -861,7 +849,7 @@ def test_an_awaitable_answers_when_it_is_done() -> None:
 
 
 def test_an_observable_answers_with_its_first_item() -> None:
-    remote, answers = MemoryKernel(), Subject[str]()
+    remote, answers = ScriptedLink(), Subject[str]()
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
         asked_for_input(remote)
@@ -872,7 +860,7 @@ def test_an_observable_answers_with_its_first_item() -> None:
 
 
 def test_the_end_of_the_file_is_told_as_ipython_understands_it() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def at_once(prompt: str, password: bool) -> str:
         raise EOFError
@@ -974,7 +962,7 @@ def test_an_observable_that_does_not_answer_interrupts(answers: Observable[Any])
 
 
 def test_an_observable_that_fails_is_told() -> None:
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     on_input: Any = lambda *_: reactivex.just(3)  # noqa: E731
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -1139,7 +1127,7 @@ def test_who_subscribes_to_stdin_answers_by_himself(name: str) -> None:
 
 
 def test_on_input_on_a_loop_answers_there() -> None:
-    remote, threads = MemoryKernel(), list[threading.Thread]()
+    remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
         threads.append(threading.current_thread())
@@ -1161,7 +1149,7 @@ def test_on_input_on_a_loop_answers_there() -> None:
 
 
 def test_run_gives_a_result() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
         value = build.execute_result({"text/plain": "42"}, 3, parent=asked)
@@ -1177,7 +1165,7 @@ def test_run_gives_a_result() -> None:
 
 
 def test_run_waits_for_outputs_after_the_reply() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
         remote.send(busy(asked), reply_to(asked), printed("late", asked), idle(asked))
@@ -1187,8 +1175,8 @@ def test_run_waits_for_outputs_after_the_reply() -> None:
         assert kernel.run("print('late')").text == "late"
 
 
-def failing() -> MemoryKernel:
-    remote = MemoryKernel()
+def failing() -> ScriptedLink:
+    remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
         remote.send(busy(asked), printed("before\n", asked))
@@ -1216,7 +1204,7 @@ def test_run_without_check_says_what_the_code_raised() -> None:
 
 
 def test_code_that_was_not_run_is_not_success() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda asked: remote.send(*answered(asked, status="aborted"))
     with remote.kernel() as kernel:
         with pytest.raises(RequestAborted):
@@ -1270,7 +1258,7 @@ def test_answering_a_question_does_not_give_a_run_more_time() -> None:
     "end", [KernelDied("killed", exit_code=-9, stderr="oh"), ConnectionLost("cut")]
 )
 def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | ConnectionLost) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def die(asked: AnyMessage) -> None:
         remote.send(busy(asked), printed("so far", asked))
@@ -1288,7 +1276,7 @@ def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | Connecti
 
 
 def test_runs_that_end_together_have_results_of_their_own() -> None:
-    remote, sent = MemoryKernel(), threading.Semaphore(0)
+    remote, sent = ScriptedLink(), threading.Semaphore(0)
     remote.handler = lambda _: sent.release()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -1309,7 +1297,7 @@ def test_runs_that_end_together_have_results_of_their_own() -> None:
 
 def test_run_on_a_loop_would_block_it() -> None:
     async def main() -> None:
-        async with MemoryKernel().kernel() as kernel:
+        async with ScriptedLink().kernel() as kernel:
             with pytest.raises(WouldDeadlock, match="await it instead"):
                 kernel.run("6 * 7")
 
@@ -1317,7 +1305,7 @@ def test_run_on_a_loop_would_block_it() -> None:
 
 
 def test_run_in_a_subscriber_would_wait_for_itself() -> None:
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: void(kernel.run("6 * 7")))
@@ -1380,7 +1368,7 @@ def test_a_wait_that_is_interrupted_stops_listening() -> None:
 
 
 def sent_by(ask: Callable[[Kernel], Observable[AnyMessage]]) -> AnyMessage:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         ask(kernel).subscribe()
     return (remote.received[SHELL] + remote.received[CONTROL])[0]
@@ -1431,7 +1419,7 @@ def test_each_request_has_a_method(
 
 
 def test_debug_requests_are_numbered() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.debug("initialize", {"clientID": "x"}).subscribe()
         kernel.debug("attach").subscribe()

@@ -11,11 +11,13 @@ from enchannel import AnyMessage, ChannelName, KernelState, LinkState
 from enchannel import messages as build
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError
-from tests.rigs.memory import Collector, MemoryKernel, answered, printed, settle, texts, types
+from enchannel.testing import Collector
+from tests.rigs.messages import answered, printed, texts, types
+from tests.rigs.scripted import ScriptedLink, settle
 
 
 def test_what_we_say_is_seen_as_it_goes_on_all_channels() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel(session=ec.Session(id="s1", username="ada")) as kernel:
         kernel.sent.subscribe(seen)
         kernel.execute("6 * 7").subscribe()
@@ -29,7 +31,7 @@ def test_what_we_say_is_seen_as_it_goes_on_all_channels() -> None:
 
 def test_it_is_seen_before_the_backend_can_be_answered() -> None:
     order = list[str]()
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda message: order.append("sent")
 
     class Sink(Collector[AnyMessage]):
@@ -45,7 +47,7 @@ def test_it_is_seen_before_the_backend_can_be_answered() -> None:
 
 
 def test_what_may_not_be_sent_is_not_seen_and_what_the_backend_refuses_is() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     remote.send_error = ConnectionLost("the link is down")
     with remote.kernel() as kernel:
         kernel.sent.subscribe(seen)
@@ -57,7 +59,7 @@ def test_what_may_not_be_sent_is_not_seen_and_what_the_backend_refuses_is() -> N
 
 
 def test_who_disposes_or_raises_sees_no_more() -> None:
-    remote, seen, raised = MemoryKernel(), Collector[AnyMessage](), list[object]()
+    remote, seen, raised = ScriptedLink(), Collector[AnyMessage](), list[object]()
 
     def wrong(message: AnyMessage) -> None:
         raised.append(message)
@@ -76,7 +78,7 @@ def test_who_disposes_or_raises_sees_no_more() -> None:
 
 
 def test_it_ends_as_the_channels_do() -> None:
-    remote, seen, late = MemoryKernel(), Collector[AnyMessage](), Collector[AnyMessage]()
+    remote, seen, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     lost = ConnectionLost("gone")
     with remote.kernel() as kernel:
         kernel.sent.subscribe(seen)
@@ -88,7 +90,7 @@ def test_it_ends_as_the_channels_do() -> None:
 
 def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
     """A question that nobody answers is still one that interrupts the kernel."""
-    remote, seen, errors = MemoryKernel(), Collector[Any](), Collector[EnchannelError]()
+    remote, seen, errors = ScriptedLink(), Collector[Any](), Collector[EnchannelError]()
     woo = printed("woo")
     seen.call = lambda function: None  # type: ignore[attr-defined]
     lost = ConnectionLost("the link is down")
@@ -108,7 +110,7 @@ def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
 # The link.
 
 
-def with_link(remote: MemoryKernel, **changes: Any) -> ec.Kernel:
+def with_link(remote: ScriptedLink, **changes: Any) -> ec.Kernel:
     remote.link = dataclasses.replace(remote.link, **changes)
     return remote.kernel()
 
@@ -124,7 +126,7 @@ def with_link(remote: MemoryKernel, **changes: Any) -> ec.Kernel:
     ids=["channel", "main", "child_of", "of_message_type"],
 )
 def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
-    remote, told, seen = MemoryKernel(), list[object](), Collector[AnyMessage]()
+    remote, told, seen = ScriptedLink(), list[object](), Collector[AnyMessage]()
 
     def listened() -> None:
         told.append(None)
@@ -143,14 +145,14 @@ def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
 
 
 def test_the_first_subscriber_misses_nothing() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with with_link(remote, on_first_subscriber=lambda: remote.send(printed("first"))) as kernel:
         kernel.iopub.subscribe(seen)
     assert texts(seen.wait_for_end()) == ["first"]
 
 
 def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     ends = [Collector[Any]() for _ in range(4)]
     with remote.kernel() as kernel:
         observables: list[reactivex.Observable[Any]] = [
@@ -163,7 +165,7 @@ def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
             observable.subscribe(end)
         request = Collector[AnyMessage]()
         kernel.execute("1").subscribe(request)
-        remote._status.on_completed()
+        remote.complete_events()
         for end in ends:
             end.wait_for_end()
             assert end.completed
@@ -173,7 +175,7 @@ def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
 
 
 def test_where_nobody_listens_a_question_is_nobodys_to_answer() -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with with_link(remote, capabilities=Capabilities(can_send=False)) as kernel:
         kernel.iopub.subscribe(seen)
         remote.send(

@@ -25,18 +25,11 @@ from enchannel import (
 )
 from enchannel import messages as build
 from enchannel.errors import EnchannelError
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    MemoryLifecycle,
-    busy,
-    idle,
-    in_thread,
-    printed,
-    reply_to,
-    settle,
-)
+from tests.rigs.messages import busy, idle, printed, reply_to
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
+from tests.rigs.threads import in_thread
 
 FIRST, SECOND = ec.execute_request("1"), ec.execute_request("2")
 
@@ -49,24 +42,24 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 def test_link_and_state_are_behavior_subjects() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         assert isinstance(kernel.link, BehaviorSubject)
         assert isinstance(kernel.state, BehaviorSubject)
 
 
 def test_a_kernel_that_is_not_open_yet_is_connecting() -> None:
-    kernel = MemoryKernel().kernel()
+    kernel = ScriptedLink().kernel()
     assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTING, KernelState.STARTING)
     kernel.close()
 
 
 def test_an_open_kernel_is_connected_and_idle() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTED, KernelState.IDLE)
 
 
 def test_a_subscriber_gets_the_present_value_first() -> None:
-    remote, link, state = MemoryKernel(), Collector[LinkState](), Collector[KernelState]()
+    remote, link, state = ScriptedLink(), Collector[LinkState](), Collector[KernelState]()
     with remote.kernel() as kernel:
         remote.emit_event(LinkState.LOST)
         kernel.link.subscribe(link)
@@ -79,7 +72,7 @@ def test_a_subscriber_gets_the_present_value_first() -> None:
 
 
 def test_the_same_value_is_not_told_twice() -> None:
-    remote, link = MemoryKernel(), Collector[LinkState]()
+    remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
         kernel.link.subscribe(link)
         remote.emit_event(LinkState.CONNECTED, LinkState.CONNECTED)
@@ -87,7 +80,7 @@ def test_the_same_value_is_not_told_twice() -> None:
 
 
 def test_who_watches_after_the_end_gets_the_last_value_and_the_completion() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         pass
     link, state = Collector[LinkState](), Collector[KernelState]()
     kernel.link.subscribe(link)
@@ -98,7 +91,7 @@ def test_who_watches_after_the_end_gets_the_last_value_and_the_completion() -> N
 
 
 def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
-    remote, order = MemoryKernel(), list[str]()
+    remote, order = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -122,7 +115,7 @@ def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
 
 
 def test_a_subscriber_that_disposes_is_told_no_more() -> None:
-    remote, link = MemoryKernel(), Collector[LinkState]()
+    remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
         subscription = kernel.link.subscribe(link)
         link.wait_for_count(1)
@@ -134,13 +127,13 @@ def test_a_subscriber_that_disposes_is_told_no_more() -> None:
 def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         kernel.state.subscribe(Collector(), scheduler=AsyncIOScheduler(loop))
         assert kernel.state._fanout.sinks == ()
 
 
 def test_users_cannot_say_how_link_and_kernel_are() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         with pytest.raises(ChannelReadOnly, match="kernel.link is read-only"):
             kernel.link.on_next(LinkState.LOST)
         with pytest.raises(ChannelReadOnly, match=r"kernel\.state"):
@@ -149,7 +142,7 @@ def test_users_cannot_say_how_link_and_kernel_are() -> None:
 
 
 def test_what_is_piped_into_a_state_does_not_end_it() -> None:
-    remote, errors, state = MemoryKernel(), Collector[EnchannelError](), Collector[KernelState]()
+    remote, errors, state = ScriptedLink(), Collector[EnchannelError](), Collector[KernelState]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.state.subscribe(state)
@@ -161,7 +154,7 @@ def test_what_is_piped_into_a_state_does_not_end_it() -> None:
 
 
 def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
-    remote, link, later = MemoryKernel(), Collector[LinkState](), Collector[LinkState]()
+    remote, link, later = ScriptedLink(), Collector[LinkState](), Collector[LinkState]()
     with remote.kernel() as kernel:
         kernel.link.subscribe(link)
         kernel.link.dispose()
@@ -175,7 +168,7 @@ def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
 
 
 def states_after(*messages: AnyMessage) -> list[KernelState]:
-    remote, state = MemoryKernel(), Collector[KernelState]()
+    remote, state = ScriptedLink(), Collector[KernelState]()
     with remote.kernel() as kernel:
         kernel.state.subscribe(state)
         remote.send(*messages)
@@ -237,7 +230,7 @@ def test_a_status_that_does_not_come_on_iopub_changes_nothing() -> None:
 
 
 def test_what_only_the_backend_can_know_is_a_state() -> None:
-    remote, state = MemoryKernel(), Collector[KernelState]()
+    remote, state = ScriptedLink(), Collector[KernelState]()
     with remote.kernel() as kernel:
         kernel.state.subscribe(state)
         remote.send(busy(FIRST))
@@ -247,7 +240,7 @@ def test_what_only_the_backend_can_know_is_a_state() -> None:
 
 
 def test_a_request_whose_idle_was_lost_does_not_keep_the_kernel_busy() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe()
@@ -258,7 +251,7 @@ def test_a_request_whose_idle_was_lost_does_not_keep_the_kernel_busy() -> None:
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
 def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelError) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         remote.send(busy(FIRST))
@@ -271,7 +264,7 @@ def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelE
 
 
 def test_what_goes_wrong_at_the_backend_is_an_error() -> None:
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     told = [InvalidSignature("a stranger"), MalformedFrame("three frames")]
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -280,7 +273,7 @@ def test_what_goes_wrong_at_the_backend_is_an_error() -> None:
 
 
 def test_errors_end_with_the_connection_and_not_before() -> None:
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         remote.emit_event(LinkState.LOST, KernelDied("killed"))
@@ -292,7 +285,7 @@ def test_errors_end_with_the_connection_and_not_before() -> None:
 
 
 def test_who_comes_late_hears_the_last_hundred_errors() -> None:
-    remote, first, late = MemoryKernel(), Collector[EnchannelError](), Collector[EnchannelError]()
+    remote, first, late = ScriptedLink(), Collector[EnchannelError](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(first)
         remote.emit_event(*(MalformedFrame(str(number)) for number in range(150)))
@@ -305,7 +298,7 @@ def test_who_comes_late_hears_the_last_hundred_errors() -> None:
 
 
 def test_who_comes_after_the_end_hears_the_errors_too() -> None:
-    remote, late = MemoryKernel(), Collector[EnchannelError]()
+    remote, late = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         remote.emit_event(MalformedFrame("early"))
@@ -314,7 +307,7 @@ def test_who_comes_after_the_end_hears_the_errors_too() -> None:
 
 
 def test_errors_pass_by_the_output_that_waits() -> None:
-    remote, order = MemoryKernel(), list[str]()
+    remote, order = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
     def slow(message: AnyMessage) -> None:
@@ -333,7 +326,7 @@ def test_errors_pass_by_the_output_that_waits() -> None:
 
 
 def test_an_error_that_is_not_ours_is_wrapped() -> None:
-    with MemoryKernel().kernel() as kernel:
+    with ScriptedLink().kernel() as kernel:
         errors, wrong = Collector[EnchannelError](), ZeroDivisionError("oh")
         kernel.errors.subscribe(errors)
         reactivex.throw(wrong).subscribe(kernel.shell)
@@ -344,14 +337,14 @@ def test_an_error_that_is_not_ours_is_wrapped() -> None:
 
 
 def test_what_nobody_hears_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel():
         remote.emit_event(MalformedFrame("three frames"))
     assert logged(caplog) == [("enchannel", "three frames")]
 
 
 def test_what_somebody_hears_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         remote.emit_event(MalformedFrame("three frames"))
@@ -361,7 +354,7 @@ def test_what_somebody_hears_is_not_logged(caplog: pytest.LogCaptureFixture) -> 
 def test_a_subscriber_that_raises_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    remote, wrong = MemoryKernel(), ZeroDivisionError("oh")
+    remote, wrong = ScriptedLink(), ZeroDivisionError("oh")
 
     def on_next(_: object) -> None:
         raise wrong
@@ -376,7 +369,7 @@ def test_a_subscriber_that_raises_is_logged_with_its_traceback(
 
 
 def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    remote, others = MemoryKernel(), Collector[EnchannelError]()
+    remote, others = ScriptedLink(), Collector[EnchannelError]()
 
     def on_next(_: object) -> None:
         raise ZeroDivisionError("oh")
@@ -394,7 +387,7 @@ def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureF
 def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.kernel_info(timeout=5).subscribe(lambda _: None)
         remote.clock.advance_by(6)
@@ -405,7 +398,7 @@ def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
 
 def test_an_interrupt_of_ours_that_fails_is_told() -> None:
     """Nobody has the observable of an interrupt that the library made by itself."""
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("1", on_dispose="interrupt").subscribe().dispose()
@@ -421,7 +414,7 @@ def test_an_interrupt_of_ours_that_fails_is_told() -> None:
 
 
 def test_an_interrupt_of_ours_that_cannot_be_made_is_told() -> None:
-    remote, errors = MemoryKernel(lifecycle=MemoryLifecycle()), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(lifecycle=ScriptedLifecycle()), Collector[EnchannelError]()
     refusal = NotSupported("this process takes no signals")
 
     def refuse(name: str) -> None:
@@ -440,7 +433,7 @@ def test_an_interrupt_of_ours_that_cannot_be_made_is_told() -> None:
 
 def test_the_death_of_a_kernel_is_told() -> None:
     remote, errors, died = (
-        MemoryKernel(),
+        ScriptedLink(),
         Collector[EnchannelError](),
         KernelDied("killed", exit_code=-9),
     )
@@ -451,7 +444,7 @@ def test_the_death_of_a_kernel_is_told() -> None:
 
 
 def test_why_a_link_was_given_up_is_told_on_every_channel() -> None:
-    remote, gone = MemoryKernel(), ConnectionLost("for good")
+    remote, gone = ScriptedLink(), ConnectionLost("for good")
     seen = [Collector[AnyMessage]() for _ in range(5)]
     with remote.kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
@@ -463,7 +456,7 @@ def test_why_a_link_was_given_up_is_told_on_every_channel() -> None:
 
 
 def test_why_a_link_was_given_up_is_told_where_nobody_listens() -> None:
-    remote, late, gone = MemoryKernel(), Collector[EnchannelError](), ConnectionLost("for good")
+    remote, late, gone = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         remote.fail(gone)
         kernel.errors.subscribe(late)
@@ -471,7 +464,7 @@ def test_why_a_link_was_given_up_is_told_where_nobody_listens() -> None:
 
 
 def test_watching_from_another_thread_is_the_same() -> None:
-    remote, state = MemoryKernel(), Collector[KernelState]()
+    remote, state = ScriptedLink(), Collector[KernelState]()
     with remote.kernel() as kernel:
         in_thread(lambda: kernel.state.subscribe(state))
         in_thread(lambda: remote.send(busy(FIRST)))
@@ -479,14 +472,14 @@ def test_watching_from_another_thread_is_the_same() -> None:
 
 
 def test_a_kernel_that_was_dropped_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    kernel = MemoryKernel().kernel()
+    kernel = ScriptedLink().kernel()
     del kernel
     gc.collect()
     assert logged(caplog) == []
 
 
 def test_raised_by_a_subscriber_of_state_is_an_error() -> None:
-    remote, errors = MemoryKernel(), Collector[EnchannelError]()
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
 
     def on_next(state: KernelState) -> None:
         raise ZeroDivisionError("oh")

@@ -8,26 +8,17 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, NotSupported, RequestTimeout, Subshell, WouldDeadlock
 from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    MemoryLifecycle,
-    Thread,
-    answered,
-    busy,
-    in_thread,
-    printed,
-    run_on_loop,
-    types,
-    wait_until_blocked_in,
-)
+from enchannel.testing import Collector
+from tests.rigs.messages import answered, busy, printed, types
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink
+from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
 SHELL, CONTROL = ChannelName.SHELL, ChannelName.CONTROL
 
 
-def with_subshells(*features: str, lifecycle: MemoryLifecycle | None = None) -> MemoryKernel:
+def with_subshells(*features: str, lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
     """A kernel that makes subshells, s1 and so on, and says who ran what."""
-    remote = MemoryKernel(lifecycle=lifecycle)
+    remote = ScriptedLink(lifecycle=lifecycle)
     made = 0
 
     def answer(asked: AnyMessage) -> None:
@@ -49,7 +40,7 @@ def with_subshells(*features: str, lifecycle: MemoryLifecycle | None = None) -> 
     return remote
 
 
-def able(lifecycle: MemoryLifecycle | None = None) -> MemoryKernel:
+def able(lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
     return with_subshells("debugger", "kernel subshells", lifecycle=lifecycle)
 
 
@@ -153,7 +144,7 @@ def test_a_kernel_that_does_not_advertise_them_has_none(features: tuple[str, ...
 
 @pytest.mark.parametrize("content", [{}, {"supported_features": None}])
 def test_a_kernel_that_says_nothing_of_features_has_none(content: dict[str, object]) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     remote.handler = lambda asked: remote.send(*answered(asked, **content))
     with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="this kernel has no subshells"), kernel.subshell():
@@ -164,7 +155,7 @@ def test_a_kernel_that_says_nothing_of_features_has_none(content: dict[str, obje
     "content", [{"status": "error", "evalue": "no more threads"}, {"subshell_id": None}, {}]
 )
 def test_a_kernel_that_makes_none_is_told(content: dict[str, object]) -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
         features = {"supported_features": ["kernel subshells"]}
@@ -210,7 +201,7 @@ def test_leaving_it_after_the_kernel_was_closed_is_no_error() -> None:
 
 
 def test_a_run_that_takes_too_long_is_interrupted() -> None:
-    lifecycle = MemoryLifecycle()
+    lifecycle = ScriptedLifecycle()
     remote = able(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         answer = remote.handler

@@ -11,7 +11,7 @@ from reactivex import abc
 from enchannel._rx import timer as _timer
 from enchannel._rx.timer import TimerScheduler, timer
 from tests.rigs import DEADLINE
-from tests.rigs.memory import Thread
+from tests.rigs.threads import Thread
 
 FAR = 3600.0
 

@@ -10,7 +10,10 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage
-from tests.rigs.memory import Collector, MemoryKernel, in_thread, printed, texts
+from enchannel.testing import Collector
+from tests.rigs.messages import printed, texts
+from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import in_thread
 
 KINDS = [VirtualTimeScheduler, TestScheduler, HistoricalScheduler]
 
@@ -22,7 +25,7 @@ def clock(request: pytest.FixtureRequest) -> VirtualTimeScheduler:
 
 
 def test_nothing_is_delivered_before_time_moves(clock: VirtualTimeScheduler) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=clock)
         in_thread(lambda: remote.send(printed("one"), printed("two")))
@@ -37,7 +40,7 @@ def test_nothing_is_delivered_before_time_moves(clock: VirtualTimeScheduler) -> 
 
 
 def test_everything_happens_at_its_virtual_time(clock: VirtualTimeScheduler) -> None:
-    remote, seen = MemoryKernel(), Collector[tuple[str, timedelta]]()
+    remote, seen = ScriptedLink(), Collector[tuple[str, timedelta]]()
     begin = clock.now
 
     def stamped(message: AnyMessage) -> tuple[str, timedelta]:
@@ -54,7 +57,7 @@ def test_everything_happens_at_its_virtual_time(clock: VirtualTimeScheduler) -> 
 
 
 def test_the_end_comes_in_its_turn(clock: VirtualTimeScheduler) -> None:
-    remote, seen = MemoryKernel(), Collector[AnyMessage]()
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.main.subscribe(seen, scheduler=clock)
         remote.send(printed("last"))
@@ -65,7 +68,7 @@ def test_the_end_comes_in_its_turn(clock: VirtualTimeScheduler) -> None:
 
 def test_requests_states_and_deliver_on_take_it_as_well(clock: VirtualTimeScheduler) -> None:
     remote, states, texts_seen = (
-        MemoryKernel(),
+        ScriptedLink(),
         Collector[ec.KernelState](),
         Collector[AnyMessage](),
     )

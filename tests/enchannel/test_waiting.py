@@ -15,28 +15,16 @@ from reactivex.subject import ReplaySubject, Subject
 import enchannel as ec
 from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, WouldDeadlock
 from enchannel._rx.waiting import Waiter
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.memory import (
-    Collector,
-    MemoryKernel,
-    Thread,
-    answered,
-    busy,
-    idle,
-    in_thread,
-    printed,
-    reply_to,
-    run_on_loop,
-    settle,
-    text_of,
-    types,
-    wait_until_blocked_in,
-)
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, text_of, types
+from tests.rigs.scripted import ScriptedLink, settle
+from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
 
-def answering(*outputs: str) -> MemoryKernel:
+def answering(*outputs: str) -> ScriptedLink:
     """A kernel that answers on a thread of its own, which is where backends do."""
-    remote = MemoryKernel()
+    remote = ScriptedLink()
 
     def answer(request: AnyMessage) -> None:
         remote.send(*answered(request, *(printed(text, request) for text in outputs)))
@@ -87,7 +75,7 @@ def test_wait_waits_through_operators_and_subjects() -> None:
 
 
 def test_wait_waits_for_so_long_and_stops_listening() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
             ec.wait(kernel.execute("train()"), timeout=0.01)
@@ -108,7 +96,7 @@ def test_wait_on_a_loop_would_block_it() -> None:
 
 
 def test_wait_in_a_subscriber_would_wait_for_itself() -> None:
-    remote, errors = MemoryKernel(), Collector[Exception]()
+    remote, errors = ScriptedLink(), Collector[Exception]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.iopub.subscribe(lambda _: void(ec.wait(kernel.kernel_info())))
@@ -126,7 +114,7 @@ def test_wait_may_be_called_on_any_other_thread() -> None:
 
 
 def test_wait_ends_with_the_connection() -> None:
-    remote = MemoryKernel()
+    remote = ScriptedLink()
     with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub))
         wait_until_blocked_in(waiting, Waiter.wait)
@@ -197,7 +185,7 @@ def test_last_wakes_the_loop_through_a_share() -> None:
     """Whose first subscriber was on another thread, where all others are then called."""
 
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         async with remote.kernel() as kernel:
             shared = kernel.execute("6 * 7").pipe(ops.share())
             shared.subscribe(lambda _: None)
@@ -236,7 +224,7 @@ def test_awaiting_raises_what_the_request_ended_with(
     last: Callable[[Observable[Any]], Awaitable[Any]],
 ) -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         remote.handler = lambda _: void(Thread(lambda: remote.emit_event(KernelDied("killed"))))
         async with remote.kernel() as kernel:
             kernel.errors.subscribe(lambda _: None)
@@ -254,7 +242,7 @@ def test_awaiting_raises_what_the_request_ended_with(
 
 def test_last_waits_for_so_long_and_stops_listening() -> None:
     async def main() -> None:
-        async with MemoryKernel().kernel() as kernel:
+        async with ScriptedLink().kernel() as kernel:
             with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
                 await ec.last_value(kernel.execute("train()"), timeout=0.01)
             assert kernel._exchanges == {}
@@ -273,7 +261,7 @@ def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
 @pytest.mark.parametrize("last", LASTS)
 def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         async with remote.kernel() as kernel:
             for cell in (kernel.execute("train()"), kernel.execute("2").pipe(ec.to_result())):
                 sent = len(remote.received[ec.ChannelName.SHELL])
@@ -295,7 +283,7 @@ def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[
 
 def test_cancelling_interrupts_where_that_was_asked_for() -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         remote.handler = lambda asked: remote.send(busy(asked))
         async with remote.kernel() as kernel:
             cell = kernel.execute("train()", on_dispose="interrupt")
@@ -332,7 +320,7 @@ def test_aiter_gives_each_item() -> None:
 
 def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         async with remote.kernel() as kernel:
             remote.handler = lambda asked: remote.send(
                 *answered(asked, *(printed(str(number), asked) for number in range(1000)))
@@ -349,7 +337,7 @@ def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
 
 def test_aiter_gives_what_came_before_an_error() -> None:
     async def main() -> None:
-        remote, seen = MemoryKernel(), list[AnyMessage]()
+        remote, seen = ScriptedLink(), list[AnyMessage]()
 
         def die(asked: AnyMessage) -> None:
             remote.send(busy(asked))
@@ -372,7 +360,7 @@ def test_aiter_gives_what_came_before_an_error() -> None:
 
 def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         async with remote.kernel() as kernel:
             messages = ec.aiter(kernel.execute("1"))
             await asyncio.sleep(0)
@@ -385,7 +373,7 @@ def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
 
 def test_leaving_an_async_for_stops_listening() -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         remote.handler = lambda asked: remote.send(busy(asked))
         async with remote.kernel() as kernel:
             async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
@@ -399,7 +387,7 @@ def test_leaving_an_async_for_stops_listening() -> None:
 
 def test_cancelling_an_async_for_stops_listening() -> None:
     async def main() -> None:
-        async with MemoryKernel().kernel() as kernel:
+        async with ScriptedLink().kernel() as kernel:
             watching = asyncio.ensure_future(collected(kernel.iopub))
             while not kernel.iopub.observer_count:
                 await asyncio.sleep(0)
@@ -413,7 +401,7 @@ def test_cancelling_an_async_for_stops_listening() -> None:
 
 def test_aiter_ends_with_the_connection() -> None:
     async def main() -> None:
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         async with remote.kernel() as kernel:
             watching = asyncio.ensure_future(collected(kernel.iopub))
             while not kernel.iopub.observer_count:
@@ -438,7 +426,7 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
             woken += 1
             return call_soon_threadsafe(*args, **options)
 
-        remote = MemoryKernel()
+        remote = ScriptedLink()
         remote.handler = lambda asked: remote.send(*answered(asked, *(printed("x", asked),) * 1000))
         async with remote.kernel() as kernel:
             loop.call_soon_threadsafe = counted  # type: ignore[method-assign,assignment]
@@ -453,7 +441,7 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
 
 
 def test_a_loop_that_is_closed_while_something_is_waited_for_harms_nobody() -> None:
-    remote, others = MemoryKernel(), Collector[AnyMessage]()
+    remote, others = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         loop = asyncio.new_event_loop()
         waiting = loop.create_task(collected(kernel.iopub))

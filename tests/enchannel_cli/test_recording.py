@@ -20,7 +20,8 @@ from enchannel._cli.terminal.screen import Screen
 from tests.enchannel.test_replay import write as by_hand
 from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.rigs import DEADLINE, eventually
-from tests.rigs.memory import Thread, printed
+from tests.rigs.messages import printed
+from tests.rigs.threads import Thread
 
 pytestmark = pytest.mark.kernel
 

@@ -16,7 +16,7 @@ from enchannel_zmq import _io
 from enchannel_zmq._socket import ChannelSocket
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.memory import Thread
+from tests.rigs.threads import Thread
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 BURST = 10_000
