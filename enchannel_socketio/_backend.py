@@ -191,7 +191,7 @@ async def _in_time(
         await relay.close()
         if isinstance(error, TimeoutError):
             raise ConnectionFailed(
-                f"{relay} did not answer within {timeout:g} s: it was asked for {relay.asked_for}"
+                f"{relay} did not answer within {timeout:g} s: it was asked for {relay.pending}"
             ) from None
         if isinstance(error, KernelDied):
             raise ConnectionFailed(str(error)) from None

@@ -96,7 +96,7 @@ class Client:
             if not set(name) <= _PLAIN or not set(value) <= _PLAIN | {" ", "\t"}:
                 what = "the token" if name == "Authorization" else f"the header {name!r}"
                 raise ConnectionFailed(f"{what} has characters in it that no header may have")
-        self.asked_for = "nothing yet"
+        self.pending = "nothing yet"
         self.http = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(ssl=access.ssl or True, resolver=_Resolver()),
@@ -152,7 +152,7 @@ class Client:
         await self._ask("POST", f"/shutdown/{kernel_id}")
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        self.asked_for = f"{method} {path}"
+        self.pending = f"{method} {path}"
         try:
             async with self.http.request(
                 method, self.base + path, json=body, allow_redirects=False

@@ -86,7 +86,7 @@ class Connection:
         asked: dict[str, Any] = {"session": session, "batch": True}
         if since is not None:
             asked["since"] = since
-        self._relay.asked_for = f"the namespace {self._namespace}"
+        self._relay.pending = f"the namespace {self._namespace}"
         try:
             await self._io.connect(
                 self._relay.base,

@@ -49,22 +49,24 @@ class RemoteKernel(Lifecycle):
         async with self._turn:
             if self._is_over:
                 raise NotSupported(f"kernel {self._link.kernel_id} was shut down; launch another")
-            await self._link.until_at(await self._relay.rule(self._link.kernel_id, "restart"))
+            await self._link.wait_for_position(
+                await self._relay.rule(self._link.kernel_id, "restart")
+            )
 
     async def _shut_down(self) -> None:
         async with self._turn:
             if self._is_over:
                 return
-            self._link.was_ended_by_us = True
+            self._link.was_shut_down_here = True
             try:
                 await self._relay.shut_down(self._link.kernel_id)
             except KernelDied:  # it is gone already
                 pass
             except BaseException:
-                self._link.was_ended_by_us = False
+                self._link.was_shut_down_here = False
                 raise
             self._is_over = True
-            await self._link.until_over()
+            await self._link.wait_until_ended()
 
     async def _in_time(self, what: str, do: Callable[[], Awaitable[Any]]) -> None:
         try:

@@ -255,7 +255,7 @@ async def _in_time(
         await server.close()
         if isinstance(error, TimeoutError):
             raise ConnectionFailed(
-                f"{server} did not answer within {timeout:g} s: it was asked for {server.asked_for}"
+                f"{server} did not answer within {timeout:g} s: it was asked for {server.pending}"
             ) from None
         if isinstance(error, KernelDied):
             raise ConnectionFailed(str(error)) from None
@@ -276,7 +276,7 @@ async def _linked(
     session_id: str | None = None,
 ) -> Link:
     link = WebsocketLink(server, kernel_id, session, lease, options)
-    await link.open(attempt=ATTEMPT if owned else None)
+    await link.open(attempt_timeout=ATTEMPT if owned else None)
     rule = RemoteKernel(server, link, lease.resource, session_id=session_id, timeout=RULING)
     return link.link(rule, owned=owned)
 

@@ -63,29 +63,31 @@ class RemoteKernel(Lifecycle):
         async with self._turn:
             if self._is_over:
                 raise NotSupported(f"kernel {link.kernel_id} was shut down; launch another")
-            link.tell(KernelState.RESTARTING)
-            link.tell(KernelDied(f"kernel {link.kernel_id} was restarted"))
-            link.watch.is_restarting = True
+            link.emit(KernelState.RESTARTING)
+            link.emit(KernelDied(f"kernel {link.kernel_id} was restarted"))
+            link.monitor.is_restarting = True
             try:
                 async with self._in_time("restarted"):
                     await self._server.restart(link.kernel_id)
-                    await link.watch.until_it_answers()
+                    await link.monitor.wait_until_restarted()
             except ServerRefused:
-                link.tell(KernelState.DEAD)
+                link.emit(KernelState.DEAD)
                 raise
             finally:
-                link.watch.is_restarting = False
-            link.tell(KernelState.IDLE)
+                link.monitor.is_restarting = False
+            link.emit(KernelState.IDLE)
 
     async def _shut_down(self) -> None:
         async with self._turn:
             if self._is_over:
                 return
-            lost = isinstance(self._link.gone, ConnectionLost)
+            lost = isinstance(self._link.refusal, ConnectionLost)
             async with self._in_time("shut down", HURRY if lost else self._timeout):
                 await self._server.end(self._link.kernel_id, self._session_id)
             self._is_over = True
-            self._link.was_shut_down()
+            self._link.end(
+                KernelDied(f"kernel {self._link.kernel_id} was shut down"), keep_channels=True
+            )
 
     def _in_time(self, what: str, seconds: float | None = None) -> _InTime:
         return _InTime(

@@ -90,10 +90,10 @@ class KernelModel:
 class Socket(ClientConnection):
     """A WebSocket that knows when it last heard anything at all."""
 
-    heard_at: float = 0.0
+    received_at: float = 0.0
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         if QUICKACK is not None:
             sock: socket.socket = self.transport.get_extra_info("socket")
             sock.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
@@ -130,7 +130,7 @@ class Server:
                 raise ConnectionFailed(f"{what} has characters in it that no header may have")
         self._headers = headers
         self._logged_in = not access.password
-        self.asked_for = "nothing yet"
+        self.pending = "nothing yet"
         try:
             self._http = httpx.AsyncClient(
                 headers=headers,
@@ -224,7 +224,7 @@ class Server:
 
     async def end(self, kernel_id: str, session_id: str | None = None) -> None:
         """End a kernel, and the session that it was started in; that it is gone already is as good."""
-        asked_for = self.asked_for  # what an error is about is not how it is made good
+        pending = self.pending  # what an error is about is not how it is made good
         if session_id is None:
             path = f"/api/kernels/{_quoted(kernel_id)}"
         else:
@@ -240,7 +240,7 @@ class Server:
                 await asyncio.sleep(pause)
             else:
                 break
-        self.asked_for = asked_for
+        self.pending = pending
 
     def _model(self, model: Any) -> KernelModel:
         with self._understood():
@@ -269,7 +269,7 @@ class Server:
     ) -> Socket:
         """A kernel's WebSocket."""
         await self._log_in()
-        self.asked_for = f"the channels of kernel {kernel_id}"
+        self.pending = f"the channels of kernel {kernel_id}"
         url = f"{self._websocket}/api/kernels/{_quoted(kernel_id)}/channels"
         opening = _Connect(
             f"{url}?session_id={quote(session_id, safe='')}",
@@ -343,7 +343,7 @@ class Server:
         return response
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        self.asked_for = f"{method} {path}"
+        self.pending = f"{method} {path}"
         headers = {}
         if method != "GET":
             if (cookie := self._cookie("_xsrf")) is None:

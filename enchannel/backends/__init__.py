@@ -3,16 +3,24 @@
 from enchannel._kernel.connect import launch_link, open_link
 from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
 from enchannel.backends._event_loop_thread import EventLoopThread
+from enchannel.backends._reconnecting_link import (
+    ConnectionLoss,
+    LinkPhase,
+    ReconnectingLink,
+)
 from enchannel.backends._server_url import ServerUrl, parse_server_url
 from enchannel.backends._shared_resource import Lease, SharedResource, Startable
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 
 __all__ = [
     "CallbackObserver",
+    "ConnectionLoss",
     "EventLoopThread",
     "EventRecord",
     "IncomingSubject",
     "Lease",
+    "LinkPhase",
+    "ReconnectingLink",
     "ServerUrl",
     "SharedResource",
     "Startable",

@@ -540,7 +540,7 @@ def test_a_kernel_that_is_watched_with_a_watch_token_is_a_kernel_to_whom_nothing
         theirs.iopub.pipe(ec.of_message_type("execute_result")).subscribe(heard.put)
         ours.run("6 * 7")
         assert heard.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
-        with pytest.raises(NotSupported, match="only for watching"):
+        with pytest.raises(NotSupported, match="only allows watching"):
             theirs.run("1")
         with pytest.raises(NotSupported):
             ec.wait(theirs.restart())

@@ -1,0 +1,516 @@
+"""A link that reconnects: everything about it that does not depend on the transport.
+
+A subclass opens one connection, reads from it, and sends frames on it. This base has the channels, the
+queue of outgoing frames, the phases of the link, reconnecting with backoff, and closing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.link_event import KernelState, LinkEvent, LinkState
+from enchannel._protocol.message import AnyMessage
+from enchannel.abc import ChannelPair
+from enchannel.backends._event_loop_thread import EventLoopThread
+from enchannel.backends._send_queue import SendQueue
+from enchannel.backends._shared_resource import Lease
+from enchannel.backends._subjects import CallbackObserver, IncomingSubject
+from enchannel.errors import (
+    AuthenticationFailed,
+    ChannelClosed,
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    NotSupported,
+)
+
+__all__ = ["PHASE_TRANSITIONS", "ConnectionLoss", "LinkPhase", "ReconnectingLink"]
+
+FrameT = TypeVar("FrameT")
+
+FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 5.0
+ATTEMPT_TIMEOUT = 10.0
+# Grace period for messages, an interrupt above all, that were sent just before the link is closed.
+FLUSH_TIMEOUT = 1.0
+CLOSE_TIMEOUT = 5.0
+# A connection that the peer closes sooner than this has been rejected.
+REJECTION_PERIOD = 5.0
+MAX_REJECTIONS = 5
+
+
+class LinkPhase(Enum):
+    """What a ``ReconnectingLink`` is doing. Messages can be sent while it is DEFERRED or OPEN."""
+
+    NEW = auto()
+    """The first connection is being opened."""
+    DEFERRED = auto()
+    """It connects when the first message is sent or ``begin`` is called; messages are queued."""
+    OPEN = auto()
+    """Connected."""
+    SUSPENDED = auto()
+    """Connected, but the kernel cannot receive messages: it restarts, or it has died."""
+    RECONNECTING = auto()
+    """The connection is lost, and another is being opened."""
+    ENDED = auto()
+    """Given up: the kernel is gone, or the connection could not be restored."""
+    CLOSED = auto()
+    """``close`` was called."""
+
+
+PHASE_TRANSITIONS: Final[Mapping[LinkPhase, frozenset[LinkPhase]]] = {
+    LinkPhase.NEW: frozenset(
+        {LinkPhase.DEFERRED, LinkPhase.OPEN, LinkPhase.ENDED, LinkPhase.CLOSED}
+    ),
+    LinkPhase.DEFERRED: frozenset(
+        {LinkPhase.OPEN, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
+    ),
+    LinkPhase.OPEN: frozenset(
+        {LinkPhase.SUSPENDED, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
+    ),
+    LinkPhase.SUSPENDED: frozenset(
+        {LinkPhase.OPEN, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
+    ),
+    LinkPhase.RECONNECTING: frozenset({LinkPhase.OPEN, LinkPhase.ENDED, LinkPhase.CLOSED}),
+    LinkPhase.ENDED: frozenset({LinkPhase.CLOSED}),
+    LinkPhase.CLOSED: frozenset(),
+}
+"""The phases that may follow each phase."""
+
+_FINAL = frozenset({LinkPhase.ENDED, LinkPhase.CLOSED})
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLoss:
+    """Why a connection broke.
+
+    Attributes:
+        error: The reason, for users.
+        is_rejection: True if the peer closed the connection on purpose. After several rejections in a row,
+            each right after the connection was opened, the link is given up.
+    """
+
+    error: ConnectionLost
+    is_rejection: bool = False
+
+
+class ReconnectingLink(ABC, Generic[FrameT]):
+    """A connection to one kernel that is restored when it breaks.
+
+    A subclass implements ``encode``, ``connect``, ``disconnect``, ``wait_until_lost``, ``send``, ``flush``
+    and ``close_client``. It passes incoming messages to ``incoming[channel].on_next`` and reports anything
+    else with ``emit``, ``suspend``, ``resume`` and ``end``. All methods run in the event loop, except
+    ``encode``, ``pairs``, ``begin_soon`` and ``close``, which run on any thread.
+
+    Args:
+        kernel_id: The kernel's id.
+        peer: Name of the server, for error messages.
+        channels: Channels of the link.
+        lease: Keeps the event loop running; released when the link is closed.
+        reconnect_timeout: Seconds after which a lost connection is given up.
+        log: Receives unexpected exceptions.
+
+    Attributes:
+        kernel_id: The kernel's id.
+        incoming: For each channel, the subject of incoming messages.
+        events: State changes of link and kernel, and errors; ``Link.events``.
+        phase: What the link is doing; read-only.
+        refusal: Why messages cannot be sent now; None if they can.
+        unsupported: Why messages can never be sent; None if they can.
+    """
+
+    def __init__(
+        self,
+        kernel_id: str,
+        peer: str,
+        channels: frozenset[ChannelName],
+        lease: Lease[EventLoopThread],
+        *,
+        reconnect_timeout: float,
+        log: logging.Logger,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.incoming: Mapping[ChannelName, IncomingSubject[AnyMessage]] = {
+            name: IncomingSubject[AnyMessage]() for name in channels
+        }
+        self.events: IncomingSubject[LinkEvent] = IncomingSubject()
+        self.refusal: EnchannelError | None = ConnectionLost("the link is not open yet")
+        self.unsupported: NotSupported | None = None
+        self._description = f"the connection to kernel {kernel_id} on {peer}"
+        self._lease = lease
+        self._loop = lease.resource
+        self._reconnect_timeout = reconnect_timeout
+        self._log = log
+        self.phase: LinkPhase = LinkPhase.NEW
+        self._phase_lock = threading.Lock()
+        self._queue: SendQueue[FrameT] = SendQueue(self._loop.call)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._opened_at = 0.0
+        self._rejections = 0
+        self._closing: Future[None] | None = None
+
+    # -- any thread -------------------------------------------------------------------------------
+
+    @property
+    def description(self) -> str:
+        """The link in error messages: "the connection to kernel … on …"."""
+        return self._description
+
+    def pairs(self) -> Mapping[ChannelName, ChannelPair[AnyMessage]]:
+        """Return ``Link.pairs``."""
+        return {
+            name: ChannelPair(
+                incoming,
+                CallbackObserver(partial(self._send, name)),
+                partial(self._queue.count, name),
+            )
+            for name, incoming in self.incoming.items()
+        }
+
+    def _send(self, channel: ChannelName, message: AnyMessage) -> None:
+        if self.phase is LinkPhase.CLOSED:
+            raise self._closed_error()
+        if self.unsupported is not None:
+            raise copy(self.unsupported)
+        if (refusal := self.refusal) is not None:
+            raise copy(refusal)
+        # Read after the check: a connection that is lost from here on has this number, and the next one has
+        # another.
+        generation = self._queue.generation
+        frame = self.encode(
+            message if message.channel is channel else message.replace(channel=channel)
+        )
+        try:
+            self._queue.put(channel, generation, frame)
+        except RuntimeError:  # closed in the meantime
+            raise self._closed_error() from None
+        if self.phase is LinkPhase.DEFERRED:
+            self.begin_soon()
+
+    def begin_soon(self) -> None:
+        """Connect a deferred link, without waiting for it; a no-op if that has begun."""
+        try:
+            self._loop.call(self._begin)
+        except RuntimeError:
+            raise self._closed_error() from None
+
+    def close(self) -> None:
+        """Close the link; idempotent.
+
+        Messages sent before get a grace period of 1 s. Returns when the connection is closed, after at most
+        5 s; on the event loop's own thread it returns at once.
+        """
+        with self._phase_lock:
+            self.phase = LinkPhase.CLOSED
+            if self._closing is None:
+                self._closing = self._loop.spawn(self._close())
+                self._closing.add_done_callback(lambda _: self._lease.release(wait=False))
+        if not self._loop.is_current_thread:
+            with suppress(TimeoutError):
+                self._closing.result(CLOSE_TIMEOUT)
+            self._loop.join()
+
+    def _closed_error(self) -> ChannelClosed:
+        return ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
+
+    # -- implemented by a subclass ----------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, message: AnyMessage) -> FrameT:
+        """Return the frame of a message; called on the sender's thread.
+
+        Raises:
+            InvalidMessage: The message cannot be sent.
+        """
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Open a connection; return when no message of the kernel can be lost any more.
+
+        ``phase`` says whether it is the first. ``disconnect`` is called if this fails or is cancelled.
+
+        Raises:
+            AuthenticationFailed: The credentials are not accepted; reconnecting is given up.
+            KernelDied: The kernel does not exist any more; reconnecting is given up.
+            ConnectionFailed: Anything else; it is tried again.
+        """
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Close the connection, in whatever state it is; idempotent."""
+
+    @abstractmethod
+    async def wait_until_lost(self) -> ConnectionLoss:
+        """Wait until the connection breaks."""
+
+    @abstractmethod
+    async def send(self, frame: FrameT) -> None:
+        """Send a frame, waiting while the transport does not accept more.
+
+        Raises:
+            ConnectionLost: The connection is broken.
+        """
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Wait until the peer has processed all frames.
+
+        Raises:
+            ConnectionLost: The connection is broken.
+        """
+
+    @abstractmethod
+    async def close_client(self) -> None:
+        """Close what outlives a connection, such as an HTTP client."""
+
+    def on_connected(self, *, is_first: bool) -> None:
+        """Handle a new connection: report the kernel's state, start tasks with ``run_while_connected``."""
+
+    def on_reconnected(self, loss: ConnectionLost) -> None:
+        """Handle a restored connection, after ``LinkState.CONNECTED`` was emitted."""
+
+    # -- event loop -------------------------------------------------------------------------------
+
+    async def open(self, *, attempt_timeout: float | None = None) -> None:
+        """Open the first connection; a no-op for a deferred link.
+
+        Args:
+            attempt_timeout: Seconds after which an attempt is abandoned and made again; None: never.
+
+        Raises:
+            ConnectionFailed: The connection could not be opened, and is disconnected.
+        """
+        if self.phase is LinkPhase.DEFERRED:
+            return
+        while True:
+            try:
+                await self._attempt(attempt_timeout)
+                break
+            except TimeoutError:
+                if attempt_timeout is None:
+                    raise
+        self._supervise()
+
+    def defer(self) -> None:
+        """Connect when ``begin_soon`` is called, or the first message is sent, instead of in ``open``."""
+        if self._enter(LinkPhase.DEFERRED):
+            self.refusal = None
+
+    def emit(self, event: LinkEvent) -> None:
+        """Report an event, unless the link is closed."""
+        if self.phase is not LinkPhase.CLOSED:
+            self.events.on_next(event)
+
+    def suspend(self, reason: EnchannelError, *, discard: bool = True) -> None:
+        """Refuse to send messages, although the connection is open. A no-op when the link has ended.
+
+        Args:
+            reason: Raised when a message is sent.
+            discard: Drop messages that are queued.
+        """
+        if self.phase in _FINAL:
+            return
+        if self.phase is LinkPhase.OPEN:
+            self._enter(LinkPhase.SUSPENDED)
+        self.refusal = reason
+        if discard:
+            self._queue.clear()
+
+    def resume(self) -> None:
+        """Accept messages again after ``suspend``; a no-op unless suspended."""
+        if self.phase is LinkPhase.SUSPENDED and self._enter(LinkPhase.OPEN):
+            self.refusal = None
+
+    def end(self, error: EnchannelError, *, keep_channels: bool = False) -> None:
+        """Report that the kernel is gone for good; a no-op when the link has ended.
+
+        Args:
+            error: Why it is gone.
+            keep_channels: Leave the channels open, as for a kernel that this client shut down: sending
+                raises the error, and ``events`` does not fail.
+        """
+        if self.phase in _FINAL or not self._enter(LinkPhase.ENDED):
+            return
+        self.refusal = error
+        self._queue.clear()
+        if self._supervisor is not None and self._supervisor is not asyncio.current_task():
+            self._supervisor.cancel()
+        if keep_channels:
+            self.emit(LinkState.LOST)
+            self.emit(error)
+            self.emit(KernelState.DEAD)
+        else:
+            self.emit(KernelState.DEAD)
+            self.events.on_error(error)
+
+    def run_while_connected(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine in a task that is cancelled when the connection is lost; log its exception."""
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error(
+                "a task of the link to kernel %s failed", self.kernel_id, exc_info=error
+            )
+
+    def _enter(self, phase: LinkPhase) -> bool:
+        """Change the phase; return False if the link was closed meanwhile."""
+        with self._phase_lock:
+            if self.phase is LinkPhase.CLOSED:
+                return False
+            if phase not in PHASE_TRANSITIONS[self.phase]:
+                raise RuntimeError(f"a link cannot go from {self.phase} to {phase}")
+            self.phase = phase
+            return True
+
+    def _begin(self) -> None:
+        if self.phase is LinkPhase.DEFERRED and self._supervisor is None:
+            self._supervise()
+
+    def _supervise(self) -> None:
+        self._supervisor = asyncio.create_task(self._keep_connected())
+        self._supervisor.add_done_callback(self._on_supervisor_done)
+
+    def _on_supervisor_done(self, supervisor: asyncio.Task[None]) -> None:
+        # It should not fail; but if it does, nobody may wait for ever.
+        if supervisor.cancelled() or (error := supervisor.exception()) is None:
+            return
+        if self.phase in _FINAL:
+            return
+        self._log.error("the link to kernel %s failed", self.kernel_id, exc_info=error)
+        self._give_up(
+            ConnectionLost(
+                f"the connection to kernel {self.kernel_id} was given up because of an unexpected error "
+                f"({type(error).__name__}: {error})"
+            )
+        )
+
+    async def _keep_connected(self) -> None:
+        if self.phase is LinkPhase.DEFERRED:
+            try:
+                await self._attempt(ATTEMPT_TIMEOUT)
+            except (TimeoutError, ConnectionFailed, KernelDied) as error:
+                why = ConnectionLost(f"{self._description} could not be opened: {error}")
+                if not await self._recover(ConnectionLoss(why)):
+                    return
+        while self.phase not in _FINAL:
+            loss = await self.wait_until_lost()
+            if self.phase in _FINAL or not await self._recover(loss):
+                return
+
+    async def _attempt(self, timeout: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await self.connect()
+        except BaseException:
+            await self._disconnect()
+            raise
+        is_first = self.phase is not LinkPhase.RECONNECTING
+        if not self._enter(LinkPhase.OPEN):
+            return
+        if not is_first:
+            self._queue.generation += 1
+        self.refusal = None
+        self._opened_at = asyncio.get_running_loop().time()
+        self.run_while_connected(self._send_queued())
+        self.on_connected(is_first=is_first)
+
+    async def _send_queued(self) -> None:
+        with suppress(ConnectionLost):  # ``wait_until_lost`` reports it
+            await self._queue.send_all(self.send)
+
+    async def _recover(self, loss: ConnectionLoss) -> bool:
+        """Reconnect after a loss; return False if that is given up."""
+        if not self._enter(LinkPhase.RECONNECTING):
+            return False
+        self.refusal = loss.error
+        self._queue.clear()
+        await self._disconnect()
+        self.emit(LinkState.LOST)
+        failure = self._count_rejection(loss) or await self._reconnect(loss.error)
+        if failure is not None:
+            self._give_up(failure)
+            return False
+        self.emit(LinkState.CONNECTED)
+        self.on_reconnected(loss.error)
+        return True
+
+    def _count_rejection(self, loss: ConnectionLoss) -> ConnectionLost | None:
+        """Return why the link is given up if the peer has rejected it too often."""
+        lasted = asyncio.get_running_loop().time() - self._opened_at
+        is_rejection = loss.is_rejection and lasted < REJECTION_PERIOD
+        self._rejections = self._rejections + 1 if is_rejection else 0
+        if self._rejections < MAX_REJECTIONS:
+            return None
+        return ConnectionLost(
+            f"{loss.error}, {MAX_REJECTIONS} times in a row and right after it was opened; check that no "
+            "other client uses the same session"
+        )
+
+    async def _reconnect(self, why: ConnectionLost) -> EnchannelError | None:
+        """Try to connect until it succeeds; return why it cannot."""
+        loop = asyncio.get_running_loop()
+        deadline, delay = loop.time() + self._reconnect_timeout, FIRST_RETRY_DELAY
+        if self._rejections:
+            await asyncio.sleep(FIRST_RETRY_DELAY * 2**self._rejections)
+        while True:
+            remaining = deadline - loop.time()
+            try:
+                await self._attempt(max(FIRST_RETRY_DELAY, min(ATTEMPT_TIMEOUT, remaining)))
+                return None
+            except (AuthenticationFailed, KernelDied) as error:  # final, however long it is retried
+                return error
+            except (ConnectionFailed, TimeoutError) as error:
+                last = str(error) or "no answer"
+            # Jitter, so that the clients of a server do not all return at once.
+            pause = delay * random.uniform(0.5, 1.0)  # noqa: S311  # not used for a secret
+            if loop.time() + pause >= deadline:
+                return ConnectionLost(
+                    f"{why}; it could not be restored within {self._reconnect_timeout:g} s: {last}"
+                )
+            await asyncio.sleep(pause)
+            delay = min(delay * 2, MAX_RETRY_DELAY)
+
+    def _give_up(self, error: EnchannelError) -> None:
+        if self.phase not in _FINAL and self._enter(LinkPhase.ENDED):
+            self.refusal = error
+            self.events.on_error(error)
+
+    async def _disconnect(self) -> None:
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self.disconnect()
+
+    async def _close(self) -> None:
+        supervisor = self._supervisor
+        try:
+            if supervisor is not None:
+                supervisor.cancel()
+            if self.refusal is None and self._opened_at:
+                with suppress(TimeoutError, EnchannelError):
+                    async with asyncio.timeout(FLUSH_TIMEOUT):
+                        await self._queue.wait_until_empty()
+                        await self.flush()
+            await self._disconnect()
+            await self.close_client()
+        finally:
+            self.events.on_completed()
