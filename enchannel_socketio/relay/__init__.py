@@ -6,7 +6,7 @@ application.
 
 from enchannel_socketio.relay._log import Bounds
 from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
-from enchannel_socketio.relay._serve import RelayServer
+from enchannel_socketio.relay._server import RelayServer
 from enchannel_socketio.relay._store import MemoryStore, Store, store_of
 
 __all__ = [

@@ -13,7 +13,7 @@ import msgspec
 from enchannel.backends import EventRecord
 from enchannel.errors import ConnectionFailed, EnchannelError, MalformedFrame
 from enchannel_socketio.relay._log import Bounds, Entry, Log, MemoryLog, Stretch
-from enchannel_socketio.relay._redis_asking import end_all, patiently, told
+from enchannel_socketio.relay._redis_calls import end_all, patiently, told
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -15,12 +15,12 @@ from typing import Any, Self
 from starlette.responses import JSONResponse
 
 from enchannel import Secret
-from enchannel_socketio.relay._access import Access, Keys
-from enchannel_socketio.relay._app import routes
+from enchannel_socketio.relay._access_control import LOOPBACK, Guard, Receive, Scope, Send, path_of
 from enchannel_socketio.relay._directory import Directory
-from enchannel_socketio.relay._guard import LOOPBACK, Guard, Receive, Scope, Send, path_of
-from enchannel_socketio.relay._sockets import Sockets
+from enchannel_socketio.relay._routes import routes
+from enchannel_socketio.relay._socketio_server import Sockets
 from enchannel_socketio.relay._store import MemoryStore, Store
+from enchannel_socketio.relay._tokens import Access, Keys
 
 __all__ = ["InvalidRelayOption", "Limits", "Relay"]
 

@@ -91,7 +91,7 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
         return MemoryStore(bounds)
     if re.match(r"rediss?://", where):
         try:
-            from enchannel_socketio.relay._redis import RedisStore
+            from enchannel_socketio.relay._redis_store import RedisStore
         except ImportError as error:
             raise NotSupported(
                 f'{error}; several relays on one Redis take pip install "enchannel[redis]"'
@@ -101,6 +101,6 @@ def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
         # Not what comes after it: that may be a password.
         what = f"{where.partition('://')[0]}://…" if where else "''"
         raise NotSupported(f"{what} is no store: a directory is, and redis:// or rediss://")
-    from enchannel_socketio.relay._disk import DiskStore
+    from enchannel_socketio.relay._disk_store import DiskStore
 
     return DiskStore(Path(where), bounds)

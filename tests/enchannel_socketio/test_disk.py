@@ -19,8 +19,8 @@ from reactivex import operators as ops
 import enchannel as ec
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, _disk, store_of
-from enchannel_socketio.relay._disk import DiskLog, DiskStore
+from enchannel_socketio.relay import Bounds, _disk_store, store_of
+from enchannel_socketio.relay._disk_store import DiskLog, DiskStore
 from enchannel_socketio.relay._log import Entry
 from enchannel_socketio.relay._segment import Segment
 from tests.enchannel_socketio.conftest import running
@@ -215,7 +215,7 @@ def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path
     script = """if True:
         import asyncio, sys
         from pathlib import Path
-        from enchannel_socketio.relay._disk import DiskLog
+        from enchannel_socketio.relay._disk_store import DiskLog
         from enchannel_socketio.relay._log import Bounds, Entry
 
         async def main():
@@ -370,7 +370,7 @@ def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
 def test_the_oldest_of_many_kernels_that_have_ended_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_disk, "ENDED_MOST", 2)
+    monkeypatch.setattr(_disk_store, "ENDED_MOST", 2)
     for number in range(4):
         _kernel_at(tmp_path, f"kernel-{number}", created=float(number))
     (tmp_path / "kernel-0" / "notes.txt").write_text("mine")

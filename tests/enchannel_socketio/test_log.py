@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from enchannel_socketio.relay import Bounds
-from enchannel_socketio.relay._disk import DiskLog
+from enchannel_socketio.relay._disk_store import DiskLog
 from enchannel_socketio.relay._log import Entry, Log, MemoryLog
 from enchannel_socketio.relay._redis_log import RedisLog
 from tests.rigs import DEADLINE

@@ -31,9 +31,9 @@ from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spaw
 from enchannel_socketio.relay import Bounds, _kernels, store_of
 from enchannel_socketio.relay._kernels import Kernel
 from enchannel_socketio.relay._log import Entry
-from enchannel_socketio.relay._redis import RedisStore
-from enchannel_socketio.relay._redis_kernels import RemoteKernel, commands_of
+from enchannel_socketio.relay._redis_commands import RemoteKernel, commands_of
 from enchannel_socketio.relay._redis_log import RedisLog
+from enchannel_socketio.relay._redis_store import RedisStore
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.test_log import all_of, entries, numbers
 from tests.rigs import DEADLINE, eventually

@@ -442,7 +442,7 @@ def test_a_cookie_that_is_none(relay: Running, wrong: str) -> None:
 
 
 def test_a_cookie_is_good_for_a_week_and_a_link_for_an_hour() -> None:
-    from enchannel_socketio.relay._access import Access, Keys
+    from enchannel_socketio.relay._tokens import Access, Keys
 
     now = 0.0
     keys = Keys(ec.Secret(TOKEN), now=lambda: now)

@@ -17,7 +17,7 @@ from enchannel.backends import decode_error, encode_event
 from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied, NotSupported
 from enchannel.wire import websocket
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
-from enchannel_socketio.relay._redis_asking import end_all, patiently, told
+from enchannel_socketio.relay._redis_calls import end_all, patiently, told
 from enchannel_socketio.relay._redis_log import BLOCK, PREFIX, RedisLog
 
 if TYPE_CHECKING:

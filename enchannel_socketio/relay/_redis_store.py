@@ -27,8 +27,8 @@ from enchannel.abc import KernelState
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio.relay._kernels import Kernel, LocalKernel
 from enchannel_socketio.relay._log import Bounds, Log
-from enchannel_socketio.relay._redis_asking import end_all, patiently, told
-from enchannel_socketio.relay._redis_kernels import Commands, RemoteKernel, commands_of
+from enchannel_socketio.relay._redis_calls import end_all, patiently, told
+from enchannel_socketio.relay._redis_commands import Commands, RemoteKernel, commands_of
 from enchannel_socketio.relay._redis_log import KEPT, PREFIX, RedisLog
 from enchannel_socketio.relay._store import Store
 

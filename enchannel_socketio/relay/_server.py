@@ -16,7 +16,7 @@ import uvicorn
 
 from enchannel.errors import ConnectionFailed
 from enchannel_socketio.relay._relay import Relay
-from enchannel_socketio.relay._sockets import OVERHEAD
+from enchannel_socketio.relay._socketio_server import OVERHEAD
 
 __all__ = ["RelayServer"]
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from enchannel_socketio.relay._access import COOKIE_LASTS, Access, Keys
+from enchannel_socketio.relay._tokens import COOKIE_LASTS, Access, Keys
 
 __all__ = ["ACCESS", "Guard", "Refusal", "path_of"]
 

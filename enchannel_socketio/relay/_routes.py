@@ -17,10 +17,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from enchannel.errors import EnchannelError, LaunchFailed, NotSupported
-from enchannel_socketio.relay._access import Access, Keys
+from enchannel_socketio.relay._access_control import ACCESS
 from enchannel_socketio.relay._directory import Directory, NoSuchKernel, TooManyKernels
-from enchannel_socketio.relay._guard import ACCESS
 from enchannel_socketio.relay._kernels import Kernel
+from enchannel_socketio.relay._tokens import Access, Keys
 
 __all__ = ["routes"]
 

@@ -17,10 +17,10 @@ from enchannel import ChannelName
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel_socketio._logs import quiet
 from enchannel_socketio._packet import Packet, Parts, message_from
-from enchannel_socketio.relay._access import Access
+from enchannel_socketio.relay._access_control import ACCESS, Refusal
 from enchannel_socketio.relay._directory import Directory, NoSuchKernel
-from enchannel_socketio.relay._guard import ACCESS, Refusal
 from enchannel_socketio.relay._kernels import Kernel
+from enchannel_socketio.relay._tokens import Access
 from enchannel_socketio.relay._watcher import CREDIT, CREDIT_MOST, Watcher, Wish
 
 __all__ = ["OVERHEAD", "Sockets"]
