@@ -1,26 +1,16 @@
-"""A link to one kernel: its five sockets, whether they are up, and what is done when they are not.
-
-Everything here happens on the I/O thread, but for ``open``, ``say`` and ``close``.
-"""
+"""A link to one kernel: its sockets, the proof that they are ready, and reconnecting when they are lost."""
 
 from __future__ import annotations
 
-import threading
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from copy import copy
 from functools import partial
-from ipaddress import ip_address
 
 import zmq
 
-from enchannel import (
-    AnyMessage,
-    ChannelName,
-    ConnectionInfo,
-    Session,
-    kernel_info_request,
-)
+from enchannel import AnyMessage, ChannelName, ConnectionInfo, Session
 from enchannel.abc import (
     Capabilities,
     ChannelPair,
@@ -30,7 +20,7 @@ from enchannel.abc import (
     LinkEvent,
     LinkState,
 )
-from enchannel.backends import CallbackObserver, IncomingSubject, Lease
+from enchannel.backends import CallbackObserver, IncomingSubject
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -43,35 +33,51 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     RejectedFrame,
 )
-from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
-from enchannel_zmq._io import Io, Timer, shared
-from enchannel_zmq._socket import ChannelSocket, SocketOptions
+from enchannel_zmq._channel_socket import ChannelSocket, SocketOptions
+from enchannel_zmq._diagnosis import ConnectDiagnostics
+from enchannel_zmq._io_thread import Timer, TimerGroup, io_thread
+from enchannel_zmq._link_phase import LinkPhase, PhaseEvent, next_phase
+from enchannel_zmq._readiness import ReadinessProof
+from enchannel_zmq._reconnect_policy import ReconnectPolicy
+from enchannel_zmq._socket_set import SocketSet
 
 __all__ = ["ZmqLink"]
 
-ASSESS = 0.02  # seconds in which the sockets of a kernel that died go, one after the other
-NUDGE = 0.05  # seconds after which a kernel that does not welcome is nudged
-RETRY_FIRST, RETRY_MOST = 0.02, 1.0
-LAST_WORDS = 500  # batches that are read of a socket whose kernel is gone
-CLOSE = 5.0
-LINGER = 1000  # milliseconds: what was said before the end is said, an interrupt above all
-REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
-MESSAGES = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
+# The sockets of a kernel that died are lost one after the other. Seconds from the first loss until the link
+# looks which of them are left.
+ASSESSMENT_DELAY = 0.02
+CLOSE_TIMEOUT = 5.0
+# For sending what was queued before the end, above all an interrupt.
+LINGER_MS = 1000
+REQUEST_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)
+MESSAGE_CHANNELS = (
+    ChannelName.SHELL,
+    ChannelName.CONTROL,
+    ChannelName.STDIN,
+    ChannelName.IOPUB,
+)
 
 
 class ZmqLink:
-    """The sockets of one kernel.
+    """The connection to one kernel.
 
     Args:
-        info: Where they connect to.
-        session: Who we are.
-        kernel_id: What the kernel is called in texts.
-        options: For the sockets.
-        reconnect_timeout: Seconds for which a lost kernel is looked for again before it is given up.
-        why_died: Asked when all sockets are gone: it calls back with what became of the process (None:
-            it lives); without it the sockets' end is all that is known.
+        info: The addresses and the key.
+        session: The client's session.
+        kernel_id: Names the kernel in error messages.
+        max_received: Maximum frame size in bytes; a kernel that sends more is disconnected.
+        keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
+        reconnect_timeout: Seconds for which a lost link is reconnected before it is given up.
+        find_death: Called on the I/O thread when all sockets are lost. It must call its argument, on any
+            thread, with the reason of the process's death, or with None if the process is running. Without
+            it the loss of all sockets counts as the kernel's death.
+
+    Attributes:
+        info: The addresses and the key.
+        kernel_id: Names the kernel.
+        events: The link's events, emitted on the I/O thread.
     """
 
     def __init__(
@@ -83,88 +89,102 @@ class ZmqLink:
         max_received: int,
         keepalive_timeout: float,
         reconnect_timeout: float,
-        why_died: Callable[[Callable[[KernelDied | None], None]], None] | None = None,
+        find_death: Callable[[Callable[[KernelDied | None], None]], None] | None = None,
     ) -> None:
-        self.kernel_id = kernel_id
         self.info = info
+        self.kernel_id = kernel_id
         self.events: IncomingSubject[LinkEvent] = IncomingSubject()
-        self._session = session
-        self._options = SocketOptions(
-            identity=session.id.encode(),
-            max_received=max_received,
-            keepalive_timeout=keepalive_timeout,
-            topic=b"enchannel-" + uuid.uuid4().hex.encode(),
-        )
-        self._reconnect_timeout = reconnect_timeout
-        self._why_died = why_died
+        self._find_death = find_death
+        self._max_received = max_received
         self._signer = Signer(info.key.reveal().encode(), info.signature_scheme)
-        self._incoming = {name: IncomingSubject[AnyMessage]() for name in MESSAGES}
+        self._incoming = {name: IncomingSubject[AnyMessage]() for name in MESSAGE_CHANNELS}
         self._beats: IncomingSubject[bytes] = IncomingSubject()
-        self._receivers: dict[ChannelName, Receiver] = {}
-        self._sockets: dict[ChannelName, ChannelSocket] = {}
-        self._failures: dict[ChannelName, str] = {}
-        self._waits: dict[ChannelName, float] = {}
-        self._io: Io | None = None
-        self._lease: Lease[Io] | None = None
-        self._heard = False  # something on iopub, which proves the subscription
-        self._nudges: set[str] = set()
-        self._timers: list[Timer] = []
-        self._give_up: Timer | None = None
-        self._assessing = False
-        self._generation = 0  # how often it was connected
-        self._ready = False
-        self._partly = False  # lost on some sockets, and kept on the others
-        self._opened = threading.Event()
-        self._failure: EnchannelError | None = None
-        self._gone: EnchannelError | None = ConnectionLost("the link is not open yet")
-        self._closed = False
+        self._lease = io_thread.lease()
+        self._io = self._lease.resource
+        self._timers = TimerGroup(self._io)
+        self._proof = ReadinessProof(session, self._timers, self._send_probe)
+        self._reconnect = ReconnectPolicy(self._io, reconnect_timeout)
+        self._diagnostics = ConnectDiagnostics(info)
+        self._sockets = SocketSet(
+            self._io,
+            info,
+            SocketOptions(
+                identity=session.id.encode(),
+                max_received=max_received,
+                keepalive_timeout=keepalive_timeout,
+                topic=self._proof.topic.encode(),
+            ),
+            self._signer,
+            on_readable={
+                **dict.fromkeys(MESSAGE_CHANNELS, self._receive_messages),
+                ChannelName.HEARTBEAT: self._receive_beat,
+            },
+            on_event=self._on_socket_event,
+            report=self.events.on_next,
+        )
+        self._phase = LinkPhase.NEW
+        self._assessment: Timer | None = None
+        # Counts the times that the link became ready.
+        self._generation = 0
+        self._opening: Future[None] = Future()
+        # Raised when sending in any phase but READY.
+        self._send_error: EnchannelError = ConnectionLost("the link is not open yet")
+        # Set by close() before the I/O thread has closed the sockets.
+        self._is_closing = False
 
     # -- for any thread ---------------------------------------------------------------------------
 
     def open(self, timeout: float) -> None:
-        """Connect, and return when nothing is lost any more.
+        """Connect, and return once no message can be lost.
+
+        Args:
+            timeout: Seconds.
 
         Raises:
-            ConnectionFailed: nothing of it is left.
+            ConnectionFailed: The kernel did not answer; the link is closed.
         """
         try:
-            self._lease = shared.lease()
-            self._io = self._lease.resource
             self._io.post(self._start)
-            if not self._opened.wait(timeout):
-                raise self._explain(timeout)
-            if self._failure is not None:
-                raise self._failure
+            self._wait_until_ready(timeout)
         except BaseException:
             self.close()
             raise
 
     def reopen(self, timeout: float) -> None:
-        """Connect again after ``suspend``, as ``open`` does; a failure leaves it suspended."""
-        assert self._io is not None  # noqa: S101  # for the type checkers
-        self._opened.clear()
-        self._failure = None
+        """Connect again after ``suspend``, as ``open`` does.
+
+        Args:
+            timeout: Seconds.
+
+        Raises:
+            ConnectionFailed: The kernel did not answer.
+        """
+        self._opening = Future()
         self._io.post(self._start)
-        if not self._opened.wait(timeout):
-            failure: EnchannelError = self._explain(timeout)
-            self.suspend(ConnectionLost("the kernel does not answer"))
-            raise failure
-        if self._failure is not None:
-            raise self._failure
+        try:
+            self._wait_until_ready(timeout)
+        except ConnectionFailed:
+            if not self._opening.done():
+                self.suspend(ConnectionLost("the kernel does not answer"))
+            raise
 
     def abandon(self) -> None:
-        """Wait no longer in ``open``: there will be no answer; from any thread."""
-        self._fail(ConnectionFailed(f"{self._who()} ended"))
+        """Make ``open`` or ``reopen`` fail at once, since the kernel ended."""
+        self._fail_opening(ConnectionFailed(f"{self._kernel()} ended"))
 
     def link(self, lifecycle: Lifecycle | None = None) -> Link:
-        """What the core is given."""
+        """Return the link as the core uses it.
+
+        Args:
+            lifecycle: Controls the kernel's process, if that was started here.
+        """
         pairs: dict[ChannelName, ChannelPair[AnyMessage] | ChannelPair[bytes]] = {
             name: ChannelPair(
                 self._incoming[name],
-                CallbackObserver(self._saying(name)),
-                partial(self._unsent, name),
+                CallbackObserver(partial(self._send_on, name)),
+                partial(self._sockets.unsent, name),
             )
-            for name in MESSAGES
+            for name in MESSAGE_CHANNELS
         }
         beat = CallbackObserver[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
         pairs[ChannelName.HEARTBEAT] = ChannelPair(self._beats, beat)
@@ -177,430 +197,333 @@ class ZmqLink:
             lifecycle=lifecycle,
         )
 
-    def say(self, message: AnyMessage) -> None:
-        """Send a message on its channel."""
-        self._post(message.channel, encode(message, self._signer))
+    def send(self, message: AnyMessage) -> None:
+        """Send a message on its channel, without waiting.
 
-    def close(self) -> None:
-        """Close the sockets; may be called again, and from any thread."""
-        io, self._io = self._io, None
-        lease = self._lease
-        if lease is None:
-            return
-        try:
-            if io is not None:
-                io.call(self._finish, CLOSE)
-        finally:  # also when Ctrl-C ends the wait: it is done all the same
-            lease.release()
+        Raises:
+            ChannelClosed: The link is closed.
+            ConnectionLost: The link is not connected.
+            KernelDied: The kernel is dead.
+        """
+        self._send_on(message.channel, message)
 
     def suspend(self, why: EnchannelError) -> None:
-        """Close the sockets until ``reopen``; what is open fails with the reason."""
-        io = self._io
-        if io is not None:
-            io.call(lambda: self._lose(why), CLOSE)
+        """Close the sockets until ``reopen``, and wait for that; open requests fail with the reason."""
+        if not self._is_closing:
+            self._io.call(partial(self._suspend, why), CLOSE_TIMEOUT)
 
-    def _unsent(self, name: ChannelName) -> int:
-        socket = self._sockets.get(name)
-        return 0 if socket is None else len(socket.unsent)
+    def on_process_died(self, why: KernelDied) -> None:
+        """Handle the end of the kernel's process; a no-op if the link knows."""
+        self._io.post(partial(self._on_died, why))
 
-    def _saying(self, name: ChannelName) -> Callable[[AnyMessage], None]:
-        def say(message: AnyMessage) -> None:
-            self._post(name, encode(message, self._signer))
+    def close(self) -> None:
+        """Close the sockets, and stop the I/O thread with the last link; a no-op if closed."""
+        is_closing, self._is_closing = self._is_closing, True
+        try:
+            if not is_closing:
+                self._io.call(self._finish, CLOSE_TIMEOUT)
+        finally:  # also when Ctrl-C ends the wait, since the I/O thread closes the sockets all the same
+            self._lease.release()
 
-        return say
+    def _send_on(self, name: ChannelName, message: AnyMessage) -> None:
+        self._post(name, encode(message, self._signer))
 
     def _post(self, name: ChannelName, frames: list[bytes | memoryview] | list[bytes]) -> None:
-        io, gone = self._io, self._gone
-        if io is None:
-            raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
-        if gone is not None:
-            raise copy(gone)
+        if self._is_closing:
+            raise ChannelClosed(f"the connection to {self._kernel()} is closed")
+        if self._phase is not LinkPhase.READY:
+            raise copy(self._send_error)
 
         def send() -> None:
-            socket = self._sockets.get(name)
-            if socket is not None and self._gone is None:
-                socket.send(frames)
+            if self._phase is LinkPhase.READY:
+                self._sockets.send(name, frames)
 
-        io.post(send)
+        self._io.post(send)
 
-    # -- connecting -------------------------------------------------------------------------------
+    def _wait_until_ready(self, timeout: float) -> None:
+        try:
+            self._opening.result(timeout)
+        except TimeoutError:
+            disconnected = self._sockets.disconnected()
+            raise self._diagnostics.explain(self.kernel_id, timeout, disconnected) from None
+
+    def _fail_opening(self, error: EnchannelError) -> None:
+        with suppress(InvalidStateError):  # raised if the opening has ended already
+            self._opening.set_exception(error)
+
+    def _kernel(self) -> str:
+        return f"kernel {self.kernel_id}"
+
+    # -- connecting, on the I/O thread ------------------------------------------------------------
+
+    def _advance(self, event: PhaseEvent) -> bool:
+        """Change the phase; return False if the event is ignored in this phase."""
+        phase = next_phase(self._phase, event)
+        if phase is None:
+            return False
+        self._phase = phase
+        return True
 
     def _start(self) -> None:
-        self._heard = self._ready = False
-        self._failures.clear()
+        if not self._advance(PhaseEvent.OPENED):
+            return
+        self._proof.reset()
+        self._diagnostics.reset()
         for name in ChannelName:
-            self._waits[name] = RETRY_FIRST
+            self._reconnect.reset_delay(name)
             self._connect(name)
 
     def _connect(self, name: ChannelName) -> None:
-        if self._closed or self._io is None:
-            return
-        if (old := self._sockets.pop(name, None)) is not None:
-            old.close()
-        received = self._received_beat if name is ChannelName.HEARTBEAT else self._received
         try:
-            socket = ChannelSocket(
-                self._io, name, self.info, self._options, received, self._happened
-            )
+            self._sockets.connect(name)
         except zmq.ZMQError as error:
-            self._fail(ConnectionFailed(f"{self._who()}: {name} cannot be connected: {error}"))
-            return
-        self._sockets[name] = socket
-        # each with a guard of its own: what one socket saw before, another never sees
-        self._receivers[name] = Receiver(
-            name, self._signer, socket.receive, zmq.Again, socket.goes_on, self.events.on_next
-        )
+            self._fail_opening(
+                ConnectionFailed(
+                    f"connecting to {self._kernel()} failed: ZeroMQ rejects the address or the keys of "
+                    f"{name} ({error}); check the connection info"
+                )
+            )
 
-    def _happened(self, socket: ChannelSocket, event: int) -> None:
+    def _on_socket_event(self, socket: ChannelSocket, event: int) -> None:
         name = socket.name
-        if self._sockets.get(name) is not socket:
+        if not self._sockets.is_current(socket):
             return
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            socket.is_up = True
-            self._failures.pop(name, None)
-            self._waits[name] = RETRY_FIRST
-            if self._are_all_up():
-                self._all_up()
+            socket.is_connected = True
+            self._diagnostics.on_handshake(name)
+            self._reconnect.reset_delay(name)
+            if not self._sockets.disconnected():
+                self._on_all_connected()
         elif event == zmq.EVENT_CONNECTED:
-            self._failures[name] = "something listens there, and does not speak as a kernel would"
-        elif event == zmq.EVENT_DISCONNECTED and (self._ready or (self._partly and socket.is_up)):
-            socket.is_up = False
-            if not self._assessing:
-                self._assessing = True
-                self._later(ASSESS, self._assess)
-        elif not (self._ready or self._assessing):
-            socket.is_up = False
+            self._diagnostics.on_connected(name)
+        elif event == zmq.EVENT_DISCONNECTED and self._is_loss(socket):
+            socket.is_connected = False
+            if not self._is_assessing():
+                self._assessment = self._timers.later(ASSESSMENT_DELAY, self._assess)
+        elif not (self._phase is LinkPhase.READY or self._is_assessing()):
+            socket.is_connected = False
             if event == zmq.EVENT_CLOSED:
-                self._failures.setdefault(name, "nobody listens there")
+                self._diagnostics.on_closed(name)
             self._retry(name)
 
+    def _is_loss(self, socket: ChannelSocket) -> bool:
+        """Return True if a disconnect is a loss, and not a failed attempt to connect."""
+        return self._phase is LinkPhase.READY or (
+            self._phase is LinkPhase.PARTIAL and socket.is_connected
+        )
+
     def _retry(self, name: ChannelName) -> None:
-        if (old := self._sockets.pop(name, None)) is not None:
-            old.close()
-        wait = self._waits[name]
-        self._waits[name] = min(wait * 1.5, RETRY_MOST)
-        self._later(wait, lambda: self._connect(name))
+        self._sockets.discard(name)
+        self._timers.later(self._reconnect.next_delay(name), partial(self._connect, name))
 
-    def _all_up(self) -> None:
-        if self._heard:
+    def _on_all_connected(self) -> None:
+        if self._proof.is_proven:
             self._become_ready()
-        elif not self._ready:
-            self._later(NUDGE, self._nudge)
+        elif self._phase is not LinkPhase.READY:
+            self._proof.start_probing()
 
-    def _nudge(self) -> None:
-        """Ask for anything at all: what comes on iopub proves that it arrives."""
-        if self._ready or self._heard or self._closed:
-            return
-        for name in (ChannelName.CONTROL, ChannelName.SHELL):
-            message = self._session.fill_headers(kernel_info_request(channel=name))
-            self._nudges.add(message.header.msg_id)
-            if (socket := self._sockets.get(name)) is not None and socket.is_up:
-                socket.send(encode(message, self._signer))
-        self._later(NUDGE * 4, self._nudge)
+    def _send_probe(self, probe: AnyMessage) -> None:
+        if self._sockets.is_connected(probe.channel):
+            self._sockets.send(probe.channel, encode(probe, self._signer))
 
     def _become_ready(self) -> None:
-        if self._ready:
+        was_opened = self._opening.done()
+        if not self._advance(PhaseEvent.PROVEN):
             return
-        self._ready, self._partly, self._gone = True, False, None
         self._generation += 1
-        if self._give_up is not None:
-            self._give_up.cancel()
-            self._give_up = None
+        self._reconnect.stop_deadline()
         self.events.on_next(LinkState.CONNECTED)
-        if self._opened.is_set():  # it was lost, and is back
+        if was_opened:
             self.events.on_next(KernelState.IDLE)
-        self._opened.set()
+        else:
+            with suppress(InvalidStateError):  # raised if it was abandoned just now
+                self._opening.set_result(None)
 
-    def _fail(self, error: EnchannelError) -> None:
-        self._failure = self._failure or error
-        self._opened.set()
+    # -- receiving, on the I/O thread -------------------------------------------------------------
 
-    # -- messages ---------------------------------------------------------------------------------
-
-    def _received_beat(self, socket: ChannelSocket) -> bool:
+    def _receive_beat(self, socket: ChannelSocket) -> bool:
         try:
             beat = socket.receive(False)
-            while beat.more:  # an empty frame, before what was sent
+            while beat.more:  # the empty frame before the beat
                 beat = socket.receive(False)
         except zmq.Again:
             return True
         self._beats.on_next(beat.bytes)
         return False
 
-    def _received(self, socket: ChannelSocket) -> bool:
+    def _receive_messages(self, socket: ChannelSocket) -> bool:
         name = socket.name
-        messages, drained = self._receivers[name].messages()
-        emit, nudges = self._incoming[name].on_next, self._nudges
-        flows = self._ready and name is ChannelName.IOPUB
+        messages, drained = self._sockets.receivers[name].messages()
+        emit, probe_ids = self._incoming[name].on_next, self._proof.probe_ids
+        is_plain_iopub = self._phase is LinkPhase.READY and name is ChannelName.IOPUB
         for message in messages:
             try:
                 if isinstance(message, RejectedFrame):
-                    self._rejected(name, message)
+                    self._on_rejected(name, message)
                 elif (
-                    flows
+                    is_plain_iopub
                     and message.header.msg_type != "iopub_welcome"
-                    and message.parent_header.msg_id not in nudges
+                    and message.parent_header.msg_id not in probe_ids
                 ):
                     emit(message)
                 else:
-                    self._take(name, message)
-            except Exception as error:  # whatever it is, it is not the next message's fault
+                    self._on_message(name, message)
+            except Exception as error:  # one message's failure must not drop the next ones
                 self.events.on_next(
                     MalformedFrame(
-                        f"a message on {name.value} could be read, and not handled "
-                        f"({type(error).__name__}: {error}); it was dropped"
+                        f"a message on {name.value} was dropped: handling it failed "
+                        f"({type(error).__name__}: {error})"
                     )
                 )
         return drained
 
-    def _take(self, name: ChannelName, message: AnyMessage) -> None:
-        if name is ChannelName.IOPUB and not self._heard:
-            self._heard = True
-            if self._are_all_up():
+    def _on_message(self, name: ChannelName, message: AnyMessage) -> None:
+        if name is ChannelName.IOPUB and not self._proof.is_proven:
+            self._proof.on_iopub_message()
+            if not self._sockets.disconnected():
                 self._become_ready()
-        if self._is_ours(message):
+        if self._proof.is_answer(message):
             return
-        if name in REQUESTED and message.header.msg_type.endswith("_request"):
-            self._echoed(name)
+        if name in REQUEST_CHANNELS and message.header.msg_type.endswith("_request"):
+            self._on_echo(name)
             return
-        if self._ready:
+        if self._phase is LinkPhase.READY:
             self._incoming[name].on_next(message)
 
-    def _is_ours(self, message: AnyMessage) -> bool:
-        """Whether it only answers a nudge, or welcomes to a topic that nobody asked for but we."""
-        if message.parent_header.msg_id in self._nudges:
-            return True
-        return (
-            message.header.msg_type == "iopub_welcome"
-            and message.content.get("subscription") == self._options.topic.decode()
-        )
-
-    def _echoed(self, name: ChannelName) -> None:
-        """No kernel asks anything there: what listens says again what it is told."""
+    def _on_echo(self, name: ChannelName) -> None:
+        """Fail the link: no kernel sends requests on these channels, so the peer echoes ours."""
         text = (
-            f"{self._who()} echoes what is said on {name} ({self.info.url(name)}), as only a "
-            "heartbeat does: are the ports of the two mixed up?"
+            f"{self._kernel()} echoes messages sent on {name} ({self.info.url(name)}), as a heartbeat port "
+            f"would; check that {name}_port and hb_port are not swapped"
         )
-        if not self._opened.is_set():
-            self._fail(ConnectionFailed(text))
-        elif self._ready or self._partly:
-            self._lose(ConnectionLost(text))
+        if not self._opening.done():
+            self._fail_opening(ConnectionFailed(text))
+        elif self._lose_all(PhaseEvent.MISCONFIGURED, ConnectionLost(text)):
             self.events.on_error(ConnectionLost(text))
 
-    def _rejected(self, name: ChannelName, error: RejectedFrame) -> None:
-        if isinstance(error, InvalidSignature) and not self._opened.is_set():
-            self._fail(
+    def _on_rejected(self, name: ChannelName, error: RejectedFrame) -> None:
+        if isinstance(error, InvalidSignature) and not self._opening.done():
+            self._fail_opening(
                 AuthenticationFailed(
-                    f"{self._who()} answers on {name}, but signs with another key than the one "
-                    "we were given; is the connection file an old one?"
+                    f"connecting to {self._kernel()} failed: messages on {name} are signed with another "
+                    "key; check that the connection file is not an old one"
                 )
             )
             return
         self.events.on_next(error)
 
-    # -- losing it, and finding it again ----------------------------------------------------------
+    # -- losing sockets and reconnecting, on the I/O thread ---------------------------------------
+
+    def _is_assessing(self) -> bool:
+        return self._assessment is not None and self._assessment.is_pending
 
     def _assess(self) -> None:
-        """Some sockets went: did the kernel go, or only they?"""
-        self._assessing = False
-        if self._closed or not (self._ready or self._partly):
+        """Decide what the loss of some sockets means: are others left, and does the process live?"""
+        if self._phase not in (LinkPhase.READY, LinkPhase.PARTIAL):
             return
-        down = [name for name in ChannelName if not self._is_up(name)]
-        if len(down) < len(ChannelName):
-            self._lost_some(down)
-        elif self._why_died is not None:
+        lost = self._sockets.disconnected()
+        if len(lost) < len(ChannelName):
+            self._on_some_lost(lost)
+        elif self._find_death is not None:
             generation = self._generation
-
-            def told(died: KernelDied | None) -> None:
-                if generation == self._generation:  # it was not restarted meanwhile
-                    self._lost_all(died)
-
-            self._why_died(lambda died: self._post_here(lambda: told(died)))
-        else:
-            self._lost_all(
-                KernelDied(f"{self._who()} closed all its sockets: it ended or was restarted")
+            self._find_death(
+                lambda died: self._io.post(partial(self._on_death_found, generation, died))
             )
+        else:
+            text = f"{self._kernel()} closed all its sockets; it ended or was restarted"
+            self._reconnect_all(KernelDied(text), is_dead=True)
 
-    def _post_here(self, call: Callable[[], None]) -> None:
-        io = self._io
-        if io is not None:
-            io.post(call)
+    def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
+        if generation != self._generation:  # the kernel was restarted meanwhile
+            return
+        if died is not None:
+            self._on_died(died)
+        else:
+            text = f"the connection to {self._kernel()} was lost, but its process is running"
+            self._reconnect_all(ConnectionLost(text), is_dead=False)
 
-    def _lost_some(self, down: list[ChannelName]) -> None:
-        names = ", ".join(down)
-        more, self._partly = self._partly, True
-        if more or ChannelName.SHELL in down or ChannelName.CONTROL in down:
+    def _on_some_lost(self, lost: list[ChannelName]) -> None:
+        names = ", ".join(lost)
+        if self._phase is LinkPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
             why: EnchannelError = ConnectionLost(
-                f"{self._who()} was cut off on {names}; what was asked there is not answered"
+                f"the connection to {self._kernel()} was lost on {names}; requests in flight there get no "
+                "reply"
             )
         else:
             why = MessagesMayBeMissing(
-                f"{self._who()} was cut off on {names} and is connected to again: what it said "
-                f"meanwhile is lost (a message over max_received={self._options.max_received} bytes "
-                "is a cause)"
+                f"the connection to {self._kernel()} was lost on {names} and is restored: messages sent "
+                "meanwhile are missing; a possible cause is a message over "
+                f"max_received={self._max_received} bytes"
             )
-        if more:  # goes than is looked for already: begin anew with all of them
-            self._lose(why)
-            self._look_again(list(ChannelName), why)
+        if self._phase is LinkPhase.PARTIAL:
+            # More sockets were lost while some were being reconnected: reconnect all of them.
+            self._reconnect_all(why, is_dead=False)
             return
-        self._gone = ConnectionLost(str(why))
+        if ChannelName.IOPUB in lost:
+            self._proof.reset()
+        # Set before the phase, by which other threads choose to raise it.
+        self._send_error = ConnectionLost(str(why))
+        self._advance(PhaseEvent.SOME_LOST)
         self.events.on_next(LinkState.LOST)
         self.events.on_next(why)
-        self._ready = False
-        if ChannelName.IOPUB in down:
-            self._heard = False
-        self._look_again(down, why)
+        self._start_reconnecting(lost, why)
 
-    def _lost_all(self, died: KernelDied | None) -> None:
-        if self._closed or not (self._ready or self._partly):
-            return
-        lives = died is None and self._why_died is not None
-        why: EnchannelError = died or ConnectionLost(f"{self._who()} lives, and was cut off")
-        self._lose(why)
-        if not lives:
+    def _on_died(self, why: KernelDied) -> None:
+        if self._lose_all(PhaseEvent.DIED, why):
             self.events.on_next(KernelState.DEAD)
-        if lives or self._why_died is None:
-            self._look_again(list(ChannelName), why)
 
-    def died(self, why: KernelDied) -> None:
-        """The process ended; from any thread."""
+    def _suspend(self, why: EnchannelError) -> None:
+        self._lose_all(PhaseEvent.SUSPENDED, why)
 
-        def lost() -> None:
-            if self._closed:
-                return
-            if self._ready or self._partly:
-                self._lost_all(why)
-            elif self._give_up is not None and isinstance(self._gone, ConnectionLost):
-                self._stop_looking(why)
+    def _reconnect_all(self, why: EnchannelError, *, is_dead: bool) -> None:
+        if not self._lose_all(PhaseEvent.ALL_LOST, why):
+            return
+        if is_dead:
+            self.events.on_next(KernelState.DEAD)
+        self._start_reconnecting(ChannelName, why)
 
-        self._post_here(lost)
+    def _lose_all(self, event: PhaseEvent, why: EnchannelError) -> bool:
+        """Close all sockets and report the loss; return False if the phase ignores the event.
 
-    def _stop_looking(self, why: KernelDied) -> None:
-        """It was taken for one that lives and was cut off: its process took its time to end."""
-        if self._give_up is not None:
-            self._give_up.cancel()
-            self._give_up = None
-        self._lose(why)
-        self.events.on_next(KernelState.DEAD)
-
-    def _lose(self, why: EnchannelError) -> None:
-        """Close the sockets, with what was queued in them, before anything else can happen."""
-        self._hear_out()
-        self._gone = why
-        self._ready = self._partly = self._heard = False
-        self._cancel_timers()
-        self._close_sockets()
+        What has arrived is delivered first, and what is queued for the kernel is dropped.
+        """
+        if next_phase(self._phase, event) is None:
+            return False
+        self._sockets.drain_remaining()
+        if next_phase(self._phase, event) is None:  # changed by a subscriber to what was delivered
+            return False
+        self._send_error = why
+        self._advance(event)
+        self._proof.reset()
+        self._timers.cancel()
+        self._sockets.close()
         self.events.on_next(LinkState.LOST)
         self.events.on_next(why)
+        return True
 
-    def _hear_out(self) -> None:
-        """What the kernel had said before the end has arrived, and may not be read yet."""
-        for name, socket in list(self._sockets.items()):
-            for _ in range(LAST_WORDS):
-                if self._sockets.get(name) is not socket or socket.drain():
-                    break
-
-    def _look_again(self, names: list[ChannelName], why: EnchannelError) -> None:
-        io = self._io
-        if io is None:  # closed by who was told that it is lost
+    def _start_reconnecting(self, names: Iterable[ChannelName], why: EnchannelError) -> None:
+        if self._phase is LinkPhase.CLOSED:  # by a subscriber to the loss
             return
-        if self._give_up is None:
-            self._give_up = io.later(self._reconnect_timeout, lambda: self._given_up(why))
+        self._reconnect.start_deadline(partial(self._give_up, why))
         for name in names:
             self._retry(name)
 
-    def _given_up(self, why: EnchannelError) -> None:
-        if self._ready or self._closed:
+    def _give_up(self, why: EnchannelError) -> None:
+        if next_phase(self._phase, PhaseEvent.TIMED_OUT) is None:
             return
-        self._give_up = None
-        self._cancel_timers()
-        self._close_sockets()
-        text = f"{why}; it did not come back within {self._reconnect_timeout:g} s"
         kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
-        self._gone = kind(text)
+        text = f"{why}; reconnecting did not succeed within {self._reconnect.timeout:g} s"
+        self._send_error = kind(text)
+        self._advance(PhaseEvent.TIMED_OUT)
+        self._timers.cancel()
+        self._sockets.close()
         self.events.on_error(kind(text))
 
-    # -- the end ----------------------------------------------------------------------------------
-
     def _finish(self) -> None:
-        self._closed = True
-        if self._give_up is not None:
-            self._give_up.cancel()
-        self._cancel_timers()
-        self._close_sockets(linger=LINGER if self._ready else 0)
-        self.events.on_completed()
-
-    def _close_sockets(self, *, linger: int = 0) -> None:
-        sockets, self._sockets = self._sockets, {}
-        for socket in sockets.values():
-            socket.close(linger=linger if socket.is_up else 0)
-
-    def _later(self, seconds: float, call: Callable[[], None]) -> None:
-        io = self._io
-        if io is None:
+        was_ready = self._phase is LinkPhase.READY
+        if not self._advance(PhaseEvent.CLOSED):
             return
-        self._timers = [timer for timer in self._timers if timer.call is not None]
-        timer: Timer
-
-        def called() -> None:
-            timer.call = None
-            call()
-
-        timer = io.later(seconds, called)
-        self._timers.append(timer)
-
-    def _cancel_timers(self) -> None:
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._assessing = False
-
-    # -- words ------------------------------------------------------------------------------------
-
-    def _who(self) -> str:
-        return f"kernel {self.kernel_id}"
-
-    def _explain(self, timeout: float) -> ConnectionFailed:
-        """Why a kernel did not answer, as far as can be told."""
-        info, failures = self.info, dict(self._failures)
-        down = [n for n in ChannelName if n in failures or not self._is_up(n)]
-        if not down:
-            hint = (
-                "all its sockets connect, but nothing comes on iopub: is it busy and of a kind "
-                "that answers nothing meanwhile, or is the key a wrong one?"
-            )
-            down = [ChannelName.IOPUB]
-        elif any(
-            "listens" in failures.get(n, "") and "nobody" not in failures[n] for n in failures
-        ):
-            hint = "something else than a kernel listens there"
-            if not info.curve_publickey:
-                hint += ", or one that wants CURVE encryption and the file has no CURVE keys"
-            else:
-                hint += ", or one without CURVE encryption, for which the file has keys"
-        elif info.transport == "ipc":
-            hint = "there is no such socket, or nobody listens on it: has the kernel ended?"
-        else:
-            hint = "nobody listens there: has the kernel ended, or is the port a wrong one?"
-            if not _is_address(info.ip):
-                hint += f" And is there a host {info.ip}?"
-        where = ", ".join(f"{name} ({info.url(name)})" for name in down)
-        return ConnectionFailed(
-            f"{self._who()} did not answer within {timeout:g} s on {where}: {hint}"
-        )
-
-    def _are_all_up(self) -> bool:
-        return all(self._is_up(name) for name in ChannelName)  # also those that are tried again
-
-    def _is_up(self, name: ChannelName) -> bool:
-        socket = self._sockets.get(name)
-        return socket is not None and socket.is_up
-
-
-def _is_address(ip: str) -> bool:
-    """Whether it is looked up nowhere."""
-    try:
-        ip_address(ip)
-    except ValueError:
-        return ip in ("localhost", "*")
-    return True
+        self._reconnect.stop_deadline()
+        self._timers.cancel()
+        self._sockets.close(linger_ms=LINGER_MS if was_ready else 0)
+        self.events.on_completed()

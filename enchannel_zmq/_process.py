@@ -84,7 +84,7 @@ def start(
             max_received=max_received,
             keepalive_timeout=5.0,
             reconnect_timeout=timeout,
-            why_died=lambda tell: loop.spawn_logged(process.tell_why(tell), log, WATCHING),
+            find_death=lambda tell: loop.spawn_logged(process.tell_why(tell), log, WATCHING),
         )
         process.attend(link, session, loop, timeout)
         _open(process, link.open, deadline)
@@ -228,7 +228,7 @@ class Process(Lifecycle):
         while not self._ending:
             self._stderr.read()
             if not self._restarting and await self.poll() is not None:
-                self._link.died(await self._died())
+                self._link.on_process_died(await self._died())
             await asyncio.sleep(POLL)
 
     async def tell_why(self, tell: Callable[[KernelDied | None], None]) -> None:
@@ -281,7 +281,7 @@ class Process(Lifecycle):
             await self._signal()
         with suppress(EnchannelError):  # it is gone, or cut off: it will be told by signals
             for message in messages:
-                self._link.say(self._session.fill_headers(message))
+                self._link.send(self._session.fill_headers(message))
 
     async def kill(self) -> None:
         """End it at once, and leave nothing."""
@@ -349,7 +349,7 @@ class Process(Lifecycle):
     async def _end_for_good(self) -> None:
         async with self._turn:
             await self.end()
-            self._link.died(await self._died())
+            self._link.on_process_died(await self._died())
             await self.clean()
 
     async def _restart(self) -> None:

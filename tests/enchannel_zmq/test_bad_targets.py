@@ -156,7 +156,7 @@ def info(ports: list[int], **changes: Any) -> dict[str, Any]:
 def test_nobody_listens() -> None:
     with nobody() as target:
         text = str(failure(target))
-    assert "nobody listens there" in text
+    assert "connection refused" in text
     assert "within 1 s" in text
     assert names(text, *ChannelName)
     assert f"tcp://127.0.0.1:{target['shell_port']}" in text
@@ -168,21 +168,21 @@ def test_no_kernel_listens(
 ) -> None:
     with server() as target:
         text = str(failure(target))
-    assert "something else than a kernel listens there" in text
+    assert "the ZeroMQ handshake did not succeed" in text
     assert names(text, *ChannelName)
 
 
 def test_zeromq_that_is_no_kernel() -> None:
     with pub_socket() as target:
         text = str(failure(target))
-    assert "did not answer within 1 s" in text
+    assert "no answer within 1 s" in text
     for name in (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.HEARTBEAT):
         assert f"{name} (" in text
 
 
 def test_nobody_listens_over_ipc(tmp_path: Path) -> None:
     text = str(failure(info([1, 2, 3, 4, 5], transport="ipc", ip=str(tmp_path / "k"))))
-    assert "there is no such socket" in text
+    assert "the socket does not exist" in text
     assert names(text, *ChannelName)
     assert f"ipc://{tmp_path}/k-1" in text
 
@@ -196,7 +196,7 @@ def test_a_socket_that_is_missing_is_named(transport: str, name: ChannelName) ->
         text = str(failure(wire.info))
         assert names(text, name)
         assert wire.url(name) in text
-        assert "listens" in text
+        assert ("connection refused" if transport == "tcp" else "the socket does not exist") in text
 
 
 def test_a_host_that_does_not_answer() -> None:
@@ -223,7 +223,7 @@ def test_another_key_of_a_kernel_that_says_nothing() -> None:
     with WireKernel(welcome=Welcome.NONE) as wire:
         error = failure({**wire.info, "key": "another"})
         assert not isinstance(error, ec.AuthenticationFailed)
-        assert "key a wrong one" in str(error)
+        assert "check that the key is correct" in str(error)
         assert names(str(error), ChannelName.IOPUB)
         assert not wire.refused.empty()
         assert wire.requests.empty()
@@ -271,7 +271,7 @@ def test_a_kernel_that_says_nothing(mute: list[ChannelName], welcome: Welcome) -
     with WireKernel(mute=mute, welcome=welcome) as wire:
         text = str(failure(wire.info))
         assert names(text, ChannelName.IOPUB)
-        assert "nothing comes on iopub" in text
+        assert "no message arrived on iopub" in text
         assert wire.next_request("kernel_info_request")  # it was asked
 
 
@@ -295,7 +295,7 @@ def test_plain_to_a_kernel_that_encrypts(transport: str) -> None:
     with WireKernel(transport=transport, curve=True) as wire:
         plain = {name: value for name, value in wire.info.items() if "curve" not in name}
         text = str(failure(plain))
-    assert "wants CURVE encryption" in text
+    assert "if it requires CURVE encryption" in text
     assert names(text, *ChannelName)
 
 
@@ -304,7 +304,7 @@ def test_encrypted_to_a_kernel_that_does_not() -> None:
     with WireKernel() as wire:
         curve = {"curve_publickey": public, "curve_secretkey": secret}
         text = str(failure({**wire.info, **curve}))
-    assert "without CURVE encryption" in text
+    assert "a kernel that uses CURVE encryption" in text
     assert names(text, *ChannelName)
     assert secret not in text
 
@@ -418,7 +418,7 @@ def test_what_zeromq_refuses(changes: dict[str, str], others: bool) -> None:
             wire = owned.enter_context(WireKernel())
             owned.enter_context(ec.connect(wire.info, session=CLIENT, timeout=DEADLINE))
         text = str(failure(info([1, 2, 3, 4, 5], **changes), timeout=DEADLINE))
-    assert "shell cannot be connected" in text
+    assert "ZeroMQ rejects the address or the keys of shell" in text
 
 
 def test_the_file_of_a_kernel_that_ended(tmp_path: Path) -> None:
@@ -429,8 +429,8 @@ def test_the_file_of_a_kernel_that_ended(tmp_path: Path) -> None:
             assert kernel.id == "1"
         wire.die()
         text = str(failure(path))
-    assert "kernel 1 did not answer" in text
-    assert "has the kernel ended" in text
+    assert "connecting to kernel 1 failed: no answer" in text
+    assert "check that the kernel is running" in text
 
 
 def test_a_kernel_that_starts_later_is_connected_to() -> None:
@@ -455,7 +455,7 @@ def test_shell_and_heartbeat_mixed_up() -> None:
         fields["shell_port"], fields["hb_port"] = fields["hb_port"], fields["shell_port"]
         with leaving_nothing():
             kernel = ec.connect(fields, timeout=DEADLINE)  # iopub welcomes it, as it should
-            with pytest.raises(ec.ConnectionLost, match="echoes what is said on shell"):
+            with pytest.raises(ec.ConnectionLost, match="echoes messages sent on shell"):
                 kernel.run("6 * 7", timeout=DEADLINE)
             kernel.close()
         assert owner.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -464,4 +464,4 @@ def test_shell_and_heartbeat_mixed_up() -> None:
 def test_a_host_that_there_is_not() -> None:
     with WireKernel() as wire:
         fields = {**wire.info, "ip": "no-such-host.invalid"}
-    assert "is there a host no-such-host.invalid?" in str(failure(fields))
+    assert "check that the host no-such-host.invalid exists" in str(failure(fields))

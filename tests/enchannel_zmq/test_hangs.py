@@ -20,7 +20,7 @@ from reactivex import Observable
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.testing import Collector
-from enchannel_zmq._io import shared
+from enchannel_zmq._io_thread import io_thread
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import ASLEEP, DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
@@ -217,7 +217,7 @@ def test_a_kernel_that_dies_in_a_flood_takes_nobody_along() -> None:
 
 
 def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
-    there, lease = threading.Event(), shared.lease()
+    there, lease = threading.Event(), io_thread.lease()
 
     def keep_busy() -> None:
         there.wait(DEADLINE)
@@ -274,7 +274,7 @@ AT_THE_END = {
         kernel.iopub.subscribe(stuck)
         kernel.shell.on_next(ec.execute_request("6 * 7"))
         heard.wait()
-        from enchannel._kernel.kernel import kernel as _kernel
+        from enchannel._kernel import kernel as _kernel
         _kernel.CLOSING = 0.5  # instead of 10 seconds, which it is given to finish
     """,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from enchannel_zmq._io import Io
+from enchannel_zmq._io_thread import IoThread
 from tests.rigs import DEADLINE
 
 
@@ -22,7 +22,7 @@ def often_switching() -> Iterator[None]:
 @pytest.mark.usefixtures("often_switching")
 def test_no_post_is_slept_through() -> None:
     """A bell whose flag was cleared before it was read rang for the last time within a second."""
-    io = Io()
+    io = IoThread()
     io.start()
     seen: list[None] = []
 
@@ -44,7 +44,7 @@ def test_no_post_is_slept_through() -> None:
 
 
 def test_an_exception_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
-    io = Io()
+    io = IoThread()
     io.start()
     try:
         io.post(lambda: 1 / 0)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import enchannel as ec
-from enchannel_zmq import _io
+from enchannel_zmq._io_thread import io_thread
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.wire_kernel import WireKernel
 
@@ -85,7 +85,7 @@ def test_200_connections_leave_nothing() -> None:
 
 def socket_count() -> int:
     """How many sockets of ZeroMQ there are."""
-    io = _io.shared.current
+    io = io_thread.current
     assert io is not None
     return len(io.context._sockets)
 
@@ -98,7 +98,7 @@ def test_200_connections_one_after_the_other_leave_no_thread() -> None:
             return lambda: connect_and_ask(wire, times)
 
         leaks_nothing(some(20), some(200), mebibytes=8)
-        assert _io.shared.current is None
+        assert io_thread.current is None
 
 
 def connect_and_ask(wire: WireKernel, times: int) -> None:

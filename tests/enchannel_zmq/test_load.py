@@ -12,8 +12,8 @@ from reactivex import operators as ops
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.testing import Collector
-from enchannel_zmq import _io
-from enchannel_zmq._socket import ChannelSocket
+from enchannel_zmq._channel_socket import ChannelSocket
+from enchannel_zmq._io_thread import io_thread
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.threads import Thread
@@ -75,9 +75,9 @@ KEEPALIVE = 1.0  # seconds
 
 def turn_of_the_io_thread() -> None:
     """Wait until it has done what it had to do."""
-    assert _io.shared.current is not None
+    assert io_thread.current is not None
     for _ in range(2):
-        assert _io.shared.current.call(lambda: None, DEADLINE)
+        assert io_thread.current.call(lambda: None, DEADLINE)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     full, said, read = Event(), Event(), Event()
-    attempt = ChannelSocket._try
+    attempt = ChannelSocket._try_send
 
     def trying(socket: ChannelSocket, frames: Sequence[bytes | memoryview]) -> bool:
         tried = attempt(socket, frames)
@@ -139,7 +139,7 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
         replies = Collector(kernel.shell)
         kernel.shell.on_next(ec.kernel_info_request())
         replies.wait_until(len)
-        monkeypatch.setattr(ChannelSocket, "_try", trying)
+        monkeypatch.setattr(ChannelSocket, "_try_send", trying)
 
         def busy() -> None:
             assert full.wait(DEADLINE)

@@ -12,7 +12,7 @@ import zmq
 import enchannel as ec
 from enchannel import ChannelName
 from enchannel.testing import Collector
-from enchannel_zmq._io import shared
+from enchannel_zmq._io_thread import io_thread
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import WireKernel
@@ -112,7 +112,7 @@ def test_50_000_displays_arrive_complete_and_in_order(flooded: dict[str, Reader]
 
 def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
     """libzmq reads on by itself, so that whatever goes on here makes no kernel drop anything."""
-    there, lease = threading.Event(), shared.lease()
+    there, lease = threading.Event(), io_thread.lease()
 
     def keep_busy() -> None:
         there.wait(DEADLINE)

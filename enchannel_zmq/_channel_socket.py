@@ -1,4 +1,4 @@
-"""One channel's ZeroMQ socket, with the monitor that tells how its connection fares."""
+"""One channel's ZeroMQ socket, and the monitor that reports its connection events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmq.backend import Socket as compiled
 from zmq.utils.monitor import parse_monitor_message
 
 from enchannel import ChannelName, ConnectionInfo
-from enchannel_zmq._io import Io
+from enchannel_zmq._io_thread import IoThread
 
 __all__ = ["ChannelSocket", "SocketOptions"]
 
@@ -23,17 +23,19 @@ KINDS = {
     ChannelName.CONTROL: zmq.DEALER,
     ChannelName.STDIN: zmq.DEALER,
     ChannelName.IOPUB: zmq.SUB,
-    ChannelName.HEARTBEAT: zmq.DEALER,  # a REQ cannot send twice, and is stuck after a lost beat
+    # A REQ socket cannot send twice, so a single lost beat would block it forever.
+    ChannelName.HEARTBEAT: zmq.DEALER,
 }
-SENT_AHEAD = 1_000  # messages that libzmq keeps for a kernel that does not read; more wait here
-# Milliseconds, 24 days. What libzmq has for it, -1, ends the connection's queue at some moment between two
-# frames: what had arrived is dropped, and if they are of one message, the process is aborted.
-NEVER = 2**31 - 1
-BIG = 65_536  # bytes; frames from that size on are not copied when they are sent
-# plain numbers: each use of pyzmq's enums costs as much as receiving a frame
+# Messages that libzmq queues for a kernel that does not read; ``unsent`` holds the rest.
+SEND_HIGH_WATER_MARK = 1_000
+# 24 days, in effect never. With libzmq's own value for never, -1, a lost connection's queue ends between
+# any two frames: received messages are dropped, and if both are of one message, libzmq aborts the process.
+RECONNECT_INTERVAL_MS = 2**31 - 1
+MIN_ZERO_COPY_BYTES = 65_536
+# As plain integers, because each use of pyzmq's enums costs as much as receiving a frame.
 NOBLOCK, SNDMORE, RCVMORE = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.RCVMORE)
 EVENTS, POLLIN, POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
-WATCHED = (
+WATCHED_EVENTS = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -43,18 +45,18 @@ WATCHED = (
     | zmq.EVENT_DISCONNECTED
 )
 
-_monitors = itertools.count()
+_monitor_numbers = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketOptions:
-    """What is set on every socket of a link.
+    """Options of all sockets of a link.
 
     Attributes:
-        identity: The session's id: shell and stdin have to share it.
-        max_received: Bytes; a peer that sends more in one frame is cut off.
-        keepalive: Seconds without a sign of life from the other host after which it is gone.
-        topic: What iopub is subscribed to beside everything, so that the welcome can name it.
+        identity: ZeroMQ identity: the session id. Shell and stdin must share it.
+        max_received: Maximum frame size in bytes; a peer that sends more is disconnected.
+        keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
+        topic: An iopub subscription in addition to the one to everything; the welcome message names it.
     """
 
     identity: bytes
@@ -64,52 +66,59 @@ class SocketOptions:
 
 
 class ChannelSocket:
-    """A connected socket; lives and dies on the I/O thread. It never connects a second time: what was
-    queued for one kernel would be delivered to the next, so a new one takes its place.
+    """The connected socket of one channel; use it on the I/O thread only.
 
-    Attributes:
-        unsent: Messages that wait until the kernel reads again.
-        receive: Gives the next frame, as bytes if called with True, else as a Frame; raises zmq.Again.
+    It never reconnects, because messages queued for one kernel would be delivered to its successor. A lost
+    socket is replaced by a new one.
 
     Args:
-        io: The thread.
+        io: The I/O thread.
         name: The channel.
-        info: Where to.
-        options: See SocketOptions.
-        received: Is called with the socket when it may have something to be read; whether there is no more.
-        happened: Is given the monitor's events.
+        info: The addresses.
+        options: The socket options.
+        on_readable: Called with the socket when frames may have arrived; returns True once all are read.
+        on_event: Called with the socket and each ``zmq.EVENT_…`` of its monitor.
+
+    Attributes:
+        name: The channel.
+        is_connected: True while the ZeroMQ handshake is done and the connection is up.
+        unsent: Messages waiting for a kernel that does not read.
+        receive: Returns the next frame, as bytes if called with True, else as a Frame; raises zmq.Again.
+
+    Raises:
+        zmq.ZMQError: libzmq rejects the address or an option.
     """
 
     def __init__(
         self,
-        io: Io,
+        io: IoThread,
         name: ChannelName,
         info: ConnectionInfo,
         options: SocketOptions,
-        received: Callable[[ChannelSocket], bool],
-        happened: Callable[[ChannelSocket, int], None],
+        on_readable: Callable[[ChannelSocket], bool],
+        on_event: Callable[[ChannelSocket, int], None],
     ) -> None:
         self.name = name
-        self.is_up = False
+        self.is_connected = False
         self.unsent: deque[Sequence[bytes | memoryview]] = deque()
         self._io = io
-        self._received = received
+        self._on_readable = on_readable
         self._socket = socket = io.context.socket(KINDS[name])
         try:
-            _set(socket, name, info, options)
+            _set_options(socket, name, info, options)
         except zmq.ZMQError:
             socket.close(linger=0)
             raise
-        # not the methods that zmq.Socket adds in Python: they cost more than receiving does
+        # Bypasses the methods that zmq.Socket adds in Python, which cost more than receiving a frame.
         self.receive: Callable[[bool], Any] = partial(compiled.recv, socket, NOBLOCK)
         if name is ChannelName.IOPUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.setsockopt(zmq.SUBSCRIBE, options.topic)
         self._prefix = [b""] if name is ChannelName.HEARTBEAT else []
-        # named here: pyzmq's own names are of descriptors, which are used again
-        address = f"inproc://enchannel-monitor-{next(_monitors)}"
-        socket.monitor(address, WATCHED)
-        self._monitor = _Monitor(io, address, lambda event: happened(self, event))
+        # pyzmq names monitors after file descriptors, which are reused; these names are unique.
+        address = f"inproc://enchannel-monitor-{next(_monitor_numbers)}"
+        socket.monitor(address, WATCHED_EVENTS)
+        self._monitor = _Monitor(io, address, lambda event: on_event(self, event))
         self._fileno = socket.FD
         self._closed = False
         io.watch(self._fileno, self)
@@ -120,67 +129,70 @@ class ChannelSocket:
             raise
 
     def send(self, frames: Sequence[bytes | memoryview]) -> None:
-        """Send a message now, or, where the kernel does not read, when it does again.
+        """Send a message, or queue it in ``unsent`` if the kernel does not read.
 
-        A beat that cannot be sent now is not sent at all.
+        A heartbeat that cannot be sent at once is dropped.
         """
-        if self.unsent or not self._try([*self._prefix, *frames]):
+        if self.unsent or not self._try_send([*self._prefix, *frames]):
             if self.name is not ChannelName.HEARTBEAT:
                 self.unsent.append(frames)
-        self._io.touched(self)
+        self._io.recheck(self)
 
-    def _try(self, frames: Sequence[bytes | memoryview]) -> bool:
+    def _try_send(self, frames: Sequence[bytes | memoryview]) -> bool:
         send: Any = compiled.send
         socket, more = self._socket, NOBLOCK | SNDMORE
         try:
             for frame in frames[:-1]:
-                send(socket, frame, more, len(frame) < BIG)
-            send(socket, frames[-1], NOBLOCK, len(frames[-1]) < BIG)
-        except zmq.Again:  # only ever by the first frame
+                send(socket, frame, more, len(frame) < MIN_ZERO_COPY_BYTES)
+            send(socket, frames[-1], NOBLOCK, len(frames[-1]) < MIN_ZERO_COPY_BYTES)
+        except zmq.Again:  # raised only for the first frame
             return False
         return True
 
-    def _send_waiting(self) -> None:
-        while self.unsent and self._try(self.unsent[0]):
+    def _send_queued(self) -> None:
+        while self.unsent and self._try_send(self.unsent[0]):
             self.unsent.popleft()
 
-    def goes_on(self) -> bool:
-        """Whether the message of the last frame goes on."""
+    def has_more_frames(self) -> bool:
+        """Return True if the last received frame is not the last of its message."""
         return bool(compiled.get(self._socket, RCVMORE))
 
     def drain(self) -> bool:
-        drained = self._received(self)
+        drained = self._on_readable(self)
         if self.unsent and not self._closed:
-            self._send_waiting()  # that it takes something again, its descriptor says as well
-            # and an attempt swallows what the descriptor had to say of what came meanwhile
-            drained = drained and not self._has_news()
+            # The descriptor reports writable and readable alike. Sending consumes the wake-up for messages
+            # that arrived meanwhile, so look at the socket's events afterwards.
+            self._send_queued()
+            drained = drained and not self._has_pending_events()
         return drained or self._closed
 
-    def _has_news(self) -> bool:
+    def _has_pending_events(self) -> bool:
         events = int(compiled.get(self._socket, EVENTS))
         return bool(events & POLLIN or (events & POLLOUT and self.unsent))
 
-    def close(self, *, linger: int = 0) -> None:
-        """Let go of it.
+    def close(self, *, linger_ms: int = 0) -> None:
+        """Close the socket and its monitor; a no-op if closed.
 
         Args:
-            linger: Milliseconds in which what was said is still sent; the rest is dropped.
+            linger_ms: Milliseconds for sending queued messages; the rest are dropped.
         """
         if self._closed:
             return
         self._closed = True
-        if linger and self.unsent:
-            self._send_waiting()
+        if linger_ms and self.unsent:
+            self._send_queued()
         self._io.unwatch(self._fileno, self)
         self._socket.disable_monitor()
         self._monitor.close()
-        self._socket.close(linger=linger)
+        self._socket.close(linger=linger_ms)
 
 
 class _Monitor:
-    def __init__(self, io: Io, address: str, happened: Callable[[int], None]) -> None:
+    """Receives the connection events of a socket."""
+
+    def __init__(self, io: IoThread, address: str, on_event: Callable[[int], None]) -> None:
         self._io = io
-        self._happened = happened
+        self._on_event = on_event
         self._socket = io.context.socket(zmq.PAIR)
         self._socket.linger = 0
         self._socket.connect(address)
@@ -197,7 +209,7 @@ class _Monitor:
             pass
         for event in events:
             if not self._closed:
-                self._happened(event)
+                self._on_event(event)
         return True
 
     def close(self) -> None:
@@ -206,13 +218,14 @@ class _Monitor:
         self._socket.close(linger=0)
 
 
-def _set(
+def _set_options(
     socket: zmq.Socket[bytes], name: ChannelName, info: ConnectionInfo, options: SocketOptions
 ) -> None:
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, NEVER)
-    socket.setsockopt(zmq.RCVHWM, 0)  # a slow subscriber never makes the kernel drop output
-    socket.setsockopt(zmq.SNDHWM, SENT_AHEAD)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
+    # Without a limit, since a full queue here would make the kernel drop output.
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.SNDHWM, SEND_HIGH_WATER_MARK)
     socket.setsockopt(zmq.MAXMSGSIZE, options.max_received)
     if KINDS[name] == zmq.DEALER:
         socket.setsockopt(zmq.IDENTITY, options.identity)
@@ -223,8 +236,8 @@ def _set(
         socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
         socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, max(1, seconds - seconds // 2))
         if name in (ChannelName.HEARTBEAT, ChannelName.IOPUB):
-            # Not on the others: to Linux, who does not read is as gone as who does not answer. On these so
-            # little is said that it is taken all the same, and beats are what tells of a host that is gone.
+            # Only on these two: with it, Linux also drops a connection whose peer is alive and does not
+            # read. Here so little is sent that it always fits, and the beats reveal a host that is gone.
             socket.setsockopt(zmq.TCP_MAXRT, seconds * 1000)
         if ":" in info.ip:
             socket.setsockopt(zmq.IPV6, 1)

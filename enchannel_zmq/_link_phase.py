@@ -1,0 +1,98 @@
+"""The phases of a link as a table: the current phase and an event determine the next phase.
+
+::
+
+    NEW ── CONNECTING ──── READY ──── PARTIAL ──┐
+               │             │ └──────────────── RECONNECTING ── GIVEN_UP
+               └── SUSPENDED ┘
+
+Every phase can be suspended, and every phase can be closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final
+
+__all__ = ["TRANSITIONS", "LinkPhase", "PhaseEvent", "next_phase"]
+
+
+class LinkPhase(Enum):
+    """The phase of a link, which determines how it treats messages and lost sockets."""
+
+    NEW = auto()
+    """Not opened yet."""
+    CONNECTING = auto()
+    """``open`` or ``reopen`` is waiting for all sockets and for the readiness proof."""
+    READY = auto()
+    """Messages are sent and delivered."""
+    PARTIAL = auto()
+    """Some sockets were lost and are being reconnected; the others are open."""
+    RECONNECTING = auto()
+    """All sockets were lost and are being reconnected."""
+    SUSPENDED = auto()
+    """All sockets are closed until ``reopen``: the process ended, or is being restarted."""
+    GIVEN_UP = auto()
+    """All sockets are closed, and the link has failed."""
+    CLOSED = auto()
+    """``close`` was called."""
+
+
+class PhaseEvent(Enum):
+    """An event that may change the phase."""
+
+    OPENED = auto()
+    """``open`` or ``reopen`` was called."""
+    PROVEN = auto()
+    """All sockets are connected and the iopub subscription is in force."""
+    SOME_LOST = auto()
+    """Some of the sockets were lost."""
+    ALL_LOST = auto()
+    """All sockets were lost, or more of them while some were being reconnected."""
+    DIED = auto()
+    """The kernel's process ended."""
+    SUSPENDED = auto()
+    """``suspend`` was called."""
+    MISCONFIGURED = auto()
+    """The peer on a channel turned out not to be a kernel."""
+    TIMED_OUT = auto()
+    """The time for reconnecting is over."""
+    CLOSED = auto()
+    """``close`` was called."""
+
+
+_P, _E = LinkPhase, PhaseEvent
+
+TRANSITIONS: Final[Mapping[tuple[LinkPhase, PhaseEvent], LinkPhase]] = MappingProxyType(
+    {
+        (_P.NEW, _E.OPENED): _P.CONNECTING,
+        (_P.SUSPENDED, _E.OPENED): _P.CONNECTING,
+        (_P.GIVEN_UP, _E.OPENED): _P.CONNECTING,
+        (_P.CONNECTING, _E.PROVEN): _P.READY,
+        (_P.PARTIAL, _E.PROVEN): _P.READY,
+        (_P.RECONNECTING, _E.PROVEN): _P.READY,
+        (_P.READY, _E.SOME_LOST): _P.PARTIAL,
+        (_P.READY, _E.ALL_LOST): _P.RECONNECTING,
+        (_P.PARTIAL, _E.ALL_LOST): _P.RECONNECTING,
+        (_P.READY, _E.DIED): _P.SUSPENDED,
+        (_P.PARTIAL, _E.DIED): _P.SUSPENDED,
+        (_P.RECONNECTING, _E.DIED): _P.SUSPENDED,
+        (_P.READY, _E.MISCONFIGURED): _P.GIVEN_UP,
+        (_P.PARTIAL, _E.MISCONFIGURED): _P.GIVEN_UP,
+        (_P.PARTIAL, _E.TIMED_OUT): _P.GIVEN_UP,
+        (_P.RECONNECTING, _E.TIMED_OUT): _P.GIVEN_UP,
+        # A deadline that was set before the link was suspended still applies.
+        (_P.SUSPENDED, _E.TIMED_OUT): _P.GIVEN_UP,
+        (_P.CONNECTING, _E.TIMED_OUT): _P.GIVEN_UP,
+        **{(phase, _E.SUSPENDED): _P.SUSPENDED for phase in _P if phase is not _P.CLOSED},
+        **{(phase, _E.CLOSED): _P.CLOSED for phase in _P if phase is not _P.CLOSED},
+    }
+)
+"""The next phase; an event that is not listed for a phase is ignored in it."""
+
+
+def next_phase(phase: LinkPhase, event: PhaseEvent) -> LinkPhase | None:
+    """Return the phase after an event, or None if the event is ignored in this phase."""
+    return TRANSITIONS.get((phase, event))
