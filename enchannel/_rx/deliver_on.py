@@ -1,4 +1,4 @@
-"""Handing over to a UI's or a coroutine's loop, at its pace."""
+"""``deliver_on``: delivery on an event loop in batches, with limits for slow consumers."""
 
 from __future__ import annotations
 
@@ -23,36 +23,37 @@ __all__ = ["deliver_on"]
 T = TypeVar("T")
 
 Overflow = Literal["buffer", "latest", "coalesce", "error"]
-"""What becomes of items that a consumer has not taken yet."""
+"""The overflow policy: how items that wait for the event loop are stored and limited."""
 
-TURN = object()  # what waits in the place of an item, when it is not yet known which
+# Queued in place of an item that is chosen when its turn comes.
+PLACEHOLDER = object()
 
 
 class deliver_on:
-    """Call what follows on a loop's thread, in batches.
+    """Deliver items on the thread of an event loop, in batches.
 
-    One scheduled action hands over all that has arrived, where reactivex's ``observe_on`` schedules one
-    for each item; every few hundred items the loop gets a turn. When the loop is gone (closed, its
-    application has quit, its root is destroyed), the next item ends the subscription.
+    One scheduled action delivers all waiting items, where reactivex's ``observe_on`` schedules an action
+    for each item; every few hundred items the loop runs its other tasks. After the loop has stopped
+    (closed, application quit, root destroyed), the next item ends the subscription.
 
     Args:
-        scheduler: Of the loop: asyncio's (Textual's is one), Qt's, Tk's, an EventLoopScheduler. For Tk,
-            subscribe on its thread.
-        interval: Seconds at least between two batches: ``1 / 60`` is the screen's pace.
-        limit: How many items may wait, for ``"latest"`` and ``"error"``; None: any number.
-        overflow: ``"buffer"`` keeps all of them; ``"latest"`` keeps the newest ``limit`` (1 by default)
-            and drops older ones; ``"coalesce"`` joins the text of consecutive stream messages of one
-            request and name that wait, and keeps all else; ``"error"`` ends with
-            MessagesMayBeMissing when the limit is passed.
+        scheduler: The scheduler of the loop: asyncio (Textual included), Qt, Tk, or an
+            EventLoopScheduler. For Tk, subscribe on its thread.
+        interval: The minimum number of seconds between two batches; ``1 / 60`` is a screen's frame rate.
+        limit: The maximum number of waiting items, for ``"latest"`` and ``"error"``; None is unlimited.
+        overflow: ``"buffer"`` keeps all items; ``"latest"`` keeps the newest ``limit`` items (default 1)
+            and drops older ones; ``"coalesce"`` joins the text of consecutive waiting stream messages of
+            one request and stream name, and keeps all other items; ``"error"`` ends the subscription
+            with MessagesMayBeMissing when ``limit`` is exceeded.
 
     Raises:
-        ValueError: an interval, a limit or an overflow that makes no sense.
-        RuntimeError: when subscribed to for Qt, and there is no application yet.
+        ValueError: an invalid interval, limit or overflow.
+        RuntimeError: on subscribing with a Qt scheduler before the Qt application exists.
 
     Example:
         >>> deliver = ec.deliver_on(QtScheduler(QtCore), interval=1 / 60)
         >>> kernel.iopub.pipe(deliver, ec.outputs()).subscribe(show)
-        >>> deliver.backlog  # how many items wait for the loop
+        >>> deliver.backlog  # items that wait for the loop
         0
     """
 
@@ -65,16 +66,17 @@ class deliver_on:
         overflow: Overflow = "buffer",
     ) -> None:
         if not 0 <= interval < math.inf:
-            raise ValueError(f"the interval is {interval!r}, and has to be seconds, or 0")
+            raise ValueError(f"interval must be a finite number of seconds >= 0, not {interval!r}")
         if limit is not None and limit < 1:
-            raise ValueError(f"the limit is {limit!r}, and has to be a number of items, or None")
+            raise ValueError(f"limit must be a positive number of items or None, not {limit!r}")
         if overflow not in _POLICIES:
-            raise ValueError(f"there is no overflow {overflow!r}; there are {', '.join(_POLICIES)}")
+            known = ", ".join(_POLICIES)
+            raise ValueError(f"overflow must be one of {known}, not {overflow!r}")
         self._scheduler = scheduler
         self._interval = interval
         self._limit = limit
         self._policy = _POLICIES[overflow]
-        self._sinks: frozenset[EventLoopSink[Any]] = frozenset()  # a change makes a new one
+        self._sinks: frozenset[EventLoopSink[Any]] = frozenset()  # replaced, never mutated
         self._lock = threading.Lock()
 
     def __call__(self, source: Observable[T]) -> Observable[T]:
@@ -94,7 +96,7 @@ class deliver_on:
 
     @property
     def backlog(self) -> int:
-        """How many items wait for the loop, of all that are subscribed."""
+        """The number of items that wait for the loop, over all subscriptions."""
         return sum(sink.backlog for sink in self._sinks)
 
     def _forget(self, sink: EventLoopSink[Any]) -> None:
@@ -103,7 +105,7 @@ class deliver_on:
 
 
 class _Latest(EventLoopSink[T]):
-    """Keeps the newest items only."""
+    """Keeps only the newest items."""
 
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -114,9 +116,10 @@ class _Latest(EventLoopSink[T]):
         with self._lock:
             self._kept.append(item)
             if len(self._kept) > self._limit:
-                self._kept.popleft()  # its turn is taken by the new one
+                # The new item takes the placeholder of the dropped one.
+                self._kept.popleft()
                 return
-        self._put(TURN)
+        self._put(PLACEHOLDER)
 
     def _deliver(self, _: object, /) -> None:
         with self._lock:
@@ -125,11 +128,11 @@ class _Latest(EventLoopSink[T]):
 
 
 class _Coalesce(EventLoopSink[Any]):
-    """Joins the text of stream messages that wait next to each other."""
+    """Joins the text of consecutive waiting stream messages."""
 
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._last: _Run | None = None  # the newest that waits, if it is of stream messages
+        self._last: _Batch | None = None  # the newest, if of stream messages
 
     def on_next(self, item: Any) -> None:
         key = _stream_key(item)
@@ -137,19 +140,19 @@ class _Coalesce(EventLoopSink[Any]):
             if key is not None and self._last is not None and self._last.key == key:
                 self._last.messages.append(item)
                 return
-            run = _Run(key, [item])
-            self._last = run if key is not None else None
-        self._put(run)
+            batch = _Batch(key, [item])
+            self._last = batch if key is not None else None
+        self._put(batch)
 
-    def _deliver(self, run: _Run, /) -> None:
+    def _deliver(self, batch: _Batch, /) -> None:
         with self._lock:
-            if self._last is run:
+            if self._last is batch:
                 self._last = None
-        self._subscription.on_next(run.joined())
+        self._subscription.on_next(batch.joined())
 
 
 class _Error(EventLoopSink[T]):
-    """Ends when too many items wait."""
+    """Ends the subscription when too many items wait."""
 
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -163,7 +166,7 @@ class _Error(EventLoopSink[T]):
             self._over = True
             self.on_error(
                 MessagesMayBeMissing(
-                    f"more than {self._limit} items waited for their loop, and overflow='error'"
+                    f"more than {self._limit} items waited for the event loop (overflow='error')"
                 )
             )
         else:
@@ -183,8 +186,8 @@ _POLICIES: dict[Overflow, Callable[..., EventLoopSink[Any]]] = {
 
 
 @dataclass(slots=True)
-class _Run:
-    """Stream messages of one request and name, or a single item of any kind."""
+class _Batch:
+    """Stream messages of one request and stream name, or a single item of any kind."""
 
     key: tuple[str, object] | None
     messages: list[Any]
@@ -198,7 +201,7 @@ class _Run:
 
 
 def _stream_key(item: object) -> tuple[str, object] | None:
-    """What stream messages have in common whose text can be joined."""
+    """Return a key that is equal for stream messages whose text can be joined."""
     if not isinstance(item, Message) or item.header.msg_type != "stream":
         return None
     if not isinstance(item.content.get("text"), str):

@@ -1,4 +1,4 @@
-"""Handing over to somebody else's event loop, in batches."""
+"""Delivery to a foreign event loop in batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ __all__ = ["EventLoopSink"]
 T = TypeVar("T")
 T_in = TypeVar("T_in", contravariant=True)
 
-BREATH = 256  # items after which the loop gets a turn
+# Items after which the loop runs its other tasks.
+MAX_ITEMS_PER_TURN = 256
 
 
-class Guarded(Protocol[T_in]):
-    """A subscriber that does not raise."""
+class GuardedObserver(Protocol[T_in]):
+    """A subscriber whose methods do not raise."""
 
     stopped: bool
 
@@ -32,7 +33,7 @@ class Guarded(Protocol[T_in]):
 
 
 class Call:
-    """Something to call when its turn comes, among the items."""
+    """A function in the queue, called in its turn among the items."""
 
     __slots__ = ("function",)
 
@@ -41,34 +42,38 @@ class Call:
 
 
 class EventLoopSink(Generic[T]):
-    """A sink that keeps what arrives until the loop comes for it: one scheduled action drains all.
+    """A sink that queues items for an event loop: one scheduled action delivers all of them.
 
-    reactivex's ``observe_on`` schedules an action for every item, which is what this is here to avoid.
+    reactivex's ``observe_on`` would schedule an action for every item.
 
     Args:
-        subscription: Is called on the loop; it does not raise.
-        scheduler: The loop's.
-        interval: Seconds at least between two batches; 0: as soon as the loop comes round.
+        subscription: Called on the loop; does not raise.
+        scheduler: The scheduler of the loop.
+        interval: The minimum number of seconds between two batches; 0 delivers as soon as possible.
     """
 
     def __init__(
-        self, subscription: Guarded[T], scheduler: abc.SchedulerBase, *, interval: float = 0.0
+        self,
+        subscription: GuardedObserver[T],
+        scheduler: abc.SchedulerBase,
+        *,
+        interval: float = 0.0,
     ) -> None:
         self._subscription = subscription
         self._loop = to_foreign_loop(scheduler)
         self._is_closed = self._loop.is_closed
         self._interval = interval
-        self._waiting: deque[Any] = deque()  # items, and a Call here and there
+        self._waiting: deque[Any] = deque()  # items and Calls
         self._lock = threading.Lock()
-        self._coming = False  # the loop has been told to come, or is here
-        self._batch = 0  # what is left of it, when the loop is given a turn
+        self._scheduled = False  # or running
+        self._batch = 0  # its remaining items
 
     def _put(self, item: Any) -> None:
-        # No wake-up is lost, though no lock is held: here the item is put before `_coming` is read, and
-        # in _drain `_coming` is cleared before the items are looked for. Whichever thread does its second
-        # step last sees the first step of the other.
+        # No wake-up is lost although no lock is held: this method appends the item before it reads
+        # `_scheduled`, and _drain clears `_scheduled` before it checks for items. Whichever thread does its
+        # second step last sees the first step of the other.
         self._waiting.append(item)
-        if not self._coming or self._is_closed():
+        if not self._scheduled or self._is_closed():
             self._wake()
 
     def on_next(self, item: T) -> None:
@@ -85,31 +90,31 @@ class EventLoopSink(Generic[T]):
 
     @property
     def backlog(self) -> int:
-        """How many items wait for the loop."""
+        """The number of items that wait for the loop."""
         return len(self._waiting)
 
     def _wake(self) -> None:
         with self._lock:
-            if self._coming and not self._is_closed():
-                return  # another thread was faster
-            self._coming = True
-        self._come(self._interval)
+            if self._scheduled and not self._is_closed():
+                return  # by another thread
+            self._scheduled = True
+        self._schedule(self._interval)
 
-    def _come(self, seconds: float) -> None:
+    def _schedule(self, seconds: float) -> None:
         try:
             if not self._is_closed():
                 self._loop.call(self._drain, seconds)
                 return
-        except Exception:  # noqa: S110  # a loop's own way to say that it is closed
+        except Exception:  # noqa: S110  # loops raise different errors when closed
             pass
-        # Nobody is there to be called.
+        # The loop is gone, so no subscriber can be called.
         self._waiting.clear()
         self._subscription.dispose()
 
     def _drain(self) -> None:
         waiting, subscription = self._waiting, self._subscription
         self._batch = self._batch or len(waiting)
-        turn = min(self._batch, BREATH)
+        turn = min(self._batch, MAX_ITEMS_PER_TURN)
         self._batch -= turn
         try:
             for _ in range(turn):
@@ -122,11 +127,12 @@ class EventLoopSink(Generic[T]):
                     subscription.run(item.function)
                 else:
                     self._deliver(item)
-        finally:  # also after Ctrl-C, which some loops survive
+        finally:
+            # Some loops continue after a KeyboardInterrupt.
             if self._batch:
-                self._come(0.0)
+                self._schedule(0.0)
             else:
-                self._coming = False
+                self._scheduled = False
                 if waiting:
                     self._wake()
 

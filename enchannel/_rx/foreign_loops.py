@@ -1,4 +1,4 @@
-"""Other people's event loops: how to have something called there, from any thread."""
+"""Foreign event loops (asyncio, Qt, Tk, reactivex schedulers): calling functions there from any thread."""
 
 from __future__ import annotations
 
@@ -16,62 +16,71 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 __all__ = ["ForeignLoop", "is_event_loop", "to_foreign_loop"]
 
-Call: TypeAlias = Callable[[], None]
+Callback: TypeAlias = Callable[[], None]
 
-POLL = 20  # milliseconds from one look for calls to the next, where a loop cannot be woken
+# For Tk, which cannot be woken from another thread.
+POLL_INTERVAL_MS = 20
 
 
 class ForeignLoop(Protocol):
-    """An event loop that somebody else runs."""
+    """An event loop that the application runs."""
 
-    def call(self, function: Call, seconds: float, /) -> None:
-        """Have a function called on the loop's thread, so much later. Any thread may say so.
+    def call(self, function: Callback, seconds: float, /) -> None:
+        """Call a function on the loop's thread after a delay. May be called from any thread.
+
+        Args:
+            function: Must not raise.
+            seconds: 0 calls it as soon as possible.
 
         Raises:
-            Exception: the loop's own way to say that it is closed.
+            Exception: the loop is closed; the class depends on the loop.
         """
 
     def is_closed(self) -> bool:
-        """Whether it is known never to call anything again."""
+        """Return True if the loop is known never to call anything again."""
         ...
 
 
 def to_foreign_loop(scheduler: abc.SchedulerBase) -> ForeignLoop:
-    """The loop that a scheduler stands for.
+    """Return the event loop of a scheduler, with a thread-safe ``call``.
 
-    reactivex's own ``schedule`` is for the loop's thread alone with asyncio, Qt and Tk.
+    reactivex's own ``schedule`` is not thread-safe for asyncio, Qt and Tk.
+
+    Raises:
+        RuntimeError: a Qt scheduler without a Qt application.
     """
     if isinstance(scheduler, AsyncIOScheduler):
-        return _AsyncIO(scheduler._loop)
-    if _is(scheduler, "QtScheduler"):
+        return _AsyncioLoop(scheduler._loop)
+    if _is_named(scheduler, "QtScheduler"):
         return _qt_loop(scheduler)
-    if _is(scheduler, "TkinterScheduler"):
+    if _is_named(scheduler, "TkinterScheduler"):
         return _tk_loop(scheduler)
-    return _Scheduled(scheduler)
+    return _SchedulerLoop(scheduler)
 
 
 def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
-    """Whether a scheduler stands for a loop that somebody else runs, to be delivered on.
+    """Return True if items are to be delivered on the loop of this scheduler.
 
-    Virtual time is one: what happens in it happens on the thread that advances it.
+    Virtual time counts as a loop: its actions run on the thread that advances it.
     """
     known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler, VirtualTimeScheduler))
-    return known or _is(scheduler, "QtScheduler", "TkinterScheduler")
+    return known or _is_named(scheduler, "QtScheduler", "TkinterScheduler")
 
 
-def _is(scheduler: abc.SchedulerBase, *names: str) -> bool:
-    """By name: who has no Qt and no Tk needs not import reactivex's schedulers for them."""
+def _is_named(scheduler: abc.SchedulerBase, *names: str) -> bool:
+    """Compare by class name, so that reactivex's Qt and Tk schedulers need not be imported."""
     return any(kind.__name__ in names for kind in type(scheduler).__mro__)
 
 
-class _Scheduled:
-    """The loop of a scheduler that takes actions from any thread: EventLoopScheduler, virtual time."""
+class _SchedulerLoop:
+    """The loop of a scheduler whose ``schedule`` is thread-safe: EventLoopScheduler, virtual time."""
 
     def __init__(self, scheduler: abc.SchedulerBase) -> None:
         self._scheduler = scheduler
-        self._calls = deque[Call]()  # a scheduler may hold an action for long after it has run
+        # Kept here, since a scheduler may hold a reference to an action long after it has run.
+        self._calls = deque[Callback]()
 
-    def call(self, function: Call, seconds: float) -> None:
+    def call(self, function: Callback, seconds: float) -> None:
         self._calls.append(function)
         if seconds:
             self._scheduler.schedule_relative(seconds, self._act)
@@ -85,15 +94,15 @@ class _Scheduled:
         return getattr(self._scheduler, "_is_disposed", False)
 
 
-class _AsyncIO:
-    """A loop of asyncio, and the context of whoever subscribed: Textual's knows which app it is."""
+class _AsyncioLoop:
+    """An asyncio loop, with the contextvars of the subscriber: Textual finds its active app in them."""
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._context = contextvars.copy_context()
         self.is_closed = loop.is_closed
 
-    def call(self, function: Call, seconds: float) -> None:
+    def call(self, function: Callback, seconds: float) -> None:
         if seconds:
             self._loop.call_soon_threadsafe(
                 lambda: self._loop.call_later(seconds, function, context=self._context)
@@ -102,18 +111,18 @@ class _AsyncIO:
             self._loop.call_soon_threadsafe(function, context=self._context)
 
 
-# Qt. A thread that is not Qt's has no timers, but it may post an event to an object that lives on the
-# thread of the application.
+# Qt: a thread that Qt did not start has no timers, but it can post an event to an object that lives on
+# the thread of the application.
 
 _qt_loops: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def _qt_loop(scheduler: Any) -> ForeignLoop:
-    """The one of the application; it ends with it, and may be subscribed to again if it runs again."""
+    """Return the loop of the current Qt application, or a new one after that application has quit."""
     qtcore = scheduler._qtcore
     app = qtcore.QCoreApplication.instance()
     if app is None:
-        raise RuntimeError("there is no Qt application to deliver on; make it before subscribing")
+        raise RuntimeError("no Qt application is running; create one before subscribing")
     loop = _qt_loops.get(app)
     if loop is None or loop.is_closed():
         loop = _qt_loops[app] = _qt_class(qtcore)(app)
@@ -122,27 +131,27 @@ def _qt_loop(scheduler: Any) -> ForeignLoop:
 
 @cache
 def _qt_class(qtcore: Any) -> Any:
-    """For a QtCore of PySide or PyQt, whichever the scheduler was made with."""
+    """Return the loop class for the QtCore module of the scheduler: PySide's or PyQt's."""
     base: Any = qtcore.QObject
     wake = qtcore.QEvent.Type.User
     post, closing_down = qtcore.QCoreApplication.postEvent, qtcore.QCoreApplication.closingDown
 
-    class Qt(base):  # type: ignore[misc]
-        """A Loop: Qt brings it what was posted to it."""
+    class QtLoop(base):  # type: ignore[misc]
+        """A ForeignLoop that receives posted events on the application's thread."""
 
         def __init__(self, app: Any) -> None:
             super().__init__()
-            self._calls = deque[tuple[Call, float]]()
+            self._calls = deque[tuple[Callback, float]]()
             self._closed = False
             self.moveToThread(app.thread())
             app.aboutToQuit.connect(self._close)
 
-        def call(self, function: Call, seconds: float) -> None:
+        def call(self, function: Callback, seconds: float) -> None:
             self._calls.append((function, seconds))
             post(self, qtcore.QEvent(wake))
 
         def is_closed(self) -> bool:
-            return self._closed or closing_down()  # deleted, without having been told to quit
+            return self._closed or closing_down()  # deleted without quit()
 
         def customEvent(self, event: object) -> None:  # Qt's name
             if not self._calls:
@@ -157,83 +166,85 @@ def _qt_class(qtcore: Any) -> Any:
             self._closed = True
             self._calls.clear()
 
-    return Qt
+    return QtLoop
 
 
-# Tk. Whatever another thread asks of it blocks that thread until the main loop comes round, and raises
-# where none runs; so that nothing of ours waits for a user interface, Tk comes and looks.
+# Tk: a call from another thread blocks that thread until the main loop handles it, and raises if no
+# main loop runs. No enchannel thread may wait for a user interface, so Tk polls for calls.
 
-_tk_loops: weakref.WeakKeyDictionary[Any, weakref.ref[_Tk]] = weakref.WeakKeyDictionary()
+_tk_loops: weakref.WeakKeyDictionary[Any, weakref.ref[_TkLoop]] = weakref.WeakKeyDictionary()
 
 
 def _tk_loop(scheduler: Any) -> ForeignLoop:
-    """The one of a root: looked after on its thread, as long as somebody is delivered to on it."""
+    """Return the loop of a Tk root, which polls as long as it has subscribers."""
     root = scheduler._root
     known = _tk_loops.get(root)
     loop = known() if known is not None else None
     if loop is None or loop.is_closed():
-        loop = _Tk(root)
+        loop = _TkLoop(root)
         _tk_loops[root] = weakref.ref(loop)
     return loop
 
 
-class _Tk:
-    """Calls that wait for Tk's next look, with the time from which on they may be made."""
+class _TkLoop:
+    """Calls that wait until Tk polls, each with the time at which it is due."""
 
     def __init__(self, root: Any) -> None:
-        self.calls = deque[tuple[float, Call]]()
-        look = _Look(root, self)
-        self._look = weakref.ref(look)
-        look.begin()
+        self.calls = deque[tuple[float, Callback]]()
+        poller = _TkPoller(root, self)
+        self._poller = weakref.ref(poller)
+        poller.start()
 
-    def call(self, function: Call, seconds: float) -> None:
+    def call(self, function: Callback, seconds: float) -> None:
         self.calls.append((time.monotonic() + seconds if seconds else 0.0, function))
 
     def is_closed(self) -> bool:
-        return self._look() is None
+        return self._poller() is None
 
 
-class _Look:
-    """Makes the calls that wait, on Tk's thread, again and again.
+class _TkPoller:
+    """Makes due calls on Tk's thread, again and again.
 
-    Only the root holds it, as a command of Tcl's. One that is destroyed lets go of its commands, and
-    this is how anybody can tell, without asking Tk.
+    Only the root holds a reference to this object, as a Tcl command. A destroyed root releases its
+    commands, so a dead weak reference shows that the root is gone, without a call into Tk.
     """
 
-    def __init__(self, root: Any, loop: _Tk) -> None:
+    def __init__(self, root: Any, loop: _TkLoop) -> None:
         self._root = root
         self._loop = weakref.ref(loop)
         self._command = ""
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self._command = self._root.register(self)
-        self._again(busy=True)
+        self._poll_later(busy=True)
 
-    def _again(self, *, busy: bool) -> None:
-        # Quietly: of what waits when a root is destroyed Tcl would complain.
-        look = f"catch {self._command}"
+    def _poll_later(self, *, busy: bool) -> None:
+        # `catch`, because Tcl reports pending commands when a root is destroyed.
+        command = f"catch {self._command}"
         if busy:
-            # When Tk is idle, as it redraws then, which timers that are always due would prevent. By a
-            # timer all the same, as `update idletasks` goes on for as long as there is something to do.
-            self._root.tk.call("after", "idle", f"after 0 {{{look}}}")
+            # When Tk is idle: it redraws then, which timers that are always due would prevent. With a
+            # timer inside, because `update idletasks` runs until no idle task is left.
+            self._root.tk.call("after", "idle", f"after 0 {{{command}}}")
         else:
-            self._root.tk.call("after", POLL, look)
+            self._root.tk.call("after", POLL_INTERVAL_MS, command)
 
     def __call__(self) -> None:
         loop = self._loop()
         if loop is None:
             self._root.deletecommand(self._command)
             return
-        now, due = time.monotonic(), deque[Call]()
+        now, due = time.monotonic(), deque[Callback]()
         for _ in range(len(loop.calls)):
             when, function = loop.calls.popleft()
             if when <= now:
                 due.append(function)
             else:
                 loop.calls.append((when, function))
-        self._again(busy=bool(due))  # before the calls, one of which may destroy the root
+        # Before the calls, one of which may destroy the root.
+        self._poll_later(busy=bool(due))
         try:
             while due:
                 due.popleft()()
-        finally:  # Ctrl-C, which Tk prints, and goes on
+        finally:
+            # After a KeyboardInterrupt, which Tk prints before it continues.
             loop.calls.extend((now, function) for function in due)

@@ -1,4 +1,4 @@
-"""``of_message_type``, which tells an editor what is in the messages that it lets through."""
+"""``of_message_type``: a filter that types the content of the messages it passes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from reactivex import Observable, abc
 
 from enchannel._protocol.message import AnyMessage, Message
+from enchannel._rx.per_item import make_operator
 
 if TYPE_CHECKING:
     from enchannel import contents as c
@@ -117,10 +118,13 @@ def of_message_type(msg_type: Literal["update_display_data"], /) -> Only[c.Updat
 @overload
 def of_message_type(*msg_types: str) -> Only[Any]: ...
 def of_message_type(*msg_types: str) -> Only[Any]:
-    """Only the messages of a type, or of any of several.
+    """Emit only the messages of the given types.
 
-    Of one type that the protocol knows, their content is typed: an editor completes
+    For a single message type of the protocol, the content is typed: an editor completes
     ``message.content["text"]``.
+
+    Args:
+        msg_types: For example ``"stream"``.
 
     Example:
         >>> streams = kernel.iopub.pipe(ec.of_message_type("stream"))
@@ -128,18 +132,11 @@ def of_message_type(*msg_types: str) -> Only[Any]:
     """
     wanted = frozenset(msg_types)
 
-    def only(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
-        def subscribe(
-            observer: abc.ObserverBase[AnyMessage], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            def on_next(message: AnyMessage) -> None:
-                if isinstance(message, Message) and message.header.msg_type in wanted:
-                    observer.on_next(message)
+    def start(observer: abc.ObserverBase[AnyMessage]) -> Callable[[AnyMessage], None]:
+        def on_next(message: AnyMessage) -> None:
+            if isinstance(message, Message) and message.header.msg_type in wanted:
+                observer.on_next(message)
 
-            return source.subscribe(
-                on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-            )
+        return on_next
 
-        return Observable(subscribe)
-
-    return only
+    return make_operator(start)

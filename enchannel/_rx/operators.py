@@ -1,6 +1,6 @@
-"""Operators that look at messages and need nothing else: no kernel and no thread.
+"""Operators on messages that need neither a kernel nor a thread.
 
-None ends a stream because of one odd message: what a message does not say is not emitted.
+Messages with missing or invalid fields never end a stream: they emit nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from enchannel._outputs.output import (
 from enchannel._outputs.outputs import Outputs
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Header, Message
+from enchannel._rx.per_item import make_operator
 from enchannel.errors import EnchannelError, RequestFailed
 
 if TYPE_CHECKING:
@@ -47,7 +48,14 @@ Operator: TypeAlias = Callable[[Observable[A]], Observable[B]]
 
 
 def with_comm_id(comm_id: str) -> Callable[[Observable[M]], Observable[M]]:
-    """Only what is said on one comm."""
+    """Emit only the messages of one comm.
+
+    Args:
+        comm_id: The id of the comm, as in ``message.content["comm_id"]``.
+
+    Example:
+        >>> updates = kernel.iopub.pipe(ec.with_comm_id(comm.id))
+    """
 
     def pick(message: M) -> Iterable[M]:
         if message.content.get("comm_id") == comm_id:
@@ -57,23 +65,34 @@ def with_comm_id(comm_id: str) -> Callable[[Observable[M]], Observable[M]]:
 
 
 def outputs() -> Operator[AnyMessage, Output]:
-    """Each output as nbformat has it: what is printed, displayed, returned and raised.
+    """Emit each stream, display, result and error message as an nbformat 4 output.
 
-    One dict a message: to join streams, update displays and clear, there is ``accumulate_outputs``.
+    One dict per message; ``accumulate_outputs`` also joins streams, updates displays and clears.
+
+    Example:
+        >>> kernel.execute("print('hello')").pipe(ec.outputs()).subscribe(print)
     """
     return _picked(lambda: _optional(output_of))
 
 
 def updated_outputs() -> Operator[AnyMessage, DisplayOutput]:
-    """What is shown in place of an earlier display, as nbformat has it.
+    """Emit the new content of each updated display as an nbformat 4 output.
 
-    With ``transient``, whose ``display_id`` says in place of which; nbformat does not know that.
+    The output has one more key than nbformat defines: ``transient``, with the ``display_id`` of the
+    display to replace.
+
+    Example:
+        >>> kernel.iopub.pipe(ec.updated_outputs()).subscribe(redraw)
     """
     return _picked(lambda: _optional(updated_output_of))
 
 
 def payloads() -> Operator[AnyMessage, Payload]:
-    """What the replies ask of a front end: to show a page, to set the next input, …"""
+    """Emit each payload of successful ``execute_reply`` messages, such as a page to show.
+
+    Example:
+        >>> kernel.execute("len?").pipe(ec.payloads()).subscribe(show_page)
+    """
 
     def pick(message: AnyMessage) -> Iterable[Any]:
         if message.header.msg_type != "execute_reply":
@@ -89,23 +108,27 @@ def payloads() -> Operator[AnyMessage, Payload]:
 
 
 def execution_counts() -> Operator[AnyMessage, int]:
-    """The number of each execution, once: as it begins, or with its reply if that was not told."""
+    """Emit the number of each execution once: on its ``execute_input``, or else on its reply.
+
+    Example:
+        >>> kernel.execute("6 * 7").pipe(ec.execution_counts()).subscribe(set_prompt)
+    """
 
     def start() -> Callable[[AnyMessage], Iterable[int]]:
-        told: tuple[str, int] | None = None
+        latest: tuple[str, int] | None = None
 
         def pick(message: AnyMessage) -> Iterable[int]:
-            nonlocal told
+            nonlocal latest
             msg_type = message.header.msg_type
             if msg_type not in ("execute_input", "execute_reply"):
                 return
             count = execution_count_of(message.content)
             if count is None:
                 return
-            now = (message.parent_header.msg_id, count)
-            if msg_type == "execute_reply" and now == told:
+            current = (message.parent_header.msg_id, count)
+            if msg_type == "execute_reply" and current == latest:
                 return
-            told = now
+            latest = current
             yield count
 
         return pick
@@ -114,7 +137,11 @@ def execution_counts() -> Operator[AnyMessage, int]:
 
 
 def kernel_statuses() -> Operator[AnyMessage, str]:
-    """What the kernel says of itself: ``"busy"``, ``"idle"``, ``"starting"``; servers say more."""
+    """Emit the kernel's execution states: ``"busy"``, ``"idle"``, ``"starting"``; servers add others.
+
+    Example:
+        >>> kernel.iopub.pipe(ec.kernel_statuses()).subscribe(print)
+    """
 
     def pick(message: AnyMessage) -> Iterable[str]:
         if message.header.msg_type == "status":
@@ -126,7 +153,13 @@ def kernel_statuses() -> Operator[AnyMessage, str]:
 
 
 def input_requests() -> Operator[AnyMessage, InputRequest]:
-    """What the kernel asks its user: the ``prompt``, and whether it is for a ``password``."""
+    """Emit the kernel's requests for input: the ``prompt``, and ``password`` for hidden input.
+
+    Example:
+        >>> kernel.stdin.pipe(ec.input_requests()).subscribe(
+        ...     lambda request: print(request["prompt"])
+        ... )
+    """
 
     def pick(message: AnyMessage) -> Iterable[Any]:
         if message.header.msg_type == "input_request":
@@ -136,7 +169,11 @@ def input_requests() -> Operator[AnyMessage, InputRequest]:
 
 
 def accumulate_outputs() -> Operator[AnyMessage, Outputs]:
-    """The outputs so far, whenever a message changes them; each is a value that stays as it is."""
+    """Emit all outputs so far, as an immutable ``Outputs``, after each message that changes them.
+
+    Example:
+        >>> kernel.execute(code).pipe(ec.accumulate_outputs()).subscribe(show)
+    """
 
     def start() -> Callable[[AnyMessage], Iterable[Outputs]]:
         so_far = Outputs()
@@ -155,40 +192,41 @@ def accumulate_outputs() -> Operator[AnyMessage, Outputs]:
 def until_idle(
     parent: AnyMessage | Header | None = None,
 ) -> Callable[[Observable[M]], Observable[M]]:
-    """The messages up to the first that says ``idle``, and that one too.
+    """Emit messages up to and including the first ``idle`` status, then complete.
 
     Args:
-        parent: The request whose idle it is; without one, any idle will do.
+        parent: The request whose idle status ends the stream; None accepts any idle status.
+
+    Example:
+        >>> kernel.iopub.pipe(ec.until_idle(request)).subscribe(print)
     """
     header = parent.header if isinstance(parent, Message) else parent
 
-    def until(source: Observable[M]) -> Observable[M]:
-        def subscribe(
-            observer: abc.ObserverBase[M], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            def on_next(message: M) -> None:
-                observer.on_next(message)
-                if _says_idle(message, header):
-                    observer.on_completed()
+    def start(observer: abc.ObserverBase[M]) -> Callable[[M], None]:
+        def on_next(message: M) -> None:
+            observer.on_next(message)
+            if _is_idle_status(message, header):
+                observer.on_completed()
 
-            return source.subscribe(
-                on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-            )
+        return on_next
 
-        return Observable(subscribe)
-
-    return until
+    return make_operator(start)
 
 
 def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[AnyMessage, Result]:
-    """One request's messages as a ``Result``, when they are complete.
+    """Emit one ``Result`` built from the messages of a request, when the request completes.
 
-    An error that has a ``result`` (``RequestTimeout``, ``KernelDied``, ``ConnectionLost``) is given
-    what had arrived by then.
+    If the request fails with an error that has a ``result`` attribute (``RequestTimeout``,
+    ``KernelDied``, ``ConnectionLost``), the attribute is set to the incomplete result.
 
     Args:
-        check: End with ``KernelError`` if the code raised, ``RequestAborted`` if it was not run.
-        max_output: How much output is kept, about in characters; ``Result.truncated`` tells.
+        check: Fail if the code raised or was not run; False emits the result in these cases too.
+        max_output: The maximum size of the kept outputs, about in characters; ``Result.truncated``
+            is True if more arrived. None keeps all output.
+
+    Raises:
+        KernelError: the code raised, with ``check``.
+        RequestAborted: the kernel did not run the code, with ``check``.
 
     Example:
         >>> result = await kernel.execute("6 * 7").pipe(ec.to_result())
@@ -207,7 +245,8 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
 
             def on_error(error: Exception) -> None:
                 if isinstance(error, RequestFailed) and error.result is None:
-                    error = copy_of_error(error)  # the source's own may go to several subscribers
+                    # A copy, because the source may pass one error to several subscribers.
+                    error = copy_of_error(error)
                     error.result = builder.build(elapsed())
                 observer.on_error(error)
 
@@ -232,26 +271,23 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
 def _picked(
     start: Callable[[], Callable[[M], Iterable[B]]],
 ) -> Callable[[Observable[M]], Observable[B]]:
-    """What is picked from each message, one after the other; each subscription starts anew."""
+    """Return an operator that emits the values that a function picks from each message.
 
-    def operator(source: Observable[M]) -> Observable[B]:
-        def subscribe(
-            observer: abc.ObserverBase[B], scheduler: abc.SchedulerBase | None = None
-        ) -> abc.DisposableBase:
-            pick = start()
+    Args:
+        start: Returns that function; called for each subscription.
+    """
 
-            def on_next(message: M) -> None:
-                if isinstance(message, Message):
-                    for value in pick(message):
-                        observer.on_next(value)
+    def begin(observer: abc.ObserverBase[B]) -> Callable[[M], None]:
+        pick = start()
 
-            return source.subscribe(
-                on_next, observer.on_error, observer.on_completed, scheduler=scheduler
-            )
+        def on_next(message: M) -> None:
+            if isinstance(message, Message):
+                for value in pick(message):
+                    observer.on_next(value)
 
-        return Observable(subscribe)
+        return on_next
 
-    return operator
+    return make_operator(begin)
 
 
 def _optional(function: Callable[[AnyMessage], B | None]) -> Callable[[AnyMessage], Iterable[B]]:
@@ -263,7 +299,7 @@ def _optional(function: Callable[[AnyMessage], B | None]) -> Callable[[AnyMessag
     return pick
 
 
-def _says_idle(message: AnyMessage, parent: Header | None) -> bool:
+def _is_idle_status(message: AnyMessage, parent: Header | None) -> bool:
     return (
         isinstance(message, Message)
         and message.header.msg_type == "status"
@@ -274,7 +310,7 @@ def _says_idle(message: AnyMessage, parent: Header | None) -> bool:
 
 def _stopwatch(scheduler: abc.SchedulerBase | None) -> Callable[[], float]:
     if scheduler is None:
-        begun = time.monotonic()
-        return lambda: time.monotonic() - begun
+        started_at = time.monotonic()
+        return lambda: time.monotonic() - started_at
     start = scheduler.now
     return lambda: max((scheduler.now - start).total_seconds(), 0.0)

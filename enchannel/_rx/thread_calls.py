@@ -1,4 +1,4 @@
-"""A blocking function, for a coroutine that must not block."""
+"""Calls of blocking functions from coroutines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _calls: set[threading.Thread] = set()
 
 
 def join_calls(timeout: float) -> None:
-    """Wait, at the interpreter's end, for calls that nobody waits for any more: they clean up."""
+    """Wait at interpreter exit for calls whose coroutine was cancelled: they still clean up.
+
+    Args:
+        timeout: Seconds for all of them together.
+    """
     deadline = time.monotonic() + timeout
     for thread in list(_calls):
         thread.join(max(0.0, deadline - time.monotonic()))
@@ -27,33 +31,37 @@ def join_calls(timeout: float) -> None:
 async def call_in_thread(
     function: Callable[[], T], *, undo: Callable[[T], object] | None = None
 ) -> T:
-    """Call it in a thread of its own.
+    """Call a blocking function in a new thread and return its result.
 
     Args:
-        function: It is not stopped when the coroutine is cancelled.
-        undo: Is given its result, in a thread, if nobody waits for it any more.
+        function: Keeps running if the coroutine is cancelled.
+        undo: Called in a thread with the result if the coroutine was cancelled or its loop closed.
+
+    Raises:
+        BaseException: the exception that ``function`` raised.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def drop(call: Callable[[], T]) -> None:
+    def undo_result(call: Callable[[], T]) -> None:
         if undo is not None:
             _start(partial(_undo, call, undo))
 
-    def settle(call: Callable[[], T]) -> None:
+    def resolve(call: Callable[[], T]) -> None:
         if not future.cancelled():
             try:
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)
         else:
-            drop(call)
+            undo_result(call)
 
     def run() -> None:
-        call = _done(function)
+        call = _outcome_of(function)
         try:
-            loop.call_soon_threadsafe(settle, call)
-        except RuntimeError:  # the loop is closed
+            loop.call_soon_threadsafe(resolve, call)
+        except RuntimeError:
+            # The loop is closed.
             if undo is not None:
                 _undo(call, undo)
 
@@ -62,13 +70,13 @@ async def call_in_thread(
         return await future
     except asyncio.CancelledError:
         if future.done() and not future.cancelled():
-            # cancelled between the result and the turn of the loop that would have brought it here
-            drop(future.result)
+            # Cancelled after the result was set, but before this coroutine was resumed with it.
+            undo_result(future.result)
         raise
 
 
-def _done(function: Callable[[], T]) -> Callable[[], T]:
-    """Call it now; what is returned says again how that ended."""
+def _outcome_of(function: Callable[[], T]) -> Callable[[], T]:
+    """Call a function now, and return a function that repeats its result or exception."""
     try:
         result = function()
     except BaseException as error:
@@ -84,18 +92,19 @@ def _done(function: Callable[[], T]) -> Callable[[], T]:
 def _undo(call: Callable[[], T], undo: Callable[[T], object]) -> None:
     try:
         result = call()
-    except BaseException:  # it failed: there is nothing to undo, and nobody to tell
+    except BaseException:
+        # A failed call has nothing to undo.
         return
     undo(result)
 
 
 def _start(run: Callable[[], None]) -> None:
-    def noted() -> None:
+    def tracked() -> None:
         try:
             run()
         finally:
             _calls.discard(threading.current_thread())
 
-    thread = threading.Thread(target=noted, name="enchannel call", daemon=True)
+    thread = threading.Thread(target=tracked, name="enchannel call", daemon=True)
     _calls.add(thread)
     thread.start()

@@ -1,4 +1,4 @@
-"""The one thread that waits for time to pass, for all kernels of the process."""
+"""The timer thread of the process: timeouts and heartbeats of all kernels."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ __all__ = ["TimerScheduler", "clock_of", "timer"]
 
 State = TypeVar("State")
 
-LINGER = 1.0  # seconds that the thread stays with nothing to wait for
+# Seconds that the thread stays alive without actions to wait for.
+IDLE_TIMEOUT = 1.0
+# Cancelled actions are kept in the heap until there are this many, and more of them than others.
+MIN_PURGED_ACTIONS = 64
 
 
 class TimerScheduler(PeriodicScheduler):
-    """A scheduler for many short, mostly cancelled timeouts; reactivex's own start a thread for each,
-    or keep what was cancelled until its time has come. Its actions are ours: short, and never raising.
+    """A scheduler for many short timeouts, most of which are cancelled.
+
+    reactivex's schedulers start a thread for each timeout, or keep cancelled ones until they are due.
+    Actions run one after the other on the timer thread: they must be short and must not raise.
     """
 
     def __init__(self) -> None:
@@ -61,7 +66,7 @@ class TimerScheduler(PeriodicScheduler):
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="enchannel timer", daemon=True).start()
-            elif self._due[0][2] is item:  # it is the next one: wait less long
+            elif self._due[0][2] is item:
                 self._changed.notify()
         return Disposable(lambda: self._cancel(item))
 
@@ -71,7 +76,7 @@ class TimerScheduler(PeriodicScheduler):
                 return
             item.action = None
             self._cancelled += 1
-            if self._cancelled > 64 and self._cancelled * 2 > len(self._due):
+            if self._cancelled > MIN_PURGED_ACTIONS and self._cancelled * 2 > len(self._due):
                 self._due = [entry for entry in self._due if entry[2].action is not None]
                 heapq.heapify(self._due)
                 self._cancelled = 0
@@ -79,7 +84,7 @@ class TimerScheduler(PeriodicScheduler):
     def _run(self) -> None:
         while True:
             with self._changed:
-                if not self._due and not self._changed.wait(LINGER) and not self._due:
+                if not self._due and not self._changed.wait(IDLE_TIMEOUT) and not self._due:
                     self._running = False
                     return
                 item = self._next()
@@ -101,7 +106,7 @@ class TimerScheduler(PeriodicScheduler):
 
 
 class _Item:
-    """An action; None once it was cancelled or made."""
+    """An action; None once it has run or was cancelled."""
 
     __slots__ = ("action",)
 
@@ -115,19 +120,23 @@ class _Item:
 
 
 def clock_of(scheduler: abc.SchedulerBase) -> Callable[[], float]:
-    """Seconds as a scheduler counts them, from whenever; those of ours by a clock that nobody sets."""
+    """Return a function that reads a scheduler's time, in seconds from an arbitrary origin.
+
+    For a TimerScheduler this is the monotonic clock, which adjustments of the system time do not affect.
+    """
     if isinstance(scheduler, TimerScheduler):
         return time.monotonic
     return lambda: scheduler.now.timestamp()
 
 
 def timer() -> TimerScheduler:
-    """The process's own."""
+    """Return the timer scheduler of this process."""
     return _timer
 
 
 def _renew() -> None:
-    global _timer  # a child has no thread but the one that forked
+    # The timer thread does not exist in a forked process.
+    global _timer
     _timer = TimerScheduler()
 
 

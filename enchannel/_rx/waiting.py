@@ -1,4 +1,4 @@
-"""Waiting for an observable: in a coroutine, in an ``async for``, in a plain thread."""
+"""Waiting for an observable: in a thread, in a coroutine, in an ``async for``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ NOTHING: Any = object()
 
 
 def refuse_to_block(what: str) -> None:
-    """Raise WouldDeadlock on a thread that must not block."""
+    """Raise WouldDeadlock on a thread that must not block.
+
+    Args:
+        what: The blocking call, as the error names it.
+
+    Raises:
+        WouldDeadlock: on a delivery thread, or on the thread of a running asyncio loop.
+    """
     if is_delivering():
         raise WouldDeadlock(
             f"{what} on a thread that delivers messages would wait for itself; subscribe instead"
@@ -38,17 +45,19 @@ def refuse_to_block(what: str) -> None:
 
 
 def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
-    """Block until an observable ends; its last item. Ctrl-C and the timeout end the subscription.
+    """Block until an observable completes, and return its last item.
+
+    The timeout and Ctrl-C dispose of the subscription.
 
     Args:
-        observable: Any; one of ours is waited for without a detour over its delivery thread.
-        timeout: Seconds; None waits until the connection ends, if need be.
+        observable: Any observable; items of enchannel's own bypass the delivery thread.
+        timeout: Seconds; None waits as long as the observable takes.
 
     Raises:
-        RequestTimeout: it did not end in time.
-        SequenceContainsNoElementsError: reactivex's, for one that ends without an item.
-        WouldDeadlock: here, on this thread, it would wait for itself.
-        Exception: what the observable ended with.
+        RequestTimeout: the observable did not complete in time.
+        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
+        WouldDeadlock: called on a delivery thread or a running event loop.
+        Exception: the error of the observable.
 
     Example:
         >>> reply = ec.wait(kernel.kernel_info(), timeout=5)
@@ -61,7 +70,11 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
 
 
 class Waiter(Generic[T]):
-    """A sink for a blocked thread: it keeps the last item, and runs what it is asked to there."""
+    """A sink for a blocked thread: it keeps the last item, and runs functions on that thread.
+
+    Args:
+        on_next: Called with each item, on the thread on which it arrives.
+    """
 
     def __init__(self, on_next: Callable[[T], None] | None = None) -> None:
         self._item: T = NOTHING
@@ -70,24 +83,32 @@ class Waiter(Generic[T]):
         self._on_next = on_next
 
     def attached(self, observable: Observable[T]) -> abc.DisposableBase:
-        """Subscribe; leaving the ``with`` block of what is returned ends it."""
+        """Subscribe to an observable; use the result in a ``with`` statement."""
         return attach(observable, self)
 
     def wait(self, timeout: float | None) -> None:
-        """Until the end.
+        """Block until the observable completes or fails.
+
+        Args:
+            timeout: Seconds, or None.
 
         Raises:
-            RequestTimeout: it did not come in time.
+            RequestTimeout: the observable did not complete in time.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         try:
-            while call := self._calls.get(timeout=_until(end)):
+            while call := self._calls.get(timeout=_seconds_until(deadline)):
                 call()
         except Empty:
-            raise RequestTimeout(f"there was no end within {timeout:g} s") from None
+            raise RequestTimeout(f"the observable did not complete within {timeout:g} s") from None
 
     def last(self) -> T:
-        """The last item, or the error that it ended with."""
+        """Return the last item.
+
+        Raises:
+            SequenceContainsNoElementsError: the observable completed without an item.
+            Exception: the error of the observable.
+        """
         if self._error is not None:
             raise self._error
         if self._item is NOTHING:
@@ -110,12 +131,12 @@ class Waiter(Generic[T]):
         self._calls.put(function)
 
 
-def _until(end: float | None) -> float | None:
-    return None if end is None else max(0.0, end - time.monotonic())
+def _seconds_until(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-class _LoopSink(Generic[T]):
-    """A sink for a coroutine: everything is noted where it arrives; the loop is woken when it matters."""
+class _AsyncioSink(Generic[T]):
+    """A sink for a coroutine: it queues items on the thread on which they arrive, and wakes the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -144,7 +165,7 @@ class _LoopSink(Generic[T]):
         def guarded() -> None:
             try:
                 function()
-            except Exception as error:  # a user's own code: any exception
+            except Exception as error:  # from user code
                 self.on_error(error)
 
         self._post(guarded)
@@ -152,21 +173,22 @@ class _LoopSink(Generic[T]):
     def _wake(self) -> None:
         if not self._waking:
             self._waking = True
-            self._post(self._woken)
+            self._post(self._set_woken)
 
-    def _woken(self) -> None:
+    def _set_woken(self) -> None:
         self._waking = False
         self.woken.set()
 
     def _post(self, function: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # the loop is closed, and nobody waits any more
+        except RuntimeError:
+            # The loop is closed, so no coroutine waits any more.
             pass
 
 
-class _Last(_LoopSink[T]):
-    """Keeps the last item only, and wakes the loop at the end only."""
+class _LastValueSink(_AsyncioSink[T]):
+    """A sink that keeps only the last item, and wakes the loop only on completion."""
 
     def on_next(self, item: T) -> None:
         self.items.append(item)
@@ -175,21 +197,24 @@ class _Last(_LoopSink[T]):
 
 
 async def last_value(observable: Observable[T], *, timeout: float | None = None) -> T:
-    """The last item of an observable, for a coroutine. Cancelling ends the subscription.
+    """Wait in a coroutine until an observable completes, and return its last item.
 
-    It is what ``await observable`` should be: safe whatever thread the items come from, also through a
-    ``share()`` or a Subject.
+    Unlike ``await observable`` with reactivex's own observables, this is safe for items from any thread,
+    also behind ``share()`` or a Subject. Cancelling disposes of the subscription.
 
     Args:
-        observable: Any.
-        timeout: Seconds; None waits until the connection ends, if need be.
+        observable: Any observable.
+        timeout: Seconds; None waits as long as the observable takes.
 
     Raises:
-        RequestTimeout: it did not end in time.
-        SequenceContainsNoElementsError: reactivex's, for one that ends without an item.
-        Exception: what the observable ended with.
+        RequestTimeout: the observable did not complete in time.
+        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
+        Exception: the error of the observable.
+
+    Example:
+        >>> reply = await ec.last_value(kernel.kernel_info(), timeout=5)
     """
-    sink: _Last[T] = _Last(asyncio.get_running_loop())
+    sink: _LastValueSink[T] = _LastValueSink(asyncio.get_running_loop())
     subscription = SingleAssignmentDisposable()
     try:
         async with asyncio.timeout(timeout):
@@ -198,7 +223,7 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
                 await sink.woken.wait()
                 sink.woken.clear()
     except TimeoutError:
-        raise RequestTimeout(f"there was no end within {timeout:g} s") from None
+        raise RequestTimeout(f"the observable did not complete within {timeout:g} s") from None
     finally:
         subscription.dispose()
     if sink.error is not None:
@@ -209,18 +234,22 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
 
 
 async def aiter(observable: Observable[T]) -> AsyncIterator[T]:
-    """The items of an observable, for ``async for``. Leaving the loop ends the subscription.
+    """Yield the items of an observable, for ``async for``.
 
-    Items that arrive faster than they are taken are kept.
+    Items that arrive faster than they are consumed are queued without a limit. Leaving the loop
+    disposes of the subscription.
+
+    Args:
+        observable: Any observable.
 
     Raises:
-        Exception: what the observable ended with, after the items before it.
+        Exception: the error of the observable, after the items before it.
 
     Example:
         >>> async for message in ec.aiter(kernel.execute("train()")):
         ...     ...
     """
-    sink: _LoopSink[T] = _LoopSink(asyncio.get_running_loop())
+    sink: _AsyncioSink[T] = _AsyncioSink(asyncio.get_running_loop())
     subscription = sink.attached(observable)
     try:
         while True:

@@ -468,7 +468,7 @@ def test_qt_without_an_application_says_so() -> None:
         except RuntimeError as error:
             print(error)
     """)
-    assert said == "there is no Qt application to deliver on; make it before subscribing\n"
+    assert said == "no Qt application is running; create one before subscribing\n"
 
 
 @pytest.mark.parametrize("end", ["app.shutdown()", "shiboken6.delete(app)"])

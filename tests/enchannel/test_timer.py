@@ -39,7 +39,7 @@ class Calls:
 @pytest.fixture
 def scheduler(monkeypatch: pytest.MonkeyPatch) -> TimerScheduler:
     """One of the test's own, whose thread does not linger."""
-    monkeypatch.setattr(_timer, "LINGER", 0.01)
+    monkeypatch.setattr(_timer, "IDLE_TIMEOUT", 0.01)
     return TimerScheduler()
 
 

@@ -77,7 +77,7 @@ def test_wait_waits_through_operators_and_subjects() -> None:
 def test_wait_waits_for_so_long_and_stops_listening() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
+        with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
             ec.wait(kernel.execute("train()"), timeout=0.01)
         assert kernel._exchanges == {}
         with pytest.raises(RequestTimeout):
@@ -243,7 +243,7 @@ def test_awaiting_raises_what_the_request_ended_with(
 def test_last_waits_for_so_long_and_stops_listening() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
-            with pytest.raises(RequestTimeout, match="no end within 0.01 s"):
+            with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
                 await ec.last_value(kernel.execute("train()"), timeout=0.01)
             assert kernel._exchanges == {}
 
