@@ -157,7 +157,7 @@ class ZmqLink:
             timeout: Seconds.
 
         Raises:
-            ConnectionFailed: The kernel did not answer.
+            ConnectionFailed: The kernel did not answer; the link is suspended.
         """
         self._opening = Future()
         self._io.post(self._start)
@@ -165,7 +165,11 @@ class ZmqLink:
             self._wait_until_ready(timeout)
         except ConnectionFailed:
             if not self._opening.done():
-                self.suspend(ConnectionLost("the kernel does not answer"))
+                self.suspend(
+                    ConnectionLost(f"{self._kernel()} did not answer within {timeout:g} s")
+                )
+            elif not self._is_closing:
+                self._io.call(self._stop_connecting, CLOSE_TIMEOUT)
             raise
 
     def abandon(self) -> None:
@@ -272,6 +276,12 @@ class ZmqLink:
         for name in ChannelName:
             self._reconnect.reset_delay(name)
             self._connect(name)
+
+    def _stop_connecting(self) -> None:
+        """Suspend the link again, without reporting a loss: it was suspended before."""
+        if self._advance(PhaseEvent.SUSPENDED):
+            self._timers.cancel()
+            self._sockets.close()
 
     def _connect(self, name: ChannelName) -> None:
         try:
@@ -494,6 +504,8 @@ class ZmqLink:
             return False
         self._send_error = why
         self._advance(event)
+        if self._phase is not LinkPhase.RECONNECTING:
+            self._reconnect.stop_deadline()
         self._proof.reset()
         self._timers.cancel()
         self._sockets.close()

@@ -83,9 +83,6 @@ TRANSITIONS: Final[Mapping[tuple[LinkPhase, PhaseEvent], LinkPhase]] = MappingPr
         (_P.PARTIAL, _E.MISCONFIGURED): _P.GIVEN_UP,
         (_P.PARTIAL, _E.TIMED_OUT): _P.GIVEN_UP,
         (_P.RECONNECTING, _E.TIMED_OUT): _P.GIVEN_UP,
-        # A deadline that was set before the link was suspended still applies.
-        (_P.SUSPENDED, _E.TIMED_OUT): _P.GIVEN_UP,
-        (_P.CONNECTING, _E.TIMED_OUT): _P.GIVEN_UP,
         **{(phase, _E.SUSPENDED): _P.SUSPENDED for phase in _P if phase is not _P.CLOSED},
         **{(phase, _E.CLOSED): _P.CLOSED for phase in _P if phase is not _P.CLOSED},
     }

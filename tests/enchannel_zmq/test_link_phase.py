@@ -38,6 +38,8 @@ LIFE = {
     ],
 }
 
+RECONNECTING = {LinkPhase.PARTIAL, LinkPhase.RECONNECTING}
+
 
 @pytest.mark.parametrize("name", LIFE)
 def test_phases_follow_events(name: str) -> None:
@@ -53,7 +55,7 @@ def test_closed_phase_ignores_every_event(event: PhaseEvent) -> None:
     assert next_phase(LinkPhase.CLOSED, event) is None
 
 
-@pytest.mark.parametrize("phase", [LinkPhase.NEW, LinkPhase.READY, LinkPhase.GIVEN_UP])
+@pytest.mark.parametrize("phase", set(LinkPhase) - RECONNECTING)
 def test_deadline_is_ignored_unless_reconnecting(phase: LinkPhase) -> None:
     assert next_phase(phase, PhaseEvent.TIMED_OUT) is None
 
