@@ -1,6 +1,6 @@
-"""Immutable notebooks: documents, operations, history, files; and notebooks that run themselves.
+"""Immutable Jupyter notebooks: documents, operations, history, files and execution.
 
-A ``Notebook`` never changes: each operation gives another, which shares with it whatever was left be.
+A ``Notebook`` is immutable: each operation returns another one, which shares all unchanged parts.
 
 ::
 

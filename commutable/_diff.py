@@ -40,7 +40,7 @@ class Difference:
 def diff(before: Notebook, after: Notebook) -> Difference:
     """Return the difference between two states of a notebook.
 
-    Cells that both states share are not compared, so the cost depends on what has changed.
+    Cells that both states share are not compared, so the cost depends on the size of the change.
 
     Args:
         before: The first state.

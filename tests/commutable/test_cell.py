@@ -1,4 +1,4 @@
-"""Each of the three kinds of cell, alone: a value, in all of its fields."""
+"""The three types of cell as immutable values."""
 
 from __future__ import annotations
 
@@ -69,27 +69,27 @@ every_field = pytest.mark.parametrize(("cell", "name"), FIELDS, ids=name_of)
 
 
 @every_field
-def test_no_field_can_be_set(cell: cm.Cell, name: str) -> None:
+def test_cell_field_cannot_be_set(cell: cm.Cell, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(cell, name, OTHER[name])
 
 
 @every_cell
-def test_nothing_else_can_be_set(cell: cm.Cell) -> None:
+def test_cell_attribute_cannot_be_added(cell: cm.Cell) -> None:
     with pytest.raises((AttributeError, TypeError)):
         cell.name = "x"  # type: ignore[union-attr] # pyright: ignore
     assert not hasattr(cell, "__dict__")
 
 
 @every_field
-def test_each_field_makes_it_another(cell: cm.Cell, name: str) -> None:
+def test_cell_equality_compares_every_field(cell: cm.Cell, name: str) -> None:
     other = replaced(cell, **{name: OTHER[name]})
     assert other != cell
     assert replaced(other, **{name: getattr(cell, name)}) == cell
 
 
 @every_cell
-def test_equal_cells_are_one_in_a_set(cell: cm.Cell) -> None:
+def test_equal_cells_have_equal_hashes(cell: cm.Cell) -> None:
     twin = replaced(cell)
     assert twin is not cell
     assert len({cell, twin, replaced(cell, source="other")}) == 2
@@ -97,7 +97,7 @@ def test_equal_cells_are_one_in_a_set(cell: cm.Cell) -> None:
 
 @every_cell
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_it_is_pickled_whole(cell: cm.Cell, protocol: int) -> None:
+def test_cell_pickle_keeps_every_field(cell: cm.Cell, protocol: int) -> None:
     twin = pickle.loads(pickle.dumps(cell, protocol))  # noqa: S301
     assert type(twin) is type(cell)
     assert twin == cell
@@ -106,25 +106,25 @@ def test_it_is_pickled_whole(cell: cm.Cell, protocol: int) -> None:
 
 
 @every_cell
-def test_a_copy_is_the_same_cell_in_any_container(cell: cm.Cell) -> None:
+def test_deepcopy_of_containers_shares_cells(cell: cm.Cell) -> None:
     assert copy.deepcopy([cell, {"x": cell}]) == [cell, {"x": cell}]
     assert copy.deepcopy([cell])[0] is cell
 
 
 @every_cell
-def test_its_fields_are_named_when_it_is_made(cell: cm.Cell) -> None:
+def test_cell_fields_are_keyword_only(cell: cm.Cell) -> None:
     make: Any = type(cell)
     with pytest.raises(TypeError, match="positional"):
         make("a", id="a")
 
 
-# -- what is frozen, however it is made -------------------------------------------------------------
+# -- frozen fields ----------------------------------------------------------------------------------
 
 NESTED = [(cell, name) for cell, name in FIELDS if name in ("metadata", "extra", "attachments")]
 
 
 @pytest.mark.parametrize(("cell", "name"), NESTED, ids=name_of)
-def test_what_is_replaced_is_copied_and_frozen(cell: cm.Cell, name: str) -> None:
+def test_replaced_cell_field_is_copied_and_frozen(cell: cm.Cell, name: str) -> None:
     given: dict[str, Any] = {"x": {"y": [1]}}
     value = getattr(replaced(cell, **{name: given}), name)
     given["x"]["y"].append(2)
@@ -135,13 +135,13 @@ def test_what_is_replaced_is_copied_and_frozen(cell: cm.Cell, name: str) -> None
 
 
 @pytest.mark.parametrize(("cell", "name"), NESTED, ids=name_of)
-def test_what_JSON_has_no_word_for_is_named_with_its_cell(cell: cm.Cell, name: str) -> None:
+def test_non_json_cell_field_error_names_path(cell: cm.Cell, name: str) -> None:
     with pytest.raises(cm.InvalidNotebook, match=rf"{name} of cell a\.x\.y is a set"):
         replaced(cell, **{name: {"x": {"y": {1}}}})
 
 
 @pytest.mark.parametrize(("cell", "name"), NESTED, ids=name_of)
-def test_what_is_frozen_already_is_shared(cell: cm.Cell, name: str) -> None:
+def test_replaced_cell_shares_frozen_fields(cell: cm.Cell, name: str) -> None:
     value = getattr(cell, name)
     assert getattr(replaced(cell, source="other"), name) is value
 
@@ -157,7 +157,7 @@ def test_attachments_are_frozen_at_every_depth(make: Callable[..., Any]) -> None
 # -- outputs ----------------------------------------------------------------------------------------
 
 
-def test_outputs_may_come_one_by_one() -> None:
+def test_code_cell_accepts_output_iterator() -> None:
     def one_by_one() -> Iterator[dict[str, Any]]:
         yield OUTPUT
         yield OUTPUT
@@ -165,27 +165,27 @@ def test_outputs_may_come_one_by_one() -> None:
     assert cm.code_cell(outputs=one_by_one()).outputs == [OUTPUT, OUTPUT]
 
 
-def test_outputs_that_are_outputs_are_shared() -> None:
+def test_code_cell_shares_outputs_object() -> None:
     assert cm.code_cell(outputs=CODE.outputs).outputs is CODE.outputs
 
 
-def test_outputs_are_copied() -> None:
+def test_code_cell_copies_outputs() -> None:
     given = copy.deepcopy(OUTPUT)
     cell = cm.code_cell(outputs=[given])
     given["text"] = "other"
     assert cell.outputs == [OUTPUT]
 
 
-# -- the number in the prompt -----------------------------------------------------------------------
+# -- execution count --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [None, 0, 1, 10**9])
-def test_an_execution_count_may_be(count: int | None) -> None:
+def test_valid_execution_count_is_accepted(count: int | None) -> None:
     assert cm.code_cell(execution_count=count).execution_count == count
 
 
 @pytest.mark.parametrize("count", [-1, True, False, 1.0, "1", [1]])
-def test_an_execution_count_may_not_be(count: Any) -> None:
+def test_invalid_execution_count_is_rejected(count: Any) -> None:
     with pytest.raises(
         cm.InvalidNotebook,
         match="execution_count of cell a must be a non-neg",

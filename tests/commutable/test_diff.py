@@ -1,4 +1,4 @@
-"""What is different between two states: the least of it, each part in its order."""
+"""The difference between two notebooks is minimal, and its parts are in order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OPERATIONS: dict[str, tuple[Callable[[cm.Notebook], cm.Notebook], dict[str, Any]
     "insert": (lambda n: cm.insert_cell_at(n, NEW, 0), {"added": (NEW,)}),
     "delete": (lambda n: cm.delete_cell(n, "c"), {"removed": (C,)}),
     "mark": (lambda n: cm.mark_cell_deleting(n, "c"), changed(C, deleting=True)),
-    "type": (lambda n: cm.update_source(n, "c", "x"), changed(C, source="x")),
+    "edit": (lambda n: cm.update_source(n, "c", "x"), changed(C, source="x")),
     "move down": (lambda n: cm.move_cell(n, "b", 4), {"moved": (B,)}),
     "move up": (lambda n: cm.move_cell(n, "e", 1), {"moved": (E,)}),
     "split": (
@@ -46,32 +46,32 @@ OPERATIONS: dict[str, tuple[Callable[[cm.Notebook], cm.Notebook], dict[str, Any]
 
 
 @pytest.mark.parametrize(("operation", "parts"), OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_it_tells_what_an_operation_did(
+def test_diff_reports_operation(
     operation: Callable[[cm.Notebook], cm.Notebook], parts: dict[str, Any]
 ) -> None:
     assert cm.diff(NOTEBOOK, operation(NOTEBOOK)) == cm.Difference(**parts)
 
 
-def test_there_and_back_is_no_difference() -> None:
+def test_diff_after_undone_edits_is_empty() -> None:
     there = cm.update_source(cm.move_cell(NOTEBOOK, "a", 5), "b", "x")
     back = cm.update_source(cm.move_cell(there, "a", 0), "b", "b")
     assert back is not NOTEBOOK
     assert cm.diff(NOTEBOOK, back) == cm.Difference()
 
 
-def test_a_cell_that_went_and_came_again_elsewhere_is_moved() -> None:
+def test_diff_reports_reinserted_cell_as_moved() -> None:
     again = cm.append_cell(cm.delete_cell(NOTEBOOK, "a"), A)
     assert cm.diff(NOTEBOOK, again) == cm.Difference(moved=(A,))
 
 
-def test_a_cell_of_another_id_is_another_cell() -> None:
+def test_diff_compares_cells_by_id() -> None:
     renamed = dataclasses.replace(C, id="new")
     after = cm.Notebook([A, B, renamed, D, E, F])
     assert cm.diff(NOTEBOOK, after) == cm.Difference(removed=(C,), added=(renamed,))
 
 
 @given(st.permutations(IDS))
-def test_as_few_are_moved_as_there_can_be(order: Sequence[str]) -> None:
+def test_diff_moves_as_few_cells_as_possible(order: Sequence[str]) -> None:
     after = cm.Notebook([NOTEBOOK.cell(id) for id in order])
     moved = cm.diff(NOTEBOOK, after).moved
     stay = [id for id in order if NOTEBOOK.cell(id) not in moved]
@@ -80,7 +80,7 @@ def test_as_few_are_moved_as_there_can_be(order: Sequence[str]) -> None:
 
 
 def longest_rise(order: Sequence[str]) -> int:
-    """By a look at each choice there is."""
+    """Return the length of the longest rising subsequence, by brute force."""
     lengths = range(len(order), 0, -1)
     return next(
         length
@@ -97,7 +97,7 @@ SOME_CELLS = st.lists(st.sampled_from("abcdefgh"), unique=True).flatmap(
 
 
 @given(SOME_CELLS, SOME_CELLS)
-def test_each_part_is_in_its_order_and_of_its_state(
+def test_diff_parts_are_in_notebook_order(
     old: tuple[cm.Cell, ...], new: tuple[cm.Cell, ...]
 ) -> None:
     before, after = cm.Notebook(old), cm.Notebook(new)
@@ -111,7 +111,7 @@ def test_each_part_is_in_its_order_and_of_its_state(
     assert all(after.cell(cell.id) is cell for cell in difference.moved)
 
 
-def test_a_difference_never_changes() -> None:
+def test_difference_is_immutable() -> None:
     difference: Any = cm.diff(NOTEBOOK, cm.append_cell(NOTEBOOK, NEW))
     for field in dataclasses.fields(difference):
         with pytest.raises(AttributeError):
@@ -119,7 +119,7 @@ def test_a_difference_never_changes() -> None:
     assert not hasattr(difference, "__dict__")
 
 
-def test_a_difference_is_a_value() -> None:
+def test_difference_is_compared_by_value() -> None:
     there = cm.diff(NOTEBOOK, cm.update_source(cm.append_cell(NOTEBOOK, NEW), "a", "x"))
     twin = pickle.loads(pickle.dumps(there))  # noqa: S301
     assert twin == there

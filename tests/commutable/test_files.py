@@ -1,4 +1,4 @@
-"""A notebook's file is the old one or the new one, whatever happens while it is saved."""
+"""Saving replaces a notebook file atomically, even if it fails or is killed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.rigs import DEADLINE, eventually
 
 ONE = cm.Notebook([cm.code_cell("one", id="a")])
 TWO = cm.Notebook([cm.code_cell("two", id="a")])
-POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such thing")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX only")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_what_is_saved_can_be_loaded(path: Path) -> None:
+def test_saved_notebook_can_be_loaded(path: Path) -> None:
     cm.save(ONE, path)
     assert cm.load(path) == ONE
     cm.save(TWO, path)
@@ -41,7 +41,7 @@ def test_what_is_saved_can_be_loaded(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_path_may_be_a_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_can_be_a_string(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cm.save(ONE, str(path))
     assert cm.load(str(path)) == ONE
     monkeypatch.chdir(path.parent)
@@ -50,26 +50,26 @@ def test_a_path_may_be_a_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", ["ж.ipynb", "x" * 249 + ".ipynb", ".hidden", "no suffix"])
-def test_a_file_may_have_any_name(name: str, tmp_path: Path) -> None:
+def test_file_name_can_be_anything(name: str, tmp_path: Path) -> None:
     for notebook in (ONE, TWO):
         cm.save(notebook, tmp_path / name)
         assert cm.load(tmp_path / name) == notebook
 
 
-def test_a_name_of_many_bytes_is_not_too_long(tmp_path: Path) -> None:
+def test_file_name_can_be_long(tmp_path: Path) -> None:
     path = tmp_path / ("𝕏" * 62 + ".ipynb")
     cm.save(ONE, path)
     assert cm.load(path) == ONE
 
 
-def test_a_file_that_is_missing_is_not_found(path: Path) -> None:
+def test_missing_file_raises_file_not_found(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         cm.load(path)
     with pytest.raises(FileNotFoundError):
         cm.save(ONE, path / "b.ipynb")
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_directory_as_path_raises_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=str(tmp_path)):
         cm.load(tmp_path)
     with pytest.raises(OSError, match=str(tmp_path)):
@@ -78,7 +78,7 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_a_new_file_has_the_permissions_of_the_user(path: Path) -> None:
+def test_new_file_permissions_follow_umask(path: Path) -> None:
     before = os.umask(0o027)
     try:
         cm.save(ONE, path)
@@ -89,7 +89,7 @@ def test_a_new_file_has_the_permissions_of_the_user(path: Path) -> None:
 
 @POSIX
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755, 0o444])
-def test_a_file_keeps_its_permissions(mode: int, path: Path) -> None:
+def test_existing_file_keeps_permissions(mode: int, path: Path) -> None:
     cm.save(ONE, path)
     path.chmod(mode)
     cm.save(TWO, path)
@@ -98,7 +98,7 @@ def test_a_file_keeps_its_permissions(mode: int, path: Path) -> None:
 
 
 @POSIX
-def test_a_private_file_is_private_while_it_is_written(
+def test_private_file_stays_private_while_saving(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cm.save(ONE, path)
@@ -106,17 +106,17 @@ def test_a_private_file_is_private_while_it_is_written(
     modes: list[int] = []
     fsync = os.fsync
 
-    def synced(descriptor: int) -> None:
+    def record_sync(descriptor: int) -> None:
         modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "fsync", record_sync)
     cm.save(TWO, path)
     assert modes[0] == 0o600
 
 
 @POSIX
-def test_a_link_leads_to_the_file_as_before(tmp_path: Path) -> None:
+def test_symlink_is_followed_and_kept(tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
     cm.save(ONE, there / "file.ipynb")
@@ -132,7 +132,7 @@ def test_a_link_leads_to_the_file_as_before(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_a_link_that_leads_nowhere_leads_somewhere_then(tmp_path: Path) -> None:
+def test_dangling_symlink_target_is_created(tmp_path: Path) -> None:
     link = tmp_path / "link.ipynb"
     link.symlink_to("file.ipynb")
     cm.save(ONE, link)
@@ -141,7 +141,7 @@ def test_a_link_that_leads_nowhere_leads_somewhere_then(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_circular_symlinks_raise_os_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="ymbolic links"):
@@ -149,8 +149,9 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"a", "b"}
 
 
-@POSIX
-def test_a_pipe_is_written_through(path: Path) -> None:
+def test_pipe_is_written_and_not_replaced(path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("POSIX only")
     os.mkfifo(path)
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(path.read_bytes()), daemon=True)
@@ -163,7 +164,7 @@ def test_a_pipe_is_written_through(path: Path) -> None:
     assert read == [path.read_bytes()]
 
 
-def test_a_saver_says_where_it_is_wrong_as_a_save_does(path: Path) -> None:
+def test_saver_error_equals_save_error(path: Path) -> None:
     cells = [cm.code_cell(id=id) for id in "abcd"]
     wrong = cm.set_cell_metadata(cm.Notebook(cells), "c", {"tags": 5})
     with pytest.raises(cm.InvalidNotebook, match=r"at cells\[2\]\.metadata\.tags: ") as by_saver:
@@ -176,7 +177,7 @@ def test_a_saver_says_where_it_is_wrong_as_a_save_does(path: Path) -> None:
 
 @pytest.mark.parametrize("step", [(os, "fsync"), (Path, "replace")], ids=["fsync", "replace"])
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt()])
-def test_where_a_step_fails_the_file_is_as_it_was(
+def test_failed_save_leaves_file_unchanged(
     step: tuple[object, str], error: BaseException, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cm.save(ONE, path)
@@ -192,29 +193,27 @@ def test_where_a_step_fails_the_file_is_as_it_was(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_it_is_on_the_disk_before_it_is_in_its_place(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_save_syncs_before_replacing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     fsync, replace = os.fsync, Path.replace
 
-    def synced(descriptor: int) -> None:
+    def record_sync(descriptor: int) -> None:
         fsync(descriptor)
         done.append("fsync")
 
-    def replaced(self: Path, target: Path) -> Path:
+    def record_replace(self: Path, target: Path) -> Path:
         done.append("replace")
         return replace(self, target)
 
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(Path, "replace", record_replace)
     cm.save(ONE, path)
     assert done[:2] == ["fsync", "replace"]
 
 
-# -- in processes of their own ----------------------------------------------------------------------
+# -- in separate processes --------------------------------------------------------------------------
 
-# Each saves notebooks of 4 MB, whose one cell says over and over which they are.
+# Saves two notebooks of 4 MB in turn; each has one cell that repeats one digit.
 SAVER = """
 import sys
 import commutable as cm
@@ -230,8 +229,8 @@ while True:
     cm.save(one, sys.argv[1], validate=False)
 """
 
-# Its children do so, and are killed when their file is so large, each at another size: 25 of them at
-# least, and one in the midst of it.
+# Forks children that do the same, and kills each when its file has reached another size: at least 25
+# of them, until one was killed with its file half written.
 KILLER = """
 import os, signal, sys
 from pathlib import Path
@@ -267,8 +266,8 @@ while killed < 25 or not half:
             file.unlink()
 """
 
-# It is anybody, who may not write into the directory.
-ANYBODY = """
+# Runs as a user without write permission for the directory.
+UNPRIVILEGED = """
 import os, sys
 import commutable as cm
 
@@ -281,7 +280,7 @@ except PermissionError as error:
     print(error)
 """
 
-# It may write 1 MB into a file, as if the disk were full then.
+# Limits files to 1 MB, as if the disk were full then.
 FULL = """
 import resource, signal, sys
 import commutable as cm
@@ -297,7 +296,7 @@ except OSError as error:
 
 @contextmanager
 def saving(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that saves without end, and has done so once; it is killed."""
+    """Run a process that saves in a loop, from its first save until the end of the block."""
     argv = (sys.executable, "-c", SAVER, str(path))
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
         try:
@@ -309,9 +308,11 @@ def saving(path: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(DEADLINE)
 
 
-@POSIX
 @pytest.mark.parametrize("size", [1, 2_000_000, 3_900_000])
-def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(size: int, path: Path) -> None:
+def test_killed_save_leaves_complete_file(size: int, path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("POSIX only")
+
     def is_saving() -> bool:
         return any(larger_than(size, file) for file in path.parent.iterdir() if file != path)
 
@@ -326,22 +327,22 @@ def test_a_process_that_is_killed_leaves_the_old_file_or_the_new_one(size: int, 
 
 
 @POSIX
-def test_processes_that_are_killed_at_any_moment_never_leave_half_a_file(path: Path) -> None:
+def test_save_killed_at_any_moment_is_atomic(path: Path) -> None:
     argv = (sys.executable, "-c", KILLER, str(path))
     subprocess.run(argv, check=True, timeout=DEADLINE)
 
 
 @POSIX
-def test_a_directory_that_cannot_be_written_leaves_the_old_file() -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own is closed to anybody else
+def test_unwritable_directory_leaves_file_unchanged() -> None:
+    with tempfile.TemporaryDirectory() as name:  # other users cannot enter pytest's
         path = Path(name, "a.ipynb")
         cm.save(ONE, path)
         path.chmod(0o666)
         path.parent.chmod(0o555)
-        argv = (sys.executable, "-c", ANYBODY, str(path))
-        said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
+        argv = (sys.executable, "-c", UNPRIVILEGED, str(path))
+        ended = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
         path.parent.chmod(0o755)
-        assert os.strerror(errno.EACCES) in said.stdout
+        assert os.strerror(errno.EACCES) in ended.stdout
         assert list(path.parent.iterdir()) == [path]
         assert cm.load(path) == ONE
 
@@ -349,12 +350,12 @@ def test_a_directory_that_cannot_be_written_leaves_the_old_file() -> None:
 def larger_than(size: int, file: Path) -> bool:
     try:
         return file.stat().st_size >= size
-    except FileNotFoundError:  # it is in its place now
+    except FileNotFoundError:  # renamed in the meantime
         return False
 
 
 @POSIX
-def test_who_reads_while_it_is_saved_reads_all_of_it(path: Path) -> None:
+def test_file_read_during_save_is_complete(path: Path) -> None:
     with saving(path):
         sources = {cm.load(path, validate=False).cells[0].source for _ in range(20)}
     assert sources <= {"1" * 4_000_000, "2" * 4_000_000}
@@ -362,11 +363,11 @@ def test_who_reads_while_it_is_saved_reads_all_of_it(path: Path) -> None:
 
 @POSIX
 @pytest.mark.parametrize("there", [True, False])
-def test_a_full_disk_leaves_the_old_file_and_no_other(there: bool, path: Path) -> None:
+def test_full_disk_leaves_file_unchanged(there: bool, path: Path) -> None:
     if there:
         cm.save(ONE, path)
     argv = (sys.executable, "-c", FULL, str(path))
-    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
-    assert os.strerror(errno.EFBIG) in said.stdout
+    ended = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
+    assert os.strerror(errno.EFBIG) in ended.stdout
     assert list(path.parent.iterdir()) == ([path] if there else [])
     assert not there or cm.load(path) == ONE

@@ -1,4 +1,4 @@
-"""Notebooks of every version are read and written as nbformat does; what is none is refused."""
+"""Notebooks of every version are read and written as by nbformat; invalid ones are rejected."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Plain: TypeAlias = dict[str, Any]
 CORPUS = Path(os.environ.get("ENCHANNEL_TEST_CORPUS", DEFAULT)) / "notebooks"
 
 
-LIBRARY: Any = nbformat  # it has no types
+LIBRARY: Any = nbformat  # without type annotations
 
 
-def library_writes(notebook: Plain | str, ids: list[str]) -> bytes:
-    """What nbformat writes of a notebook that it has read and upgraded, with these ids."""
+def written_by_nbformat(notebook: Plain | str, ids: list[str]) -> bytes:
+    """Return the file that nbformat writes after reading and upgrading a notebook, with these ids."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = notebook if isinstance(notebook, str) else json.dumps(notebook)
@@ -44,7 +44,7 @@ def library_writes(notebook: Plain | str, ids: list[str]) -> bytes:
     return file.getvalue().encode(errors="surrogatepass")
 
 
-def we_write(notebook: cm.Notebook, path: Path) -> bytes:
+def written_by_us(notebook: cm.Notebook, path: Path) -> bytes:
     cm.save(notebook, path)
     return path.read_bytes()
 
@@ -53,9 +53,9 @@ def ids_of(notebook: cm.Notebook) -> list[str]:
     return [cell.id for cell in notebook.cells]
 
 
-# -- the notebooks that nbformat tests itself with --------------------------------------------------
+# -- the test notebooks of nbformat -----------------------------------------------------------------
 
-# Where it says what is wrong with those that are no notebooks, or none that can be read.
+# The error texts for the invalid notebooks.
 BROKEN = {
     "invalid": r"at cells\[0\]: 'source' is a required property",
     "invalid_cell_id": r"id of cell 1 must be .*, not '\$illegal_chars'",
@@ -76,25 +76,25 @@ def readable() -> list[Path]:
     return [path for path in corpus() if path.stem not in BROKEN]
 
 
-def test_there_is_a_corpus() -> None:
+def test_corpus_is_present() -> None:
     assert len(readable()) >= 12, "python tests/rigs/corpus.py has not been run"
     assert {path.stem for path in corpus()} >= set(BROKEN)
 
 
 @pytest.mark.parametrize("path", readable(), ids=lambda path: path.stem)
-def test_it_comes_back_as_nbformat_writes_it(
+def test_corpus_notebook_is_saved_as_nbformat_does(
     path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     notebook = cm.load(path)
-    ours = we_write(notebook, tmp_path / "new.ipynb")
-    assert ours == library_writes(path.read_text("utf-8"), ids_of(notebook))
+    ours = written_by_us(notebook, tmp_path / "new.ipynb")
+    assert ours == written_by_nbformat(path.read_text("utf-8"), ids_of(notebook))
     assert cm.load(tmp_path / "new.ipynb") == notebook
     nbformat.validate(cm.to_dict(notebook))
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("path", readable(), ids=lambda path: path.stem)
-def test_ids_that_it_has_stay(path: Path) -> None:
+def test_corpus_cell_ids_are_kept(path: Path) -> None:
     js = json.loads(path.read_bytes())
     had = [cell.get("id") for cell in js.get("cells", [])]
     have = ids_of(cm.load(path))
@@ -103,9 +103,7 @@ def test_ids_that_it_has_stay(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_it_says_what_is_wrong_and_in_which_file(
-    name: str, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_load_error_names_fault_and_file(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = CORPUS / f"{name}.ipynb"
     with pytest.raises(cm.InvalidNotebook, match=BROKEN[name]) as caught:
         cm.load(path)
@@ -113,7 +111,7 @@ def test_it_says_what_is_wrong_and_in_which_file(
     assert capfd.readouterr() == ("", "")
 
 
-# -- notebooks of our own ---------------------------------------------------------------------------
+# -- our own notebooks ------------------------------------------------------------------------------
 
 
 def notebook_js(*cells: Plain, minor: int = 5, **fields: Any) -> Plain:
@@ -179,10 +177,10 @@ OWN: dict[str, Plain] = {
     "NaN": notebook_js(code_js(display_js(**{"application/json": [math.nan, math.inf]}))),
     "big numbers": notebook_js(metadata={"x": [2**64, -(2**200), 1e300, 1.0, -0.0]}),
     "beyond the BMP": notebook_js(code_js(source="𝕏 = '🎉'\n", metadata={"ключ": "значение"})),
-    "half a character": notebook_js(markdown_js(source="a\ud83d b")),
-    "half a character in a key": notebook_js(code_js(metadata={"\ude00": 1})),
-    "lines as on Windows": notebook_js(code_js(source="a\r\nb\rc\r\n")),
-    "other ends of lines": notebook_js(code_js(source="a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g")),
+    "a lone surrogate": notebook_js(markdown_js(source="a\ud83d b")),
+    "a lone surrogate in a key": notebook_js(code_js(metadata={"\ude00": 1})),
+    "Windows line endings": notebook_js(code_js(source="a\r\nb\rc\r\n")),
+    "other line separators": notebook_js(code_js(source="a\x0bb\x0cc\x1cd\x85e\u2028f\u2029g")),
     "control characters": notebook_js(
         code_js({"output_type": "stream", "name": "stdout", "text": "\x00\x1b[31m\x7f\b"})
     ),
@@ -221,7 +219,7 @@ OWN: dict[str, Plain] = {
 
 
 @pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
-def test_it_comes_back(js: Plain) -> None:
+def test_json_round_trip_is_lossless(js: Plain) -> None:
     given = copy.deepcopy(js)
     notebook = cm.from_dict(js)
     assert repr(js) == repr(given)
@@ -230,13 +228,13 @@ def test_it_comes_back(js: Plain) -> None:
 
 
 @pytest.mark.parametrize("js", OWN.values(), ids=OWN.keys())
-def test_a_file_of_it_is_as_nbformat_writes_it(js: Plain, tmp_path: Path) -> None:
-    ours = we_write(cm.from_dict(js), tmp_path / "new.ipynb")
-    if js["nbformat_minor"] > 5:  # nbformat would call it 4.5
+def test_file_equals_output_of_nbformat(js: Plain, tmp_path: Path) -> None:
+    ours = written_by_us(cm.from_dict(js), tmp_path / "new.ipynb")
+    if js["nbformat_minor"] > 5:  # nbformat would write 4.5
         node = LIBRARY.from_dict(copy.deepcopy(js))
         assert ours.decode() == f"{LIBRARY.v4.writes_json(node)}\n"
-    elif (theirs := library_writes(js, [cell["id"] for cell in js["cells"]])) != ours:
-        # UTF-8 has no half a character, and nbformat could not write that into a file.
+    elif (theirs := written_by_nbformat(js, [cell["id"] for cell in js["cells"]])) != ours:
+        # UTF-8 cannot encode a lone surrogate, so nbformat could not write this file.
         assert theirs.decode(errors="replace") != theirs.decode(errors="ignore")
         assert json.loads(ours) == json.loads(theirs.decode(errors="surrogatepass"))
     again = cm.load(tmp_path / "new.ipynb")
@@ -244,11 +242,11 @@ def test_a_file_of_it_is_as_nbformat_writes_it(js: Plain, tmp_path: Path) -> Non
 
 
 def canonical(js: Plain) -> str:
-    """NaN is not equal to itself, and 1 to True."""
+    """Return a text to compare by, since NaN differs from itself and 1 equals True."""
     return json.dumps(js, sort_keys=True)
 
 
-def test_what_it_gives_may_be_changed() -> None:
+def test_to_dict_returns_mutable_copy() -> None:
     notebook = cm.from_dict(OWN["JSON"])
     js = cm.to_dict(notebook)
     js["cells"][0]["outputs"][0]["data"]["application/json"]["x"].append(1)
@@ -256,12 +254,12 @@ def test_what_it_gives_may_be_changed() -> None:
     assert cm.to_dict(notebook) == OWN["JSON"]
 
 
-def test_frozen_JSON_is_read_as_well() -> None:
+def test_from_dict_accepts_frozen_json() -> None:
     frozen = cm.Notebook(metadata={"x": OWN["JSON"]}).metadata["x"]
     assert cm.to_dict(cm.from_dict(frozen)) == OWN["JSON"]
 
 
-def test_lines_become_one_text() -> None:
+def test_from_dict_joins_lines() -> None:
     lines = notebook_js(
         code_js(
             {"output_type": "stream", "name": "stdout", "text": ["a\n", "b"]},
@@ -278,12 +276,12 @@ def test_lines_become_one_text() -> None:
     assert shown["data"] == {"text/plain": "a\nb", "application/x+json": ["a\n", "b"]}
 
 
-def test_a_status_is_in_no_file() -> None:
+def test_cell_status_is_not_serialized() -> None:
     marked = cm.mark_cell_deleting(cm.from_dict(notebook_js(code_js())), "a")
     assert cm.to_dict(marked) == notebook_js(code_js())
 
 
-def test_what_is_only_of_a_session_is_not_kept() -> None:
+def test_transient_metadata_is_dropped() -> None:
     transient = {"orig_nbformat": 3, "orig_nbformat_minor": 0, "signature": "x"}
     js = notebook_js(code_js(metadata={"trusted": True}), metadata=transient)
     assert cm.to_dict(cm.from_dict(js)) == notebook_js(code_js())
@@ -335,14 +333,14 @@ OLDER: dict[str, Plain] = {
 
 
 @pytest.mark.parametrize("js", OLDER.values(), ids=OLDER.keys())
-def test_older_versions_are_upgraded_as_nbformat_does(js: Plain, tmp_path: Path) -> None:
+def test_older_versions_are_upgraded_as_by_nbformat(js: Plain, tmp_path: Path) -> None:
     notebook = cm.from_dict(js)
     assert notebook.nbformat_minor == 5
-    ours = we_write(notebook, tmp_path / "new.ipynb")
-    assert ours == library_writes(js, ids_of(notebook))
+    ours = written_by_us(notebook, tmp_path / "new.ipynb")
+    assert ours == written_by_nbformat(js, ids_of(notebook))
 
 
-def test_each_kind_of_cell_and_output_is_upgraded() -> None:
+def test_upgrade_covers_every_cell_and_output_type() -> None:
     notebook = cm.from_dict(OLDER["3"])
     kinds = [(cell.cell_type, cell.source) for cell in notebook.cells]
     assert kinds == [
@@ -360,13 +358,13 @@ def test_each_kind_of_cell_and_output_is_upgraded() -> None:
     assert code.execution_count == 3
 
 
-def test_a_cell_without_an_id_gets_one() -> None:
+def test_cell_without_id_gets_one() -> None:
     js = notebook_js({k: v for k, v in code_js().items() if k != "id"}, code_js())
     first, second = ids_of(cm.from_dict(js))
     assert first != second == "a"
 
 
-def test_a_cell_with_the_id_of_another_gets_another() -> None:
+def test_cell_with_duplicate_id_gets_new_one() -> None:
     first, second, third = ids_of(
         cm.from_dict(notebook_js(code_js(), raw_js(), markdown_js(id="b")))
     )
@@ -375,14 +373,14 @@ def test_a_cell_with_the_id_of_another_gets_another() -> None:
     assert second not in "ab"
 
 
-def test_nothing_is_logged_of_a_notebook_that_is_right(caplog: pytest.LogCaptureFixture) -> None:
+def test_valid_notebook_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         for js in (*OWN.values(), *OLDER.values()):
             cm.from_dict(js)
     assert caplog.messages == [] or all("v3" in message for message in caplog.messages)
 
 
-# -- what is no notebook ----------------------------------------------------------------------------
+# -- invalid notebooks ------------------------------------------------------------------------------
 
 
 def nested(depth: int) -> Any:
@@ -392,7 +390,7 @@ def nested(depth: int) -> Any:
     return deep
 
 
-NONE: dict[str, tuple[Any, str]] = {
+INVALID: dict[str, tuple[Any, str]] = {
     "a list": ([], "a notebook must be a JSON object, not list"),
     "a number": (1, "must be a JSON object, not int"),
     "null": (None, "must be a JSON object, not NoneType"),
@@ -403,7 +401,7 @@ NONE: dict[str, tuple[Any, str]] = {
     "a version that is true": (notebook_js(nbformat=True), "nbformat must be an integer, not True"),
     "no minor version": ({"cells": [], "metadata": {}, "nbformat": 4}, "nbformat_minor"),
     "a minor version that is a text": (notebook_js(nbformat_minor="5"), "nbformat_minor"),
-    "a minor version below nothing": (
+    "a negative minor version": (
         notebook_js(nbformat_minor=-1),
         "nbformat_minor must be a non-negative integer, not -1",
     ),
@@ -412,7 +410,7 @@ NONE: dict[str, tuple[Any, str]] = {
     "a cell that is a number": (notebook_js(cells=[1]), "."),
     "a cell that is null": (notebook_js(cells=[code_js(), None]), "."),
     "a cell that is a list": (notebook_js(cells=[[]]), "."),
-    "a cell of no type": (notebook_js({"id": "a", "source": "", "metadata": {}}), "cell"),
+    "a cell without a type": (notebook_js({"id": "a", "source": "", "metadata": {}}), "cell"),
     "a cell whose type is null": (notebook_js(raw_js(cell_type=None)), "invalid notebook"),
     "a cell of another type": (notebook_js(raw_js(cell_type="x")), "cell"),
     "a cell of a later type": (
@@ -432,7 +430,7 @@ NONE: dict[str, tuple[Any, str]] = {
     "an attachment that is a text": (notebook_js(raw_js(attachments={"p": "x"})), "."),
     "outputs that are an object": (notebook_js(code_js(outputs={})), "."),
     "an output that is a text": (notebook_js(code_js(outputs=["x"])), "."),
-    "an output of no type": (notebook_js(code_js(outputs=[{}])), "."),
+    "an output without a type": (notebook_js(code_js(outputs=[{}])), "."),
     "an output of another type": (
         notebook_js(code_js({"output_type": "x"})),
         "at cells\\[0\\].outputs\\[0\\]",
@@ -450,15 +448,15 @@ NONE: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("js", "text"), NONE.values(), ids=NONE.keys())
-def test_it_is_refused(js: Any, text: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("js", "text"), INVALID.values(), ids=INVALID.keys())
+def test_invalid_json_is_rejected(js: Any, text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
         cm.from_dict(js)
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("js", "text"), NONE.values(), ids=NONE.keys())
-def test_it_is_refused_as_a_file(js: Any, text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("js", "text"), INVALID.values(), ids=INVALID.keys())
+def test_invalid_json_in_file_is_rejected(js: Any, text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps(js))
     with pytest.raises(cm.InvalidNotebook) as caught:
@@ -468,20 +466,20 @@ def test_it_is_refused_as_a_file(js: Any, text: str, tmp_path: Path) -> None:
 
 FILES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is not JSON"),
-    "half": (b'{"cells": [', "it is not JSON"),
+    "truncated": (b'{"cells": [', "it is not JSON"),
     "text": (b"# a notebook", "it is not JSON"),
     "not UTF-8": (b'{"cells": "\xff"}', "it is not UTF-8"),
     "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8"),
     "an image": (b"\x89PNG\r\n", "it is not UTF-8"),
-    "something behind it": (b"{}{}", "it is not JSON"),
+    "trailing data": (b"{}{}", "it is not JSON"),
     "a list": (b"[]", "must be a JSON object, not list"),
-    "deep": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "it is not JSON"),
+    "deeply nested": (b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "it is not JSON"),
     "a number of many digits": (b'{"x":' + b"1" * 10_000 + b"}", "it is not JSON"),
 }
 
 
 @pytest.mark.parametrize(("data", "text"), FILES.values(), ids=FILES.keys())
-def test_a_file_is_refused(data: bytes, text: str, tmp_path: Path) -> None:
+def test_invalid_file_is_rejected(data: bytes, text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_bytes(data)
     with pytest.raises(cm.InvalidNotebook, match=text) as caught:
@@ -489,7 +487,7 @@ def test_a_file_is_refused(data: bytes, text: str, tmp_path: Path) -> None:
     assert str(path) in str(caught.value)
 
 
-def test_a_mark_of_the_byte_order_is_no_part_of_it(tmp_path: Path) -> None:
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(OWN["JSON"]).encode())
     assert cm.load(path) == cm.from_dict(OWN["JSON"])
@@ -497,11 +495,9 @@ def test_a_mark_of_the_byte_order_is_no_part_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("validate", [True, False])
 @pytest.mark.parametrize("depth", [100, 300, 500, 700, 900, 2_000, 100_000])
-def test_what_is_nested_deeply_is_read_or_refused(
-    depth: int, validate: bool, tmp_path: Path
-) -> None:
+def test_deeply_nested_json_is_read_or_rejected(depth: int, validate: bool, tmp_path: Path) -> None:
     path, deep = tmp_path / "a.ipynb", nested(depth)
-    in_places = [
+    notebooks = [
         notebook_js(metadata={"x": deep}),
         notebook_js(code_js(display_js(**{"application/json": deep}))),
         notebook_js(raw_js(metadata={"x": deep})),
@@ -510,21 +506,21 @@ def test_what_is_nested_deeply_is_read_or_refused(
         notebook_js(cells=deep),
         {**OLDER["3"], "metadata": {"x": deep}},
     ]
-    for js in in_places:
-        if (notebook := read_or_refused(js, validate)) is not None:
+    for js in notebooks:
+        if (notebook := read_or_rejected(js, validate)) is not None:
             with suppress(cm.InvalidNotebook):
                 cm.save(notebook, path, validate=validate)
                 assert cm.to_dict(cm.load(path, validate=validate)) == cm.to_dict(notebook)
 
 
-def test_it_says_what_is_wrong_in_few_words() -> None:
+def test_validation_error_text_is_short() -> None:
     with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec: 'xxx.*…$") as caught:
         cm.from_dict(notebook_js(metadata={"kernelspec": "x" * 10_000}))
     assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("validate", [True, False])
-def test_what_never_ends_is_nested_too_deeply(validate: bool) -> None:
+def test_recursive_json_is_rejected(validate: bool) -> None:
     endless: Plain = {}
     endless["x"] = endless
     for js in (notebook_js(metadata=endless), notebook_js(metadata={"x": nested(100_000)})):
@@ -532,7 +528,7 @@ def test_what_never_ends_is_nested_too_deeply(validate: bool) -> None:
             cm.from_dict(js, validate=validate)
 
 
-def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
+def test_invalid_notebook_is_not_saved(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     bad = cm.update_outputs(
         cm.from_dict(notebook_js(code_js())), "a", [{"output_type": "stream", "name": "stdout"}]
@@ -542,14 +538,14 @@ def test_what_is_valid_no_more_is_not_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_validation_what_is_not_quite_right_passes(tmp_path: Path) -> None:
+def test_deviations_pass_without_validation(tmp_path: Path) -> None:
     js = notebook_js(code_js({"output_type": "x", "y": 1}), raw_js(id="b", later=1), later=1)
     notebook = cm.from_dict(js, validate=False)
     assert cm.to_dict(notebook) == js
 
 
-NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
-    "an output of no type": (
+ALWAYS_INVALID: dict[str, tuple[Plain, str]] = {
+    "an output without a type": (
         notebook_js(code_js({"text": "x"})),
         "output_type of an output of cell 1 must be a string, not None",
     ),
@@ -562,7 +558,7 @@ NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
         notebook_js(code_js(outputs={})),
         "outputs of cell 1 must be a list, not dict",
     ),
-    "a cell of no type": (
+    "a cell without a type": (
         notebook_js(raw_js(cell_type="x")),
         "cell_type of cell 1 must be .*, not 'x'",
     ),
@@ -577,13 +573,13 @@ NOT_EVEN_THEN: dict[str, tuple[Plain, str]] = {
 }
 
 
-@pytest.mark.parametrize(("js", "text"), NOT_EVEN_THEN.values(), ids=NOT_EVEN_THEN.keys())
-def test_without_validation_what_is_none_is_refused_all_the_same(js: Plain, text: str) -> None:
+@pytest.mark.parametrize(("js", "text"), ALWAYS_INVALID.values(), ids=ALWAYS_INVALID.keys())
+def test_invalid_json_is_rejected_without_validation(js: Plain, text: str) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
         cm.from_dict(js, validate=False)
 
 
-def test_without_nbformat_it_says_what_to_install(
+def test_missing_nbformat_error_names_extra(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "nbformat", None)
@@ -596,7 +592,7 @@ def test_without_nbformat_it_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-HALF: dict[str, tuple[Plain, str, str]] = {
+INCOMPLETE: dict[str, tuple[Plain, str, str]] = {
     "a stream": ({"output_type": "stream"}, "", "stream ''"),
     "lines": ({"output_type": "stream", "text": ["a\n", "b"]}, "a\nb", "stream 'a\\nb'"),
     "an error": ({"output_type": "error", "ename": "E"}, "E: ", "error 'E: '"),
@@ -605,17 +601,15 @@ HALF: dict[str, tuple[Plain, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("output", "text", "in_short"), HALF.values(), ids=HALF.keys())
-def test_an_output_that_lacks_something_is_shown_all_the_same(
-    output: Plain, text: str, in_short: str
-) -> None:
+@pytest.mark.parametrize(("output", "text", "in_short"), INCOMPLETE.values(), ids=INCOMPLETE.keys())
+def test_incomplete_output_is_rendered(output: Plain, text: str, in_short: str) -> None:
     (cell,) = cm.from_dict(notebook_js(code_js(output)), validate=False).cells
     assert isinstance(cell, cm.CodeCell)
     assert cell.outputs.text == text
     assert repr(cell.outputs) == f"Outputs({in_short})"
 
 
-# -- whatever it is ---------------------------------------------------------------------------------
+# -- arbitrary JSON ---------------------------------------------------------------------------------
 
 VALUES = st.recursive(
     st.none()
@@ -653,22 +647,22 @@ SEEDS: list[Plain] = [
 ]
 
 
-def places(js: Any) -> list[tuple[Any, Any]]:
-    """Each thing in it: what it is in, and under which name or number."""
+def positions(js: Any) -> list[tuple[Any, Any]]:
+    """Return the container and the key of each value in a JSON value."""
     keys = js if isinstance(js, dict) else range(len(js)) if isinstance(js, list) else ()
-    return [place for key in keys for place in ((js, key), *places(js[key]))]
+    return [position for key in keys for position in ((js, key), *positions(js[key]))]
 
 
 @st.composite
 def mutants(draw: st.DrawFn) -> Any:
-    """A notebook in which a thing or two is another, or missing, or there twice, or has another name."""
+    """Return a notebook with one or two values changed, removed, repeated or renamed."""
     js = copy.deepcopy(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(1, 2))):
-        owner, key = draw(st.sampled_from(places(js)))
-        change = draw(st.sampled_from(["other", "gone", "twice", "renamed"]))
-        if change == "gone":
+        owner, key = draw(st.sampled_from(positions(js)))
+        change = draw(st.sampled_from(["changed", "removed", "repeated", "renamed"]))
+        if change == "removed":
             del owner[key]
-        elif change == "twice" and isinstance(owner, list):
+        elif change == "repeated" and isinstance(owner, list):
             owner.append(copy.deepcopy(owner[key]))
         elif change == "renamed" and isinstance(owner, dict):
             owner[draw(st.sampled_from(["x", "id", "source", "outputs"]))] = owner.pop(key)
@@ -677,7 +671,7 @@ def mutants(draw: st.DrawFn) -> Any:
     return js
 
 
-def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
+def read_or_rejected(js: Any, validate: bool) -> cm.Notebook | None:
     try:
         notebook = cm.from_dict(js, validate=validate)
     except cm.InvalidNotebook:
@@ -688,9 +682,9 @@ def read_or_refused(js: Any, validate: bool) -> cm.Notebook | None:
 
 @settings(max_examples=200)
 @given(mutants())
-def test_anything_is_a_notebook_or_refused(js: Any) -> None:
+def test_mutated_json_is_read_or_rejected(js: Any) -> None:
     given = copy.deepcopy(js)
-    notebook = read_or_refused(js, validate=True)
+    notebook = read_or_rejected(js, validate=True)
     assert repr(js) == repr(given)
     if notebook is not None:
         nbformat.validate(cm.to_dict(notebook), relax_add_props=notebook.nbformat_minor > 5)
@@ -700,8 +694,8 @@ def test_anything_is_a_notebook_or_refused(js: Any) -> None:
 
 @settings(max_examples=200)
 @given(mutants())
-def test_anything_is_refused_or_a_notebook_that_can_be_used(js: Any) -> None:
-    notebook = read_or_refused(js, validate=False)
+def test_unvalidated_notebook_is_usable(js: Any) -> None:
+    notebook = read_or_rejected(js, validate=False)
     if notebook is None:
         return
     assert notebook == notebook
@@ -721,9 +715,9 @@ def test_anything_is_refused_or_a_notebook_that_can_be_used(js: Any) -> None:
 
 @settings(max_examples=200)
 @given(mutants())
-def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
+def test_mutated_json_round_trip_is_lossless(js: Any) -> None:
     for validate in (True, False):
-        notebook = read_or_refused(js, validate)
+        notebook = read_or_rejected(js, validate)
         if notebook is not None:
             with suppress(cm.InvalidNotebook):
                 again = read_notebook(
@@ -733,6 +727,6 @@ def test_what_is_read_is_written_and_read_again_or_refused(js: Any) -> None:
 
 
 @given(VALUES)
-def test_any_JSON_is_a_notebook_or_refused(js: Any) -> None:
+def test_arbitrary_json_is_rejected(js: Any) -> None:
     for validate in (True, False):
-        assert read_or_refused(js, validate) is None
+        assert read_or_rejected(js, validate) is None

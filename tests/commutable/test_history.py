@@ -1,4 +1,4 @@
-"""Back and forth among the states of a notebook, and what is different between two of them."""
+"""Undo histories, and differences between notebooks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST = cm.Notebook([cm.code_cell("", id="a"), cm.markdown_cell("", id="b")])
 
 
 def states_of(*sources: str) -> list[cm.Notebook]:
-    """States that no one typed: cell a has another text in each."""
+    """Return notebooks in which cell a has the given sources."""
     return [cm.update_source(FIRST, "a", source) for source in sources]
 
 
@@ -34,10 +34,10 @@ def sources(history: cm.History, cell_id: str = "a") -> list[str]:
     return [state.cell(cell_id).source for state in history.states]
 
 
-# -- back and forth ---------------------------------------------------------------------------------
+# -- undo and redo ----------------------------------------------------------------------------------
 
 
-def test_a_new_history_has_one_state() -> None:
+def test_new_history_has_one_state() -> None:
     history = cm.History(FIRST)
     assert history.notebook is FIRST
     assert history.states == (FIRST,)
@@ -45,7 +45,7 @@ def test_a_new_history_has_one_state() -> None:
     assert (history.can_undo, history.can_redo) == (False, False)
 
 
-def test_it_goes_back_and_forth() -> None:
+def test_undo_and_redo_step_through_states() -> None:
     one, two = states_of("one", "two")
     history = cm.History(FIRST).push(one).push(two)
     assert history.notebook is two
@@ -55,20 +55,20 @@ def test_it_goes_back_and_forth() -> None:
     assert history.undo().undo().redo().redo().notebook is two
 
 
-def test_it_says_where_it_can_go() -> None:
+def test_can_undo_and_can_redo_follow_index() -> None:
     history = pushed(cm.History(FIRST), states_of("one", "two"))
     can = [(history.go_to(i).can_undo, history.go_to(i).can_redo) for i in range(3)]
     assert can == [(False, True), (True, True), (True, False)]
 
 
-def test_at_its_ends_it_stays() -> None:
+def test_undo_and_redo_stop_at_the_ends() -> None:
     history = pushed(cm.History(FIRST), states_of("one"))
     assert history.redo() is history
     back = history.undo()
     assert back.undo() is back
 
 
-def test_it_goes_to_any_state() -> None:
+def test_go_to_selects_any_state() -> None:
     states = [FIRST, *states_of("one", "two", "three")]
     history = pushed(cm.History(FIRST), states[1:])
     assert all(history.go_to(i).notebook is state for i, state in enumerate(states))
@@ -77,29 +77,29 @@ def test_it_goes_to_any_state() -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 2, 100])
-def test_there_are_no_states_but_those_it_has(index: int) -> None:
+def test_go_to_rejects_index_out_of_range(index: int) -> None:
     history = pushed(cm.History(FIRST), states_of("one"))
     with pytest.raises(IndexError, match=f"index must be 0 to 1, not {index}"):
         history.go_to(index)
 
 
-def test_a_new_state_ends_the_future() -> None:
+def test_push_drops_states_to_redo() -> None:
     one, two, other = states_of("one", "two", "other")
     history = cm.History(FIRST).push(one).push(two).undo().push(other)
     assert history.states == (FIRST, one, other)
     assert not history.can_redo
 
 
-def test_the_same_state_adds_nothing_and_ends_no_future() -> None:
+def test_push_of_current_state_is_a_no_op() -> None:
     history = pushed(cm.History(FIRST), states_of("one", "two")).undo()
     assert history.push(history.notebook) is history
 
 
-def test_an_equal_state_is_another() -> None:
+def test_push_of_equal_state_adds_it() -> None:
     assert len(cm.History(FIRST).push(cm.Notebook(FIRST.cells)).states) == 2
 
 
-def test_the_oldest_states_go_first() -> None:
+def test_limit_drops_oldest_states() -> None:
     states = states_of(*"uvwxyz")
     history = pushed(cm.History(FIRST, limit=3), states)
     assert history.states == tuple(states[-3:])
@@ -109,7 +109,7 @@ def test_the_oldest_states_go_first() -> None:
     assert history.limit == history.undo().limit == 3
 
 
-def test_a_history_may_be_of_one_state() -> None:
+def test_limit_of_one_keeps_one_state() -> None:
     one, two = states_of("one", "two")
     history = cm.History(FIRST, limit=1).push(one).push(two)
     assert history.states == (two,)
@@ -117,12 +117,12 @@ def test_a_history_may_be_of_one_state() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_a_history_is_not_of_none(limit: int) -> None:
+def test_limit_below_one_is_rejected(limit: int) -> None:
     with pytest.raises(ValueError, match=f"limit must be at least 1, not {limit}"):
         cm.History(FIRST, limit=limit)
 
 
-def test_it_never_changes() -> None:
+def test_history_is_immutable() -> None:
     history = pushed(cm.History(FIRST), states_of("one", "two"))
     before = history.states, history.index
     history.push(FIRST)
@@ -134,14 +134,14 @@ def test_it_never_changes() -> None:
             setattr(history, name, None)
 
 
-def test_it_can_be_copied_and_pickled() -> None:
+def test_history_can_be_copied_and_pickled() -> None:
     history = pushed(cm.History(FIRST, limit=7), states_of("one", "two")).undo()
     for twin in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):  # noqa: S301
         assert (twin.states, twin.index, twin.limit) == (history.states, 1, 7)
 
 
-class Twin(RuleBasedStateMachine):
-    """A history beside a plain list of its states, which is changed."""
+class HistoryModel(RuleBasedStateMachine):
+    """A history compared with a mutable list of its states."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -178,7 +178,7 @@ class Twin(RuleBasedStateMachine):
         self.step(self.history.go_to(self.index))
 
     @invariant()
-    def both_are_alike(self) -> None:
+    def history_equals_model(self) -> None:
         assert len(self.history.states) == len(self.states)
         assert all(map(is_, self.history.states, self.states))
         assert self.history.notebook is self.states[self.index]
@@ -186,16 +186,16 @@ class Twin(RuleBasedStateMachine):
         assert self.history.can_redo is (self.index < len(self.states) - 1)
 
     @invariant()
-    def none_before_it_has_changed(self) -> None:
+    def earlier_histories_are_unchanged(self) -> None:
         for history, states, index in self.before:
             assert history.states is states
             assert history.index == index
 
 
-TestItIsWhatItsPlainTwinSays = Twin.TestCase
+TestHistoryEqualsMutableModel = HistoryModel.TestCase
 
 
-def test_it_says_what_it_is() -> None:
+def test_history_repr() -> None:
     assert repr(cm.History(FIRST)) == "<History at 0 of 1 states>"
 
 
@@ -205,18 +205,18 @@ TYPED = {
     "one word": (["w", "wo", "wor"], ["", "wor"]),
     "two words": (["a", "a ", "a b", "a bc"], ["", "a ", "a bc"]),
     "spaces": (["a", "a ", "a  ", "a  b"], ["", "a  ", "a  b"]),
-    "a line, its end and a line": (["a", "a\n", "a\nb", "a\nbc"], ["", "a", "a\n", "a\nbc"]),
+    "a line, a newline and a line": (["a", "a\n", "a\nb", "a\nbc"], ["", "a", "a\n", "a\nbc"]),
     "in the middle": (["xy", "xay", "xaby"], ["", "xy", "xaby"]),
     "at two places": (["xy", "xya", "bxya"], ["", "xy", "xya", "bxya"]),
     "backspaces": (["abc", "ab", "a", ""], ["", "abc", ""]),
     "backspaces in the middle": (["abcd", "abd", "ad"], ["", "abcd", "ad"]),
     "the delete key": (["abcd", "acd", "ad"], ["", "abcd", "ad"]),
     "the delete key, and a backspace": (["abcd", "abd", "ab", "a"], ["", "abcd", "a"]),
-    "a newline taken away": (["a\n", "a"], ["", "a\n", "a"]),
-    "added, and taken away": (["a", "ab", "a"], ["", "ab", "a"]),
-    "taken away, and added": (["abc", "ab", "a", "ax", "axy"], ["", "abc", "a", "axy"]),
+    "a deleted newline": (["a\n", "a"], ["", "a\n", "a"]),
+    "typed, then deleted": (["a", "ab", "a"], ["", "ab", "a"]),
+    "deleted, then typed": (["abc", "ab", "a", "ax", "axy"], ["", "abc", "a", "axy"]),
     "pasted": (["a", "abc", "abcd"], ["", "a", "abc", "abcd"]),
-    "typed, and the rest is another": (["zz", "azz", "abyy"], ["", "zz", "azz", "abyy"]),
+    "typed, with the rest changed": (["zz", "azz", "abyy"], ["", "zz", "azz", "abyy"]),
     "another character in its place": (["a", "b", "c"], ["", "a", "b", "c"]),
     "the same letter again": (["a", "aa", "aaa"], ["", "aaa"]),
     "beyond the BMP": (["\U0001d54f", "\U0001d54f\U0001d54f"], ["", "\U0001d54f\U0001d54f"]),
@@ -224,26 +224,26 @@ TYPED = {
 
 
 @pytest.mark.parametrize(("typed", "kept"), TYPED.values(), ids=TYPED.keys())
-def test_what_is_typed_in_one_go_is_one_step(typed: list[str], kept: list[str]) -> None:
+def test_consecutive_typing_is_one_step(typed: list[str], kept: list[str]) -> None:
     history = pushed(cm.History(FIRST), states_of(*typed))
     assert sources(history) == kept
     assert history.index == len(kept) - 1
 
 
-def test_it_need_not_be() -> None:
+def test_coalescing_can_be_disabled() -> None:
     history = cm.History(FIRST)
     for state in states_of("a", "ab", "abc"):
         history = history.push(state, coalesce=False)
     assert sources(history) == ["", "a", "ab", "abc"]
 
 
-def test_typing_goes_on_after_a_step_that_was_kept_apart() -> None:
+def test_typing_continues_uncoalesced_step() -> None:
     a, ab = states_of("a", "ab")
     history = cm.History(FIRST).push(a, coalesce=False).push(ab)
     assert sources(history) == ["", "ab"]
 
 
-def test_another_cell_is_a_new_step() -> None:
+def test_typing_in_another_cell_is_a_new_step() -> None:
     history = cm.History(FIRST)
     for cell_id, source in [("a", "x"), ("a", "xy"), ("b", "x"), ("b", "xy"), ("a", "xyz")]:
         history = history.push(cm.update_source(history.notebook, cell_id, source))
@@ -256,14 +256,14 @@ BETWEEN: dict[str, Callable[[cm.Notebook], cm.Notebook]] = {
     "metadata": partial(cm.set_metadata, metadata={"x": 1}),
     "metadata of the cell": partial(cm.set_cell_metadata, cell_id="a", metadata={"x": 1}),
     "a new cell": partial(cm.append_cell, cell=cm.code_cell(id="new")),
-    "a cell that goes": partial(cm.delete_cell, cell_id="b"),
-    "a cell that moves": partial(cm.move_cell, cell_id="b", index=0),
+    "a deleted cell": partial(cm.delete_cell, cell_id="b"),
+    "a moved cell": partial(cm.move_cell, cell_id="b", index=0),
     "another cell": partial(cm.update_source, cell_id="b", source="x"),
 }
 
 
 @pytest.mark.parametrize("change", BETWEEN.values(), ids=BETWEEN.keys())
-def test_what_is_done_between_is_a_step(change: Callable[..., cm.Notebook]) -> None:
+def test_change_between_typing_is_a_step(change: Callable[..., cm.Notebook]) -> None:
     history = pushed(cm.History(FIRST), states_of("w", "wo"))
     history = history.push(change(history.notebook))
     history = history.push(cm.update_source(history.notebook, "a", "wor"))
@@ -271,14 +271,14 @@ def test_what_is_done_between_is_a_step(change: Callable[..., cm.Notebook]) -> N
 
 
 @pytest.mark.parametrize("change", BETWEEN.values(), ids=BETWEEN.keys())
-def test_what_is_done_as_well_is_no_typing(change: Callable[..., cm.Notebook]) -> None:
+def test_change_beside_typing_is_a_step(change: Callable[..., cm.Notebook]) -> None:
     history = pushed(cm.History(FIRST), states_of("w", "wo"))
     typed = cm.update_source(history.notebook, "a", "wor")
     assert len(history.push(change(typed)).states) == 3
 
 
 @pytest.mark.parametrize("there_and_back", [cm.History.undo, lambda h: h.undo().redo()])
-def test_typing_after_an_undo_is_a_new_step(
+def test_typing_after_undo_is_a_new_step(
     there_and_back: Callable[[cm.History], cm.History],
 ) -> None:
     history = pushed(cm.History(FIRST), states_of("one", "x", "xy"))
@@ -288,18 +288,18 @@ def test_typing_after_an_undo_is_a_new_step(
     assert after.undo().notebook is back.notebook
 
 
-def test_what_was_typed_first_can_be_undone() -> None:
+def test_first_typing_can_be_undone() -> None:
     history = pushed(cm.History(FIRST), states_of("w", "wo", "wor"))
     assert history.undo().notebook is FIRST
 
 
-def test_typing_does_not_use_up_the_states() -> None:
+def test_typing_does_not_exhaust_limit() -> None:
     typed = states_of(*("x" * count for count in range(1, 200)))
     history = pushed(cm.History(FIRST, limit=2), typed)
     assert history.states == (FIRST, typed[-1])
 
 
-# -- what is different ------------------------------------------------------------------------------
+# -- differences ------------------------------------------------------------------------------------
 
 CELLS = tuple(cm.code_cell(id, id=id) for id in "abcdef")
 A, B, C, D, E, F = CELLS
@@ -310,8 +310,8 @@ NEW = cm.code_cell(id="new")
 DIFFERENT: dict[str, tuple[list[cm.Cell], dict[str, Any]]] = {
     "nothing": ([*CELLS], {}),
     "nothing, in other objects": ([dataclasses.replace(cell) for cell in CELLS], {}),
-    "gone": ([A, C, D, F], {"removed": (B, E)}),
-    "new": ([A, B, C, NEW, D, E, F], {"added": (NEW,)}),
+    "removed": ([A, C, D, F], {"removed": (B, E)}),
+    "added": ([A, B, C, NEW, D, E, F], {"added": (NEW,)}),
     "changed": ([A, OTHER_B, C, D, E, F], {"changed": ((B, OTHER_B),)}),
     "moved to the end": ([B, C, D, E, F, A], {"moved": (A,)}),
     "moved to the beginning": ([F, A, B, C, D, E], {"moved": (F,)}),
@@ -320,12 +320,12 @@ DIFFERENT: dict[str, tuple[list[cm.Cell], dict[str, Any]]] = {
         [A, C, D, E, F, OTHER_B],
         {"moved": (OTHER_B,), "changed": ((B, OTHER_B),)},
     ),
-    "all gone": ([], {"removed": CELLS}),
+    "all removed": ([], {"removed": CELLS}),
     "another type": (
         [A, cm.raw_cell("b", id="b"), C, D, E, F],
         {"changed": ((B, cm.raw_cell("b", id="b")),)},
     ),
-    "each of it": (
+    "everything at once": (
         [D, A, OTHER_B, NEW, E, F],
         {"removed": (C,), "added": (NEW,), "changed": ((B, OTHER_B),), "moved": (D,)},
     ),
@@ -333,7 +333,7 @@ DIFFERENT: dict[str, tuple[list[cm.Cell], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("cells", "parts"), DIFFERENT.values(), ids=DIFFERENT.keys())
-def test_it_tells_what_is_different(cells: list[cm.Cell], parts: dict[str, Any]) -> None:
+def test_diff_reports_each_part(cells: list[cm.Cell], parts: dict[str, Any]) -> None:
     difference = cm.diff(NOTEBOOK, cm.Notebook(cells, {"x": 1}))
     assert difference == cm.Difference(**parts)
     assert bool(difference) is bool(parts)
@@ -347,24 +347,24 @@ OTHER_METADATA = {
 
 
 @pytest.mark.parametrize("after", OTHER_METADATA.values(), ids=OTHER_METADATA.keys())
-def test_other_metadata_is_different(after: cm.Notebook) -> None:
+def test_diff_reports_metadata(after: cm.Notebook) -> None:
     difference = cm.diff(NOTEBOOK, after)
     assert difference == cm.Difference(metadata=True)
     assert difference
 
 
-def test_a_notebook_is_not_different_from_itself() -> None:
+def test_diff_of_same_notebook_is_empty() -> None:
     assert not cm.diff(NOTEBOOK, NOTEBOOK)
 
 
-def test_a_reversal_moves_all_but_one() -> None:
+def test_diff_of_reversal_moves_all_but_one() -> None:
     assert len(cm.diff(NOTEBOOK, cm.Notebook(CELLS[::-1], {"x": 1})).moved) == len(CELLS) - 1
 
 
-def test_what_both_share_is_not_looked_at() -> None:
+def test_diff_does_not_compare_shared_cells() -> None:
     class Untouchable(cm.CodeCell):
         def __eq__(self, other: object) -> bool:
-            raise AssertionError("somebody looked")
+            raise AssertionError("a shared cell was compared")
 
         __hash__ = cm.CodeCell.__hash__
 

@@ -1,10 +1,11 @@
-"""Notebooks that run in real kernels; and they come out as nbclient's do."""
+"""Notebook runs in real kernels, with the same results as nbclient."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,11 @@ from tests.rigs import ASLEEP, DEADLINE
 from tests.rigs.scripted import settle
 
 pytestmark = pytest.mark.kernel
+
+if sys.platform == "win32":
+    SIGKILL = signal.SIGTERM  # os.kill() ends a process at once
+else:
+    SIGKILL = signal.SIGKILL
 
 
 def notebook_of(*sources: str) -> cm.Notebook:
@@ -43,7 +49,7 @@ def texts(notebook: cm.Notebook) -> list[str]:
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[ec.Kernel]:
     with ec.launch() as kernel:
-        settle(kernel)  # its thread for subscribers is as old as it is
+        settle(kernel)  # starts its delivery thread
         yield kernel
 
 
@@ -55,12 +61,12 @@ def kernel() -> Iterator[ec.Kernel]:
         ("deno", ["const x = 6", "console.log(x)\nx * 7"], ["", "6\n42"]),
     ],
 )
-def test_it_runs_in_any_language(name: str, sources: list[str], results: list[str]) -> None:
+def test_notebook_runs_in_any_language(name: str, sources: list[str], results: list[str]) -> None:
     with ec.launch(name) as kernel:
         assert texts(done(notebook_of(*sources), kernel)) == results
 
 
-def test_in_a_coroutine(kernel: ec.Kernel) -> None:
+def test_notebook_runs_in_a_coroutine(kernel: ec.Kernel) -> None:
     async def answer(prompt: str, password: bool) -> str:
         await asyncio.sleep(0)
         return "Ada"
@@ -77,12 +83,12 @@ def test_in_a_coroutine(kernel: ec.Kernel) -> None:
     asyncio.run(main())
 
 
-def test_a_flood_arrives_completely(kernel: ec.Kernel) -> None:
+def test_flood_of_output_is_complete(kernel: ec.Kernel) -> None:
     notebook = done(notebook_of("for i in range(20_000): print(i, flush=i % 10 == 0)"), kernel)
     assert texts(notebook) == ["".join(f"{i}\n" for i in range(20_000))]
 
 
-def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
+def test_hanging_cell_is_interrupted_at_timeout(kernel: ec.Kernel) -> None:
     notebook = notebook_of(ASLEEP, "'never'")
     with pytest.raises(
         cm.CellFailed, match=r"cell 1 of 2 \(c0\): the code did not finish"
@@ -93,18 +99,18 @@ def test_a_cell_that_hangs_is_interrupted_in_time_and_the_kernel_goes_on(kernel:
     assert texts(done(notebook_of("6 * 7"), kernel)) == ["42"]
 
 
-def test_disposing_interrupts_and_the_kernel_goes_on(kernel: ec.Kernel) -> None:
+def test_kernel_is_usable_after_disposal(kernel: ec.Kernel) -> None:
     notebook = notebook_of(ASLEEP, "'never'")
 
-    def says(state: cm.Notebook) -> bool:
+    def is_asleep(state: cm.Notebook) -> bool:
         return "asleep" in texts(state)[0]
 
-    waits = cm.execute(notebook, kernel).pipe(ops.filter(says))
+    waits = cm.execute(notebook, kernel).pipe(ops.filter(is_asleep))
     ec.wait(waits.pipe(ops.take(1)), timeout=DEADLINE)
     assert texts(done(notebook_of("6 * 7"), kernel, timeout=DEADLINE)) == ["42"]
 
 
-def test_an_interrupt_from_elsewhere_is_what_the_code_raises(kernel: ec.Kernel) -> None:
+def test_external_interrupt_is_reported_as_error(kernel: ec.Kernel) -> None:
     notebook = notebook_of(ASLEEP, "'never'")
 
     def interrupts(state: cm.Notebook) -> None:
@@ -117,14 +123,14 @@ def test_an_interrupt_from_elsewhere_is_what_the_code_raises(kernel: ec.Kernel) 
     assert failed.value.reason.ename == "KeyboardInterrupt"
 
 
-def test_a_kernel_that_dies_in_a_cell() -> None:
-    pid = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
-    notebook = notebook_of("print('before')", pid, "'never'")
+def test_kernel_death_in_cell_keeps_outputs() -> None:
+    code = "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)"
+    notebook = notebook_of("print('before')", code, "'never'")
 
     def kills(state: cm.Notebook) -> None:
-        if said := texts(state)[1]:
-            with suppress(ProcessLookupError):  # it is dead by now
-                os.kill(int(said), signal.SIGKILL)
+        if pid := texts(state)[1]:
+            with suppress(ProcessLookupError):  # already dead
+                os.kill(int(pid), SIGKILL)
 
     with ec.launch() as kernel, pytest.raises(cm.CellFailed, match=r"cell 2 of 3 \(c1\)") as failed:
         ec.wait(cm.execute(notebook, kernel).pipe(ops.do_action(kills)), timeout=DEADLINE)
@@ -134,7 +140,7 @@ def test_a_kernel_that_dies_in_a_cell() -> None:
     assert second.strip().isdecimal()
 
 
-def test_a_kernel_that_is_restarted_under_a_cell() -> None:
+def test_kernel_restart_in_cell_fails_run() -> None:
     notebook = notebook_of(ASLEEP, "'never'")
     with ec.launch() as kernel:
         seen: Collector[cm.Notebook] = Collector()
@@ -152,11 +158,11 @@ def test_a_kernel_that_is_restarted_under_a_cell() -> None:
         assert texts(done(notebook_of("6 * 7"), kernel, timeout=DEADLINE)) == ["42"]
 
 
-# -- beside nbclient ------------------------------------------------------------------------------------
+# -- comparison with nbclient -----------------------------------------------------------------------
 
-SAME = {
+COMPARED = {
     "nothing": ["", "   ", "x = 1"],
-    "streams": [  # flushed: else which of two is first is for the kernel to say
+    "streams": [  # flushed, since the order of two streams is otherwise undefined
         "import sys\nprint('a')\nprint('b', flush=True)\nprint('c', file=sys.stderr, flush=True)"
     ],
     "results": ["6 * 7", "{'a': [1, None]}", "None", "print('x'); 'y'"],
@@ -197,12 +203,12 @@ SAME = {
     ],
     "long streams": ["print('x' * 100_000)", "for i in range(3000): print(i)"],
 }
-CELLS = [source for sources in SAME.values() for source in sources]
+CELLS = [source for sources in COMPARED.values() for source in sources]
 
 
 @pytest.fixture(scope="module")
 def ran() -> tuple[list[Any], list[Any]]:
-    """The cells of one notebook with all of it, as we have run it, and as nbclient has."""
+    """Run one notebook with all sources, and return its cells as run by us and by nbclient."""
     notebook = notebook_of(*CELLS)
     with ec.launch() as kernel:
         ours = cm.to_dict(done(notebook, kernel, allow_errors=True))
@@ -216,17 +222,21 @@ def ran() -> tuple[list[Any], list[Any]]:
     return ours["cells"], theirs["cells"]
 
 
-@pytest.mark.parametrize("kind", SAME)
-def test_it_comes_out_as_nbclient_has_it(kind: str, ran: tuple[list[Any], list[Any]]) -> None:
-    start = next(i for i in range(len(CELLS)) if CELLS[i : i + len(SAME[kind])] == SAME[kind])
-    for number in range(start, start + len(SAME[kind])):
+@pytest.mark.parametrize("kind", COMPARED)
+def test_outputs_equal_those_of_nbclient(kind: str, ran: tuple[list[Any], list[Any]]) -> None:
+    start = next(
+        i for i in range(len(CELLS)) if CELLS[i : i + len(COMPARED[kind])] == COMPARED[kind]
+    )
+    for number in range(start, start + len(COMPARED[kind])):
         ours, theirs = (without_times(cells[number]) for cells in ran)
         assert ours == theirs
 
 
 def without_times(cell: Any) -> Any:
-    """With which times there are in the place of the times. How often the kernel has begun, JupyterLab
-    notes, and nbclient does not."""
+    """Return the cell with the names of its execution times only.
+
+    JupyterLab records the start of the kernel's execution; nbclient does not.
+    """
     times = sorted(cell["metadata"].get("execution", {}))
     execution = [name for name in times if name != "shell.execute_reply.started"]
     return {**cell, "metadata": {**cell["metadata"], "execution": execution}}

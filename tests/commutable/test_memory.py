@@ -1,4 +1,4 @@
-"""A thousand states of a large notebook take little more room than one."""
+"""A thousand states of a large notebook need little more memory than one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 import commutable as cm
 
 CELLS, STATES = 500, 1_000
-SIZE = 20_000_000
+TOTAL_BYTES = 20_000_000
 
 
 def large() -> cm.Notebook:
-    """500 cells, each with an image of 40 kB; no two of them are the same."""
+    """Return a notebook of 500 cells, each with its own image of 40 kB."""
     cells: list[cm.Cell] = []
     for number in range(CELLS):
-        image = f"{number:04}" * (SIZE // CELLS // 4)
+        image = f"{number:04}" * (TOTAL_BYTES // CELLS // 4)
         shown = {"output_type": "display_data", "metadata": {}, "data": {"image/png": image}}
         cells.append(cm.code_cell(f"show({number})", id=f"c{number}", outputs=[shown]))
     return cm.Notebook(cells)
@@ -28,7 +28,7 @@ def large() -> cm.Notebook:
 
 @contextmanager
 def traced() -> Iterator[Callable[[], int]]:
-    """How many bytes are held that were not before."""
+    """Measure the bytes allocated since the start of the block."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -48,33 +48,33 @@ OPERATIONS: dict[str, Callable[[cm.Notebook, int], cm.Notebook]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_a_thousand_states_cost_little_more_than_one(
+def test_thousand_states_share_memory(
     operation: Callable[[cm.Notebook, int], cm.Notebook],
 ) -> None:
     with traced() as held:
         history = cm.History(large(), limit=STATES)
-        of_one = held()
-        assert of_one > SIZE
+        of_first = held()
+        assert of_first > TOTAL_BYTES
         for number in range(STATES - 1):
             history = history.push(operation(history.notebook, number))
-        of_the_rest = held() - of_one
-    # What is new in a state is its list of cells, 8 bytes for each.
-    places = sum(sys.getsizeof(state.cells) for state in history.states)
+        of_others = held() - of_first
+    # Each state adds only its tuple of cells, of 8 bytes for each cell.
+    tuples = sum(sys.getsizeof(state.cells) for state in history.states)
     assert len(history.states) > STATES // 2
-    assert of_the_rest < places + 2_000 * STATES
-    assert of_the_rest < of_one
+    assert of_others < tuples + 2_000 * STATES
+    assert of_others < of_first
 
 
-def test_states_that_are_dropped_are_gone() -> None:
+def test_dropped_states_are_freed() -> None:
     with traced() as held:
         history = cm.History(large(), limit=3)
-        of_one = held()
+        of_first = held()
         for number in range(CELLS):
             history = history.push(cm.clear_outputs(history.notebook, f"c{number}"))
-        assert held() < of_one / 10
+        assert held() < of_first / 10
 
 
-def test_a_difference_holds_no_copies() -> None:
+def test_difference_holds_no_copies() -> None:
     before = large()
     after = cm.move_cell(cm.update_source(before, "c1", "x"), "c400", 0)
     with traced() as held:

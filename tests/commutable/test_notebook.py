@@ -1,4 +1,4 @@
-"""Cells and notebooks: frozen at every depth, equal by value, and found by their ids."""
+"""Notebooks are frozen at every depth and compared by value; cells are found by id."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def attachments(notebook: cm.Notebook) -> dict[str, dict[str, Any]]:
     return cell.attachments
 
 
-# -- nothing changes --------------------------------------------------------------------------------
+# -- immutability -----------------------------------------------------------------------------------
 
 ATTRIBUTES: dict[str, Callable[[cm.Notebook], tuple[Any, str]]] = {
     "the cells of a notebook": lambda n: (n, "cells"),
@@ -54,7 +54,7 @@ ATTRIBUTES: dict[str, Callable[[cm.Notebook], tuple[Any, str]]] = {
     "the version of a notebook": lambda n: (n, "nbformat_minor"),
     "other fields of a notebook": lambda n: (n, "extra"),
     "the version of all notebooks": lambda n: (n, "nbformat"),
-    "what is no attribute of a notebook": lambda n: (n, "name"),
+    "an unknown attribute of a notebook": lambda n: (n, "name"),
     "the id of a cell": lambda n: (n.cells[0], "id"),
     "the source of code": lambda n: (n.cells[0], "source"),
     "the outputs of code": lambda n: (n.cells[0], "outputs"),
@@ -67,7 +67,7 @@ ATTRIBUTES: dict[str, Callable[[cm.Notebook], tuple[Any, str]]] = {
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES.keys())
-def test_an_attribute_cannot_be_set_or_deleted(
+def test_attributes_cannot_be_set_or_deleted(
     attribute: Callable[[cm.Notebook], tuple[Any, str]],
 ) -> None:
     owner, name = attribute(example())
@@ -86,7 +86,7 @@ FROZEN: dict[str, Callable[[cm.Notebook], Any]] = {
     "a dict in other fields": lambda n: n.extra["later"],
     "metadata of a cell": lambda n: n.cell("a").metadata,
     "a list in metadata of a cell": lambda n: n.cell("a").metadata["tags"],
-    "a list far down in metadata of a cell": lambda n: n.cell("a").metadata["deep"]["er"],
+    "a nested list in metadata of a cell": lambda n: n.cell("a").metadata["deep"]["er"],
     "other fields of a cell": lambda n: n.cell("c").extra,
     "a list in other fields of a cell": lambda n: n.cell("c").extra["later"],
     "attachments": attachments,
@@ -125,7 +125,7 @@ LIST_CHANGES: list[Callable[[Any], object]] = [
 
 
 @pytest.mark.parametrize("part", FROZEN.values(), ids=FROZEN.keys())
-def test_it_is_frozen_at_every_depth(part: Callable[[cm.Notebook], Any]) -> None:
+def test_notebook_is_frozen_at_every_depth(part: Callable[[cm.Notebook], Any]) -> None:
     notebook = example()
     value = part(notebook)
     for change in DICT_CHANGES if isinstance(value, dict) else LIST_CHANGES:
@@ -141,7 +141,7 @@ def test_outputs_are_frozen() -> None:
         outputs[0] = OUTPUT
 
 
-def test_what_is_given_is_copied() -> None:
+def test_notebook_copies_its_arguments() -> None:
     metadata: dict[str, Any] = {"x": [1]}
     output = copy.deepcopy(OUTPUT)
     bundle = {"text/plain": "a"}
@@ -158,7 +158,7 @@ def test_what_is_given_is_copied() -> None:
     assert cm.to_dict(notebook) == before
 
 
-def test_a_cell_that_is_made_of_another_is_frozen_as_well() -> None:
+def test_replaced_cell_is_frozen() -> None:
     metadata: dict[str, Any] = {"x": [1]}
     outputs: Any = [OUTPUT]
     made = dataclasses.replace(code(example()), metadata=metadata, outputs=outputs)
@@ -181,7 +181,7 @@ DIFFERENT: dict[str, Callable[[cm.Notebook], cm.Notebook]] = {
     "no attachments": lambda n: cm.detach(n, "b", "p.png"),
     "type": lambda n: cm.change_cell_type(n, "c", "markdown"),
     "order": lambda n: cm.move_cell(n, "a", 1),
-    "a cell less": lambda n: cm.delete_cell(n, "c"),
+    "a deleted cell": lambda n: cm.delete_cell(n, "c"),
     "deleting": lambda n: cm.mark_cell_deleting(n, "c"),
     "version": lambda n: cm.Notebook(n.cells, n.metadata, nbformat_minor=99, extra=n.extra),
     "other fields": lambda n: cm.Notebook(n.cells, n.metadata),
@@ -201,23 +201,23 @@ def test_notebooks_differ_by_value(change: Callable[[cm.Notebook], cm.Notebook])
     assert change(example()) != example()
 
 
-def test_a_notebook_is_nothing_else() -> None:
+def test_notebook_differs_from_other_types() -> None:
     assert example() != 1
     assert cm.empty_notebook != ()
 
 
-def test_cells_of_two_types_are_never_equal() -> None:
+def test_cells_of_different_types_are_not_equal() -> None:
     cells: list[cm.Cell] = [cm.markdown_cell("x", id="a"), cm.raw_cell("x", id="a")]
     assert cells[0] != cells[1]
     assert cells[1] != cells[0]
 
 
-def test_no_attachments_are_not_the_same_as_none() -> None:
+def test_empty_attachments_differ_from_none() -> None:
     assert cm.markdown_cell(id="a", attachments={}) != cm.markdown_cell(id="a")
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_it_can_be_pickled(protocol: int) -> None:
+def test_notebook_can_be_pickled(protocol: int) -> None:
     notebook = cm.delete_cell(example(), "b")
     twin = pickle.loads(pickle.dumps(notebook, protocol))  # noqa: S301
     assert twin == notebook
@@ -227,12 +227,12 @@ def test_it_can_be_pickled(protocol: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_all_that_it_has_is_pickled(protocol: int) -> None:
+def test_notebook_pickle_keeps_every_field(protocol: int) -> None:
     notebook = cm.Notebook(example().cells, {"x": 1}, nbformat_minor=99, extra={"later": [1]})
     assert pickle.loads(pickle.dumps(notebook, protocol)) == notebook  # noqa: S301
 
 
-def test_its_errors_can_be_pickled() -> None:
+def test_notebook_errors_can_be_pickled() -> None:
     with pytest.raises(cm.CellNotFound) as caught:
         example().cell("x")
     twin = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
@@ -241,24 +241,24 @@ def test_its_errors_can_be_pickled() -> None:
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_a_copy_is_the_same_notebook(copied: Callable[[cm.Notebook], cm.Notebook]) -> None:
+def test_copy_of_notebook_is_itself(copied: Callable[[cm.Notebook], cm.Notebook]) -> None:
     notebook = example()
     assert copied(notebook) is notebook
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
-def test_a_copy_is_the_same_cell(copied: Callable[[cm.Cell], cm.Cell]) -> None:
+def test_copy_of_cell_is_itself(copied: Callable[[cm.Cell], cm.Cell]) -> None:
     assert all(copied(cell) is cell for cell in example().cells)
 
 
-def test_it_says_what_it_is() -> None:
+def test_notebook_and_cell_repr() -> None:
     assert repr(cm.empty_notebook) == "<Notebook of 0 cells>"
     assert repr(cm.Notebook([cm.code_cell()])) == "<Notebook of 1 cell>"
     assert repr(example()) == "<Notebook of 3 cells>"
     assert repr(code(example())).startswith("CodeCell(id='a', source='6 * 7', metadata=")
 
 
-def test_a_new_cell_is_empty_and_idle() -> None:
+def test_new_cell_is_empty_and_idle() -> None:
     cell = cm.code_cell()
     assert (cell.source, cell.metadata, cell.execution_count) == ("", {}, None)
     assert len(cell.outputs) == 0
@@ -269,31 +269,31 @@ def test_a_new_cell_is_empty_and_idle() -> None:
 # -- ids --------------------------------------------------------------------------------------------
 
 
-def test_fresh_ids_are_valid_and_different() -> None:
+def test_generated_ids_are_valid_and_unique() -> None:
     cells = [make() for make in (cm.code_cell, cm.markdown_cell, cm.raw_cell) for _ in range(100)]
     assert len(cm.Notebook(cells).cells) == 300
     assert all(1 <= len(cell.id) <= 64 for cell in cells)
 
 
 @pytest.mark.parametrize("id", ["a", "-", "_", "A-z_0", "x" * 64])
-def test_an_id_may_be(id: str) -> None:
+def test_valid_cell_id_is_accepted(id: str) -> None:
     assert cm.code_cell(id=id).id == id
 
 
 @pytest.mark.parametrize("id", ["", " ", "a b", "ä", "a\n", "x" * 65, "a.b", "٣", 1, b"a"])
 @pytest.mark.parametrize("make", [cm.code_cell, cm.markdown_cell, cm.raw_cell])
-def test_an_id_may_not_be(make: Callable[..., cm.Cell], id: Any) -> None:
+def test_invalid_cell_id_is_rejected(make: Callable[..., cm.Cell], id: Any) -> None:
     with pytest.raises(cm.InvalidNotebook, match="cell id must be 1 to 64 letters"):
         make(id=id)
 
 
-def test_two_cells_cannot_have_one_id() -> None:
+def test_duplicate_cell_ids_are_rejected() -> None:
     with pytest.raises(cm.DuplicateCell, match="two cells have the id a"):
         cm.Notebook([cm.code_cell(id="a"), cm.code_cell(id="b"), cm.raw_cell(id="a")])
 
 
 INVALID: dict[str, tuple[Callable[[], object], str]] = {
-    "a cell that is none": (
+    "a cell that is a dict": (
         lambda: cm.Notebook([{"cell_type": "code"}]),  # type: ignore[list-item] # pyright: ignore
         "a cell must be a CodeCell, MarkdownCell or RawCell, not {'cell_type': 'code'}",
     ),
@@ -301,7 +301,7 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cm.Notebook(nbformat_minor=4),
         "nbformat_minor must be an int of at least 5.*, not 4",
     ),
-    "a version that is no whole number": (
+    "a version that is a float": (
         lambda: cm.Notebook(nbformat_minor=5.0),  # type: ignore[arg-type] # pyright: ignore
         "nbformat_minor must be an int of at least 5.*, not 5.0",
     ),
@@ -313,28 +313,28 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
         lambda: cm.Notebook(metadata=[]),  # type: ignore[arg-type] # pyright: ignore
         "notebook metadata must be a dict, not \\[\\]",
     ),
-    "other fields that JSON has no word for": (
+    "other fields that are not JSON": (
         lambda: cm.Notebook(extra={"x": b""}),
         "extra notebook fields.x is a bytes",
     ),
-    "source that is no text": (
+    "source that is a number": (
         lambda: cm.code_cell(1, id="a"),  # type: ignore[arg-type] # pyright: ignore
         "source of cell a must be a str, not 1",
     ),
-    "metadata of a cell that is no dict": (
+    "metadata of a cell that is a number": (
         lambda: cm.code_cell(metadata=1),  # type: ignore[arg-type] # pyright: ignore
         "metadata must be a dict, not 1",
     ),
-    "keys that are no text": (
+    "keys that are numbers": (
         lambda: cm.code_cell(metadata={"x": {1: 2}}),
         "metadata.x has the key 1",
     ),
-    "metadata that never ends": (lambda: cm.code_cell(metadata=endless()), "nested too deeply"),
-    "attachments that are no dict": (
+    "recursive metadata": (lambda: cm.code_cell(metadata=recursive()), "nested too deeply"),
+    "attachments that are a list": (
         lambda: cm.raw_cell(attachments=["p"]),  # type: ignore[arg-type] # pyright: ignore
         "attachments must be a dict",
     ),
-    "outputs that are no dicts": (
+    "outputs that are strings": (
         lambda: cm.code_cell(id="a", outputs=["x"]),  # type: ignore[list-item] # pyright: ignore
         "outputs of cell a must be dicts, not 'x'",
     ),
@@ -349,22 +349,22 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-def endless() -> dict[str, Any]:
+def recursive() -> dict[str, Any]:
     x: dict[str, Any] = {}
     x["x"] = x
     return x
 
 
 @pytest.mark.parametrize(("make", "text"), INVALID.values(), ids=INVALID.keys())
-def test_it_cannot_be_made_of(make: Callable[[], object], text: str) -> None:
+def test_invalid_arguments_are_rejected(make: Callable[[], object], text: str) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
         make()
 
 
-# -- what is in it ----------------------------------------------------------------------------------
+# -- lookups ----------------------------------------------------------------------------------------
 
 
-def test_a_cell_is_found_by_its_id() -> None:
+def test_cell_is_found_by_id() -> None:
     notebook = example()
     assert [notebook.index(id) for id in "abc"] == [0, 1, 2]
     assert all(notebook.cell(id) is notebook.cells[notebook.index(id)] for id in "abc")
@@ -376,14 +376,14 @@ def test_a_cell_is_found_by_its_id() -> None:
 
 
 @pytest.mark.parametrize("find", [cm.Notebook.cell, cm.Notebook.index])
-def test_a_cell_that_is_not_there_is_not_found(find: Callable[[cm.Notebook, str], object]) -> None:
+def test_unknown_cell_id_is_not_found(find: Callable[[cm.Notebook, str], object]) -> None:
     with pytest.raises(cm.CellNotFound, match="the id 'x'; it has 3 cells"):
         find(example(), "x")
     with pytest.raises(cm.CellNotFound, match="the id 'x'; it has 1 cell$"):
         find(cm.Notebook([cm.code_cell()]), "x")
 
 
-def test_there_is_nothing_in_an_empty_notebook() -> None:
+def test_empty_notebook_has_no_cells() -> None:
     assert cm.empty_notebook == cm.Notebook()
     assert cm.empty_notebook.cells == ()
     assert "a" not in cm.empty_notebook
@@ -408,20 +408,20 @@ KERNELS = {
 
 
 @pytest.mark.parametrize(("metadata", "name", "language"), KERNELS.values(), ids=KERNELS.keys())
-def test_it_says_its_kernel_and_language(
+def test_kernel_name_and_language_from_metadata(
     metadata: dict[str, Any], name: str | None, language: str | None
 ) -> None:
     notebook = cm.Notebook(metadata=metadata)
     assert (notebook.kernel_name, notebook.language) == (name, language)
 
 
-def test_a_cell_says_its_tags() -> None:
+def test_cell_tags_from_metadata() -> None:
     assert cm.code_cell(metadata={"tags": ["a", "b"]}).tags == ("a", "b")
     assert cm.code_cell().tags == ()
     assert cm.code_cell(metadata={"tags": "a"}).tags == ()
 
 
-# -- many states, and one index of where cells were -------------------------------------------------
+# -- the shared index -------------------------------------------------------------------------------
 
 
 def numbered(*numbers: int) -> cm.Notebook:
@@ -429,21 +429,21 @@ def numbered(*numbers: int) -> cm.Notebook:
 
 
 def assert_all_found(*states: cm.Notebook) -> None:
-    """Each state finds its own cells, and none of another: asked in turn, and forth and back."""
+    """Check that each notebook finds its own cells only, in both orders of lookup."""
     ids = {cell.id for state in states for cell in state.cells}
     for some in (states, states[::-1]):
         for id in sorted(ids):
             for state in some:
-                places = [place for place, cell in enumerate(state.cells) if cell.id == id]
-                assert (id in state) is bool(places)
-                if places:
-                    assert state.index(id) == places[0]
+                positions = [index for index, cell in enumerate(state.cells) if cell.id == id]
+                assert (id in state) is bool(positions)
+                if positions:
+                    assert state.index(id) == positions[0]
                 else:
                     with pytest.raises(cm.CellNotFound):
                         state.index(id)
 
 
-def test_old_and_new_states_find_their_cells() -> None:
+def test_index_finds_cells_of_old_and_new_states() -> None:
     states = [numbered(*range(12))]
     states.append(cm.delete_cell(states[-1], "c3"))
     states.append(cm.move_cell(states[-1], "c0", 10))
@@ -456,7 +456,7 @@ def test_old_and_new_states_find_their_cells() -> None:
     assert_all_found(*states)
 
 
-def test_a_cell_that_came_again_after_it_went_is_found_where_it_is() -> None:
+def test_index_finds_reinserted_cell() -> None:
     first = numbered(*range(5))
     without = cm.delete_cell(first, "c4")
     again = cm.insert_cell_at(without, cm.raw_cell(id="c4"), 0)
@@ -465,7 +465,7 @@ def test_a_cell_that_came_again_after_it_went_is_found_where_it_is() -> None:
     assert isinstance(again.cell("c4"), cm.RawCell)
 
 
-def test_states_before_many_deletions_find_their_cells() -> None:
+def test_index_finds_cells_after_many_deletions() -> None:
     first = state = numbered(*range(200))
     some = [first]
     for number in range(198):
@@ -476,7 +476,7 @@ def test_states_before_many_deletions_find_their_cells() -> None:
     assert_all_found(*some, state, forgetting, cm.append_cell(some[1], cm.raw_cell(id="y")))
 
 
-def test_a_state_that_came_of_another_needs_no_index_of_its_own() -> None:
+def test_derived_notebooks_share_index() -> None:
     first = numbered(*range(200))
     states = [first, cm.append_cell(first, cm.raw_cell(id="x")), cm.delete_cell(first, "c5")]
     states.append(cm.move_cell(states[-1], "c9", 100))
@@ -485,13 +485,13 @@ def test_a_state_that_came_of_another_needs_no_index_of_its_own() -> None:
     assert_all_found(*states)
 
 
-def test_ids_that_are_gone_are_forgotten() -> None:
+def test_index_forgets_deleted_ids() -> None:
     state = numbered(0)
     for number in range(1, 1_000):
         state = cm.delete_cell(cm.append_cell(state, cm.code_cell(id=f"c{number}")), f"c{number}")
     assert sys.getsizeof(state._index._positions) < 20_000
 
 
-def test_a_cell_that_moved_far_is_found() -> None:
+def test_index_finds_cell_moved_far() -> None:
     first = numbered(*range(300))
     assert_all_found(first, cm.move_cell(first, "c0", 299), cm.move_cell(first, "c299", 0))

@@ -1,4 +1,4 @@
-"""What can be done to a notebook: what that gives, and what it leaves be."""
+"""The operations on notebooks: their results, and the objects that they share."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ D = cm.code_cell("", id="d", metadata={"execution": TIMES, "tags": []}, executio
 E = cm.code_cell("three", id="e")
 NEW = cm.markdown_cell("new", id="new")
 NOTEBOOK = cm.Notebook([A, B, C, D, E], {"kernelspec": {"name": "python3"}}, extra={"later": 1})
-AS_IT_WAS = cm.to_dict(NOTEBOOK)
+ORIGINAL = cm.to_dict(NOTEBOOK)
 
-# Each operation, and the cells that there are after it.
+# Operations with the cells of their results.
 CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
     "a cell after all": (lambda n: cm.append_cell(n, NEW), [A, B, C, D, E, NEW]),
     "a cell before all": (lambda n: cm.insert_cell_at(n, NEW, 0), [NEW, A, B, C, D, E]),
@@ -225,7 +225,7 @@ CHANGES: dict[str, tuple[Operation, Sequence[cm.Cell]]] = {
 
 
 @pytest.mark.parametrize(("operation", "cells"), CHANGES.values(), ids=CHANGES.keys())
-def test_it_gives(operation: Operation, cells: Sequence[cm.Cell]) -> None:
+def test_operation_returns_expected_cells(operation: Operation, cells: Sequence[cm.Cell]) -> None:
     after = operation(NOTEBOOK)
     assert after.cells == tuple(cells)
     assert [type(cell) for cell in after.cells] == [type(cell) for cell in cells]
@@ -235,9 +235,7 @@ def test_it_gives(operation: Operation, cells: Sequence[cm.Cell]) -> None:
 
 
 @pytest.mark.parametrize(("operation", "cells"), CHANGES.values(), ids=CHANGES.keys())
-def test_what_it_does_not_touch_is_the_same_object(
-    operation: Operation, cells: Sequence[cm.Cell]
-) -> None:
+def test_operation_shares_unchanged_cells(operation: Operation, cells: Sequence[cm.Cell]) -> None:
     after = operation(NOTEBOOK)
     assert after is not NOTEBOOK
     assert after.metadata is NOTEBOOK.metadata
@@ -247,44 +245,44 @@ def test_what_it_does_not_touch_is_the_same_object(
 
 
 @pytest.mark.parametrize(("operation", "cells"), CHANGES.values(), ids=CHANGES.keys())
-def test_the_notebook_before_it_stays_as_it_was(
+def test_operation_leaves_argument_unchanged(
     operation: Operation, cells: Sequence[cm.Cell]
 ) -> None:
     operation(NOTEBOOK)
-    assert cm.to_dict(NOTEBOOK) == AS_IT_WAS
+    assert cm.to_dict(NOTEBOOK) == ORIGINAL
     assert [NOTEBOOK.index(cell.id) for cell in NOTEBOOK.cells] == [0, 1, 2, 3, 4]
     assert "new" not in NOTEBOOK
 
 
-def test_what_a_change_of_one_field_leaves_of_a_cell_is_the_same_object() -> None:
+def test_update_source_shares_other_fields() -> None:
     after = cm.update_source(NOTEBOOK, "a", "x").cell("a")
     for field in fields(A):
         assert field.name == "source" or getattr(after, field.name) is getattr(A, field.name)
 
 
-def test_other_metadata_of_a_notebook_leaves_its_cells() -> None:
+def test_set_metadata_shares_cells() -> None:
     after = cm.set_metadata(NOTEBOOK, {"language_info": {"name": "julia"}})
     assert after.metadata == {"language_info": {"name": "julia"}}
     assert after.cells is NOTEBOOK.cells
     assert after.extra is NOTEBOOK.extra
 
 
-def test_true_is_other_metadata_than_1() -> None:
+def test_metadata_distinguishes_true_from_1() -> None:
     ones = cm.set_metadata(NOTEBOOK, {"x": [1]})
     assert cm.set_metadata(ones, {"x": [True]}).metadata["x"][0] is True
 
 
 @pytest.mark.parametrize("operation", [cm.set_metadata, partial(cm.set_cell_metadata, cell_id="a")])
-def test_metadata_is_a_copy(operation: Callable[..., cm.Notebook]) -> None:
+def test_metadata_argument_is_copied(operation: Callable[..., cm.Notebook]) -> None:
     given: dict[str, Any] = {"x": [1]}
     after = operation(NOTEBOOK, metadata=given)
     given["x"].append(2)
     assert {"x": [1]} in (after.metadata, after.cell("a").metadata)
 
 
-# -- nothing to do ----------------------------------------------------------------------------------
+# -- no-ops -----------------------------------------------------------------------------------------
 
-NOTHING: dict[str, Operation] = {
+NO_OPS: dict[str, Operation] = {
     "the same text": lambda n: cm.update_source(n, "a", "one\ntwo"),
     "an equal text": lambda n: cm.update_source(n, "a", "".join(["one", "\ntwo"])),
     "the same outputs": lambda n: cm.update_outputs(n, "a", A.outputs),
@@ -304,22 +302,22 @@ NOTHING: dict[str, Operation] = {
 }
 
 
-@pytest.mark.parametrize("operation", NOTHING.values(), ids=NOTHING.keys())
-def test_where_there_is_nothing_to_do_it_gives_the_same_notebook(operation: Operation) -> None:
+@pytest.mark.parametrize("operation", NO_OPS.values(), ids=NO_OPS.keys())
+def test_no_op_returns_same_notebook(operation: Operation) -> None:
     assert operation(NOTEBOOK) is NOTEBOOK
 
 
 @pytest.mark.parametrize(
     "operation", [partial(cm.mark_cell_deleting, cell_id="a"), cm.clear_all_outputs]
 )
-def test_the_second_time_there_is_nothing_to_do(operation: Operation) -> None:
+def test_repeated_operation_is_a_no_op(operation: Operation) -> None:
     once = operation(NOTEBOOK)
     assert operation(once) is once
 
 
-# -- what cannot be done ----------------------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------------------------
 
-OF_A_CELL: dict[str, Callable[[cm.Notebook, str], cm.Notebook]] = {
+CELL_OPERATIONS: dict[str, Callable[[cm.Notebook, str], cm.Notebook]] = {
     "insert_cell_after": lambda n, id: cm.insert_cell_after(n, NEW, id),
     "delete_cell": cm.delete_cell,
     "mark_cell_deleting": cm.mark_cell_deleting,
@@ -339,15 +337,15 @@ OF_A_CELL: dict[str, Callable[[cm.Notebook, str], cm.Notebook]] = {
 }
 
 
-@pytest.mark.parametrize("operation", OF_A_CELL.values(), ids=OF_A_CELL.keys())
-def test_a_cell_that_is_not_there_is_not_found(
+@pytest.mark.parametrize("operation", CELL_OPERATIONS.values(), ids=CELL_OPERATIONS.keys())
+def test_operation_on_unknown_cell_raises(
     operation: Callable[[cm.Notebook, str], cm.Notebook],
 ) -> None:
     with pytest.raises(cm.CellNotFound, match="the notebook has no cell with the id 'x'"):
         operation(NOTEBOOK, "x")
 
 
-REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
+INVALID: dict[str, tuple[Operation, type[Exception], str]] = {
     "an id twice": (lambda n: cm.append_cell(n, E), cm.DuplicateCell, "a cell with the id e"),
     "an id twice, at a place": (lambda n: cm.insert_cell_at(n, A, 0), cm.DuplicateCell, "id a"),
     "an id twice, behind": (lambda n: cm.insert_cell_after(n, A, "b"), cm.DuplicateCell, "id a"),
@@ -363,9 +361,17 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         lambda n: cm.append_cell(n, {"source": "x"}),  # type: ignore[arg-type] # pyright: ignore
         *(cm.InvalidNotebook, "a cell must be .*, not {'source': 'x'}; cm.code_cell"),
     ),
-    "no place": (lambda n: cm.insert_cell_at(n, NEW, 6), IndexError, "index must be 0 to 5, not 6"),
-    "a place from the end": (lambda n: cm.insert_cell_at(n, NEW, -1), IndexError, "0 to 5, not -1"),
-    "moved nowhere": (lambda n: cm.move_cell(n, "a", 5), IndexError, "index must be 0 to 4, not 5"),
+    "an index out of range": (
+        lambda n: cm.insert_cell_at(n, NEW, 6),
+        IndexError,
+        "index must be 0 to 5, not 6",
+    ),
+    "a negative index": (lambda n: cm.insert_cell_at(n, NEW, -1), IndexError, "0 to 5, not -1"),
+    "moved out of range": (
+        lambda n: cm.move_cell(n, "a", 5),
+        IndexError,
+        "index must be 0 to 4, not 5",
+    ),
     "split behind its end": (
         lambda n: cm.split_cell(n, "c", 4),
         IndexError,
@@ -401,7 +407,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         lambda n: cm.update_outputs(n, "b", []),
         *(cm.InvalidNotebook, "cell b is a markdown cell; only code cells have outputs"),
     ),
-    "outputs of what is no JSON": (
+    "outputs that are not JSON": (
         lambda n: cm.update_outputs(n, "a", [{"x": object()}]),
         *(cm.InvalidNotebook, "an output.x is a object"),
     ),
@@ -413,7 +419,7 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
         lambda n: cm.update_execution_count(n, "b", 1),
         *(cm.InvalidNotebook, "cell b is a markdown cell; only code cells have an execution count"),
     ),
-    "a number below nothing": (
+    "a negative number": (
         lambda n: cm.update_execution_count(n, "a", -1),
         *(cm.InvalidNotebook, "execution_count of cell a must be .*, not -1"),
     ),
@@ -448,30 +454,30 @@ REFUSED: dict[str, tuple[Operation, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize(("operation", "error", "text"), REFUSED.values(), ids=REFUSED.keys())
-def test_it_refuses(operation: Operation, error: type[Exception], text: str) -> None:
+@pytest.mark.parametrize(("operation", "error", "text"), INVALID.values(), ids=INVALID.keys())
+def test_invalid_operation_raises(operation: Operation, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         operation(NOTEBOOK)
-    assert cm.to_dict(NOTEBOOK) == AS_IT_WAS
+    assert cm.to_dict(NOTEBOOK) == ORIGINAL
 
 
 # -- split and merge --------------------------------------------------------------------------------
 
 
-def test_a_half_that_is_split_off_gets_a_fresh_id() -> None:
+def test_split_off_cell_gets_new_id() -> None:
     after = cm.split_cell(cm.split_cell(NOTEBOOK, "c", 1), "c", 1)
     assert len({cell.id for cell in after.cells}) == 7
 
 
 @pytest.mark.parametrize("cell_id", ["a", "b", "c"])
-def test_a_half_that_is_split_off_is_not_to_be_deleted(cell_id: str) -> None:
+def test_split_off_cell_is_not_marked_deleting(cell_id: str) -> None:
     marked = cm.mark_cell_deleting(NOTEBOOK, cell_id)
     after = cm.split_cell(marked, cell_id, 1, new_cell_id="new")
     assert after.cell(cell_id).deleting
     assert not after.cell("new").deleting
 
 
-def test_a_half_that_is_split_off_does_not_run() -> None:
+def test_split_off_cell_is_idle() -> None:
     running = cm.replace_cell(NOTEBOOK, replace(A, status=cm.CellStatus.RUNNING))
     first, second, *_ = cm.split_cell(running, "a", 1).cells
     assert isinstance(first, cm.CodeCell)
@@ -485,18 +491,18 @@ def merged(*cells: cm.Cell) -> cm.Cell:
 
 
 def pictured(*names: str, id: str, of: str = "") -> cm.MarkdownCell:
-    """A cell that shows attachments, each with its own content."""
+    """Return a cell that shows attachments, each with its own content."""
     source = " ".join(f"![](attachment:{name})" for name in names)
     attachments = {name: {"image/png": f"{name} of {of or id}"} for name in names}
     return cm.markdown_cell(source, id=id, attachments=attachments)
 
 
 def shown(cell: cm.Cell) -> list[str]:
-    """The content of each attachment that the text shows, in its order."""
+    """Return the content of each attachment in the text, in order."""
     assert isinstance(cell, cm.MarkdownCell)
-    calls = cell.source.replace("![](attachment:", "").replace(")", "").split()
+    names = cell.source.replace("![](attachment:", "").replace(")", "").split()
     assert cell.attachments is not None
-    return [cell.attachments[name]["image/png"] for name in calls]
+    return [cell.attachments[name]["image/png"] for name in names]
 
 
 MERGED = {
@@ -521,7 +527,7 @@ MERGED = {
         ["p of a", "p of b", "p.png of b", "p-x of b"],
         {"p", "p-1", "p.png", "p-x"},
     ),
-    "a name that begins another, which goes on with no letter": (
+    "a name that begins another, with a symbol after it": (
         ("p", "p+x"),
         ("p", "p+x"),
         ["p of a", "p+x of a", "p of b", "p+x of b"],
@@ -537,7 +543,7 @@ MERGED = {
 
 
 @pytest.mark.parametrize(("first", "second", "wanted", "names"), MERGED.values(), ids=MERGED.keys())
-def test_each_text_shows_its_own_attachments_after_a_merge(
+def test_merge_keeps_attachment_references(
     first: tuple[str, ...],
     second: tuple[str, ...],
     wanted: list[str] | None,
@@ -549,25 +555,25 @@ def test_each_text_shows_its_own_attachments_after_a_merge(
     assert names is None or set(cell.attachments or ()) == names
 
 
-def test_an_attachment_that_both_have_is_there_once() -> None:
+def test_merge_keeps_equal_attachment_once() -> None:
     cell = merged(pictured("p.png", id="a", of="x"), pictured("p.png", id="b", of="x"))
     assert shown(cell) == ["p.png of x", "p.png of x"]
     assert isinstance(cell, cm.MarkdownCell)
     assert list(cell.attachments or ()) == ["p.png"]
 
 
-def test_attachments_of_three_cells_are_together() -> None:
+def test_merge_combines_attachments_of_three_cells() -> None:
     cell = merged(*(pictured("p.png", id=id) for id in "abc"))
     assert shown(cell) == ["p.png of a", "p.png of b", "p.png of c"]
 
 
-def test_cells_without_attachments_have_none_together() -> None:
+def test_merge_without_attachments_has_none() -> None:
     both = merged(cm.markdown_cell(id="a"), cm.markdown_cell(id="b"))
     assert isinstance(both, cm.MarkdownCell)
     assert both.attachments is None
 
 
-def test_cells_are_merged_in_their_order_wherever_they_are() -> None:
+def test_merge_uses_notebook_order() -> None:
     ids = "abcdefgh"
     notebook = cm.Notebook([cm.code_cell(id, id=id) for id in ids])
     after = cm.merge_cells(notebook, "g", "c", "e", "c")
@@ -576,7 +582,7 @@ def test_cells_are_merged_in_their_order_wherever_they_are() -> None:
 
 
 @pytest.mark.parametrize("position", range(len("one\ntwo") + 1))
-def test_halves_come_together_again(position: int) -> None:
+def test_merge_reverses_split(position: int) -> None:
     after = cm.split_cell(NOTEBOOK, "a", position, new_cell_id="a2")
     source = cm.merge_cells(after, "a", "a2").cell("a").source
     assert source.replace("\n", "") == "onetwo"

@@ -1,4 +1,4 @@
-"""A notebook that runs with other parameters: where they are set, and in which words."""
+"""Injected parameters: their position, and their syntax in each language."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def source_of(language: str, **parameters: Any) -> str:
     return injected(cm.with_parameters(NOTEBOOK, parameters, language=language)).source
 
 
-# -- where ------------------------------------------------------------------------------------------
+# -- position ---------------------------------------------------------------------------------------
 
 
-def test_they_are_set_behind_the_defaults() -> None:
+def test_parameters_follow_defaults() -> None:
     after = cm.with_parameters(NOTEBOOK, {"x": 2})
     assert after.cells == (FIRST, DEFAULTS, injected(after), LAST)
     assert injected(after).source == "# Parameters\nx = 2"
@@ -39,25 +39,25 @@ def test_they_are_set_behind_the_defaults() -> None:
     assert all(after.cell(cell.id) is cell for cell in NOTEBOOK.cells)
 
 
-def test_where_there_are_no_defaults_they_are_set_first() -> None:
+def test_parameters_without_defaults_come_first() -> None:
     after = cm.with_parameters(cm.Notebook([FIRST, LAST]), {"x": 2})
     assert after.cells == (injected(after), FIRST, LAST)
     assert cm.with_parameters(cm.empty_notebook, {"x": 2}).cells != ()
 
 
-def test_only_code_has_defaults() -> None:
+def test_defaults_tag_counts_in_code_cells_only() -> None:
     prose = cm.markdown_cell("about them", id="prose", metadata={"tags": ["parameters"]})
     after = cm.with_parameters(cm.Notebook([FIRST, prose, DEFAULTS, LAST]), {"x": 2})
     assert after.index(injected(after).id) == 3
 
 
-def test_the_first_defaults_count() -> None:
+def test_parameters_follow_first_defaults() -> None:
     again = cm.code_cell("x = 3", id="again", metadata={"tags": ["parameters"]})
     after = cm.with_parameters(cm.Notebook([DEFAULTS, again]), {"x": 2})
     assert after.index(injected(after).id) == 1
 
 
-def test_the_second_time_they_are_replaced() -> None:
+def test_parameters_replace_earlier_ones() -> None:
     once = cm.with_parameters(NOTEBOOK, {"x": 2, "y": 3})
     twice = cm.with_parameters(once, {"x": 4})
     assert injected(twice).source == "# Parameters\nx = 4"
@@ -65,13 +65,13 @@ def test_the_second_time_they_are_replaced() -> None:
     assert [cell.id for cell in twice.cells] == [cell.id for cell in once.cells]
 
 
-def test_they_are_replaced_where_they_are() -> None:
+def test_replaced_parameters_keep_position() -> None:
     once = cm.with_parameters(NOTEBOOK, {"x": 2})
     moved = cm.move_cell(once, injected(once).id, 0)
     assert cm.with_parameters(moved, {"x": 3}).index(injected(once).id) == 0
 
 
-def test_other_parameters_forget_what_came_of_the_old_ones() -> None:
+def test_replaced_parameters_clear_outputs() -> None:
     once = cm.with_parameters(NOTEBOOK, {"x": 2})
     printed = {"output_type": "stream", "name": "stdout", "text": "2"}
     ran = cm.update_outputs(once, injected(once).id, [printed])
@@ -81,27 +81,27 @@ def test_other_parameters_forget_what_came_of_the_old_ones() -> None:
     assert (list(again.outputs), again.execution_count) == ([], None)
 
 
-def test_the_same_parameters_change_nothing() -> None:
+def test_same_parameters_are_a_no_op() -> None:
     once = cm.with_parameters(NOTEBOOK, {"x": 2})
     assert cm.with_parameters(once, {"x": 2}) is once
 
 
-def test_only_code_sets_them() -> None:
+def test_injected_tag_counts_in_code_cells_only() -> None:
     prose = cm.markdown_cell("about them", id="prose", metadata={"tags": ["injected-parameters"]})
     after = cm.with_parameters(cm.Notebook([prose, DEFAULTS]), {"x": 2})
     assert [cell.id for cell in after.cells[:2]] == ["prose", "defaults"]
     assert after.cells[2].source == "# Parameters\nx = 2"
 
 
-def test_no_parameters_change_nothing() -> None:
+def test_no_parameters_are_a_no_op() -> None:
     assert cm.with_parameters(NOTEBOOK, {}) is NOTEBOOK
 
 
-def test_they_come_in_the_order_in_which_they_are_given() -> None:
+def test_parameters_keep_their_order() -> None:
     assert source_of("python", z=1, a=2, m=3) == "# Parameters\nz = 1\na = 2\nm = 3"
 
 
-# -- in which words ---------------------------------------------------------------------------------
+# -- syntax -----------------------------------------------------------------------------------------
 
 VALUES: dict[str, Any] = {
     "nothing": None,
@@ -119,7 +119,7 @@ VALUES: dict[str, Any] = {
     "named": {"a b": {"c": True}},
     "empty": {},
 }
-SAID = {
+EXPECTED = {
     "python": {
         "nothing": "nothing = None",
         "yes": "yes = True",
@@ -175,12 +175,12 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("language", SAID)
+@pytest.mark.parametrize("language", EXPECTED)
 @pytest.mark.parametrize("name", VALUES)
-def test_each_language_has_its_words(language: str, name: str) -> None:
+def test_parameters_in_each_language(language: str, name: str) -> None:
     comment = "//" if language in ("javascript", "typescript") else "#"
-    said = source_of(language, **{name: VALUES[name]})
-    assert said == f"{comment} Parameters\n{SAID[language][name]}"
+    source = source_of(language, **{name: VALUES[name]})
+    assert source == f"{comment} Parameters\n{EXPECTED[language][name]}"
 
 
 JSON = st.recursive(
@@ -195,10 +195,10 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_Python_understands_it(value: Any) -> None:
+def test_python_parameters_evaluate_to_value(value: Any) -> None:
     try:
         source = source_of("python", x=value)
-    except cm.InvalidNotebook:  # half a character in a key
+    except cm.InvalidNotebook:  # a lone surrogate in a key
         return
     variables: dict[str, Any] = {}
     exec(source, variables)  # noqa: S102
@@ -206,14 +206,14 @@ def test_Python_understands_it(value: Any) -> None:
 
 
 @given(JSON)
-def test_JavaScript_understands_it_as_JSON(value: Any) -> None:
+def test_javascript_parameters_parse_as_json(value: Any) -> None:
     try:
         source = source_of("javascript", x=value)
     except cm.InvalidNotebook:
         return
     assert source.count("\n") == 1
-    said = source.removeprefix("// Parameters\nvar x = ").removesuffix(";")
-    assert repr(json.loads(said)) == repr(value)
+    literal = source.removeprefix("// Parameters\nvar x = ").removesuffix(";")
+    assert repr(json.loads(literal)) == repr(value)
 
 
 LANGUAGES = {
@@ -223,22 +223,22 @@ LANGUAGES = {
 }
 
 
-@pytest.mark.parametrize(("metadata", "said"), LANGUAGES.values(), ids=LANGUAGES.keys())
-def test_it_is_in_the_language_that_the_notebook_says(metadata: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("metadata", "end"), LANGUAGES.values(), ids=LANGUAGES.keys())
+def test_parameters_use_language_of_notebook(metadata: dict[str, Any], end: str) -> None:
     notebook = cm.Notebook([FIRST], metadata)
-    assert injected(cm.with_parameters(notebook, {"x": None})).source.endswith(said)
+    assert injected(cm.with_parameters(notebook, {"x": None})).source.endswith(end)
 
 
-def test_another_language_goes_before_it() -> None:
+def test_language_argument_overrides_notebook() -> None:
     notebook = cm.set_metadata(NOTEBOOK, {"language_info": {"name": "julia"}})
     after = cm.with_parameters(notebook, {"x": None}, language="R")
     assert injected(after).source == "# Parameters\nx <- NULL"
 
 
-# -- what cannot be set -----------------------------------------------------------------------------
+# -- errors -----------------------------------------------------------------------------------------
 
 
-def test_a_language_that_is_not_known_is_named_with_those_that_are() -> None:
+def test_unknown_language_error_lists_supported() -> None:
     known = "python, r, julia, javascript, typescript"
     with pytest.raises(ec.NotSupported, match=f"in language 'cobol'; supported: {known}"):
         source_of("COBOL", x=1)
@@ -247,14 +247,14 @@ def test_a_language_that_is_not_known_is_named_with_those_that_are() -> None:
 @pytest.mark.parametrize(
     "name", ["", "1x", "a b", "a-b", "a.b", "class", "None", "x = 1; y", "x\n", "import os\nx"]
 )
-@pytest.mark.parametrize("language", SAID)
-def test_a_name_must_be_one_of_a_variable(name: str, language: str) -> None:
+@pytest.mark.parametrize("language", EXPECTED)
+def test_invalid_parameter_name_is_rejected(name: str, language: str) -> None:
     with pytest.raises(ValueError, match="parameter name must be a valid variable name") as caught:
         source_of(language, **{name: 1})
     assert repr(name) in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, {1}, b"x", object(), "\ud800", {1: 2}])
-def test_a_value_must_be_one_that_JSON_has_a_word_for(value: Any) -> None:
+def test_non_json_parameter_is_rejected(value: Any) -> None:
     with pytest.raises(cm.InvalidNotebook, match="parameters.x"):
         cm.with_parameters(NOTEBOOK, {"x": value})

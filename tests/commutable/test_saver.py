@@ -1,4 +1,4 @@
-"""States of a notebook that are saved in turn: what has not changed is not written out again."""
+"""Successive states are saved without serializing unchanged cells again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,14 +23,14 @@ NOTEBOOKS = st.lists(CELLS, max_size=5).map(cm.Notebook)
 
 
 @given(st.lists(NOTEBOOKS, min_size=1, max_size=4))
-def test_each_state_is_written_as_nbformat_writes_it(states: list[cm.Notebook]) -> None:
+def test_incremental_writer_equals_nbformat(states: list[cm.Notebook]) -> None:
     writer = IncrementalWriter()
     for state in states:
         assert writer.to_bytes(state, validate=True) == to_bytes(state)
 
 
 @pytest.mark.parametrize("minor", [5, 99])
-def test_it_is_the_same_byte_for_byte(minor: int) -> None:
+def test_incremental_writer_handles_cells_in_text(minor: int) -> None:
     cells: list[cm.Cell] = [
         cm.code_cell("a\nb", metadata={"cells": []}),
         cm.markdown_cell('"cells": []'),
@@ -41,18 +41,18 @@ def test_it_is_the_same_byte_for_byte(minor: int) -> None:
         assert writer.to_bytes(state, validate=True) == to_bytes(state)
 
 
-def test_other_fields_of_a_notebook_are_written_as_well() -> None:
+def test_incremental_writer_keeps_extra_fields() -> None:
     notebook = cm.Notebook([cm.code_cell("a")], nbformat_minor=99, extra={"aa": 1, "zz": 2})
     assert IncrementalWriter().to_bytes(notebook, validate=True) == to_bytes(notebook)
 
 
-def test_only_what_has_changed_is_written_out(
+def test_saver_serializes_changed_cells_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone: list[str] = []
+    serialized: list[str] = []
 
     def counted(cell: cm.Cell, minor: int, *, validate: bool) -> str:
-        alone.append(cell.source)
+        serialized.append(cell.source)
         return original(cell, minor, validate=validate)
 
     original = writing.cell_to_text
@@ -60,14 +60,14 @@ def test_only_what_has_changed_is_written_out(
     saver = cm.Saver(tmp_path / "a.ipynb")
     notebook = cm.Notebook([cm.code_cell(str(number)) for number in range(5)])
     saver.save(notebook)
-    alone.clear()
+    serialized.clear()
     changed = cm.update_source(notebook, notebook.cells[3].id, "new")
     saver.save(changed)
-    assert alone == ["new"]
+    assert serialized == ["new"]
     assert cm.load(saver.path) == changed
 
 
-def test_a_cell_of_another_state_is_not_taken_for_this_one(tmp_path: Path) -> None:
+def test_saver_detects_changed_cell_with_same_id(tmp_path: Path) -> None:
     cell = cm.code_cell("old")
     saver = cm.Saver(tmp_path / "a.ipynb")
     for source in ("old", "new", "old"):
@@ -76,7 +76,7 @@ def test_a_cell_of_another_state_is_not_taken_for_this_one(tmp_path: Path) -> No
         assert cm.load(saver.path) == state
 
 
-def test_what_is_invalid_is_not_written(tmp_path: Path) -> None:
+def test_saver_rejects_invalid_notebook(tmp_path: Path) -> None:
     saver = cm.Saver(tmp_path / "a.ipynb")
     with pytest.raises(cm.InvalidNotebook, match="tags"):
         saver.save(cm.Notebook([cm.code_cell(metadata={"tags": 5})]))

@@ -1,4 +1,4 @@
-"""Whatever is done to a notebook, in whatever order: what always holds."""
+"""Invariants of notebooks under arbitrary sequences of operations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CELLS: st.SearchStrategy[cm.Cell] = st.one_of(
 )
 PLACES = st.integers(0, 8)
 
-# The name of each operation, and what it is given after the notebook.
+# The name of an operation, with its arguments after the notebook.
 STEPS: st.SearchStrategy[tuple[str, tuple[Any, ...]]] = st.one_of(
     st.tuples(st.just("append_cell"), st.tuples(CELLS)),
     st.tuples(st.just("insert_cell_at"), st.tuples(CELLS, PLACES)),
@@ -76,7 +76,7 @@ START = cm.Notebook([cm.code_cell("a\nb", id=f"c{number}") for number in range(4
 
 
 def done(notebook: cm.Notebook, step: tuple[str, tuple[Any, ...]]) -> cm.Notebook:
-    """The notebook after a step; as it is, where that cannot be done."""
+    """Return the notebook after a step, or unchanged if the step is invalid."""
     name, arguments = step
     try:
         if name == "split":
@@ -96,7 +96,7 @@ def states_after(steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[cm.Notebo
 
 
 @given(SEQUENCES)
-def test_ids_are_unique_and_lead_to_their_cells(steps: list[Any]) -> None:
+def test_ids_are_unique_and_find_their_cells(steps: list[Any]) -> None:
     for state in states_after(steps):
         ids = [cell.id for cell in state.cells]
         assert len(set(ids)) == len(ids)
@@ -106,7 +106,7 @@ def test_ids_are_unique_and_lead_to_their_cells(steps: list[Any]) -> None:
 
 
 @given(SEQUENCES, st.randoms(use_true_random=False))
-def test_all_states_find_their_cells_in_any_order(steps: list[Any], random: Any) -> None:
+def test_states_find_their_cells_in_any_order(steps: list[Any], random: Any) -> None:
     states = states_after(steps)
     for state in random.sample(states, len(states)):
         ids = [cell.id for cell in state.cells]
@@ -118,7 +118,7 @@ def test_all_states_find_their_cells_in_any_order(steps: list[Any], random: Any)
 
 
 @given(SEQUENCES)
-def test_no_state_changes_later(steps: list[Any]) -> None:
+def test_states_never_change(steps: list[Any]) -> None:
     states, then = [START], [cm.to_dict(START)]
     for step in steps:
         states.append(done(states[-1], step))
@@ -127,22 +127,22 @@ def test_no_state_changes_later(steps: list[Any]) -> None:
 
 
 @given(SEQUENCES)
-def test_a_step_that_changes_nothing_gives_the_same_notebook(steps: list[Any]) -> None:
+def test_step_without_change_returns_same_notebook(steps: list[Any]) -> None:
     state = START
     for step in steps:
         before, state = state, done(state, step)
-        if step[0] != "update_outputs":  # equal ones are not looked for: they may be large
-            assert (state is before) is (in_words(state) == in_words(before))
+        if step[0] != "update_outputs":  # outputs are not compared by value
+            assert (state is before) is (as_text(state) == as_text(before))
 
 
-def in_words(notebook: cm.Notebook) -> str:
-    """All that there is of it, with 1 and True apart."""
+def as_text(notebook: cm.Notebook) -> str:
+    """Return a text of the whole notebook, in which 1 and True differ."""
     return repr((cm.to_dict(notebook), [cell.deleting for cell in notebook.cells]))
 
 
 @settings(max_examples=50)
 @given(SEQUENCES)
-def test_every_state_is_valid_and_comes_back(steps: list[Any]) -> None:
+def test_every_state_is_valid_and_round_trips(steps: list[Any]) -> None:
     seen = {id(state): state for state in states_after(steps)}
     for state in seen.values():
         js = cm.to_dict(state)
@@ -153,12 +153,12 @@ def test_every_state_is_valid_and_comes_back(steps: list[Any]) -> None:
 
 
 def unmarked(cell: cm.Cell) -> cm.Cell:
-    """As a file has it."""
+    """Return the cell without its mark, which files do not have."""
     return cm.mark_cell_not_deleting(cm.Notebook([cell]), cell.id).cells[0]
 
 
 @given(SEQUENCES)
-def test_all_can_be_undone_and_done_again(steps: list[Any]) -> None:
+def test_all_steps_can_be_undone_and_redone(steps: list[Any]) -> None:
     states = states_after(steps)
     history = cm.History(START)
     for state in states[1:]:
@@ -174,7 +174,7 @@ def test_all_can_be_undone_and_done_again(steps: list[Any]) -> None:
 
 
 @given(SEQUENCES, SEQUENCES)
-def test_what_is_different_makes_one_state_of_another(one: list[Any], other: list[Any]) -> None:
+def test_diff_can_be_applied_as_patch(one: list[Any], other: list[Any]) -> None:
     before, after = states_after(one)[-1], states_after(other)[-1]
     difference = cm.diff(before, after)
     assert patched(before, difference, [cell.id for cell in after.cells]) == list(after.cells)
@@ -183,7 +183,7 @@ def test_what_is_different_makes_one_state_of_another(one: list[Any], other: lis
 
 
 @given(SEQUENCES)
-def test_the_way_back_is_the_other_way_round(steps: list[Any]) -> None:
+def test_diff_backwards_mirrors_diff(steps: list[Any]) -> None:
     last = states_after(steps)[-1]
     there, back = cm.diff(START, last), cm.diff(last, START)
     assert {cell.id for cell in there.added} == {cell.id for cell in back.removed}
@@ -195,19 +195,19 @@ def test_the_way_back_is_the_other_way_round(steps: list[Any]) -> None:
 
 
 def patched(notebook: cm.Notebook, difference: cm.Difference, order: list[str]) -> list[cm.Cell]:
-    """The cells after a difference. What has not moved keeps its order; the rest goes to its place."""
-    gone = {cell.id for cell in (*difference.removed, *difference.moved)}
+    """Apply a difference: cells that have not moved keep their order, others go to their positions."""
+    removed = {cell.id for cell in (*difference.removed, *difference.moved)}
     now = {cell.id: cell for _, cell in difference.changed}
-    cells = [now.get(cell.id, cell) for cell in notebook.cells if cell.id not in gone]
+    cells = [now.get(cell.id, cell) for cell in notebook.cells if cell.id not in removed]
     placed = {cell.id: cell for cell in (*difference.added, *difference.moved)}
-    for place, id in enumerate(order):
+    for index, id in enumerate(order):
         if id in placed:
-            cells.insert(place, placed[id])
+            cells.insert(index, placed[id])
     return cells
 
 
 @pytest.mark.parametrize("count", [1, 2, 500])
-def test_a_long_way_leads_back_as_well(count: int) -> None:
+def test_long_history_leads_back(count: int) -> None:
     history = cm.History(START)
     for number in range(count):
         history = history.push(cm.append_cell(history.notebook, cm.raw_cell(id=f"n{number}")))
