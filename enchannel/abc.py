@@ -1,50 +1,87 @@
-"""The plug: what a transport has to give, and what it may rely on.
+"""The backend interface: the methods of a transport, and the contract that it keeps.
 
-A backend is a way for messages to travel. All that it must write is ``Backend.open``, which returns a
-``Link``: one ``ChannelPair`` of observable and observer for each channel, and one observable of what
-happens to the link. What users expect of a channel beyond that (serial delivery, guarded
-subscribers, requests) is the core's business, the same for every backend.
+A backend carries messages between enchannel and a kernel. The one method that it must implement is
+``Backend.open``, which returns a ``Link``: a ``ChannelPair`` (an observable and an observer) for each
+channel, and an observable of the events of the link. The core adds the rest for every backend: delivery
+to subscribers on one thread, isolation of subscribers that raise, requests and their timeouts.
 
-``enchannel.testing`` has a test for each rule: a backend is right when they pass.
+``enchannel.backends`` is the toolkit for authors; this module holds interfaces and data types only.
+``enchannel.testing.BackendSuite`` tests each rule below; ``docs/backends.md`` builds a backend.
 
 The contract
-    1.  What the kernel says once ``open`` has returned is not lost, whoever subscribes to ``pairs`` when.
-    2.  An ``open`` that does not succeed raises ``ConnectionFailed`` within ``timeout``, and leaves
-        nothing behind.
-    3.  ``pairs`` has the channels that the link's ``Capabilities`` name, shell and iopub at least, and no
-        other; ``lifecycle`` is there where they say so.
-    4.  A channel never hears what was said on it.
-    5.  Order is kept on each channel, both ways. ``outgoing.on_next`` may be called from any thread, also
-        by who is being told something.
-    6.  ``incoming`` emits on any thread, and no two items of one channel at once. Who is told only notes
-        what arrived, so nothing of a backend need wait for a subscriber, and no queue need have a bound.
-    7.  ``outgoing.on_next`` never waits for the kernel to read. What the transport does not take waits,
-        and ``unsent`` counts it.
-    8.  What is in a message comes out as it went in: unicode, empty parts, any number of buffers.
-    9.  What cannot be trusted or read is never a message: it is a ``RejectedFrame`` on ``status``, and
-        the channel lives on.
-    10. A message that cannot be sent is the caller's error: ``outgoing.on_next`` raises ``InvalidMessage``,
-        which names the limit, and the channel lives on.
-    11. A lost link is ``LinkState.LOST`` on ``status``; that open requests will not be answered is a
-        ``ConnectionLost`` or ``KernelDied`` after it. A link that is back is ``LinkState.CONNECTED``. Where
-        the ``Capabilities`` say that it ``can_resume``, what was asked may be answered after that; and if
-        what came in between may not be heard, a ``MessagesMayBeMissing`` says so. A link that suspects that
-        what was asked is lost says ``CONNECTED`` again, and the core asks anew.
-    12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing
-        is kept to be sent later.
-    13. A link that is given up is one ``on_error`` on ``status``; one that was closed, ``on_completed``.
-    14. ``close`` may be called more than once and from any thread, also by who is being told something;
-        it returns when the link's sockets are gone, and its threads with the last link. What was
-        said before it is given a moment to go. After it nothing is emitted but the completion of
-        ``status``.
+    1.  Messages that the kernel sends after ``open`` has returned are not lost, however late the core
+        subscribes to ``pairs``: ``incoming`` buffers them until then.
+    2.  If ``open`` cannot connect, it raises ``ConnectionFailed`` within ``timeout`` and leaves no thread,
+        socket or process behind.
+    3.  ``pairs`` contains exactly the channels of ``capabilities.channels``, which include shell and iopub.
+        ``lifecycle`` is set exactly if ``capabilities.lifecycle`` is True.
+    4.  Messages sent on a channel are not echoed back on it. (On the heartbeat the kernel echoes them.)
+    5.  Each channel keeps the order of its messages, in both directions. ``outgoing.on_next`` may be called
+        from any thread, including re-entrantly from an observer of ``incoming`` or ``events``.
+    6.  ``incoming`` emits on any thread, but never two items of one channel at the same time. The core's
+        observers only enqueue the item, so a backend may call them from its I/O thread and needs no limit
+        on its queues.
+    7.  ``outgoing.on_next`` never waits for the kernel to read. Messages that the transport does not accept
+        yet are queued, and ``unsent`` counts them.
+    8.  Messages arrive unchanged: Unicode text, empty buffers, any number of buffers.
+    9.  A frame that is malformed, or whose signature is wrong, never becomes a message. It is reported as a
+        ``RejectedFrame`` on ``events``, and the channel continues.
+    10. If a message cannot be sent (too large, or buffers where ``capabilities.buffers`` is False),
+        ``outgoing.on_next`` raises ``InvalidMessage``, whose text names the limit, and the channel
+        continues.
+    11. ``events`` reports the connection and the kernel as in this table. *Resuming* stands for
+        ``capabilities.can_resume``: requests that were in flight may still be answered after a reconnect.
+
+        ==================== ========================== ======================== ===========================
+        Event                Emit, in this order        Core, not resuming       Core, resuming
+        ==================== ========================== ======================== ===========================
+        The connection       ``LinkState.LOST``; then,  Requests in flight and   Requests stay in flight.
+        breaks.              unless resuming,           comms fail with that
+                             ``ConnectionLost``         error.
+        The connection is    ``LinkState.CONNECTED``;   Requests can be sent     Sends a probe request on
+        back.                then, if resuming and      again.                   each channel with requests
+                             messages may be lost,                               in flight. Once it is
+                             ``MessagesMayBeMissing``                            answered, those that are
+                                                                                 still open fail with
+                                                                                 ``ConnectionLost``.
+        The kernel dies,     ``LinkState.LOST``,        Requests in flight and   The same.
+        and the connection   ``KernelDied``;            comms fail with
+        breaks with it.      ``KernelState.DEAD``       ``KernelDied``.
+                             anywhere beside them
+        The kernel restarts, ``KernelState.RESTARTING`` Requests in flight and   The same.
+        the connection       and ``KernelDied``, in     comms fail with
+        stays.               either order; then, once   ``KernelDied``. Status
+                             the new process answers,   messages are ignored
+                             ``KernelState.IDLE``       until ``IDLE``.
+        The connection       ``LinkState.CONNECTED``    Nothing.                 Probes, as after a
+        stays, but requests  again                                               reconnect.
+        may have been lost.
+        ==================== ========================== ======================== ===========================
+
+        Errors other than ``ConnectionLost`` and ``KernelDied`` end no request; the core reports all errors
+        on ``kernel.errors``.
+    12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing is
+        queued to be sent after a reconnect.
+    13. A link that will not reconnect ends ``events`` with one ``on_error``; a link that was closed ends
+        it with ``on_completed``.
+    14. ``close`` may be called repeatedly and from any thread, including re-entrantly from an observer. It
+        returns once the link's sockets are closed; threads that links share end with the last link.
+        Messages that were sent before it get a short grace period to leave. After it, nothing is emitted
+        but the completion of ``events``.
     15. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
-    16. Links are independent: each hears what answers it, all hear iopub, and the end of one takes
-        nothing from another.
-    17. What is said on the heartbeat comes back as it was, from a kernel that lives.
-    18. No exception of a third-party library crosses: each is translated where it is caught.
-    19. No key, token or password is in any text, ``repr`` or log.
-    20. A ``lifecycle`` acts at once, does not wait, and its observables tell also who comes late. A restart
-        is a new process behind the same channels.
+    16. Links are independent. Each receives the replies to its own requests, every one receives iopub, and
+        closing one does not affect another.
+    17. Bytes sent on the heartbeat come back unchanged while the kernel is alive.
+    18. No exception of a third-party library leaves the backend: each is translated to an enchannel error
+        where it is caught.
+    19. No key, token or password appears in an error text, a ``repr`` or a log.
+    20. Methods of ``lifecycle`` start immediately and never block; the observables that they return replay
+        the outcome to late subscribers. A restart is a new process behind the same channels.
+
+Ending an owned kernel
+    A kernel that the link owns (``Link.owned``, with a ``lifecycle``) is ended by the core, not by
+    ``Link.close``. ``Kernel.close`` calls ``Lifecycle.shutdown``, waits for it up to 30 seconds, and then
+    calls ``Link.close``. ``Kernel.detach`` calls ``Lifecycle.release`` instead, and the kernel lives on.
 """
 
 from __future__ import annotations
@@ -77,14 +114,19 @@ __all__ = [
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)  # no slots: with them ChannelPair[bytes](…) fails on Python 3.11
+# No slots: with them ChannelPair[bytes](…) fails on Python 3.11.
+@dataclass(frozen=True)
 class ChannelPair(Generic[_T]):
-    """One channel: what is heard, and where to say something.
+    """One channel of a link: the messages from the kernel, and an observer that sends to it.
 
     Attributes:
-        incoming: What the kernel says.
-        outgoing: Where something is said to it; it never waits for the kernel to listen.
-        unsent: How many messages wait here because the transport takes no more at the moment.
+        incoming: The messages from the kernel. The core subscribes once; items are emitted on a thread of
+            the backend.
+        outgoing: Sends each item that is passed to its ``on_next``, from any thread and without blocking.
+            ``on_next`` raises InvalidMessage, ConnectionLost, KernelDied or ChannelClosed. The core never
+            calls ``on_error`` or ``on_completed``.
+        unsent: Returns the number of messages that are queued because the transport does not accept more
+            at the moment. May be called from any thread.
     """
 
     incoming: Observable[_T]
@@ -94,19 +136,19 @@ class ChannelPair(Generic[_T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a link can do; the conformance suite skips the rest, with that reason.
+    """The features of a link. The conformance suite skips tests of the others, with that reason.
 
     Attributes:
-        channels: The channels that ``pairs`` has.
+        channels: The channels in ``pairs``.
         buffers: Whether messages may have binary buffers.
-        max_sent: The largest message that can be sent, in bytes; None: no limit.
-        lifecycle: Whether it can interrupt, restart and shut down a kernel.
-        can_send: Whether anybody hears what is said. At the other end of a recording there is nobody; the
-            suite is not for such.
-        can_resume: Whether what was asked before a loss may still be answered after it. Then the loss alone
-            ends nothing: when the link is back the core asks again, in vain or not, and knows.
-        idle_grace: Seconds by which an idle may come later than its reply, where iopub is queued on its
-            way.
+        max_sent: The largest message that can be sent, in bytes; None for no limit.
+        lifecycle: Whether the link has a ``lifecycle``.
+        can_send: Whether sent messages reach a kernel. False for a link that plays a recording; the
+            conformance suite does not apply to it.
+        can_resume: Whether requests that were in flight when the link was lost may still be answered after
+            a reconnect; see rule 11.
+        idle_grace: Seconds by which the status idle may arrive later than the reply, where iopub is queued
+            on its way.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
@@ -119,24 +161,40 @@ class Capabilities:
 
 
 class Lifecycle(ABC):
-    """Rules a kernel's process. Each method acts at once, does not block, and may be called from any
-    thread; the observable tells of its completion (one None) or its error, also to who comes late."""
+    """Controls a kernel process: interrupt, restart, shut down.
+
+    Every method may be called from any thread, starts immediately and does not block. The returned
+    observable emits one None and completes once the action is done, or fails with an EnchannelError; it
+    replays that to late subscribers, and calls back on any thread. The methods themselves raise nothing.
+    """
 
     @abstractmethod
     def interrupt(self) -> Observable[None] | None:
-        """Interrupt what runs; None where the kernel wants an ``interrupt_request`` instead."""
+        """Interrupt the running code.
+
+        Returns:
+            The completion; None if the core should send the kernel an ``interrupt_request`` instead.
+        """
 
     @abstractmethod
     def restart(self) -> Observable[None]:
-        """A new process behind the same channels; completes when it answers."""
+        """Replace the process by a new one behind the same channels.
+
+        Returns:
+            The completion, once the new process answers.
+        """
 
     @abstractmethod
     def shutdown(self) -> Observable[None]:
-        """Ask it to end, then make it; completes when its process is gone."""
+        """Ask the kernel to shut down, and kill it if it does not.
+
+        Returns:
+            The completion, once the process is gone.
+        """
 
     @abstractmethod
     def release(self) -> None:
-        """Own the process no more: closing the link leaves it running."""
+        """Give up ownership of the process: it is not to be ended when the link is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,15 +202,18 @@ class Link:
     """An open connection to one kernel.
 
     Attributes:
-        pairs: A pair for each channel: of messages, but of bytes on the heartbeat.
-        events: What happens to link and kernel; it does not repeat itself to who comes late.
-        close: Ends it; see the contract.
-        kernel_id: What to call the kernel.
-        capabilities: What it can do.
-        lifecycle: Where the process is the backend's to rule.
-        owned: Whether the kernel ends with the link: it was started for it.
-        on_first_subscriber: Called once by the core, when the first subscriber of a channel is there: for a
-            link that has nothing to say before, such as a recording.
+        pairs: A pair for each channel: of messages, and of bytes on the heartbeat.
+        events: The events of the link and the kernel, as rule 11 lists them. It does not replay; items are
+            emitted on any thread, one at a time.
+        close: Closes the link (rule 14). May be called from any thread, also more than once; raises
+            nothing.
+        kernel_id: The id by which the kernel is known.
+        capabilities: The features of the link.
+        lifecycle: Controls the kernel process; None if the backend cannot.
+        owned: Whether the kernel was started for this link and is shut down with it; see "Ending an owned
+            kernel".
+        on_first_subscriber: If set, the core calls it once, when a channel gets its first subscriber, on
+            the subscribing thread. A recording starts to play then.
     """
 
     pairs: Mapping[ChannelName, ChannelPair[Any]]
@@ -165,39 +226,42 @@ class Link:
     on_first_subscriber: Callable[[], None] | None = None
 
     def pair(self, name: ChannelName) -> ChannelPair[AnyMessage] | None:
-        """The pair of a channel of messages, if there is one."""
+        """Return the pair of a message channel, or None if the link does not have that channel."""
         return self.pairs.get(name)
 
 
 class Backend(ABC):
-    """Opens links to kernels that run already.
+    """Opens links to running kernels.
 
-    An instance of it is what an entry point of the group ``enchannel.backends`` names; the entry
-    point's name is the URL scheme that it answers to (one backend may have several).
+    An entry point of the group ``enchannel.backends`` names an instance; the entry point's name is the URL
+    scheme that it handles. One backend may have several.
     """
 
     contract: ClassVar[int] = 1
-    """The version of the contract that it was written for."""
+    """The version of the contract that the backend implements."""
 
     @abstractmethod
     def open(self, target: Any, *, session: Session, timeout: float) -> Link:
-        """Connect; a backend adds options of its own, as keywords with defaults.
+        """Connect to a running kernel, and block until the link is open.
 
-        One that names an option ``scheduler`` is given the one that ``enchannel.connect`` was given, where
-        that is so: it is where its time comes from.
+        A backend adds its own options as keyword arguments with defaults. If one of them is named
+        ``scheduler``, it receives the scheduler that was passed to ``enchannel.connect``.
+
+        The core calls this in a thread that may block, never in an event loop.
 
         Args:
-            target: What was given to ``enchannel.connect``.
-            session: Who we are to the kernel.
-            timeout: Seconds, for all of it.
+            target: The target that was passed to ``enchannel.connect``.
+            session: The session whose id and user name identify this client to the kernel.
+            timeout: Seconds until the link must be open.
 
         Raises:
-            ConnectionFailed: with the channel that did not answer, and a hint.
+            ConnectionFailed: The kernel could not be reached within ``timeout``; the text names the channel
+                that did not answer and the remedy.
         """
 
 
 class Launcher(Backend):
-    """A backend that can start kernels as well."""
+    """A backend that can also start kernels."""
 
     @abstractmethod
     def launch(
@@ -209,15 +273,19 @@ class Launcher(Backend):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Link:
-        """Start a kernel and connect to it; the link has a lifecycle. A backend adds options of its own.
+        """Start a kernel and connect to it. The link has a lifecycle and owns the kernel.
+
+        A backend adds its own options as keyword arguments with defaults. The core calls this in a thread
+        that may block, never in an event loop.
 
         Args:
-            name: The kernelspec's.
-            session: Who we are to the kernel.
-            timeout: Seconds, until it answers.
-            cwd: The directory that it starts in.
-            env: Environment variables for it, beside those of this process.
+            name: The name of a kernelspec.
+            session: The session whose id and user name identify this client to the kernel.
+            timeout: Seconds until the kernel must answer.
+            cwd: The working directory of the kernel.
+            env: Environment variables for the kernel, in addition to those of this process.
 
         Raises:
-            LaunchFailed: with the exit code and what the process printed.
+            LaunchFailed: The kernel did not start; the error has the exit code and the output of the
+                process.
         """

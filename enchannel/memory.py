@@ -1,8 +1,8 @@
-"""Both ends of a kernel's channels in one process. Nothing travels, so nothing takes time.
+"""A backend inside one process: kernels that exist as ``InMemoryKernel`` objects.
 
-``InMemoryKernel`` is the kernel's end. What it says is heard before ``say`` returns, and what is said to it
-is given to who listens before ``on_next`` returns, all on one thread: with a virtual scheduler, time stands
-still until somebody moves it.
+There is no I/O and no thread. A message that the kernel sends has reached the client's channels when
+``send`` returns, and a message to the kernel has reached its callback when ``on_next`` returns. With a
+virtual scheduler, time stands still until the test advances it.
 """
 
 from __future__ import annotations
@@ -50,23 +50,27 @@ __all__ = ["InMemoryKernel", "MemoryBackend", "backend"]
 _Call: TypeAlias = Callable[[], None]
 
 _SCHEME = "memory:"
-_MESSAGES = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 _UNSIGNED = Signer(b"")
 _kernels: weakref.WeakValueDictionary[str, InMemoryKernel] = weakref.WeakValueDictionary()
 
 
 class InMemoryKernel:
-    """The kernel's end of links in memory; what is done here may be done from any thread.
+    """The kernel's end of in-memory links: the end of the wire, without the answers of a kernel.
 
-    It listens until it is closed; ``with`` closes it.
+    Register a callback with ``on_message`` to receive messages; ``enchannel.testing.FakeKernel`` is
+    one that answers requests. The kernel can be reached until ``close``, which ``with`` calls. All
+    methods may be called from any thread.
 
     Args:
-        capabilities: What its links can do: the channels they have, and their limits.
-        id: What the kernel is called; something random by default.
+        capabilities: The features of its links: their channels and limits.
+        id: The kernel id; a random one by default.
 
     Attributes:
-        target: What ``connect`` takes to reach it: ``"memory:"`` and the id.
-        lifecycle_calls: What was wanted of the lifecycle, in order.
+        target: The target that ``enchannel.connect`` reaches it by: ``"memory:"`` and the id.
+        lifecycle_calls: The names of the lifecycle methods that were called, in order.
+
+    Raises:
+        ValueError: There is an open kernel with this id already.
     """
 
     def __init__(self, *, capabilities: Capabilities | None = None, id: str | None = None) -> None:
@@ -74,73 +78,78 @@ class InMemoryKernel:
         self.target: str = f"{_SCHEME}{self.id}"
         self.lifecycle_calls: list[str] = []
         self.capabilities: Capabilities = capabilities or Capabilities()
-        self._hear: Callable[[AnyMessage], None] = lambda message: None
-        self._hearing = _Turns()
-        self._gone: EnchannelError | None = None
+        self._callback: Callable[[AnyMessage], None] = lambda message: None
+        self._inbox = _CallQueue()
+        self._down: EnchannelError | None = None
         self._changing = threading.Lock()
-        self._links: tuple[_Link, ...] = ()
+        self._links: tuple[_MemoryLink, ...] = ()
         if self.id in _kernels:
-            raise ValueError(f"there is a far end {self.id!r} in this process already")
+            raise ValueError(f"id must be unused, not {self.id!r}, which another kernel has")
         _kernels[self.id] = self
 
     def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
-        """Give what is said to the kernel to a function, from now on: one message after the other."""
-        self._hear = callback
+        """Set the function that receives messages from clients, one at a time and in order.
+
+        It is called on the thread of a client that sends, or of ``resume_reading``. It replaces the
+        function that was set before.
+        """
+        self._callback = callback
 
     def send(self, message: AnyMessage) -> None:
-        """Say something as the kernel: on iopub to all, elsewhere to the client that it answers.
+        """Send a message to clients: on iopub to all of them, elsewhere to the one that it answers.
 
-        Without a parent it is for all clients, wherever it is said.
+        A message without a parent is sent to all clients, on every channel.
         """
         session = message.parent_header.session
         for link in self._links:
             if message.channel is ChannelName.IOPUB or session in ("", link.session.id):
-                link.hear(message.channel, message)
+                link.receive(message.channel, message)
 
-    def emit_event(self, *statuses: LinkEvent) -> None:
-        """Tell all links of something."""
-        for status in statuses:
+    def emit_event(self, *events: LinkEvent) -> None:
+        """Emit events on all links."""
+        for event in events:
             for link in self._links:
-                link.tell(status)
+                link.emit_event(event)
 
     def disconnect(self) -> None:
-        """Break the links; the kernel lives on, and what is said meanwhile is lost.
+        """Break the connection of all links while the kernel lives on.
 
-        Where the links say that they resume, what was asked may be answered after ``restore``.
+        Messages that are sent until ``reconnect`` are lost. If ``capabilities.can_resume`` is True,
+        requests in flight may be answered after it.
         """
-        self._lose(ConnectionLost(f"the link to kernel {self.id} was cut"))
+        self._go_down(ConnectionLost(f"connection to kernel {self.id} lost"))
 
     def die(self) -> None:
-        """End as a process does that is killed."""
+        """Break the connection of all links, as a kernel process does that is killed."""
         self.emit_event(KernelState.DEAD)
-        self._lose(KernelDied(f"kernel {self.id} died"))
+        self._go_down(KernelDied(f"kernel {self.id} died"))
 
     def reconnect(self) -> None:
-        """The links are back, to the same kernel or a new one."""
-        self._gone = None
+        """Restore the connection of all links, to the same kernel or to a new one."""
+        self._down = None
         self.emit_event(LinkState.CONNECTED, KernelState.IDLE)
         if self.capabilities.can_resume:
             self.emit_event(
-                MessagesMayBeMissing(f"the link to kernel {self.id} was cut, and is back")
+                MessagesMayBeMissing(f"the connection to kernel {self.id} was lost for a while")
             )
 
     def disconnect_permanently(self) -> None:
-        """Break the links for good."""
-        self._gone = ConnectionLost(f"the link to kernel {self.id} was given up")
+        """Break the connection of all links for good; their ``events`` fail."""
+        self._down = ConnectionLost(f"connection to kernel {self.id} lost for good")
         for link in self._links:
-            link.give_up(self._gone)
+            link.fail(self._down)
 
     def pause_reading(self) -> None:
-        """Read nothing, as a process does that was stopped."""
-        self._hearing.paused = True
+        """Stop reading messages, as a stopped process does; they are queued."""
+        self._inbox.paused = True
 
     def resume_reading(self) -> None:
-        """Read again."""
-        self._hearing.paused = False
-        self._hearing.go_on()
+        """Continue reading messages, beginning with the queued ones."""
+        self._inbox.paused = False
+        self._inbox.run()
 
     def close(self) -> None:
-        """Listen no more; links that are open are given up."""
+        """Break the connection of all links for good, and free the id. Idempotent."""
         if _kernels.get(self.id) is self:
             del _kernels[self.id]
         self.disconnect_permanently()
@@ -151,225 +160,231 @@ class InMemoryKernel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- for the links ----------------------------------------------------------------------------
+    # -- called by the links ----------------------------------------------------------------------
 
-    def _open(self, session: Session) -> _Link:
-        if self._gone is not None:
-            raise ConnectionFailed(f"kernel {self.id} does not answer: {self._gone}")
-        link = _Link(self, session)
+    def _open(self, session: Session) -> _MemoryLink:
+        if self._down is not None:
+            raise ConnectionFailed(f"could not connect to kernel {self.id}: {self._down}")
+        link = _MemoryLink(self, session)
         with self._changing:
             self._links = (*self._links, link)
         return link
 
-    def _leave(self, link: _Link) -> None:
+    def _remove(self, link: _MemoryLink) -> None:
         with self._changing:
             self._links = tuple(other for other in self._links if other is not link)
 
-    def _take(self, name: ChannelName, call: _Call) -> None:
-        if self._gone is not None:
-            raise copy(self._gone)
-        self._hearing.put(call, name)
+    def _enqueue(self, name: ChannelName, call: _Call) -> None:
+        if self._down is not None:
+            raise copy(self._down)
+        self._inbox.put(call, name)
+
+    def _receive(self, message: AnyMessage) -> None:
+        self._callback(message)
 
     def _unsent(self, name: ChannelName) -> int:
-        return sum(waiting is name for waiting, _ in list(self._hearing.waiting))
+        return sum(queued is name for queued, _ in list(self._inbox.queued))
 
-    def _lose(self, why: EnchannelError) -> None:
-        self._gone = why
-        self._hearing.waiting.clear()
+    def _go_down(self, error: EnchannelError) -> None:
+        self._down = error
+        self._inbox.queued.clear()
         self.emit_event(LinkState.LOST)
-        if isinstance(why, KernelDied) or not self.capabilities.can_resume:
-            self.emit_event(why)
+        if isinstance(error, KernelDied) or not self.capabilities.can_resume:
+            self.emit_event(error)
 
 
 class MemoryBackend(Backend):
-    """Opens links to the far ends of this process; ``memory`` among the entry points."""
+    """Opens links to the ``InMemoryKernel`` objects of this process.
+
+    It is installed as the entry point ``memory``.
+    """
 
     def open(self, target: Any, *, session: Session, timeout: float) -> Link:
-        """Connect, at once.
+        """Connect to a kernel immediately.
+
+        Args:
+            target: An ``InMemoryKernel``, its ``target`` or its id.
+            session: The session of the client.
+            timeout: Not used.
 
         Raises:
-            ConnectionFailed: there is no such far end, or it does not answer.
+            ConnectionFailed: No open kernel has this id, or its connection is down.
         """
-        remote = self._find(target)
-        return remote._open(session).link
+        return self._find(target)._open(session).link
 
     def _find(self, target: Any) -> InMemoryKernel:
-        """What a target names.
-
-        Raises:
-            ConnectionFailed: nothing.
-        """
         if isinstance(target, InMemoryKernel):
             return target
-        remote = _kernels.get(str(target).removeprefix(_SCHEME))
-        if remote is None:
-            raise ConnectionFailed(f"no far end in this process is called {target!r}")
-        return remote
+        kernel = _kernels.get(str(target).removeprefix(_SCHEME))
+        if kernel is None:
+            raise ConnectionFailed(
+                f"could not connect to {target!r}: this process has no open InMemoryKernel of that id"
+            )
+        return kernel
 
 
 backend: MemoryBackend = MemoryBackend()
 
 
-class _Link:
-    """One client's link.
+class _MemoryLink:
+    """One client's link. Its queue emits one item at a time, and never one inside another."""
 
-    What it is told goes through one queue, so that nothing is told while something else is.
-    """
-
-    def __init__(self, remote: InMemoryKernel, session: Session) -> None:
+    def __init__(self, kernel: InMemoryKernel, session: Session) -> None:
         self.session = session
-        self._remote = remote
+        self._kernel = kernel
         self._events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._changing = threading.Lock()
-        self._telling = _Turns()
-        self._closed = self._given_up = False
+        self._outbox = _CallQueue()
+        self._closed = self._failed = False
+        capabilities = kernel.capabilities
         self._incoming: dict[ChannelName, IncomingSubject[Any]] = {
-            name: IncomingSubject() for name in remote.capabilities.channels
+            name: IncomingSubject() for name in capabilities.channels
         }
-        can = remote.capabilities
         self.link: Link = Link(
-            pairs={name: self._pair(name) for name in can.channels},
+            pairs={name: self._pair(name) for name in capabilities.channels},
             events=self._events,
             close=self.close,
-            kernel_id=remote.id,
-            capabilities=can,
-            lifecycle=_MemoryLifecycle(remote) if can.lifecycle else None,
+            kernel_id=kernel.id,
+            capabilities=capabilities,
+            lifecycle=_MemoryLifecycle(kernel) if capabilities.lifecycle else None,
         )
 
-    def hear(self, name: ChannelName, item: Any) -> None:
-        if name in self._incoming and self._remote._gone is None:
+    def receive(self, name: ChannelName, item: Any) -> None:
+        if name in self._incoming and self._kernel._down is None:
             self._put(partial(self._incoming[name].on_next, item))
 
-    def tell(self, status: LinkEvent) -> None:
-        if not self._given_up:
-            self._put(partial(self._events.on_next, status))
+    def emit_event(self, event: LinkEvent) -> None:
+        if not self._failed:
+            self._put(partial(self._events.on_next, event))
 
-    def give_up(self, error: EnchannelError) -> None:
-        if not self._given_up:
-            self._given_up = True
+    def fail(self, error: EnchannelError) -> None:
+        if not self._failed:
+            self._failed = True
             self._put(partial(self._events.on_error, error))
 
     def close(self) -> None:
-        self._remote._leave(self)
+        self._kernel._remove(self)
         with self._changing:
             if not self._closed:
                 self._closed = True
-                self._telling.waiting.clear()
-                if not self._given_up:
-                    self._telling.waiting.append((None, self._events.on_completed))
-        self._telling.finish()
+                self._outbox.queued.clear()
+                if not self._failed:
+                    self._outbox.queued.append((None, self._events.on_completed))
+        self._outbox.finish()
 
     def _put(self, event: _Call) -> None:
         with self._changing:
             if self._closed:
                 return
-            self._telling.waiting.append((None, event))
-        self._telling.go_on()
+            self._outbox.queued.append((None, event))
+        self._outbox.run()
 
     def _pair(self, name: ChannelName) -> ChannelPair[Any]:
-        say = self._beat if name is ChannelName.HEARTBEAT else partial(self._say, name)
+        is_heartbeat = name is ChannelName.HEARTBEAT
+        send = self._send_heartbeat if is_heartbeat else partial(self._send, name)
         return ChannelPair(
-            self._incoming[name], CallbackObserver(say), partial(self._remote._unsent, name)
+            self._incoming[name], CallbackObserver(send), partial(self._kernel._unsent, name)
         )
 
-    def _beat(self, beat: bytes) -> None:
-        self._take(ChannelName.HEARTBEAT, partial(self.hear, ChannelName.HEARTBEAT, beat))
+    def _send_heartbeat(self, beat: bytes) -> None:
+        self._enqueue(ChannelName.HEARTBEAT, partial(self.receive, ChannelName.HEARTBEAT, beat))
 
-    def _say(self, name: ChannelName, message: AnyMessage) -> None:
-        self._demand_fit(message)
+    def _send(self, name: ChannelName, message: AnyMessage) -> None:
+        self._raise_if_too_large(message)
         if message.channel is not name:
             message = message.replace(channel=name)
-        remote = self._remote
-        self._take(name, lambda: remote._hear(message))
+        self._enqueue(name, partial(self._kernel._receive, message))
 
-    def _take(self, name: ChannelName, call: _Call) -> None:
+    def _enqueue(self, name: ChannelName, call: _Call) -> None:
         if self._closed:
-            raise ChannelClosed(f"the link to kernel {self._remote.id} is closed")
-        self._remote._take(name, call)
+            raise ChannelClosed(f"the link to kernel {self._kernel.id} is closed")
+        self._kernel._enqueue(name, call)
 
-    def _demand_fit(self, message: AnyMessage) -> None:
-        can = self._remote.capabilities
-        if message.buffers and not can.buffers:
+    def _raise_if_too_large(self, message: AnyMessage) -> None:
+        capabilities = self._kernel.capabilities
+        if message.buffers and not capabilities.buffers:
             raise InvalidMessage(
-                f"{message.header.msg_type} has buffers, which this link cannot send"
+                f"{message.header.msg_type} must not have buffers: this link cannot send them"
             )
-        if can.max_sent is None:
+        if capabilities.max_sent is None:
             return
         size = sum(len(frame) for frame in encode(message, _UNSIGNED))
-        if size > can.max_sent:
+        if size > capabilities.max_sent:
             raise InvalidMessage(
-                f"{message.header.msg_type} has {size:,} bytes, and the limit is {can.max_sent:,}"
+                f"{message.header.msg_type} must have at most {capabilities.max_sent:,} bytes, "
+                f"not {size:,}"
             )
 
 
 class _MemoryLifecycle(Lifecycle):
-    """Rules a far end: there is no process, so all is done at once."""
+    """A lifecycle without a process: every action is done immediately."""
 
-    def __init__(self, remote: InMemoryKernel) -> None:
-        self._remote = remote
+    def __init__(self, kernel: InMemoryKernel) -> None:
+        self._kernel = kernel
 
     def interrupt(self) -> Observable[None]:
-        return self._called("interrupt")
+        return self._record_call("interrupt")
 
     def restart(self) -> Observable[None]:
-        remote = self._remote
-        remote.emit_event(KernelState.RESTARTING, KernelDied(f"kernel {remote.id} was restarted"))
-        remote.emit_event(KernelState.IDLE)
-        return self._called("restart")
+        kernel = self._kernel
+        kernel.emit_event(KernelState.RESTARTING, KernelDied(f"kernel {kernel.id} was restarted"))
+        kernel.emit_event(KernelState.IDLE)
+        return self._record_call("restart")
 
     def shutdown(self) -> Observable[None]:
-        self._remote.emit_event(KernelState.DEAD)
-        return self._called("shutdown")
+        self._kernel.emit_event(KernelState.DEAD)
+        return self._record_call("shutdown")
 
     def release(self) -> None:
-        self._remote.lifecycle_calls.append("release")
+        self._kernel.lifecycle_calls.append("release")
 
-    def _called(self, name: str) -> Observable[None]:
-        self._remote.lifecycle_calls.append(name)
+    def _record_call(self, name: str) -> Observable[None]:
+        self._kernel.lifecycle_calls.append(name)
         return reactivex.just(None)
 
 
-class _Turns:
-    """Calls, made one after the other by whichever thread brings one while none is being made, and never
-    one inside another.
+class _CallQueue:
+    """Calls that are made one at a time, by any thread that adds one while no other thread makes calls.
+
+    A call that is added from within a call is made after it.
 
     Attributes:
-        waiting: The calls.
-        paused: Whether none is made for now.
+        queued: The calls, each with the channel that it belongs to.
+        paused: Whether calls are only queued.
     """
 
     def __init__(self) -> None:
-        self.waiting: deque[tuple[ChannelName | None, _Call]] = deque()
+        self.queued: deque[tuple[ChannelName | None, _Call]] = deque()
         self.paused = False
-        self._turn = threading.Lock()
-        self._whose: int | None = None
+        self._running = threading.Lock()
+        self._runner: int | None = None
 
     def put(self, call: _Call, name: ChannelName | None = None) -> None:
-        """Make a call, after those that wait; or leave it to the thread that is making one."""
-        self.waiting.append((name, call))
-        self.go_on()
+        """Make a call after the queued ones, or leave it to the thread that is making those."""
+        self.queued.append((name, call))
+        self.run()
 
-    def go_on(self) -> None:
-        """Make the calls that wait, unless somebody is at it."""
-        while self.waiting and not self.paused and self._turn.acquire(blocking=False):
-            self._whose = threading.get_ident()
+    def run(self) -> None:
+        """Make the queued calls, unless another thread, or this one further up, is making them."""
+        while self.queued and not self.paused and self._running.acquire(blocking=False):
+            self._runner = threading.get_ident()
             try:
                 self._make_calls()
             finally:
-                self._whose = None
-                self._turn.release()
+                self._runner = None
+                self._running.release()
 
     def finish(self) -> None:
-        """The same; and wait for the call that another thread is making."""
-        if self._whose != threading.get_ident():
-            with self._turn:
+        """Make the queued calls, after waiting for the call that another thread is making."""
+        if self._runner != threading.get_ident():
+            with self._running:
                 pass
-            self.go_on()
+            self.run()
 
     def _make_calls(self) -> None:
-        while self.waiting and not self.paused:
+        while self.queued and not self.paused:
             try:
-                _, call = self.waiting.popleft()
-            except IndexError:  # somebody has cleared it just now
+                _, call = self.queued.popleft()
+            except IndexError:  # it was cleared meanwhile
                 return
             call()
