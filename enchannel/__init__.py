@@ -8,8 +8,8 @@ from enchannel._kernel.channel import Channel, child_of
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.connect import connect, launch
 from enchannel._kernel.heartbeat import Heartbeat
-from enchannel._kernel.in_flight import OnInput
 from enchannel._kernel.kernel import Kernel
+from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subshell import Subshell
 from enchannel._outputs.output import (
     DisplayOutput,

@@ -8,25 +8,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, cast
 
 from reactivex import Observable
 
 from enchannel import messages as build
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest, Request
+from enchannel._kernel.stdin import OnInput
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.waiting import Waiter, refuse_to_block
 from enchannel.errors import ConnectionLost, KernelDied, RequestTimeout
 
-if TYPE_CHECKING:
-    from enchannel._kernel.in_flight import OnInput
-
-__all__ = ["DEFAULT_TIMEOUT", "Requests"]
+__all__ = ["Requests", "validate_timeout"]
 
 _debug_numbers = itertools.count(1)
 
-INTERRUPTED = 1.0  # seconds in which code that was interrupted is expected to end
-DEFAULT_TIMEOUT = 10.0  # seconds; a kernel says nothing at all to a request that it does not know
+INTERRUPT_GRACE = 1.0  # for interrupted code to end
 
 
 class Requests(ABC):
@@ -66,14 +64,6 @@ class Requests(ABC):
             RequestTimeout: the answer was not complete in time.
             KernelDied, ConnectionLost: it will not be answered.
         """
-
-    @abstractmethod
-    def _interrupt_if_running(self, request_id: str) -> bool:
-        """Interrupt the kernel if it is at work on this request; whether it was."""
-
-    @abstractmethod
-    def _interrupt_when_begun(self, request_id: str) -> None:
-        """Interrupt the kernel as soon as it is at work on this request."""
 
     def execute(
         self,
@@ -148,21 +138,23 @@ class Requests(ABC):
             ValueError: a timeout or limit that makes no sense; nothing was sent.
         """
         refuse_to_block("run")
-        validate_seconds(timeout)
+        validate_timeout(timeout)
         if max_output is not None and max_output < 0:
             raise ValueError(f"max_output is {max_output}, and has to be a number of characters")
         builder = ResultBuilder(max_output)
         message = build.execute_request(code, allow_stdin=on_input is not None)
-        request = self.request(message, timeout=None, on_input=on_input)
+        # Every implementation of request() returns a Request.
+        request = cast(Request, self.request(message, timeout=None, on_input=on_input))
         started = time.monotonic()
         waiter: Waiter[AnyMessage] = Waiter(builder.add)
-        with waiter.attached(request):
+        in_flight = request.attach(waiter)
+        with in_flight:
             try:
                 waiter.wait(timeout)
                 waiter.last()
             except RequestTimeout as late:
                 result = builder.build(time.monotonic() - started)
-                stopped = self._stop(message, waiter)
+                stopped = _stop(in_flight, waiter)
                 what = "was interrupted" if stopped else "has not begun, and will be interrupted"
                 text = f"the code did not finish within {timeout:g} s, and {what}"
                 error = RequestTimeout(f"{text}; {_arrived(result)}")
@@ -173,20 +165,10 @@ class Requests(ABC):
                 ended.result = builder.build(time.monotonic() - started)
                 raise ended from None
             except BaseException:  # Ctrl-C, or an on_input that raised
-                self._stop(message, waiter)
+                _stop(in_flight, waiter)
                 raise
         result = builder.build(time.monotonic() - started)
         return result.check() if check else result
-
-    def _stop(self, message: AnyMessage, waiter: Waiter[AnyMessage]) -> bool:
-        """Interrupt, and see the end of it: a request sent before that would be aborted with it."""
-        stopped = self._interrupt_if_running(message.header.msg_id)
-        if stopped:
-            with suppress(RequestTimeout):
-                waiter.wait(INTERRUPTED)
-        else:
-            self._interrupt_when_begun(message.header.msg_id)
-        return stopped
 
     def kernel_info(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Observable[AnyMessage]:
         """What kernel this is, and what language it speaks."""
@@ -244,7 +226,7 @@ class Requests(ABC):
         return self.request(message, timeout=timeout)
 
 
-def validate_seconds(timeout: float | None) -> None:
+def validate_timeout(timeout: float | None) -> None:
     """Raise ValueError for a timeout that is none, before anything is sent."""
     if timeout is None:
         return
@@ -252,6 +234,19 @@ def validate_seconds(timeout: float | None) -> None:
         raise ValueError(
             f"the timeout is {timeout!r}, and has to be seconds, or None for no timeout"
         )
+
+
+def _stop(request: InFlightRequest, waiter: Waiter[AnyMessage]) -> bool:
+    """Interrupt a request and wait for its end; return False if it has not started.
+
+    A request that is sent before the end of the interrupted one would be aborted with it.
+    """
+    if not request.interrupt():
+        request.interrupt_when_running()
+        return False
+    with suppress(RequestTimeout):
+        waiter.wait(INTERRUPT_GRACE)
+    return True
 
 
 def _arrived(result: Result) -> str:

@@ -12,9 +12,10 @@ from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.fanout import Fanout, FanoutObservable, FanoutSubject
 from enchannel._rx.sink import Reporter, log_error
+from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.errors import ChannelReadOnly, EnchannelError
 
-__all__ = ["Completion", "ErrorLog", "SentMessages", "StateSubject"]
+__all__ = ["Completion", "ErrorLog", "KernelSubjects", "SentMessages", "StateSubject"]
 
 MAX_KEPT_ERRORS = 100
 
@@ -163,3 +164,42 @@ class Completion(FanoutObservable[T], Generic[T]):
 
     def _replay(self) -> Iterable[T]:
         return self._value
+
+
+class KernelSubjects:
+    """The observables of one kernel beside its channels, and the thread that calls the subscribers of all.
+
+    Attributes:
+        delivery: The thread.
+        errors: ``Kernel.errors``.
+        link: ``Kernel.link``.
+        state: ``Kernel.state``.
+        sent: ``Kernel.sent``.
+        taps: Sinks of incoming messages and link events, which they get before anything else. Unlike a
+            subscriber, a tap is not expected to answer ``input()``, and gets no terminal event.
+    """
+
+    def __init__(self, thread_name: str) -> None:
+        self.delivery = DeliveryThread(thread_name)
+        self.errors = ErrorLog(self.delivery)
+        self.link: StateSubject[LinkState] = StateSubject(
+            "kernel.link", LinkState.CONNECTING, self.delivery, self.report
+        )
+        self.state: StateSubject[KernelState] = StateSubject(
+            "kernel.state", KernelState.STARTING, self.delivery, self.report
+        )
+        self.sent = SentMessages(self.delivery, self.report)
+        self.taps: Fanout[AnyMessage | LinkEvent] = Fanout(self.delivery)
+
+    def report(self, error: Exception) -> None:
+        """Report an error that terminates nothing on ``errors``."""
+        self.errors.report(error)
+
+    def terminate(self, error: Exception | None) -> None:
+        """Emit the terminal events, then end the thread."""
+        self.sent.terminate(error)
+        self.link.set(LinkState.CLOSED)
+        self.link.terminate()
+        self.state.terminate()
+        self.errors.terminate()
+        self.delivery.end()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from msgspec.structs import replace
 from reactivex import Observable
 
-from enchannel._kernel.requests import DEFAULT_TIMEOUT, Requests
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
+from enchannel._kernel.requests import Requests
+from enchannel._kernel.stdin import OnInput
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
+from enchannel._rx.sink import Reporter
 from enchannel._rx.waiting import last_value, wait
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel.messages import create_subshell_request, delete_subshell_request
-
-if TYPE_CHECKING:
-    from enchannel._kernel.in_flight import OnInput
-    from enchannel._kernel.kernel import Kernel
 
 __all__ = ["Subshell"]
 
@@ -32,8 +31,9 @@ class Subshell(Requests):
         id: What the kernel calls it; empty before the block is entered.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    def __init__(self, requests: Requests, report: Reporter) -> None:
+        self._requests = requests
+        self._report = report
         self.id: str = ""
 
     def request(
@@ -49,7 +49,7 @@ class Subshell(Requests):
             raise NotSupported("this subshell is not there: it lives within its `with` block")
         if message.channel is ChannelName.SHELL:
             message = message.replace(header=replace(message.header, subshell_id=self.id))
-        return self._kernel.request(
+        return self._requests.request(
             message,
             timeout=timeout,
             idle_grace=idle_grace,
@@ -57,15 +57,9 @@ class Subshell(Requests):
             on_input=on_input,
         )
 
-    def _interrupt_if_running(self, request_id: str) -> bool:
-        return self._kernel._interrupt_if_running(request_id)
-
-    def _interrupt_when_begun(self, request_id: str) -> None:
-        self._kernel._interrupt_when_begun(request_id)
-
     def __enter__(self) -> Self:
-        _demand(wait(self._kernel.kernel_info()))
-        self.id = _created(wait(self._kernel.request(create_subshell_request())))
+        _raise_if_unsupported(wait(self._requests.kernel_info()))
+        self.id = _created(wait(self._requests.request(create_subshell_request())))
         return self
 
     def __exit__(
@@ -76,13 +70,13 @@ class Subshell(Requests):
     ) -> None:
         request, self.id = delete_subshell_request(self.id), ""
         try:
-            wait(self._kernel.request(request))
+            wait(self._requests.request(request))
         except EnchannelError as failed:
-            self._kernel.errors.report(failed)
+            self._report(failed)
 
     async def __aenter__(self) -> Self:
-        _demand(await last_value(self._kernel.kernel_info()))
-        self.id = _created(await last_value(self._kernel.request(create_subshell_request())))
+        _raise_if_unsupported(await last_value(self._requests.kernel_info()))
+        self.id = _created(await last_value(self._requests.request(create_subshell_request())))
         return self
 
     async def __aexit__(
@@ -93,12 +87,12 @@ class Subshell(Requests):
     ) -> None:
         request, self.id = delete_subshell_request(self.id), ""
         try:
-            await last_value(self._kernel.request(request))
+            await last_value(self._requests.request(request))
         except EnchannelError as failed:
-            self._kernel.errors.report(failed)
+            self._report(failed)
 
 
-def _demand(info: AnyMessage) -> None:
+def _raise_if_unsupported(info: AnyMessage) -> None:
     if FEATURE not in (info.content.get("supported_features") or ()):
         name = info.content.get("implementation") or "this kernel"
         raise NotSupported(f"{name} has no subshells: it does not advertise them")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +13,13 @@ from typing import Any, Final, NamedTuple, Self
 from reactivex import abc
 from reactivex.disposable import CompositeDisposable
 
-from enchannel._kernel.kernel import Kernel
+from enchannel._kernel.kernel import Kernel, parts_of
 from enchannel._protocol.link_event import LinkEvent, encode_event
 from enchannel._protocol.message import AnyMessage, Message, now
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.process_hooks import call_at_exit
+from enchannel._rx.sink import CallbackSink
 from enchannel._rx.timer import clock_of
 from enchannel.errors import InvalidMessage, RecordingFailed, Remedy
 from enchannel.wire import websocket
@@ -62,7 +62,7 @@ def record(
         >>> with ec.launch() as kernel, ec.record(kernel, "session.enchannel"):
         ...     kernel.run("6 * 7")
     """
-    kernel._not_closed()
+    parts_of(kernel).connection.require_open()
     return Recorder(kernel, Path(path), keep_input=keep_input, overwrite=overwrite)
 
 
@@ -76,6 +76,7 @@ class Recorder(abc.DisposableBase):
     """
 
     def __init__(self, kernel: Kernel, path: Path, *, keep_input: bool, overwrite: bool) -> None:
+        parts = parts_of(kernel)
         self.path: Path = path
         self.messages: int = 0
         self.error: RecordingFailed | None = None
@@ -101,14 +102,22 @@ class Recorder(abc.DisposableBase):
             if not made.is_device:
                 made.path.unlink(missing_ok=True)
             raise _write_failure(path, error) from error
-        self._clock = clock_of(kernel._scheduler)
+        self._clock = clock_of(parts.scheduler)
         self._start = self._clock()
         self._delivery = DeliveryThread(f"enchannel recording {kernel.id[:4]}")
         self._watching = CompositeDisposable()
         self._note(RecordKind.EVENT, kernel.link.value)
         self._note(RecordKind.EVENT, kernel.state.value)
-        self._watching.add(kernel._witness(_ReceivedSink(self._note)))
-        self._watching.add(kernel.sent.attach(_SentSink(self._note, self._end)))
+        self._watching.add(parts.tap(CallbackSink(self._note_received)))
+        self._watching.add(
+            kernel.sent.attach(
+                CallbackSink(
+                    on_next=partial(self._note, RecordKind.SENT),
+                    on_error=self._end,
+                    on_completed=partial(self._end, None),
+                )
+            )
+        )
         _open.add(self)
 
     def dispose(self) -> None:
@@ -142,6 +151,9 @@ class Recorder(abc.DisposableBase):
 
     def _note(self, kind: RecordKind, item: AnyMessage | LinkEvent | None) -> None:
         self._delivery.put(self._write, (self._clock() - self._start, kind, item))
+
+    def _note_received(self, item: AnyMessage | LinkEvent) -> None:
+        self._note(RecordKind.RECEIVED if isinstance(item, Message) else RecordKind.EVENT, item)
 
     def _end(self, error: Exception | None) -> None:
         with self._changing:
@@ -215,38 +227,6 @@ class Recorder(abc.DisposableBase):
     def _close(self) -> None:
         self._closed = True
         self._file.close()
-
-
-class _ReceivedSink:
-    """Notes incoming messages and events."""
-
-    def __init__(self, note: Callable[[RecordKind, AnyMessage | LinkEvent], None]) -> None:
-        self._note = note
-
-    def on_next(self, item: AnyMessage | LinkEvent) -> None:
-        self._note(RecordKind.RECEIVED if isinstance(item, Message) else RecordKind.EVENT, item)
-
-    def on_error(self, error: Exception) -> None: ...
-    def on_completed(self) -> None: ...
-    def call(self, function: Callable[[], None]) -> None: ...
-
-
-class _SentSink:
-    """Notes sent messages, and the end of the kernel."""
-
-    def __init__(
-        self,
-        note: Callable[[RecordKind, AnyMessage], None],
-        end: Callable[[Exception | None], None],
-    ) -> None:
-        self._end = end
-        self.on_next: Callable[[AnyMessage], None] = partial(note, RecordKind.SENT)
-        self.on_error: Callable[[Exception], None] = end
-
-    def on_completed(self) -> None:
-        self._end(None)
-
-    def call(self, function: Callable[[], None]) -> None: ...
 
 
 class _NewFile(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from reactivex import Observable, abc
 
-__all__ = ["Reporter", "Sink", "SinkSource", "attach", "log_error"]
+__all__ = ["CallbackSink", "Reporter", "Sink", "SinkSource", "attach", "log_error"]
 
 T = TypeVar("T")
 T_in = TypeVar("T_in", contravariant=True)
@@ -30,6 +30,23 @@ class Sink(Protocol[T_in]):
     def on_error(self, error: Exception, /) -> None: ...
     def on_completed(self) -> None: ...
     def call(self, function: Callable[[], None], /) -> None: ...
+
+
+class CallbackSink(Generic[T]):
+    """A sink that calls the given functions and ignores the other events."""
+
+    def __init__(
+        self,
+        on_next: Callable[[T], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+        on_completed: Callable[[], None] | None = None,
+    ) -> None:
+        self.on_next: Callable[[T], None] = on_next or _ignore
+        self.on_error: Callable[[Exception], None] = on_error or _ignore
+        self.on_completed: Callable[[], None] = on_completed or _ignore
+
+    def call(self, function: Callable[[], None], /) -> None:
+        """Ignore a call: this sink has no subscriber."""
 
 
 class SinkSource(Generic[T_out], ABC):
@@ -58,3 +75,6 @@ def attach(
 def log_error(error: Exception) -> None:
     """Log an error that has no subscriber to report it to."""
     log.warning("%s", error, exc_info=error.__cause__)
+
+
+def _ignore(*_: object) -> None: ...

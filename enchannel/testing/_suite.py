@@ -25,10 +25,10 @@ class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
 
     ::
 
-        class TestTcp(BackendSuite):
+        class TestPigeon(BackendSuite):
             @pytest.fixture
             def rig(self):
-                with TcpRig() as rig:
+                with PigeonRig() as rig:
                     yield rig
 
     A test's name begins with the number of the rule that a failure breaks.

@@ -1,4 +1,4 @@
-"""The backend of docs/backends.md, built in an empty directory from the files on that page."""
+"""The page that makes a backend, done as it says: in an empty directory, with what stands there."""
 
 import re
 import subprocess
@@ -11,54 +11,53 @@ from tests.rigs import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "backends.md"
-EXAMPLE = ROOT / "examples" / "tcp"
+EXAMPLE = ROOT / "examples" / "pigeon"
 FILE = re.compile(r"^`(?P<name>\w+\.py)`:\n\n```python\n(?P<text>.*?)^```$", re.M | re.S)
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A directory with the files that the page prints."""
+def workplace(tmp_path: Path) -> Path:
     for file in FILE.finditer(PAGE.read_text(encoding="utf-8")):
         (tmp_path / file["name"]).write_text(file["text"], encoding="utf-8")
     return tmp_path
 
 
-def test_page_and_example_are_equal(project: Path) -> None:
-    on_the_page = {path.name: path.read_text() for path in project.iterdir()}
-    assert on_the_page == {path.name: path.read_text() for path in EXAMPLE.glob("*.py")}
-    entry_point = 'tcp = "tcp_backend:backend"'
+def test_the_example_is_what_the_page_says(workplace: Path) -> None:
+    of_the_page = {path.name: path.read_text() for path in workplace.iterdir()}
+    assert of_the_page == {path.name: path.read_text() for path in EXAMPLE.glob("*.py")}
+    entry_point = 'pigeon = "pigeon:backend"'
     assert entry_point in PAGE.read_text(encoding="utf-8")
     assert entry_point in (EXAMPLE / "pyproject.toml").read_text()
 
 
-def test_example_passes_the_suite(project: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-rs", "test_tcp.py"]
+def test_the_backend_of_the_page_passes_the_suite(workplace: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-rs", "test_pigeon.py"]
     run = subprocess.run(
-        command, cwd=project, capture_output=True, encoding="utf-8", timeout=2 * DEADLINE
+        command, cwd=workplace, capture_output=True, encoding="utf-8", timeout=2 * DEADLINE
     )
     assert run.returncode == 0, run.stdout
-    assert "plain TCP has no authentication" in run.stdout
+    assert "whoever catches a pigeon can read its letter" in run.stdout
 
 
 @pytest.mark.kernel
-def test_example_reaches_a_real_kernel(project: Path) -> None:
-    server = subprocess.Popen(
-        [sys.executable, "tcp_server.py", "python3", "0"],
-        cwd=project,
+def test_a_real_kernel_is_reached_by_pigeon(workplace: Path) -> None:
+    loft = subprocess.Popen(
+        [sys.executable, "loft.py", "python3", "0"],
+        cwd=workplace,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
-    with server:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
+    with loft:
+        assert loft.stdout is not None
+        url = loft.stdout.readline().strip()
         run = subprocess.run(
             [sys.executable, "-W", "error", "talk.py", url],
-            cwd=project,
+            cwd=workplace,
             capture_output=True,
             encoding="utf-8",
             timeout=DEADLINE,
         )
-        server.communicate(timeout=DEADLINE)
+        loft.communicate(timeout=DEADLINE)
     assert (run.stdout, run.stderr) == ("42\n", "")
-    assert server.returncode == 0
+    assert loft.returncode == 0

@@ -20,6 +20,7 @@ from enchannel import (
     LinkState,
     SubscriberRaised,
 )
+from enchannel._kernel.kernel import parts_of
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs.messages import types
@@ -123,7 +124,7 @@ def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
         with pytest.raises(ConnectionLost):
             kernel.comm("echo", comm_id="c1")
         remote.send_error = None
-        assert kernel._comms.by_id == {}
+        assert parts_of(kernel).comms.by_id == {}
 
 
 # What is heard.

@@ -29,6 +29,7 @@ from enchannel import (
     Session,
     WouldDeadlock,
 )
+from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Link
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
@@ -572,7 +573,7 @@ def test_how_it_ended_can_be_awaited() -> None:
 def test_only_who_launched_a_kernel_restarts_it() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        with pytest.raises(NotSupported, match="only who launched a kernel can restart it"):
+        with pytest.raises(NotSupported, match="was connected to, not launched"):
             kernel.restart()
     assert remote.received[CONTROL] == []
 
@@ -828,11 +829,11 @@ def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
 
         def hold() -> None:
             with (
-                kernel._changing,
+                parts_of(kernel).connection._lock,
                 kernel.iopub._fanout.lock,
                 kernel.errors._fanout.lock,
                 kernel.link._fanout.lock,
-                kernel._delivery._lock,
+                parts_of(kernel).delivery._lock,
             ):
                 held.set()
                 assert done.wait(DEADLINE)
@@ -888,9 +889,9 @@ def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
     with remote.kernel():
 
         def child() -> None:
-            from enchannel._kernel.kernel import _close_all
+            from enchannel._kernel.connection import close_all
 
-            _close_all()
+            close_all()
             assert lifecycle.calls == []
 
         assert in_child(child) == 7

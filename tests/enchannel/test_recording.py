@@ -32,6 +32,7 @@ from enchannel import (
     Recorded,
     RecordingFailed,
 )
+from enchannel._kernel.kernel import parts_of
 from enchannel._recordings.format import End, RecordKind, encode_header, encode_record
 from enchannel.backends import encode_event
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
@@ -250,7 +251,7 @@ def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
     with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
             ec.record(kernel, tmp_path / where)
-        assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
 
 
 def test_record_of_closed_kernel_raises(path: Path) -> None:
@@ -281,7 +282,7 @@ def test_dispose_waits_and_is_idempotent(path: Path) -> None:
             dispose()
             assert ec.Recording(path).is_whole
         remote.send(printed("more"))
-        assert kernel._witnesses.sinks == kernel.sent.fanout.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
     assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
 
 
@@ -309,11 +310,11 @@ def test_interpreter_exit_ends_recording(path: Path) -> None:
     script = """if True:
         import sys
         import enchannel as ec
+        from enchannel._kernel.kernel import open_kernel
         from tests.rigs.scripted import ScriptedLink
         from tests.rigs.messages import printed
         remote = ScriptedLink()
-        kernel = remote.kernel()
-        kernel._open()
+        kernel = open_kernel(remote.kernel())
         ec.record(kernel, sys.argv[1])
         remote.send(*(printed(str(n)) for n in range(3000)))
     """
@@ -421,7 +422,7 @@ def test_record_to_full_device_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         with pytest.raises(RecordingFailed, match="/dev/full cannot be written: No space left"):
             ec.record(kernel, "/dev/full", overwrite=True)
-        assert kernel._witnesses.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == ()
     assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
 
 
@@ -454,7 +455,7 @@ def test_any_write_error_ends_only_the_recording(
         kernel.errors.subscribe(errors)
         remote.send(printed("woo"))
         assert errors.wait_for_count(1) == [recorder.error]
-        assert kernel._witnesses.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == ()
 
 
 def test_unsendable_message_is_not_recorded(path: Path) -> None:
@@ -704,11 +705,11 @@ def test_sigkill_in_flood_leaves_valid_prefix(path: Path) -> None:
     script = """if True:
         import itertools, sys
         import enchannel as ec
+        from enchannel._kernel.kernel import open_kernel
         from tests.rigs.scripted import ScriptedLink
         from tests.rigs.messages import printed
         remote = ScriptedLink()
-        kernel = remote.kernel()
-        kernel._open()
+        kernel = open_kernel(remote.kernel())
         recorder = ec.record(kernel, sys.argv[1])
         for n in itertools.count():
             remote.send(printed(str(n) + "x" * 500))

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
 from enchannel import messages as build
+from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
 from enchannel.testing import Collector, FakeKernel, MemoryRig, echo
@@ -113,7 +114,7 @@ def test_a_link_that_breaks_again_is_asked_again(
     rig.disconnect()
     rig.reconnect()
     assert isinstance(lost.wait_for_error(), ConnectionLost)
-    assert not kernel._exchanges
+    assert not parts_of(kernel).requests.by_id
 
 
 def test_nothing_is_asked_where_nothing_is_open(

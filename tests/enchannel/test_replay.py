@@ -23,6 +23,7 @@ from enchannel import (
     RecordingFailed,
 )
 from enchannel import messages as build
+from enchannel._kernel.kernel import parts_of
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
 from enchannel.abc import Backend, Link
 from enchannel.backends import encode_event
@@ -421,7 +422,7 @@ def test_lifecycle_of_replay_raises(kernel: ec.Kernel) -> None:
 
 
 def test_closed_replay_refuses_messages(kernel: ec.Kernel) -> None:
-    link = kernel._opened()
+    link = parts_of(kernel).connection.require_link()
     kernel.close()
     with pytest.raises(ChannelClosed):
         kernel.run("6 * 7")

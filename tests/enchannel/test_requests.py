@@ -33,6 +33,7 @@ from enchannel import (
     WouldDeadlock,
 )
 from enchannel import messages as build
+from enchannel._kernel.kernel import parts_of
 from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
@@ -213,7 +214,7 @@ def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
         remote.clock.advance_by(0.2)
         error = seen.wait_for_error()
     assert isinstance(error, RequestTimeout)
-    assert "no reply came within 10 s" in str(error)
+    assert "no reply within 10 s" in str(error)
 
 
 def test_outputs_may_come_after_the_reply() -> None:
@@ -358,7 +359,7 @@ def test_a_request_costs_nothing_when_it_is_over() -> None:
         for _ in range(100):
             ec.wait(kernel.kernel_info())
         kernel.execute("6 * 7").subscribe().dispose()
-        assert kernel._exchanges == {}
+        assert parts_of(kernel).requests.by_id == {}
         assert kernel.shell.observer_count == kernel.iopub.observer_count == 0
         remote.clock.advance_by(60)  # no timeout has been left behind
     late: Collector[EnchannelError] = Collector()
@@ -387,7 +388,7 @@ def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
         assert seen.completed
         (error,) = errors.wait_for_count(1)
     assert isinstance(error, MessagesMayBeMissing)
-    assert "no idle came within 2 s" in str(error)
+    assert "no idle status within 2 s" in str(error)
     assert f"execute_request {remote.last_request.header.msg_id[:8]}" in str(error)
 
 
@@ -474,17 +475,17 @@ def timed_out(remote: ScriptedLink, *said: Callable[[AnyMessage], AnyMessage]) -
 
 
 def test_a_timeout_says_what_had_arrived() -> None:
-    assert timed_out(ScriptedLink()) == "nothing had arrived, the reply had not"
+    assert timed_out(ScriptedLink()) == "no messages received, the reply is missing"
     had = timed_out(ScriptedLink(), busy, idle)
-    assert had == "2 messages had arrived, the reply had not"
+    assert had == "2 messages received, the reply is missing"
     had = timed_out(ScriptedLink(), reply_to)
-    assert had == "1 message had arrived, its idle status had not"
+    assert had == "1 message received, the idle status is missing"
 
 
 def test_a_timeout_says_that_the_kernel_is_busy_with_another() -> None:
     remote = ScriptedLink()
     remote.handler = lambda _: remote.send(busy(ec.execute_request("train()")))
-    assert timed_out(remote).endswith("; the kernel is busy with another")
+    assert timed_out(remote).endswith("; the kernel is busy with another request")
 
 
 def test_a_timeout_names_the_request_and_the_time() -> None:
@@ -494,7 +495,7 @@ def test_a_timeout_names_the_request_and_the_time() -> None:
         remote.clock.advance_by(2)
         text = str(seen.wait_for_error())
     name = f"kernel_info_request {remote.last_request.header.msg_id[:8]}"
-    assert text.startswith(f"{name} had no complete answer within 1.5 s: ")
+    assert text.startswith(f"{name} was not answered within 1.5 s: ")
 
 
 def test_what_comes_after_a_timeout_is_not_delivered() -> None:
@@ -623,7 +624,7 @@ def test_take_until_stops_listening() -> None:
     with remote.kernel() as kernel:
         kernel.execute("train()").pipe(ops.take_until(stop)).subscribe(seen)
         stop.on_next(None)
-        assert kernel._exchanges == {}
+        assert parts_of(kernel).requests.by_id == {}
     assert seen.completed
 
 
@@ -1017,7 +1018,7 @@ def test_an_awaitable_where_there_is_no_loop_is_refused(run: Callable[..., objec
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
     with remote.kernel() as kernel:
-        with pytest.raises(WouldDeadlock, match="no event loop here"):
+        with pytest.raises(WouldDeadlock, match="without a running event loop"):
             run(kernel, "input()", on_input=fails)
         assert lifecycle.calls == ["interrupt"]
 
@@ -1094,7 +1095,7 @@ def test_a_question_to_who_has_gone_already_interrupts() -> None:
         kernel.execute("input()", on_input=never).subscribe().dispose()
         asked_for_input(remote)
         assert lifecycle.calls == ["interrupt"]
-    assert "asked for input and nobody answers" in str(errors.wait_for_end()[0])
+    assert "because no on_input was given" in str(errors.wait_for_end()[0])
 
 
 def test_a_question_that_nobody_answers_interrupts_and_is_told() -> None:
@@ -1105,7 +1106,7 @@ def test_a_question_that_nobody_answers_interrupts_and_is_told() -> None:
         kernel.execute("input()", allow_stdin=True).subscribe()
         asked_for_input(remote)
         assert lifecycle.calls == ["interrupt"]
-    assert "asked for input and nobody answers" in str(errors.wait_for_end()[0])
+    assert "because no on_input was given" in str(errors.wait_for_end()[0])
 
 
 @pytest.mark.parametrize("name", ["stdin", "main"])
@@ -1322,7 +1323,7 @@ def void(_: object) -> None: ...
 def test_run_needs_no_thread() -> None:
     with answering("woo").kernel() as kernel:
         kernel.run("6 * 7")
-        assert kernel._delivery._thread is None
+        assert parts_of(kernel).delivery._thread is None
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no such signals here")
@@ -1337,7 +1338,9 @@ def test_ctrl_c_interrupts_the_kernel_too() -> None:
         signal.pthread_kill(main.ident, signal.SIGINT)
         if not left.wait(1.0):
             # CPython has a moment, just before it blocks, in which a signal does not wake it up.
-            kernel._exchanges[remote.last_request.header.msg_id]._sink.call(lambda: None)
+            parts_of(kernel).requests.by_id[remote.last_request.header.msg_id]._sink.call(
+                lambda: None
+            )
 
     remote.handler = lambda asked: remote.send(busy(asked))
     with remote.kernel() as kernel:
@@ -1347,7 +1350,7 @@ def test_ctrl_c_interrupts_the_kernel_too() -> None:
         left.set()
         pressing.result()
         assert lifecycle.calls == ["interrupt"]
-        assert kernel._exchanges == {}
+        assert parts_of(kernel).requests.by_id == {}
 
 
 def test_a_wait_that_is_interrupted_stops_listening() -> None:
@@ -1360,7 +1363,7 @@ def test_a_wait_that_is_interrupted_stops_listening() -> None:
     with remote.kernel() as kernel:
         with pytest.raises(KeyboardInterrupt):
             ec.wait(kernel.execute("input()", on_input=interrupted))
-        assert kernel._exchanges == {}
+        assert parts_of(kernel).requests.by_id == {}
         assert lifecycle.calls == ["interrupt"]
 
 

@@ -9,6 +9,7 @@ import reactivex
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, KernelState, LinkState
 from enchannel import messages as build
+from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError
 from enchannel.testing import Collector
@@ -96,7 +97,7 @@ def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
     lost = ConnectionLost("the link is down")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        watching = kernel._witness(seen)  # type: ignore[arg-type]
+        watching = parts_of(kernel).tap(seen)  # type: ignore[arg-type]
         question = build.input_request("? ", parent=ec.execute_request("1"))
         remote.send(woo, question)
         remote.emit_event(LinkState.LOST, lost, KernelState.DEAD)
@@ -104,7 +105,7 @@ def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
         watching.dispose()
         remote.send(printed("more"))
     assert seen.items == [woo, question, LinkState.LOST, lost, KernelState.DEAD]
-    assert "nobody answers" in str(errors.items[0])
+    assert "because no on_input was given" in str(errors.items[0])
 
 
 # The link.

@@ -14,6 +14,7 @@ from reactivex.subject import ReplaySubject, Subject
 
 import enchannel as ec
 from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, WouldDeadlock
+from enchannel._kernel.kernel import parts_of
 from enchannel._rx.waiting import Waiter
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
@@ -79,7 +80,7 @@ def test_wait_waits_for_so_long_and_stops_listening() -> None:
     with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
             ec.wait(kernel.execute("train()"), timeout=0.01)
-        assert kernel._exchanges == {}
+        assert parts_of(kernel).requests.by_id == {}
         with pytest.raises(RequestTimeout):
             ec.wait(kernel.iopub, timeout=0)
         with pytest.raises(RequestTimeout):
@@ -245,7 +246,7 @@ def test_last_waits_for_so_long_and_stops_listening() -> None:
         async with ScriptedLink().kernel() as kernel:
             with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
                 await ec.last_value(kernel.execute("train()"), timeout=0.01)
-            assert kernel._exchanges == {}
+            assert parts_of(kernel).requests.by_id == {}
 
     run_on_loop(main)
 
@@ -276,7 +277,7 @@ def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[
                 with pytest.raises(asyncio.CancelledError):
                     await waiting
                 await asyncio.sleep(0)
-                assert kernel._exchanges == {}
+                assert parts_of(kernel).requests.by_id == {}
 
     run_on_loop(main)
 
@@ -378,7 +379,7 @@ def test_leaving_an_async_for_stops_listening() -> None:
         async with remote.kernel() as kernel:
             async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
                 break
-            while kernel._exchanges.keys() & {remote.last_request.header.msg_id}:
+            while parts_of(kernel).requests.by_id.keys() & {remote.last_request.header.msg_id}:
                 await asyncio.sleep(0)
             assert types(remote.received[ec.ChannelName.CONTROL]) == ["interrupt_request"]
 

@@ -11,6 +11,7 @@ import pytest
 
 import enchannel as ec
 import enchannel_websocket
+from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.proxy import Proxy
@@ -95,7 +96,7 @@ def test_the_token_goes_in_a_header_and_nowhere_else(proxy: Proxy, server: Jupyt
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}?token={TOKEN}"
     with ec.connect(url, timeout=DEADLINE) as kernel:
         kernel.run("6 * 7", timeout=DEADLINE)
-        texts = [repr(kernel), str(kernel.errors), repr(kernel._link)]
+        texts = [repr(kernel), str(kernel.errors), repr(parts_of(kernel).connection.link)]
     for request in proxy.requests:
         first, *headers = request.split("\r\n")
         assert TOKEN not in first

@@ -8,6 +8,8 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel._kernel.in_flight import InFlightRequest
+from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.frames import DELIMITER, KEY, parts, signed
@@ -278,14 +280,15 @@ def test_a_message_that_cannot_be_handled_takes_no_other_along(
 ) -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         heard = Heard(kernel, ChannelName.IOPUB)
-        notice = kernel._notice
+        dispatcher = parts_of(kernel).dispatcher
+        handle = dispatcher._handle
 
-        def failing(message: ec.AnyMessage, exchange: object) -> None:
+        def failing(message: ec.AnyMessage, request: InFlightRequest | None) -> None:
             if message.header.msg_type == "comm_msg":
                 raise RecursionError("too deep")
-            notice(message, exchange)  # type: ignore[arg-type]
+            handle(message, request)
 
-        monkeypatch.setattr(kernel, "_notice", failing)
+        monkeypatch.setattr(dispatcher, "_handle", failing)
         odd = signed(KEY, *parts("comm_msg", {"comm_id": "c", "data": {}}))
         wire.send(ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20)))
         assert heard.texts(19) == [str(number) for number in range(20)]

@@ -18,6 +18,7 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 from enchannel import AnyMessage, ChannelName, Kernel, Session
+from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Backend, Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
 from enchannel.errors import ChannelClosed
 from tests.rigs import DEADLINE
@@ -231,7 +232,7 @@ class _Outgoing(abc.ObserverBase[T], Generic[T]):
 def settle(kernel: Kernel) -> None:
     """Wait until everything that has arrived was delivered to the subscribers."""
     delivered = threading.Event()
-    kernel._delivery.put(threading.Event.set, delivered)
+    parts_of(kernel).delivery.put(threading.Event.set, delivered)
     assert delivered.wait(DEADLINE), f"the kernel delivered nothing for {DEADLINE:g} s"
 
 

@@ -1,6 +1,6 @@
 import sys
 
-from tcp_backend import backend
+from pigeon import backend
 
 import enchannel as ec
 

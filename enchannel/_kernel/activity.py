@@ -1,0 +1,139 @@
+"""The state of a kernel, derived from what its messages, its backend and its heartbeat report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+
+from enchannel.abc import KernelState
+
+__all__ = ["KernelActivity"]
+
+
+class KernelActivity:
+    """A state machine: events in, state out. It sends nothing and does not know the time.
+
+    A kernel is busy while a request is that reported busy and not idle. Only the backend knows when a
+    process that it restarts is up, so until then the messages of the kernel do not change the state.
+
+    ======================== ====================================== ======================
+    event                    meanwhile                              state afterwards
+    ======================== ====================================== ======================
+    link is open                                                    idle
+    execution state busy     the backend does not restart           busy
+    execution state idle     the backend does not restart           busy or idle
+    execution state starting the backend does not restart           idle
+    restarting, dead         from the kernel or from the backend    the same
+    other backend state                                             the same
+    missed heartbeats        connected, not dead or restarting      silent
+    heartbeat is back        silent                                 busy or idle
+    idle lost or missing     busy                                   busy or idle
+    ======================== ====================================== ======================
+
+    Thread-safe.
+
+    Args:
+        publish: Called with each new state, on the thread of the event and in order.
+
+    Attributes:
+        state: The current state.
+        is_restarting: True from the backend's ``restarting`` to its next state.
+    """
+
+    def __init__(self, publish: Callable[[KernelState], None]) -> None:
+        self.state = KernelState.STARTING
+        self.is_restarting = False
+        self._publish = publish
+        self._busy: set[str] = set()
+        self._lock = threading.RLock()
+
+    @property
+    def is_busy(self) -> bool:
+        """True while the kernel works on any request, also of another client."""
+        return bool(self._busy)
+
+    def is_running(self, request_id: str) -> bool:
+        """Return True if the kernel works on this request."""
+        return request_id in self._busy
+
+    def on_open(self) -> None:
+        """The link is open: the kernel is idle until it reports otherwise."""
+        self._change_to(KernelState.IDLE)
+
+    def on_execution_state(self, request_id: str, execution_state: object) -> None:
+        """The kernel sent a ``status`` message.
+
+        Args:
+            request_id: The ``msg_id`` of its parent.
+            execution_state: An unknown one is ignored.
+        """
+        with self._lock:
+            match execution_state:
+                case "busy":
+                    self._busy.add(request_id)
+                case "idle":
+                    self._busy.discard(request_id)
+                case "starting" | "restarting" | "dead":
+                    self._busy.clear()
+                case _:
+                    return
+            if execution_state in ("restarting", "dead"):
+                self._change_to(KernelState(str(execution_state)))
+            # A starting kernel sends no idle after it.
+            elif not self.is_restarting:
+                self._change_to(self._busy_or_idle())
+
+    def on_backend_state(self, state: KernelState) -> None:
+        """The backend reported a state that only it knows."""
+        with self._lock:
+            if state in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
+                self._busy.clear()
+            self.is_restarting = state is KernelState.RESTARTING
+            self._change_to(state)
+
+    def on_heartbeat(self, is_beating: bool, *, is_connected: bool) -> KernelState | None:
+        """The heartbeat stopped, or is back; return the state if it changed.
+
+        Args:
+            is_beating: False after several missed heartbeats.
+            is_connected: A lost connection also loses the heartbeats, which means nothing.
+        """
+        with self._lock:
+            is_gone = self.state in (KernelState.DEAD, KernelState.RESTARTING)
+            if not is_beating and is_connected and not is_gone:
+                return self._change_to(KernelState.SILENT)
+            if is_beating and self.state is KernelState.SILENT:
+                return self._change_to(self._busy_or_idle())
+            return None
+
+    def on_lost(self) -> None:
+        """The connection or the kernel is lost, and with it the idle of running requests."""
+        with self._lock:
+            self._busy.clear()
+
+    def on_idle_missing(self, request_id: str) -> None:
+        """A request was answered and its idle did not come."""
+        with self._lock:
+            self._busy.discard(request_id)
+            self._end_of_busy()
+
+    def on_recovered(self, in_flight: Collection[str]) -> None:
+        """After a reconnect only these requests still get an idle; the idle of others may be lost."""
+        with self._lock:
+            self._busy.intersection_update(in_flight)
+            self._end_of_busy()
+
+    def _end_of_busy(self) -> None:
+        if self.state is KernelState.BUSY:
+            self._change_to(self._busy_or_idle())
+
+    def _busy_or_idle(self) -> KernelState:
+        return KernelState.BUSY if self._busy else KernelState.IDLE
+
+    def _change_to(self, state: KernelState) -> KernelState | None:
+        with self._lock:
+            if state is self.state:
+                return None
+            self.state = state
+            self._publish(state)
+            return state

@@ -1,0 +1,123 @@
+"""All channels of one kernel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from reactivex import abc
+
+from enchannel._kernel.channel import Channel, ChannelContext, MainChannel
+from enchannel._kernel.heartbeat import Heartbeat
+from enchannel._kernel.subjects import KernelSubjects
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.session import Session
+from enchannel.abc import Link
+from enchannel.errors import NotSupported
+
+__all__ = ["ChannelSet"]
+
+
+class ChannelSet:
+    """The channels of a link, the main channel over them, and the heartbeat.
+
+    Attributes:
+        main: All message channels in one.
+        heartbeat: None before ``attach``, and if the backend does not support it.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        subjects: KernelSubjects,
+        *,
+        scheduler: abc.SchedulerBase,
+        silent_after: float,
+        close: Callable[[], None],
+    ) -> None:
+        self._context = ChannelContext(
+            session=session,
+            sent=subjects.sent,
+            on_message=_ignore,
+            on_subscribed=self._on_subscribed,
+            close=close,
+            delivery=subjects.delivery,
+            report=subjects.report,
+        )
+        self._by_name: dict[ChannelName, Channel] = {}
+        self.main = MainChannel(self._by_name, self._context)
+        self.heartbeat: Heartbeat | None = None
+        self._scheduler = scheduler
+        self._silent_after = silent_after
+        self._on_first_subscriber: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def attach(
+        self,
+        link: Link,
+        *,
+        on_message: Callable[[AnyMessage], None],
+        on_heartbeat: Callable[[bool], None],
+    ) -> None:
+        """Create the channels of a link.
+
+        Args:
+            link: The link.
+            on_message: Called with each incoming message before the subscribers of its channel get it.
+            on_heartbeat: Called with False when the heartbeat stops, and with True when it is back.
+        """
+        context = replace(self._context, on_message=on_message)
+        self._on_first_subscriber = link.on_first_subscriber
+        for name, pair in link.pairs.items():
+            if name is not ChannelName.HEARTBEAT:
+                self._by_name[name] = Channel(name, pair, context)
+        if (pings := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
+            self.heartbeat = Heartbeat(
+                pings,
+                context.delivery,
+                context.report,
+                self._silent_after,
+                self._scheduler,
+                on_heartbeat,
+            )
+            self.heartbeat.unpause()
+
+    def get(self, name: ChannelName) -> Channel:
+        """Return a message channel.
+
+        Raises:
+            NotSupported: the backend does not support it.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise NotSupported(f"this backend does not support the {name} channel") from None
+
+    def is_stdin_observed(self) -> bool:
+        """Return True if a subscriber may answer the input requests of the kernel."""
+        return self.get(ChannelName.STDIN).observer_count > 0 or self.main.observer_count > 0
+
+    def pause_heartbeat(self) -> None:
+        """Stop sending pings."""
+        if self.heartbeat is not None:
+            self.heartbeat.pause()
+
+    def terminate(self, error: Exception | None) -> None:
+        """Complete, or fail, every channel."""
+        for channel in (*self._by_name.values(), self.main):
+            channel.terminate(error)
+        if self.heartbeat is not None:
+            self.heartbeat.terminate(error)
+
+    def _on_subscribed(self) -> None:
+        if self._on_first_subscriber is None:
+            return
+        with self._lock:
+            callback, self._on_first_subscriber = self._on_first_subscriber, None
+        if callback is not None:
+            callback()
+
+
+def _ignore(message: AnyMessage) -> None: ...

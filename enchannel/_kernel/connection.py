@@ -1,0 +1,310 @@
+"""The connection to a kernel: opening, closing and detaching it, and what a fork makes of it."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from enchannel._kernel.channel import Channel
+from enchannel._kernel.channel_set import ChannelSet
+from enchannel._kernel.subjects import KernelSubjects
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child
+from enchannel._rx.thread_calls import join_calls
+from enchannel._rx.waiting import Waiter
+from enchannel.abc import Link, LinkEvent, LinkState
+from enchannel.errors import ChannelClosed, EnchannelError, WouldDeadlock
+
+__all__ = ["Connection", "Phase", "Receiver"]
+
+CLOSE_TIMEOUT = 10.0  # for subscribers that lag behind
+SHUTDOWN_TIMEOUT = 30.0
+
+FORKED_ERROR = "this kernel belongs to the process that this one was forked from"
+
+
+class Phase(Enum):
+    """The phase of a connection."""
+
+    NEW = auto()
+    OPENING = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+    FORKED = auto()  # a copy in a forked child: the connection belongs to the parent
+
+
+TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
+    Phase.NEW: frozenset({Phase.OPENING, Phase.CLOSING}),
+    # Back to NEW if opening fails, so that it can be tried again.
+    Phase.OPENING: frozenset({Phase.NEW, Phase.OPEN, Phase.CLOSING, Phase.FORKED}),
+    Phase.OPEN: frozenset({Phase.CLOSING, Phase.FORKED}),
+    Phase.CLOSING: frozenset({Phase.CLOSED, Phase.FORKED}),
+    Phase.CLOSED: frozenset(),
+    Phase.FORKED: frozenset(),
+}
+
+
+class Receiver(Protocol):
+    """Receives what arrives over a connection, on the thread on which it arrives."""
+
+    def on_message(self, message: AnyMessage, /) -> None:
+        """A message of any channel, before the subscribers of the channel get it."""
+
+    def on_event(self, event: LinkEvent, /) -> None:
+        """An event of the link."""
+
+    def on_heartbeat(self, is_beating: bool, /) -> None:
+        """The heartbeat stopped, or is back."""
+
+    def on_link_error(self, error: Exception, /) -> None:
+        """The link was given up."""
+
+    def on_link_completed(self) -> None:
+        """The link has ended."""
+
+    def on_open(self) -> None:
+        """The link is open; called before anything arrives."""
+
+    def terminate(self, error: Exception | None = None, /) -> None:
+        """Complete, or fail, every observable of the kernel."""
+
+
+class Connection:
+    """The link to one kernel from its opening to its closing. Thread-safe.
+
+    Args:
+        open_link: Opens the link; called once, unless it raises.
+        subjects: The observables of the kernel.
+        channels: Its channels.
+
+    Attributes:
+        phase: The current phase; see ``TRANSITIONS``.
+        link: The link; None before it is open.
+        channels: The channels of the kernel.
+    """
+
+    _receiver: Receiver
+
+    def __init__(
+        self,
+        open_link: Callable[[], Link],
+        subjects: KernelSubjects,
+        channels: ChannelSet,
+    ) -> None:
+        self.phase = Phase.NEW
+        self.link: Link | None = None
+        self.channels = channels
+        self._open_link = open_link
+        self._subjects = subjects
+        self._is_detached = False
+        self._lock = threading.RLock()
+        self._opening = threading.Lock()
+        self._closed = threading.Event()
+
+    def bind(self, receiver: Receiver) -> None:
+        """Set the receiver of what arrives; called once, before the connection is used."""
+        self._receiver = receiver
+
+    def open(self) -> None:
+        """Open the link; a no-op if it is open. A call on another thread waits for the first.
+
+        Raises:
+            ChannelClosed: the kernel is closed, or was closed meanwhile.
+            ConnectionFailed, LaunchFailed: as ``open_link`` does.
+        """
+        with self._opening:
+            if self.link is None:
+                self._start_opening()
+                try:
+                    link = self._open_link()
+                except BaseException:
+                    self._abandon_opening()
+                    raise
+                self._accept(link)
+
+    def close(self) -> None:
+        """Shut down an owned kernel, close the link, and emit the terminal events.
+
+        Waits up to 10 s for subscribers that lag behind. Idempotent.
+        """
+        if self.phase is Phase.FORKED:
+            return
+        with self._lock:
+            is_first = not self.is_closing
+            if is_first:
+                self._move_to(Phase.CLOSING)
+            link = self.link
+        if not is_first:
+            if not self._subjects.delivery.is_current:
+                self._closed.wait(CLOSE_TIMEOUT)
+            return
+        try:
+            if link is not None:
+                self._disconnect(link)
+        finally:
+            self._receiver.terminate()
+            if self.phase is Phase.CLOSING:  # not if the process was forked meanwhile
+                self._move_to(Phase.CLOSED)
+            _connections.discard(self)
+            self._closed.set()
+        self._subjects.delivery.join(CLOSE_TIMEOUT)
+
+    def detach(self) -> None:
+        """Close the connection, and leave an owned kernel running."""
+        if self.phase is Phase.FORKED:
+            return
+        self._is_detached = True
+        link = self.link
+        if link is not None and link.lifecycle is not None:
+            link.lifecycle.release()
+        self.close()
+
+    @property
+    def is_closing(self) -> bool:
+        """True from the start of ``close`` on."""
+        return self.phase in (Phase.CLOSING, Phase.CLOSED)
+
+    @property
+    def is_owned(self) -> bool:
+        """True if closing shuts the kernel down."""
+        return self.link is not None and self._owns(self.link)
+
+    def require_link(self) -> Link:
+        """Return the link, also after it was closed.
+
+        Raises:
+            ChannelClosed: the kernel was closed before it was open, or belongs to the parent process.
+            WouldDeadlock: the kernel is not open yet.
+        """
+        if self.link is None:
+            self._raise_if_closing()
+            raise WouldDeadlock(
+                "this kernel is not connected yet: on a running event loop write "
+                "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
+            )
+        if self.phase is Phase.FORKED:
+            raise ChannelClosed(FORKED_ERROR)
+        return self.link
+
+    def require_open(self) -> Link:
+        """Return the link.
+
+        Raises:
+            ChannelClosed: the kernel is closed, or belongs to the parent process.
+            WouldDeadlock: the kernel is not open yet.
+        """
+        link = self.require_link()
+        self._raise_if_closing()
+        return link
+
+    def channel(self, name: ChannelName) -> Channel:
+        """Return a message channel.
+
+        Raises:
+            ChannelClosed, WouldDeadlock: as ``require_link`` does.
+            NotSupported: the backend does not support it.
+        """
+        self.require_link()
+        return self.channels.get(name)
+
+    def send(self, message: AnyMessage) -> None:
+        """Send a message on the channel that it names."""
+        self.channel(message.channel).on_next(message)
+
+    def reset_after_fork(self) -> None:
+        """Give up the copy in a forked child; the parent's threads that hold locks do not exist there."""
+        self._lock, self._opening = threading.RLock(), threading.Lock()
+        if self.phase is not Phase.CLOSED:
+            self._move_to(Phase.FORKED)
+        self._subjects.delivery.reset_after_fork(ChannelClosed(FORKED_ERROR))
+
+    def _move_to(self, phase: Phase) -> None:
+        with self._lock:
+            if phase not in TRANSITIONS[self.phase]:
+                raise AssertionError(f"a connection cannot go from {self.phase} to {phase}")
+            self.phase = phase
+
+    def _start_opening(self) -> None:
+        with self._lock:
+            self._raise_if_closing()
+            self._move_to(Phase.OPENING)
+        _connections.add(self)
+
+    def _abandon_opening(self) -> None:
+        with self._lock:
+            if self.phase is Phase.OPENING:
+                self._move_to(Phase.NEW)
+        _connections.discard(self)
+
+    def _accept(self, link: Link) -> None:
+        with self._lock:
+            if self.phase is Phase.OPENING:
+                self.link = link
+                self._move_to(Phase.OPEN)
+                self._subscribe(link)
+                return
+        self._disconnect(link)
+        self._raise_if_closing()
+
+    def _subscribe(self, link: Link) -> None:
+        receiver = self._receiver
+        self._subjects.link.set(LinkState.CONNECTED)
+        receiver.on_open()
+        self.channels.attach(
+            link, on_message=receiver.on_message, on_heartbeat=receiver.on_heartbeat
+        )
+        link.events.subscribe(receiver.on_event, receiver.on_link_error, receiver.on_link_completed)
+
+    def _disconnect(self, link: Link) -> None:
+        try:
+            if self._owns(link):
+                self._shut_down(link)
+        finally:  # also after Ctrl-C while the kernel shuts down
+            self.channels.pause_heartbeat()
+            link.close()
+
+    def _owns(self, link: Link) -> bool:
+        return link.lifecycle is not None and link.owned and not self._is_detached
+
+    def _shut_down(self, link: Link) -> None:
+        if link.lifecycle is None:
+            return
+        waiter: Waiter[None] = Waiter()
+        with waiter.attached(link.lifecycle.shutdown()):
+            try:
+                waiter.wait(SHUTDOWN_TIMEOUT)
+                waiter.last()
+            except EnchannelError as error:
+                self._subjects.report(error)
+
+    def _raise_if_closing(self) -> None:
+        if self.phase is Phase.FORKED:
+            raise ChannelClosed(FORKED_ERROR)
+        if self.is_closing:
+            raise ChannelClosed("this kernel is closed")
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Close every connection, so that no owned kernel outlives the interpreter."""
+    join_calls(CLOSE_TIMEOUT)  # of kernels that are starting
+    for connection in list(_connections):
+        connection.close()
+
+
+def _reset_all_after_fork() -> None:
+    global _connections
+    forked, _connections = list(_connections), weakref.WeakSet()
+    for connection in forked:
+        connection.reset_after_fork()
+
+
+call_at_exit(close_all)
+call_in_forked_child(_reset_all_after_fork)

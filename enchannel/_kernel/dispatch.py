@@ -1,0 +1,142 @@
+"""Routing of incoming messages and link events to the parts of a kernel."""
+
+from __future__ import annotations
+
+from enchannel._kernel.activity import KernelActivity
+from enchannel._kernel.channel_set import ChannelSet
+from enchannel._kernel.comm import Comms
+from enchannel._kernel.in_flight import InFlightRequest, RequestRegistry
+from enchannel._kernel.interrupts import Interrupter
+from enchannel._kernel.lifecycle import LifecycleActions
+from enchannel._kernel.subjects import KernelSubjects
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel.abc import KernelState, LinkEvent, LinkState
+from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
+
+__all__ = ["Dispatcher"]
+
+HANDLED_TYPES = frozenset({"status", "input_request", "comm_msg", "comm_close"})
+
+
+class Dispatcher:
+    """Receives what arrives over a connection, on the backend's thread, and passes it on.
+
+    The order for a message: taps, the request that it answers, the state of the kernel, comms, the main
+    channel, and then the channel on which it came.
+    """
+
+    def __init__(
+        self,
+        *,
+        subjects: KernelSubjects,
+        channels: ChannelSet,
+        activity: KernelActivity,
+        requests: RequestRegistry,
+        comms: Comms,
+        interrupter: Interrupter,
+        lifecycle: LifecycleActions,
+    ) -> None:
+        self._subjects = subjects
+        self._channels = channels
+        self._activity = activity
+        self._requests = requests
+        self._comms = comms
+        self._interrupter = interrupter
+        self._lifecycle = lifecycle
+        self._taps = subjects.taps
+        self._in_flight = requests.by_id
+        self._main = channels.main
+
+    def on_message(self, message: AnyMessage) -> None:
+        """Pass a message on. This runs for every message, so it makes few calls."""
+        if self._taps.sinks:
+            self._taps.dispatch(message)
+        request = self._in_flight.get(message.parent_header.msg_id)
+        if request is not None:
+            request.on_next(message)
+        if message.header.msg_type in HANDLED_TYPES:
+            self._handle(message, request)
+        self._main.pass_on(message)
+
+    def on_event(self, event: LinkEvent) -> None:
+        """Handle an event of the link. An end that was requested is not shown and not reported."""
+        is_expected = self._lifecycle.is_expected(event)
+        if not is_expected:
+            self._taps.dispatch(event)
+        if isinstance(event, LinkState):
+            self._on_link_state(event)
+        elif isinstance(event, KernelState):
+            self._on_kernel_state(event)
+        else:
+            if isinstance(event, (KernelDied, ConnectionLost)):
+                self._on_lost(event)
+            if not is_expected:
+                self._subjects.report(event)
+
+    def on_heartbeat(self, is_beating: bool) -> None:
+        """The heartbeat stopped, or is back."""
+        is_connected = self._subjects.link.value is LinkState.CONNECTED
+        state = self._activity.on_heartbeat(is_beating, is_connected=is_connected)
+        if state is not None:
+            self._taps.dispatch(state)
+
+    def on_open(self) -> None:
+        """The link is open."""
+        self._activity.on_open()
+
+    def on_link_error(self, error: Exception) -> None:
+        """The link was given up: report why and fail everything."""
+        self._subjects.report(error)
+        self.terminate(error)
+
+    def on_link_completed(self) -> None:
+        """The link has ended; unless ``close`` ended it, nothing more will arrive."""
+        if not self._lifecycle.is_closing:
+            self.terminate()
+
+    def terminate(self, error: Exception | None = None) -> None:
+        """Complete, or fail, every request, comm, channel and subject."""
+        self._requests.fail_all(
+            error or ChannelClosed("the connection was closed before the request was answered")
+        )
+        self._comms.terminate()
+        self._channels.terminate(error)
+        self._subjects.terminate(error)
+
+    def _handle(self, message: AnyMessage, request: InFlightRequest | None) -> None:
+        kind = message.header.msg_type
+        if kind == "status":
+            if message.channel is ChannelName.IOPUB:
+                self._on_status(message)
+        elif kind != "input_request":
+            self._comms.on_message(message)
+        elif request is None and message.channel is ChannelName.STDIN:
+            self._requests.host.on_unanswered_input(message)
+
+    def _on_status(self, message: AnyMessage) -> None:
+        request_id = message.parent_header.msg_id
+        state: object = message.content.get("execution_state")
+        self._activity.on_execution_state(request_id, state)
+        if state == "busy":
+            self._interrupter.on_busy(request_id)
+
+    def _on_link_state(self, state: LinkState) -> None:
+        is_connected = state is LinkState.CONNECTED
+        if is_connected:
+            self._lifecycle.on_new_process()
+        self._subjects.link.set(state)
+        if is_connected:
+            self._interrupter.on_reconnect()
+            self._requests.recover()
+
+    def _on_kernel_state(self, state: KernelState) -> None:
+        if self._activity.is_restarting and state is KernelState.IDLE:
+            self._lifecycle.on_new_process()
+        self._activity.on_backend_state(state)
+
+    def _on_lost(self, error: EnchannelError) -> None:
+        self._activity.on_lost()
+        self._interrupter.on_lost()
+        self._requests.fail_all(error)
+        self._comms.terminate(error)

@@ -1,0 +1,138 @@
+"""The parts of one kernel, and how they are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from reactivex import abc
+
+from enchannel._kernel.activity import KernelActivity
+from enchannel._kernel.channel_set import ChannelSet
+from enchannel._kernel.comm import CommContext, Comms
+from enchannel._kernel.connection import Connection
+from enchannel._kernel.dispatch import Dispatcher
+from enchannel._kernel.in_flight import RequestRegistry
+from enchannel._kernel.interrupts import Interrupter
+from enchannel._kernel.lifecycle import LifecycleActions
+from enchannel._kernel.subjects import KernelSubjects
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.session import Session
+from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.sink import Sink
+from enchannel.abc import Capabilities, Link, LinkEvent
+from enchannel.errors import EnchannelError
+
+__all__ = ["KernelParts"]
+
+
+class KernelParts:
+    """The internal interface of a kernel. It is the host of requests (see ``RequestHost``).
+
+    Attributes:
+        subjects: The observables beside the channels.
+        scheduler: Where time comes from.
+        activity: What the kernel works on.
+        connection: Its link and its channels.
+        requests: Its in-flight requests.
+        comms: Its open comms.
+        lifecycle: Interrupt, restart, shutdown.
+        interrupter: Interrupts that the library makes itself.
+        dispatcher: Receives what arrives.
+    """
+
+    def __init__(
+        self,
+        open_link: Callable[[], Link],
+        session: Session,
+        *,
+        scheduler: abc.SchedulerBase,
+        silent_after: float,
+    ) -> None:
+        self.scheduler = scheduler
+        self.subjects = subjects = KernelSubjects(f"enchannel kernel {session.id[:4]}")
+        self.activity = KernelActivity(subjects.state.set)
+        channels = ChannelSet(
+            session,
+            subjects,
+            scheduler=scheduler,
+            silent_after=silent_after,
+            close=lambda: self.connection.close(),
+        )
+        self.connection = Connection(open_link, subjects, channels)
+        self.requests = RequestRegistry(self)
+        self.comms = Comms(
+            CommContext(
+                send=self._send_on_shell, delivery=subjects.delivery, report=subjects.report
+            )
+        )
+        self.lifecycle = LifecycleActions(self.connection, self.requests, subjects)
+        self.interrupter = Interrupter(
+            self.lifecycle.interrupt,
+            connection=self.connection,
+            activity=self.activity,
+            subjects=subjects,
+            scheduler=scheduler,
+        )
+        self.dispatcher = Dispatcher(
+            subjects=subjects,
+            channels=channels,
+            activity=self.activity,
+            requests=self.requests,
+            comms=self.comms,
+            interrupter=self.interrupter,
+            lifecycle=self.lifecycle,
+        )
+        self.connection.bind(self.dispatcher)
+
+    def tap(self, sink: Sink[AnyMessage | LinkEvent]) -> abc.DisposableBase:
+        """Pass incoming messages and link events to a sink, before anything else gets them.
+
+        Unlike a subscriber, a tap is not expected to answer ``input()``, and gets no terminal event.
+        """
+        return self.subjects.taps.attach(sink)
+
+    # -- what requests use --------------------------------------------------------------------------
+
+    @property
+    def delivery(self) -> DeliveryThread:
+        return self.subjects.delivery
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.connection.require_link().capabilities
+
+    @property
+    def is_busy(self) -> bool:
+        return self.activity.is_busy
+
+    def send(self, message: AnyMessage) -> None:
+        self.connection.send(message)
+
+    def report(self, error: Exception) -> None:
+        self.subjects.report(error)
+
+    def interrupt(self) -> None:
+        self.interrupter.interrupt()
+
+    def interrupt_when_running(self, request_id: str) -> None:
+        self.interrupter.interrupt_when_running(request_id)
+
+    def on_unanswered_input(self, request: AnyMessage) -> None:
+        if self.capabilities.can_send and not self.connection.channels.is_stdin_observed():
+            self.report(
+                EnchannelError(
+                    f"input() failed in request {request.parent_header.msg_id[:8]}: it was interrupted, "
+                    "because no on_input was given; pass on_input, or subscribe to kernel.stdin"
+                )
+            )
+            self.interrupt()
+
+    def on_idle_missing(self, request_id: str) -> None:
+        self.activity.on_idle_missing(request_id)
+
+    def on_recovered(self, in_flight: Collection[str]) -> None:
+        self.activity.on_recovered(in_flight)
+
+    def _send_on_shell(self, message: AnyMessage) -> None:
+        self.connection.channel(ChannelName.SHELL).on_next(message)

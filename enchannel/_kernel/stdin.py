@@ -1,0 +1,195 @@
+"""Answering ``input()`` in the kernel with a callback of the user."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol, TypeAlias, cast
+
+from reactivex import Observable
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from enchannel._protocol.message import AnyMessage
+from enchannel.abc import Capabilities
+from enchannel.errors import ConnectionLost, EnchannelError, WouldDeadlock
+from enchannel.messages import input_reply
+
+__all__ = ["InputHost", "InputResponder", "OnInput"]
+
+OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str] | Observable[str]"]
+"""Answers ``input()`` in the kernel: called with the prompt, and True if it is for a password."""
+
+END_OF_FILE = "\x04"  # ipykernel raises EOFError for it
+
+
+class InputHost(Protocol):
+    """What answering input requests uses of a kernel."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The capabilities of the link."""
+        ...
+
+    def send(self, message: AnyMessage, /) -> None:
+        """Send a message on the channel that it names."""
+
+    def report(self, error: Exception, /) -> None:
+        """Report an error that terminates nothing."""
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel; a failure is reported."""
+
+
+class InputResponder:
+    """Answers the input requests of one in-flight request.
+
+    An answer may be a text, or an awaitable or observable of one. If there is no answer, the kernel is
+    interrupted, because the code would wait for ever.
+
+    Args:
+        on_input: The callback of the user.
+        host: The kernel.
+        call: Calls a function on the thread of the subscriber.
+    """
+
+    def __init__(
+        self, on_input: OnInput, host: InputHost, call: Callable[[Callable[[], None]], None]
+    ) -> None:
+        self._on_input = on_input
+        self._host = host
+        self._call = call
+        self._lock = threading.Lock()
+        self._pending: AnyMessage | None = None
+        self._unsent_answer: Any = None  # kept until the link is back
+        self._answers = CompositeDisposable()
+
+    @property
+    def is_pending(self) -> bool:
+        """True while the kernel waits for an answer."""
+        return self._pending is not None
+
+    def on_request(self, request: AnyMessage) -> None:
+        """Call the user's callback for an ``input_request``."""
+        self._pending = request
+        self._call(lambda: self._ask(request))
+
+    def on_idle(self) -> None:
+        """Forget a pending input request: the code has ended."""
+        self._pending = None
+
+    def on_reconnect(self) -> None:
+        """Send the answer that could not be sent while the link was lost."""
+        answer, self._unsent_answer = self._unsent_answer, None
+        request = self._pending
+        if answer is not None and request is not None:
+            self._send_or_report(answer, request)
+
+    def close(self) -> None:
+        """Cancel awaitables and subscriptions of the user, and send no answer any more."""
+        self._answers.dispose()
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel instead of answering."""
+        self._pending = None
+        self._host.interrupt()
+
+    def _ask(self, request: AnyMessage) -> None:
+        prompt = request.content.get("prompt")
+        password = bool(request.content.get("password"))
+        try:
+            answer = self._on_input(prompt if isinstance(prompt, str) else "", password)
+            if isinstance(answer, Observable):
+                self._subscribe(answer, request)
+            elif inspect.isawaitable(answer):
+                self._schedule(answer, request)
+            else:
+                self._send(answer, request)
+        except EOFError:
+            self._send(END_OF_FILE, request)
+
+    def _subscribe(self, answers: Observable[str], request: AnyMessage) -> None:
+        is_answered = False
+
+        def on_next(answer: str) -> None:
+            nonlocal is_answered
+            if not is_answered:
+                is_answered = True
+                self._send_or_report(answer, request)
+
+        def on_error(error: Exception) -> None:
+            self._fail(error, request)
+
+        def on_completed() -> None:
+            if not is_answered:
+                self._give_up(request)
+
+        self._answers.add(answers.subscribe(on_next, on_error, on_completed))
+
+    def _schedule(self, answer: Awaitable[str], request: AnyMessage) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if inspect.iscoroutine(answer):
+                answer.close()
+            raise WouldDeadlock(
+                "on_input returned an awaitable on a thread without a running event loop: "
+                "subscribe or await on a loop, or return a string or an observable"
+            ) from None
+        task = asyncio.ensure_future(answer)
+
+        def on_done(finished: asyncio.Future[str]) -> None:
+            if finished.cancelled():
+                self._give_up(request)
+            elif (error := finished.exception()) is None:
+                self._send_or_report(finished.result(), request)
+            else:
+                self._fail(cast(Exception, error), request)
+
+        task.add_done_callback(on_done)
+        loop = task.get_loop()
+
+        def cancel() -> None:
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(task.cancel)
+
+        self._answers.add(Disposable(cancel))
+
+    def _send(self, answer: Any, request: AnyMessage) -> None:
+        with self._lock:
+            if not self._is_awaited(request):
+                return
+            self._pending = None
+        try:
+            self._host.send(input_reply(answer, parent=request))
+        except EnchannelError as error:
+            self._pending = request
+            if isinstance(error, ConnectionLost) and self._host.capabilities.can_resume:
+                self._unsent_answer = answer
+                return
+            raise
+
+    def _send_or_report(self, answer: Any, request: AnyMessage) -> None:
+        try:
+            self._send(answer, request)
+        except EnchannelError as error:
+            self._fail(error, request)
+
+    def _fail(self, error: Exception, request: AnyMessage) -> None:
+        if isinstance(error, EOFError):
+            self._send_or_report(END_OF_FILE, request)
+        else:
+            self._host.report(error)
+            self._give_up(request)
+
+    def _give_up(self, request: AnyMessage) -> None:
+        with self._lock:
+            is_awaited = self._is_awaited(request)
+        if is_awaited:
+            self.interrupt()
+
+    def _is_awaited(self, request: AnyMessage) -> bool:
+        """Return False if the code has ended, or the kernel has sent another input request since."""
+        return self._pending is request and not self._answers.is_disposed
