@@ -21,6 +21,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
 from enchannel import Secret
+from enchannel.backends import redact_url
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, KernelDied, Remedy
 from enchannel.wire.websocket import SUBPROTOCOL
 from enchannel_websocket._address import Address
@@ -29,6 +30,7 @@ from enchannel_websocket._logs import quiet
 __all__ = ["Access", "KernelModel", "Server", "ServerRefused", "Socket"]
 
 LOGIN = "/login"
+LOGIN_PATHS = (LOGIN, "/hub/", "/oauth")
 _HEADER = re.compile(r"[!-9;-~]+: [\t -~]*")
 INTERNAL = 500
 AGAIN = (0.2, 0.5, 1.0, 2.0, 4.0, None)  # seconds between attempts to end a kernel
@@ -391,10 +393,10 @@ class Server:
             raise self._unknown()
         if not 300 <= status < 400:
             return
-        to = urlsplit(urljoin(f"{self.base}/", location))
-        if LOGIN in to.path or "/hub/" in to.path or "/oauth" in to.path:
+        to = urljoin(f"{self.base}/", location)
+        if any(part in urlsplit(to).path for part in LOGIN_PATHS):
             raise self._unknown()
-        where = f"{to.scheme}://{to.netloc.rpartition('@')[2]}{to.path}"
+        where = redact_url(to)
         raise ConnectionFailed(
             f"{self} sends us to {where}, where no token is taken along; if that is the right "
             "place, use its URL"

@@ -12,10 +12,11 @@ from pathlib import Path
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.probe import answers
-from enchannel._cli.server import access, kernels_at, kernelspecs_at, shown
+from enchannel._cli.server import access, kernels_at, kernelspecs_at
 from enchannel._cli.terminal.escapes import plain
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.spinner import Spinner
+from enchannel.backends import redact_url
 
 __all__ = ["kernels"]
 
@@ -96,7 +97,7 @@ def _at(
 ) -> tuple[list[Kernelspec], list[RunningAt]]:
     """Those of a server; of the kernels, that which was at work last comes first."""
     told = access(server, arguments)
-    with Spinner(screen.err, f"asking {shown(server)}"):
+    with Spinner(screen.err, f"asking {redact_url(server)}"):
         found = kernelspecs_at(server, told)
         models = kernels_at(server, told)
     specs = [

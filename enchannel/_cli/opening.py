@@ -9,10 +9,11 @@ from pathlib import Path
 import enchannel as ec
 from enchannel._cli.children import kill_children
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.server import access, kernel_at, shown
+from enchannel._cli.server import access, kernel_at
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Ended, Signals
 from enchannel._cli.terminal.spinner import Spinner
+from enchannel.backends import redact_url
 
 __all__ = ["DEFAULT_KERNEL", "connect", "in_kernel", "launch"]
 
@@ -28,7 +29,7 @@ def launch(
         with Spinner(screen.err, f"starting {name}"):
             return ec.launch(name, cwd=cwd)
     told = access(at, arguments)
-    with Spinner(screen.err, f"starting {name} on {shown(at)}"):
+    with Spinner(screen.err, f"starting {name} on {redact_url(at)}"):
         return ec.launch(name, at=at, **told)
 
 
@@ -36,7 +37,7 @@ def connect(target: str, arguments: argparse.Namespace, screen: Screen) -> ec.Ke
     """Connect to a kernel that runs."""
     at: str | None = arguments.at
     told = access(at or target, arguments)
-    with Spinner(screen.err, f"connecting to {shown(target)}"):
+    with Spinner(screen.err, f"connecting to {redact_url(target)}"):
         if at is not None:
             target = kernel_at(at, target, told)
         return ec.connect(target, **told)

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import enchannel as ec
+from enchannel.backends import redact_url, token_of_url
 
-__all__ = ["KernelAt", "access", "kernel_at", "kernels_at", "kernelspecs_at", "shown"]
+__all__ = ["KernelAt", "access", "kernel_at", "kernels_at", "kernelspecs_at"]
 
 _SERVER = re.compile(r"(?:socketio\+http|http|ws)s?://", re.IGNORECASE)
 _RELAY = re.compile(r"socketio\+", re.IGNORECASE)
@@ -55,11 +55,11 @@ def access(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]:
 def _secret(url: str, *, ask: bool) -> Mapping[str, str]:
     """A token or a password, if there is one: who has a token is not asked for a password as well."""
     if _RELAY.match(url):
-        return {"token": _token_of(url) or os.environ.get("ENCHANNEL_TOKEN", "")}
+        return {"token": token_of_url(url).reveal() or os.environ.get("ENCHANNEL_TOKEN", "")}
     if ask:
         return {"password": _asked(url)}
     for name, value in (
-        ("token", _token_of(url)),
+        ("token", token_of_url(url).reveal()),
         ("token", os.environ.get("JUPYTER_TOKEN")),
         ("password", os.environ.get("JUPYTER_PASSWORD")),
     ):
@@ -72,24 +72,11 @@ def _asked(url: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error", getpass.GetPassWarning)  # it would be seen while it is typed
         try:
-            return getpass.getpass(f"password for {shown(url)}: ")
+            return getpass.getpass(f"password for {redact_url(url)}: ")
         except (getpass.GetPassWarning, EOFError):
             raise ec.AuthenticationFailed(
                 "there is no terminal to ask for the password on; JUPYTER_PASSWORD may hold it"
             ) from None
-
-
-def _token_of(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # which the backend explains
-        return ""
-    return parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")
-
-
-def shown(target: str) -> str:
-    """A target without what may be secret in it, if it is a URL."""
-    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", target)[0]) if "://" in target else target
 
 
 def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelAt]:
@@ -101,7 +88,7 @@ def kernels_at(server: str, told: Mapping[str, Any]) -> Sequence[KernelAt]:
     if _RELAY.match(server):
         with _installed("socketio"):
             from enchannel_socketio import list_kernels as on_relay
-        base = shown(server).rstrip("/")
+        base = redact_url(server).rstrip("/")
         return [
             KernelAt(model.id, model.name, model.state, "", f"{base}/{model.id}")
             for model in on_relay(server, **told)
@@ -142,7 +129,7 @@ def kernel_at(server: str, name: str, told: Mapping[str, Any]) -> str:
     raise ec.ConnectionFailed(
         f"{name!r} is the beginning of more than one kernel: {known}"
         if matching
-        else f"no kernel on {shown(server)} is called {shown(name)!r}; there are: {known}"
+        else f"no kernel on {redact_url(server)} is called {redact_url(name)!r}; there are: {known}"
     )
 
 

@@ -15,6 +15,7 @@ from reactivex import abc
 from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
+from enchannel._protocol.url_secrets import redact_url
 from enchannel.abc import Backend, Launcher, Link
 from enchannel.errors import BackendNotFound, ConnectionFailed, NotSupported
 
@@ -67,7 +68,7 @@ def connect(
             target, backend=backend, session=who, timeout=timeout, scheduler=scheduler, **options
         )
 
-    label = _shown(target) if isinstance(target, str) else ""
+    label = redact_url(target) if isinstance(target, str) else ""
     return _begin(Kernel(opened, who, label=label, scheduler=scheduler, silent_after=silent_after))
 
 
@@ -168,7 +169,9 @@ def launch_link(
     """
     chosen = backend or (LOCAL if at is None else _scheme(at))
     if at is not None and chosen == LOCAL:
-        raise ConnectionFailed(f"at={_shown(at)!r} is no server's URL, as https://host would be")
+        raise ConnectionFailed(
+            f"at={redact_url(at)!r} is no server's URL, as https://host would be"
+        )
     launcher = _backend(chosen)
     if not isinstance(launcher, Launcher):
         raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")
@@ -204,11 +207,6 @@ def _scheme(target: object) -> str:
         if match is not None and not Path(target).exists():
             return match[1].lower()
     return LOCAL
-
-
-def _shown(target: str) -> str:
-    """A target without what may be secret in it: the query of a URL, and who it is that asks."""
-    return re.sub(r"//[^/]*@", "//", re.split(r"[?#]", target)[0]) if "://" in target else target
 
 
 def _name(backend: Backend | str) -> str:

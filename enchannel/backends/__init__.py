@@ -2,6 +2,7 @@
 
 from enchannel._kernel.connect import launch_link, open_link
 from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
+from enchannel._protocol.url_secrets import redact_url, token_of_url
 from enchannel.backends._event_loop_thread import EventLoopThread
 from enchannel.backends._reconnecting_link import (
     ConnectionLoss,
@@ -30,4 +31,6 @@ __all__ = [
     "launch_link",
     "open_link",
     "parse_server_url",
+    "redact_url",
+    "token_of_url",
 ]

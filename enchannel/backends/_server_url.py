@@ -1,13 +1,14 @@
-"""The URL of a server, taken apart: for backends that speak to some. No secret stays in what is shown."""
+"""Parsing and checking the URL of a server."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from enchannel._protocol.connection_info import Secret
+from enchannel._protocol.url_secrets import token_of_url
 from enchannel.errors import ConnectionFailed, Remedy
 
 __all__ = ["ServerUrl", "parse_server_url"]
@@ -15,12 +16,12 @@ __all__ = ["ServerUrl", "parse_server_url"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUrl:
-    """Where a server is.
+    """A server's URL in parts.
 
     Attributes:
         origin: ``http`` or ``https``, host and port.
-        path: Behind that, as it was given.
-        token: What was in the query, or in the place of a password.
+        path: The path, unchanged.
+        token: The token of the query, or else the password.
     """
 
     origin: str
@@ -29,42 +30,41 @@ class ServerUrl:
 
 
 def parse_server_url(url: object, schemes: Mapping[str, bool], *, allow_http: bool) -> ServerUrl:
-    """Take a URL apart.
+    """Parse the URL of a server.
 
     Args:
-        url: What a user gave.
-        schemes: Those that are known, and whether they are encrypted.
-        allow_http: Whether one that is not may go to another machine.
+        url: The URL as the user passed it.
+        schemes: The supported schemes; True for those that are encrypted.
+        allow_http: Accept an unencrypted URL of another machine.
 
     Raises:
-        ConnectionFailed: it is none, or would send secrets in the clear.
+        ConnectionFailed: The URL is invalid, or would send secrets unencrypted.
     """
     if not isinstance(url, str):
-        raise ConnectionFailed(f"a {type(url).__name__} is not the URL of a server")
+        raise ConnectionFailed(f"a server URL must be a string, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConnectionFailed(f"that is not a URL: {error}") from None
+        raise ConnectionFailed(f"the URL is invalid: {error}") from None
     secure = schemes.get(parts.scheme)
     if secure is None or not host:
         known = " or ".join(f"{scheme}://" for scheme in schemes if scheme[:2] != "ws")
         raise ConnectionFailed(
-            f"the URL of a server begins with {known} and its host, as in "
+            f"a server URL must begin with {known} and a host, as in "
             "https://hub.example.org/user/me"
         )
     if not _is_plain(host) or not _is_plain(parts.path, "\x00\r\n "):
-        raise ConnectionFailed("the URL has characters in it that no URL may have")
+        raise ConnectionFailed("the URL contains characters that are not allowed in a URL")
     if not (secure or allow_http or _is_loopback(host)):
         raise ConnectionFailed(
             f"http:// to {host} would send token and code in the clear", remedy=Remedy.ALLOW_HTTP
         )
-    shown = f"[{host}]" if ":" in host else host
-    token = parse_qs(parts.query).get("token", [""])[0] or unquote(parts.password or "")
+    host = f"[{host}]" if ":" in host else host
     return ServerUrl(
-        origin=f"{'https' if secure else 'http'}://{shown}{f':{port}' if port else ''}",
+        origin=f"{'https' if secure else 'http'}://{host}{f':{port}' if port else ''}",
         path=parts.path,
-        token=Secret(token),
+        token=token_of_url(url),
     )
 
 

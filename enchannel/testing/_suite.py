@@ -25,10 +25,10 @@ class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
 
     ::
 
-        class TestPigeon(BackendSuite):
+        class TestTcp(BackendSuite):
             @pytest.fixture
             def rig(self):
-                with PigeonRig() as rig:
+                with TcpRig() as rig:
                     yield rig
 
     A test's name begins with the number of the rule that a failure breaks.

@@ -1,4 +1,4 @@
-"""The page that makes a backend, done as it says: in an empty directory, with what stands there."""
+"""The backend of docs/backends.md, built in an empty directory from the files on that page."""
 
 import re
 import subprocess
@@ -11,53 +11,54 @@ from tests.rigs import DEADLINE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "backends.md"
-EXAMPLE = ROOT / "examples" / "pigeon"
+EXAMPLE = ROOT / "examples" / "tcp"
 FILE = re.compile(r"^`(?P<name>\w+\.py)`:\n\n```python\n(?P<text>.*?)^```$", re.M | re.S)
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
+def project(tmp_path: Path) -> Path:
+    """A directory with the files that the page prints."""
     for file in FILE.finditer(PAGE.read_text(encoding="utf-8")):
         (tmp_path / file["name"]).write_text(file["text"], encoding="utf-8")
     return tmp_path
 
 
-def test_the_example_is_what_the_page_says(workplace: Path) -> None:
-    of_the_page = {path.name: path.read_text() for path in workplace.iterdir()}
-    assert of_the_page == {path.name: path.read_text() for path in EXAMPLE.glob("*.py")}
-    entry_point = 'pigeon = "pigeon:backend"'
+def test_page_and_example_are_equal(project: Path) -> None:
+    on_the_page = {path.name: path.read_text() for path in project.iterdir()}
+    assert on_the_page == {path.name: path.read_text() for path in EXAMPLE.glob("*.py")}
+    entry_point = 'tcp = "tcp_backend:backend"'
     assert entry_point in PAGE.read_text(encoding="utf-8")
     assert entry_point in (EXAMPLE / "pyproject.toml").read_text()
 
 
-def test_the_backend_of_the_page_passes_the_suite(workplace: Path) -> None:
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-rs", "test_pigeon.py"]
+def test_example_passes_the_suite(project: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-rs", "test_tcp.py"]
     run = subprocess.run(
-        command, cwd=workplace, capture_output=True, encoding="utf-8", timeout=2 * DEADLINE
+        command, cwd=project, capture_output=True, encoding="utf-8", timeout=2 * DEADLINE
     )
     assert run.returncode == 0, run.stdout
-    assert "whoever catches a pigeon can read its letter" in run.stdout
+    assert "plain TCP has no authentication" in run.stdout
 
 
 @pytest.mark.kernel
-def test_a_real_kernel_is_reached_by_pigeon(workplace: Path) -> None:
-    loft = subprocess.Popen(
-        [sys.executable, "loft.py", "python3", "0"],
-        cwd=workplace,
+def test_example_reaches_a_real_kernel(project: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "tcp_server.py", "python3", "0"],
+        cwd=project,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
-    with loft:
-        assert loft.stdout is not None
-        url = loft.stdout.readline().strip()
+    with server:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
         run = subprocess.run(
             [sys.executable, "-W", "error", "talk.py", url],
-            cwd=workplace,
+            cwd=project,
             capture_output=True,
             encoding="utf-8",
             timeout=DEADLINE,
         )
-        loft.communicate(timeout=DEADLINE)
+        server.communicate(timeout=DEADLINE)
     assert (run.stdout, run.stderr) == ("42\n", "")
-    assert loft.returncode == 0
+    assert server.returncode == 0

@@ -30,7 +30,7 @@ from enchannel.testing import MemoryRig
 
 __all__ = ["SABOTAGES", "Sabotage", "SabotagedRig", "clean_up"]
 
-SECRET = "the-pigeons-name"  # looked for wherever it could leak
+SECRET = "the-secret-of-the-sabotage"  # looked for wherever it could leak
 MOMENT = 0.3  # longer than a test of the sabotage waits
 
 Say: TypeAlias = Callable[[Any], None]
@@ -460,7 +460,7 @@ def deaf_once_lost(link: Link) -> Link:
 
 
 def log_the_secret(target: Any) -> None:
-    logging.getLogger("pigeon").debug("opening with %s", SECRET)
+    logging.getLogger("sabotage").debug("opening with %s", SECRET)
 
 
 SABOTAGES = [

@@ -1,6 +1,6 @@
 import sys
 
-from pigeon import backend
+from tcp_backend import backend
 
 import enchannel as ec
 
