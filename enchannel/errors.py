@@ -1,29 +1,30 @@
-"""Every way in which talking to a kernel can fail, by name.
+"""The exceptions of enchannel.
 
 ::
 
     EnchannelError
     ├── ConnectionFailed          connect or launch did not succeed
-    │   ├── AuthenticationFailed  the other end does not accept who we are
-    │   ├── BackendNotFound       no installed backend answers to that name
-    │   └── LaunchFailed          the kernel's process did not start, or ended while starting
-    ├── ConnectionLost            the link broke; requests that were open got no answer
-    ├── KernelDied                the kernel ended or was restarted under a request
-    ├── KernelError               code raised in the kernel
-    ├── RequestTimeout            no (complete) answer in time
-    ├── RequestAborted            the kernel refused to run a queued request
-    ├── ChannelClosed             the channel or kernel is closed here
-    ├── ChannelReadOnly           nothing can be said on this channel
-    ├── NotSupported              this kernel or backend cannot do that
-    ├── WouldDeadlock             a blocking call on the thread that it would wait for
-    ├── InvalidMessage            a message of ours that may not be sent
-    ├── RejectedFrame             something arrived that is not a message; it was dropped
+    │   ├── AuthenticationFailed  the server rejected the key, token or password
+    │   ├── BackendNotFound       no installed backend has that name or URL scheme
+    │   └── LaunchFailed          the kernel process did not start, or exited while starting
+    ├── RequestFailed             a request ended without a complete answer, or with an error
+    │   ├── ConnectionLost        the connection broke while the request was in flight
+    │   ├── KernelDied            the kernel exited or was restarted while the request was in flight
+    │   ├── KernelError           the code raised an exception in the kernel
+    │   ├── RequestTimeout        the answer was not complete in time
+    │   └── RequestAborted        the kernel did not run the queued request
+    ├── ChannelClosed             the channel or kernel was closed by this client
+    ├── ChannelReadOnly           the channel cannot send (iopub)
+    ├── NotSupported              the kernel or backend does not have this feature
+    ├── WouldDeadlock             a blocking call on a thread that the call would wait for
+    ├── InvalidMessage            a message that cannot be sent
+    ├── RejectedFrame             received data that is not a valid message; it was dropped
     │   ├── InvalidSignature
     │   ├── ReplayedFrame
     │   └── MalformedFrame
-    ├── MessagesMayBeMissing      output may have been lost on the way
+    ├── MessagesMayBeMissing      output may have been lost in transit
     ├── RecordingFailed           a recording cannot be written or read
-    └── SubscriberRaised          a subscriber's own code raised
+    └── SubscriberRaised          a subscriber raised an exception
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ __all__ = [
 
 
 class Remedy(Enum):
-    """What the caller can do about an error, as a code.
+    """The advice that an error gives to the caller.
 
-    The value is the advice in terms of the Python API, and is part of the error's text. A program with
-    an interface of its own, such as the command line, shows its own advice for the code instead.
+    The value is the advice in terms of the Python API, and part of the text of the error. A program with
+    another interface, such as the command line, shows its own advice instead.
     """
 
     ALLOW_HTTP = "use https://, or pass allow_http=True if you trust the network"
@@ -80,14 +81,14 @@ class Remedy(Enum):
 
 
 class EnchannelError(Exception):
-    """The root of the tree: ``except EnchannelError`` catches whatever this library raises.
+    """The base class of the exceptions of this library.
 
     Args:
-        args: As for any exception; mostly one text.
-        remedy: What the caller can do about it, where that is an argument or a function of this library.
+        args: As for any exception; usually one text.
+        remedy: The advice to append to the text, if it is an argument or a function of this library.
 
     Attributes:
-        remedy: As given; its text is appended to that of the error.
+        remedy: As passed.
     """
 
     remedy: Remedy | None = None
@@ -98,7 +99,7 @@ class EnchannelError(Exception):
 
     @property
     def problem(self) -> str:
-        """The error's text without the remedy."""
+        """The text of the error without the remedy."""
         return super().__str__()
 
     def __str__(self) -> str:
@@ -106,26 +107,26 @@ class EnchannelError(Exception):
 
 
 class ConnectionFailed(EnchannelError):
-    """A connection could not be made; nothing of it is left behind.
+    """Raised when a connection cannot be established. All resources have been released.
 
-    The text names the channel that did not answer and a likely cause.
+    The text names the channel or server that did not answer, and a likely cause.
     """
 
 
 class AuthenticationFailed(ConnectionFailed):
-    """The other end was reached and does not accept the key, token or password."""
+    """Raised when the server answers, but rejects the key, token or password."""
 
 
 class BackendNotFound(ConnectionFailed):
-    """No installed backend has that name or handles that URL scheme; the text lists those that are."""
+    """Raised when no installed backend has the given name or URL scheme. The text lists all installed."""
 
 
 class LaunchFailed(ConnectionFailed):
-    """A kernel could not be started.
+    """Raised when a kernel cannot be started, or exits while it starts.
 
     Attributes:
-        exit_code: The exit code of its process, or None if there was no process or it still ran.
-        stderr: The tail of what the process printed on its stderr.
+        exit_code: The exit code of the process; None if it did not start or is still running.
+        stderr: The end of the stderr of the process.
     """
 
     def __init__(self, text: str, *, exit_code: int | None = None, stderr: str = "") -> None:
@@ -135,24 +136,26 @@ class LaunchFailed(ConnectionFailed):
 
 
 class RequestFailed(EnchannelError):
-    """What the errors that end a request share: ``result`` is what had arrived by then.
+    """The base class of errors that end a request.
 
-    ``result`` is set where a :class:`~enchannel.Result` was being made: by ``run`` and ``to_result``.
+    Attributes:
+        result: The result built from the messages received so far, set by ``run`` and ``to_result``;
+            None elsewhere.
     """
 
     result: Result | None = None
 
 
 class ConnectionLost(RequestFailed):
-    """The link to the kernel broke, and what was open can no longer be answered."""
+    """Raised when the connection breaks and in-flight requests can no longer be answered."""
 
 
 class KernelDied(RequestFailed):
-    """The kernel ended, or was restarted, before it had answered.
+    """Raised when the kernel exits or is restarted while a request is in flight.
 
     Attributes:
-        exit_code: The exit code of its process (negative: the signal that killed it), where known.
-        stderr: The tail of what it printed on its stderr, where we launched it.
+        exit_code: The exit code of the process (negative: the signal that killed it); None if unknown.
+        stderr: The end of the stderr of the process, if enchannel launched it.
     """
 
     def __init__(self, text: str, *, exit_code: int | None = None, stderr: str = "") -> None:
@@ -162,12 +165,12 @@ class KernelDied(RequestFailed):
 
 
 class KernelError(RequestFailed):
-    """Code that ran in the kernel raised.
+    """Raised when the code of a request raises an exception in the kernel.
 
     Attributes:
-        ename: The name of the exception, as the kernel says it.
-        evalue: Its text.
-        traceback: The traceback's lines, with the kernel's colours (ANSI escapes) in them.
+        ename: The name of the exception, as the kernel reports it.
+        evalue: The text of the exception.
+        traceback: The lines of the traceback, with ANSI escape sequences.
     """
 
     def __init__(self, ename: str, evalue: str, traceback: tuple[str, ...] = ()) -> None:
@@ -181,64 +184,67 @@ class KernelError(RequestFailed):
 
 
 class RequestTimeout(RequestFailed):
-    """A request had no complete answer in time; the text says what had arrived."""
+    """Raised when a request or observable does not complete in time; the text names what is missing."""
 
 
 class RequestAborted(RequestFailed):
-    """The kernel did not run the request, because one queued before it had failed."""
+    """Raised when the kernel does not run a request because an earlier queued request failed."""
 
 
 class ChannelClosed(EnchannelError):
-    """The channel was closed on this side; nothing more can be said on it."""
+    """Raised when sending on a channel that this client has closed."""
 
 
 class ChannelReadOnly(EnchannelError):
-    """The kernel speaks on this channel (iopub), and nobody else."""
+    """Raised when sending on a receive-only channel (iopub)."""
 
 
 class NotSupported(EnchannelError):
-    """The kernel, or the backend that reaches it, does not have what was asked for."""
+    """Raised when the kernel, or the backend that connects to it, does not have the requested feature."""
 
 
 class WouldDeadlock(EnchannelError):
-    """A blocking call was made where it would wait for itself.
+    """Raised by a blocking call on a thread that the call would wait for.
 
-    On a running event loop write ``await``; in a subscriber, subscribe instead of running.
+    On a running event loop, use ``await``; in a subscriber, subscribe instead.
     """
 
 
 class InvalidMessage(EnchannelError, ValueError):
-    """A message that may not be sent; the text names the field."""
+    """Raised for a message that cannot be sent; the text names the invalid field."""
 
 
 class RejectedFrame(EnchannelError):
-    """Something arrived that is not a message to be trusted; it was dropped, the channel lives on."""
+    """Reported when received data is not a valid message. It is dropped, and the channel stays open."""
 
 
 class InvalidSignature(RejectedFrame):
-    """A message whose signature is not its key's: a wrong key, or a stranger."""
+    """Reported for a message that is unsigned or signed with another key."""
 
 
 class ReplayedFrame(RejectedFrame):
-    """A message whose signature was seen before on this socket."""
+    """Reported for a message whose signature was already received on this socket."""
 
 
 class MalformedFrame(RejectedFrame):
-    """Bytes that cannot be read as a message, or could only be read in part."""
+    """Reported for data that cannot be decoded, or only with replacements."""
 
 
 class MessagesMayBeMissing(EnchannelError):
-    """Output may have been dropped before it reached us; the text says where."""
+    """Reported when output may have been lost before it was received; the text says where."""
 
 
 class RecordingFailed(EnchannelError):
-    """A recording cannot be written, or what should be one cannot be read; the text says what to do."""
+    """Raised or reported when a recording cannot be written or read; the text names the remedy."""
 
 
 class SubscriberRaised(EnchannelError):
-    """A subscriber raised; its subscription ended, and nobody else's.
+    """Reported when a subscriber raises. Only its own subscription ends.
 
-    ``__cause__`` is the exception, ``item`` what it was given (a message, mostly).
+    ``__cause__`` is the exception of the subscriber.
+
+    Attributes:
+        item: The item that the subscriber was called with, usually a message.
     """
 
     def __init__(self, text: str, *, item: object = None) -> None:

@@ -1,9 +1,9 @@
-"""JSON that never changes: a dict and a list whose every way of changing is closed.
+"""Immutable JSON: a dict and a list whose mutating methods raise.
 
-They *are* ``dict`` and ``list``, so ``json.dumps``, msgspec and nbformat read them as they are. What
-is nested is frozen when it is reached, so that freezing a big output costs nothing until it is read:
-that is why everything that hands out a value is overridden. ``dict(x)``, ``{**x}`` and ``list(x)``
-skip their C short cuts for a subclass with an ``__iter__`` of its own and come through here too.
+They are subclasses of ``dict`` and ``list``, so ``json.dumps``, msgspec and nbformat accept them. Nested
+values are frozen on access, so that freezing a large output costs nothing until it is read; therefore
+every method that returns a value is overridden. ``dict(x)``, ``{**x}`` and ``list(x)`` use these methods
+too: CPython skips its fast path for a subclass that overrides ``__iter__``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ __all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
 
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
-    raise TypeError("this never changes; copy.deepcopy gives a copy that can be changed")
+    raise TypeError("this object is immutable; use copy.deepcopy() for a mutable copy")
 
 
 _Refusal: TypeAlias = Callable[..., NoReturn]
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that cannot be changed, at any depth. ``copy.deepcopy`` gives a plain one."""
+    """A dict that is immutable at any depth. ``copy.deepcopy`` returns a plain, mutable dict."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class FrozenDict(dict[str, Any]):
         return self
 
     def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
-        pass  # filled by __new__: dict.__init__ would be a way to change it
+        pass  # dict.__init__ would change it
 
     def __getitem__(self, key: str) -> Any:
         value = dict.__getitem__(self, key)
@@ -55,10 +55,10 @@ class FrozenDict(dict[str, Any]):
     def __iter__(self) -> Iterator[str]:
         return dict.__iter__(self)
 
-    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # a view all the same
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]  # still a view
         return ValuesView(self)
 
-    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # a view all the same
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]  # still a view
         return ItemsView(self)
 
     def copy(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list that cannot be changed, at any depth. ``copy.deepcopy`` gives a plain one."""
+    """A list that is immutable at any depth. ``copy.deepcopy`` returns a plain, mutable list."""
 
     __slots__ = ()
 
@@ -101,7 +101,7 @@ class FrozenList(list[Any]):
         return self
 
     def __init__(self, items: Iterable[Any] = ()) -> None:
-        pass  # filled by __new__: list.__init__ would be a way to change it
+        pass  # list.__init__ would change it
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Any: ...
@@ -170,16 +170,20 @@ EMPTY = FrozenDict()
 
 
 def freeze(value: Any, path: str = "content") -> Any:
-    """A frozen copy of a JSON value: nothing that the caller keeps can change it.
+    """Return an immutable copy of a JSON value.
+
+    Args:
+        value: A JSON value; mappings and sequences of any class are accepted.
+        path: The name of the value in errors.
 
     Raises:
-        InvalidMessage: what JSON has no word for (a number that is not finite, a key that is not a
-            string, an object of a class of one's own), with the path to it.
+        InvalidMessage: a value that JSON cannot represent (a number that is not finite, a key that is
+            not a string, an object of another class); the text names its path.
     """
     kind = type(value)
     if value is None or kind is int or kind is bool:
         return value
-    # A subclass (an IntEnum, numpy's float64) is made plain: msgspec encodes exact types only.
+    # Subclasses (an IntEnum, numpy's float64) become plain values: msgspec encodes exact types only.
     if isinstance(value, str):
         if not value.isascii():
             _refuse_surrogates(value, path)
@@ -188,7 +192,7 @@ def freeze(value: Any, path: str = "content") -> Any:
         return int.__int__(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise InvalidMessage(f"{path} is {value}, and JSON has only finite numbers")
+            raise InvalidMessage(f"{path} must be a finite number, not {value}")
         return value if kind is float else float.__float__(value)
     try:
         if isinstance(value, Mapping):
@@ -197,12 +201,12 @@ def freeze(value: Any, path: str = "content") -> Any:
             return FrozenList([freeze(v, f"{path}[{i}]") for i, v in enumerate(value)])
     except RecursionError:
         raise InvalidMessage(f"{path.split('.')[0]} is nested too deeply") from None
-    raise InvalidMessage(f"{path} is a {type(value).__name__}, and JSON has no such thing")
+    raise InvalidMessage(f"{path} must be a JSON value, not {type(value).__name__}")
 
 
 def _key(key: object, path: str) -> str:
     if not isinstance(key, str):
-        raise InvalidMessage(f"{path} has the key {key!r}, and JSON's keys are strings")
+        raise InvalidMessage(f"a key of {path} must be a string, not {key!r}")
     if not key.isascii():
         _refuse_surrogates(key, f"a key of {path}")
     return key
@@ -212,11 +216,13 @@ def _refuse_surrogates(text: str, path: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidMessage(f"{path} has a lone surrogate, and UTF-8 has no such thing") from None
+        raise InvalidMessage(
+            f"{path} contains a lone surrogate, which UTF-8 cannot encode"
+        ) from None
 
 
 def thaw(value: Any) -> Any:
-    """A plain, mutable copy, at every depth."""
+    """Return a plain, mutable copy at every depth."""
     if isinstance(value, dict):
         return {k: thaw(dict.__getitem__(value, k)) for k in dict.__iter__(value)}
     if isinstance(value, list):

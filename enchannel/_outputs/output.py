@@ -1,6 +1,6 @@
-"""One message as one output of a notebook's cell, in nbformat 4's words.
+"""Conversion of one message to one output of a notebook cell, in nbformat 4.
 
-Real kernels leave things out and say odd things; what comes out of here is valid all the same.
+Kernels leave out fields and send invalid values; the outputs made here are valid nevertheless.
 """
 
 # No `from __future__ import annotations` here: Python 3.11 would not see NotRequired in strings.
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class StreamOutput(TypedDict):
-    """Text that was written, to ``"stdout"`` or ``"stderr"``."""
+    """Text written to ``"stdout"`` or ``"stderr"``."""
 
     output_type: Literal["stream"]
     name: str
@@ -47,7 +47,7 @@ class StreamOutput(TypedDict):
 
 
 class DisplayOutput(TypedDict):
-    """What was displayed; only what ``updated_outputs`` gives says in place of what."""
+    """A display. ``transient`` (the display to replace) is there only from ``updated_outputs``."""
 
     output_type: Literal["display_data"]
     data: MimeBundle
@@ -56,7 +56,7 @@ class DisplayOutput(TypedDict):
 
 
 class ResultOutput(TypedDict):
-    """What the last expression came to."""
+    """The value of the last expression of a cell."""
 
     output_type: Literal["execute_result"]
     data: MimeBundle
@@ -65,7 +65,7 @@ class ResultOutput(TypedDict):
 
 
 class ErrorOutput(TypedDict):
-    """What was raised; the traceback's lines have escape sequences in them."""
+    """An exception; the lines of the traceback contain ANSI escape sequences."""
 
     output_type: Literal["error"]
     ename: str
@@ -74,19 +74,19 @@ class ErrorOutput(TypedDict):
 
 
 Output: TypeAlias = StreamOutput | DisplayOutput | ResultOutput | ErrorOutput
-"""One output as nbformat 4 has it, frozen. ``output["output_type"]`` says which, also to a type checker."""
+"""One immutable nbformat 4 output. Type checkers narrow it by ``output["output_type"]``."""
 
 DisplayKey: TypeAlias = str | int
 
 OUTPUT_TYPES = ("stream", "display_data", "execute_result", "error")
-"""The messages that are one output each."""
+"""The message types that are one output each."""
 
 _JSON_TYPE = re.compile(r"application/(.*\+)?json")
-_SHORT = 60
+MAX_REPR_CHARACTERS = 60
 
 
 def output_of(message: AnyMessage) -> Output | None:
-    """The message as an output; None, if it is none."""
+    """Return the message as an output; None for a message of another type."""
     content = message.content
     match message.header.msg_type:
         case "stream":
@@ -102,7 +102,7 @@ def output_of(message: AnyMessage) -> Output | None:
 
 
 def updated_output_of(message: AnyMessage) -> DisplayOutput | None:
-    """What an ``update_display_data`` shows, with the ``transient`` that says in place of what."""
+    """Return the new content of a display from an ``update_display_data``, with its ``transient``."""
     if message.header.msg_type != "update_display_data":
         return None
     content = message.content
@@ -112,14 +112,17 @@ def updated_output_of(message: AnyMessage) -> DisplayOutput | None:
 
 
 def stream_output(name: str, text: str) -> FrozenDict:
-    """Text that was written."""
+    """Return a stream output."""
     return FrozenDict({"output_type": "stream", "name": name, "text": text})
 
 
 def display_output(
     output_type: str, data: FrozenDict, metadata: FrozenDict, execution_count: int | None = None
 ) -> FrozenDict:
-    """Something that was displayed, or returned: only then it has an execution count."""
+    """Return a display output, or with the type ``"execute_result"`` a result output.
+
+    Only a result output has an execution count.
+    """
     shown = {"output_type": output_type, "data": data, "metadata": metadata}
     if output_type == "execute_result":
         return FrozenDict({**shown, "execution_count": execution_count})
@@ -127,7 +130,7 @@ def display_output(
 
 
 def error_output(content: Mapping[str, Any]) -> FrozenDict:
-    """What was raised: from the content of an error message, or of a reply with that status."""
+    """Return an error output, from the content of an error message or of an error reply."""
     traceback = content.get("traceback")
     if not isinstance(traceback, list):
         traceback = FrozenList(filter(None, [_string(traceback)]))
@@ -144,17 +147,20 @@ def error_output(content: Mapping[str, Any]) -> FrozenDict:
 
 
 def stream_name_of(content: Mapping[str, Any]) -> str:
-    """Which stream it was written to."""
+    """Return the name of the stream; ``"stdout"`` if it is missing."""
     return _string(content.get("name")) or "stdout"
 
 
 def stream_text_of(content: Mapping[str, Any]) -> str:
-    """What was written."""
+    """Return the text of a stream message; ``""`` if it is missing."""
     return _string(content.get("text"))
 
 
 def data_of(content: Mapping[str, Any]) -> FrozenDict:
-    """What is shown, as nbformat wants it: texts, lists of texts, anything under a JSON type."""
+    """Return the MIME bundle as nbformat requires it.
+
+    Values are strings or lists of strings; JSON MIME types may have any value.
+    """
     data = _dict(content.get("data"))
     if all(type(value) is str for value in dict.values(data)):
         return data
@@ -168,50 +174,52 @@ def data_of(content: Mapping[str, Any]) -> FrozenDict:
 
 
 def metadata_of(content: Mapping[str, Any]) -> FrozenDict:
-    """How it is to be shown."""
+    """Return the metadata of a display."""
     return _dict(content.get("metadata"))
 
 
 def display_id_of(content: Mapping[str, Any]) -> DisplayKey | None:
-    """The id under which what is shown can be updated."""
+    """Return the id by which a display can be updated, or None."""
     display_id = _dict(content.get("transient")).get("display_id")
     return display_id if display_id and isinstance(display_id, (str, int)) else None
 
 
 def execution_count_of(content: Mapping[str, Any]) -> int | None:
-    """The number in the prompt."""
+    """Return the number in the prompt, or None."""
     count = content.get("execution_count")
     return count if type(count) is int and count >= 0 else None
 
 
 def text_of(output: Mapping[str, Any]) -> str:
-    """An output as plain text, as a terminal would show it."""
+    """Return an output as plain text, as a terminal would show it."""
     match output.get("output_type"):
         case "stream":
             text = stream_text_of(output)
         case "error":
-            text = "\n".join(error_output(output)["traceback"]) or _raised(output)
+            text = "\n".join(error_output(output)["traceback"]) or _exception_line(output)
         case _:
             text = _string(data_of(output).get("text/plain"))
     return plain_text(text)
 
 
 def in_short(output: Mapping[str, Any]) -> str:
-    """An output for a ``repr``."""
+    """Return a summary of an output for a ``repr``."""
     output_type = output.get("output_type")
     match output_type:
         case "stream":
-            said = stream_text_of(output)
+            summary = stream_text_of(output)
         case "error":
-            said = _raised(output)
+            summary = _exception_line(output)
         case _:
             data = data_of(output)
-            said = _string(data.get("text/plain")) or ", ".join(data)
-    said = said if len(said) <= _SHORT else f"{said[:_SHORT]}…"
-    return f"{output_type} {said!r}"
+            summary = _string(data.get("text/plain")) or ", ".join(data)
+    summary = (
+        summary if len(summary) <= MAX_REPR_CHARACTERS else f"{summary[:MAX_REPR_CHARACTERS]}…"
+    )
+    return f"{output_type} {summary!r}"
 
 
-def _raised(error: Mapping[str, Any]) -> str:
+def _exception_line(error: Mapping[str, Any]) -> str:
     return f"{_string(error.get('ename'))}: {_string(error.get('evalue'))}"
 
 

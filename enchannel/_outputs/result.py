@@ -1,4 +1,4 @@
-"""What became of one request: its messages, folded into a value. No Rx here."""
+"""The result of one request, built from its messages, without Rx."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ E = TypeVar("E", bound=BaseException)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of a request.
+    """The outputs, status and reply of one request.
 
     Attributes:
-        status: ``"ok"``; ``"error"`` when the code raised; ``"aborted"`` when the kernel did not
-            run it; ``"incomplete"`` as long as the reply is not there.
-        outputs: What it printed, displayed and returned, as nbformat has it.
-        error: What the code raised. Without a reply, what it was seen to raise.
-        execution_count: The number in the prompt, where the kernel has said it.
-        duration: Seconds.
-        truncated: There was more output than was asked for; what did not fit was dropped.
-        reply: The reply itself, with its ``payload`` and ``user_expressions``.
+        status: ``"ok"``; ``"error"`` if the code raised; ``"aborted"`` if the kernel did not run the
+            code; ``"incomplete"`` until the reply has arrived.
+        outputs: The streams, displays, results and errors, as nbformat 4 outputs.
+        error: The exception that the code raised, from the reply, or until then from its error message.
+        execution_count: The number in the prompt, if the kernel sent one.
+        duration: Seconds from the request to its end.
+        truncated: True if outputs exceeded ``max_output`` and were cut or dropped.
+        reply: The reply message, with its ``payload`` and ``user_expressions``.
 
     Example:
         >>> kernel.run("print('woo'); 6 * 7")
@@ -42,7 +42,7 @@ class Result:
 
     status: ResultStatus
     outputs: Outputs = field(default_factory=Outputs)
-    # Not compared: the others say the same, and two exceptions are never equal.
+    # Not compared: exceptions are equal only to themselves, and the other fields have the same data.
     error: KernelError | None = field(default=None, compare=False)
     execution_count: int | None = None
     duration: float = 0.0
@@ -55,19 +55,20 @@ class Result:
         return self.outputs.text
 
     def check(self) -> Result:
-        """This result, unless the code raised or was not run.
+        """Return this result if its status is ``"ok"`` or ``"incomplete"``, and raise otherwise.
 
         Raises:
-            KernelError: the code raised; ``.result`` is this result.
-            RequestAborted: the kernel did not run it; ``.result`` is this result.
+            KernelError: the code raised; ``error.result`` is this result.
+            RequestAborted: the kernel did not run the code; ``error.result`` is this result.
         """
         failure: KernelError | RequestAborted
         if self.status == "aborted":
             failure = RequestAborted(
-                "the kernel did not run the request, because one queued before it had failed"
+                "the kernel did not run the request because an earlier queued request failed"
             )
         elif self.error is not None:
-            failure = copy_of_error(self.error)  # raising adds a traceback to an exception
+            # A copy, since raising an exception changes its traceback.
+            failure = copy_of_error(self.error)
         else:
             return self
         failure.result = self
@@ -75,12 +76,12 @@ class Result:
 
 
 class ResultBuilder:
-    """Makes a ``Result`` of the messages of one request, from whichever channels.
+    """Builds a ``Result`` from the messages of one request, of all channels.
 
     Args:
-        max_output: How much output is kept: characters of stream text, and the size of the JSON of
-            other outputs. Text is cut there, another output that does not fit is dropped, and so is
-            an update. What ``clear_output`` clears does not count any more.
+        max_output: The maximum size of the outputs: characters of stream text, plus the size of the JSON
+            of other outputs. Longer text is cut; other outputs and updates that do not fit are dropped.
+            Cleared outputs do not count. None is unlimited.
     """
 
     def __init__(self, max_output: int | None = None) -> None:
@@ -91,15 +92,15 @@ class ResultBuilder:
         self._execution_count: int | None = None
 
     def add(self, message: AnyMessage) -> None:
-        """Take one more message; what is no part of a result is ignored."""
+        """Add one message; messages that are not part of a result are ignored."""
         match message.header.msg_type:
             case "execute_input":
-                self._count(message)
+                self._update_count(message)
             case "error":
                 self._raised = message
-            case msg_type if msg_type.endswith("_reply") and message.channel in _REPLIES_COME_ON:
+            case msg_type if msg_type.endswith("_reply") and message.channel in _REPLY_CHANNELS:
                 self._reply = message
-                self._count(message)
+                self._update_count(message)
             case _:
                 pass
         if self._budget is None:
@@ -108,7 +109,11 @@ class ResultBuilder:
             self._outputs = self._budget.add(self._outputs, message)
 
     def build(self, duration: float = 0.0) -> Result:
-        """The result so far; more messages may follow."""
+        """Return the result so far; more messages may be added.
+
+        Args:
+            duration: Seconds since the request.
+        """
         status = self._status()
         return Result(
             status=status,
@@ -120,7 +125,7 @@ class ResultBuilder:
             reply=self._reply,
         )
 
-    def _count(self, message: AnyMessage) -> None:
+    def _update_count(self, message: AnyMessage) -> None:
         count = execution_count_of(message.content)
         if count is not None:
             self._execution_count = count
@@ -133,7 +138,8 @@ class ResultBuilder:
                 return "error"
             case "aborted" | "abort":
                 return "aborted"
-            case _:  # some kernels leave it out, and is_complete_reply has words of its own
+            case _:
+                # Some kernels leave it out, and is_complete_reply has other values.
                 return "ok"
 
     def _error(self, status: ResultStatus) -> KernelError | None:
@@ -145,11 +151,11 @@ class ResultBuilder:
         return None
 
 
-_REPLIES_COME_ON = (ChannelName.SHELL, ChannelName.CONTROL)
+_REPLY_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)
 
 
-def _kernel_error(said: Mapping[str, Any], also_said: Mapping[str, Any]) -> KernelError:
-    first, second = error_output(said), error_output(also_said)
+def _kernel_error(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> KernelError:
+    first, second = error_output(content), error_output(fallback)
     ename, evalue, traceback = (
         first[key] or second[key] for key in ("ename", "evalue", "traceback")
     )
@@ -157,7 +163,7 @@ def _kernel_error(said: Mapping[str, Any], also_said: Mapping[str, Any]) -> Kern
 
 
 def copy_of_error(error: E) -> E:
-    """Another instance that says the same, for one raiser or subscriber of its own."""
+    """Return a copy of an exception, to raise or to pass to one of several subscribers."""
     copy: E = type(error).__new__(type(error), *error.args)
     copy.__dict__.update(error.__dict__)
     copy.__cause__, copy.__context__ = error.__cause__, error.__context__

@@ -1,4 +1,4 @@
-"""Text that was written for a terminal, as one shows it. It knows lines, and no screen."""
+"""Rendering of text as a terminal shows it: line by line, without a screen."""
 
 from __future__ import annotations
 
@@ -7,54 +7,59 @@ from typing import NamedTuple
 
 __all__ = ["Settled", "plain_text", "settled"]
 
-_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f"  # without the tab and the newline
-_QUOTED = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links, images
-_UNSEEN = (
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*(?:[@-~]|\Z)"  # colours, the cursor; also one that was cut off
-    rf"|{_QUOTED}"
+# All control characters but the tab and the newline.
+_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+_STRING = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links, images
+_INVISIBLE = (
+    # Colours and cursor movements, also a truncated one.
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*(?:[@-~]|\Z)"
+    rf"|{_STRING}"
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x07\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]"
 )
-_SEEN = rf"[^{_CONTROL}]+"
+_VISIBLE = rf"[^{_CONTROL}]+"
 _ERASE = r"\x1b\[[012]?K"
 _COLOUR = r"\x1b\[[0-9;:]*m"
 _CUT = r"\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\n]*\x1b?)\Z"
 _RESET = "\x1b[0m"
-_COLOURS = 16  # that are kept of those that add up
+# Codes that add up, such as bold and red; older ones are dropped.
+MAX_COLOUR_CODES = 16
 
 _control = re.compile(rf"[{_CONTROL}]")
-_quoted = re.compile(_QUOTED)
-_unseen = re.compile(_UNSEEN)
+_string = re.compile(_STRING)
+_invisible = re.compile(_INVISIBLE)
 _steps = re.compile(
-    rf"(?P<seen>{_SEEN})|(?P<move>[\r\x08])|(?P<erase>{_ERASE})|(?P<colour>{_COLOUR})|{_UNSEEN}"
+    rf"(?P<visible>{_VISIBLE})|(?P<move>[\r\x08])|(?P<erase>{_ERASE})|(?P<colour>{_COLOUR})|{_INVISIBLE}"
 )
 _colour = re.compile(_COLOUR)
 _cut = re.compile(_CUT)
-_moving = re.compile(r"\x08|\r(?!\Z)|\x1b\[[12]K")
+_overwriting = re.compile(r"\x08|\r(?!\Z)|\x1b\[[12]K")
 
 
 def plain_text(text: str) -> str:
-    """What a terminal shows of a text: no escape sequences, and of a progress bar its last state.
+    """Return a text as a terminal shows it: without escape sequences, progress bars in their last state.
 
-    A carriage return and a backspace go back on their line, to write over it. What moves the cursor
-    to another line is left out, as colours are.
+    Carriage returns and backspaces overwrite text of their line. Cursor movements to other lines are
+    removed, like colours.
     """
     if not _control.search(text):
         return text
-    if not _goes_back(text):
-        return _unseen.sub("", text)
-    lines = _quoted.sub("", text).split("\n")
+    if not _may_overwrite(text):
+        return _invisible.sub("", text)
+    lines = _string.sub("", text).split("\n")
     return "\n".join(
-        "".join(_written(line).shown) if _moves(line) else _plain(line) for line in lines
+        "".join(_render(line).shown) if _overwrites(line) else _strip_invisible(line)
+        for line in lines
     )
 
 
 class Settled(NamedTuple):
-    """A text in which nothing is written over any more.
+    """A text without overwritten characters.
 
     Attributes:
-        shown: What a terminal shows, in its colours.
-        rest: Where the cursor is, and in which colour: more text is to be settled after both.
+        shown: The visible text, with its colour codes.
+        rest: Control characters that restore the cursor and the colour; ``settled`` continues from
+            ``shown + rest``.
     """
 
     shown: str
@@ -65,11 +70,11 @@ class Settled(NamedTuple):
 
 
 def settled(text: str) -> Settled:
-    """What a terminal makes of carriage returns and backspaces; all else stays as it is written.
+    """Apply carriage returns and backspaces as a terminal does, and keep all other text.
 
-    On the lines where it goes back, of what is not seen only colours are kept.
+    On lines with overwritten text, colours are kept and other escape sequences are removed.
     """
-    if not _goes_back(text):
+    if not _may_overwrite(text):
         return Settled(text, "")
     cut = _cut.search(text)
     text, rest = (text[: cut.start()], cut[0]) if cut else (text, "")
@@ -77,31 +82,31 @@ def settled(text: str) -> Settled:
     colour = ""
     *lines, last = text.split("\n")
     for line in lines:
-        if _moves(line):
-            written = _written(line, colour)
+        if _overwrites(line):
+            written = _render(line, colour)
             shown += (written.coloured(colour), "\n")
             colour = written.colour
         else:
             shown += (line.removesuffix("\r"), "\n")
-            colour = _after(colour, line)
-    if not _moves(last):
+            colour = _colour_after(colour, line)
+    if not _overwrites(last):
         here = last.removesuffix("\r")
         return Settled("".join([*shown, here]), f"{last[len(here) :]}{rest}")
-    written = _written(last, colour)
+    written = _render(last, colour)
     shown.append(written.coloured(colour))
     if written.at < len(written.shown):
-        rest = f"\r{written.upto().coloured(written.colour)}{rest}"
+        rest = f"\r{written.before_cursor().coloured(written.colour)}{rest}"
     return Settled("".join(shown), rest)
 
 
-class _Written(NamedTuple):
-    """A line on which something was written over.
+class _Line(NamedTuple):
+    """A line with overwritten text.
 
     Attributes:
-        shown: Characters.
-        colours: Of each.
-        at: Where the cursor is.
-        colour: In which it writes.
+        shown: The characters.
+        colours: The colour of each character.
+        at: The position of the cursor.
+        colour: The colour in which the next character is written.
     """
 
     shown: list[str]
@@ -110,30 +115,30 @@ class _Written(NamedTuple):
     colour: str
 
     def coloured(self, before: str) -> str:
-        """It as a text, where another colour was before."""
+        """Return the line with colour codes, starting from the colour ``before``."""
         parts: list[str] = []
         for character, colour in zip(self.shown, self.colours, strict=True):
             if colour != before:
-                parts.append(_change(before, colour))
+                parts.append(_colour_change(before, colour))
                 before = colour
             parts.append(character)
         if before != self.colour:
-            parts.append(_change(before, self.colour))
+            parts.append(_colour_change(before, self.colour))
         return "".join(parts)
 
-    def upto(self) -> _Written:
-        """What is before the cursor."""
+    def before_cursor(self) -> _Line:
+        """Return the part of the line before the cursor."""
         return self._replace(shown=self.shown[: self.at], colours=self.colours[: self.at])
 
 
-def _written(text: str, colour: str = "") -> _Written:
+def _render(text: str, colour: str = "") -> _Line:
     shown: list[str] = []
     colours: list[str] = []
     at = 0
     for step in _steps.finditer(text):
         written = step[0]
         match step.lastgroup:
-            case "seen":
+            case "visible":
                 shown[at : at + len(written)] = written
                 colours[at : at + len(written)] = [colour] * len(written)
                 at += len(written)
@@ -146,28 +151,28 @@ def _written(text: str, colour: str = "") -> _Written:
                 if written[-2] != "1":
                     del shown[at:], colours[at:]
             case "colour":
-                colour = _after(colour, written)
+                colour = _colour_after(colour, written)
             case _:
                 pass
-    return _Written(shown, colours, at, colour)
+    return _Line(shown, colours, at, colour)
 
 
-def _goes_back(text: str) -> bool:
-    """Whether anything in a text may be written over; quick."""
+def _may_overwrite(text: str) -> bool:
+    """Return True if text may be overwritten; fast, and sometimes wrongly True."""
     return "\r" in text or "\b" in text or "\x1b[2K" in text or "\x1b[1K" in text
 
 
-def _moves(line: str) -> bool:
-    """Whether anything on a line is written over. At its end it may be that something will be."""
-    return _moving.search(line) is not None
+def _overwrites(line: str) -> bool:
+    """Return True if text of a line is overwritten. A carriage return at its end does not count yet."""
+    return _overwriting.search(line) is not None
 
 
-def _plain(line: str) -> str:
-    return _unseen.sub("", line.removesuffix("\r"))
+def _strip_invisible(line: str) -> str:
+    return _invisible.sub("", line.removesuffix("\r"))
 
 
-def _after(colour: str, text: str) -> str:
-    """The colour after a text."""
+def _colour_after(colour: str, text: str) -> str:
+    """Return the colour after a text that starts in ``colour``."""
     if "\x1b" not in text:
         return colour
     for code in _colour.findall(text):
@@ -177,9 +182,9 @@ def _after(colour: str, text: str) -> str:
             case _:
                 colour += code
     codes: list[str] = _colour.findall(colour)
-    return "".join(codes[-_COLOURS:])
+    return "".join(codes[-MAX_COLOUR_CODES:])
 
 
-def _change(before: str, after: str) -> str:
-    """What makes a colour of another."""
+def _colour_change(before: str, after: str) -> str:
+    """Return the codes that change one colour to another."""
     return after.removeprefix(before) if after.startswith(before) else f"{_RESET}{after}"

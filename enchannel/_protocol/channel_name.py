@@ -1,4 +1,4 @@
-"""The names of a kernel's channels."""
+"""The names of the channels of a kernel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ChannelName"]
 
 
 class ChannelName(StrEnum):
-    """A channel of a kernel; the values are the protocol's words, and equal to the plain strings."""
+    """A channel of a kernel. The values are the protocol's names, and compare equal to plain strings."""
 
     SHELL = "shell"
     IOPUB = "iopub"

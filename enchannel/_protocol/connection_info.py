@@ -1,4 +1,4 @@
-"""Where a kernel listens, and the key that it signs with."""
+"""Connection info: the addresses of a kernel, and its signing key."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ PORT_FIELDS: Final = {
     ChannelName.CONTROL: "control_port",
     ChannelName.HEARTBEAT: "hb_port",
 }
-_OTHERS = ("transport", "ip", "key", "signature_scheme", "kernel_name")
-_CURVE = ("curve_publickey", "curve_secretkey")
+_OTHER_FIELDS = ("transport", "ip", "key", "signature_scheme", "kernel_name")
+_CURVE_FIELDS = ("curve_publickey", "curve_secretkey")
+MAX_PORT = 65_535
 _Z85_KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 class Secret:
-    """Text that is shown nowhere by itself: its ``repr`` and ``str`` are ``<key>``."""
+    """Text that never appears in logs: its ``repr`` and ``str`` are ``<key>``."""
 
     __slots__ = ("_text",)
 
@@ -35,7 +36,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text."""
         return self._text
 
     def __bool__(self) -> bool:
@@ -53,17 +54,17 @@ class Secret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionInfo:
-    """What a connection file says.
+    """The contents of a connection file. Immutable.
 
     Attributes:
         transport: ``"tcp"`` or ``"ipc"``.
-        ip: An address for tcp (``"*"`` and ``"0.0.0.0"`` are this machine), a path's prefix for ipc.
-        ports: A number for each channel; for ipc it is the path's suffix.
-        key: Signs the messages; an empty one leaves them unsigned.
+        ip: An address for tcp (``"*"`` and ``"0.0.0.0"`` mean this machine), a path prefix for ipc.
+        ports: The port of each channel; for ipc, the suffix of the path.
+        key: The key that signs messages; empty for unsigned messages.
         signature_scheme: ``hmac-`` and the name of a hash.
-        kernel_name: The kernelspec's name, where it is known.
-        curve_publickey, curve_secretkey: Z85 text; both or neither.
-        extra: Other fields, kept as they are.
+        kernel_name: The name of the kernelspec; may be empty.
+        curve_publickey, curve_secretkey: CURVE keys as Z85 text; both or neither.
+        extra: All other fields, unchanged.
     """
 
     transport: Literal["tcp", "ipc"] = "tcp"
@@ -80,41 +81,39 @@ class ConnectionInfo:
     def from_dict(
         cls, fields: Mapping[str, Any], *, source: str = "the connection info"
     ) -> ConnectionInfo:
-        """From the JSON object of a connection file.
+        """Create connection info from the JSON object of a connection file.
 
         Args:
             fields: The object.
-            source: What an error calls it.
+            source: The name of the object in errors.
 
         Raises:
-            ConnectionFailed: a field is missing or makes no sense; the text names it.
+            ConnectionFailed: a field is missing or invalid; the text names it.
         """
         transport = fields.get("transport", "tcp")
         if transport not in ("tcp", "ipc"):
-            raise ConnectionFailed(
-                f"{source} has the transport {transport!r}; tcp and ipc are known"
-            )
+            raise ConnectionFailed(f"{source}: transport must be tcp or ipc, not {transport!r}")
         text: dict[str, str] = {}
-        for name in ("ip", "key", "signature_scheme", "kernel_name", *_CURVE):
+        for name in ("ip", "key", "signature_scheme", "kernel_name", *_CURVE_FIELDS):
             value = fields.get(name)
             known = "" if value is None else _text(value)
             if known is None:
-                raise ConnectionFailed(f"{source} has the field {name}, which is not text")
+                raise ConnectionFailed(f"{source}: {name} must be text")
             text[name] = known
         if not text["ip"]:
             raise ConnectionFailed(f"{source} has no ip")
         if bool(text["curve_publickey"]) != bool(text["curve_secretkey"]):
-            raise ConnectionFailed(f"{source} has one CURVE key and not the other")
-        for name in _CURVE:
+            raise ConnectionFailed(
+                f"{source} has one CURVE key; curve_publickey and curve_secretkey go together"
+            )
+        for name in _CURVE_FIELDS:
             if text[name] and not _Z85_KEY.fullmatch(text[name]):
-                raise ConnectionFailed(
-                    f"{source} has the field {name}, which is not 40 characters of Z85"
-                )
+                raise ConnectionFailed(f"{source}: {name} must be 40 characters of Z85")
         scheme = text["signature_scheme"] or "hmac-sha256"
         try:
             hash_name_of(scheme)
         except ConnectionFailed as error:
-            raise ConnectionFailed(f"{source} has an {error}") from None
+            raise ConnectionFailed(f"{source}: {error}") from None
         return cls(
             transport=cast(Literal["tcp", "ipc"], transport),
             ip=text["ip"],
@@ -131,13 +130,13 @@ class ConnectionInfo:
                 {
                     k: v
                     for k, v in fields.items()
-                    if k not in (*_OTHERS, *_CURVE, *PORT_FIELDS.values())
+                    if k not in (*_OTHER_FIELDS, *_CURVE_FIELDS, *PORT_FIELDS.values())
                 }
             ),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of a connection file, secrets and unknown fields included."""
+        """Return the JSON object of a connection file, with secrets and unknown fields."""
         curve = {
             "curve_publickey": self.curve_publickey,
             "curve_secretkey": self.curve_secretkey.reveal(),
@@ -154,24 +153,25 @@ class ConnectionInfo:
         }
 
     def url(self, channel: ChannelName) -> str:
-        """The ZeroMQ endpoint of a channel."""
+        """Return the ZeroMQ endpoint of a channel."""
         port = self.ports[channel]
         if self.transport == "ipc":
             return f"ipc://{self.ip}-{port}"
-        # an IPv6 address may have its brackets already: without them other clients make no URL of it
+        # An IPv6 address may already have brackets, since other clients need them for their URLs.
         ip = self.ip.removeprefix("[").removesuffix("]")
         host = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(ip, ip)  # noqa: S104  # mapped away
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def _text(value: object) -> str | None:
-    """The text, if it is any that UTF-8 can write: a key is used as such bytes."""
+    """Return a text or bytes as text, or None if UTF-8 cannot encode or decode it."""
     try:
         if isinstance(value, str):
             value = value.encode()
         return value.decode() if isinstance(value, bytes) else None
     except UnicodeError:
-        return None  # and nothing is raised from here: such an error holds what may be a key
+        # Not raised, because a UnicodeError contains the text, which may be a key.
+        return None
 
 
 def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> int:
@@ -179,7 +179,7 @@ def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> 
     if port is None:
         raise ConnectionFailed(f"{source} has no {name}")
     if isinstance(port, bool) or not isinstance(port, int) or port < 1:
-        raise ConnectionFailed(f"{source} has the field {name}, which is not a port number")
-    if transport == "tcp" and port > 65_535:
-        raise ConnectionFailed(f"{source} has the {name} {port}, and 65535 is the last there is")
+        raise ConnectionFailed(f"{source}: {name} must be a port number")
+    if transport == "tcp" and port > MAX_PORT:
+        raise ConnectionFailed(f"{source}: {name} must be at most {MAX_PORT}, not {port}")
     return port

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class LinkState(StrEnum):
-    """How the connection to the kernel is."""
+    """The state of the connection to a kernel."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -32,7 +32,7 @@ class LinkState(StrEnum):
 
 
 class KernelState(StrEnum):
-    """How the kernel at its other end is."""
+    """The state of a kernel."""
 
     STARTING = "starting"
     IDLE = "idle"
@@ -43,9 +43,9 @@ class KernelState(StrEnum):
 
 
 LinkEvent: TypeAlias = LinkState | KernelState | EnchannelError
-"""What a link tells: a new state of the link, a new state of the kernel that only the backend can
-know (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelDied`` end the requests that
-are open; all errors reach ``kernel.errors``."""
+"""An event of a link: a new state of the link, a new state of the kernel that only the backend can
+detect (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelDied`` fail the in-flight
+requests; all errors are reported on ``kernel.errors``."""
 
 
 class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):

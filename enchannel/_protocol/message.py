@@ -1,4 +1,4 @@
-"""A message that never changes, with the bytes it came in."""
+"""Immutable messages, with the bytes in which they were received."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class Header(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Who said it, and when. What a kernel left out is an empty string.
+    """The header of a message. Missing fields are empty strings.
 
     Attributes:
-        msg_id: Unique, and opaque.
+        msg_id: A unique, opaque id.
         msg_type: ``"execute_request"``, ``"stream"``, …
-        session: The sender's: a client's own, or one for each life of a kernel.
+        session: The session of the sender: one per client, or one per start of a kernel.
         username: May be empty.
-        date: ISO 8601, as the sender wrote it (kernels differ, and some leave it out).
-        version: Of the protocol the sender speaks.
-        subshell_id: The subshell that a shell request is for; None is the main one.
-        extra: Fields that the protocol does not know.
+        date: ISO 8601, as the sender wrote it (formats differ between kernels).
+        version: The protocol version of the sender.
+        subshell_id: The subshell that receives a shell request; None for the main shell.
+        extra: Fields that are not part of the protocol.
     """
 
     msg_id: str = ""
@@ -65,21 +65,21 @@ class Header(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
         return hash(self.msg_id)
 
     def to_dict(self) -> dict[str, Any]:
-        """The header as the wire has it, a plain dict; an absent one is ``{}``."""
+        """Return the header as a plain dict, as on the wire; ``{}`` for an absent one."""
         if not self:
             return {}
-        known = {name: getattr(self, name) for name in _ALWAYS}
+        known = {name: getattr(self, name) for name in _REQUIRED_FIELDS}
         if self.subshell_id is not None:
             known["subshell_id"] = self.subshell_id
         return known | self.extra.copy()
 
 
-_ALWAYS = ("msg_id", "msg_type", "session", "username", "date", "version")
+_REQUIRED_FIELDS = ("msg_id", "msg_type", "session", "username", "date", "version")
 NO_HEADER = Header()
 
 
 class RawParts(NamedTuple):
-    """The four JSON parts of a message as the bytes that came."""
+    """The four JSON parts of a message as bytes, exactly as received."""
 
     header: bytes
     parent_header: bytes
@@ -88,7 +88,7 @@ class RawParts(NamedTuple):
 
 
 class FrozenBuffers(tuple[memoryview, ...]):
-    """Views of what nobody else can write to; who makes one vouches for that."""
+    """Buffers whose memory no other code can write to; the caller guarantees this."""
 
     __slots__ = ()
 
@@ -96,18 +96,18 @@ class FrozenBuffers(tuple[memoryview, ...]):
 class Message(
     msgspec.Struct, Generic[Content], frozen=True, eq=False, gc=False, repr_omit_defaults=True
 ):
-    """One message of the Jupyter protocol. Equal by value, hashed by its id, picklable.
+    """A message of the Jupyter protocol: immutable, equal by value, hashed by its id, picklable.
 
-    It never changes: ``replace`` makes a changed one, ``copy.deepcopy(message.content)`` a plain dict.
+    ``replace`` returns a changed message; ``copy.deepcopy(message.content)`` returns a mutable dict.
 
     Attributes:
-        channel: The channel it came from, or is for.
-        header: Its own header.
-        parent_header: The header of the request that it belongs to; empty (and false) without one.
+        channel: The channel on which it was received or will be sent.
+        header: The header of the message.
+        parent_header: The header of the request that it belongs to; empty and false without one.
         metadata: A frozen dict.
-        content: A frozen dict, typed by what ``msg_type`` says it holds.
-        buffers: Raw binary parts, read-only views of bytes.
-        raw: The JSON parts as they came, for a message that came over a wire and was not replaced.
+        content: A frozen dict, with the fields of the message type (see ``enchannel.contents``).
+        buffers: Binary parts, as read-only views.
+        raw: The JSON parts as received; None for messages that were created or replaced here.
     """
 
     channel: ChannelName
@@ -129,10 +129,11 @@ class Message(
             force_setattr(self, "buffers", FrozenBuffers(map(_frozen_view, self.buffers)))
 
     def replace(self, **changes: Any) -> Message[Content]:
-        """The same message with some of its attributes changed.
+        """Return a copy of the message with some attributes changed.
 
         Raises:
-            TypeError: an attribute that a message does not have.
+            TypeError: an unknown attribute.
+            InvalidMessage: an invalid value.
         """
         changes.setdefault("raw", None)
         return msgspec.structs.replace(self, **changes)
@@ -164,7 +165,7 @@ class Message(
         return Message, (*parts, buffers, self.raw)
 
     def __repr__(self) -> str:
-        secret = self.header.msg_type == "input_reply"  # often a password
+        secret = self.header.msg_type == "input_reply"  # may be a password
         content = "…" if secret else reprlib.repr(dict(self.content))
         buffers = f" +{len(self.buffers)} buffers" if self.buffers else ""
         return f"<{self.channel.value} {self.header.msg_type} {content}{buffers}>"
@@ -183,21 +184,26 @@ def create_message(
     buffers: Iterable[Buffer] = (),
     subshell_id: str | None = None,
 ) -> Message[dict[str, Any]]:
-    """A message of any type, with a fresh ``msg_id``.
+    """Create a message of any type, with a new ``msg_id``.
 
-    Session, user name and date are left empty: the kernel's channel fills them in when it is sent.
+    Session, user name and date stay empty: the channel fills them in when the message is sent.
 
     Args:
-        msg_type: What the header says.
-        content: JSON values; copied, so that later changes do not reach the message.
-        channel: The channel it is for.
+        msg_type: ``"execute_request"``, ``"comm_msg"``, …
+        content: JSON values; copied, so that later changes do not affect the message.
+        channel: The channel to send it on.
         parent: The request that it belongs to.
         metadata: JSON values.
-        buffers: Raw binary parts; one that its owner could still change is copied.
-        subshell_id: The subshell that a shell request is for.
+        buffers: Binary parts; writable ones are copied.
+        subshell_id: The subshell that receives a shell request; None for the main shell.
 
     Raises:
-        InvalidMessage: a value that JSON has no word for, named by its path.
+        InvalidMessage: an invalid channel, parent or buffer, or a value that JSON cannot represent; the
+            text names its path.
+
+    Example:
+        >>> ec.create_message("execute_request", {"code": "6 * 7"})
+        <shell execute_request {'code': '6 * 7'}>
     """
     return Message(
         channel=_channel_name(channel),
@@ -210,12 +216,12 @@ def create_message(
         parent_header=_header_of(parent),
         metadata=EMPTY if metadata is None else freeze(metadata, "metadata"),
         content=EMPTY if content is None else freeze(content, "content"),
-        buffers=tuple(buffers),  # type: ignore[arg-type]  # made into views by the message
+        buffers=tuple(buffers),  # type: ignore[arg-type]  # becomes views
     )
 
 
 def now() -> str:
-    """The time as the protocol writes it."""
+    """Return the current time in UTC, in the protocol's format."""
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -224,7 +230,7 @@ def _header_of(parent: AnyMessage | Header | None) -> Header:
         return NO_HEADER
     header = parent.header if isinstance(parent, Message) else parent
     if not isinstance(header, Header):
-        raise InvalidMessage(f"a {type(parent).__name__} is no parent; a message or a header is")
+        raise InvalidMessage(f"parent must be a Message or a Header, not {type(parent).__name__}")
     return header
 
 
@@ -233,24 +239,23 @@ def _channel_name(channel: ChannelName | str) -> ChannelName:
         return ChannelName(channel)
     except ValueError:
         known = ", ".join(ChannelName)
-        raise InvalidMessage(f"there is no channel {channel!r}; there are {known}") from None
+        raise InvalidMessage(f"channel must be one of {known}, not {channel!r}") from None
 
 
 def _frozen_part(part: object, name: str) -> FrozenDict:
     if not isinstance(part, Mapping):
-        raise InvalidMessage(f"{name} is a {type(part).__name__}, and has to be a dict")
+        raise InvalidMessage(f"{name} must be a dict, not {type(part).__name__}")
     frozen: FrozenDict = freeze(part, name)
     return frozen
 
 
 def _frozen_view(buffer: object) -> memoryview:
-    """A read-only view of bytes; of a copy, if somebody could still write to what it shows."""
+    """Return a read-only view of bytes; of a copy, if the original is writable."""
     try:
-        view = memoryview(buffer)  # type: ignore[arg-type]  # what is no buffer is told below
+        view = memoryview(buffer)  # type: ignore[arg-type]  # a TypeError if not a buffer
     except TypeError:
-        raise InvalidMessage(
-            f"a buffer is a {type(buffer).__name__}, and has to be bytes"
-        ) from None
-    if not isinstance(view.obj, bytes) or not view.c_contiguous:  # a read-only view of what is not
+        raise InvalidMessage(f"a buffer must be bytes-like, not {type(buffer).__name__}") from None
+    # A read-only view does not prove that the memory is: only bytes do.
+    if not isinstance(view.obj, bytes) or not view.c_contiguous:
         return memoryview(view.tobytes())
     return view.cast("B") if view.format != "B" or view.ndim != 1 else view

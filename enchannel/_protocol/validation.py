@@ -1,4 +1,4 @@
-"""Whether a message may be sent. What kernels send us is not judged here."""
+"""Validation of outgoing messages. Messages from kernels are not validated."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from enchannel.errors import InvalidMessage
 
 __all__ = ["check"]
 
-_COMMS = ("comm_open", "comm_msg", "comm_close")
-_SAID_ON = {
+_COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
+_TYPES_BY_CHANNEL = {
     ChannelName.SHELL: (
         "execute_request", "execute_reply",
         "inspect_request", "inspect_reply",
@@ -26,7 +26,7 @@ _SAID_ON = {
         "comm_info_request", "comm_info_reply",
         "kernel_info_request", "kernel_info_reply",
         "shutdown_request", "shutdown_reply",  # until 5.4
-        *_COMMS,
+        *_COMM_TYPES,
     ),
     ChannelName.CONTROL: (
         "shutdown_request", "shutdown_reply",
@@ -41,8 +41,8 @@ _SAID_ON = {
         "iopub_welcome", "status", "stream",
         "display_data", "update_display_data", "execute_input", "execute_result",
         "error", "clear_output", "debug_event",
-        "shutdown_reply",  # ipykernel's copy for all
-        *_COMMS,
+        "shutdown_reply",  # ipykernel's copy
+        *_COMM_TYPES,
     ),
     ChannelName.STDIN: ("input_request", "input_reply"),
 }  # fmt: skip
@@ -54,52 +54,56 @@ class _Rule(NamedTuple):
 
 
 _RULES = {
-    msg_type: _Rule(tuple(name for name, types in _SAID_ON.items() if msg_type in types), content)
+    msg_type: _Rule(
+        tuple(name for name, types in _TYPES_BY_CHANNEL.items() if msg_type in types), content
+    )
     for msg_type, content in CONTENT_TYPES.items()
 }
 _MISSING = re.compile(r"Object missing required field `(.+)`")
 _WRONG_TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
-_IN_PYTHON = {"object": "dict", "array": "list", "null": "None"}
+_PYTHON_NAMES = {"object": "dict", "array": "list", "null": "None"}
 
 
 def check(message: AnyMessage) -> None:
-    """Raise if the protocol would not have this said, or not on this channel.
+    """Raise if the content or the channel of a message violates the protocol.
 
-    Message types and fields that the protocol does not know pass. Values are never shown: one may
-    be a password.
+    Unknown message types and fields are accepted. Error texts contain no values, since a value may be a
+    password.
 
     Raises:
-        InvalidMessage: a field that is missing or of a wrong type, named by its path.
+        InvalidMessage: the wrong channel, or a field that is missing or of the wrong type; the text
+            names its path.
     """
     msg_type = message.header.msg_type
     rule = _RULES.get(msg_type)
     if rule is None:
         return
     if message.channel not in rule.channels:
-        allowed = " and ".join(rule.channels)
-        raise InvalidMessage(f"{msg_type} is for {allowed}, and not for {message.channel}")
+        allowed = " or ".join(rule.channels)
+        raise InvalidMessage(f"{msg_type} must be sent on {allowed}, not on {message.channel}")
     try:
         msgspec.convert(message.content, rule.content)
     except msgspec.ValidationError as error:
-        problem = _in_our_words(str(error), rule.content)
+        problem = _problem_in(str(error), rule.content)
     else:
         return
-    raise InvalidMessage(f"{msg_type}: {problem}")  # out here msgspec's text is not its context
+    # Outside the except block, so that msgspec's error, which may contain values, is not its context.
+    raise InvalidMessage(f"{msg_type}: {problem}")
 
 
-def _in_our_words(text: str, content_type: Any) -> str:
+def _problem_in(text: str, content_type: Any) -> str:
     what, at, path = text.rpartition(" - at `$")
     what, path = (what, path[:-1]) if at else (text, "")
     if missing := _MISSING.fullmatch(what):
         return f"content{path}.{missing[1]} is missing"
     if wrong := _WRONG_TYPE.fullmatch(what):
-        expected = " or ".join(map(_one, wrong[1].split(" | ")))
-        return f"content{path} is {_one(wrong[2])} and has to be {expected}"
-    # What is left is a word that is none of the protocol's; msgspec's text would show it.
+        expected = " or ".join(map(_with_article, wrong[1].split(" | ")))
+        return f"content{path} must be {expected}, not {_with_article(wrong[2])}"
+    # The remaining case is an unknown literal; msgspec's text contains it.
     words = get_args(get_type_hints(content_type)[path.removeprefix(".")])
-    return f"content{path} has to be {' or '.join(map(repr, words))}"
+    return f"content{path} must be {' or '.join(map(repr, words))}"
 
 
-def _one(type_name: str) -> str:
-    name = _IN_PYTHON.get(type_name, type_name)
+def _with_article(type_name: str) -> str:
+    name = _PYTHON_NAMES.get(type_name, type_name)
     return name if name == "None" else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -129,7 +129,7 @@ def test_notebook_is_frozen_at_every_depth(part: Callable[[cm.Notebook], Any]) -
     notebook = example()
     value = part(notebook)
     for change in DICT_CHANGES if isinstance(value, dict) else LIST_CHANGES:
-        with pytest.raises(TypeError, match="this never changes"):
+        with pytest.raises(TypeError, match="this object is immutable"):
             change(value)
     assert notebook == example()
 
@@ -315,7 +315,7 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "other fields that are not JSON": (
         lambda: cm.Notebook(extra={"x": b""}),
-        "extra notebook fields.x is a bytes",
+        "extra notebook fields.x must be a JSON value, not bytes",
     ),
     "source that is a number": (
         lambda: cm.code_cell(1, id="a"),  # type: ignore[arg-type] # pyright: ignore
@@ -327,7 +327,7 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "keys that are numbers": (
         lambda: cm.code_cell(metadata={"x": {1: 2}}),
-        "metadata.x has the key 1",
+        "a key of metadata.x must be a string, not 1",
     ),
     "recursive metadata": (lambda: cm.code_cell(metadata=recursive()), "nested too deeply"),
     "attachments that are a list": (
@@ -344,7 +344,7 @@ INVALID: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "metadata of a replaced cell": (
         lambda: dataclasses.replace(cm.raw_cell(id="a"), metadata={"x": object()}),
-        "metadata of cell a.x is a object",
+        "metadata of cell a.x must be a JSON value, not object",
     ),
 }
 

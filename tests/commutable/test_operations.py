@@ -401,7 +401,7 @@ INVALID: dict[str, tuple[Operation, type[Exception], str]] = {
     ),
     "no metadata": (
         lambda n: cm.set_metadata(n, {"x": {1}}),
-        *(cm.InvalidNotebook, "notebook metadata.x is a set"),
+        *(cm.InvalidNotebook, "notebook metadata.x must be a JSON value, not set"),
     ),
     "outputs of Markdown": (
         lambda n: cm.update_outputs(n, "b", []),
@@ -409,7 +409,7 @@ INVALID: dict[str, tuple[Operation, type[Exception], str]] = {
     ),
     "outputs that are not JSON": (
         lambda n: cm.update_outputs(n, "a", [{"x": object()}]),
-        *(cm.InvalidNotebook, "an output.x is a object"),
+        *(cm.InvalidNotebook, "an output.x must be a JSON value, not object"),
     ),
     "outputs of raw, cleared": (
         lambda n: cm.clear_outputs(n, "c"),

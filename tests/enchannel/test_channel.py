@@ -98,7 +98,7 @@ def test_what_may_not_be_sent_is_the_callers_error() -> None:
 
 def test_what_belongs_on_another_channel_is_refused() -> None:
     with ScriptedLink().kernel() as kernel:
-        with pytest.raises(InvalidMessage, match="input_reply is for stdin, and not for shell"):
+        with pytest.raises(InvalidMessage, match="input_reply must be sent on stdin, not on shell"):
             kernel.shell.on_next(ec.input_reply("Ada"))
 
 

@@ -45,7 +45,7 @@ def failure(fields: dict[str, Any]) -> str:
         assert type(error) is ec.ConnectionFailed
         error = error.__context__
     text = str(raised.value)
-    assert text.startswith("the connection file k.json has ")
+    assert text.startswith(("the connection file k.json has ", "the connection file k.json: "))
     return text
 
 
@@ -148,17 +148,13 @@ def test_a_field_that_is_missing_is_named(name: str, missing: bool) -> None:
 @pytest.mark.parametrize("name", ["ip", "key", "signature_scheme", "kernel_name", *CURVE])
 @pytest.mark.parametrize("odd", [5, 0, 1.5, True, False, [], [SECRET], {"a": SECRET}])
 def test_a_text_that_is_none_is_named(name: str, odd: object) -> None:
-    assert failure({**FIELDS, **CURVE, name: odd}).endswith(
-        f"has the field {name}, which is not text"
-    )
+    assert failure({**FIELDS, **CURVE, name: odd}).endswith(f": {name} must be text")
 
 
 @pytest.mark.parametrize("odd", [b"\xff" + KEY, SECRET + "\ud800"], ids=["bytes", "surrogate"])
 @pytest.mark.parametrize("name", ["ip", "key", *CURVE])
 def test_a_text_that_utf8_cannot_write_is_named(name: str, odd: object) -> None:
-    assert failure({**FIELDS, **CURVE, name: odd}).endswith(
-        f"has the field {name}, which is not text"
-    )
+    assert failure({**FIELDS, **CURVE, name: odd}).endswith(f": {name} must be text")
 
 
 @pytest.mark.parametrize("name", PORTS)
@@ -169,15 +165,15 @@ def test_an_odd_port_is_named(name: str, odd: object) -> None:
 
 @pytest.mark.parametrize("name", PORTS)
 def test_a_port_that_tcp_does_not_have_is_named(name: str) -> None:
-    assert f"{name} 65536" in failure({**FIELDS, name: 65_536})
+    text = failure({**FIELDS, name: 65_536})
+    assert text.endswith(f": {name} must be at most 65535, not 65536")
     assert info(**{name: 65_535})
 
 
 @pytest.mark.parametrize("odd", ["udp", "TCP", "", None, 5, [], {}])
 def test_an_unknown_transport_is_named(odd: object) -> None:
     text = failure({**FIELDS, "transport": odd})
-    assert f"transport {odd!r}" in text
-    assert "tcp and ipc" in text
+    assert text.endswith(f": transport must be tcp or ipc, not {odd!r}")
 
 
 @pytest.mark.parametrize("odd", ["hmac-sha257", "sha256", "hmac-shake_128", "none"])

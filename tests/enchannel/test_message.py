@@ -130,7 +130,7 @@ def test_a_dict_cannot_be_changed(
     message = make(CONTENT).replace(metadata=CONTENT)
     target = message.content["dict"] if part == "nested" else getattr(message, part)
     before = copy.deepcopy(target)
-    with pytest.raises(TypeError, match="this never changes"):
+    with pytest.raises(TypeError, match="this object is immutable"):
         mutate(target)
     assert target == before
 
@@ -139,7 +139,7 @@ def test_a_dict_cannot_be_changed(
 def test_a_list_cannot_be_changed(content: Any, mutate: Callable[[Any], Any]) -> None:
     for target in (content["list"], content["list"][1]):
         before = copy.deepcopy(target)
-        with pytest.raises(TypeError, match="this never changes"):
+        with pytest.raises(TypeError, match="this object is immutable"):
             mutate(target)
         assert target == before
 
@@ -633,7 +633,9 @@ def test_columns_first_arrays_are_written_rows_first() -> None:
 
 @pytest.mark.parametrize("wrong", ["text", 7, None, [1], object()])
 def test_what_is_no_buffer_is_refused(wrong: Any) -> None:
-    with pytest.raises(InvalidMessage, match=f"a buffer is a {type(wrong).__name__}"):
+    with pytest.raises(
+        InvalidMessage, match=f"a buffer must be bytes-like, not {type(wrong).__name__}"
+    ):
         create_message("x", buffers=[b"", wrong])
 
 
@@ -661,23 +663,23 @@ def test_a_repr_never_shows_an_answer(channel: str) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (math.nan, "content.a[1].b is nan, and JSON has only finite numbers"),
-        (-math.inf, "content.a[1].b is -inf, and JSON has only finite numbers"),
-        (b"x", "content.a[1].b is a bytes, and JSON has no such thing"),
-        (bytearray(), "content.a[1].b is a bytearray, and JSON has no such thing"),
-        (memoryview(b""), "content.a[1].b is a memoryview, and JSON has no such thing"),
-        ({1}, "content.a[1].b is a set, and JSON has no such thing"),
-        (1j, "content.a[1].b is a complex, and JSON has no such thing"),
-        (object(), "content.a[1].b is a object, and JSON has no such thing"),
-        (len, "content.a[1].b is a builtin_function_or_method, and JSON has no such thing"),
-        ({1: 2}, "content.a[1].b has the key 1, and JSON's keys are strings"),
-        ({None: 2}, "content.a[1].b has the key None, and JSON's keys are strings"),
-        ({b"k": 2}, "content.a[1].b has the key b'k', and JSON's keys are strings"),
-        ("\ud83d", "content.a[1].b has a lone surrogate, and UTF-8 has no such thing"),
-        (["", "\udfff"], "content.a[1].b[1] has a lone surrogate, and UTF-8 has no such thing"),
+        (math.nan, "content.a[1].b must be a finite number, not nan"),
+        (-math.inf, "content.a[1].b must be a finite number, not -inf"),
+        (b"x", "content.a[1].b must be a JSON value, not bytes"),
+        (bytearray(), "content.a[1].b must be a JSON value, not bytearray"),
+        (memoryview(b""), "content.a[1].b must be a JSON value, not memoryview"),
+        ({1}, "content.a[1].b must be a JSON value, not set"),
+        (1j, "content.a[1].b must be a JSON value, not complex"),
+        (object(), "content.a[1].b must be a JSON value, not object"),
+        (len, "content.a[1].b must be a JSON value, not builtin_function_or_method"),
+        ({1: 2}, "a key of content.a[1].b must be a string, not 1"),
+        ({None: 2}, "a key of content.a[1].b must be a string, not None"),
+        ({b"k": 2}, "a key of content.a[1].b must be a string, not b'k'"),
+        ("\ud83d", "content.a[1].b contains a lone surrogate, which UTF-8 cannot encode"),
+        (["", "\udfff"], "content.a[1].b[1] contains a lone surrogate, which UTF-8 cannot encode"),
         (
             {"\udfff": 1},
-            "a key of content.a[1].b has a lone surrogate, and UTF-8 has no such thing",
+            "a key of content.a[1].b contains a lone surrogate, which UTF-8 cannot encode",
         ),
     ],
     ids=lambda value: type(value).__name__,  # the same in each process of a run
@@ -701,14 +703,14 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
 
 @pytest.mark.parametrize("part", [[1], "text", 7, None])
 def test_a_part_that_is_no_object_is_refused(part: Any) -> None:
-    with pytest.raises(InvalidMessage, match="content is a .*, and has to be a dict"):
+    with pytest.raises(InvalidMessage, match="content must be a dict, not "):
         create_message("x").replace(content=part)
-    with pytest.raises(InvalidMessage, match="metadata is a .*, and has to be a dict"):
+    with pytest.raises(InvalidMessage, match="metadata must be a dict, not "):
         create_message("x").replace(metadata=part)
 
 
 def test_a_channel_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    said = "there is no channel 'iopup'; there are shell, iopub, stdin, control, heartbeat"
+    said = "channel must be one of shell, iopub, stdin, control, heartbeat, not 'iopup'"
     with pytest.raises(InvalidMessage) as raised:
         create_message("x", channel="iopup")
     assert str(raised.value) == said

@@ -263,9 +263,13 @@ def test_tuples_become_lists() -> None:
 
 
 def test_what_is_not_json_is_refused_where_it_is_said() -> None:
-    with pytest.raises(InvalidMessage, match=r"content\.data\.a\[1\] is nan"):
+    with pytest.raises(
+        InvalidMessage, match=r"content\.data\.a\[1\] must be a finite number, not nan"
+    ):
         build.comm_msg("c", {"a": [1, math.nan]})
-    with pytest.raises(InvalidMessage, match=r"content\.data\.image/png is a bytes"):
+    with pytest.raises(
+        InvalidMessage, match=r"content\.data\.image/png must be a JSON value, not bytes"
+    ):
         build.display_data({"image/png": b"\x89PNG"})
-    with pytest.raises(InvalidMessage, match=r"there is no channel 'iopup'"):
+    with pytest.raises(InvalidMessage, match=r"channel must be one of .*, not 'iopup'"):
         build.comm_open("c", "t", channel="iopup")

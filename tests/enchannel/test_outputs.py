@@ -564,7 +564,7 @@ def test_what_a_notebook_has_is_equal_and_frozen() -> None:
     assert outputs == before
     before[1]["data"]["text/plain"] = "other"
     assert outputs[1] == displayed("b")
-    with pytest.raises(TypeError, match="never changes"):
+    with pytest.raises(TypeError, match="immutable"):
         outputs[1]["data"]["text/plain"] = "other"  # type: ignore[typeddict-item]
 
 

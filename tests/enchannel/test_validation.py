@@ -72,8 +72,8 @@ def test_a_message_goes_on_its_channels_and_no_other(message: AnyMessage) -> Non
         if (msg_type, channel.value) in SPOKEN:
             check(moved)
         else:
-            assert objection(moved).startswith(f"{msg_type} is for ")
-            assert objection(moved).endswith(f"and not for {channel.value}")
+            assert objection(moved).startswith(f"{msg_type} must be sent on ")
+            assert objection(moved).endswith(f"not on {channel.value}")
 
 
 def test_the_channels_of_every_type_are_known() -> None:
@@ -131,37 +131,37 @@ def test_a_type_that_the_protocol_does_not_know_passes(channel: ChannelName) -> 
         (
             "execute_request",
             {"code": "", "silent": "no"},
-            "execute_request: content.silent is a str and has to be a bool",
+            "execute_request: content.silent must be a bool, not a str",
         ),
         (
             "execute_request",
             {"code": None},
-            "execute_request: content.code is None and has to be a str",
+            "execute_request: content.code must be a str, not None",
         ),
         (
             "execute_request",
             {"code": "", "user_expressions": {"a": ["b"]}},
-            "execute_request: content.user_expressions[...] is a list and has to be a str",
+            "execute_request: content.user_expressions[...] must be a str, not a list",
         ),
         (
             "inspect_request",
             {"code": "", "cursor_pos": True, "detail_level": 0},
-            "inspect_request: content.cursor_pos is a bool and has to be an int",
+            "inspect_request: content.cursor_pos must be an int, not a bool",
         ),
         (
             "inspect_request",
             {"code": "", "cursor_pos": 0, "detail_level": 2},
-            "inspect_request: content.detail_level has to be 0 or 1",
+            "inspect_request: content.detail_level must be 0 or 1",
         ),
         (
             "stream",
             {"name": "sidecar - at `$.text`", "text": ""},
-            "stream: content.name has to be 'stdout' or 'stderr'",
+            "stream: content.name must be 'stdout' or 'stderr'",
         ),
         (
             "comm_open",
             {"comm_id": "c", "target_name": "t", "data": {}, "target_module": 1},
-            "comm_open: content.target_module is an int and has to be a str or None",
+            "comm_open: content.target_module must be a str or None, not an int",
         ),
         (
             "update_display_data",
@@ -181,7 +181,7 @@ def test_a_type_that_the_protocol_does_not_know_passes(channel: ChannelName) -> 
         (
             "error",
             {"ename": "E", "evalue": "e", "traceback": "line 1"},
-            "error: content.traceback is a str and has to be a list",
+            "error: content.traceback must be a list, not a str",
         ),
     ],
 )
@@ -193,9 +193,11 @@ def test_the_objection_says_which_field_and_what_it_has_to_be(
 
 def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
     message = create_message("execute_request", {"code": ""}, channel="stdin")
-    assert objection(message) == "execute_request is for shell, and not for stdin"
+    assert objection(message) == "execute_request must be sent on shell, not on stdin"
     message = create_message("kernel_info_request", channel="iopub")
-    assert objection(message) == "kernel_info_request is for shell and control, and not for iopub"
+    assert (
+        objection(message) == "kernel_info_request must be sent on shell or control, not on iopub"
+    )
 
 
 @pytest.mark.parametrize(
