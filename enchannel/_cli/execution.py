@@ -16,12 +16,12 @@ from reactivex import Observable
 from reactivex.subject import AsyncSubject
 
 import enchannel as ec
-from enchannel._cli.answers import Answers
 from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.input_reader import Answers
+from enchannel._cli.interrupts import Watch
 from enchannel._cli.terminal.printer import Printer
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals, Stopped
-from enchannel._cli.watch import Watch
 
 __all__ = ["Execution"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.probe import answers
-from enchannel._cli.server import access, kernels_at, kernelspecs_at
+from enchannel._cli.heartbeat_probe import answers
+from enchannel._cli.server_access import access, kernels_at, kernelspecs_at
 from enchannel._cli.terminal.escapes import plain
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.spinner import Spinner

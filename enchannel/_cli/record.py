@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.opening import connect
+from enchannel._cli.kernel_session import connect
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Ended, Signals
 

@@ -6,12 +6,12 @@ import argparse
 import sys
 
 import enchannel as ec
-from enchannel._cli.answers import Answers
-from enchannel._cli.children import kill_children
+from enchannel._cli.child_processes import kill_children
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.opening import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.program import STDIN, ProgramUnreadable, is_notebook, read_program
+from enchannel._cli.input_reader import Answers
+from enchannel._cli.kernel_session import DEFAULT_KERNEL, connect, in_kernel, launch
+from enchannel._cli.source_code import STDIN, ProgramUnreadable, is_notebook, read_program
 from enchannel._cli.terminal.printer import JsonPrinter, TextPrinter
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Ended, Signals
@@ -64,7 +64,7 @@ def _kernel(arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
 
 def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     try:
-        from enchannel._cli.notebook import run_notebook
+        from enchannel._cli.notebook.run import run_notebook
     except ImportError as error:
         raise ec.NotSupported(
             f'running notebooks takes pip install "enchannel[notebook]" ({error})'

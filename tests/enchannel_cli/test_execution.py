@@ -8,8 +8,8 @@ import pytest
 from reactivex.subject import AsyncSubject
 
 import enchannel as ec
-from enchannel._cli.answers import Answers
 from enchannel._cli.execution import Execution
+from enchannel._cli.input_reader import Answers
 from enchannel._cli.terminal.printer import TextPrinter
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
-from enchannel._cli.probe import answers
+from enchannel._cli.heartbeat_probe import answers
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.enchannel_cli.shell import enchannel
 from tests.rigs import DEADLINE

@@ -20,15 +20,15 @@ from reactivex.subject import AsyncSubject
 
 import commutable as cm
 import enchannel as ec
-from enchannel._cli.answers import Answers
-from enchannel._cli.children import kill_children
+from enchannel._cli.child_processes import kill_children
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.opening import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.resuming import Plan, afresh, taken_up
-from enchannel._cli.terminal.progress import Progress
+from enchannel._cli.input_reader import Answers
+from enchannel._cli.interrupts import Watch
+from enchannel._cli.kernel_session import DEFAULT_KERNEL, connect, in_kernel, launch
+from enchannel._cli.notebook.plan import Plan, afresh, taken_up
+from enchannel._cli.notebook.progress import Progress
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals, Stopped
-from enchannel._cli.watch import Watch
 
 __all__ = ["run_notebook"]
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import commutable as cm
-from enchannel._cli.resuming import Plan
+from enchannel._cli.notebook.plan import Plan
 from enchannel._cli.terminal.escapes import plain
 from enchannel._cli.terminal.screen import Screen
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import enchannel as ec
-from enchannel._cli.children import kill_children
+from enchannel._cli.child_processes import kill_children
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.server import access, kernel_at
+from enchannel._cli.server_access import access, kernel_at
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Ended, Signals
 from enchannel._cli.terminal.spinner import Spinner
