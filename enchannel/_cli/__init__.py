@@ -1,1 +1,1 @@
-"""The command line: a user of the public API, like any other."""
+"""The command line. It uses the public API only, as any other program does."""

@@ -1,4 +1,4 @@
-"""The command: what is asked for is done, and whatever goes wrong is a sentence and an exit code."""
+"""The command: it runs a subcommand, and turns errors into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -6,41 +6,47 @@ import sys
 from collections.abc import Sequence
 
 import enchannel as ec
-from enchannel._cli.arguments import parse
+from enchannel._cli.arguments import parse_arguments
 from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.terminal.screen import Screen, is_gone
+from enchannel._cli.terminal.screen import Screen, is_output_closed
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for.
+    """Run the command line.
+
+    Args:
+        arguments: Those after the name of the program; by default those of this process.
 
     Returns:
         The exit code.
     """
     screen = Screen(sys.stdout, sys.stderr)
     try:
-        return _main(arguments, screen)
+        return _run(arguments, screen)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except OSError as error:
-        gone = is_gone(error)
-        screen.let_go(and_say="" if gone else error.strerror or str(error))
-        return ExitCode.PIPE_CLOSED if gone else ExitCode.RAISED
+        if is_output_closed(error):
+            screen.abandon()
+            return ExitCode.PIPE_CLOSED
+        screen.abandon(last_message=error.strerror or str(error))
+        return ExitCode.RAISED
 
 
-def _main(arguments: Sequence[str] | None, screen: Screen) -> int:
+def _run(arguments: Sequence[str] | None, screen: Screen) -> int:
     try:
-        asked = parse(arguments)
-    except SystemExit as ended:  # argparse has shown its help, or what it does not understand
+        parsed = parse_arguments(arguments)
+    except SystemExit as finished:
+        # argparse has printed its help or an error.
         screen.flush()
-        return int(ended.code or 0)
+        return int(finished.code or 0)
     try:
-        code: int = asked.command(asked, screen)
+        exit_code: int = parsed.command(parsed, screen)
         screen.flush()
-        return code
+        return exit_code
     except ec.EnchannelError as error:
-        screen.say(error_text(error))
+        screen.print_message(error_text(error))
         return ExitCode.of(error)

@@ -1,73 +1,60 @@
-"""One execution: what the kernel says about it is shown as it comes, and what it asks is answered.
+"""One execution of code: output is shown as it arrives, and calls of ``input()`` are answered.
 
-All of that on the main thread, where Ctrl-C and ``input()`` work; the library's threads only put what
-arrives into a queue.
+Output is written and input is read on the main thread, where Ctrl-C works. The library's threads only
+append to a queue.
 """
 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from enum import Enum, auto
+from functools import partial
+from queue import Empty
 from typing import TypeAlias
-
-from reactivex import Observable
-from reactivex.subject import AsyncSubject
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.input_reader import Answers
-from enchannel._cli.interrupts import Watch
+from enchannel._cli.input_reader import InputReader
+from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
+from enchannel._cli.run_inbox import InputRequest, KernelWarning, RunEnd, RunEvent, RunInbox
 from enchannel._cli.terminal.printer import Printer
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Signals, Stopped
+from enchannel._cli.terminal.signals import Signals
 
 __all__ = ["Execution"]
 
-LATENCY = 0.05  # seconds after which what was written is shown, however much there is to come
-QUIET = 0.03  # seconds without output after which a question is asked: it has a channel of its own
-NOISY = 0.3  # seconds after which it is asked in spite of output
-LEAVING = 1.0  # seconds for a kernel that stays to take our last interrupt
+# Output is shown after this time at the latest, even if more is waiting.
+FLUSH_INTERVAL = 0.05
+# An input request has a channel of its own, and may overtake the output before it. It is shown after a
+# pause in the output, or after a time in spite of further output.
+QUIET_TIME = 0.03
+MAX_INPUT_DELAY = 0.3
 BUSY = (
-    "the kernel is busy with other code, which was not interrupted; "
-    "Ctrl-C again leaves, and this code will run when its turn comes"
+    "the kernel is busy with code of another client, which was not interrupted; press Ctrl-C again to "
+    "leave: your code stays queued and will run"
 )
 
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    prompt: str
-    password: bool
-    answer: AsyncSubject[str]
-    since: float
+_Item: TypeAlias = ec.AnyMessage | RunEvent
 
 
-@dataclass(frozen=True, slots=True)
-class _Warning:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    error: Exception | None = None
-
-
-_Item: TypeAlias = ec.AnyMessage | _Question | _Warning | _End
+class _Phase(Enum):
+    QUEUED = auto()
+    RUNNING = auto()
+    IDLE = auto()
 
 
 class Execution:
-    """Runs code in a kernel that is there.
+    """Runs code in a kernel.
 
     Args:
-        kernel: A kernel.
-        printer: Is given each message.
-        screen: Is flushed when there is nothing more to show for the moment.
-        answers: Is asked what the code asks.
-        signals: Is told that there is something to interrupt.
+        kernel: A connected kernel.
+        printer: Prints each message.
+        screen: Is flushed when no more output is waiting.
+        input_reader: Reads the answers to ``input()``.
+        signals: Interrupt the code.
 
     Attributes:
-        stubborn: Whether the code goes on, though it was interrupted because its time was up.
+        is_overdue: True if the code did not end when it was interrupted after its timeout.
     """
 
     def __init__(
@@ -75,116 +62,110 @@ class Execution:
         kernel: ec.Kernel,
         printer: Printer,
         screen: Screen,
-        answers: Answers,
+        input_reader: InputReader,
         signals: Signals,
     ) -> None:
         self._kernel = kernel
         self._printer = printer
         self._screen = screen
-        self._answers = answers
         self._signals = signals
-        self._inbox: SimpleQueue[_Item] = SimpleQueue()
-        self._question: _Question | None = None
-        self._begun = self._running = False
+        self._inbox: RunInbox[ec.AnyMessage] = RunInbox(input_reader, signals)
+        self._input_request: InputRequest | None = None
+        self._phase = _Phase.QUEUED
         self._interrupted = False
-        self._ended = False
-        self._status = ""
-        self.stubborn = False
+        self._reply_status = ""
+        self.is_overdue = False
 
     def run(self, code: str, *, timeout: float | None) -> ExitCode:
-        """Run it.
+        """Run code until it ends.
+
+        Args:
+            code: The code.
+            timeout: Seconds after which it is interrupted, or None.
 
         Raises:
-            KernelDied, ConnectionLost: it cannot end any more.
-            RequestAborted: the kernel did not run it.
-            RequestTimeout: it did not end in time.
-            Ended, OSError: nobody waits for it, or reads what it prints.
+            KernelDied, ConnectionLost: the code can no longer end.
+            RequestAborted: the kernel did not run the code.
+            RequestTimeout: the code did not end in time.
+            Terminated: a signal ended the command.
+            OSError: the output cannot be written.
         """
         kernel = self._kernel
         request = kernel.execute(
             code,
-            stop_on_error=False,  # what others have queued there is not ours to abort
-            on_input=self._on_input,
+            # An error here must not abort the requests of other clients.
+            stop_on_error=False,
+            on_input=self._inbox.on_input,
         )
-        kernel.errors.subscribe(self._warned)
-        with Watch(timeout, self._interrupt, self._late, self._overdue) as watch:
-
-            def on_interrupt() -> bool:
-                if not self._begun and kernel.owned:
-                    return False
-                self._screen.hurry()
-                watch.interrupt()
-                return True
-
-            self._signals.running(on_interrupt)
-            subscription = request.subscribe(self._arrived, self._failed, self._completed)
-            died = ""
+        kernel.errors.subscribe(self._inbox.on_error)
+        died = ""
+        with InterruptThread(
+            self._interrupt,
+            timeout=timeout,
+            on_timeout=self._on_timeout,
+            on_overdue=self._on_overdue,
+        ) as thread:
+            self._signals.set_interrupt_handler(partial(self._on_ctrl_c, thread))
+            subscription = request.subscribe(self._on_message, self._inbox.end, self._inbox.end)
             try:
                 self._follow()
             except ec.KernelDied as error:
-                if not watch.timed_out:
+                # Some kernels die of an interrupt.
+                if not thread.timed_out:
                     raise
-                died = f"; {error}"  # some kernels end by being interrupted
+                died = f"; {error}"
             finally:
                 self._leave()
                 subscription.dispose()
-        if watch.timed_out:
-            how = "and was interrupted" if self._interrupted else "because the kernel is busy"
-            raise ec.RequestTimeout(f"the code did not end within {timeout:g} s, {how}{died}")
-        if self._status in ("aborted", "abort"):
+        if thread.timed_out:
+            reason = "and was interrupted" if self._interrupted else "because the kernel is busy"
+            raise ec.RequestTimeout(f"the code did not finish within {timeout:g} s, {reason}{died}")
+        if self._reply_status in ("aborted", "abort"):
             raise ec.RequestAborted("the kernel did not run the code, because earlier code failed")
-        return ExitCode.RAISED if self._status == "error" else ExitCode.OK
+        return ExitCode.RAISED if self._reply_status == "error" else ExitCode.OK
 
     # -- on the library's threads -------------------------------------------------------------------
 
-    def _arrived(self, message: ec.AnyMessage) -> None:
+    def _on_message(self, message: ec.AnyMessage) -> None:
         if message.header.msg_type == "status":
-            self._running = message.content.get("execution_state") == "busy"
-            self._begun = self._begun or self._running
+            if message.content.get("execution_state") == "busy":
+                self._phase = _Phase.RUNNING
+            elif self._phase is _Phase.RUNNING:
+                self._phase = _Phase.IDLE
         elif message.header.msg_type == "execute_reply":
-            self._status = str(message.content.get("status"))
+            self._reply_status = str(message.content.get("status"))
         self._inbox.put(message)
 
-    def _failed(self, error: Exception) -> None:
-        self._end(error)
+    # -- in a signal handler ------------------------------------------------------------------------
 
-    def _completed(self) -> None:
-        self._end(None)
+    def _on_ctrl_c(self, thread: InterruptThread) -> bool:
+        if self._phase is _Phase.QUEUED and self._kernel.owned:
+            return False
+        self._screen.skip_backlog()
+        thread.interrupt()
+        return True
 
-    def _end(self, error: Exception | None) -> None:
-        self._ended = True
-        self._inbox.put(_End(error))
-        self._signals.wake()
-
-    def _warned(self, error: ec.EnchannelError) -> None:
-        if isinstance(error, (ec.MessagesMayBeMissing, ec.RejectedFrame)):
-            self._inbox.put(_Warning(f"warning: {error}"))
-
-    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
-        answer: AsyncSubject[str] = AsyncSubject()
-        self._inbox.put(_Question(prompt, password, answer, time.monotonic()))
-        return answer
-
-    # -- on the thread of the watch -----------------------------------------------------------------
+    # -- on the interrupt thread --------------------------------------------------------------------
 
     def _interrupt(self) -> None:
-        if not self._interrupt_ours():
-            self._inbox.put(_Warning(BUSY))
+        if not self._interrupt_own_code():
+            self._inbox.put(KernelWarning(BUSY))
 
-    def _late(self) -> None:
-        self._signals.wake()
-        if not self._interrupt_ours():
-            self._inbox.put(_End())
+    def _on_timeout(self) -> None:
+        self._signals.cancel_input()
+        if not self._interrupt_own_code():
+            self._inbox.put(RunEnd())
 
-    def _overdue(self) -> None:
-        self.stubborn = True
-        self._inbox.put(_End())
+    def _on_overdue(self) -> None:
+        self.is_overdue = True
+        self._inbox.put(RunEnd())
 
-    def _interrupt_ours(self) -> bool:
-        """Interrupt what runs, unless it is somebody else's."""
-        if not (self._kernel.owned or self._begun):
+    def _interrupt_own_code(self) -> bool:
+        """Interrupt the kernel; return False if it may be running the code of another client."""
+        if self._phase is _Phase.QUEUED and not self._kernel.owned:
             return False
-        if self._running:  # else it ends by itself; some kernels do not survive an interrupt then
+        # Code that is not running ends by itself, and some kernels do not survive an interrupt then.
+        if self._phase is _Phase.RUNNING:
             self._interrupted = True
             self._kernel.interrupt()
         return True
@@ -192,71 +173,58 @@ class Execution:
     # -- on the main thread -------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Until the end."""
-        while (item := self._next()) is not None:
-            shown_by = time.monotonic() + LATENCY
+        """Handle events until the end."""
+        while True:
+            item: _Item | None = self._next_item()
+            flush_at = time.monotonic() + FLUSH_INTERVAL
             while item is not None:
-                if isinstance(item, _End):
+                if isinstance(item, RunEnd):
                     self._screen.finish()
                     if item.error is not None:
                         raise item.error
                     return
-                self._take(item)
-                item = self._waiting() if time.monotonic() < shown_by else None
+                self._handle(item)
+                item = self._waiting_item() if time.monotonic() < flush_at else None
             self._screen.flush()
 
     def _leave(self) -> None:
-        """Nobody listens any more: what still runs in somebody else's kernel is not left to it."""
-        if self._running and not (self._ended or self._kernel.owned):
-            with suppress(ec.EnchannelError):
-                # Not by on_dispose: what is said just before closing may not get through.
-                ec.wait(self._kernel.interrupt(), timeout=LEAVING)
+        """Interrupt code that would go on in a kernel that stays."""
+        is_running = self._phase is _Phase.RUNNING and not self._inbox.has_ended.is_set()
+        if is_running and not self._kernel.owned:
+            interrupt_and_wait(self._kernel)
 
-    def _next(self) -> _Item | None:
-        """What comes next; a question is asked when what was said before it is shown."""
-        while self._question is not None or self._screen.hurrying:
-            question = self._question
-            if question is not None and time.monotonic() >= question.since + NOISY:
-                self._ask()
+    def _next_item(self) -> _Item:
+        """Wait for the next item; answer a pending input request once the output before it is shown."""
+        while self._input_request is not None or self._screen.is_skipping:
+            request = self._input_request
+            if request is not None and time.monotonic() >= request.received_at + MAX_INPUT_DELAY:
+                self._answer_input()
                 continue
             try:
-                return self._inbox.get(timeout=QUIET)
+                return self._inbox.get(timeout=QUIET_TIME)
             except Empty:
-                self._screen.caught_up()
+                self._screen.on_queue_empty()
                 self._screen.flush()
-                self._ask()
+                self._answer_input()
         return self._inbox.get()
 
-    def _waiting(self) -> _Item | None:
+    def _waiting_item(self) -> _Item | None:
         try:
-            return self._inbox.get_nowait()
+            return self._inbox.get(timeout=0)
         except Empty:
-            self._screen.caught_up()
+            self._screen.on_queue_empty()
             return None
 
-    def _take(self, item: ec.AnyMessage | _Question | _Warning) -> None:
+    def _handle(self, item: ec.AnyMessage | InputRequest | KernelWarning) -> None:
         match item:
-            case _Question():
-                self._question = item
-            case _Warning():
-                self._screen.say(item.text)
+            case InputRequest():
+                self._input_request = item
+            case KernelWarning():
+                self._screen.warn(item.text)
             case _:
-                self._printer.message(item)
+                self._printer.print(item)
 
-    def _ask(self) -> None:
-        """Ask what the kernel asks, if it does."""
-        question, self._question = self._question, None
-        if question is None:
-            return
-        try:
-            with self._signals.asking():
-                if self._ended:
-                    return
-                answer = self._answers.answer(question.prompt, question.password)
-        except Stopped:
-            return  # the kernel was interrupted, or is gone
-        except EOFError as end:
-            question.answer.on_error(end)
-            return
-        question.answer.on_next(answer)
-        question.answer.on_completed()
+    def _answer_input(self) -> None:
+        request, self._input_request = self._input_request, None
+        if request is not None:
+            self._inbox.answer(request)

@@ -1,4 +1,4 @@
-"""What the shell is told."""
+"""The exit codes of the command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ExitCode"]
 
 
 class ExitCode(IntEnum):
-    """How a command ended; what ended by a signal is 128 and its number, as in a shell."""
+    """The result of a command. A command that a signal ended has 128 and its number, as in a shell."""
 
     OK = 0
     RAISED = 1
@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 
     @classmethod
     def of(cls, error: ec.EnchannelError) -> ExitCode:
-        """The one for an error that nobody could do anything about."""
+        """Return the exit code for an error that ended the command."""
         match error:
             case ec.KernelDied() | ec.ConnectionLost():
                 return cls.DIED

@@ -1,50 +1,53 @@
-"""Is anybody there? A look at a kernel's socket, without a word."""
+"""A check for a running kernel that sends no message."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from urllib.parse import urlsplit
 
 import enchannel as ec
 
-__all__ = ["answers"]
+__all__ = ["is_alive"]
 
-PATIENCE = 0.3  # seconds
-SIGNATURE = 10  # bytes, with which every ZeroMQ socket greets whoever connects: ff … 7f
+PROBE_TIMEOUT = 0.3
+# Bytes by which a ZeroMQ socket greets every client: ff … 7f.
+SIGNATURE_LENGTH = 10
 
 
-def answers(info: ec.ConnectionInfo) -> bool:
-    """Whether a ZeroMQ socket greets us where the kernel's heartbeat should be.
+def is_alive(info: ec.ConnectionInfo) -> bool:
+    """Return True if a ZeroMQ socket answers at the address of the kernel's heartbeat.
 
-    That a port is open does not say it: after a kernel has died another program may get its ports.
+    An open port is not enough: another program may have taken it after the kernel died.
     """
     try:
-        with _connected(info.url(ec.ChannelName.HEARTBEAT)) as connection:
-            greeting = _received(connection)
+        with _connect(info.url(ec.ChannelName.HEARTBEAT)) as connection:
+            greeting = _receive_greeting(connection)
     except (OSError, ValueError):
         return False
     return greeting[:1] == b"\xff" and greeting[-1:] == b"\x7f"
 
 
-def _connected(url: str) -> socket.socket:
-    if url.startswith("ipc://"):
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE)
-        try:
-            connection.connect(url.removeprefix("ipc://"))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-    address = urlsplit(url)
-    connection = socket.create_connection((address.hostname, address.port), PATIENCE)
+def _connect(url: str) -> socket.socket:
+    if not url.startswith("ipc://"):
+        address = urlsplit(url)
+        return socket.create_connection((address.hostname, address.port), PROBE_TIMEOUT)
+    if sys.platform == "win32":
+        raise OSError("ipc:// is not supported on Windows")
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PROBE_TIMEOUT)
+    try:
+        connection.connect(url.removeprefix("ipc://"))
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
-def _received(connection: socket.socket) -> bytes:
+def _receive_greeting(connection: socket.socket) -> bytes:
     greeting = b""
-    while len(greeting) < SIGNATURE:
-        piece = connection.recv(SIGNATURE - len(greeting))
+    while len(greeting) < SIGNATURE_LENGTH:
+        piece = connection.recv(SIGNATURE_LENGTH - len(greeting))
         if not piece:
             break
         greeting += piece

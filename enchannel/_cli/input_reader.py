@@ -1,50 +1,51 @@
-"""What is answered when code calls ``input()``."""
+"""Answers for code that calls ``input()``, read from stdin."""
 
 from __future__ import annotations
 
 import getpass
 from typing import TextIO
 
-from enchannel._cli.terminal.escapes import plain
+from enchannel._cli.terminal.escapes import strip_escapes
 from enchannel._cli.terminal.screen import Screen
 
-__all__ = ["Answers"]
+__all__ = ["InputReader"]
 
 
-class Answers:
-    """Lines of stdin: typed by a person, or waiting in a pipe.
+class InputReader:
+    """Reads answers line by line: typed on a terminal, or from a pipe or file.
 
     Args:
-        stdin: None, or one that has no lines left, answers nothing.
-        screen: Where a person is asked.
-        only_messages: Whether stdout is for messages alone, and not for a prompt.
+        stdin: Where lines are read; None has no lines.
+        screen: Where prompts are shown.
+        stdout_has_messages: True if stdout is for messages in JSON, so that prompts go to stderr.
     """
 
-    def __init__(self, stdin: TextIO | None, screen: Screen, *, only_messages: bool) -> None:
+    def __init__(self, stdin: TextIO | None, screen: Screen, *, stdout_has_messages: bool) -> None:
         self._stdin = stdin
         self._screen = screen
-        self._only_messages = only_messages
+        self._stdout_has_messages = stdout_has_messages
 
-    def answer(self, prompt: str, password: bool) -> str:
-        """The next one.
+    def read(self, prompt: str, password: bool) -> str:
+        """Show a prompt and return the next line, without its newline.
 
         Raises:
-            EOFError: there is none.
+            EOFError: stdin has no more lines.
         """
         stdin, screen = self._stdin, self._screen
         if stdin is None:
             raise EOFError
-        person = stdin.isatty()
-        if person and password:
+        is_typed = stdin.isatty()
+        if is_typed and password:
             screen.flush()
-            return getpass.getpass(plain(prompt))
-        seen = screen.out.terminal or not person  # a person does not see what goes into a pipe
-        pane = screen.out if seen and not self._only_messages else screen.err
-        if person or not self._only_messages:
-            screen.prompt(pane, prompt)
+            return getpass.getpass(strip_escapes(prompt))
+        # A person must see the prompt, which would be hidden in a stdout that is not a terminal.
+        is_visible = screen.out.is_terminal or not is_typed
+        pane = screen.out if is_visible and not self._stdout_has_messages else screen.err
+        if is_typed or not self._stdout_has_messages:
+            screen.write_prompt(pane, prompt)
         line = stdin.readline()
         if not line:
             raise EOFError
-        if person:
-            screen.answered(pane)
+        if is_typed:
+            screen.on_line_typed(pane)
         return line.removesuffix("\n")

@@ -1,4 +1,4 @@
-"""The kernel of a command: one that is started for it, or that runs; here, or on a server. And its end."""
+"""The kernel of a command: started or connected to, here or on a server; recorded, and closed."""
 
 from __future__ import annotations
 
@@ -8,72 +8,100 @@ from pathlib import Path
 
 import enchannel as ec
 from enchannel._cli.child_processes import kill_children
+from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.server_access import access, kernel_at
+from enchannel._cli.server_access import server_options
+from enchannel._cli.server_kernels import find_kernel
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Ended, Signals
+from enchannel._cli.terminal.signals import Signals, Terminated
 from enchannel._cli.terminal.spinner import Spinner
 from enchannel.backends import redact_url
 
-__all__ = ["DEFAULT_KERNEL", "connect", "in_kernel", "launch"]
+__all__ = ["connect", "open_kernel", "use_kernel"]
 
 DEFAULT_KERNEL = "python3"
 
 
-def launch(
-    name: str, arguments: argparse.Namespace, screen: Screen, *, cwd: Path | None = None
+def open_kernel(
+    arguments: argparse.Namespace,
+    screen: Screen,
+    *,
+    default_name: str = "",
+    cwd: Path | None = None,
 ) -> ec.Kernel:
-    """Start a kernel, by its kernelspec's name; here it starts in a directory, if one is given."""
+    """Connect to the kernel of ``--connection``; without that, start a kernel.
+
+    Args:
+        arguments: The command line.
+        screen: Where progress is shown.
+        default_name: The kernelspec to use without ``--kernel``.
+        cwd: The working directory of a kernel that is started on this machine.
+    """
+    if arguments.connection is not None:
+        return connect(arguments.connection, arguments, screen)
+    return _launch(arguments.kernel or default_name or DEFAULT_KERNEL, arguments, screen, cwd)
+
+
+def _launch(
+    name: str, arguments: argparse.Namespace, screen: Screen, cwd: Path | None
+) -> ec.Kernel:
     at: str | None = arguments.at
     if at is None:
         with Spinner(screen.err, f"starting {name}"):
             return ec.launch(name, cwd=cwd)
-    told = access(at, arguments)
+    options = server_options(at, arguments)
     with Spinner(screen.err, f"starting {name} on {redact_url(at)}"):
-        return ec.launch(name, at=at, **told)
+        return ec.launch(name, at=at, **options)
 
 
 def connect(target: str, arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
-    """Connect to a kernel that runs."""
+    """Connect to a running kernel."""
     at: str | None = arguments.at
-    told = access(at or target, arguments)
+    options = server_options(at or target, arguments)
     with Spinner(screen.err, f"connecting to {redact_url(target)}"):
         if at is not None:
-            target = kernel_at(at, target, told)
-        return ec.connect(target, **told)
+            target = find_kernel(at, target, options)
+        return ec.connect(target, **options)
 
 
-def in_kernel(
+def use_kernel(
     kernel: ec.Kernel,
     execute: Callable[[ec.Kernel], ExitCode],
     arguments: argparse.Namespace,
     screen: Screen,
     signals: Signals,
 ) -> int:
-    """Do something with a kernel, record it if that is asked for, and close it."""
+    """Execute code in a kernel, record it for ``--record``, and close the kernel.
+
+    Returns:
+        The exit code of the command.
+    """
     recorder = None
     try:
         try:
             if arguments.record is not None:
                 recorder = ec.record(kernel, arguments.record)
-            ended = execute(kernel)
+            exit_code = execute(kernel)
         finally:
-            signals.ending()
-    except Ended:
+            signals.start_shutdown()
+    except Terminated:
         kill_children()
         raise
     finally:
         kernel.close()
-        _tell_of_what_is_left(kernel, arguments, screen)
-        if recorder is not None:  # it ends with the kernel; this waits for it
+        _warn_if_running(kernel, arguments, screen)
+        if recorder is not None:
+            # The recording has ended with the kernel; this waits until it is written.
             recorder.close()
     if recorder is not None and recorder.error is not None:
-        screen.say(str(recorder.error))
-        return ended or ExitCode.RAISED
-    return ended
+        screen.print_message(error_text(recorder.error))
+        return exit_code or ExitCode.RAISED
+    return exit_code
 
 
-def _tell_of_what_is_left(kernel: ec.Kernel, arguments: argparse.Namespace, screen: Screen) -> None:
-    """A process of ours can be killed; a server has to be reached, and to do what it is asked."""
+def _warn_if_running(kernel: ec.Kernel, arguments: argparse.Namespace, screen: Screen) -> None:
+    """Report a kernel that its server did not shut down. Local kernels are killed if necessary."""
     if arguments.at is not None and kernel.owned and kernel.state.value is not ec.KernelState.DEAD:
-        screen.say(f"kernel {kernel.id} could not be shut down, and may still run on its server")
+        screen.print_message(
+            f"kernel {kernel.id} could not be shut down, and may still run on its server"
+        )

@@ -1,4 +1,4 @@
-"""``enchannel kernels``: what could be started, and what runs."""
+"""``enchannel kernels``."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import enchannel as ec
+from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.heartbeat_probe import answers
-from enchannel._cli.server_access import access, kernels_at, kernelspecs_at
-from enchannel._cli.terminal.escapes import plain
+from enchannel._cli.heartbeat_probe import is_alive
+from enchannel._cli.server_access import server_options
+from enchannel._cli.server_kernels import list_server_kernels, list_server_kernelspecs
+from enchannel._cli.terminal.escapes import strip_escapes
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.spinner import Spinner
 from enchannel.backends import redact_url
 
 __all__ = ["kernels"]
 
-AT_ONCE = 32  # kernels that are looked for in parallel
+MAX_PARALLEL_PROBES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Kernelspec:
-    """A kernel that can be started."""
+    """A kind of kernel that can be started."""
 
     name: str
     display_name: str
@@ -33,8 +35,8 @@ class Kernelspec:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A kernel that has a connection file; it may be all that is left of it."""
+class LocalKernelRow:
+    """A kernel with a connection file, which may have outlived it."""
 
     id: str
     kernel_name: str
@@ -47,7 +49,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class RunningAt:
+class ServerKernelRow:
     """A kernel on a server."""
 
     id: str
@@ -62,13 +64,13 @@ class RunningAt:
 
 
 def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
-    """List them; the exit code."""
+    """List kernelspecs and running kernels; return the exit code."""
     specs: list[Kernelspec] | None
-    running: Sequence[Running | RunningAt]
+    running: Sequence[LocalKernelRow | ServerKernelRow]
     if arguments.at is None:
-        specs, running = _kernelspecs(), _running(screen)
+        specs, running = _installed_kernelspecs(), _local_kernels(screen)
     else:
-        specs, running = _at(arguments.at, arguments, screen)
+        specs, running = _on_server(arguments.at, arguments, screen)
     if arguments.json:
         listing = {
             "kernelspecs": None if specs is None else [asdict(spec) for spec in specs],
@@ -78,9 +80,9 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
     else:
         if specs is not None:
             rows = [(spec.name, spec.language, spec.display_name) for spec in specs]
-            _table(screen, ("KERNELSPEC", "LANGUAGE", "NAME"), rows, "no kernelspecs")
+            _write_table(screen, ("KERNELSPEC", "LANGUAGE", "NAME"), rows, "no kernelspecs")
             screen.write("\n")
-        _table(
+        _write_table(
             screen,
             ("KERNEL", "KERNELSPEC", "TRANSPORT", "STATE"),
             [(k.id, k.kernel_name or "?", k.transport, str(k)) for k in running],
@@ -88,24 +90,26 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
         )
     screen.flush()
     if specs is None:
-        screen.say('listing kernelspecs takes jupyter_client: pip install "enchannel[kernel]"')
+        screen.print_message(
+            'listing kernelspecs needs jupyter_client: pip install "enchannel[kernel]"'
+        )
     return ExitCode.OK
 
 
-def _at(
+def _on_server(
     server: str, arguments: argparse.Namespace, screen: Screen
-) -> tuple[list[Kernelspec], list[RunningAt]]:
-    """Those of a server; of the kernels, that which was at work last comes first."""
-    told = access(server, arguments)
-    with Spinner(screen.err, f"asking {redact_url(server)}"):
-        found = kernelspecs_at(server, told)
-        models = kernels_at(server, told)
+) -> tuple[list[Kernelspec], list[ServerKernelRow]]:
+    """Return the kernelspecs and kernels of a server; the kernel with the latest activity comes first."""
+    options = server_options(server, arguments)
+    with Spinner(screen.err, f"listing kernels on {redact_url(server)}"):
+        found = list_server_kernelspecs(server, options)
+        models = list_server_kernels(server, options)
     specs = [
         Kernelspec(name, str(spec.get("display_name", "")), str(spec.get("language", "")))
         for name, spec in sorted(found.items())
     ]
     running = [
-        RunningAt(
+        ServerKernelRow(
             id=model.id,
             kernel_name=model.name,
             transport=model.url.partition(":")[0],
@@ -118,8 +122,8 @@ def _at(
     return specs, running
 
 
-def _kernelspecs() -> list[Kernelspec] | None:
-    """Those that are installed; None without jupyter_client."""
+def _installed_kernelspecs() -> list[Kernelspec] | None:
+    """Return the kernelspecs of this machine, or None without jupyter_client."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager
     except ImportError:
@@ -131,8 +135,8 @@ def _kernelspecs() -> list[Kernelspec] | None:
     ]
 
 
-def _running(screen: Screen) -> list[Running]:
-    """Those that have a connection file, the newest first."""
+def _local_kernels(screen: Screen) -> list[LocalKernelRow]:
+    """Return the kernels with a connection file, the newest first."""
     from enchannel_zmq import connection_files, read_connection_file
 
     files: list[tuple[Path, ec.ConnectionInfo]] = []
@@ -140,26 +144,26 @@ def _running(screen: Screen) -> list[Running]:
         try:
             files.append((path, read_connection_file(path)))
         except ec.ConnectionFailed as error:
-            screen.say(str(error))
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="enchannel probe") as pool:
-        alive = pool.map(answers, [info for _, info in files])
+            screen.print_message(error_text(error))
+    with ThreadPoolExecutor(MAX_PARALLEL_PROBES, thread_name_prefix="enchannel probe") as pool:
+        states = pool.map(is_alive, [info for _, info in files])
     return [
-        Running(
+        LocalKernelRow(
             id=path.stem.removeprefix("kernel-"),
             kernel_name=info.kernel_name,
             transport=info.transport,
-            alive=is_alive,
+            alive=alive,
             connection_file=str(path),
         )
-        for (path, info), is_alive in zip(files, alive, strict=True)
+        for (path, info), alive in zip(files, states, strict=True)
     ]
 
 
-def _table(
+def _write_table(
     screen: Screen, heads: Sequence[str], rows: Iterable[Sequence[str]], if_empty: str
 ) -> None:
-    """Columns as wide as what is in them; one line each, whatever a file says."""
-    lines = [tuple(" ".join(plain(cell).split()) for cell in row) for row in rows]
+    """Write a table with one line a row; newlines and escape sequences in a cell are removed."""
+    lines = [tuple(" ".join(strip_escapes(cell).split()) for cell in row) for row in rows]
     if not lines:
         screen.write(f"{if_empty}\n")
         return

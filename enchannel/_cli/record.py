@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from queue import SimpleQueue
 
 import enchannel as ec
+from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.kernel_session import connect
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Ended, Signals
+from enchannel._cli.terminal.signals import Signals, Terminated
 
 __all__ = ["record"]
 
-WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as any
-
 
 def record(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Record a kernel that runs, until it ends or somebody ends it; the exit code."""
-    with Signals(on_hurry=lambda: None) as signals:
+    """Record a running kernel until it ends or the command is stopped; return the exit code."""
+    with Signals() as signals:
         try:
             return _record(arguments, screen, signals)
-        except Ended as ended:  # before it has begun
-            return ended.exit_code
+        except Terminated as terminated:
+            # The recording had not begun.
+            return terminated.exit_code
 
 
 def _record(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
@@ -32,31 +31,26 @@ def _record(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> 
         recorder = ec.record(
             kernel, arguments.file, keep_input=arguments.keep_input, overwrite=arguments.overwrite
         )
-        ended = _follow(kernel, screen, arguments.file)
-        signals.ending()
+        exit_code = _print_errors(kernel, screen, arguments.file)
+        signals.start_shutdown()
         recorder.close()
     finally:
         kernel.close()
-    screen.say(_told(recorder))
-    return ended if recorder.error is None else ExitCode.RAISED
-
-
-def _told(recorder: ec.Recorder) -> str:
-    """What has become of it, in a sentence."""
     count = f"{recorder.messages} message{'' if recorder.messages == 1 else 's'}"
-    return f"recorded {count} in {recorder.path}"
+    screen.print_message(f"recorded {count} in {recorder.path}")
+    return exit_code if recorder.error is None else ExitCode.RAISED
 
 
-def _follow(kernel: ec.Kernel, screen: Screen, path: str) -> int:
-    """Wait for the end, and say what goes wrong meanwhile."""
-    inbox: SimpleQueue[ec.EnchannelError | None] = SimpleQueue()
-    kernel.errors.subscribe(inbox.put, on_completed=lambda: inbox.put(None))
+def _print_errors(kernel: ec.Kernel, screen: Screen, path: str) -> int:
+    """Print the errors of a kernel until its recording ends; return the exit code."""
+    errors: SimpleQueue[ec.EnchannelError | None] = SimpleQueue()
+    kernel.errors.subscribe(errors.put, on_completed=lambda: errors.put(None))
     try:
-        screen.say(f"recording kernel {kernel.id} in {path}; Ctrl-C ends it")
-        while (error := inbox.get()) is not None:
-            screen.say(str(error))
+        screen.print_message(f"recording kernel {kernel.id} in {path}; press Ctrl-C to stop")
+        while (error := errors.get()) is not None:
+            screen.print_message(error_text(error))
             if isinstance(error, ec.RecordingFailed):
                 break
-    except Ended as ended:
-        return ExitCode.OK if ended.exit_code in WANTED else ended.exit_code
+    except Terminated as terminated:
+        return ExitCode.OK if terminated.is_stop_request else terminated.exit_code
     return ExitCode.OK

@@ -4,43 +4,42 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 from typing import TYPE_CHECKING
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Ended, Signals
+from enchannel._cli.terminal.signals import Signals, Terminated
 
 if TYPE_CHECKING:
     from enchannel_socketio.relay import Relay
 
 __all__ = ["relay"]
 
-TOKEN = "ENCHANNEL_TOKEN"  # noqa: S105  # a name
-ARGUMENT_SOURCES = {"hosts": "--allow-host", "origins": "--allow-origin", "token": TOKEN}
-WANTED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # ends that are as good as any
+TOKEN_VARIABLE = "ENCHANNEL_TOKEN"  # noqa: S105  # the name of a variable
+# The option or variable that sets each argument of Relay.
+ARGUMENT_SOURCES = {"hosts": "--allow-host", "origins": "--allow-origin", "token": TOKEN_VARIABLE}
 
 
 def relay(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Serve kernels until somebody ends it; the exit code."""
-    with Signals(on_hurry=lambda: None) as signals:
+    """Serve kernels until the command is stopped; return the exit code."""
+    with Signals() as signals:
         try:
-            return _relay(arguments, screen, signals)
-        except Ended as ended:
-            return ExitCode.OK if ended.exit_code in WANTED else ended.exit_code
+            return _serve(arguments, screen, signals)
+        except Terminated as terminated:
+            return ExitCode.OK if terminated.is_stop_request else terminated.exit_code
 
 
-def _relay(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
+def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     try:
         from enchannel_socketio.relay import InvalidRelayOption, RelayServer
     except ImportError as error:
         raise ec.BackendNotFound(
-            f'{error}; a relay can be run with pip install "enchannel[socketio]"'
+            f'{error}; running a relay needs pip install "enchannel[socketio]"'
         ) from error
-    given = os.environ.get(TOKEN)
+    token = os.environ.get(TOKEN_VARIABLE)
     try:
-        relay = _made(arguments, given)
+        relay = _make_relay(arguments, token)
     except InvalidRelayOption as error:
         source = ARGUMENT_SOURCES[error.argument]
         raise ec.ConnectionFailed(f"{source} {error.requirement}") from None
@@ -52,21 +51,25 @@ def _relay(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
         keyfile=arguments.keyfile,
     )
 
-    def started() -> None:
+    def on_started() -> None:
         screen.write(f"{server.url}/?token={relay.link()}\n")
         screen.flush()
-        screen.say("the link is good once, for a browser, within an hour; Ctrl-C ends the relay")
-        if given is None:
-            screen.say(f"for programs: {TOKEN}={relay.token.reveal()}")
+        screen.print_message(
+            "open the link in a browser; it works once, within an hour. Press Ctrl-C to stop the relay"
+        )
+        if token is None:
+            screen.print_message(
+                f"access token for programs: {TOKEN_VARIABLE}={relay.token.reveal()}"
+            )
 
     try:
-        server.run(started)
+        server.run(on_started)
     finally:
-        signals.ending()
+        signals.start_shutdown()
     return ExitCode.OK
 
 
-def _made(arguments: argparse.Namespace, token: str | None) -> Relay:
+def _make_relay(arguments: argparse.Namespace, token: str | None) -> Relay:
     from enchannel_socketio.relay import Bounds, Limits, Relay, store_of
 
     return Relay(
@@ -79,15 +82,15 @@ def _made(arguments: argparse.Namespace, token: str | None) -> Relay:
             kernels=arguments.kernels,
             connections=arguments.connections,
         ),
-        hosts=[*arguments.allow_host, *_own_name(arguments.host)],
+        hosts=[*arguments.allow_host, *_listen_address(arguments.host)],
         origins=arguments.allow_origin,
         spawns=not arguments.no_spawn,
         share=arguments.share,
     )
 
 
-def _own_name(host: str) -> list[str]:
-    """The address that it is bound to, where that is one."""
-    if host in ("", "0.0.0.0", "::"):  # noqa: S104  # nothing is bound here
+def _listen_address(host: str) -> list[str]:
+    """Return the address to which clients connect, unless the relay listens on all addresses."""
+    if host in ("", "0.0.0.0", "::"):  # noqa: S104  # only compared
         return []
     return [f"[{host}]" if ":" in host else host]

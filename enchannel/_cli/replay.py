@@ -10,46 +10,48 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import enchannel as ec
+from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.terminal.printer import TextPrinter, as_dict
+from enchannel._cli.terminal.printer import TextPrinter, message_to_dict
 from enchannel._cli.terminal.screen import Screen
 
 __all__ = ["replay"]
 
-COMMS = ("comm_open", "comm_msg", "comm_close")  # some kernels say these on shell
+# Some kernels send these on shell, where the reply of a request is expected.
+COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
 
 
 def replay(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Show a recording; the exit code."""
+    """Print a recording; return the exit code."""
     recording = ec.Recording(arguments.file)
-    show = _lines(screen) if arguments.json else Transcript(screen).show
-    nothing, begin = threading.Event(), time.monotonic()
+    show = _json_printer(screen) if arguments.json else Transcript(screen).show
+    never, started_at = threading.Event(), time.monotonic()
     try:
         for recorded in recording:
-            wait = begin + recorded.time / arguments.speed - time.monotonic()
-            if wait > 0:
+            delay = started_at + recorded.time / arguments.speed - time.monotonic()
+            if delay > 0:
                 screen.flush()
-                nothing.wait(min(wait, threading.TIMEOUT_MAX))
+                never.wait(min(delay, threading.TIMEOUT_MAX))
             show(recorded)
             if isinstance(recorded.event, ec.EnchannelError):
-                screen.say(str(recorded.event))
+                screen.print_message(error_text(recorded.event))
     except KeyboardInterrupt:
         screen.finish()
         return ExitCode.INTERRUPTED
     screen.finish()
     if not recording.is_whole:
-        screen.say(f"{arguments.file} was not ended, or is damaged: that is all that can be read")
+        screen.print_message(f"{arguments.file} is incomplete or damaged: the rest cannot be read")
         return ExitCode.RAISED
     return ExitCode.OK
 
 
-def _lines(screen: Screen) -> Callable[[ec.Recorded], None]:
+def _json_printer(screen: Screen) -> Callable[[ec.Recorded], None]:
     def show(recorded: ec.Recorded) -> None:
         if recorded.message is not None:
             line = {
                 "time": recorded.time,
                 "direction": recorded.direction,
-                **as_dict(recorded.message),
+                **message_to_dict(recorded.message),
             }
             screen.write(json.dumps(line) + "\n")
 
@@ -57,53 +59,54 @@ def _lines(screen: Screen) -> Callable[[ec.Recorded], None]:
 
 
 @dataclass(slots=True)
-class _Cell:
-    """One request: it is over when its reply and its idle were heard, in whichever order."""
+class _Request:
+    """A request, which is over after its reply and its idle, in either order."""
 
     printer: TextPrinter
     reply: ec.AnyMessage | None = None
-    idle: bool = False
+    is_idle: bool = False
 
 
 class Transcript:
-    """Many requests, each shown as ``run`` shows its one: the reply last."""
+    """Prints the requests of a recording, each as ``enchannel run`` does: the reply last."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._cells: dict[str, _Cell] = {}
-        self._secret = False
+        self._requests: dict[str, _Request] = {}
+        self._is_password = False
 
     def show(self, recorded: ec.Recorded) -> None:
-        """Show what happened, if it is to be seen."""
+        """Print a recorded message, if ``enchannel run`` would print it."""
         message = recorded.message
         if message is None:
             return
         if message.channel is ec.ChannelName.STDIN:
-            self._asked(message)
+            self._show_input(message)
         elif recorded.direction is ec.Direction.RECEIVED:
-            self._heard(message)
+            self._show_received(message)
 
-    def _heard(self, message: ec.AnyMessage) -> None:
-        parent, kind = message.parent_header.msg_id, message.header.msg_type
+    def _show_received(self, message: ec.AnyMessage) -> None:
+        parent, msg_type = message.parent_header.msg_id, message.header.msg_type
         if not parent:
-            return  # what a kernel says to nobody in particular, as when it starts
-        cell = self._cells.setdefault(parent, _Cell(TextPrinter(self._screen)))
-        if message.channel is not ec.ChannelName.IOPUB and kind not in COMMS:
-            cell.reply = message
-        elif kind == "status":
-            cell.idle = message.content.get("execution_state") == "idle"
+            # Not an answer to a request, such as the status when the kernel starts.
+            return
+        request = self._requests.setdefault(parent, _Request(TextPrinter(self._screen)))
+        if message.channel is not ec.ChannelName.IOPUB and msg_type not in COMM_TYPES:
+            request.reply = message
+        elif msg_type == "status":
+            request.is_idle = message.content.get("execution_state") == "idle"
         else:
-            cell.printer.message(message)
-        if cell.reply is not None and cell.idle:
-            cell.printer.message(cell.reply)
-            del self._cells[parent]
+            request.printer.print(message)
+        if request.reply is not None and request.is_idle:
+            request.printer.print(request.reply)
+            del self._requests[parent]
 
-    def _asked(self, message: ec.AnyMessage) -> None:
-        """What was asked, and the answer; that to a password is not shown, also where it was kept."""
+    def _show_input(self, message: ec.AnyMessage) -> None:
+        """Print a prompt or its answer; a password is not printed, even if it was recorded."""
         content = message.content
         if message.header.msg_type == "input_request":
-            self._secret = bool(content.get("password"))
-            self._screen.prompt(self._screen.out, str(content.get("prompt", "")))
+            self._is_password = bool(content.get("password"))
+            self._screen.write_prompt(self._screen.out, str(content.get("prompt", "")))
         elif message.header.msg_type == "input_reply":
-            answer = "" if self._secret else str(content.get("value", ""))
-            self._screen.stream(self._screen.out, f"{answer}\n")
+            answer = "" if self._is_password else str(content.get("value", ""))
+            self._screen.write_stream(self._screen.out, f"{answer}\n")

@@ -9,71 +9,64 @@ import enchannel as ec
 from enchannel._cli.child_processes import kill_children
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.input_reader import Answers
-from enchannel._cli.kernel_session import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.source_code import STDIN, ProgramUnreadable, is_notebook, read_program
+from enchannel._cli.input_reader import InputReader
+from enchannel._cli.kernel_session import open_kernel, use_kernel
+from enchannel._cli.source_code import STDIN, UnreadableCode, is_notebook, read_code
 from enchannel._cli.terminal.printer import JsonPrinter, TextPrinter
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Ended, Signals
+from enchannel._cli.terminal.signals import Signals, Terminated
 
 __all__ = ["run"]
 
 
 def run(arguments: argparse.Namespace, screen: Screen) -> int:
-    """Run code; the exit code."""
-    with Signals(on_hurry=kill_children) as signals:
+    """Run code or a notebook; return the exit code."""
+    with Signals(on_repeated_signal=kill_children) as signals:
         try:
-            return _run(arguments, screen, signals)
-        except Ended as ended:
-            screen.let_go()  # also of what nobody has read yet
-            return ended.exit_code
+            if is_notebook(arguments.code):
+                return _run_notebook(arguments, screen, signals)
+            return _run_code(arguments, screen, signals)
+        except Terminated as terminated:
+            screen.abandon()
+            return terminated.exit_code
 
 
-def _run(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
-    if is_notebook(arguments.code):
-        return _run_notebook(arguments, screen, signals)
-    if unmeant := _for_notebooks(arguments):
-        screen.say(f"{unmeant} is for notebooks, and this is none: their names end in .ipynb")
+def _run_code(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
+    if option := _notebook_option(arguments):
+        screen.print_message(f"{option} needs a notebook, a file whose name ends in .ipynb")
         return ExitCode.USAGE
     try:
-        code = read_program(arguments.code)
-    except ProgramUnreadable as error:
-        screen.say(str(error))
+        code = read_code(arguments.code)
+    except UnreadableCode as error:
+        screen.print_message(str(error))
         return ExitCode.USAGE
     printer = JsonPrinter(screen) if arguments.json else TextPrinter(screen)
     stdin = None if arguments.code == STDIN else sys.stdin
-    answers = Answers(stdin, screen, only_messages=arguments.json)
+    input_reader = InputReader(stdin, screen, stdout_has_messages=arguments.json)
 
     def execute(kernel: ec.Kernel) -> ExitCode:
-        execution = Execution(kernel, printer, screen, answers, signals)
+        execution = Execution(kernel, printer, screen, input_reader, signals)
         try:
             return execution.run(code, timeout=arguments.timeout)
         finally:
-            if execution.stubborn:
+            if execution.is_overdue:
                 kill_children()
 
-    kernel = _kernel(arguments, screen)
-    return in_kernel(kernel, execute, arguments, screen, signals)
-
-
-def _kernel(arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
-    if arguments.connection is not None:
-        return connect(arguments.connection, arguments, screen)
-    return launch(arguments.kernel or DEFAULT_KERNEL, arguments, screen)
+    return use_kernel(open_kernel(arguments, screen), execute, arguments, screen, signals)
 
 
 def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     try:
-        from enchannel._cli.notebook.run import run_notebook
+        from enchannel._cli.notebook.command import run_notebook
     except ImportError as error:
         raise ec.NotSupported(
-            f'running notebooks takes pip install "enchannel[notebook]" ({error})'
+            f'running a notebook needs pip install "enchannel[notebook]" ({error})'
         ) from error
     return run_notebook(arguments, screen, signals)
 
 
-def _for_notebooks(arguments: argparse.Namespace) -> str:
-    """An option that only a notebook has a use for, if there is one."""
+def _notebook_option(arguments: argparse.Namespace) -> str:
+    """Return an option that was given and is for notebooks only, or an empty string."""
     given = {
         "--output": arguments.output,
         "--resume": arguments.resume,

@@ -1,4 +1,4 @@
-"""The code that is to be run: as it stands, from a file, or from stdin."""
+"""The code to run: given as an argument, in a file, or on stdin."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ import sys
 import tokenize
 from pathlib import Path
 
-__all__ = ["STDIN", "ProgramUnreadable", "is_notebook", "read_program"]
+__all__ = ["STDIN", "UnreadableCode", "is_notebook", "read_code"]
 
 STDIN = "-"
 
 
-class ProgramUnreadable(Exception):
-    """There is no code to run; the text says why."""
+class UnreadableCode(Exception):
+    """The code cannot be read; the text is a message for the user."""
 
 
 def is_notebook(argument: str) -> bool:
-    """Whether what the command line calls CODE is a notebook's file."""
+    """Return True if the CODE of the command line is the path of a notebook."""
     return argument.endswith(".ipynb") and (
         os.path.isfile(argument) or re.fullmatch(r"\S+", argument) is not None
     )
 
 
-def read_program(argument: str) -> str:
-    """What the command line calls CODE.
+def read_code(argument: str) -> str:
+    """Return the code that the CODE of the command line is or names.
 
     Raises:
-        ProgramUnreadable: it names a file that is not there, or not text.
+        UnreadableCode: the file does not exist, or is not text.
     """
     if argument == STDIN:
         data = b"" if sys.stdin is None else sys.stdin.buffer.read()
-        return _decoded(data, "what came on stdin")
+        return _decode(data, "stdin")
     path = Path(argument)
-    if os.path.isfile(path):  # unlike a Path's it takes any code, however long
-        return _read(path)
+    if os.path.isfile(path):  # Path.is_file() raises for code that is too long for a path
+        return _read_file(path)
     if os.path.isdir(path) and not argument.isidentifier():
-        raise ProgramUnreadable(f"{argument} is a directory")
+        raise UnreadableCode(f"{argument} is a directory")
     if re.fullmatch(r"\S+\.py", argument):
-        raise ProgramUnreadable(f"there is no file {argument}")
+        raise UnreadableCode(f"file {argument} does not exist")
     return argument
 
 
-def _read(path: Path) -> str:
+def _read_file(path: Path) -> str:
     try:
         if path.suffix == ".py":
-            with tokenize.open(path) as file:  # its first lines may say how it is encoded
+            # Detects the encoding from the first lines.
+            with tokenize.open(path) as file:
                 return file.read()
-        return _decoded(path.read_bytes(), str(path))
+        return _decode(path.read_bytes(), str(path))
     except OSError as error:
-        raise ProgramUnreadable(f"{path} cannot be read: {error.strerror}") from None
+        raise UnreadableCode(f"{path} cannot be read: {error.strerror}") from None
     except (SyntaxError, UnicodeDecodeError):
-        raise ProgramUnreadable(f"{path} is not text in the encoding that it claims") from None
+        raise UnreadableCode(f"{path} is not text in its declared encoding") from None
 
 
-def _decoded(data: bytes, what: str) -> str:
+def _decode(data: bytes, source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ProgramUnreadable(f"{what} is not UTF-8") from None
+        raise UnreadableCode(f"{source} is not UTF-8 text") from None

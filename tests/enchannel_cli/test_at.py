@@ -212,7 +212,9 @@ class TestAKernelThatRuns:
         ) as process:
             assert process.stderr is not None
             began = process.stderr.readline()
-            assert began == f"enchannel: recording kernel {self.id} in {file}; Ctrl-C ends it\n"
+            assert (
+                began == f"enchannel: recording kernel {self.id} in {file}; press Ctrl-C to stop\n"
+            )
             assert enchannel("run", "--connection", self.url, "print('woo')").stdout == "woo\n"
             assert eventually(lambda: b"woo" in file.read_bytes())
             process.terminate()
@@ -291,7 +293,7 @@ def test_another_machine_in_the_clear_only_if_asked_for(server: JupyterServer) -
 def test_what_is_no_url_is_not_repeated() -> None:
     ended = enchannel("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
-    assert "a server's URL begins with http:// or https://" in ended.stderr
+    assert "a server URL begins with http:// or https://" in ended.stderr
     assert without_token(ended)
 
 
@@ -380,7 +382,7 @@ def test_nobody_is_there_to_type_the_password() -> None:
         timeout=DEADLINE,
         start_new_session=True,  # without a terminal
     )
-    assert is_refused(ended, "no terminal", "JUPYTER_PASSWORD")
+    assert is_refused(ended, "--ask-password needs a terminal", "JUPYTER_PASSWORD")
 
 
 @pytest.mark.usefixtures("as_before")

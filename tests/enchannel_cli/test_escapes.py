@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enchannel._cli.terminal.escapes import LONGEST, Escapes, plain
+from enchannel._cli.terminal.escapes import MAX_SEQUENCE_LENGTH, Escapes, strip_escapes
 
 # Texts that are made of what matters.
 PIECES = (
@@ -70,7 +70,7 @@ def test_a_string_without_an_end_does_not_swallow_the_rest(text: str) -> None:
 
 
 def test_without_colours_nothing_passes() -> None:
-    assert plain("\x1b[31mred\x1b[0m \x1b]0;title\x07text\n") == "red text\n"
+    assert strip_escapes("\x1b[31mred\x1b[0m \x1b]0;title\x07text\n") == "red text\n"
 
 
 @given(texts)
@@ -93,13 +93,13 @@ def test_a_sequence_that_never_ends_takes_no_memory() -> None:
     for start in ("\x1b]0;", "\x1b[", "\x1b("):
         for piece in (start, *["1" * 1000] * 100):
             escapes.feed(piece)
-            assert len(escapes._cut) <= LONGEST
+            assert len(escapes._cut) <= MAX_SEQUENCE_LENGTH
         escapes.feed("\x07\n")
 
 
 def test_it_knows_whether_a_colour_is_on() -> None:
     escapes = Escapes(colours=True)
     escapes.feed("\x1b[31mred")
-    assert escapes.coloured
+    assert escapes.is_coloured
     escapes.feed("\x1b[0m")
-    assert not escapes.coloured
+    assert not escapes.is_coloured

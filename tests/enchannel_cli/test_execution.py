@@ -9,7 +9,7 @@ from reactivex.subject import AsyncSubject
 
 import enchannel as ec
 from enchannel._cli.execution import Execution
-from enchannel._cli.input_reader import Answers
+from enchannel._cli.input_reader import InputReader
 from enchannel._cli.terminal.printer import TextPrinter
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.kernel
 class Impatient(Signals):
     """A person who presses Ctrl-C before the code can have begun."""
 
-    def running(self, on_interrupt: Callable[[], bool]) -> None:
-        super().running(on_interrupt)
+    def set_interrupt_handler(self, on_interrupt: Callable[[], bool]) -> None:
+        super().set_interrupt_handler(on_interrupt)
         assert on_interrupt()
 
 
@@ -41,13 +41,12 @@ def test_the_code_of_others_is_not_interrupted(running: ec.Kernel) -> None:
 
         shown = io.StringIO()
         screen = Screen(shown, shown, {})
-        answers = Answers(None, screen, only_messages=False)
-        signals = Impatient(on_hurry=lambda: None)
+        reader = InputReader(None, screen, stdout_has_messages=False)
         with ec.connect(running.id) as kernel:
-            ours = Execution(kernel, TextPrinter(screen), screen, answers, signals)
+            ours = Execution(kernel, TextPrinter(screen), screen, reader, Impatient())
             with pytest.raises(ec.RequestTimeout, match="because the kernel is busy"):
                 ours.run("'ours'", timeout=0.2)
-        assert "busy with other code" in shown.getvalue()
+        assert "busy with code of another client" in shown.getvalue()
 
         answer.on_next("answered")
         answer.on_completed()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
-from enchannel._cli.heartbeat_probe import answers
+from enchannel._cli.heartbeat_probe import is_alive
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.enchannel_cli.shell import enchannel
 from tests.rigs import DEADLINE
@@ -119,7 +119,7 @@ def test_what_a_connection_file_says_cannot_move_the_terminal(
 
 def test_another_program_at_a_kernels_port_is_no_kernel() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        assert not answers(connection_info(other.getsockname()[1]))
+        assert not is_alive(connection_info(other.getsockname()[1]))
 
 
 def test_a_socket_file_that_is_left_is_no_kernel(tmp_path: Path) -> None:
@@ -127,4 +127,4 @@ def test_a_socket_file_that_is_left_is_no_kernel(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(f"{ip}-5")
     info = ec.ConnectionInfo.from_dict({**CONNECTION, "transport": "ipc", "ip": ip, "hb_port": 5})
-    assert not answers(info)
+    assert not is_alive(info)

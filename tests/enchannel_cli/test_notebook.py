@@ -199,9 +199,9 @@ class TestInOneKernel:
         self.files.has("print('once'); x = 6", "x += 1", "print(x)")
         ended = self.run("--resume")
         assert ended.returncode == ExitCode.OK
-        assert "it goes on at cell 2 of 3\n" in ended.stderr
+        assert "resuming at cell 2 of 3\n" in ended.stderr
         assert outputs(self.files.done) == ["once\n", "", "7\n"]
-        assert "nothing is left to run" in self.run("--resume").stderr
+        assert "nothing to run" in self.run("--resume").stderr
 
     def test_what_has_been_edited_is_run_again_and_all_that_follows(self) -> None:
         self.files.has("print('a')", "print('b')", "print('c')")
@@ -352,7 +352,7 @@ def test_options_that_make_no_sense(files: Files, arguments: Sequence[str]) -> N
 def test_options_for_notebooks_are_for_nothing_else() -> None:
     ended = enchannel("run", "1", "--output", "x")
     assert ended.returncode == ExitCode.USAGE
-    assert "--output is for notebooks" in ended.stderr
+    assert "--output needs a notebook" in ended.stderr
 
 
 def test_a_person_sees_a_line_for_each_cell_and_one_that_moves(files: Files) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
-from enchannel._cli.arguments import parse
+from enchannel._cli.arguments import parse_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import Screen
 from tests.enchannel.test_replay import write as by_hand
@@ -51,7 +51,10 @@ def recording(kernel: ec.Kernel, file: Path) -> Iterator["subprocess.Popen[str]"
         try:
             assert process.stderr is not None
             began = process.stderr.readline()
-            assert began == f"enchannel: recording kernel {kernel.id} in {file}; Ctrl-C ends it\n"
+            assert (
+                began
+                == f"enchannel: recording kernel {kernel.id} in {file}; press Ctrl-C to stop\n"
+            )
             yield process
         finally:
             process.kill()
@@ -148,12 +151,12 @@ def test_the_end_of_the_kernel_is_the_end_of_the_recording(
     with ec.launch() as kernel:
 
         def end() -> None:
-            assert eventually(lambda: "Ctrl-C ends it" in shown.getvalue())
+            assert eventually(lambda: "press Ctrl-C to stop" in shown.getvalue())
             kernel.run("print('woo')", timeout=DEADLINE)
             kernel.close()
 
         ending = Thread(end)
-        asked = parse(["record", kernel.id, str(file)])
+        asked = parse_arguments(["record", kernel.id, str(file)])
         assert asked.command(asked, Screen(shown, shown, {})) == ExitCode.OK
         ending.result()
     assert shown.getvalue().endswith(f"recorded {len(types(file))} messages in {file}\n")
@@ -170,7 +173,7 @@ def test_who_is_killed_leaves_what_there_was(running: ec.Kernel, file: Path) -> 
     ended = enchannel("replay", "--speed", "inf", str(file))
     assert (ended.stdout, ended.returncode) == ("woo\n", ExitCode.RAISED)
     assert ended.stderr == (
-        f"enchannel: {file} was not ended, or is damaged: that is all that can be read\n"
+        f"enchannel: {file} is incomplete or damaged: the rest cannot be read\n"
     )
 
 

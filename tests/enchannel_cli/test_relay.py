@@ -141,7 +141,7 @@ def test_a_token_is_made_and_said_where_none_is_given() -> None:
     with started(token="") as relay:
         code, said = relay.end()
     assert code == ExitCode.OK
-    assert re.search(r"for programs: ENCHANNEL_TOKEN=\S{40,}", said)
+    assert re.search(r"access token for programs: ENCHANNEL_TOKEN=\S{40,}", said)
 
 
 def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:

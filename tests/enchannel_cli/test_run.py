@@ -136,7 +136,7 @@ class TestOutput:
         ended = self.run("--timeout", "1", "import time\nprint('began')\ntime.sleep(1000)")
         assert (ended.stdout, ended.returncode) == ("began\n", ExitCode.TIMED_OUT)
         assert "KeyboardInterrupt" in ended.stderr
-        assert ended.stderr.endswith("did not end within 1 s, and was interrupted\n")
+        assert ended.stderr.endswith("did not finish within 1 s, and was interrupted\n")
 
     def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(self) -> None:
         code = "while True: print('y')"
@@ -224,7 +224,7 @@ def test_a_scheme_that_no_backend_knows() -> None:
 def test_a_file_that_is_not_there() -> None:
     ended = enchannel("run", "missing.py")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
-    assert ended.stderr == "enchannel: there is no file missing.py\n"
+    assert ended.stderr == "enchannel: file missing.py does not exist\n"
 
 
 def test_a_directory(tmp_path: Path) -> None:

@@ -1,23 +1,29 @@
-"""What of a notebook is to run: all of it, or what is left since the last time."""
+"""The cells to run: all of a notebook, or those that are left since the last run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import commutable as cm
+import enchannel as ec
+from enchannel._cli.notebook.files import UnusableNotebook, load_notebook
 
-__all__ = ["Plan", "afresh", "taken_up"]
+__all__ = ["NotebookPlan", "plan_notebook"]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to run.
+class NotebookPlan:
+    """The cells to run.
 
     Attributes:
-        notebook: As it is before.
-        cells: The ids of the cells that are to run, in order.
-        done: How many have run before, and are not to run again.
+        notebook: The notebook before the run.
+        cells: The ids of the cells to run, in order.
+        done: The number of cells that have run before and are left out.
     """
 
     notebook: cm.Notebook
@@ -25,43 +31,86 @@ class Plan:
     done: int = 0
 
 
-def afresh(notebook: cm.Notebook) -> Plan:
-    """All of it, as if none had ever run."""
+def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
+    """Read the notebook and the parameters of the command line.
+
+    Raises:
+        UnusableNotebook: a file cannot be read or is not a notebook; an option or parameter is invalid.
+    """
+    if arguments.json:
+        raise UnusableNotebook("--json cannot be used with a notebook: it prints messages of code")
+    if arguments.resume and arguments.output is None:
+        raise UnusableNotebook("--resume needs --output, the file to resume from")
+    try:
+        notebook = load_notebook(Path(arguments.code))
+        notebook = cm.with_parameters(notebook, _read_parameters(arguments))
+        if arguments.resume and Path(arguments.output).exists():
+            done = load_notebook(Path(arguments.output))
+            return _plan_rest(notebook, done, allow_errors=arguments.allow_errors)
+        return _plan_all(notebook)
+    except (cm.InvalidNotebook, ec.NotSupported, ValueError) as error:
+        raise UnusableNotebook(str(error)) from error
+
+
+def _plan_all(notebook: cm.Notebook) -> NotebookPlan:
     cells = cm.runnable_cells(notebook)
     for cell_id in cells:
         notebook = cm.clear_outputs(notebook, cell_id)
-    return Plan(notebook, cells)
+    return NotebookPlan(notebook, cells)
 
 
-def taken_up(notebook: cm.Notebook, before: cm.Notebook, *, lenient: bool) -> Plan:
-    """What is left after the cells that have run, and are still the same.
+def _plan_rest(notebook: cm.Notebook, previous: cm.Notebook, *, allow_errors: bool) -> NotebookPlan:
+    """Leave out the first cells that have run and have the same code as in the previous run.
 
     Args:
-        notebook: What is to run.
-        before: What was saved when it ran.
-        lenient: A cell that raised has run as well.
+        notebook: The notebook to run.
+        previous: The notebook as the previous run saved it.
+        allow_errors: Also leave out cells that raised.
     """
-    plan = afresh(notebook)
+    plan = _plan_all(notebook)
     done = 0
     notebook = plan.notebook
-    for cell_id, was_id in zip(plan.cells, cm.runnable_cells(before), strict=False):
-        cell, was = notebook.cell(cell_id), before.cell(was_id)
-        if not (isinstance(cell, cm.CodeCell) and isinstance(was, cm.CodeCell)):
+    for cell_id, old_id in zip(plan.cells, cm.runnable_cells(previous), strict=False):
+        cell, old = notebook.cell(cell_id), previous.cell(old_id)
+        if not (isinstance(cell, cm.CodeCell) and isinstance(old, cm.CodeCell)):
             break
-        if cell.source != was.source or not _has_run(was, lenient=lenient):
+        if cell.source != old.source or not _has_run(old, allow_errors=allow_errors):
             break
-        metadata = {**cell.metadata, "execution": was.metadata["execution"]}
-        count, outputs = was.execution_count, was.outputs
+        metadata = {**cell.metadata, "execution": old.metadata["execution"]}
+        count, outputs = old.execution_count, old.outputs
         notebook = cm.replace_cell(
             notebook, replace(cell, metadata=metadata, outputs=outputs, execution_count=count)
         )
         done += 1
-    return Plan(notebook, plan.cells[done:], done)
+    return NotebookPlan(notebook, plan.cells[done:], done)
 
 
-def _has_run(cell: cm.CodeCell, *, lenient: bool) -> bool:
+def _has_run(cell: cm.CodeCell, *, allow_errors: bool) -> bool:
     times = cell.metadata.get("execution")
     if not (isinstance(times, dict) and "shell.execute_reply" in times):
         return False
-    may_raise = lenient or "raises-exception" in cell.tags
+    may_raise = allow_errors or "raises-exception" in cell.tags
     return may_raise or all(output["output_type"] != "error" for output in cell.outputs)
+
+
+def _read_parameters(arguments: argparse.Namespace) -> Mapping[str, Any]:
+    values = {} if arguments.parameters is None else _read_parameter_file(arguments.parameters)
+    for name, text in arguments.parameter:
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            # A string needs no quotes.
+            values[name] = text
+    return values
+
+
+def _read_parameter_file(path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise UnusableNotebook(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UnusableNotebook(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UnusableNotebook(f"{path} must contain a JSON object")
+    return values

@@ -1,10 +1,11 @@
-"""How far a notebook is: a line for each cell that has run, and one that moves for the one that does."""
+"""Progress of a notebook: one line for each finished cell, and an animated one for the running cell."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -17,41 +18,45 @@ from rich.table import Table
 from rich.text import Text
 
 import commutable as cm
-from enchannel._cli.notebook.plan import Plan
-from enchannel._cli.terminal.escapes import plain
+from enchannel._cli.notebook.plan import NotebookPlan
+from enchannel._cli.terminal.escapes import strip_escapes
 from enchannel._cli.terminal.screen import Screen
 
 __all__ = ["Progress"]
 
-TAIL = 2_000  # characters of output in which the last line is looked for
-SHORT = 100  # characters of it that are shown in a pipe
-BAR = 24  # columns
-PACE = 12.5  # times a second that the moving line is drawn
+# The last line of a longer output is searched for in this many characters.
+MAX_SEARCH_LENGTH = 2_000
+# A longer last line is cut in a pipe.
+MAX_LINE_LENGTH = 100
+BAR_WIDTH = 24
+REFRESHES_PER_SECOND = 12.5
 
 
 class Progress:
-    """Shows it on stderr while its block runs: on a terminal it moves, in a pipe it is a line a cell.
+    """Shows progress on stderr while its block runs: animated on a terminal, one line a cell in a pipe.
 
     Args:
-        screen: Whose stderr.
-        plan: What runs.
+        screen: The screen whose stderr is written to.
+        plan: The cells that run.
     """
 
-    def __init__(self, screen: Screen, plan: Plan) -> None:
+    _spinner = Spinner("dots")
+
+    def __init__(self, screen: Screen, plan: NotebookPlan) -> None:
         self._pane = screen.err
         self._screen = screen
         self._plan = plan
-        self._done = 0
-        self._now: _Now | None = None
+        self._finished = 0
+        self._running: _RunningCell | None = None
         self._live: Live | None = None
-        if self._pane.terminal:
+        if self._pane.is_terminal:
             console = Console(
-                file=self._pane.stream, no_color=not self._pane.colours, highlight=False
+                file=self._pane.stream, no_color=not self._pane.has_colours, highlight=False
             )
             self._live = Live(
-                get_renderable=self._drawn,
+                get_renderable=self._render,
                 console=console,
-                refresh_per_second=PACE,
+                refresh_per_second=REFRESHES_PER_SECOND,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
@@ -73,7 +78,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """While something else is written."""
+        """Hide the animated line while other text is written in the block."""
         if self._live is None:
             yield
             return
@@ -83,77 +88,75 @@ class Progress:
         finally:
             self._live.start()
 
-    def running(self, notebook: cm.Notebook, cell_id: str, since: float) -> None:
-        """A cell runs, since a time of ``time.monotonic``."""
-        self._now = _Now(self._place(notebook, cell_id), since, notebook.cell(cell_id))
+    def show_running(self, notebook: cm.Notebook, cell_id: str, started_at: float) -> None:
+        """Show a cell that runs since a time of ``time.monotonic()``."""
+        position = self._position(notebook, cell_id)
+        self._running = _RunningCell(position, started_at, notebook.cell(cell_id))
 
-    def ended(self, notebook: cm.Notebook, cell: cm.CodeCell, seconds: float) -> None:
-        """A cell has run: for so long, if the kernel does not say it better."""
-        self._done += 1
-        self._now = None
+    def show_finished(self, notebook: cm.Notebook, cell: cm.CodeCell, seconds: float) -> None:
+        """Show a cell that has run for some seconds; the kernel's own times are preferred."""
+        self._finished += 1
+        self._running = None
         failed = any(output["output_type"] == "error" for output in cell.outputs)
-        place, last = self._place(notebook, cell.id), _last_line(cell)
-        took = _duration(_seconds(cell, seconds))
+        position, last = self._position(notebook, cell.id), _last_line(cell)
+        duration = _format_duration(_duration(cell, seconds))
         if self._live is None:
-            words = f"{place}: {'raised, ' if failed else ''}{took}"
-            short = last if len(last) <= SHORT else f"{last[:SHORT]}…"
-            self._screen.say(f"{words}, {short}" if short else words)
+            text = f"{position}: {'raised, ' if failed else ''}{duration}"
+            short = last if len(last) <= MAX_LINE_LENGTH else f"{last[:MAX_LINE_LENGTH]}…"
+            self._screen.print_message(f"{text}, {short}" if short else text)
             return
         mark = Text("✗ ", "red") if failed else Text("✓ ", "green")
-        line = Text.assemble(mark, f"{place}  ", (f"{took:>7}  ", "cyan"), (last, "dim"))
+        line = Text.assemble(mark, f"{position}  ", (f"{duration:>7}  ", "cyan"), (last, "dim"))
         line.truncate(max(self._live.console.width - 1, 1), overflow="ellipsis")
         self._live.console.print(line)
 
-    def _place(self, notebook: cm.Notebook, cell_id: str) -> str:
+    def _position(self, notebook: cm.Notebook, cell_id: str) -> str:
         count = len(notebook.cells)
         return f"cell {notebook.index(cell_id) + 1:{len(str(count))}} of {count}"
 
-    def _drawn(self) -> RenderableType:
-        now = self._now
-        if now is None:
+    def _render(self) -> RenderableType:
+        running = self._running
+        if running is None:
             return Group()
-        whole = len(self._plan.cells) + self._plan.done
+        total = len(self._plan.cells) + self._plan.done
         row = Table.grid(padding=(0, 1))
         for ratio in (None, None, None, None, 1):
             row.add_column(no_wrap=True, overflow="ellipsis", ratio=ratio)
         row.add_row(
             self._spinner,
-            now.place,
-            ProgressBar(whole, self._plan.done + self._done, width=BAR),
-            Text(f"{_duration(time.monotonic() - now.since):>7}", "cyan"),
-            Text(_last_line(now.cell), "dim"),
+            running.position,
+            ProgressBar(total, self._plan.done + self._finished, width=BAR_WIDTH),
+            Text(f"{_format_duration(time.monotonic() - running.started_at):>7}", "cyan"),
+            Text(_last_line(running.cell), "dim"),
         )
         return row
 
-    _spinner = Spinner("dots")
 
+@dataclass(frozen=True, slots=True)
+class _RunningCell:
+    """The latest state of the running cell."""
 
-class _Now:
-    """The cell that runs: where, since when, and its latest state."""
-
-    __slots__ = ("cell", "place", "since")
-
-    def __init__(self, place: str, since: float, cell: cm.Cell) -> None:
-        self.place = place
-        self.since = since
-        self.cell = cell
+    position: str
+    started_at: float
+    cell: cm.Cell
 
 
 def _last_line(cell: cm.Cell) -> str:
     if not isinstance(cell, cm.CodeCell) or not cell.outputs:
         return ""
     output = cell.outputs[-1]
-    # Not all of a stream, which may be long.
-    shown = (
+    # The text of a stream is not processed as a whole: it may be long.
+    text = (
         output["text"]
         if output["output_type"] == "stream"
         else cm.Outputs.from_nbformat([output]).text
     )
-    lines = [line for line in plain(shown[-TAIL:]).splitlines() if line.strip()]
+    lines = [line for line in strip_escapes(text[-MAX_SEARCH_LENGTH:]).splitlines() if line.strip()]
     return lines[-1].strip().replace("\t", " ") if lines else ""
 
 
-def _seconds(cell: cm.CodeCell, otherwise: float) -> float:
+def _duration(cell: cm.CodeCell, default: float) -> float:
+    """Return the seconds between the kernel's busy and idle, or a default if they are not known."""
     times = cell.metadata.get("execution", {})
     try:
         begin, end = (
@@ -161,11 +164,11 @@ def _seconds(cell: cm.CodeCell, otherwise: float) -> float:
             for name in ("iopub.status.busy", "iopub.status.idle")
         )
     except (KeyError, TypeError, ValueError):
-        return otherwise
+        return default
     return (end - begin).total_seconds()
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)

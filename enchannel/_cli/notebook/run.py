@@ -1,222 +1,95 @@
-"""``enchannel run analysis.ipynb``: a notebook that runs, and is saved after each of its cells."""
+"""One run of a notebook: its cells are run and saved in order, and their progress is shown."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from reactivex import Observable
 from reactivex.disposable import SerialDisposable
-from reactivex.subject import AsyncSubject
 
 import commutable as cm
 import enchannel as ec
-from enchannel._cli.child_processes import kill_children
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.input_reader import Answers
-from enchannel._cli.interrupts import Watch
-from enchannel._cli.kernel_session import DEFAULT_KERNEL, connect, in_kernel, launch
-from enchannel._cli.notebook.plan import Plan, afresh, taken_up
+from enchannel._cli.input_reader import InputReader
+from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
+from enchannel._cli.notebook.files import NotebookWriter, UnusableNotebook
+from enchannel._cli.notebook.output import OutputPrinter
+from enchannel._cli.notebook.plan import NotebookPlan
 from enchannel._cli.notebook.progress import Progress
+from enchannel._cli.run_inbox import InputRequest, KernelWarning, RunEnd, RunInbox
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Signals, Stopped
+from enchannel._cli.terminal.signals import Signals
 
-__all__ = ["run_notebook"]
+__all__ = ["NotebookRun"]
 
-
-LEAVING = 1.0  # seconds for a kernel that stays to take our last interrupt
-LATENCY = 0.02  # seconds after which another state is looked at
-
-
-def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
-    """Run a notebook; the exit code."""
-    try:
-        plan = _planned(arguments)
-        saver = None if arguments.output is None else cm.Saver(arguments.output)
-        if saver is not None:
-            _save(plan.notebook, saver)  # what cannot be saved is better known before it runs
-    except NotebookUnusable as error:
-        screen.say(str(error))
-        return ExitCode.USAGE
-    if plan.done:
-        _tell_of_resuming(plan, arguments, screen)
-    if not plan.cells:
-        return ExitCode.OK
-    answers = Answers(sys.stdin, screen, only_messages=False)
-
-    def execute(kernel: ec.Kernel) -> ExitCode:
-        run = NotebookRun(kernel, plan, saver, screen, answers, signals)
-        try:
-            return run.run(timeout=arguments.timeout, allow_errors=arguments.allow_errors)
-        except NotebookUnusable as error:
-            screen.say(str(error))
-            return ExitCode.RAISED
-        finally:
-            if kernel.owned and kernel.state.value is ec.KernelState.BUSY:
-                kill_children()  # it was interrupted, and goes on in spite of that
-
-    return in_kernel(_kernel(plan, arguments, screen), execute, arguments, screen, signals)
-
-
-def _kernel(plan: Plan, arguments: argparse.Namespace, screen: Screen) -> ec.Kernel:
-    if arguments.connection is not None:
-        return connect(arguments.connection, arguments, screen)
-    name = arguments.kernel or plan.notebook.kernel_name or DEFAULT_KERNEL
-    return launch(name, arguments, screen, cwd=Path(arguments.code).absolute().parent)
-
-
-def _tell_of_resuming(plan: Plan, arguments: argparse.Namespace, screen: Screen) -> None:
-    if not plan.cells:
-        screen.say("nothing is left to run: all of it had run, and is the same")
-        return
-    first = plan.notebook.index(plan.cells[0]) + 1
-    known = "" if arguments.connection else "; the kernel is new, and knows nothing of those before"
-    screen.say(f"it goes on at cell {first} of {len(plan.notebook.cells)}{known}")
-
-
-class NotebookUnusable(Exception):
-    """There is no notebook to run, or none to be written; the text says why."""
-
-
-def _planned(arguments: argparse.Namespace) -> Plan:
-    """What is to run, as the command line has it.
-
-    Raises:
-        NotebookUnusable: a file cannot be read, or is no notebook; a parameter or an option makes no sense.
-    """
-    if arguments.json:
-        raise NotebookUnusable("--json prints the messages of code, not of a notebook")
-    if arguments.resume and arguments.output is None:
-        raise NotebookUnusable(
-            "--resume goes on with what --output names, and there is no --output"
-        )
-    try:
-        notebook = _loaded(Path(arguments.code))
-        notebook = cm.with_parameters(notebook, _parameters(arguments))
-        if arguments.resume and Path(arguments.output).exists():
-            done = _loaded(Path(arguments.output))
-            return taken_up(notebook, done, lenient=arguments.allow_errors)
-        return afresh(notebook)
-    except (cm.InvalidNotebook, ec.NotSupported, ValueError) as error:
-        raise NotebookUnusable(str(error)) from error
-
-
-def _loaded(path: Path) -> cm.Notebook:
-    try:
-        return cm.load(path)
-    except OSError as error:
-        raise NotebookUnusable(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _parameters(arguments: argparse.Namespace) -> Mapping[str, Any]:
-    values: dict[str, Any] = {}
-    if arguments.parameters is not None:
-        try:
-            read = json.loads(Path(arguments.parameters).read_bytes())
-        except OSError as error:
-            why = error.strerror or error
-            raise NotebookUnusable(f"{arguments.parameters} cannot be read: {why}") from error
-        except ValueError as error:
-            raise NotebookUnusable(f"{arguments.parameters} is not JSON: {error}") from error
-        if not isinstance(read, dict):
-            raise NotebookUnusable(f"{arguments.parameters} has no JSON object in it")
-        values |= read
-    for name, text in arguments.parameter:
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            values[name] = text  # a text needs no quotes
-    return values
+# States of the notebook that follow one another faster than this are shown as one.
+STATE_INTERVAL = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class _Question:
-    prompt: str
-    password: bool
-    answer: AsyncSubject[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Warning:
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class _CellEnded:
+class _CellFinished:
     notebook: cm.Notebook
     cell_id: str
     seconds: float
 
 
-class _Changed:
-    """There is another state; the latest is what counts."""
+class _StateChanged:
+    """The notebook has changed; only its latest state is shown."""
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    error: Exception | None = None
-
-
-_Item: TypeAlias = _Changed | _CellEnded | _Question | _Warning | _End
+_Item: TypeAlias = _StateChanged | _CellFinished
 
 
 class NotebookRun:
-    """Runs a notebook in a kernel that is there, and shows how far it is.
+    """Runs the cells of a plan in a kernel.
 
-    What is shown and asked is on the main thread, which is told by the library's. A cell is saved where
-    its end is known, before the next begins.
+    Progress is shown and input is read on the main thread. Each cell is saved on the library's thread,
+    before the next cell starts.
 
     Args:
-        kernel: In which.
-        plan: What.
-        saver: Saves it, after each cell; None: what its cells say is printed instead.
-        screen: Where it is shown.
-        answers: Is asked what the code asks.
-        signals: Is told that there is something to interrupt.
+        kernel: A connected kernel.
+        plan: The cells to run.
+        saver: Saves the notebook after each cell. None prints the outputs instead.
+        screen: Where progress is shown.
+        input_reader: Reads the answers to ``input()``.
+        signals: Interrupt the running cell.
     """
 
     def __init__(
         self,
         kernel: ec.Kernel,
-        plan: Plan,
+        plan: NotebookPlan,
         saver: cm.Saver | None,
         screen: Screen,
-        answers: Answers,
+        input_reader: InputReader,
         signals: Signals,
     ) -> None:
         self._kernel = kernel
         self._plan = plan
-        self._saver = saver
         self._screen = screen
-        self._answers = answers
         self._signals = signals
-        self._inbox: SimpleQueue[_Item] = SimpleQueue()
+        self._progress = Progress(screen, plan)
+        self._writer = None if saver is None else NotebookWriter(saver, plan.notebook)
+        self._printer = OutputPrinter(screen, self._progress) if saver is None else None
+        self._inbox: RunInbox[_Item] = RunInbox(input_reader, signals)
         self._states = SerialDisposable()
         self._latest = plan.notebook
-        self._kept = plan.notebook  # as it was when it was saved last
-        self._printed: dict[str, cm.Outputs] = {}
-        self._is_told = False  # of a state that it has not looked at yet
-        self._number = 0  # of the cell in the plan whose turn it is
-        self._since: float | None = None  # when it began to run
+        self._change_pending = False
+        self._index = 0  # of the current cell in plan.cells
+        self._started_at: float | None = None  # None: the current cell does not run yet
         self._interrupted = False
-        self._language: dict[str, Any] | None = None
-        self._ended = Event()
 
     def run(self, *, timeout: float | None, allow_errors: bool) -> ExitCode:
-        """Run it.
+        """Run the cells until the last, or until one raises.
+
+        Args:
+            timeout: Seconds after which a cell is interrupted, or None.
+            allow_errors: Go on after cells that raise.
 
         Raises:
-            NotebookUnusable: it cannot be saved any more.
-            Ended: nobody waits for it.
+            UnusableNotebook: the file can no longer be written.
+            Terminated: a signal ended the command.
         """
         states = cm.execute(
             self._plan.notebook,
@@ -224,229 +97,151 @@ class NotebookRun:
             cells=self._plan.cells,
             timeout=timeout,
             allow_errors=allow_errors,
-            on_input=self._on_input,
+            on_input=self._inbox.on_input,
         )
-        with (
-            Progress(self._screen, self._plan) as progress,
-            Watch(None, self._interrupt, _nothing, _nothing) as watch,
-        ):
-            self._signals.running(lambda: self._asked_to_stop(watch))
-            self._kernel.errors.subscribe(self._warned)
-            # It is answered before the first cell.
-            self._kernel.kernel_info(timeout=None).subscribe(self._introduced, lambda _: None)
+        with self._progress, InterruptThread(self._interrupt) as thread:
+            self._signals.set_interrupt_handler(lambda: self._on_ctrl_c(thread))
+            self._kernel.errors.subscribe(self._inbox.on_error)
+            # Requested first, so that the reply arrives before the first cell ends.
+            self._kernel.kernel_info(timeout=None).subscribe(self._on_kernel_info, lambda _: None)
             self._states.disposable = states.subscribe(
-                self._became, self._end_with_latest, self._end_with_latest
+                self._on_state, self._save_and_end, self._save_and_end
             )
             try:
-                error = self._follow(progress)
+                error = self._follow()
             finally:
                 self._leave()
                 self._states.dispose()
-        return self._verdict(error)
+        return self._exit_code(error)
 
     # -- on the library's threads -------------------------------------------------------------------
 
-    def _introduced(self, message: ec.AnyMessage) -> None:
+    def _on_kernel_info(self, message: ec.AnyMessage) -> None:
         info = message.content.get("language_info")
-        if isinstance(info, dict) and info.get("name"):
-            self._language = info
+        if self._writer is not None and isinstance(info, dict) and info.get("name"):
+            self._writer.language_info = info
 
-    def _became(self, notebook: cm.Notebook) -> None:
+    def _on_state(self, notebook: cm.Notebook) -> None:
         self._latest = notebook
-        if self._number < len(self._plan.cells):
-            cell_id = self._plan.cells[self._number]
-            runs = _runs(notebook.cell(cell_id))
-            if runs and self._since is None:
-                self._since = time.monotonic()
-                if (
-                    self._interrupted
-                ):  # that was for the one before: with errors allowed it would go on
-                    self._states.dispose()
-                    self._end()
-            elif not runs and self._since is not None:
-                self._cell_ended(notebook, cell_id, time.monotonic() - self._since)
-        if not self._is_told:
-            self._is_told = True
-            self._inbox.put(_Changed())
+        if self._index < len(self._plan.cells):
+            cell_id = self._plan.cells[self._index]
+            is_running = _is_running(notebook.cell(cell_id))
+            if is_running and self._started_at is None:
+                self._on_cell_started()
+            elif not is_running and self._started_at is not None:
+                self._on_cell_finished(notebook, cell_id, time.monotonic() - self._started_at)
+        if not self._change_pending:
+            self._change_pending = True
+            self._inbox.put(_StateChanged())
 
-    def _cell_ended(self, notebook: cm.Notebook, cell_id: str, seconds: float) -> None:
-        self._number += 1
-        self._since = None
-        self._inbox.put(_CellEnded(notebook, cell_id, seconds))
-        try:
-            self._keep(notebook)
-        except NotebookUnusable as error:
+    def _on_cell_started(self) -> None:
+        self._started_at = time.monotonic()
+        if self._interrupted:
+            # The interrupted cell was the one before. With --allow-errors the next one would run.
             self._states.dispose()
-            self._end(error)
+            self._inbox.end()
 
-    def _keep(self, notebook: cm.Notebook) -> None:
-        """Save it, if that is wanted, and was not done."""
-        if self._saver is None or notebook is self._kept:
-            return
-        self._kept = notebook
-        if self._language is not None:  # as others note it as well
-            known = {**notebook.metadata, "language_info": self._language}
-            notebook = cm.set_metadata(notebook, known)
-        _save(notebook, self._saver)
-
-    def _end_with_latest(self, error: Exception | None = None) -> None:
-        """The last cell may have said something after its end."""
+    def _on_cell_finished(self, notebook: cm.Notebook, cell_id: str, seconds: float) -> None:
+        self._index += 1
+        self._started_at = None
+        self._inbox.put(_CellFinished(notebook, cell_id, seconds))
         try:
-            self._keep(self._latest)
-        except NotebookUnusable as unusable:
+            self._save(notebook)
+        except UnusableNotebook as error:
+            self._states.dispose()
+            self._inbox.end(error)
+
+    def _save(self, notebook: cm.Notebook) -> None:
+        if self._writer is not None:
+            self._writer.write(notebook)
+
+    def _save_and_end(self, error: Exception | None = None) -> None:
+        """Save output that the last cell's threads printed after the end of the cell."""
+        try:
+            self._save(self._latest)
+        except UnusableNotebook as unusable:
             error = error or unusable
-        self._end(error)
-
-    def _end(self, error: Exception | None = None) -> None:
-        self._ended.set()
-        self._inbox.put(_End(error))
-        self._signals.wake()
-
-    def _warned(self, error: ec.EnchannelError) -> None:
-        if isinstance(error, (ec.MessagesMayBeMissing, ec.RejectedFrame)):
-            self._inbox.put(_Warning(f"warning: {error}"))
-
-    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
-        answer: AsyncSubject[str] = AsyncSubject()
-        self._inbox.put(_Question(prompt, password, answer))
-        return answer
+        self._inbox.end(error)
 
     def _interrupt(self) -> None:
         self._kernel.interrupt().subscribe(on_error=lambda _: None)
 
-    # -- in the handler of a signal -----------------------------------------------------------------
+    # -- in a signal handler ------------------------------------------------------------------------
 
-    def _asked_to_stop(self, watch: Watch) -> bool:
-        if not self._has_begun():
-            return False  # what runs there may be somebody else's
+    def _on_ctrl_c(self, thread: InterruptThread) -> bool:
+        if not self._is_cell_running():
+            # The kernel may be running the code of another client.
+            return False
         self._interrupted = True
-        watch.interrupt()
+        thread.interrupt()
         return True
 
-    def _has_begun(self) -> bool:
-        """Whether the kernel is at work on a cell of ours."""
-        if self._since is None or self._number == len(self._plan.cells):
+    def _is_cell_running(self) -> bool:
+        """Return True if the kernel runs a cell of the plan, and not the code of another client."""
+        if self._started_at is None or self._index == len(self._plan.cells):
             return False
-        cell = self._latest.cell(self._plan.cells[self._number])
-        begun = isinstance(cell, cm.CodeCell) and cell.execution_count is not None
-        return begun or self._kernel.owned
+        cell = self._latest.cell(self._plan.cells[self._index])
+        has_begun = isinstance(cell, cm.CodeCell) and cell.execution_count is not None
+        return has_begun or self._kernel.owned
 
     # -- on the main thread -------------------------------------------------------------------------
 
-    def _follow(self, progress: Progress) -> Exception | None:
-        """Until the end; what it ended with."""
+    def _follow(self) -> Exception | None:
+        """Handle events until the end; return the error that ended the run."""
         while True:
             match self._inbox.get():
-                case _CellEnded(notebook, cell_id, seconds):
-                    self._show_end(notebook, cell_id, seconds, progress)
-                    self._show_state(self._latest, progress)
-                case _Question() as question:
-                    self._ask(question, progress.paused())
-                case _Warning(text):
-                    with progress.paused():
-                        self._screen.say(text)
-                case _End(error):
-                    self._print_new(self._latest, progress)
+                case _CellFinished(notebook, cell_id, seconds):
+                    self._show_finished(notebook, cell_id, seconds)
+                    self._show_running()
+                case InputRequest() as request:
+                    with self._progress.paused():
+                        self._inbox.answer(request)
+                case KernelWarning(text):
+                    with self._progress.paused():
+                        self._screen.warn(text)
+                case RunEnd(error):
+                    self._print_outputs(self._latest)
                     return error
                 case _:
-                    self._is_told = False
-                    self._show_state(self._latest, progress)
-                    self._ended.wait(LATENCY)
+                    self._change_pending = False
+                    self._show_running()
+                    self._inbox.has_ended.wait(STATE_INTERVAL)
 
-    def _show_state(self, notebook: cm.Notebook, progress: Progress) -> None:
-        since, number = self._since, self._number
-        if since is not None and number < len(self._plan.cells):
-            progress.running(notebook, self._plan.cells[number], since)
+    def _show_running(self) -> None:
+        started_at, index = self._started_at, self._index
+        if started_at is not None and index < len(self._plan.cells):
+            self._progress.show_running(self._latest, self._plan.cells[index], started_at)
 
-    def _show_end(
-        self, notebook: cm.Notebook, cell_id: str, seconds: float, progress: Progress
-    ) -> None:
+    def _show_finished(self, notebook: cm.Notebook, cell_id: str, seconds: float) -> None:
         cell = notebook.cell(cell_id)
-        assert isinstance(cell, cm.CodeCell)  # noqa: S101  # no other runs
-        progress.ended(notebook, cell, seconds)
-        self._printed[cell_id] = cm.Outputs()
-        self._print_new(notebook, progress)
+        assert isinstance(cell, cm.CodeCell)  # noqa: S101  # only code cells run
+        self._progress.show_finished(notebook, cell, seconds)
+        if self._printer is not None:
+            self._printer.add_finished(cell_id)
+        self._print_outputs(notebook)
 
-    def _print_new(self, notebook: cm.Notebook, progress: Progress) -> None:
-        """What cells have said that have ended, where it is not saved; also what they said afterwards."""
-        if self._saver is not None:
-            return
-        for cell_id, before in self._printed.items():
-            cell = notebook.cell(cell_id)
-            if isinstance(cell, cm.CodeCell) and cell.outputs is not before:
-                self._printed[cell_id] = cell.outputs
-                with progress.paused():
-                    self._print(_added(before, cell.outputs))
-
-    def _print(self, outputs: Iterator[cm.Output]) -> None:
-        for output in outputs:
-            to_err = output["output_type"] == "error" or output.get("name") == "stderr"
-            pane = self._screen.err if to_err else self._screen.out
-            self._screen.line(pane, cm.Outputs.from_nbformat([output]).text)
-        self._screen.flush()
+    def _print_outputs(self, notebook: cm.Notebook) -> None:
+        if self._printer is not None:
+            self._printer.print_new(notebook)
 
     def _leave(self) -> None:
-        """What still runs in somebody else's kernel is not left to it."""
-        if not (self._ended.is_set() or self._kernel.owned) and self._has_begun():
-            with suppress(ec.EnchannelError):
-                # Not by disposing: what is said just before closing may not get through.
-                ec.wait(self._kernel.interrupt(), timeout=LEAVING)
+        """Interrupt a cell that would go on in a kernel that stays."""
+        is_over = self._inbox.has_ended.is_set() or self._kernel.owned
+        if not is_over and self._is_cell_running():
+            interrupt_and_wait(self._kernel)
 
-    def _ask(self, question: _Question, alone: AbstractContextManager[None]) -> None:
-        try:
-            with alone, self._signals.asking():
-                if self._ended.is_set():
-                    return
-                answer = self._answers.answer(question.prompt, question.password)
-        except Stopped:
-            return  # the kernel was interrupted, or is gone
-        except EOFError as end:
-            question.answer.on_error(end)
-            return
-        question.answer.on_next(answer)
-        question.answer.on_completed()
-
-    def _verdict(self, error: Exception | None) -> ExitCode:
+    def _exit_code(self, error: Exception | None) -> ExitCode:
         if error is None:
             return ExitCode.RAISED if self._interrupted else ExitCode.OK
         if not isinstance(error, cm.CellFailed):
             raise error
         reason = error.reason
-        if isinstance(reason, ec.KernelError) and reason.traceback and self._saver is not None:
-            self._screen.traceback("\n".join(reason.traceback))  # else it has just been printed
-        self._screen.say(str(error))
+        # Without a file, the traceback was printed with the other outputs.
+        if isinstance(reason, ec.KernelError) and reason.traceback and self._writer is not None:
+            self._screen.write_traceback("\n".join(reason.traceback))
+        self._screen.print_message(str(error))
         return ExitCode.of(reason) if isinstance(reason, ec.EnchannelError) else ExitCode.RAISED
 
 
-def _save(notebook: cm.Notebook, saver: cm.Saver) -> None:
-    """Write it.
-
-    Raises:
-        NotebookUnusable: that cannot be.
-    """
-    try:
-        saver.save(notebook)
-    except (OSError, cm.InvalidNotebook) as error:
-        why = error.strerror or error if isinstance(error, OSError) else error
-        raise NotebookUnusable(f"{saver.path} cannot be written: {why}") from error
-
-
-def _added(before: cm.Outputs, after: cm.Outputs) -> Iterator[cm.Output]:
-    """What there is to show of an output's later state to who has seen the earlier."""
-    for place, output in enumerate(after):
-        shown = before[place] if place < len(before) else None
-        if output == shown:
-            continue
-        if output["output_type"] == "stream" and shown and shown["output_type"] == "stream":
-            grows = output["name"] == shown["name"] and output["text"].startswith(shown["text"])
-            more = output["text"].removeprefix(shown["text"])
-            yield {**output, "text": more} if grows else output
-        else:
-            yield output
-
-
-def _runs(cell: cm.Cell) -> bool:
+def _is_running(cell: cm.Cell) -> bool:
     return isinstance(cell, cm.CodeCell) and cell.status is cm.CellStatus.RUNNING
-
-
-def _nothing() -> None: ...

@@ -1,16 +1,16 @@
-"""Escape sequences in what a kernel prints: colours may pass, what else moves a terminal may not."""
+"""A filter for escape sequences in kernel output: colours pass, other terminal control does not."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["Escapes", "plain"]
+__all__ = ["MAX_SEQUENCE_LENGTH", "Escapes", "strip_escapes"]
 
-# Newline, tab, carriage return and backspace pass. C1 (0x80-0x9f) are sequences in one character.
+# Newline, tab, carriage return and backspace pass. C1 controls (0x80-0x9f) are sequences of one character.
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _COLOUR = r"\x1b\[[0-9;:]*m"
 _CSI = r"(?:\x1b\[|\x9b)[0-?]*[ -/]*"
-# Titles, links, the clipboard. A newline ends one too, or it could swallow all that follows.
+# Titles, links, the clipboard. A newline also ends one, or the rest of the output could disappear.
 _STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"
 _PAYLOAD = r"[^\x07\x1b\x9c\x18\x1a\n]*"
 _ESCAPE = r"\x1b[ -/]*"
@@ -25,43 +25,46 @@ _sequence = re.compile(
 )
 _introducer = re.compile(_STRING)
 _RESET = re.compile(r"\x1b\[[0;:]*m")
-LONGEST = 256  # characters; no colour is as long, and nobody shall make us keep more
+# Longer than any colour; bounds the memory that an unfinished sequence takes.
+MAX_SEQUENCE_LENGTH = 256
 
 
-def plain(text: str) -> str:
-    """A text without any escape sequence or control character but newline, tab, return and backspace."""
+def strip_escapes(text: str) -> str:
+    """Remove all escape sequences and control characters but newline, tab, return and backspace."""
     return Escapes(colours=False).feed(text)
 
 
 class Escapes:
-    """Strips a text that comes in pieces; a sequence may be cut anywhere.
+    """Filters a text that arrives in pieces; a sequence may be cut anywhere.
 
     Args:
-        colours: Whether colours pass.
+        colours: True lets colours pass.
+
+    Attributes:
+        is_coloured: True if the text that has passed would colour the text after it.
     """
 
     def __init__(self, *, colours: bool) -> None:
         self._colours = colours
         self._cut = ""
-        self.coloured = False
-        """Whether what has passed would colour what follows."""
+        self.is_coloured = False
 
     def feed(self, text: str) -> str:
-        """What of the text may be shown now."""
+        """Return the part of a text that can be shown now."""
         if not self._cut and not _CONTROL.search(text):
             return text
         text, self._cut = self._cut + text, ""
-        return _sequence.sub(self._passed, text)
+        return _sequence.sub(self._filtered, text)
 
-    def forget(self) -> None:
-        """What follows does not go on where the last piece stopped."""
+    def reset(self) -> None:
+        """Discard an unfinished sequence: the next piece does not continue the last."""
         self._cut = ""
 
-    def _passed(self, match: re.Match[str]) -> str:
+    def _filtered(self, match: re.Match[str]) -> str:
         if (colour := match["colour"]) is not None:
             if not self._colours:
                 return ""
-            self.coloured = not _RESET.fullmatch(colour)
+            self.is_coloured = not _RESET.fullmatch(colour)
             return colour
         if cut := match["cut"]:
             self._cut = _shortened(cut)
@@ -69,7 +72,7 @@ class Escapes:
 
 
 def _shortened(cut: str) -> str:
-    """What is enough to know how a sequence goes on."""
+    """Return the part of an unfinished sequence that decides how it continues."""
     if introducer := _introducer.match(cut):
         return introducer[0] + ("\x1b" if cut[1:].endswith("\x1b") else "")
-    return cut if len(cut) <= LONGEST else "\x1b["
+    return cut if len(cut) <= MAX_SEQUENCE_LENGTH else "\x1b["

@@ -1,4 +1,4 @@
-"""Messages of a kernel, as text for people or as JSON for programs."""
+"""Kernel messages, as text for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,91 +10,91 @@ from typing import Any, Protocol
 import enchannel as ec
 from enchannel._cli.terminal.screen import Screen
 
-__all__ = ["JsonPrinter", "Printer", "TextPrinter", "as_dict"]
+__all__ = ["JsonPrinter", "Printer", "TextPrinter", "message_to_dict"]
 
 
 class Printer(Protocol):
-    """Shows the messages of one execution, in order of arrival, the reply last."""
+    """Prints the messages of one execution in order of arrival; the reply comes last."""
 
-    def message(self, message: ec.AnyMessage) -> None:
-        """Show one."""
+    def print(self, message: ec.AnyMessage) -> None:
+        """Print one message."""
 
 
 class JsonPrinter:
-    """One line each, whatever it is."""
+    """Prints every message as one line of JSON."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
 
-    def message(self, message: ec.AnyMessage) -> None:
-        """Show one."""
-        # In ASCII: no terminal takes it for anything else, and no lone surrogate is in the way.
-        self._screen.write(json.dumps(as_dict(message)) + "\n")
+    def print(self, message: ec.AnyMessage) -> None:
+        """Print one message."""
+        # ASCII is not mistaken for escape sequences, and has no lone surrogates, which cannot be encoded.
+        self._screen.write(json.dumps(message_to_dict(message)) + "\n")
 
 
 class TextPrinter:
-    """What a terminal or a pipe can show of it: streams, the text of results and displays, errors."""
+    """Prints streams, the text of results and displays, and tracebacks."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._clear = False
-        self._told_error = False
+        self._clear_pending = False
+        self._error_printed = False
 
-    def message(self, message: ec.AnyMessage) -> None:
-        """Show one."""
+    def print(self, message: ec.AnyMessage) -> None:
+        """Print one message."""
         content = message.content
         match message.channel, message.header.msg_type:
             case ec.ChannelName.IOPUB, "stream":
-                self._clear_now()
+                self._clear()
                 pane = self._screen.err if content.get("name") == "stderr" else self._screen.out
-                self._screen.stream(pane, _text(content.get("text")))
+                self._screen.write_stream(pane, _text(content.get("text")))
             case ec.ChannelName.IOPUB, ("execute_result" | "display_data" | "update_display_data"):
-                self._clear_now()
-                self._data(content.get("data"))
+                self._clear()
+                self._print_data(content.get("data"))
             case ec.ChannelName.IOPUB, "clear_output":
-                self._clear = True
+                self._clear_pending = True
                 if not content.get("wait"):
-                    self._clear_now()
+                    self._clear()
             case ec.ChannelName.IOPUB, "error":
-                self._error(content)
+                self._print_error(content)
             case ec.ChannelName.SHELL, "execute_reply":
-                self._reply(content)
+                self._print_reply(content)
             case _:
                 pass
 
-    def _reply(self, content: Mapping[str, Any]) -> None:
-        if content.get("status") == "error" and not self._told_error:
-            self._error(content)
+    def _print_reply(self, content: Mapping[str, Any]) -> None:
+        if content.get("status") == "error" and not self._error_printed:
+            self._print_error(content)
         payload = content.get("payload")
         for item in payload if isinstance(payload, list) else ():
             if isinstance(item, dict) and item.get("source") == "page":  # IPython's ``print?``
-                self._data(item.get("data"))
+                self._print_data(item.get("data"))
 
-    def _error(self, content: Mapping[str, Any]) -> None:
-        self._told_error = True
+    def _print_error(self, content: Mapping[str, Any]) -> None:
+        self._error_printed = True
         traceback = content.get("traceback")
         lines = traceback if isinstance(traceback, list) else []
         text = "\n".join(map(_text, lines))
-        self._screen.traceback(
+        self._screen.write_traceback(
             text or f"{_text(content.get('ename'))}: {_text(content.get('evalue'))}"
         )
 
-    def _data(self, data: object) -> None:
+    def _print_data(self, data: object) -> None:
         if not isinstance(data, dict) or not data:
             return
-        text = _text(data.get("text/plain"))
-        if not text:  # at least say that there was something
-            text = f"<{', '.join(map(str, data))}>"
-        self._screen.line(self._screen.out, text)
+        # Without a text, the MIME types show that there is an output.
+        text = _text(data.get("text/plain")) or f"<{', '.join(map(str, data))}>"
+        self._screen.write_block(self._screen.out, text)
 
-    def _clear_now(self) -> None:
-        if self._clear:
-            self._clear = False
-            self._screen.clear_line()
+    def _clear(self) -> None:
+        """Erase the current line, if the kernel has cleared the output."""
+        if self._clear_pending:
+            self._clear_pending = False
+            self._screen.erase_line()
 
 
-def as_dict(message: ec.AnyMessage) -> dict[str, Any]:
-    """A message as JSON has it, its buffers in base64."""
+def message_to_dict(message: ec.AnyMessage) -> dict[str, Any]:
+    """Return a message as a JSON object, its buffers in base64."""
     return {
         "channel": message.channel.value,
         "header": message.header.to_dict(),
@@ -106,7 +106,7 @@ def as_dict(message: ec.AnyMessage) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    """Text; some kernels send it in lines, as notebooks have it."""
+    """Return a text as one string; some kernels send a list of lines, as in notebook files."""
     if isinstance(value, list):
         return "".join(map(_text, value))
     return value if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""A sign of life on a terminal while nothing is there to be shown."""
+"""An animation on a terminal while the command waits."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from enchannel._cli.terminal.escapes import plain
-from enchannel._cli.terminal.screen import ERASE_LINE, Pane
+from enchannel._cli.terminal.escapes import strip_escapes
+from enchannel._cli.terminal.pane import Pane
+from enchannel._cli.terminal.screen import ERASE_LINE
 
 __all__ = ["Spinner"]
 
-PATIENCE = 0.2  # seconds; what is quicker needs no sign
-TURN = 0.1
+# Waits that are shorter show nothing.
+START_DELAY = 0.2
+FRAME_INTERVAL = 0.1
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 ASCII_FRAMES = "|/-\\"
 
 
 class Spinner:
-    """Turns while its block runs, and is gone without a trace after it. In a pipe it does nothing.
+    """Shows an animated line while its block runs, and erases it. In a pipe it shows nothing.
 
     Args:
-        pane: Where; nothing else may write there meanwhile.
-        text: What takes so long.
+        pane: The stream; nothing else may be written to it meanwhile.
+        text: The action that takes so long.
     """
 
     def __init__(self, pane: Pane, text: str) -> None:
         self._stream = pane.stream
-        self._text = plain(text)
-        self._over = threading.Event()
+        self._text = strip_escapes(text)
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        if pane.terminal and os.environ.get("TERM") != "dumb":
+        if pane.is_terminal and os.environ.get("TERM") != "dumb":
             self._thread = threading.Thread(
-                target=self._turn, name="enchannel spinner", daemon=True
+                target=self._animate, name="enchannel spinner", daemon=True
             )
 
     def __enter__(self) -> Self:
@@ -48,20 +50,21 @@ class Spinner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         if self._thread is not None:
             self._thread.join()
 
-    def _turn(self) -> None:
-        if self._over.wait(PATIENCE):
+    def _animate(self) -> None:
+        if self._stopped.wait(START_DELAY):
             return
         try:
             for frame in itertools.cycle(self._frames()):
                 self._show(f"\r{frame} {self._text}")
-                if self._over.wait(TURN):
+                if self._stopped.wait(FRAME_INTERVAL):
                     break
             self._show(ERASE_LINE)
-        except OSError:  # the terminal is gone, and whoever writes next will notice
+        except OSError:
+            # The terminal is gone. The next write of the command reports it.
             pass
 
     def _show(self, text: str) -> None:
