@@ -1,7 +1,7 @@
-"""Jupyter kernels over ZeroMQ: a backend of enchannel.
+"""The ZeroMQ backend of enchannel: kernels on this machine, and kernels with a connection file.
 
-``enchannel.connect`` and ``enchannel.launch`` find it by themselves. For those who come from
-nteract's enchannel-zmq-backend there are its functions, in Python's spelling.
+``enchannel.connect`` and ``enchannel.launch`` find it by its entry point. The ``create_…`` functions
+correspond to those of nteract's enchannel-zmq-backend.
 """
 
 from enchannel_zmq._backend import ZmqBackend
@@ -11,7 +11,7 @@ from enchannel_zmq._connection_file import (
     read_connection_file,
     runtime_dir,
 )
-from enchannel_zmq._subjects import (
+from enchannel_zmq.nteract_compat import (
     Channels,
     create_channels,
     create_control_subject,
@@ -38,4 +38,4 @@ __all__ = [
 ]
 
 backend = ZmqBackend()
-"""What the entry point names."""
+"""The object that the entry point names."""

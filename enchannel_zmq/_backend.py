@@ -1,22 +1,24 @@
-"""The ZeroMQ backend: kernels of this machine, or reached by their connection files."""
+"""The ZeroMQ backend: launches kernels on this machine, and connects to running ones."""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from enchannel import ChannelName, ConnectionInfo, Session
 from enchannel.abc import Launcher, Link
-from enchannel.errors import ConnectionFailed, LaunchFailed, Remedy
+from enchannel.errors import ConnectionFailed, Remedy
 from enchannel_zmq._connection_file import (
     find_connection_file,
     kernel_id_of,
     read_connection_file,
 )
-from enchannel_zmq._descriptors import demand_descriptors
+from enchannel_zmq._descriptors import validate_descriptors
+from enchannel_zmq._launch import launch_kernel
 from enchannel_zmq._link import ZmqLink
 
 __all__ = ["GIBIBYTE", "ZmqBackend"]
@@ -25,10 +27,10 @@ GIBIBYTE = 1 << 30
 
 
 class ZmqBackend(Launcher):
-    """Local kernels, and those whose connection file one has.
+    """Connects to kernels by their connection info, and launches kernels on this machine.
 
-    ``connect`` takes a connection file's path, the name of one in Jupyter's runtime directory, a
-    ConnectionInfo or a dict; ``launch`` the name of a kernelspec.
+    A target is the path of a connection file, a kernel id (or a file name, or an unambiguous prefix of
+    either) in Jupyter's runtime directory, a ConnectionInfo, or a dict of its fields.
     """
 
     def open(
@@ -42,25 +44,26 @@ class ZmqBackend(Launcher):
         reconnect_timeout: float = 30.0,
         allow_unsigned: bool = False,
     ) -> Link:
-        """Connect to a kernel that runs.
+        """Connect to a running kernel.
 
         Args:
             target: See the class.
-            session: Who we are to the kernel.
-            timeout: Seconds until it has to answer.
-            max_received: Bytes; a kernel that sends a larger frame is cut off, and told of.
-            keepalive: Seconds after which another host that gives no sign of life is gone.
-            reconnect_timeout: Seconds for which a kernel that is lost is looked for again.
-            allow_unsigned: Accept a connection without a key: anybody who reaches its ports can
-                speak for the kernel, and to it.
+            session: The client's session.
+            timeout: Seconds until the kernel must answer.
+            max_received: Maximum frame size in bytes; if the kernel sends more, that channel is reported as
+                lost and is reconnected.
+            keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
+            reconnect_timeout: Seconds for which a lost kernel is reconnected before the link is given up.
+            allow_unsigned: Accept a connection without a key. Anyone who can reach the ports can then send
+                messages as the kernel, and to it.
 
         Raises:
-            ConnectionFailed: the target makes no sense, or does not answer.
-            AuthenticationFailed: the key is a wrong one.
+            ConnectionFailed: The target is invalid, or the kernel did not answer.
+            AuthenticationFailed: The kernel signs its messages with another key.
         """
         info, kernel_id = _resolve(target)
-        demand_key(info, allow_unsigned=allow_unsigned)
-        demand_descriptors()
+        _raise_if_unsigned(info, allow_unsigned=allow_unsigned)
+        validate_descriptors()
         link = ZmqLink(
             info,
             session,
@@ -86,34 +89,29 @@ class ZmqBackend(Launcher):
         shutdown_timeout: float = 5.0,
         max_received: int = GIBIBYTE,
     ) -> Link:
-        """Start a kernel on this machine.
+        """Start a kernel on this machine, and connect to it.
 
         Args:
-            name: The kernelspec's.
-            session: Who we are to the kernel.
-            timeout: Seconds until it has to answer.
-            cwd: The directory that it starts in.
-            env: Environment variables for it, beside those of this process.
-            transport: ``"ipc"``: sockets in a directory that only the user can enter; ``"tcp"``: ports
-                of the loopback interface; ``"auto"``: ipc for a kernel that is known to take it.
-            encryption: CURVE: ``"auto"`` encrypts tcp where the kernelspec offers it, ``"required"``
-                whatever the transport.
-            independent: The kernel may outlive this process, if it is detached from.
-            shutdown_timeout: Seconds for it to end by itself: half of them after being asked, half after
-                SIGTERM; then it is killed.
-            max_received: Bytes; a kernel that sends a larger frame is cut off, and told of.
+            name: Name of the kernelspec.
+            session: The client's session.
+            timeout: Seconds until the kernel must answer; also after each restart.
+            cwd: Working directory; default: that of this process.
+            env: Environment variables in addition to those of this process.
+            transport: ``"ipc"``: sockets in a directory that only this user can enter; ``"tcp"``: ports of
+                the loopback interface; ``"auto"``: ipc for kernels known to support it, otherwise tcp.
+            encryption: CURVE encryption: ``"auto"`` encrypts tcp if the kernelspec supports it,
+                ``"required"`` encrypts both transports, ``"disabled"`` none.
+            independent: Allow the kernel to outlive this process if it is detached.
+            shutdown_timeout: Seconds for the kernel to end by itself: half of them after the shutdown
+                request, half after SIGTERM. Then it is killed.
+            max_received: See ``open``.
 
         Raises:
-            LaunchFailed: with the exit code and what the process printed.
+            LaunchFailed: The kernel did not start or did not answer. The error has the exit code and the
+                output of the process.
         """
-        try:
-            from enchannel_zmq._process import start
-        except ImportError as error:
-            raise LaunchFailed(
-                f'starting kernels takes jupyter_client: pip install "enchannel[kernel]" ({error.name})'
-            ) from None
-        demand_descriptors()
-        return start(
+        validate_descriptors()
+        return launch_kernel(
             name,
             session=session,
             timeout=timeout,
@@ -130,7 +128,7 @@ class ZmqBackend(Launcher):
 def _resolve(target: object) -> tuple[ConnectionInfo, str]:
     if isinstance(target, ConnectionInfo):
         if missing := ", ".join(name for name in ChannelName if name not in target.ports):
-            raise ConnectionFailed(f"the connection info has no port for {missing}")
+            raise ConnectionFailed(f"target must have a port for every channel; missing: {missing}")
         return target, f"at {target.ip}"
     if isinstance(target, Mapping):
         info = ConnectionInfo.from_dict(target)
@@ -139,24 +137,24 @@ def _resolve(target: object) -> tuple[ConnectionInfo, str]:
         path = find_connection_file(target)
         return read_connection_file(path), kernel_id_of(path)
     raise ConnectionFailed(
-        f"a {type(target).__name__} is nothing to connect to; a path, a kernel's id, a "
-        "ConnectionInfo, a dict or a URL is"
+        "target must be a path, kernel id, ConnectionInfo, dict or URL, "
+        f"not {type(target).__name__}"
     )
 
 
-def demand_key(info: ConnectionInfo, *, allow_unsigned: bool) -> None:
-    """Refuse to talk without signatures where others could join in."""
+def _raise_if_unsigned(info: ConnectionInfo, *, allow_unsigned: bool) -> None:
     if info.key or allow_unsigned or _is_private(info):
         return
     raise ConnectionFailed(
-        "the connection has no key, so anybody who reaches its ports could speak for the kernel",
+        "the connection info has no key, so anyone who can reach the ports could send messages as the "
+        "kernel",
         remedy=Remedy.ALLOW_UNSIGNED,
     )
 
 
 def _is_private(info: ConnectionInfo) -> bool:
-    """Whether its sockets are in a directory that nobody else can enter."""
-    if info.transport != "ipc" or not hasattr(os, "getuid"):
+    """Return True if the sockets are in a directory that only this user can enter."""
+    if info.transport != "ipc" or sys.platform == "win32":
         return False
     try:
         status = Path(info.ip).resolve().parent.stat()

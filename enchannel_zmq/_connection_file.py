@@ -1,4 +1,4 @@
-"""Connection files: where they are, whose they are, what they say."""
+"""Connection files: finding them, checking their owner, and reading them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["connection_files", "find_connection_file", "read_connection_file", "
 
 
 def runtime_dir() -> Path:
-    """Jupyter's runtime directory, where the connection files of running kernels are."""
+    """Return Jupyter's runtime directory, which has the connection files of running kernels."""
     if runtime := os.environ.get("JUPYTER_RUNTIME_DIR"):
         return Path(runtime)
     if data := os.environ.get("JUPYTER_DATA_DIR"):
@@ -29,27 +29,29 @@ def runtime_dir() -> Path:
 
 
 def connection_files() -> list[Path]:
-    """Those in the runtime directory, the newest first."""
+    """Return the connection files in the runtime directory, newest first."""
     found = [path for path in runtime_dir().glob("*.json") if _is_connection_file(path)]
     return sorted(found, key=_modified, reverse=True)
 
 
 def find_connection_file(target: str | os.PathLike[str]) -> Path:
-    """A path as it is; else what the runtime directory has by that name.
+    """Return the path of a connection file.
 
     Args:
-        target: A path, a file's name, a kernel's id, or a beginning of either that only one has.
+        target: A path, which is returned as it is; or a file name, a kernel id, or an unambiguous prefix of
+            either, which is looked up in the runtime directory.
 
     Raises:
-        ConnectionFailed: there is none, or more than one; or it is not the user's own.
+        ConnectionFailed: No file or several files match, or others can write the file.
     """
     path = Path(target)
-    if os.path.exists(path) and not os.path.isdir(path):  # unlike a Path's these never raise
+    # Unlike the methods of Path, these functions never raise.
+    if os.path.exists(path) and not os.path.isdir(path):
         return path
     if os.path.isdir(path) and path.name != str(target):
-        raise ConnectionFailed(f"{target} is a directory, and no connection file")
+        raise ConnectionFailed(f"target must be a connection file, not the directory {target}")
     if path.name != str(target):
-        raise ConnectionFailed(f"there is no connection file {target}")
+        raise _file_not_found(target)
     files = connection_files()
     name = path.name
     exact = [p for p in files if name in (p.name, p.stem, kernel_id_of(p))]
@@ -59,34 +61,34 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
     if not matching:
         known = ", ".join(kernel_id_of(p) for p in files) or "none"
         raise ConnectionFailed(
-            f"no file and no running kernel is called {name!r}; there are: {known}"
+            f"no connection file and no running kernel matches {name!r}; running kernels: {known}"
         )
     if len(matching) > 1:
         several = ", ".join(kernel_id_of(p) for p in matching)
-        raise ConnectionFailed(f"{name!r} is the beginning of more than one kernel: {several}")
-    _demand_ownership(matching[0])
+        raise ConnectionFailed(f"{name!r} matches several running kernels: {several}")
+    _raise_if_untrusted(matching[0])
     return matching[0]
 
 
 def read_connection_file(path: Path) -> ConnectionInfo:
-    """What a connection file says.
+    """Read a connection file.
 
     Raises:
-        ConnectionFailed: it is missing, empty, not JSON, or lacks something; the text says what.
+        ConnectionFailed: The file is missing, unreadable, empty, not JSON, or has an invalid field.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ConnectionFailed(f"there is no connection file {path}") from None
+        raise _file_not_found(path) from None
     except OSError as error:
         raise ConnectionFailed(
-            f"the connection file {path} cannot be read: {error.strerror}"
+            f"reading the connection file {path} failed: {error.strerror}"
         ) from None
     if not data.strip():
         raise ConnectionFailed(
-            f"the connection file {path} is empty; a kernel that starts fills it in a moment"
+            f"the connection file {path} is empty; a kernel that is starting writes it soon, so try again"
         )
-    fields = _parsed(data)
+    fields = _parse(data)
     if fields is _NOT_JSON:
         raise ConnectionFailed(f"the connection file {path} is not JSON")
     if not isinstance(fields, dict):
@@ -95,15 +97,22 @@ def read_connection_file(path: Path) -> ConnectionInfo:
 
 
 def kernel_id_of(path: Path) -> str:
-    """The id in a connection file's name."""
+    """Return the kernel id in a connection file's name."""
     return path.stem.removeprefix("kernel-")
 
 
 _NOT_JSON = object()
 
 
-def _parsed(data: bytes) -> object:
-    """What is in a file. Nothing is raised from here: a parser's error holds the text, and so the key."""
+def _file_not_found(path: str | os.PathLike[str]) -> ConnectionFailed:
+    return ConnectionFailed(f"connection file not found: {path}")
+
+
+def _parse(data: bytes) -> object:
+    """Return the JSON value, or _NOT_JSON.
+
+    It raises nothing, because a parser's error holds the text, and so the key.
+    """
     try:
         return json.loads(data.decode())
     except (ValueError, RecursionError):
@@ -111,9 +120,9 @@ def _parsed(data: bytes) -> object:
 
 
 def _is_connection_file(path: Path) -> bool:
-    """Servers keep files of their own there, which have no ports of a kernel."""
+    """Return True for a kernel's file; servers keep files of their own in the same directory."""
     try:
-        fields = _parsed(path.read_bytes())
+        fields = _parse(path.read_bytes())
     except OSError:
         return False
     return isinstance(fields, dict) and "shell_port" in fields
@@ -122,18 +131,20 @@ def _is_connection_file(path: Path) -> bool:
 def _modified(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except OSError:  # its kernel ended just now
+    except OSError:  # removed meanwhile, since its kernel ended
         return 0.0
 
 
-def _demand_ownership(path: Path) -> None:
-    if not hasattr(os, "getuid"):
+def _raise_if_untrusted(path: Path) -> None:
+    if sys.platform == "win32":
         return
     status = path.stat()
     if status.st_uid != os.getuid():
-        raise ConnectionFailed(f"the connection file {path} is another user's: it is not trusted")
+        raise ConnectionFailed(
+            f"the connection file {path} is not trusted: another user owns it; pass its path to use it"
+        )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConnectionFailed(
-            f"the connection file {path} may be written by others: it is not trusted; "
-            f"`chmod 600` it if you know where it comes from"
+            f"the connection file {path} is not trusted: other users can write it; "
+            "`chmod 600` it if you know where it comes from"
         )

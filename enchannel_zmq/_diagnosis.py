@@ -15,7 +15,7 @@ __all__ = ["EXPLANATIONS", "ConnectDiagnostics", "Diagnosis", "SocketFailure"]
 
 
 class SocketFailure(Enum):
-    """What one socket's last connection attempt came to."""
+    """The failure of one socket's last connection attempt."""
 
     NO_CONNECTION = auto()
     """The address refused the connection or did not respond."""

@@ -35,7 +35,7 @@ class Drainable(Protocol):
     """An object with a file descriptor to read from."""
 
     def drain(self) -> bool:
-        """Read a bounded amount of what has arrived; return True if nothing is left."""
+        """Read a bounded number of messages; return True if none are left."""
         ...
 
 
@@ -148,7 +148,7 @@ class IoThread:
         self._ready.pop(reader, None)
 
     def recheck(self, reader: Drainable) -> None:
-        """Drain a reader soon, whatever its descriptor reports; from the I/O thread only.
+        """Drain a reader soon, even if its descriptor is not readable; from the I/O thread only.
 
         Using a ZeroMQ socket consumes the wake-up for messages that arrived meanwhile.
         """

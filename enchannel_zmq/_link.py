@@ -49,7 +49,7 @@ __all__ = ["ZmqLink"]
 # looks which of them are left.
 ASSESSMENT_DELAY = 0.02
 CLOSE_TIMEOUT = 5.0
-# For sending what was queued before the end, above all an interrupt.
+# For sending queued messages before the end, above all an interrupt.
 LINGER_MS = 1000
 REQUEST_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)
 MESSAGE_CHANNELS = (
@@ -428,7 +428,7 @@ class ZmqLink:
         return self._assessment is not None and self._assessment.is_pending
 
     def _assess(self) -> None:
-        """Decide what the loss of some sockets means: are others left, and does the process live?"""
+        """Handle the loss of sockets, depending on those left and on the process."""
         if self._phase not in (LinkPhase.READY, LinkPhase.PARTIAL):
             return
         lost = self._sockets.disconnected()
@@ -495,12 +495,12 @@ class ZmqLink:
     def _lose_all(self, event: PhaseEvent, why: EnchannelError) -> bool:
         """Close all sockets and report the loss; return False if the phase ignores the event.
 
-        What has arrived is delivered first, and what is queued for the kernel is dropped.
+        Received messages are delivered first, and messages queued for the kernel are dropped.
         """
         if next_phase(self._phase, event) is None:
             return False
         self._sockets.drain_remaining()
-        if next_phase(self._phase, event) is None:  # changed by a subscriber to what was delivered
+        if next_phase(self._phase, event) is None:  # changed by a subscriber
             return False
         self._send_error = why
         self._advance(event)

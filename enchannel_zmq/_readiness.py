@@ -1,4 +1,4 @@
-"""Proof that a link loses no messages: when is its iopub subscription in force?
+"""Proof that a link loses no messages: that its iopub subscription is in force.
 
 A kernel publishes to a client only once it has processed the client's subscription, and ZeroMQ does not
 report when that happens. Any message that arrives on iopub proves it. A kernel that sends ``iopub_welcome``

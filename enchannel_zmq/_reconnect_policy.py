@@ -1,4 +1,4 @@
-"""When lost sockets are reconnected, and when a lost link is given up."""
+"""The times at which lost sockets are reconnected, and at which a lost link is given up."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class SocketSet:
         report: Receives an error for each message that could be decoded only in part.
 
     Attributes:
-        receivers: Each channel's decoder, of what its current socket receives.
+        receivers: Each channel's decoder, which reads from its current socket.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class SocketSet:
             self._io, name, self._info, self._options, self._on_readable[name], self._on_event
         )
         self._sockets[name] = socket
-        # Each socket has its own replay guard, since a new socket never receives what an old one did.
+        # Each socket has its own replay guard, since no message arrives on two sockets.
         self.receivers[name] = Receiver(
             name, self._signer, socket.receive, zmq.Again, socket.has_more_frames, self._report
         )
@@ -96,7 +96,7 @@ class SocketSet:
             socket.send(frames)
 
     def drain_remaining(self) -> None:
-        """Read what has arrived from a kernel that is gone, within limits."""
+        """Read the received messages of a kernel that is gone, within limits."""
         for name, socket in list(self._sockets.items()):
             for _ in range(MAX_DRAIN_BATCHES):
                 if self._sockets.get(name) is not socket or socket.drain():

@@ -195,7 +195,9 @@ def test_code_that_resists_is_killed_when_its_time_is_up() -> None:
 def test_an_unknown_kernelspec() -> None:
     ended = enchannel("run", "--kernel", "nope", "1")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
-    assert ended.stderr.startswith("enchannel: there is no kernelspec 'nope'; installed: ")
+    assert ended.stderr.startswith(
+        "enchannel: starting a kernel failed: no kernelspec 'nope'; installed: "
+    )
     assert ended.stderr.count("\n") == 1
 
 

@@ -389,11 +389,11 @@ def test_an_unknown_transport() -> None:
 
 @pytest.mark.parametrize("target", [None, 5, b"kernel.json", [], object])
 def test_things_that_are_no_target(target: object) -> None:
-    assert "nothing to connect to" in str(failure(target))
+    assert "target must be a path" in str(failure(target))
 
 
 def test_an_info_without_ports() -> None:
-    assert "no port for shell" in str(failure(ec.ConnectionInfo(key=ec.Secret(KEY.decode()))))
+    assert "missing: shell" in str(failure(ec.ConnectionInfo(key=ec.Secret(KEY.decode()))))
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The border to jupyter_client: kernelspecs, and the manager that starts a kernelspec's process.
+
+The only module that imports jupyter_client; it is imported when a kernel is launched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import TraitError
+
+from enchannel.errors import LaunchFailed
+
+__all__ = ["KernelProcessManager", "create_manager"]
+
+
+class KernelProcessManager(AsyncKernelManager):
+    """A manager that opens no socket to its kernel, since the link has its own."""
+
+    def set_encryption(self, encryption: str) -> None:
+        """Choose the CURVE encryption of the kernel's sockets.
+
+        Raises:
+            LaunchFailed: The value is invalid, or this machine does not support it.
+        """
+        try:
+            self.transport_encryption = encryption
+        except TraitError as error:
+            raise LaunchFailed(
+                f"starting kernel {self.kernel_name!r} failed: encryption={encryption!r} is not "
+                f"available: {error}"
+            ) from error
+
+    def _connect_control_socket(self) -> None: ...
+    def _close_control_socket(self) -> None: ...
+
+
+def create_manager(name: str, kernel_id: str) -> tuple[KernelProcessManager, Any]:
+    """Return a manager for a new process of a kernelspec, and the kernelspec.
+
+    Args:
+        name: Name of the kernelspec.
+        kernel_id: Id of the new kernel.
+
+    Raises:
+        LaunchFailed: No kernelspec has this name.
+    """
+    specs = KernelSpecManager()
+    try:
+        spec = specs.get_kernel_spec(name)
+    except NoSuchKernel:
+        known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+        raise LaunchFailed(
+            f"starting a kernel failed: no kernelspec {name!r}; installed: {known}"
+        ) from None
+    return KernelProcessManager(kernel_name=name, kernel_id=kernel_id), spec
