@@ -12,6 +12,8 @@ from functools import partial
 from queue import Empty
 from typing import TypeAlias
 
+from reactivex import Observable
+
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
@@ -95,7 +97,7 @@ class Execution:
             code,
             # An error here must not abort the requests of other clients.
             stop_on_error=False,
-            on_input=self._inbox.on_input,
+            on_input=self._on_input,
         )
         kernel.errors.subscribe(self._inbox.on_error)
         died = ""
@@ -135,6 +137,11 @@ class Execution:
         elif message.header.msg_type == "execute_reply":
             self._reply_status = str(message.content.get("status"))
         self._inbox.put(message)
+
+    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
+        # The status busy has a channel of its own, and may arrive later.
+        self._phase = _Phase.RUNNING
+        return self._inbox.on_input(prompt, password)
 
     # -- in a signal handler ------------------------------------------------------------------------
 

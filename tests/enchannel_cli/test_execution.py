@@ -1,32 +1,107 @@
-"""What a person would have to be quick for."""
+"""``Execution`` in situations that depend on timing."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
 from reactivex.subject import AsyncSubject
 
+import commutable as cm
 import enchannel as ec
+from enchannel import messages as build
 from enchannel._cli.execution import Execution
+from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
+from enchannel._cli.notebook.plan import NotebookPlan
+from enchannel._cli.notebook.run import NotebookRun
 from enchannel._cli.terminal.printer import TextPrinter
 from enchannel._cli.terminal.screen import Screen
-from enchannel._cli.terminal.signals import Signals
+from enchannel._cli.terminal.signals import InputCancelled, Signals
+from enchannel.memory import InMemoryKernel
 from tests.rigs import DEADLINE
+from tests.rigs.messages import busy, idle, reply_to
 
-pytestmark = pytest.mark.kernel
 
-
-class Impatient(Signals):
-    """A person who presses Ctrl-C before the code can have begun."""
+class EarlyCtrlC(Signals):
+    """Presses Ctrl-C before the code can have begun."""
 
     def set_interrupt_handler(self, on_interrupt: Callable[[], bool]) -> None:
         super().set_interrupt_handler(on_interrupt)
         assert on_interrupt()
 
 
-def test_the_code_of_others_is_not_interrupted(running: ec.Kernel) -> None:
+class CtrlCAtPrompt(InputReader):
+    """Presses Ctrl-C instead of typing an answer."""
+
+    def __init__(self, screen: Screen, signals: "CapturedHandler") -> None:
+        super().__init__(None, screen, stdout_has_messages=False)
+        self._signals = signals
+
+    def read(self, prompt: str, password: bool) -> str:
+        assert self._signals.on_interrupt()
+        raise InputCancelled
+
+
+class CapturedHandler(Signals):
+    """Lets a test call the interrupt handler."""
+
+    on_interrupt: Callable[[], bool]
+
+    def set_interrupt_handler(self, on_interrupt: Callable[[], bool]) -> None:
+        self.on_interrupt = on_interrupt
+
+
+@pytest.fixture
+def asking_kernel() -> Iterator[ec.Kernel]:
+    """A kernel whose input request arrives before the status busy, which has a channel of its own."""
+    requests: list[ec.AnyMessage] = []
+
+    def on_message(message: ec.AnyMessage) -> None:
+        match message.header.msg_type:
+            case "execute_request":
+                requests.append(message)
+                remote.send(build.input_request("name? ", parent=message))
+            case "kernel_info_request":
+                remote.send(reply_to(message))
+            case "interrupt_request":
+                (request,) = requests
+                remote.send(reply_to(message))
+                for answer in (busy(request), reply_to(request, status="error"), idle(request)):
+                    remote.send(answer)
+
+    with InMemoryKernel() as remote:
+        remote.on_message(on_message)
+        with ec.connect(remote.target) as kernel:
+            yield kernel
+
+
+def test_execution_is_interrupted_at_early_input(asking_kernel: ec.Kernel) -> None:
+    shown = io.StringIO()
+    screen, signals = Screen(shown, shown, {}), CapturedHandler()
+    reader = CtrlCAtPrompt(screen, signals)
+    execution = Execution(asking_kernel, TextPrinter(screen), screen, reader, signals)
+    assert execution.run("input('name? ')", timeout=DEADLINE) == ExitCode.RAISED
+    assert "busy with code of another client" not in shown.getvalue()
+
+
+def test_notebook_is_interrupted_at_early_input(asking_kernel: ec.Kernel) -> None:
+    shown = io.StringIO()
+    screen, signals = Screen(shown, shown, {}), CapturedHandler()
+    notebook = cm.append_cell(cm.empty_notebook, cm.code_cell("input('name? ')", id="c1"))
+    run = NotebookRun(
+        asking_kernel,
+        NotebookPlan(notebook, ["c1"]),
+        None,
+        screen,
+        CtrlCAtPrompt(screen, signals),
+        signals,
+    )
+    assert run.run(timeout=DEADLINE, allow_errors=False) == ExitCode.RAISED
+
+
+@pytest.mark.kernel
+def test_execution_does_not_interrupt_other_clients(running: ec.Kernel) -> None:
     answer: AsyncSubject[str] = AsyncSubject()
     events: SimpleQueue[object] = SimpleQueue()
 
@@ -43,7 +118,7 @@ def test_the_code_of_others_is_not_interrupted(running: ec.Kernel) -> None:
         screen = Screen(shown, shown, {})
         reader = InputReader(None, screen, stdout_has_messages=False)
         with ec.connect(running.id) as kernel:
-            ours = Execution(kernel, TextPrinter(screen), screen, reader, Impatient())
+            ours = Execution(kernel, TextPrinter(screen), screen, reader, EarlyCtrlC())
             with pytest.raises(ec.RequestTimeout, match="because the kernel is busy"):
                 ours.run("'ours'", timeout=0.2)
         assert "busy with code of another client" in shown.getvalue()

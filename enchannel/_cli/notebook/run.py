@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from reactivex import Observable
 from reactivex.disposable import SerialDisposable
 
 import commutable as cm
@@ -77,6 +78,7 @@ class NotebookRun:
         self._latest = plan.notebook
         self._change_pending = False
         self._index = 0  # of the current cell in plan.cells
+        self._input_index = -1  # of the last cell that has requested input
         self._started_at: float | None = None  # None: the current cell does not run yet
         self._interrupted = False
 
@@ -97,7 +99,7 @@ class NotebookRun:
             cells=self._plan.cells,
             timeout=timeout,
             allow_errors=allow_errors,
-            on_input=self._inbox.on_input,
+            on_input=self._on_input,
         )
         with self._progress, InterruptThread(self._interrupt) as thread:
             self._signals.set_interrupt_handler(lambda: self._on_ctrl_c(thread))
@@ -163,6 +165,11 @@ class NotebookRun:
             error = error or unusable
         self._inbox.end(error)
 
+    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
+        # The message that sets the execution count has a channel of its own, and may arrive later.
+        self._input_index = self._index
+        return self._inbox.on_input(prompt, password)
+
     def _interrupt(self) -> None:
         self._kernel.interrupt().subscribe(on_error=lambda _: None)
 
@@ -181,8 +188,8 @@ class NotebookRun:
         if self._started_at is None or self._index == len(self._plan.cells):
             return False
         cell = self._latest.cell(self._plan.cells[self._index])
-        has_begun = isinstance(cell, cm.CodeCell) and cell.execution_count is not None
-        return has_begun or self._kernel.owned
+        has_count = isinstance(cell, cm.CodeCell) and cell.execution_count is not None
+        return has_count or self._input_index == self._index or self._kernel.owned
 
     # -- on the main thread -------------------------------------------------------------------------
 
