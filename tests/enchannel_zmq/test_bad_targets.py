@@ -153,7 +153,7 @@ def info(ports: list[int], **changes: Any) -> dict[str, Any]:
     return {"ip": "127.0.0.1", "key": KEY.decode(), **named, **changes}
 
 
-def test_nobody_listens() -> None:
+def test_refused_connection_is_explained() -> None:
     with nobody() as target:
         text = str(failure(target))
     assert "connection refused" in text
@@ -163,7 +163,7 @@ def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize("server", [http_server, silent_server, server_that_hangs_up])
-def test_no_kernel_listens(
+def test_peer_without_zeromq_is_explained(
     server: Callable[[], AbstractContextManager[dict[str, Any]]],
 ) -> None:
     with server() as target:
@@ -172,7 +172,7 @@ def test_no_kernel_listens(
     assert names(text, *ChannelName)
 
 
-def test_zeromq_that_is_no_kernel() -> None:
+def test_zeromq_peer_of_wrong_kind_is_named() -> None:
     with pub_socket() as target:
         text = str(failure(target))
     assert "no answer within 1 s" in text
@@ -180,7 +180,7 @@ def test_zeromq_that_is_no_kernel() -> None:
         assert f"{name} (" in text
 
 
-def test_nobody_listens_over_ipc(tmp_path: Path) -> None:
+def test_missing_ipc_socket_is_explained(tmp_path: Path) -> None:
     text = str(failure(info([1, 2, 3, 4, 5], transport="ipc", ip=str(tmp_path / "k"))))
     assert "the socket does not exist" in text
     assert names(text, *ChannelName)
@@ -191,7 +191,7 @@ def test_nobody_listens_over_ipc(tmp_path: Path) -> None:
     ("transport", "name"),
     [*(("tcp", name) for name in ChannelName), ("ipc", ChannelName.SHELL)],
 )
-def test_a_socket_that_is_missing_is_named(transport: str, name: ChannelName) -> None:
+def test_missing_socket_is_named(transport: str, name: ChannelName) -> None:
     with WireKernel(transport=transport, absent=[name]) as wire:
         text = str(failure(wire.info))
         assert names(text, name)
@@ -199,7 +199,7 @@ def test_a_socket_that_is_missing_is_named(transport: str, name: ChannelName) ->
         assert ("connection refused" if transport == "tcp" else "the socket does not exist") in text
 
 
-def test_a_host_that_does_not_answer() -> None:
+def test_unreachable_host_times_out() -> None:
     """An address for documentation, to which there is no way, or one that swallows everything."""
     text = str(failure(info([1, 2, 3, 4, 5], ip="192.0.2.1")))
     assert names(text, *ChannelName)
@@ -210,7 +210,7 @@ def test_a_host_that_does_not_answer() -> None:
 
 @pytest.mark.parametrize("welcome", [Welcome.IPYKERNEL, Welcome.XEUS])
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
-def test_another_key_of_a_kernel_that_welcomes(transport: str, welcome: Welcome) -> None:
+def test_wrong_key_with_welcome_fails_at_once(transport: str, welcome: Welcome) -> None:
     """It is known at once, whatever the timeout."""
     with WireKernel(transport=transport, welcome=welcome) as wire:
         error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
@@ -219,7 +219,7 @@ def test_another_key_of_a_kernel_that_welcomes(transport: str, welcome: Welcome)
     assert "iopub" in str(error)
 
 
-def test_another_key_of_a_kernel_that_says_nothing() -> None:
+def test_wrong_key_of_silent_kernel_times_out() -> None:
     with WireKernel(welcome=Welcome.NONE) as wire:
         error = failure({**wire.info, "key": "another"})
         assert not isinstance(error, ec.AuthenticationFailed)
@@ -229,7 +229,7 @@ def test_another_key_of_a_kernel_that_says_nothing() -> None:
         assert wire.requests.empty()
 
 
-def test_another_key_of_a_kernel_that_is_at_work() -> None:
+def test_wrong_key_of_busy_kernel_fails_at_once() -> None:
     """What it says to others gives it away."""
     with WireKernel(welcome=Welcome.NONE) as wire:
         working = threading.Event()
@@ -250,13 +250,13 @@ def test_another_key_of_a_kernel_that_is_at_work() -> None:
     assert isinstance(error, ec.AuthenticationFailed)
 
 
-def test_another_scheme() -> None:
+def test_wrong_signature_scheme_fails() -> None:
     with WireKernel() as wire:
         error = failure({**wire.info, "signature_scheme": "hmac-sha512"}, timeout=DEADLINE)
     assert isinstance(error, ec.AuthenticationFailed)
 
 
-def test_a_key_for_a_kernel_that_has_none() -> None:
+def test_key_for_unsigned_kernel_fails() -> None:
     with WireKernel(key=b"") as wire:
         error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
     assert isinstance(error, ec.AuthenticationFailed)
@@ -267,7 +267,7 @@ def test_a_key_for_a_kernel_that_has_none() -> None:
     [([ChannelName.IOPUB], Welcome.IPYKERNEL), (list(ChannelName), Welcome.NONE)],
     ids=["iopub", "all"],
 )
-def test_a_kernel_that_says_nothing(mute: list[ChannelName], welcome: Welcome) -> None:
+def test_silent_kernel_times_out(mute: list[ChannelName], welcome: Welcome) -> None:
     with WireKernel(mute=mute, welcome=welcome) as wire:
         text = str(failure(wire.info))
         assert names(text, ChannelName.IOPUB)
@@ -278,7 +278,7 @@ def test_a_kernel_that_says_nothing(mute: list[ChannelName], welcome: Welcome) -
 @pytest.mark.parametrize(
     "mute", [ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.HEARTBEAT]
 )
-def test_a_kernel_that_is_mute_elsewhere_is_connected_to(mute: ChannelName) -> None:
+def test_kernel_with_one_mute_channel_connects(mute: ChannelName) -> None:
     """It may be busy, and some never answer a heartbeat: what is said on iopub is enough."""
     with (
         WireKernel(mute=[mute], welcome=Welcome.NONE) as wire,
@@ -291,7 +291,7 @@ def test_a_kernel_that_is_mute_elsewhere_is_connected_to(mute: ChannelName) -> N
 
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
-def test_plain_to_a_kernel_that_encrypts(transport: str) -> None:
+def test_plain_client_of_curve_kernel_fails(transport: str) -> None:
     with WireKernel(transport=transport, curve=True) as wire:
         plain = {name: value for name, value in wire.info.items() if "curve" not in name}
         text = str(failure(plain))
@@ -299,7 +299,7 @@ def test_plain_to_a_kernel_that_encrypts(transport: str) -> None:
     assert names(text, *ChannelName)
 
 
-def test_encrypted_to_a_kernel_that_does_not() -> None:
+def test_curve_client_of_plain_kernel_fails() -> None:
     public, secret = (key.decode() for key in zmq.curve_keypair())
     with WireKernel() as wire:
         curve = {"curve_publickey": public, "curve_secretkey": secret}
@@ -309,7 +309,7 @@ def test_encrypted_to_a_kernel_that_does_not() -> None:
     assert secret not in text
 
 
-def test_encrypted_with_another_kernels_keys() -> None:
+def test_wrong_curve_keys_fail() -> None:
     public, secret = (key.decode() for key in zmq.curve_keypair())
     with WireKernel(curve=True) as wire:
         curve = {"curve_publickey": public, "curve_secretkey": secret}
@@ -318,7 +318,7 @@ def test_encrypted_with_another_kernels_keys() -> None:
     assert names(text, *ChannelName)
 
 
-def test_encrypted() -> None:
+def test_curve_connection_works() -> None:
     with (
         leaving_nothing(),
         WireKernel(curve=True) as wire,
@@ -330,7 +330,7 @@ def test_encrypted() -> None:
 # -- no key ---------------------------------------------------------------------------------------
 
 
-def test_no_key_is_refused() -> None:
+def test_missing_key_is_refused() -> None:
     with WireKernel(key=b"") as wire:
         text = str(failure(wire.info))
         assert "has no key" in text
@@ -338,7 +338,7 @@ def test_no_key_is_refused() -> None:
         assert wire.requests.empty()
 
 
-def test_no_key_can_be_allowed() -> None:
+def test_missing_key_can_be_allowed() -> None:
     with (
         WireKernel(key=b"") as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE, allow_unsigned=True) as kernel,
@@ -346,7 +346,7 @@ def test_no_key_can_be_allowed() -> None:
         assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
-def test_no_key_is_taken_in_a_private_directory() -> None:
+def test_missing_key_is_accepted_in_private_dir() -> None:
     with (
         WireKernel(key=b"", transport="ipc") as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
@@ -355,19 +355,19 @@ def test_no_key_is_taken_in_a_private_directory() -> None:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o705, 0o770, 0o711])
-def test_no_key_is_refused_where_others_may_enter(mode: int) -> None:
+def test_missing_key_is_refused_in_shared_dir(mode: int) -> None:
     with WireKernel(key=b"", transport="ipc") as wire:
         Path(wire.info["ip"]).parent.chmod(mode)
         assert "has no key" in str(failure(wire.info))
 
 
-def test_no_key_is_refused_in_the_directory_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_key_is_refused_in_foreign_dir(monkeypatch: pytest.MonkeyPatch) -> None:
     with WireKernel(key=b"", transport="ipc") as wire:
         monkeypatch.setattr("os.getuid", lambda: 12_345)
         assert "has no key" in str(failure(wire.info))
 
 
-def test_no_key_is_refused_in_a_directory_that_is_not_there() -> None:
+def test_missing_key_is_refused_in_missing_dir() -> None:
     target = info([1, 2, 3, 4, 5], transport="ipc", ip="/nowhere/at/all/k", key="")
     assert "has no key" in str(failure(target))
 
@@ -376,27 +376,27 @@ def test_no_key_is_refused_in_a_directory_that_is_not_there() -> None:
 
 
 @pytest.mark.parametrize("target", ["gopher://host/1", "redis://127.0.0.1", "x+y://z"])
-def test_an_unknown_scheme(target: str) -> None:
+def test_unknown_scheme_is_refused(target: str) -> None:
     error = failure(target)
     assert isinstance(error, ec.BackendNotFound)
     assert repr(target.partition(":")[0]) in str(error)
     assert "zmq" in str(error)
 
 
-def test_an_unknown_transport() -> None:
+def test_unknown_transport_is_refused() -> None:
     assert "'udp'" in str(failure(info([1, 2, 3, 4, 5], transport="udp")))
 
 
 @pytest.mark.parametrize("target", [None, 5, b"kernel.json", [], object])
-def test_things_that_are_no_target(target: object) -> None:
+def test_target_of_wrong_type_is_refused(target: object) -> None:
     assert "target must be a path" in str(failure(target))
 
 
-def test_an_info_without_ports() -> None:
+def test_info_without_ports_is_refused() -> None:
     assert "missing: shell" in str(failure(ec.ConnectionInfo(key=ec.Secret(KEY.decode()))))
 
 
-def test_a_file_that_is_none(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "k.json") in str(failure(tmp_path / "k.json"))
 
 
@@ -411,7 +411,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     ids=["address", "nul", "long path", "no curve keys"],
 )
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "beside another"])
-def test_what_zeromq_refuses(changes: dict[str, str], others: bool) -> None:
+def test_address_that_zeromq_rejects_fails(changes: dict[str, str], others: bool) -> None:
     """Also beside a kernel that is connected to, whose sockets keep the I/O thread."""
     with ExitStack() as owned:
         if others:
@@ -421,7 +421,7 @@ def test_what_zeromq_refuses(changes: dict[str, str], others: bool) -> None:
     assert "ZeroMQ rejects the address or the keys of shell" in text
 
 
-def test_the_file_of_a_kernel_that_ended(tmp_path: Path) -> None:
+def test_file_of_ended_kernel_is_explained(tmp_path: Path) -> None:
     with WireKernel() as wire:
         path = tmp_path / "kernel-1.json"
         path.write_text(json.dumps(wire.info))
@@ -433,7 +433,7 @@ def test_the_file_of_a_kernel_that_ended(tmp_path: Path) -> None:
     assert "check that the kernel is running" in text
 
 
-def test_a_kernel_that_starts_later_is_connected_to() -> None:
+def test_kernel_that_starts_later_connects() -> None:
     with WireKernel() as wire:
         wire.die()
         timer = threading.Timer(0.1, wire.come_back)
@@ -443,13 +443,13 @@ def test_a_kernel_that_starts_later_is_connected_to() -> None:
         timer.join()
 
 
-def test_failing_often_leaves_nothing() -> None:
+def test_repeated_failures_leave_nothing() -> None:
     with nobody() as target, leaving_nothing():
         for _ in range(20):
             failure(target, timeout=0.01)
 
 
-def test_shell_and_heartbeat_mixed_up() -> None:
+def test_swapped_shell_and_heartbeat_port_fails() -> None:
     with ec.launch(transport="tcp") as owner:
         fields = json.loads(enchannel_zmq.find_connection_file(owner.id).read_text())
         fields["shell_port"], fields["hb_port"] = fields["hb_port"], fields["shell_port"]
@@ -461,7 +461,7 @@ def test_shell_and_heartbeat_mixed_up() -> None:
         assert owner.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_host_that_there_is_not() -> None:
+def test_unknown_host_is_named() -> None:
     with WireKernel() as wire:
         fields = {**wire.info, "ip": "no-such-host.invalid"}
     assert "check that the host no-such-host.invalid exists" in str(failure(fields))

@@ -45,7 +45,7 @@ class TestWithoutWelcome(BackendSuite):
             yield rig
 
 
-def test_a_slow_joiner_misses_nothing() -> None:
+def test_late_subscription_misses_nothing() -> None:
     """A subscription that counts late: connecting takes as long, and what is said then arrives."""
     with ZmqRig(accepts_subscriptions=False) as rig, ThreadPoolExecutor(1) as threads:
         asked = threading.Event()
@@ -61,9 +61,7 @@ def test_a_slow_joiner_misses_nothing() -> None:
             assert seen.wait_for_count(1)[0].content["text"] == "first"
 
 
-def test_of_two_clients_with_one_identity_the_newer_is_answered_and_the_older_does_not_hang() -> (
-    None
-):
+def test_newer_client_with_same_identity_wins() -> None:
     with ZmqRig() as rig:
         FakeKernel(rig)
         twins = Session("twin", "ada")

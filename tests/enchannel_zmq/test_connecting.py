@@ -20,7 +20,7 @@ from tests.rigs.wire_kernel import WireKernel
 pytestmark = pytest.mark.kernel
 
 
-def test_by_path_name_beginning_info_and_dict(kernel: ec.Kernel) -> None:
+def test_connect_accepts_every_kind_of_target(kernel: ec.Kernel) -> None:
     path = enchannel_zmq.find_connection_file(kernel.id)
     info = enchannel_zmq.read_connection_file(path)
     for target in (path, str(path), path.name, kernel.id, kernel.id[:8], info, info.to_dict()):
@@ -28,7 +28,7 @@ def test_by_path_name_beginning_info_and_dict(kernel: ec.Kernel) -> None:
             assert again.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_busy_kernel_can_be_connected_to(kernel: ec.Kernel) -> None:
+def test_busy_kernel_connects(kernel: ec.Kernel) -> None:
     busy = Collector(kernel.execute("import time\nwhile True: time.sleep(0.01)"))
     busy.wait_until(lambda messages: messages)
     with ec.connect(kernel.id, timeout=DEADLINE) as again:
@@ -36,7 +36,7 @@ def test_busy_kernel_can_be_connected_to(kernel: ec.Kernel) -> None:
     busy.wait_for_end()
 
 
-def test_nothing_said_after_connecting_is_lost(kernel: ec.Kernel) -> None:
+def test_output_after_connecting_arrives(kernel: ec.Kernel) -> None:
     for number in range(10):
         with ec.connect(kernel.id, timeout=DEADLINE) as again:
             seen = Collector(again.iopub.pipe(ec.accumulate_outputs()))
@@ -44,21 +44,21 @@ def test_nothing_said_after_connecting_is_lost(kernel: ec.Kernel) -> None:
             assert seen.wait_until(lambda states: states)[0].text.startswith(str(number))
 
 
-def test_many_clients_of_one_kernel_see_each_other(kernel: ec.Kernel) -> None:
+def test_clients_of_one_kernel_share_iopub(kernel: ec.Kernel) -> None:
     with ec.connect(kernel.id) as one, ec.connect(kernel.id) as two:
         seen = Collector(two.iopub.pipe(ec.of_message_type("execute_input")))
         one.run("'of one'", timeout=DEADLINE)
         seen.wait_for(lambda message: message.content["code"] == "'of one'")
 
 
-def test_leaving_the_block_leaves_the_kernel(kernel: ec.Kernel) -> None:
+def test_end_of_block_leaves_kernel_running(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()").text)
     with ec.connect(kernel.id):
         pass
     assert psutil.pid_exists(pid)
 
 
-def test_kernels_without_a_welcome_are_nudged() -> None:
+def test_kernel_without_welcome_is_probed() -> None:
     with ec.launch("ipykernel6") as kernel, ec.connect(kernel.id, timeout=DEADLINE) as again:
         seen = Collector(again.iopub)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -66,7 +66,7 @@ def test_kernels_without_a_welcome_are_nudged() -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
-def test_curve(transport: str) -> None:
+def test_curve_kernel_needs_curve_keys(transport: str) -> None:
     with ec.launch(transport=transport, encryption="required") as kernel:
         path = enchannel_zmq.find_connection_file(kernel.id)
         info = enchannel_zmq.read_connection_file(path)
@@ -79,18 +79,18 @@ def test_curve(transport: str) -> None:
             ec.connect(plain, timeout=0.5)
 
 
-def test_tcp_is_encrypted_where_the_kernelspec_offers_it() -> None:
+def test_tcp_is_encrypted_if_supported() -> None:
     with ec.launch(transport="tcp") as kernel:
         info = enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(kernel.id))
         assert info.curve_publickey
 
 
-def test_encryption_that_the_kernel_lacks_fails_with_a_hint() -> None:
+def test_unsupported_encryption_is_explained() -> None:
     with pytest.raises(ec.LaunchFailed, match="curve"):
         ec.launch("ipykernel6", transport="tcp", encryption="required", timeout=3)
 
 
-def test_ancestors_functions(kernel: ec.Kernel) -> None:
+def test_nteract_functions_return_channels(kernel: ec.Kernel) -> None:
     path = enchannel_zmq.find_connection_file(kernel.id)
     channels = enchannel_zmq.create_channels(path, identity="an-identity")
     request = ec.execute_request("6 * 7")
@@ -109,7 +109,7 @@ def test_ancestors_functions(kernel: ec.Kernel) -> None:
     seen_on_main.wait_for_end()
 
 
-def test_on_a_loop_nothing_blocks_and_nothing_is_there_before_it_is_awaited(
+def test_connect_on_event_loop_needs_await(
     kernel: ec.Kernel,
 ) -> None:
     async def main() -> str:
@@ -129,7 +129,7 @@ def test_on_a_loop_nothing_blocks_and_nothing_is_there_before_it_is_awaited(
     assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == "42"
 
 
-def test_cancelling_a_launch_leaves_nothing() -> None:
+def test_cancelled_launch_leaves_nothing() -> None:
     async def main() -> None:
         async def launch() -> None:
             async with ec.launch():
@@ -158,7 +158,7 @@ def test_failed_connection_leaves_no_descriptor(tmp_path: Path) -> None:
     assert eventually(lambda: psutil.Process().num_fds() <= before)
 
 
-def test_what_was_said_just_before_the_end_arrives() -> None:
+def test_message_sent_before_close_arrives() -> None:
     with WireKernel() as wire:
         for _ in range(50):
             with ec.connect(wire.info, timeout=DEADLINE) as kernel:
@@ -167,7 +167,7 @@ def test_what_was_said_just_before_the_end_arrives() -> None:
                 pass
 
 
-def test_what_a_stopped_kernel_does_not_read_waits_and_is_counted() -> None:
+def test_unread_messages_are_queued_and_counted() -> None:
     with ec.launch(silent_after=DEADLINE) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         replies = Collector(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
@@ -206,6 +206,6 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
-def test_over_ipv6() -> None:
+def test_ipv6_connection_works() -> None:
     with WireKernel(host="::1") as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         assert kernel.run("1", timeout=DEADLINE).status == "ok"

@@ -64,7 +64,7 @@ def refusal(target: str | os.PathLike[str]) -> str:
 # -- what is in them ------------------------------------------------------------------------------
 
 
-def test_read(tmp_path: Path) -> None:
+def test_connection_file_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "k.json", kernel_name="python3", jupyter_session="a.ipynb")
     read = enchannel_zmq.read_connection_file(path)
     assert read == ConnectionInfo.from_dict(
@@ -72,11 +72,11 @@ def test_read(tmp_path: Path) -> None:
     )
 
 
-def test_directory(tmp_path: Path) -> None:
+def test_directory_target_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == f"target must be a connection file, not the directory {tmp_path}"
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "k.json"
     assert refusal(path) == f"connection file not found: {path}"
     with pytest.raises(ec.ConnectionFailed, match="connection file not found"):
@@ -84,7 +84,7 @@ def test_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", "\0"])
-def test_empty_or_blank(tmp_path: Path, text: str) -> None:
+def test_empty_file_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "k.json"
     path.write_text(text)
     said = refusal(path)
@@ -106,14 +106,14 @@ def test_empty_or_blank(tmp_path: Path, text: str) -> None:
         KEY,
     ],
 )
-def test_not_json(tmp_path: Path, data: bytes) -> None:
+def test_file_without_json_is_reported(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "k.json"
     path.write_bytes(data)
     assert refusal(path) == f"the connection file {path} is not JSON"
 
 
 @pytest.mark.parametrize("value", [[FIELDS], SECRET, 5, None, True])
-def test_not_an_object(tmp_path: Path, value: object) -> None:
+def test_json_that_is_not_an_object_is_reported(tmp_path: Path, value: object) -> None:
     path = tmp_path / "k.json"
     path.write_text(json.dumps(value))
     assert refusal(path) == f"the connection file {path} is not a JSON object"
@@ -132,7 +132,7 @@ def test_not_an_object(tmp_path: Path, value: object) -> None:
     ],
     ids=str,
 )
-def test_something_is_wrong_with_it(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_invalid_field_is_named(tmp_path: Path, changes: dict[str, Any]) -> None:
     [name] = changes
     path = write(tmp_path / "k.json", **changes)
     said = refusal(path)
@@ -141,7 +141,7 @@ def test_something_is_wrong_with_it(tmp_path: Path, changes: dict[str, Any]) -> 
 
 
 @given(data=st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")))
-def test_whatever_is_in_it_nothing_else_is_raised(
+def test_any_content_raises_connection_failed(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "anything.json"
@@ -150,18 +150,18 @@ def test_whatever_is_in_it_nothing_else_is_raised(
         enchannel_zmq.read_connection_file(path)
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_reading_directory_is_reported(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(tmp_path)
     with pytest.raises(ec.ConnectionFailed, match="reading the connection file .* failed"):
         enchannel_zmq.read_connection_file(tmp_path)
 
 
 @pytest.mark.parametrize("target", ["x" * 5_000, "\0", "", "a\nb"])
-def test_names_that_are_none(runtime: Path, target: str) -> None:
+def test_odd_name_is_refused(runtime: Path, target: str) -> None:
     assert "matches" in refusal(target)
 
 
-def test_the_key_is_in_no_traceback(tmp_path: Path) -> None:
+def test_traceback_has_no_key(tmp_path: Path) -> None:
     path = tmp_path / "k.json"
     path.write_text(f'{{"key": "{SECRET}"')
     with pytest.raises(ec.ConnectionFailed) as raised:
@@ -182,7 +182,7 @@ def test_the_key_is_in_no_traceback(tmp_path: Path) -> None:
         ({"HOME": "/h"}, "/h/.local/share/jupyter/runtime"),
     ],
 )
-def test_runtime_directory(
+def test_runtime_dir_follows_environment(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str
 ) -> None:
     monkeypatch.setattr("sys.platform", "linux")
@@ -193,13 +193,13 @@ def test_runtime_directory(
     assert enchannel_zmq.runtime_dir() == Path(expected)
 
 
-def test_runtime_directory_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_runtime_dir_has_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/nowhere/at/all")
     assert enchannel_zmq.connection_files() == []
     assert "running kernels: none" in refusal("1234")
 
 
-def test_newest_first_and_nothing_but_connection_files(runtime: Path) -> None:
+def test_connection_files_are_newest_first(runtime: Path) -> None:
     old = write(runtime / "kernel-old.json", age=20)
     new = write(runtime / "kernel-new.json", age=10)
     other = write(runtime / "whatever.json", age=30)
@@ -216,20 +216,20 @@ def test_newest_first_and_nothing_but_connection_files(runtime: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["kernel-12ab-34.json", "kernel-12ab-34", "12ab-34", "12ab", "1", "kernel-1"]
 )
-def test_found_by_name_id_or_beginning(runtime: Path, name: str) -> None:
+def test_file_is_found_by_name_id_or_prefix(runtime: Path, name: str) -> None:
     path = write(runtime / "kernel-12ab-34.json")
     write(runtime / "kernel-99.json")
     assert enchannel_zmq.find_connection_file(name) == path
 
 
-def test_a_whole_name_wins_over_a_beginning(runtime: Path) -> None:
+def test_exact_name_wins_over_prefix(runtime: Path) -> None:
     path = write(runtime / "kernel-1.json")
     write(runtime / "kernel-12.json")
     for name in ("1", "kernel-1", "kernel-1.json"):
         assert enchannel_zmq.find_connection_file(name) == path
 
 
-def test_a_beginning_that_several_have(runtime: Path) -> None:
+def test_ambiguous_prefix_lists_matches(runtime: Path) -> None:
     write(runtime / "kernel-12.json")
     write(runtime / "kernel-13.json")
     write(runtime / "kernel-2.json")
@@ -241,7 +241,7 @@ def test_a_beginning_that_several_have(runtime: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["3", "2ab", "ab", "*", "[1]*", "kernel-12.txt"])
-def test_a_name_that_none_has_lists_what_there_is(runtime: Path, name: str) -> None:
+def test_unknown_name_lists_running_kernels(runtime: Path, name: str) -> None:
     """Neither the middle of a name nor a pattern will do."""
     write(runtime / "kernel-12ab.json")
     write(runtime / "kernel-13.json")
@@ -253,7 +253,7 @@ def test_a_name_that_none_has_lists_what_there_is(runtime: Path, name: str) -> N
     assert "jpserver" not in said
 
 
-def test_names_are_looked_for_in_the_runtime_directory_only(runtime: Path) -> None:
+def test_names_are_found_in_runtime_dir_only(runtime: Path) -> None:
     write(runtime.parent / "kernel-1.json")
     write(Path.cwd() / "kernel-2.json")
     assert "running kernels: none" in refusal("1")
@@ -266,14 +266,14 @@ def test_names_are_looked_for_in_the_runtime_directory_only(runtime: Path) -> No
             assert enchannel_zmq.find_connection_file(away).resolve() == expected
 
 
-def test_a_folder_of_that_name_is_no_file(runtime: Path) -> None:
+def test_directory_with_kernel_name_is_ignored(runtime: Path) -> None:
     path = write(runtime / "kernel-docs.json")
     Path("docs").mkdir()
     assert enchannel_zmq.find_connection_file("docs") == path
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o622])
-def test_a_file_that_others_may_write_is_refused(runtime: Path, mode: int) -> None:
+def test_file_writable_by_others_is_refused(runtime: Path, mode: int) -> None:
     path = write(runtime / "kernel-1.json", mode=mode)
     said = refusal("1")
     assert str(path) in said
@@ -282,13 +282,13 @@ def test_a_file_that_others_may_write_is_refused(runtime: Path, mode: int) -> No
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
-def test_a_file_that_others_may_only_read_is_taken(runtime: Path, mode: int) -> None:
+def test_file_readable_by_others_is_accepted(runtime: Path, mode: int) -> None:
     path = write(runtime / "kernel-1.json", mode=mode)
     assert enchannel_zmq.find_connection_file("1") == path
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root")
-def test_a_file_of_another_user_is_refused(runtime: Path) -> None:
+def test_file_of_other_user_is_refused(runtime: Path) -> None:
     path = write(runtime / "kernel-1.json")
     os.chown(path, 65_534, 65_534)
     said = refusal("1")
@@ -296,15 +296,13 @@ def test_a_file_of_another_user_is_refused(runtime: Path) -> None:
     assert "another user owns it" in said
 
 
-def test_a_file_of_another_user_is_refused_whoever_runs_this(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_of_other_uid_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(runtime / "kernel-1.json")
     monkeypatch.setattr("os.getuid", lambda: 12_345)
     assert "another user owns it" in refusal("1")
 
 
-def test_a_path_is_trusted_as_it_is(runtime: Path) -> None:
+def test_explicit_path_is_trusted(runtime: Path) -> None:
     """Who writes the path down knows whose it is."""
     path = write(runtime / "kernel-1.json", mode=0o666)
     assert enchannel_zmq.find_connection_file(path) == path

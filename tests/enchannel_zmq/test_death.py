@@ -28,7 +28,7 @@ def pid_of(kernel: ec.Kernel) -> int:
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_sigkill_reaches_all_open_requests(transport: str) -> None:
+def test_sigkill_fails_all_open_requests(transport: str) -> None:
     with ec.launch(transport=transport) as kernel:
         pid = pid_of(kernel)
         requests = [Collector(kernel.execute("import time; time.sleep(60)")) for _ in range(10)]
@@ -41,14 +41,14 @@ def test_sigkill_reaches_all_open_requests(transport: str) -> None:
         Collector(kernel.state).wait_until(lambda states: states[-1:] == ["dead"])
 
 
-def test_run_says_what_had_arrived(mortal: ec.Kernel) -> None:
+def test_error_of_dead_kernel_has_partial_result(mortal: ec.Kernel) -> None:
     with pytest.raises(ec.KernelDied, match="SIGKILL") as raised:
         mortal.run(SUICIDE, timeout=DEADLINE)
     assert raised.value.result is not None
     assert raised.value.result.text == "last words\n"
 
 
-def test_stderr_of_the_process_is_in_the_error(mortal: ec.Kernel) -> None:
+def test_error_of_dead_kernel_has_stderr(mortal: ec.Kernel) -> None:
     code = "import os; os.write(2, b'the end is near\\n'); os._exit(7)"
     with pytest.raises(ec.KernelDied, match="exit code 7: the end is near") as raised:
         mortal.run(code, timeout=DEADLINE)
@@ -56,7 +56,7 @@ def test_stderr_of_the_process_is_in_the_error(mortal: ec.Kernel) -> None:
     assert "the end is near" in raised.value.stderr
 
 
-def test_dead_kernel_refuses_at_once_and_can_be_restarted(mortal: ec.Kernel) -> None:
+def test_dead_kernel_refuses_until_restarted(mortal: ec.Kernel) -> None:
     with pytest.raises(ec.KernelDied):
         mortal.run(SUICIDE, timeout=DEADLINE)
     with pytest.raises(ec.KernelDied):
@@ -67,7 +67,7 @@ def test_dead_kernel_refuses_at_once_and_can_be_restarted(mortal: ec.Kernel) -> 
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_what_is_asked_in_the_moment_of_death_knows_how_it_died(mortal: ec.Kernel) -> None:
+def test_request_during_death_has_exit_code(mortal: ec.Kernel) -> None:
     os.kill(pid_of(mortal), signal.SIGKILL)
     asked: list[ec.KernelDied] = []
     while mortal.state.value != "dead":
@@ -77,7 +77,7 @@ def test_what_is_asked_in_the_moment_of_death_knows_how_it_died(mortal: ec.Kerne
     assert {error.exit_code for error in asked} == {-signal.SIGKILL}
 
 
-def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
+def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
     with ec.connect(mortal.id) as watcher:
         pid = pid_of(watcher)
         request = Collector(watcher.execute("import time; time.sleep(60)"))
@@ -95,7 +95,7 @@ def test_whoever_only_connected_is_told_as_well(mortal: ec.Kernel) -> None:
 GONE = (ec.KernelDied, ec.ConnectionLost)
 
 
-def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
+def test_kernel_that_stays_away_is_given_up(mortal: ec.Kernel) -> None:
     watcher = ec.connect(mortal.id, reconnect_timeout=0.2)
     ends = [Collector(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
     ec.wait(mortal.shutdown(), timeout=DEADLINE)
@@ -108,7 +108,7 @@ def test_kernel_that_does_not_come_back_is_given_up(mortal: ec.Kernel) -> None:
     watcher.close()
 
 
-def test_stopped_kernel_is_silent_and_comes_back() -> None:
+def test_stopped_kernel_is_silent_until_continued() -> None:
     with ec.launch(silent_after=0.6) as kernel:
         pid = pid_of(kernel)
         Collector(kernel.heartbeat).wait_until(lambda beats: beats)
@@ -122,7 +122,7 @@ def test_stopped_kernel_is_silent_and_comes_back() -> None:
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_death_is_noticed_though_a_child_of_its_own_holds_its_sockets(mortal: ec.Kernel) -> None:
+def test_death_is_noticed_despite_child_process(mortal: ec.Kernel) -> None:
     code = "import os, time\nif not os.fork():\n    time.sleep(20); os._exit(0)\nprint('forked')"
     child = mortal.run("import psutil; psutil.Process().pid", timeout=DEADLINE)
     del child
@@ -134,13 +134,13 @@ def test_death_is_noticed_though_a_child_of_its_own_holds_its_sockets(mortal: ec
     os.system("pkill -KILL -f ipykernel_launcher.*" + mortal.id)  # noqa: S605  # the child's child
 
 
-def test_exit_in_the_code_is_a_death_with_code_zero(mortal: ec.Kernel) -> None:
+def test_exit_in_code_is_death(mortal: ec.Kernel) -> None:
     states = Collector(mortal.state)
     mortal.run("exit()", timeout=DEADLINE)
     states.wait_until(lambda states: states[-1:] == ["dead"])
 
 
-def test_a_process_that_outlives_its_sockets_is_dead_when_it_ends(
+def test_process_that_outlives_its_sockets_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a busy machine many do."""
@@ -171,7 +171,7 @@ def test_a_process_that_outlives_its_sockets_is_dead_when_it_ends(
         gate.write_text("")
 
 
-def test_closing_on_hearing_of_the_death_is_quiet(
+def test_close_during_death_logs_nothing(
     mortal: ec.Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):

@@ -14,7 +14,7 @@ from tests.rigs import DEADLINE
 pytestmark = pytest.mark.kernel
 
 
-def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> None:
+def test_200_concurrent_runs_get_own_output(kernel: ec.Kernel) -> None:
     def run(number: int) -> str:
         return kernel.run(f"print({number}); print({number})", timeout=DEADLINE).text
 
@@ -23,7 +23,7 @@ def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> 
     assert texts == [f"{number}\n{number}\n" for number in range(200)]
 
 
-def test_streams_are_merged_displays_updated_and_output_cleared(kernel: ec.Kernel) -> None:
+def test_outputs_are_reduced(kernel: ec.Kernel) -> None:
     result = kernel.run(
         "from IPython.display import clear_output, display\n"
         "print('gone'); clear_output(wait=True)\n"
@@ -36,7 +36,7 @@ def test_streams_are_merged_displays_updated_and_output_cleared(kernel: ec.Kerne
     assert shown["data"]["text/plain"] == "'new'"
 
 
-def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel) -> None:
+def test_output_after_reply_arrives(kernel: ec.Kernel) -> None:
     seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.run(
         "import threading\n"
@@ -48,7 +48,7 @@ def test_output_of_a_thread_arrives_after_the_request_is_done(kernel: ec.Kernel)
     seen.wait_for(lambda message: "late" in message.content["text"])
 
 
-def test_timeout_says_what_had_arrived_and_interrupts(kernel: ec.Kernel) -> None:
+def test_timeout_has_partial_result_and_interrupts(kernel: ec.Kernel) -> None:
     endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
     with pytest.raises(ec.RequestTimeout, match="1 output had arrived") as raised:
         kernel.run(endless, timeout=1.0)
@@ -57,7 +57,7 @@ def test_timeout_says_what_had_arrived_and_interrupts(kernel: ec.Kernel) -> None
     assert kernel.run("'and goes on'", timeout=DEADLINE).status == "ok"
 
 
-def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
+def test_interrupt_ends_running_code(kernel: ec.Kernel) -> None:
     seen = Collector(
         kernel.execute("print('begun', flush=True)\nwhile True: pass").pipe(ec.outputs())
     )
@@ -68,7 +68,7 @@ def test_interrupt_ends_what_runs(kernel: ec.Kernel) -> None:
     assert outputs[-1]["ename"] == "KeyboardInterrupt"
 
 
-def test_disposing_interrupts_where_asked(kernel: ec.Kernel) -> None:
+def test_dispose_interrupts_if_requested(kernel: ec.Kernel) -> None:
     endless = kernel.execute("print('begun', flush=True)\nwhile True: pass", on_dispose="interrupt")
     errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
     seen = Collector(endless)
@@ -78,7 +78,7 @@ def test_disposing_interrupts_where_asked(kernel: ec.Kernel) -> None:
     settle(kernel)
 
 
-def test_what_is_queued_behind_an_error_is_aborted(kernel: ec.Kernel) -> None:
+def test_request_after_error_is_aborted(kernel: ec.Kernel) -> None:
     slow = Collector(
         kernel.execute("import time; time.sleep(0.5); 1 / 0").pipe(ec.to_result(check=False))
     )
@@ -88,7 +88,7 @@ def test_what_is_queued_behind_an_error_is_aborted(kernel: ec.Kernel) -> None:
     assert isinstance(queued.error, ec.RequestAborted)
 
 
-def test_unhearable_exception_text_is_replaced_reported_and_delivered(kernel: ec.Kernel) -> None:
+def test_invalid_unicode_is_replaced_and_reported(kernel: ec.Kernel) -> None:
     errors = Collector(kernel.errors)
     with pytest.raises(ec.KernelError) as raised:
         kernel.run(r"raise ValueError('x\udce9')")
@@ -96,14 +96,14 @@ def test_unhearable_exception_text_is_replaced_reported_and_delivered(kernel: ec
     errors.wait_for(lambda error: isinstance(error, ec.MalformedFrame))
 
 
-def test_operators_of_reactivex_compose(kernel: ec.Kernel) -> None:
+def test_reactivex_operators_compose(kernel: ec.Kernel) -> None:
     one = kernel.execute("print(1)").pipe(ec.to_result())
     two = kernel.execute("print(2)").pipe(ec.to_result())
     results = ec.wait(one.pipe(ops.concat(two), ops.to_list()), timeout=DEADLINE)
     assert [result.text for result in results] == ["1\n", "2\n"]
 
 
-def test_slow_subscriber_delays_nobody_else(kernel: ec.Kernel) -> None:
+def test_slow_subscriber_delays_no_request(kernel: ec.Kernel) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def slow(message: ec.AnyMessage) -> None:
@@ -120,7 +120,7 @@ def test_slow_subscriber_delays_nobody_else(kernel: ec.Kernel) -> None:
         leave.set()
 
 
-def test_debugger_answers(kernel: ec.Kernel) -> None:
+def test_debug_request_is_answered(kernel: ec.Kernel) -> None:
     assert ec.wait(kernel.debug("debugInfo", timeout=DEADLINE)).content["success"]
 
 
@@ -128,11 +128,11 @@ def test_comm_info_is_answered(kernel: ec.Kernel) -> None:
     assert ec.wait(kernel.comm_info(timeout=DEADLINE)).content["comms"] == {}
 
 
-def test_inspect(kernel: ec.Kernel) -> None:
+def test_inspect_request_is_answered(kernel: ec.Kernel) -> None:
     assert ec.wait(kernel.inspect("print", timeout=DEADLINE)).content["found"]
 
 
-def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:
+def test_subshell_answers_while_shell_is_busy(kernel: ec.Kernel) -> None:
     with kernel.subshell() as beside:
         busy = Collector(kernel.execute("gate = __import__('threading').Event(); gate.wait(30)"))
         busy.wait_until(lambda messages: messages)
@@ -143,7 +143,7 @@ def test_subshell_answers_while_the_main_one_is_busy(kernel: ec.Kernel) -> None:
     assert listed.content["subshell_id"] == []
 
 
-def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
+def test_comm_exchanges_buffers(kernel: ec.Kernel) -> None:
     kernel.run(
         "from comm import get_comm_manager\n"
         "def opened(comm, message):\n"
@@ -163,15 +163,13 @@ def test_comm_talks_both_ways_with_buffers(kernel: ec.Kernel) -> None:
     seen.wait_for_end()
 
 
-def test_comm_of_an_unknown_target_is_closed_by_the_kernel(kernel: ec.Kernel) -> None:
+def test_comm_with_unknown_target_is_closed(kernel: ec.Kernel) -> None:
     seen = Collector(kernel.comm("nobody"))
     assert seen.wait_for_end()[-1].header.msg_type == "comm_close"
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, float("nan"), float("inf"), "5"])
-def test_timeout_that_is_none_is_refused_before_anything_is_sent(
-    kernel: ec.Kernel, timeout: float
-) -> None:
+def test_invalid_timeout_sends_nothing(kernel: ec.Kernel, timeout: float) -> None:
     kernel.run("y = 1")
     with pytest.raises(ValueError, match="the timeout is"):
         kernel.run("y = 2", timeout=timeout)

@@ -104,7 +104,7 @@ def stir(kernel: ec.Kernel) -> None:
     kernel.shell.on_next(ec.execute_request("input('?')", allow_stdin=True))
 
 
-def test_subscribers_that_raise_harm_nothing(mortal: ec.Kernel) -> None:
+def test_raising_subscribers_harm_nothing(mortal: ec.Kernel) -> None:
     def careless(item: object) -> None:
         raise ZeroDivisionError
 
@@ -157,21 +157,21 @@ def close_in_a_subscriber(kernel: ec.Kernel, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_a_subscriber_may_disconnect(cheap: ec.Kernel, name: str) -> None:
+def test_subscriber_can_close_connection(cheap: ec.Kernel, name: str) -> None:
     close_in_a_subscriber(ec.connect(cheap.id, timeout=DEADLINE), name)
     request = ec.kernel_info_request(channel="control")
     assert ec.wait(cheap.request(request, timeout=DEADLINE)).content["status"] == "ok"
 
 
 @pytest.mark.parametrize("name", EVERYTHING)
-def test_a_subscriber_may_shut_down(cheap: ec.Kernel, name: str) -> None:
+def test_subscriber_can_close_launched_kernel(cheap: ec.Kernel, name: str) -> None:
     pid = pid_of(cheap)
     close_in_a_subscriber(cheap, name)
     assert is_gone(pid)
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["launched", "connected"])
-def test_closing_on_many_threads_ends_what_waits(cheap: ec.Kernel, owned: bool) -> None:
+def test_concurrent_close_ends_waiting_request(cheap: ec.Kernel, owned: bool) -> None:
     kernel = cheap if owned else ec.connect(cheap.id, timeout=DEADLINE)
     asleep = kernel.execute(ASLEEP)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
@@ -186,7 +186,7 @@ def test_closing_on_many_threads_ends_what_waits(cheap: ec.Kernel, owned: bool) 
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["launched", "connected"])
-def test_closing_in_a_flood(cheap: ec.Kernel, owned: bool) -> None:
+def test_close_during_flood_returns(cheap: ec.Kernel, owned: bool) -> None:
     kernel = cheap if owned else ec.connect(cheap.id, timeout=DEADLINE)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(FLOOD))
@@ -197,7 +197,7 @@ def test_closing_in_a_flood(cheap: ec.Kernel, owned: bool) -> None:
     assert streams.completed
 
 
-def test_a_kernel_that_dies_in_a_flood_takes_nobody_along() -> None:
+def test_process_survives_kernel_death_in_flood() -> None:
     """libzmq would, if it were left to it what to do about a connection that is gone: it aborts."""
     script = BEGIN + textwrap.dedent(f"""
             import signal
@@ -216,7 +216,7 @@ def test_a_kernel_that_dies_in_a_flood_takes_nobody_along() -> None:
     assert ended(script) == "here\n"
 
 
-def test_what_had_arrived_of_a_kernel_that_died_is_delivered() -> None:
+def test_output_of_dead_kernel_is_delivered() -> None:
     there, lease = threading.Event(), io_thread.lease()
 
     def keep_busy() -> None:
@@ -281,7 +281,7 @@ AT_THE_END = {
 
 
 @pytest.mark.parametrize("when", AT_THE_END)
-def test_an_interpreter_that_ends_takes_its_kernel_along(when: str) -> None:
+def test_interpreter_exit_ends_launched_kernel(when: str) -> None:
     script = (
         BEGIN
         + f"kernel = ec.launch({CHEAP!r})\n"
@@ -292,7 +292,7 @@ def test_an_interpreter_that_ends_takes_its_kernel_along(when: str) -> None:
 
 
 @pytest.mark.parametrize("when", AT_THE_END)
-def test_an_interpreter_that_ends_leaves_the_kernel_of_others(cheap: ec.Kernel, when: str) -> None:
+def test_interpreter_exit_leaves_connected_kernel(cheap: ec.Kernel, when: str) -> None:
     pid = pid_of(cheap)
     connect = f"kernel = ec.connect({cheap.id!r})\n"
     ended(BEGIN + connect + textwrap.dedent(AT_THE_END[when]))
@@ -324,7 +324,7 @@ IN_THE_CHILD = {
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("how", IN_THE_CHILD)
-def test_a_forked_child_harms_nothing(how: str) -> None:
+def test_forked_child_harms_nothing(how: str) -> None:
     script = (
         BEGIN
         + textwrap.dedent(f"""
@@ -349,7 +349,7 @@ def test_a_forked_child_harms_nothing(how: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_forking_in_a_flood_again_and_again() -> None:
+def test_repeated_fork_in_flood_never_hangs() -> None:
     """The child has the locks as they were, and not the threads that held them."""
     script = BEGIN + textwrap.dedent(f"""
             kernel = ec.launch({CHEAP!r})
@@ -400,7 +400,7 @@ def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
+def test_ctrl_c_ends_run_and_its_code(mortal: ec.Kernel) -> None:
     streams = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
     # not just anything: it may warn of something before it begins
     with ctrl_c(lambda: streams.wait_for(lambda said: "asleep" in said.content["text"])):
@@ -409,7 +409,7 @@ def test_ctrl_c_ends_run_and_the_code(mortal: ec.Kernel) -> None:
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_code_that_nobody_waits_for_any_more_is_interrupted_when_it_begins(
+def test_timed_out_queued_code_is_interrupted(
     mortal: ec.Kernel,
 ) -> None:
     begun = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
@@ -422,7 +422,7 @@ def test_code_that_nobody_waits_for_any_more_is_interrupted_when_it_begins(
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_ctrl_c_ends_a_wait_and_not_the_code(cheap: ec.Kernel) -> None:
+def test_ctrl_c_ends_wait_but_not_the_code(cheap: ec.Kernel) -> None:
     streams = Collector(cheap.iopub.pipe(ec.of_message_type("stream")))
     code = Collector(cheap.execute("print('asleep', flush=True)\nimport time\ntime.sleep(0.5)"))
     with ctrl_c(lambda: streams.wait_until(len)):
@@ -431,7 +431,7 @@ def test_ctrl_c_ends_a_wait_and_not_the_code(cheap: ec.Kernel) -> None:
     assert cheap.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_ctrl_c_ends_connecting_and_leaves_nothing() -> None:
+def test_ctrl_c_during_connect_leaves_nothing() -> None:
     def attempt() -> None:
         with WireKernel(mute=[ChannelName.IOPUB]) as wire:
             with ctrl_c(lambda: wire.next_request("kernel_info_request")):
@@ -448,7 +448,7 @@ def zeromq_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("enchannel-zmq")]
 
 
-def test_ctrl_c_ends_a_launch_and_the_process(tmp_path: Path) -> None:
+def test_ctrl_c_during_launch_ends_process(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     (tmp_path / "sitecustomize.py").write_text(
@@ -473,7 +473,7 @@ while True:
 """
 
 
-def test_ctrl_c_ends_closing_and_the_process() -> None:
+def test_ctrl_c_during_close_ends_process() -> None:
     kernel = ec.launch(shutdown_timeout=600)
     pid = pid_of(kernel)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))

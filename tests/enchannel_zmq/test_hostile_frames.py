@@ -81,7 +81,7 @@ BAD: dict[str, tuple[type[ec.RejectedFrame], Callable[[], list[bytes]]]] = {
 
 @pytest.mark.parametrize("name", CHANNELS)
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_frames_are_told_of_and_dropped(
+def test_bad_frames_are_reported_and_dropped(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName, kind: str
 ) -> None:
     kind_of_error, bad = BAD[kind]
@@ -95,7 +95,7 @@ def test_bad_frames_are_told_of_and_dropped(
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_a_replay_is_told_of_and_dropped(
+def test_replayed_frame_is_reported_and_dropped(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     heard = Heard(kernel, name)
@@ -104,7 +104,7 @@ def test_a_replay_is_told_of_and_dropped(
     assert [type(error) for error in heard.errors.items] == [ec.ReplayedFrame] * 2
 
 
-def test_a_message_on_two_channels_is_no_replay(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_same_message_on_two_channels_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
     control, iopub = Heard(kernel, ChannelName.CONTROL), Heard(kernel, ChannelName.IOPUB)
     wire.send(ChannelName.CONTROL, once := good(0))
     wire.send(ChannelName.IOPUB, once)
@@ -113,7 +113,7 @@ def test_a_message_on_two_channels_is_no_replay(wire: WireKernel, kernel: ec.Ker
 
 
 @pytest.mark.parametrize("name", CHANNELS)
-def test_text_that_is_none_is_told_of_and_delivered(
+def test_invalid_text_is_reported_and_delivered(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     heard = Heard(kernel, name)
@@ -131,7 +131,7 @@ def test_text_that_is_none_is_told_of_and_delivered(
     assert "surrogates" in str(second)
 
 
-def test_a_flood_changes_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_flood_of_bad_frames_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> None:
     heard = Heard(kernel, ChannelName.IOPUB)
     flood = [[b"topic", *signed(b"another", *parts())] for _ in range(1_000)]
     wire.send(ChannelName.IOPUB, good(0), *flood[:500], good(1), *flood[500:], good(2))
@@ -141,7 +141,7 @@ def test_a_flood_changes_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
     assert len(Collector(kernel.errors).wait_until(lambda errors: len(errors) == 100)) == 100
 
 
-def test_a_forged_reply_answers_nothing(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_forged_reply_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> None:
     wire.answers["execute_request"] = lambda request: None
     seen, errors = Collector(kernel.execute("1")), Collector(kernel.errors)
     request = wire.next_request("execute_request")
@@ -152,7 +152,7 @@ def test_a_forged_reply_answers_nothing(wire: WireKernel, kernel: ec.Kernel) -> 
     assert [type(error) for error in errors.items] == [ec.InvalidSignature] * 2
 
 
-def test_odd_heartbeats_are_only_bytes(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_odd_heartbeats_arrive_as_bytes(wire: WireKernel, kernel: ec.Kernel) -> None:
     beats, errors = Collector(kernel.heartbeat), Collector(kernel.errors)
     for beat in (b"", b"\xff\x00", DELIMITER, b"x" * 100_000):
         kernel.heartbeat.on_next(beat)
@@ -161,7 +161,7 @@ def test_odd_heartbeats_are_only_bytes(wire: WireKernel, kernel: ec.Kernel) -> N
 
 
 @pytest.mark.parametrize("name", [ChannelName.IOPUB, ChannelName.STDIN])
-def test_a_frame_over_max_message_is_told_of_and_the_link_comes_back(
+def test_frame_over_limit_reconnects_channel(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     heard, links = Heard(kernel, name), Collector(kernel.link)
@@ -179,7 +179,7 @@ def test_a_frame_over_max_message_is_told_of_and_the_link_comes_back(
 
 
 @pytest.mark.parametrize("name", [ChannelName.SHELL, ChannelName.CONTROL])
-def test_a_reply_over_max_message_ends_the_request(
+def test_reply_over_limit_ends_request(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     wire.answers.clear()
@@ -197,7 +197,7 @@ def test_a_reply_over_max_message_ends_the_request(
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
-def test_a_message_as_large_as_max_message_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_frame_at_limit_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
     messages = Collector(kernel.iopub)
     buffers = [bytes(MEBIBYTE), b"", bytes(MEBIBYTE)]
     wire.say(ChannelName.IOPUB, "comm_msg", {"comm_id": "c", "data": {}}, buffers=buffers)
@@ -206,7 +206,7 @@ def test_a_message_as_large_as_max_message_arrives(wire: WireKernel, kernel: ec.
 
 
 @pytest.mark.parametrize("then", [*CHANNELS[1:], None], ids=str)
-def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
+def test_gradual_loss_ends_open_requests(
     wire: WireKernel, kernel: ec.Kernel, then: ChannelName | None
 ) -> None:
     """Or the request would wait for a reply that the new sockets never hear."""
@@ -223,12 +223,12 @@ def test_a_link_that_is_lost_bit_by_bit_ends_what_is_open(
     seen.wait_for_end()
     assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
     wire.come_back()
-    links.until(lambda states: states[-1:] == ["connected"])
+    links.wait_until(lambda states: states[-1:] == ["connected"])
     wire.answers["execute_request"] = wire.answer_execute
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
-def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Kernel) -> None:
+def test_wrong_key_after_restart_is_reported(wire: WireKernel, kernel: ec.Kernel) -> None:
     errors, links = Collector(kernel.errors), Collector(kernel.link)
     wire.die()
     links.wait_until(lambda states: states[-1:] == ["lost"])
@@ -245,9 +245,7 @@ def test_another_key_after_a_restart_is_told_of(wire: WireKernel, kernel: ec.Ker
 
 
 @pytest.mark.parametrize("welcome", Welcome)
-def test_the_key_is_in_nothing_that_is_told(
-    caplog: pytest.LogCaptureFixture, welcome: Welcome
-) -> None:
+def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -> None:
     caplog.set_level(logging.DEBUG)
     with WireKernel(welcome=welcome) as wire:
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
@@ -275,7 +273,7 @@ def test_the_key_is_in_nothing_that_is_told(
         assert repr(KEY) not in shown
 
 
-def test_a_message_that_cannot_be_handled_takes_no_other_along(
+def test_unhandled_message_drops_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:

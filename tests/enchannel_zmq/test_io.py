@@ -20,7 +20,7 @@ def often_switching() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("often_switching")
-def test_no_post_is_slept_through() -> None:
+def test_every_post_wakes_io_thread() -> None:
     """A bell whose flag was cleared before it was read rang for the last time within a second."""
     io = IoThread()
     io.start()
@@ -43,7 +43,7 @@ def test_no_post_is_slept_through() -> None:
     assert len(seen) == 600_000
 
 
-def test_an_exception_does_not_end_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_io_thread_survives_exception(caplog: pytest.LogCaptureFixture) -> None:
     io = IoThread()
     io.start()
     try:

@@ -16,7 +16,7 @@ def code_for(kernel: ec.Kernel) -> str:
     return KERNELS["python3" if name == "python" else "deno"]
 
 
-def test_runs_code(any_kernel: ec.Kernel) -> None:
+def test_kernel_runs_code(any_kernel: ec.Kernel) -> None:
     request = ec.execute_request(code_for(any_kernel))
     # On iopub, not in a Result: now and then deno says its result after its idle.
     seen = Collector(any_kernel.iopub.pipe(ec.child_of(request), ec.accumulate_outputs()))
@@ -24,17 +24,17 @@ def test_runs_code(any_kernel: ec.Kernel) -> None:
     seen.wait_for(lambda outputs: outputs.text.split() == ["woo", "42"])
 
 
-def test_result_says_how_it_went(any_kernel: ec.Kernel) -> None:
+def test_result_has_status(any_kernel: ec.Kernel) -> None:
     assert any_kernel.run(code_for(any_kernel), timeout=DEADLINE).status == "ok"
 
 
-def test_outputs_are_a_notebooks(any_kernel: ec.Kernel) -> None:
+def test_outputs_are_valid_nbformat(any_kernel: ec.Kernel) -> None:
     result = any_kernel.run(code_for(any_kernel), timeout=DEADLINE)
     for output in result.outputs:
         nbformat.validate(output, ref="output", version=4)
 
 
-def test_the_reply_comes_last(any_kernel: ec.Kernel) -> None:
+def test_reply_is_last_message_of_request(any_kernel: ec.Kernel) -> None:
     seen = Collector(any_kernel.execute(code_for(any_kernel)))
     messages = seen.wait_for_end()
     assert seen.error is None
@@ -45,7 +45,7 @@ def test_the_reply_comes_last(any_kernel: ec.Kernel) -> None:
     }
 
 
-def test_error_in_the_code_is_an_error_here(any_kernel: ec.Kernel) -> None:
+def test_error_in_code_raises_kernel_error(any_kernel: ec.Kernel) -> None:
     with pytest.raises(ec.KernelError) as raised:
         any_kernel.run("undefined_name + 1", timeout=DEADLINE)
     assert "undefined_name" in str(raised.value)
@@ -53,19 +53,19 @@ def test_error_in_the_code_is_an_error_here(any_kernel: ec.Kernel) -> None:
     assert raised.value.result.status == "error"
 
 
-def test_kernel_says_what_it_is(any_kernel: ec.Kernel) -> None:
+def test_kernel_info_names_language(any_kernel: ec.Kernel) -> None:
     content = ec.wait(any_kernel.kernel_info(timeout=DEADLINE)).content
     assert content["language_info"]["name"] in ("python", "typescript")
 
 
-def test_completion(any_kernel: ec.Kernel) -> None:
+def test_completions_are_returned(any_kernel: ec.Kernel) -> None:
     any_kernel.run("abcdef = 1" if "print" in code_for(any_kernel) else "var abcdef = 1")
     assert "abcdef" in " ".join(
         ec.wait(any_kernel.complete("abcde", timeout=DEADLINE)).content["matches"]
     )
 
 
-def test_is_complete(any_kernel: ec.Kernel) -> None:
+def test_is_complete_is_answered(any_kernel: ec.Kernel) -> None:
     assert (
         ec.wait(any_kernel.is_complete("1 + 1", timeout=DEADLINE)).content["status"] == "complete"
     )
@@ -75,13 +75,13 @@ def test_history_is_answered(any_kernel: ec.Kernel) -> None:
     assert "history" in ec.wait(any_kernel.history("tail", n=5, timeout=DEADLINE)).content
 
 
-def test_kernel_beats(any_kernel: ec.Kernel) -> None:
+def test_kernel_answers_heartbeat(any_kernel: ec.Kernel) -> None:
     seen = Collector(any_kernel.heartbeat)
     any_kernel.heartbeat.on_next(b"a beat of ours")
     seen.wait_for(lambda beat: beat == b"a beat of ours")
 
 
-def test_many_requests_at_once(any_kernel: ec.Kernel) -> None:
+def test_concurrent_requests_are_answered(any_kernel: ec.Kernel) -> None:
     say = "print({})" if "print" in code_for(any_kernel) else "console.log({})"
     # Not by request: deno says some of its output as that of another.
     seen = Collector(any_kernel.iopub.pipe(ec.accumulate_outputs()))

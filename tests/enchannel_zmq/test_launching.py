@@ -26,14 +26,14 @@ def pid_of(kernel: ec.Kernel) -> int:
 
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
-def test_both_transports(transport: str) -> None:
+def test_launch_over_each_transport(transport: str) -> None:
     with ec.launch(transport=transport) as kernel:
         info = enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(kernel.id))
         assert info.transport == transport
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_nothing_is_left_behind() -> None:
+def test_close_removes_everything() -> None:
     with ec.launch() as kernel:
         pid = pid_of(kernel)
         path = enchannel_zmq.find_connection_file(kernel.id)
@@ -47,7 +47,7 @@ def test_nothing_is_left_behind() -> None:
     assert not names & {"enchannel-zmq I/O", "enchannel-zmq launcher"}
 
 
-def test_directory_and_environment(tmp_path: Path) -> None:
+def test_launch_sets_cwd_and_env(tmp_path: Path) -> None:
     with ec.launch(cwd=tmp_path, env={"OF_OURS": "there"}) as kernel:
         assert kernel.run("import os; print(os.getcwd(), os.environ['OF_OURS'])").text.split() == [
             str(tmp_path),
@@ -56,12 +56,12 @@ def test_directory_and_environment(tmp_path: Path) -> None:
         assert kernel.run("os.environ['PATH']").text.strip("'") == os.environ["PATH"]
 
 
-def test_unknown_kernelspec_lists_those_that_are_there() -> None:
+def test_unknown_kernelspec_lists_installed_ones() -> None:
     with pytest.raises(ec.LaunchFailed, match="no kernelspec 'pythn3'; installed: .*python3"):
         ec.launch("pythn3")
 
 
-def test_kernel_that_ends_while_starting_says_why(tmp_path: Path) -> None:
+def test_failed_start_has_exit_code_and_stderr(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.exit('nothing works today')")
     with pytest.raises(ec.LaunchFailed, match="nothing works today") as raised:
         ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=DEADLINE)
@@ -69,13 +69,13 @@ def test_kernel_that_ends_while_starting_says_why(tmp_path: Path) -> None:
     assert "nothing works today" in raised.value.stderr
 
 
-def test_kernel_that_never_answers_is_ended(tmp_path: Path) -> None:
+def test_launch_timeout_ends_kernel(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import threading; threading.Event().wait()")
     with pytest.raises(ec.LaunchFailed, match="no answer within"):
         ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=0.5)
 
 
-def test_shutdown_ends_the_process_and_the_channels_say_so() -> None:
+def test_shutdown_ends_process() -> None:
     with ec.launch() as kernel:
         pid = pid_of(kernel)
         states = Collector(kernel.state)
@@ -103,7 +103,7 @@ def test_restart_keeps_the_channels() -> None:
         streams.wait_for(lambda message: "after" in message.content["text"])
 
 
-def test_detached_kernel_runs_on() -> None:
+def test_detached_kernel_keeps_running() -> None:
     kernel = ec.launch(independent=True)
     pid = pid_of(kernel)
     kernel_id = kernel.id
@@ -116,7 +116,7 @@ def test_detached_kernel_runs_on() -> None:
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=DEADLINE)
 
 
-def test_kernel_ends_with_an_interpreter_that_does_not_close_it(tmp_path: Path) -> None:
+def test_unclosed_kernel_ends_with_interpreter(tmp_path: Path) -> None:
     script = (
         "import enchannel as ec; k = ec.launch(); print(k.run('__import__(\"os\").getpid()').text)"
     )
@@ -130,7 +130,7 @@ def test_kernel_ends_with_an_interpreter_that_does_not_close_it(tmp_path: Path) 
     assert not psutil.pid_exists(int(done.stdout))
 
 
-def test_exception_in_the_block_ends_the_kernel() -> None:
+def test_exception_in_block_ends_kernel() -> None:
     def fail() -> None:
         with ec.launch() as kernel:
             pids.append(pid_of(kernel))
@@ -143,7 +143,7 @@ def test_exception_in_the_block_ends_the_kernel() -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_stderr_of_the_process_is_kept_from_the_terminal(
+def test_stderr_is_logged_not_printed(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "enchannel.kernel")
@@ -153,7 +153,7 @@ def test_stderr_of_the_process_is_kept_from_the_terminal(
     assert "real stderr" not in capfd.readouterr().err
 
 
-def test_forked_child_refuses_and_harms_nothing() -> None:
+def test_forked_child_of_launched_kernel_refuses() -> None:
     with ec.launch() as kernel:
         pid = os.fork()
         if not pid:
@@ -171,7 +171,7 @@ def test_forked_child_refuses_and_harms_nothing() -> None:
 
 
 @pytest.mark.parametrize("command", ["1", "import time; time.sleep(60)"])
-def test_closing_while_a_restart_is_under_way_ends_both(command: str) -> None:
+def test_close_during_restart_ends_both(command: str) -> None:
     kernel = ec.launch()
     pid = pid_of(kernel)
     kernel.execute(command).subscribe(on_error=lambda error: None)
@@ -182,7 +182,7 @@ def test_closing_while_a_restart_is_under_way_ends_both(command: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_what_is_asked_before_a_restart_is_done_is_refused() -> None:
+def test_request_during_restart_is_refused() -> None:
     with ec.launch() as kernel:
         kernel.run("x = 1")
         restarted = kernel.restart()
@@ -193,7 +193,7 @@ def test_what_is_asked_before_a_restart_is_done_is_refused() -> None:
             kernel.run("x", timeout=DEADLINE)
 
 
-def test_closed_kernel_refuses_to_be_ruled() -> None:
+def test_closed_kernel_refuses_lifecycle_calls() -> None:
     with ec.launch() as kernel:
         pass
     for act in (kernel.interrupt, kernel.restart, kernel.shutdown):
@@ -201,7 +201,7 @@ def test_closed_kernel_refuses_to_be_ruled() -> None:
             act()
 
 
-def test_cancelled_launch_is_cleaned_up_at_the_interpreters_end(tmp_path: Path) -> None:
+def test_cancelled_launch_is_cleaned_up_at_exit(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import asyncio, contextlib\n"
@@ -227,7 +227,7 @@ def test_cancelled_launch_is_cleaned_up_at_the_interpreters_end(tmp_path: Path) 
     assert list(runtime.iterdir()) == []
 
 
-def test_ctrl_c_while_it_is_launched_leaves_nothing(
+def test_ctrl_c_during_start_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = tmp_path / "runtime"

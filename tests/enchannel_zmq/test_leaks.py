@@ -90,7 +90,7 @@ def socket_count() -> int:
     return len(io.context._sockets)
 
 
-def test_200_connections_one_after_the_other_leave_no_thread() -> None:
+def test_200_single_connections_leave_no_thread() -> None:
     """With no other connection the thread of all ends with each, and another begins."""
     with WireKernel() as wire:
 

@@ -22,7 +22,7 @@ from tests.rigs.wire_kernel import CLIENT, WireKernel
 BURST = 10_000
 
 
-def test_a_burst_is_sent_whole_and_in_order() -> None:
+def test_burst_is_sent_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         wire.answers.clear()
         said = [ec.kernel_info_request(channel="control") for _ in range(BURST)]
@@ -39,7 +39,7 @@ def flood(count: int) -> list[list[bytes]]:
     ]
 
 
-def test_a_flood_arrives_whole_and_in_order() -> None:
+def test_flood_arrives_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
         wire.send(ChannelName.IOPUB, *flood(BURST))
@@ -47,7 +47,7 @@ def test_a_flood_arrives_whole_and_in_order() -> None:
         assert [m.content["text"] for m in seen.items] == [str(n) for n in range(BURST)]
 
 
-def test_a_kernel_that_floods_keeps_no_other_waiting() -> None:
+def test_flooding_kernel_delays_no_other() -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(WireKernel()) for _ in range(20)]
         loud, *quiet = (
@@ -98,7 +98,7 @@ def not_reading(wire: WireKernel) -> Iterator[None]:
         thread.result()
 
 
-def test_what_is_not_read_for_longer_than_the_keepalive_is_not_lost() -> None:
+def test_messages_unread_beyond_keepalive_arrive() -> None:
     with (
         WireKernel(rcvhwm=1) as wire,
         ec.connect(wire.info, timeout=DEADLINE, keepalive_timeout=KEEPALIVE) as kernel,
@@ -115,7 +115,7 @@ def test_what_is_not_read_for_longer_than_the_keepalive_is_not_lost() -> None:
         assert heard == [message.header.msg_id for message in said]
 
 
-def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
+def test_full_send_queue_hides_no_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     full, said, read = Event(), Event(), Event()
@@ -158,7 +158,7 @@ def test_a_send_that_finds_no_room_does_not_hide_what_came_meanwhile(
         thread.result()
 
 
-def test_descriptors_that_are_used_are_counted_also_beside_one_that_is_free() -> None:
+def test_descriptor_check_counts_all_in_use() -> None:
     _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with WireKernel() as wire, ExitStack() as stack:
         opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]

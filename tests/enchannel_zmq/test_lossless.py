@@ -110,7 +110,7 @@ def test_50_000_displays_arrive_complete_and_in_order(flooded: dict[str, Reader]
     assert wrong == {}
 
 
-def test_the_kernel_is_read_also_while_our_thread_is_kept_busy() -> None:
+def test_kernel_is_read_while_io_thread_is_busy() -> None:
     """libzmq reads on by itself, so that whatever goes on here makes no kernel drop anything."""
     there, lease = threading.Event(), io_thread.lease()
 

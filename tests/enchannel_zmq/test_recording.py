@@ -65,7 +65,7 @@ def decode_error(error: ec.EnchannelError) -> tuple[object, ...]:
     return type(error), str(error), getattr(error, "exit_code", None), getattr(error, "stderr", "")
 
 
-def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
+def test_replay_equals_live_session(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
         kernel.run("", timeout=DEADLINE)  # after its "starting", which it says when it likes
@@ -104,7 +104,7 @@ def test_what_is_replayed_is_what_was_seen(tmp_path: Path) -> None:
     assert b"there" in data
 
 
-def test_the_outputs_of_a_replay_are_those_of_the_session(tmp_path: Path) -> None:
+def test_replay_has_outputs_of_session(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     code = "for i in range(300): print(i)"
     with ec.launch() as kernel, ec.record(kernel, path):
@@ -116,7 +116,7 @@ def test_the_outputs_of_a_replay_are_those_of_the_session(tmp_path: Path) -> Non
     assert (played.text, played.status) == (live.text, live.status)
 
 
-def test_restarts_are_told_again(tmp_path: Path) -> None:
+def test_replay_has_restarts(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
         recorder = ec.record(kernel, path)  # also of how it is shut down
@@ -138,7 +138,7 @@ def test_restarts_are_told_again(tmp_path: Path) -> None:
     assert links.items[-1] is LinkState.CLOSED
 
 
-def test_a_replay_of_a_dead_kernel_refuses_with_the_recording(tmp_path: Path) -> None:
+def test_replay_of_dead_kernel_refuses(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel, ec.record(kernel, path):
         with pytest.raises(ec.KernelDied):
@@ -148,7 +148,7 @@ def test_a_replay_of_a_dead_kernel_refuses_with_the_recording(tmp_path: Path) ->
             replay.run("6 * 7")
 
 
-def test_sigkill_of_who_records_leaves_all_that_was_written(tmp_path: Path) -> None:
+def test_killed_recorder_leaves_written_records(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     script = """if True:
         import sys, threading

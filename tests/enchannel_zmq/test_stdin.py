@@ -13,7 +13,7 @@ from tests.rigs import DEADLINE
 pytestmark = pytest.mark.kernel
 
 
-def test_a_question_is_answered(kernel: ec.Kernel) -> None:
+def test_input_is_answered(kernel: ec.Kernel) -> None:
     questions = []
 
     def answer(prompt: str, password: bool) -> str:
@@ -25,7 +25,7 @@ def test_a_question_is_answered(kernel: ec.Kernel) -> None:
     assert result.text == "bobbob\n"
 
 
-def test_a_password_is_asked_for_as_one(kernel: ec.Kernel) -> None:
+def test_getpass_asks_for_password(kernel: ec.Kernel) -> None:
     result = kernel.run(
         "import getpass; print(getpass.getpass('pw? '))",
         on_input=lambda prompt, password: f"secret {password}",
@@ -34,7 +34,7 @@ def test_a_password_is_asked_for_as_one(kernel: ec.Kernel) -> None:
     assert result.text == "secret True\n"
 
 
-def test_end_of_file(kernel: ec.Kernel) -> None:
+def test_eof_is_raised_in_code(kernel: ec.Kernel) -> None:
     def nothing_more(prompt: str, password: bool) -> str:
         raise EOFError
 
@@ -42,18 +42,18 @@ def test_end_of_file(kernel: ec.Kernel) -> None:
         kernel.run("input()", on_input=nothing_more, timeout=DEADLINE)
 
 
-def test_nobody_to_answer_is_told_to_the_code(kernel: ec.Kernel) -> None:
+def test_input_without_handler_raises_in_code(kernel: ec.Kernel) -> None:
     with pytest.raises(ec.KernelError, match="StdinNotImplementedError"):
         kernel.run("input()", timeout=DEADLINE)
 
 
-def test_who_should_answer_and_raises_interrupts_the_kernel(kernel: ec.Kernel) -> None:
+def test_raising_input_handler_interrupts_kernel(kernel: ec.Kernel) -> None:
     with pytest.raises(ZeroDivisionError):
         kernel.run("input()", on_input=lambda prompt, password: str(1 / 0))
     assert kernel.run("'goes on'", timeout=DEADLINE).status == "ok"
 
 
-def test_who_leaves_while_asked_interrupts_the_kernel(kernel: ec.Kernel) -> None:
+def test_dispose_during_input_interrupts_kernel(kernel: ec.Kernel) -> None:
     errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
     asked = Collector(kernel.stdin)
     waiting = kernel.execute("input()", on_input=lambda prompt, password: rx.never())
@@ -64,12 +64,12 @@ def test_who_leaves_while_asked_interrupts_the_kernel(kernel: ec.Kernel) -> None
     settle(kernel)
 
 
-def test_an_observable_answers(kernel: ec.Kernel) -> None:
+def test_observable_answers_input(kernel: ec.Kernel) -> None:
     request = kernel.execute("print(input())", on_input=lambda prompt, password: rx.of("rx"))
     assert ec.wait(request.pipe(ec.to_result()), timeout=DEADLINE).text == "rx\n"
 
 
-def test_a_coroutine_answers(kernel: ec.Kernel) -> None:
+def test_coroutine_answers_input(kernel: ec.Kernel) -> None:
     async def answer(prompt: str, password: bool) -> str:
         await asyncio.sleep(0)
         return "later"
@@ -81,7 +81,7 @@ def test_a_coroutine_answers(kernel: ec.Kernel) -> None:
     assert asyncio.run(main()) == "later\n"
 
 
-def test_stdin_can_be_answered_by_hand(kernel: ec.Kernel) -> None:
+def test_input_reply_can_be_sent_manually(kernel: ec.Kernel) -> None:
     asked = Collector(kernel.stdin)
     seen = Collector(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
     question = asked.wait_until(lambda messages: messages)[0]
