@@ -1,7 +1,7 @@
-"""Jupyter kernels as reactive channels.
+"""Jupyter kernel channels as RxPY Subjects.
 
-Each channel of a kernel is an RxPY Subject: subscribe, and you see what the kernel says; call
-``on_next``, and you speak to it; between the two stand reactivex's operators.
+Subscribe to a channel to receive messages, call ``on_next`` to send one, and combine both with
+reactivex's operators.
 """
 
 from enchannel._kernel.channel import Channel, child_of

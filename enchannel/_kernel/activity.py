@@ -1,4 +1,4 @@
-"""The state of a kernel, derived from what its messages, its backend and its heartbeat report."""
+"""The state of a kernel, derived from its messages, its backend and its heartbeat."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class KernelActivity:
         return request_id in self._busy
 
     def on_open(self) -> None:
-        """The link is open: the kernel is idle until it reports otherwise."""
+        """Handle the opening of the link: the kernel is idle until it reports otherwise."""
         self._change_to(KernelState.IDLE)
 
     def on_execution_state(self, request_id: str, execution_state: object) -> None:
-        """The kernel sent a ``status`` message.
+        """Handle a ``status`` message of the kernel.
 
         Args:
             request_id: The ``msg_id`` of its parent.
@@ -84,7 +84,7 @@ class KernelActivity:
                 self._change_to(self._busy_or_idle())
 
     def on_backend_state(self, state: KernelState) -> None:
-        """The backend reported a state that only it knows."""
+        """Handle a state that the backend reported."""
         with self._lock:
             if state in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
@@ -92,11 +92,11 @@ class KernelActivity:
             self._change_to(state)
 
     def on_heartbeat(self, is_beating: bool, *, is_connected: bool) -> KernelState | None:
-        """The heartbeat stopped, or is back; return the state if it changed.
+        """Handle a change of the heartbeat; return the state if it changed.
 
         Args:
             is_beating: False after several missed heartbeats.
-            is_connected: A lost connection also loses the heartbeats, which means nothing.
+            is_connected: False while the connection is lost, when missed heartbeats mean nothing.
         """
         with self._lock:
             is_gone = self.state in (KernelState.DEAD, KernelState.RESTARTING)
@@ -107,18 +107,18 @@ class KernelActivity:
             return None
 
     def on_lost(self) -> None:
-        """The connection or the kernel is lost, and with it the idle of running requests."""
+        """Handle the loss of connection or kernel: the idle of running requests may be lost."""
         with self._lock:
             self._busy.clear()
 
     def on_idle_missing(self, request_id: str) -> None:
-        """A request was answered and its idle did not come."""
+        """Handle a request that was answered and whose idle did not arrive."""
         with self._lock:
             self._busy.discard(request_id)
             self._end_of_busy()
 
     def on_recovered(self, in_flight: Collection[str]) -> None:
-        """After a reconnect only these requests still get an idle; the idle of others may be lost."""
+        """Handle a reconnect: only these requests still get an idle, that of others may be lost."""
         with self._lock:
             self._busy.intersection_update(in_flight)
             self._end_of_busy()

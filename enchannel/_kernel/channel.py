@@ -101,7 +101,7 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelContext:
-    """What the message channels of one kernel share.
+    """The parts of a kernel that its message channels share.
 
     Attributes:
         session: Fills in the headers of sent messages.
@@ -194,7 +194,7 @@ class Channel(BaseChannel[AnyMessage]):
 
 
 class MainChannel(Channel):
-    """All message channels in one: an incoming or sent message names its ``channel``."""
+    """All message channels in one; each message names its ``channel``."""
 
     def __init__(self, channels: Mapping[ChannelName, Channel], context: ChannelContext) -> None:
         self._channels = channels

@@ -19,7 +19,7 @@ __all__ = ["Comm", "CommContext", "Comms"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommContext:
-    """What the comms of one kernel use of it.
+    """The parts of a kernel that its comms share.
 
     Attributes:
         send: Sends a message on shell.

@@ -1,4 +1,4 @@
-"""From a name to a kernel: which backend, and when it connects."""
+"""Connecting and launching: finding the backend for a target and opening a link with it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from enchannel.errors import BackendNotFound, ConnectionFailed, NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
 
-GROUP = "enchannel.backends"
-LOCAL = "zmq"
-CONTRACT = 1
+ENTRY_POINT_GROUP = "enchannel.backends"
+LOCAL_BACKEND = "zmq"
+CONTRACT_VERSION = 1  # of Backend.contract
 
 
 def connect(
@@ -36,40 +36,47 @@ def connect(
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
-    """Connect to a kernel that runs already.
+    """Connect to a running kernel.
 
-    It returns when nothing that the kernel says from now on is lost. On a running event loop it
-    returns at once, and connects in ``async with`` or ``await``.
+    It returns once no message that the kernel sends from then on is lost. On a running event loop it
+    returns immediately; ``async with`` or ``await`` connects.
 
     Args:
-        target: A connection file's path; the name of one in Jupyter's runtime directory, or an
-            unambiguous beginning of it; a ConnectionInfo or the dict of a connection file; or a URL,
-            whose scheme is the name of the backend. ``replay:`` and a path plays a recording, as fast as
-            ``speed`` times, from the first subscription on, or from when ``start`` emits.
-        backend: The one to connect with, or its name; by default the target says which.
-        timeout: Seconds until it has to answer.
-        session: Who we are to the kernel; a new one by default.
-        silent_after: Seconds without a heartbeat after which a kernel is called silent.
-        scheduler: Where time comes from (timeouts, heartbeats); a thread of the library by default.
-        options: The backend's own; for ZeroMQ see ``enchannel_zmq``.
+        target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
+            prefix of that name, a ConnectionInfo, the dict of a connection file, or a URL, whose scheme
+            names the backend. ``replay:`` and a path plays a recording at ``speed``, from the first
+            subscription or from the first item of ``start``.
+        backend: The backend or its name; chosen by ``target`` by default.
+        timeout: Seconds until the kernel has to answer.
+        session: The identity of this client; a new one by default.
+        silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
+        scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
+        options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
     Raises:
-        ConnectionFailed: with the channel that did not answer, and a hint.
-        BackendNotFound: nothing that is installed knows this kind of target.
+        ConnectionFailed: the connection failed; the text names the channel and a remedy.
+        BackendNotFound: no installed backend supports this kind of target.
 
     Example:
         >>> with ec.connect("kernel-1234.json") as kernel:
         ...     ...
     """
-    who = session or Session()
+    identity = session or Session()
 
     def opened() -> Link:
         return open_link(
-            target, backend=backend, session=who, timeout=timeout, scheduler=scheduler, **options
+            target,
+            backend=backend,
+            session=identity,
+            timeout=timeout,
+            scheduler=scheduler,
+            **options,
         )
 
     label = redact_url(target) if isinstance(target, str) else ""
-    return _begin(Kernel(opened, who, label=label, scheduler=scheduler, silent_after=silent_after))
+    return _open_now_or_later(
+        Kernel(opened, identity, label=label, scheduler=scheduler, silent_after=silent_after)
+    )
 
 
 def launch(
@@ -85,28 +92,28 @@ def launch(
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
-    """Start a kernel, and connect to it.
+    """Launch a kernel and connect to it.
 
-    It returns when nothing that the kernel says from now on is lost. On a running event loop it
-    returns at once, and starts the kernel in ``async with`` or ``await``. The kernel is ours:
-    it is shut down on leaving the block, by ``close()``, or when the interpreter ends.
+    It returns once no message that the kernel sends from then on is lost. On a running event loop it
+    returns immediately; ``async with`` or ``await`` starts the kernel and connects. The kernel is owned: it
+    is shut down on leaving the block, by ``close()``, or at the end of the interpreter.
 
     Args:
-        name: The kernelspec's; ``enchannel kernels`` lists them.
-        at: The URL of a server to start it on; on this machine by default.
-        backend: The one to start it with, or its name; by default ``at`` says which.
-        cwd: The directory that it starts in.
-        env: Environment variables for it, beside those of this process.
-        timeout: Seconds until it has to answer.
+        name: The name of a kernelspec; ``enchannel kernels`` lists them.
+        at: The URL of a server that starts the kernel; this machine by default.
+        backend: The backend or its name; chosen by ``at`` by default.
+        cwd: The working directory of the kernel.
+        env: Environment variables, added to those of this process.
+        timeout: Seconds until the kernel has to answer.
         session, silent_after, scheduler: As for ``connect``.
-        options: The backend's own; for ZeroMQ see ``enchannel_zmq``.
+        options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
     Raises:
-        LaunchFailed: there is no such kernelspec, or its process did not come up; with its exit
-            code and the end of its stderr.
-        BackendNotFound: nothing that is installed knows that kind of server.
+        LaunchFailed: the kernelspec does not exist, or the process did not start; with its exit code and
+            the end of its stderr.
+        BackendNotFound: no installed backend supports this kind of server.
     """
-    who = session or Session()
+    identity = session or Session()
 
     def launched() -> Link:
         return launch_link(
@@ -116,11 +123,13 @@ def launch(
             cwd=cwd,
             env=env,
             timeout=timeout,
-            session=who,
+            session=identity,
             **options,
         )
 
-    return _begin(Kernel(launched, who, label=name, scheduler=scheduler, silent_after=silent_after))
+    return _open_now_or_later(
+        Kernel(launched, identity, label=name, scheduler=scheduler, silent_after=silent_after)
+    )
 
 
 def open_link(
@@ -132,13 +141,13 @@ def open_link(
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Link:
-    """What ``connect`` connects by: the bare link, for who passes messages on and wants no Kernel.
+    """Open the link that ``connect`` uses, for programs that pass messages on without a Kernel.
 
     Args:
         target, backend, timeout, session, scheduler, options: As for ``connect``.
 
     Raises:
-        ConnectionFailed, BackendNotFound: As ``connect`` does.
+        ConnectionFailed, BackendNotFound: As for ``connect``.
     """
     opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
     if scheduler is not None and "scheduler" in inspect.signature(opening).parameters:
@@ -157,25 +166,27 @@ def launch_link(
     session: Session | None = None,
     **options: Any,
 ) -> Link:
-    """What ``launch`` launches: the bare link, for who passes messages on and wants no Kernel.
+    """Launch a kernel and open a link to it, for programs that pass messages on without a Kernel.
 
-    Closing it leaves the kernel to itself, unless its ``lifecycle`` has shut it down.
+    Closing the link does not shut the kernel down; its ``lifecycle`` does.
 
     Args:
         name, at, backend, cwd, env, timeout, session, options: As for ``launch``.
 
     Raises:
-        LaunchFailed, NotSupported, ConnectionFailed, BackendNotFound: As ``launch`` does.
+        LaunchFailed, BackendNotFound: As for ``launch``.
+        ConnectionFailed: ``at`` is not a URL, or the connection failed.
+        NotSupported: the backend cannot launch kernels.
     """
-    chosen = backend or (LOCAL if at is None else _scheme(at))
-    if at is not None and chosen == LOCAL:
+    chosen = backend or (LOCAL_BACKEND if at is None else _scheme(at))
+    if at is not None and chosen == LOCAL_BACKEND:
         raise ConnectionFailed(
-            f"at={redact_url(at)!r} is no server's URL, as https://host would be"
+            f"at must be a server URL such as https://host, not {redact_url(at)!r}"
         )
     launcher = _backend(chosen)
     if not isinstance(launcher, Launcher):
-        raise NotSupported(f"the backend {_name(chosen)!r} cannot start kernels")
-    places = {} if at is None else {"at": at}
+        raise NotSupported(f"the backend {_name(chosen)!r} cannot launch kernels")
+    location = {} if at is None else {"at": at}
     launching: Callable[..., Link] = launcher.launch
     return launching(
         name,
@@ -183,16 +194,16 @@ def launch_link(
         timeout=timeout,
         cwd=None if cwd is None else Path(cwd),
         env=env,
-        **places,
+        **location,
         **options,
     )
 
 
-def _begin(kernel: Kernel) -> Kernel:
-    return kernel if _on_a_loop() else open_kernel(kernel)
+def _open_now_or_later(kernel: Kernel) -> Kernel:
+    return kernel if _is_on_event_loop() else open_kernel(kernel)
 
 
-def _on_a_loop() -> bool:
+def _is_on_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -201,12 +212,12 @@ def _on_a_loop() -> bool:
 
 
 def _scheme(target: object) -> str:
-    """The scheme of a URL; of everything else, the local backend's name."""
+    """Return the scheme of a URL, or the name of the local backend for any other target."""
     if isinstance(target, str):
         match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", target)
         if match is not None and not Path(target).exists():
             return match[1].lower()
-    return LOCAL
+    return LOCAL_BACKEND
 
 
 def _name(backend: Backend | str) -> str:
@@ -215,38 +226,40 @@ def _name(backend: Backend | str) -> str:
 
 def _backend(chosen: Backend | str) -> Backend:
     if not isinstance(chosen, str):
-        return _checked(chosen, _name(chosen), repr(chosen))
-    return _found(chosen)
+        return _validate(chosen, _name(chosen), repr(chosen))
+    return _load(chosen)
 
 
-def _found(scheme: str) -> Backend:
-    from importlib import metadata  # a tenth of what importing this package would cost
+def _load(scheme: str) -> Backend:
+    # Imported here: it takes a tenth of the time that importing this package does.
+    from importlib import metadata
 
-    found = {entry.name: entry for entry in metadata.entry_points(group=GROUP)}
+    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
     if scheme not in found:
         raise BackendNotFound(
-            f"no backend {scheme!r}; installed: {', '.join(sorted(found)) or 'none'}{_hint(scheme)}"
+            f"no backend {scheme!r}; installed: {', '.join(sorted(found)) or 'none'}{_install_hint(scheme)}"
         )
     try:
         backend: object = found[scheme].load()
     except ImportError as error:
         raise BackendNotFound(
-            f"the backend {scheme!r} is there and cannot be imported: {error}{_hint(scheme)}"
+            f"the installed backend {scheme!r} cannot be imported: {error}{_install_hint(scheme)}"
         ) from error
-    return _checked(backend, scheme, found[scheme].value)
+    return _validate(backend, scheme, found[scheme].value)
 
 
-def _checked(backend: object, name: str, what: str) -> Backend:
+def _validate(backend: object, name: str, origin: str) -> Backend:
     if not isinstance(backend, Backend):
-        raise BackendNotFound(f"what {name!r} names is no backend: {what}")
-    if backend.contract != CONTRACT:
+        raise BackendNotFound(f"the backend {name!r} must be a Backend instance, not {origin}")
+    if backend.contract != CONTRACT_VERSION:
         raise BackendNotFound(
-            f"the backend {name!r} was written for contract {backend.contract}, and this is {CONTRACT}"
+            f"the backend {name!r} implements contract {backend.contract}, not {CONTRACT_VERSION}; "
+            "install a version of it that fits this enchannel"
         )
     return backend
 
 
-def _hint(scheme: str) -> str:
+def _install_hint(scheme: str) -> str:
     if scheme in ("http", "https", "ws", "wss"):
         return '; pip install "enchannel[websocket]"'
     if scheme.startswith("socketio+"):

@@ -1,4 +1,4 @@
-"""The connection to a kernel: opening, closing and detaching it, and what a fork makes of it."""
+"""The connection to a kernel: opening, closing, detaching, and the reset in a forked child."""
 
 from __future__ import annotations
 
@@ -50,25 +50,25 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
 
 
 class Receiver(Protocol):
-    """Receives what arrives over a connection, on the thread on which it arrives."""
+    """Receives messages and events of a connection, on the thread on which they arrive."""
 
     def on_message(self, message: AnyMessage, /) -> None:
-        """A message of any channel, before the subscribers of the channel get it."""
+        """Handle a message of any channel, before the subscribers of the channel get it."""
 
     def on_event(self, event: LinkEvent, /) -> None:
-        """An event of the link."""
+        """Handle an event of the link."""
 
     def on_heartbeat(self, is_beating: bool, /) -> None:
-        """The heartbeat stopped, or is back."""
+        """Handle a change of the heartbeat."""
 
     def on_link_error(self, error: Exception, /) -> None:
-        """The link was given up."""
+        """Handle the failure of the link, which is final."""
 
     def on_link_completed(self) -> None:
-        """The link has ended."""
+        """Handle the end of the link."""
 
     def on_open(self) -> None:
-        """The link is open; called before anything arrives."""
+        """Handle the opening of the link; called before any message."""
 
     def terminate(self, error: Exception | None = None, /) -> None:
         """Complete, or fail, every observable of the kernel."""
@@ -107,7 +107,7 @@ class Connection:
         self._closed = threading.Event()
 
     def bind(self, receiver: Receiver) -> None:
-        """Set the receiver of what arrives; called once, before the connection is used."""
+        """Set the receiver of messages and events; called once, before ``open``."""
         self._receiver = receiver
 
     def open(self) -> None:
@@ -217,7 +217,7 @@ class Connection:
         self.channel(message.channel).on_next(message)
 
     def reset_after_fork(self) -> None:
-        """Give up the copy in a forked child; the parent's threads that hold locks do not exist there."""
+        """Give up the copy in a forked child, and replace locks that a thread of the parent may hold."""
         self._lock, self._opening = threading.RLock(), threading.Lock()
         if self.phase is not Phase.CLOSED:
             self._move_to(Phase.FORKED)

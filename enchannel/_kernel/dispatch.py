@@ -5,9 +5,10 @@ from __future__ import annotations
 from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.channel_set import ChannelSet
 from enchannel._kernel.comm import Comms
-from enchannel._kernel.in_flight import InFlightRequest, RequestRegistry
+from enchannel._kernel.in_flight import InFlightRequest
 from enchannel._kernel.interrupts import Interrupter
 from enchannel._kernel.lifecycle import LifecycleActions
+from enchannel._kernel.request_registry import RequestRegistry
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
@@ -20,7 +21,7 @@ HANDLED_TYPES = frozenset({"status", "input_request", "comm_msg", "comm_close"})
 
 
 class Dispatcher:
-    """Receives what arrives over a connection, on the backend's thread, and passes it on.
+    """Receives messages and events of a connection, on the backend's thread, and passes them on.
 
     The order for a message: taps, the request that it answers, the state of the kernel, comms, the main
     channel, and then the channel on which it came.
@@ -49,7 +50,7 @@ class Dispatcher:
         self._main = channels.main
 
     def on_message(self, message: AnyMessage) -> None:
-        """Pass a message on. This runs for every message, so it makes few calls."""
+        """Pass a message on; it runs for every message and makes as few calls as possible."""
         if self._taps.sinks:
             self._taps.dispatch(message)
         request = self._in_flight.get(message.parent_header.msg_id)
@@ -60,7 +61,7 @@ class Dispatcher:
         self._main.pass_on(message)
 
     def on_event(self, event: LinkEvent) -> None:
-        """Handle an event of the link. An end that was requested is not shown and not reported."""
+        """Handle an event of the link; a requested end is not reported."""
         is_expected = self._lifecycle.is_expected(event)
         if not is_expected:
             self._taps.dispatch(event)
@@ -75,23 +76,23 @@ class Dispatcher:
                 self._subjects.report(event)
 
     def on_heartbeat(self, is_beating: bool) -> None:
-        """The heartbeat stopped, or is back."""
+        """Handle a change of the heartbeat."""
         is_connected = self._subjects.link.value is LinkState.CONNECTED
         state = self._activity.on_heartbeat(is_beating, is_connected=is_connected)
         if state is not None:
             self._taps.dispatch(state)
 
     def on_open(self) -> None:
-        """The link is open."""
+        """Handle the opening of the link."""
         self._activity.on_open()
 
     def on_link_error(self, error: Exception) -> None:
-        """The link was given up: report why and fail everything."""
+        """Report the final failure of the link, and fail everything with it."""
         self._subjects.report(error)
         self.terminate(error)
 
     def on_link_completed(self) -> None:
-        """The link has ended; unless ``close`` ended it, nothing more will arrive."""
+        """Complete everything, unless ``close`` ended the link and does it."""
         if not self._lifecycle.is_closing:
             self.terminate()
 

@@ -1,41 +1,27 @@
-"""Requests: sending them, routing what answers them, and what a reconnect means for them."""
+"""One request from its sending to its end, and the interface to the kernel that it uses."""
 
 from __future__ import annotations
 
 import threading
-import uuid
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, Protocol, cast
 
-from msgspec.structs import replace
 from reactivex import abc
 
 from enchannel._kernel.stdin import InputHost, InputResponder, OnInput
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.sink import CallbackSink, Sink
-from enchannel._rx.sink_observable import SinkObservable
+from enchannel._rx.sink import Sink
 from enchannel.errors import (
-    ConnectionLost,
     EnchannelError,
-    KernelDied,
     MessagesMayBeMissing,
     RequestTimeout,
 )
-from enchannel.messages import kernel_info_request
 
-__all__ = [
-    "DEFAULT_TIMEOUT",
-    "InFlightRequest",
-    "Request",
-    "RequestHost",
-    "RequestOptions",
-    "RequestRegistry",
-]
+__all__ = ["DEFAULT_TIMEOUT", "InFlightRequest", "RequestHost", "RequestOptions"]
 
 DEFAULT_TIMEOUT = 10.0  # a kernel does not answer a request type that it does not know
 REPLY_GRACE = 10.0  # after idle, as the reply comes on another socket
@@ -43,7 +29,7 @@ COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})  # some kernels 
 
 
 class RequestHost(InputHost, Protocol):
-    """What requests use of a kernel."""
+    """The interface to a kernel that requests use."""
 
     @property
     def scheduler(self) -> abc.SchedulerBase:
@@ -83,126 +69,8 @@ class RequestOptions:
     on_input: OnInput | None = None
 
 
-class RequestRegistry:
-    """The in-flight requests of one kernel.
-
-    Attributes:
-        host: The kernel.
-        by_id: The requests by ``msg_id``. The dispatcher looks each incoming message up in it.
-    """
-
-    def __init__(self, host: RequestHost) -> None:
-        self.host = host
-        self.by_id: dict[str, InFlightRequest] = {}
-        self._lock = threading.Lock()
-        self._suspensions = 0
-        self._reason = ""
-
-    def suspend(self, reason: str) -> None:
-        """Refuse requests until ``resume`` was called as often as this."""
-        with self._lock:
-            self._suspensions += 1
-            self._reason = reason
-
-    def resume(self) -> None:
-        """Accept requests again."""
-        with self._lock:
-            self._suspensions -= 1
-
-    def add(self, request: InFlightRequest) -> None:
-        """Register a request that is about to be sent.
-
-        Raises:
-            KernelDied: requests are suspended.
-        """
-        if self._suspensions:
-            raise KernelDied(self._reason)
-        self.by_id[request.id] = request
-
-    def discard(self, request: InFlightRequest) -> None:
-        """Forget a request that has ended."""
-        self.by_id.pop(request.id, None)
-
-    def fail_all(self, error: Exception) -> None:
-        """Fail every request that is in flight."""
-        for request in list(self.by_id.values()):
-            request.fail(error)
-
-    def recover(self) -> None:
-        """After a reconnect, find out which requests will still be answered; fail the others.
-
-        A kernel answers the requests of one channel, or subshell, in order. So each gets a small probe:
-        a request that is still unanswered when its probe has ended was lost, or its answer was.
-        """
-        open_in: dict[tuple[ChannelName, str | None], list[InFlightRequest]] = defaultdict(list)
-        for request in list(self.by_id.values()):
-            request.on_reconnect()
-            open_in[request.queue].append(request)
-        for (channel, subshell_id), requests in open_in.items():
-            self._probe(channel, subshell_id, requests)
-        if not open_in:
-            self.host.on_recovered(tuple(self.by_id))
-
-    def _probe(
-        self, channel: ChannelName, subshell_id: str | None, requests: list[InFlightRequest]
-    ) -> None:
-        message: AnyMessage = kernel_info_request(channel=channel)
-        if subshell_id is not None:
-            message = message.replace(header=replace(message.header, subshell_id=subshell_id))
-        # On shell, code that runs delays the reply for as long as it likes; control has no queue.
-        timeout = DEFAULT_TIMEOUT if channel is ChannelName.CONTROL else None
-        probe = Request(self, message, RequestOptions(timeout=timeout))
-
-        def on_end(_: Exception | None = None) -> None:
-            self._fail_lost(requests)
-
-        probe.attach(CallbackSink(on_error=on_end, on_completed=on_end))
-
-    def _fail_lost(self, requests: list[InFlightRequest]) -> None:
-        for request in requests:
-            request.fail(
-                ConnectionLost(
-                    f"the connection broke while {request} was in flight, and it or its answer was lost"
-                )
-            )
-        self.host.on_recovered(tuple(self.by_id))
-
-
-class Request(SinkObservable[AnyMessage]):
-    """A request as a cold observable: each subscription sends it and receives what answers it.
-
-    Items come in order of arrival, the reply last. It completes when both the reply and the idle
-    status have arrived, and fails when the kernel dies or the timeout expires.
-    """
-
-    def __init__(
-        self, registry: RequestRegistry, message: AnyMessage, options: RequestOptions
-    ) -> None:
-        super().__init__()
-        self._registry = registry
-        self._message = message
-        self._options = options
-        self._delivery = registry.host.delivery
-        self._reporter = registry.host.report
-        self._first = threading.Lock()
-
-    def attach(self, sink: Sink[AnyMessage]) -> InFlightRequest:
-        message = self._message
-        # Each subscription is a request of its own and needs its own id.
-        is_first = self._first.acquire(blocking=False)
-        if not is_first or message.header.msg_id in self._registry.by_id:
-            header = replace(message.header, msg_id=uuid.uuid4().hex, date="")
-            message = message.replace(header=header)
-        request = InFlightRequest(self._registry, message, self._options, sink)
-        request.send()
-        return request
-
-    def __str__(self) -> str:
-        return f"a {self._message.header.msg_type}"
-
-
 class Progress(Enum):
-    """How far a request is: only forwards, and to ENDED from everywhere."""
+    """The progress of a request: it moves forwards only, and from every member to ENDED."""
 
     SENT = auto()
     RUNNING = auto()  # the kernel has reported busy
@@ -211,25 +79,35 @@ class Progress(Enum):
 
 
 class InFlightRequest(abc.DisposableBase):
-    """A request from its sending to its terminal event. Its handlers run where messages arrive."""
+    """A request from its sending to its terminal event. Thread-safe.
+
+    Args:
+        host: The kernel.
+        message: The request.
+        options: Its options.
+        sink: Receives the messages that belong to the request, on the threads on which they arrive.
+        on_end: Called once when the request has ended or was disposed of.
+
+    Attributes:
+        id: The ``msg_id`` of the request.
+    """
 
     def __init__(
         self,
-        registry: RequestRegistry,
+        host: RequestHost,
         message: AnyMessage,
         options: RequestOptions,
         sink: Sink[AnyMessage],
+        on_end: Callable[[InFlightRequest], None],
     ) -> None:
         self.id = message.header.msg_id
-        self._registry = registry
-        self._host = registry.host
+        self._host = host
+        self._on_end = on_end
         self._message = message
         self._options = options
         self._sink = sink
         self._input = (
-            None
-            if options.on_input is None
-            else InputResponder(options.on_input, self._host, sink.call)
+            None if options.on_input is None else InputResponder(options.on_input, host, sink.call)
         )
         self._lock = threading.RLock()
         self._progress = Progress.SENT
@@ -247,17 +125,23 @@ class InFlightRequest(abc.DisposableBase):
         """True while the kernel works on this request."""
         return self._progress is Progress.RUNNING
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the terminal event was emitted or the subscription was disposed of."""
+        return self._progress is Progress.ENDED
+
     def send(self) -> None:
-        """Send the request; if that fails, the observable fails."""
+        """Send the request; if that raises, fail."""
         with self._lock:
+            if self.has_ended:
+                return
             try:
-                self._registry.add(self)
                 self._host.send(self._message)
             except EnchannelError as error:
                 self.fail(error)
                 return
             timeout = self._options.timeout
-            if timeout is not None and self._progress is not Progress.ENDED:
+            if timeout is not None and not self.has_ended:
                 self._after(timeout, self._on_timeout)
 
     def on_next(self, message: AnyMessage) -> None:
@@ -283,7 +167,7 @@ class InFlightRequest(abc.DisposableBase):
                 self._sink.on_error(error)
 
     def dispose(self) -> None:
-        """Stop listening, and interrupt the kernel if the options say so or it waits for input."""
+        """Stop listening; interrupt the kernel if it waits for input or if the options request it."""
         with self._lock:
             is_running = self.is_running
             if not self._end():
@@ -300,7 +184,7 @@ class InFlightRequest(abc.DisposableBase):
 
     def interrupt_when_running(self) -> None:
         """Interrupt the kernel as soon as it works on this request; disposing does not change that."""
-        if self.id in self._registry.by_id:
+        if not self.has_ended:
             self._host.interrupt_when_running(self.id)
 
     def on_reconnect(self) -> None:
@@ -322,7 +206,7 @@ class InFlightRequest(abc.DisposableBase):
             self._host.interrupt()
 
     def _on_reply(self, reply: AnyMessage) -> None:
-        if self._reply is not None:  # against the protocol, and harmless
+        if self._reply is not None:  # a second reply violates the protocol, but is harmless
             self._sink.on_next(reply)
             return
         self._reply = reply
@@ -359,7 +243,7 @@ class InFlightRequest(abc.DisposableBase):
         if self._progress is Progress.ENDED:
             return False
         self._progress = Progress.ENDED
-        self._registry.discard(self)
+        self._on_end(self)
         if self._input is not None:
             self._input.close()
         for timer in self._timers:
@@ -383,7 +267,7 @@ class InFlightRequest(abc.DisposableBase):
 
     def _on_idle_missing(self, received: int) -> None:
         with self._lock:
-            if self._progress is Progress.ENDED:
+            if self.has_ended:
                 return
             if self._received > received:  # output still arrives, and the idle is behind it
                 self._await_idle()

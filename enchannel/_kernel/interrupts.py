@@ -27,7 +27,7 @@ class Interrupter:
     Args:
         interrupt: Starts an interrupt and returns its completion.
         connection: The connection to the kernel.
-        activity: What the kernel works on.
+        activity: The requests that the kernel works on.
         subjects: The observables of the kernel.
         scheduler: The scheduler of delays.
     """
@@ -61,11 +61,11 @@ class Interrupter:
             self._on_end(error)
 
     def interrupt_when_running(self, request_id: str) -> None:
-        """Interrupt the kernel as soon as it works on a request, which is abandoned by then."""
+        """Interrupt the kernel as soon as it works on a request that was abandoned."""
         self._waiting.add(request_id)
 
     def on_busy(self, request_id: str) -> None:
-        """The kernel works on a request."""
+        """Handle a busy status of the kernel for a request."""
         if request_id in self._waiting:
             self._waiting.discard(request_id)
             self._scheduler.schedule_relative(
@@ -73,7 +73,7 @@ class Interrupter:
             )
 
     def on_lost(self) -> None:
-        """The kernel or the connection is lost, and with it the requests that are waiting."""
+        """Handle the loss of connection or kernel: requests that have not started never will."""
         self._waiting.clear()
 
     def on_reconnect(self) -> None:

@@ -11,8 +11,9 @@ from reactivex import Observable, abc
 from enchannel._kernel.channel import Channel
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.heartbeat import Heartbeat
-from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, Request, RequestOptions
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
 from enchannel._kernel.parts import KernelParts
+from enchannel._kernel.request_registry import Request
 from enchannel._kernel.requests import Requests, validate_timeout
 from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subjects import ErrorLog, SentMessages, StateSubject
@@ -153,7 +154,7 @@ class Kernel(Requests):
 
     @property
     def heartbeat(self) -> Heartbeat:
-        """The heartbeat channel: a kernel that is alive echoes what is sent on it.
+        """The heartbeat channel, whose bytes a kernel that is alive echoes.
 
         Raises:
             NotSupported: the backend does not support it.
@@ -166,7 +167,7 @@ class Kernel(Requests):
 
     @property
     def main(self) -> Channel:
-        """All message channels in one: an incoming or sent message names its ``channel``."""
+        """All message channels in one; each message names its ``channel``."""
         self._parts.connection.require_link()
         return self._parts.connection.channels.main
 

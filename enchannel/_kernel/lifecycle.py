@@ -7,12 +7,8 @@ from collections.abc import Callable
 from reactivex import Observable
 
 from enchannel._kernel.connection import Connection
-from enchannel._kernel.in_flight import (
-    DEFAULT_TIMEOUT,
-    Request,
-    RequestOptions,
-    RequestRegistry,
-)
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
+from enchannel._kernel.request_registry import Request, RequestRegistry
 from enchannel._kernel.subjects import Completion, KernelSubjects
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.sink import CallbackSink
@@ -29,7 +25,7 @@ class LifecycleActions:
     Each starts immediately and returns its completion.
 
     Attributes:
-        expects_end: True after a restart or shutdown was requested: the end of the kernel is no error.
+        expects_end: True after a restart or shutdown was requested; the end of the kernel is not reported.
     """
 
     def __init__(
@@ -106,11 +102,11 @@ class LifecycleActions:
         return isinstance(event, MessagesMayBeMissing) and self.is_closing
 
     def on_new_process(self) -> None:
-        """The kernel runs again after a restart, or the link is back: its next end is an error."""
+        """Handle a restarted kernel, or a link that is back: its next end is reported."""
         self.expects_end = False
 
     def _on_shutdown_failed(self, _: Exception) -> None:
-        # The kernel did not shut down; report its next end again.
+        # The kernel was asked to shut down and did not; its next end is reported again.
         self.expects_end = False
 
     def _complete_with(self, name: str, outcome: Observable[None]) -> Completion[None]:

@@ -11,9 +11,9 @@ from enchannel._kernel.channel_set import ChannelSet
 from enchannel._kernel.comm import CommContext, Comms
 from enchannel._kernel.connection import Connection
 from enchannel._kernel.dispatch import Dispatcher
-from enchannel._kernel.in_flight import RequestRegistry
 from enchannel._kernel.interrupts import Interrupter
 from enchannel._kernel.lifecycle import LifecycleActions
+from enchannel._kernel.request_registry import RequestRegistry
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
@@ -32,13 +32,13 @@ class KernelParts:
     Attributes:
         subjects: The observables beside the channels.
         scheduler: Where time comes from.
-        activity: What the kernel works on.
+        activity: Its state, and the requests that it works on.
         connection: Its link and its channels.
         requests: Its in-flight requests.
         comms: Its open comms.
         lifecycle: Interrupt, restart, shutdown.
         interrupter: Interrupts that the library makes itself.
-        dispatcher: Receives what arrives.
+        dispatcher: Routes incoming messages and events.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class KernelParts:
         """
         return self.subjects.taps.attach(sink)
 
-    # -- what requests use --------------------------------------------------------------------------
+    # -- RequestHost --------------------------------------------------------------------------------
 
     @property
     def delivery(self) -> DeliveryThread:

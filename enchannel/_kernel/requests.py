@@ -1,4 +1,4 @@
-"""What can be asked of a kernel, or of one of its subshells."""
+"""The requests that a kernel and its subshells have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, Literal, cast
 from reactivex import Observable
 
 from enchannel import messages as build
-from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest, Request
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest
+from enchannel._kernel.request_registry import Request
 from enchannel._kernel.stdin import OnInput
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage
@@ -28,11 +29,11 @@ INTERRUPT_GRACE = 1.0  # for interrupted code to end
 
 
 class Requests(ABC):
-    """The requests of the protocol, each as a cold observable: subscribing sends it.
+    """The requests of the protocol, each as a cold observable: subscribing sends the request.
 
-    Items are all messages that belong to it, in order of arrival, the reply last, so that
-    ``await kernel.kernel_info()`` is the reply. Each subscription is a request of its own; to watch one
-    execution twice, ``share()`` it.
+    Items are all messages that belong to the request, in order of arrival. The reply is the last item, so
+    ``await kernel.kernel_info()`` returns it. Each subscription sends a request of its own; use ``share()``
+    to observe one execution twice.
     """
 
     @abstractmethod
@@ -45,24 +46,24 @@ class Requests(ABC):
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
-        """Any request, as a cold observable.
+        """Return any request as a cold observable.
 
         Args:
-            message: On which channel it goes, it says itself.
-            timeout: Seconds for the whole answer; None: as long as kernel and connection live.
-            idle_grace: Seconds that the reply is held for an idle that does not come, and no output
-                either; then the request completes, and ``errors`` says that output may be missing. By
-                default what the backend says (2 s, or 10 s over a server).
-            on_dispose: ``"interrupt"`` interrupts the kernel, while it is at work on this
-                request, when the subscription is disposed of. The default only stops listening.
-            on_input: Answers the kernel's ``input()``; called where the subscriber is called. It
-                gets the prompt and whether it is for a password, and returns the text, an
-                awaitable or an observable of it. An EOFError is the end of the kernel's stdin.
+            message: The request; it names its channel.
+            timeout: Seconds for the whole answer; None: no timeout.
+            idle_grace: Seconds to wait for the idle status after the reply, renewed by output. Then the
+                request completes, and ``errors`` reports that output may be missing. The default is that
+                of the backend (2 s, or 10 s over a server).
+            on_dispose: ``"interrupt"`` interrupts the kernel when the subscription is disposed of while
+                the kernel works on this request. The default only stops listening.
+            on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with the
+                prompt, and True if it is for a password; returns the text, or an awaitable or observable
+                of it. If it raises EOFError, ``input()`` does as well.
 
         Errors of the observable:
-            InvalidMessage, ChannelClosed: it was not sent.
-            RequestTimeout: the answer was not complete in time.
-            KernelDied, ConnectionLost: it will not be answered.
+            InvalidMessage, ChannelClosed: the request was not sent.
+            RequestTimeout: the answer was not complete within ``timeout``.
+            KernelDied, ConnectionLost: the request will not be answered.
         """
 
     def execute(
@@ -79,18 +80,17 @@ class Requests(ABC):
         on_dispose: Literal["interrupt"] | None = None,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
-        """Run code; the items are its output as it comes.
+        """Run code; the items are its output as it arrives.
 
         Args:
-            code: In the kernel's language.
-            silent: Leave no trace in history and counters.
-            store_history: Whether the kernel keeps it.
-            user_expressions: Evaluated after the code; their values are in the reply.
-            allow_stdin: Whether code may ask for input; by default it may where ``on_input`` is
-                given. With True and no ``on_input``, answer on ``kernel.stdin`` yourself.
-            stop_on_error: Whether an error aborts the requests that are queued behind it.
-            timeout, idle_grace, on_dispose, on_input: As for ``request``; there is no timeout by
-                default.
+            code: The code, in the kernel's language.
+            silent: Run it without output of its result, history and execution count.
+            store_history: Add it to the kernel's history.
+            user_expressions: Expressions to evaluate after the code; the reply has their values.
+            allow_stdin: Allow the code to call ``input()``; by default only if ``on_input`` is given.
+                With True and no ``on_input``, answer on ``kernel.stdin``.
+            stop_on_error: Abort the requests that are queued behind it if the code raises.
+            timeout, idle_grace, on_dispose, on_input: As for ``request``, but without a timeout by default.
         """
         message = build.execute_request(
             code,
@@ -117,30 +117,33 @@ class Requests(ABC):
         max_output: int | None = None,
         on_input: OnInput | None = None,
     ) -> Result:
-        """Run code and wait for it, in the manner of ``subprocess.run``.
+        """Run code and wait for its end, like ``subprocess.run``.
 
         Ctrl-C interrupts the kernel as well.
 
         Args:
-            code: In the kernel's language.
-            timeout: Seconds; then the code is interrupted, or if its turn has not come, when it comes.
-            check: Raise if the code does; False: the result says so.
-            max_output: Characters of output to keep; the result says if there was more.
-            on_input: Answers ``input()`` on this thread: given the prompt and whether it is for
-                a password, it returns the text.
+            code: The code, in the kernel's language.
+            timeout: Seconds after which the code is interrupted; if it has not started by then, it is
+                interrupted when it starts. None: no timeout.
+            check: Raise if the code raises; False: return a result with its error.
+            max_output: Characters of output to keep; ``Result.truncated`` is True if there was more.
+            on_input: Answers ``input()`` on this thread: called with the prompt, and True if it is for a
+                password; returns the text.
 
         Raises:
             KernelError: the code raised.
-            RequestAborted: the kernel did not run it.
-            RequestTimeout, KernelDied, ConnectionLost: there is no answer; ``result`` of the error
-                is what had arrived by then.
-            WouldDeadlock: on a running event loop, or on a thread that delivers messages.
-            ValueError: a timeout or limit that makes no sense; nothing was sent.
+            RequestAborted: the kernel did not run the code, because one queued before it failed.
+            RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
+                has the output so far.
+            WouldDeadlock: called on a running event loop or on a thread that delivers messages.
+            ValueError: timeout or max_output is invalid; nothing was sent.
         """
         refuse_to_block("run")
         validate_timeout(timeout)
         if max_output is not None and max_output < 0:
-            raise ValueError(f"max_output is {max_output}, and has to be a number of characters")
+            raise ValueError(
+                f"max_output must be a number of characters or None, not {max_output!r}"
+            )
         builder = ResultBuilder(max_output)
         message = build.execute_request(code, allow_stdin=on_input is not None)
         # Every implementation of request() returns a Request.
@@ -155,9 +158,13 @@ class Requests(ABC):
             except RequestTimeout as late:
                 result = builder.build(time.monotonic() - started)
                 stopped = _stop(in_flight, waiter)
-                what = "was interrupted" if stopped else "has not begun, and will be interrupted"
-                text = f"the code did not finish within {timeout:g} s, and {what}"
-                error = RequestTimeout(f"{text}; {_arrived(result)}")
+                what = (
+                    "was interrupted"
+                    if stopped
+                    else "has not started; it will be interrupted when it does"
+                )
+                text = f"the code did not finish within {timeout:g} s and {what}"
+                error = RequestTimeout(f"{text}; {_received(result)}")
                 error.result = result
                 raise error from late
             except (KernelDied, ConnectionLost) as ended:
@@ -171,13 +178,13 @@ class Requests(ABC):
         return result.check() if check else result
 
     def kernel_info(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Observable[AnyMessage]:
-        """What kernel this is, and what language it speaks."""
+        """Request the name, version and language of the kernel."""
         return self.request(build.kernel_info_request(), timeout=timeout)
 
     def complete(
         self, code: str, cursor_pos: int | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Observable[AnyMessage]:
-        """How the code could go on; ``cursor_pos`` counts code points, and is the end by default."""
+        """Request completions at ``cursor_pos`` (in code points; default: the end of the code)."""
         return self.request(build.complete_request(code, cursor_pos), timeout=timeout)
 
     def inspect(
@@ -188,7 +195,7 @@ class Requests(ABC):
         detail_level: Literal[0, 1] = 0,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Observable[AnyMessage]:
-        """What the kernel knows of the name at the cursor; level 1 asks for its source."""
+        """Request the documentation of the name at the cursor; ``detail_level=1`` adds its source."""
         message = build.inspect_request(code, cursor_pos, detail_level=detail_level)
         return self.request(message, timeout=timeout)
 
@@ -199,19 +206,19 @@ class Requests(ABC):
         timeout: float | None = DEFAULT_TIMEOUT,
         **options: Any,
     ) -> Observable[AnyMessage]:
-        """What was run before; ``options`` are those of ``history_request``."""
+        """Request code that was run before; ``options`` are those of ``history_request``."""
         return self.request(build.history_request(access_type, **options), timeout=timeout)
 
     def is_complete(
         self, code: str, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Observable[AnyMessage]:
-        """Whether the code can be run as it is, or a prompt should ask for more."""
+        """Request whether the code is complete, or a prompt should read another line."""
         return self.request(build.is_complete_request(code), timeout=timeout)
 
     def comm_info(
         self, target_name: str | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Observable[AnyMessage]:
-        """The comms that are open, of one target or all."""
+        """Request the open comms, of one target or of all."""
         return self.request(build.comm_info_request(target_name), timeout=timeout)
 
     def debug(
@@ -221,19 +228,17 @@ class Requests(ABC):
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Observable[AnyMessage]:
-        """A request of the Debug Adapter Protocol; the reply's content is its response."""
+        """Send a request of the Debug Adapter Protocol; the content of the reply is the response."""
         message = build.debug_request(command, arguments, seq=next(_debug_numbers))
         return self.request(message, timeout=timeout)
 
 
 def validate_timeout(timeout: float | None) -> None:
-    """Raise ValueError for a timeout that is none, before anything is sent."""
+    """Raise ValueError unless a timeout is a positive number of seconds or None."""
     if timeout is None:
         return
     if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
-        raise ValueError(
-            f"the timeout is {timeout!r}, and has to be seconds, or None for no timeout"
-        )
+        raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
 
 
 def _stop(request: InFlightRequest, waiter: Waiter[AnyMessage]) -> bool:
@@ -249,6 +254,6 @@ def _stop(request: InFlightRequest, waiter: Waiter[AnyMessage]) -> bool:
     return True
 
 
-def _arrived(result: Result) -> str:
+def _received(result: Result) -> str:
     count = len(result.outputs)
-    return f"{count} output{'' if count == 1 else 's'} had arrived"
+    return f"{count} output{'' if count == 1 else 's'} received"

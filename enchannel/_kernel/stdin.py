@@ -26,7 +26,7 @@ END_OF_FILE = "\x04"  # ipykernel raises EOFError for it
 
 
 class InputHost(Protocol):
-    """What answering input requests uses of a kernel."""
+    """The interface to a kernel that answering input requests uses."""
 
     @property
     def capabilities(self) -> Capabilities:

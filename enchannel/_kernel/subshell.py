@@ -1,4 +1,4 @@
-"""A second shell of a kernel, for requests that do not wait for the code that runs."""
+"""A second shell of a kernel, whose requests do not wait for code that runs in the main shell."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from enchannel.messages import create_subshell_request, delete_subshell_request
 
 __all__ = ["Subshell"]
 
-FEATURE = "kernel subshells"
+SUBSHELL_FEATURE = "kernel subshells"
 
 
 class Subshell(Requests):
-    """A view of a kernel whose shell requests run in a subshell: beside the main one, in a thread
-    of the kernel's. Made on entering its block and deleted on leaving it.
+    """A subshell of a kernel: its shell requests run in a thread beside the main shell.
+
+    It is created on entering its block and deleted on leaving it.
 
     Attributes:
-        id: What the kernel calls it; empty before the block is entered.
+        id: The id that the kernel gave it; empty outside of the block.
     """
 
     def __init__(self, requests: Requests, report: Reporter) -> None:
@@ -46,7 +47,7 @@ class Subshell(Requests):
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         if not self.id:
-            raise NotSupported("this subshell is not there: it lives within its `with` block")
+            raise NotSupported("this subshell is not open; use it inside its `with` block")
         if message.channel is ChannelName.SHELL:
             message = message.replace(header=replace(message.header, subshell_id=self.id))
         return self._requests.request(
@@ -59,7 +60,7 @@ class Subshell(Requests):
 
     def __enter__(self) -> Self:
         _raise_if_unsupported(wait(self._requests.kernel_info()))
-        self.id = _created(wait(self._requests.request(create_subshell_request())))
+        self.id = _id_from(wait(self._requests.request(create_subshell_request())))
         return self
 
     def __exit__(
@@ -76,7 +77,7 @@ class Subshell(Requests):
 
     async def __aenter__(self) -> Self:
         _raise_if_unsupported(await last_value(self._requests.kernel_info()))
-        self.id = _created(await last_value(self._requests.request(create_subshell_request())))
+        self.id = _id_from(await last_value(self._requests.request(create_subshell_request())))
         return self
 
     async def __aexit__(
@@ -93,13 +94,15 @@ class Subshell(Requests):
 
 
 def _raise_if_unsupported(info: AnyMessage) -> None:
-    if FEATURE not in (info.content.get("supported_features") or ()):
+    if SUBSHELL_FEATURE not in (info.content.get("supported_features") or ()):
         name = info.content.get("implementation") or "this kernel"
-        raise NotSupported(f"{name} has no subshells: it does not advertise them")
+        raise NotSupported(f"{name} does not support subshells")
 
 
-def _created(reply: AnyMessage) -> str:
+def _id_from(reply: AnyMessage) -> str:
     subshell_id = reply.content.get("subshell_id")
     if reply.content.get("status", "ok") != "ok" or not isinstance(subshell_id, str):
-        raise NotSupported(f"the kernel made no subshell: {reply.content.get('evalue') or 'no id'}")
+        raise NotSupported(
+            f"creating a subshell failed: {reply.content.get('evalue') or 'the reply has no id'}"
+        )
     return subshell_id

@@ -178,7 +178,7 @@ def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
 @pytest.mark.parametrize("thing", [ScriptedBackend, object(), None])
 def test_what_is_no_backend_is_told(install: Install, thing: object) -> None:
     install(memory=thing)
-    with pytest.raises(BackendNotFound, match="no backend: somewhere:memory"):
+    with pytest.raises(BackendNotFound, match="must be a Backend instance, not somewhere:memory"):
         ec.connect("memory://here/ada")
 
 
@@ -187,7 +187,7 @@ def test_a_backend_of_another_contract_is_refused(
 ) -> None:
     monkeypatch.setattr(ScriptedBackend, "contract", 2)
     install(memory=backend)
-    with pytest.raises(BackendNotFound, match="for contract 2, and this is 1"):
+    with pytest.raises(BackendNotFound, match="implements contract 2, not 1"):
         ec.connect("memory://here/ada")
     assert backend.opened == []
 
@@ -320,9 +320,9 @@ def test_launching_on_a_server_asks_its_backend(install: Install, launcher: Memo
 
 def test_a_backend_that_cannot_launch_says_so(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend, zmq=backend)
-    with pytest.raises(NotSupported, match="'memory' cannot start kernels"):
+    with pytest.raises(NotSupported, match="'memory' cannot launch kernels"):
         ec.launch(at="memory://here")
-    with pytest.raises(NotSupported, match="'zmq' cannot start kernels"):
+    with pytest.raises(NotSupported, match="'zmq' cannot launch kernels"):
         ec.launch()
 
 
@@ -380,5 +380,5 @@ def test_a_backend_may_be_chosen_by_name(install: Install, backend: ScriptedBack
 
 
 def test_what_is_no_backend_is_refused() -> None:
-    with pytest.raises(BackendNotFound, match="'object' names is no backend"):
+    with pytest.raises(BackendNotFound, match="'object' must be a Backend instance"):
         ec.connect("ada", backend=object())  # type: ignore[arg-type]

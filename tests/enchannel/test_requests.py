@@ -448,7 +448,9 @@ def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         for ask in (kernel.execute, kernel.run, kernel.is_complete):
-            with pytest.raises(ValueError, match=r"the timeout is .*, and has to be seconds"):
+            with pytest.raises(
+                ValueError, match="timeout must be a positive number of seconds or None"
+            ):
                 ask("6 * 7", timeout=timeout)
     assert remote.received[SHELL] == []
 
@@ -1219,7 +1221,9 @@ def test_run_keeps_as_much_output_as_it_may() -> None:
         assert (result.text, result.truncated) == ("0123456789mo", True)
         result = kernel.run("chat()", max_output=14)
         assert (result.text, result.truncated) == ("0123456789more", False)
-        with pytest.raises(ValueError, match="max_output is -1"):
+        with pytest.raises(
+            ValueError, match="max_output must be a number of characters or None, not -1"
+        ):
             kernel.run("chat()", max_output=-1)
 
 
@@ -1228,7 +1232,7 @@ def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> 
     remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
     with remote.kernel() as kernel:
         with pytest.raises(
-            RequestTimeout, match=r"within 0.01 s, and was interrupted; 1 output"
+            RequestTimeout, match=r"within 0.01 s and was interrupted; 1 output"
         ) as it:
             kernel.run("train()", timeout=0.01)
         assert lifecycle.calls == ["interrupt"]
@@ -1241,7 +1245,7 @@ def test_a_run_that_waited_for_another_interrupts_nobody() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda asked: remote.send(busy(ec.execute_request("other")))
     with remote.kernel() as kernel:
-        with pytest.raises(RequestTimeout, match="has not begun"):
+        with pytest.raises(RequestTimeout, match="has not started"):
             kernel.run("train()", timeout=0.01)
         assert lifecycle.calls == []
 

@@ -415,7 +415,7 @@ def test_timed_out_queued_code_is_interrupted(
     begun = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
     first = Collector(mortal.execute("print('on', flush=True)\nimport time; time.sleep(0.5)"))
     begun.wait_until(len)
-    with pytest.raises(ec.RequestTimeout, match="has not begun"):
+    with pytest.raises(ec.RequestTimeout, match="has not started"):
         mortal.run(ASLEEP, timeout=0.05)
     first.wait_for_end()
     settle(mortal)

@@ -1,0 +1,148 @@
+"""Requests as observables, and the registry of those in flight."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import defaultdict
+
+from msgspec.structs import replace
+
+from enchannel._kernel.in_flight import (
+    DEFAULT_TIMEOUT,
+    InFlightRequest,
+    RequestHost,
+    RequestOptions,
+)
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._rx.sink import CallbackSink, Sink
+from enchannel._rx.sink_observable import SinkObservable
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied
+from enchannel.messages import kernel_info_request
+
+__all__ = ["Request", "RequestRegistry"]
+
+
+class RequestRegistry:
+    """The in-flight requests of one kernel, by id.
+
+    Attributes:
+        host: The kernel.
+        by_id: The requests by ``msg_id``. The dispatcher looks each incoming message up in it.
+    """
+
+    def __init__(self, host: RequestHost) -> None:
+        self.host = host
+        self.by_id: dict[str, InFlightRequest] = {}
+        self._lock = threading.Lock()
+        self._suspensions = 0
+        self._reason = ""
+
+    def suspend(self, reason: str) -> None:
+        """Refuse requests until ``resume`` was called as often as this."""
+        with self._lock:
+            self._suspensions += 1
+            self._reason = reason
+
+    def resume(self) -> None:
+        """Accept requests again."""
+        with self._lock:
+            self._suspensions -= 1
+
+    def add(self, request: InFlightRequest) -> None:
+        """Register a request that is about to be sent.
+
+        Raises:
+            KernelDied: requests are suspended.
+        """
+        if self._suspensions:
+            raise KernelDied(self._reason)
+        self.by_id[request.id] = request
+
+    def discard(self, request: InFlightRequest) -> None:
+        """Forget a request that has ended."""
+        self.by_id.pop(request.id, None)
+
+    def fail_all(self, error: Exception) -> None:
+        """Fail every request that is in flight."""
+        for request in list(self.by_id.values()):
+            request.fail(error)
+
+    def recover(self) -> None:
+        """After a reconnect, find out which requests will still be answered; fail the others.
+
+        A kernel answers the requests of one channel, or subshell, in order. So each gets a small probe:
+        a request that is still unanswered when its probe has ended was lost, or its answer was.
+        """
+        open_in: dict[tuple[ChannelName, str | None], list[InFlightRequest]] = defaultdict(list)
+        for request in list(self.by_id.values()):
+            request.on_reconnect()
+            open_in[request.queue].append(request)
+        for (channel, subshell_id), requests in open_in.items():
+            self._probe(channel, subshell_id, requests)
+        if not open_in:
+            self.host.on_recovered(tuple(self.by_id))
+
+    def _probe(
+        self, channel: ChannelName, subshell_id: str | None, requests: list[InFlightRequest]
+    ) -> None:
+        message: AnyMessage = kernel_info_request(channel=channel)
+        if subshell_id is not None:
+            message = message.replace(header=replace(message.header, subshell_id=subshell_id))
+        # On shell, code that runs delays the reply for as long as it likes; control has no queue.
+        timeout = DEFAULT_TIMEOUT if channel is ChannelName.CONTROL else None
+        probe = Request(self, message, RequestOptions(timeout=timeout))
+
+        def on_end(_: Exception | None = None) -> None:
+            self._fail_lost(requests)
+
+        probe.attach(CallbackSink(on_error=on_end, on_completed=on_end))
+
+    def _fail_lost(self, requests: list[InFlightRequest]) -> None:
+        for request in requests:
+            request.fail(
+                ConnectionLost(
+                    f"the connection broke while {request} was in flight, and it or its answer was lost"
+                )
+            )
+        self.host.on_recovered(tuple(self.by_id))
+
+
+class Request(SinkObservable[AnyMessage]):
+    """A request as a cold observable: each subscription sends it and receives the answer.
+
+    Items come in order of arrival, the reply last. It completes when both the reply and the idle
+    status have arrived, and fails when the kernel dies or the timeout expires.
+    """
+
+    def __init__(
+        self, registry: RequestRegistry, message: AnyMessage, options: RequestOptions
+    ) -> None:
+        super().__init__()
+        self._registry = registry
+        self._message = message
+        self._options = options
+        self._delivery = registry.host.delivery
+        self._reporter = registry.host.report
+        self._first = threading.Lock()
+
+    def attach(self, sink: Sink[AnyMessage]) -> InFlightRequest:
+        message = self._message
+        # Each subscription is a request of its own and needs its own id.
+        is_first = self._first.acquire(blocking=False)
+        if not is_first or message.header.msg_id in self._registry.by_id:
+            header = replace(message.header, msg_id=uuid.uuid4().hex, date="")
+            message = message.replace(header=header)
+        registry = self._registry
+        request = InFlightRequest(registry.host, message, self._options, sink, registry.discard)
+        try:
+            registry.add(request)
+        except EnchannelError as error:
+            request.fail(error)
+        else:
+            request.send()
+        return request
+
+    def __str__(self) -> str:
+        return f"a {self._message.header.msg_type}"
