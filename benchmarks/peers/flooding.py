@@ -101,7 +101,7 @@ def _relaying(target: str, kept: int, auth: str) -> Iterator[Place]:
         yield Place(
             port=int(server.url.rpartition(":")[2]),
             token=relay.token.reveal(),
-            namespace=f"/iopub/{server.do(relay.share(target))}",
+            namespace=f"/iopub/{server.call(relay.share(target))}",
             auth=auth,
             credit=True,
         )

@@ -52,7 +52,7 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
     )
 
     def on_started() -> None:
-        screen.write(f"{server.url}/?token={relay.link()}\n")
+        screen.write(f"{server.url}/?token={relay.one_time_token()}\n")
         screen.flush()
         screen.print_message(
             "open the link in a browser; it works once, within an hour. Press Ctrl-C to stop the relay"
@@ -70,11 +70,11 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
 
 
 def _make_relay(arguments: argparse.Namespace, token: str | None) -> Relay:
-    from enchannel_socketio.relay import Bounds, Limits, Relay, store_of
+    from enchannel_socketio.relay import Bounds, Limits, Relay, make_store
 
     return Relay(
         token=token,
-        store=store_of(
+        store=make_store(
             arguments.store, Bounds(messages=arguments.log_messages, bytes=arguments.log_bytes)
         ),
         limits=Limits(
@@ -84,7 +84,7 @@ def _make_relay(arguments: argparse.Namespace, token: str | None) -> Relay:
         ),
         hosts=[*arguments.allow_host, *_listen_address(arguments.host)],
         origins=arguments.allow_origin,
-        spawns=not arguments.no_spawn,
+        allow_spawn=not arguments.no_spawn,
         share=arguments.share,
     )
 

@@ -1,13 +1,13 @@
-"""The relay: serves Jupyter kernels to browsers and programs, over HTTP and Socket.IO.
+"""A relay: serves Jupyter kernels to browsers and programs, over HTTP and Socket.IO.
 
-``enchannel relay`` runs one; in a program, ``RelayServer(Relay())``, or a ``Relay`` mounted in an
-application.
+Run one with ``enchannel relay``; in a program, run ``RelayServer(Relay())``, or mount a ``Relay`` in an
+ASGI application.
 """
 
 from enchannel_socketio.relay._log import Bounds
 from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
 from enchannel_socketio.relay._server import RelayServer
-from enchannel_socketio.relay._store import MemoryStore, Store, store_of
+from enchannel_socketio.relay._store import MemoryStore, Store, make_store
 
 __all__ = [
     "Bounds",
@@ -17,5 +17,5 @@ __all__ = [
     "Relay",
     "RelayServer",
     "Store",
-    "store_of",
+    "make_store",
 ]

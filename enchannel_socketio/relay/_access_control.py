@@ -1,4 +1,4 @@
-"""The door of a relay: who is nobody, comes from elsewhere, or brings too much gets no further."""
+"""ASGI middleware that rejects requests without access, cross-origin requests, and oversized requests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
-from enchannel_socketio.relay._tokens import COOKIE_LASTS, Access, Keys
+from enchannel_socketio.relay._tokens import COOKIE_LIFETIME, Grant, Tokens
 
-__all__ = ["ACCESS", "Guard", "Refusal", "path_of"]
+__all__ = ["GRANT", "AccessControl", "RequestRefused", "path_of"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-ACCESS = "enchannel.access"
+GRANT = "enchannel.grant"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FRAME = "/page/frame.html"
 POLICY = (
@@ -37,44 +37,45 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-NOBODY = """<!doctype html><html lang="en"><meta charset="utf-8"><title>enchannel relay</title>
-<h1>Who are you?</h1>
-<p>This relay opens to who has its token. Open the link that it has printed; it is good once.</p>
+UNAUTHENTICATED_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<title>enchannel relay</title>
+<h1>Authentication required</h1>
+<p>Open the link that the relay has printed. It can be used once.</p>
 """
 
 
-class Refusal(Exception):
-    """A request that is refused.
+class RequestRefused(Exception):
+    """Raised to refuse a request.
 
     Args:
-        status: Of the answer.
-        why: In words.
+        status: The HTTP status of the response.
+        reason: The error text of the response.
     """
 
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
         self.status = status
 
     def response(self) -> Response:
-        """The answer."""
+        """Return the HTTP response."""
         headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else {}
         return JSONResponse({"error": str(self)}, self.status, headers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """Lets requests pass that may; an ASGI middleware, for HTTP and WebSockets.
+class AccessControl:
+    """Passes permitted requests to an application; ASGI middleware for HTTP and WebSockets.
 
     Attributes:
-        app: What is behind it; finds the Access in the scope.
-        keys: What is good for access.
-        hosts: By which names the relay is called; each with a port, or without one for any port.
-        origins: Whose pages may use it, beside its own.
-        max_message: Bytes that a request may have.
+        app: The application; it finds the Grant of a request in its scope, as ``GRANT``.
+        tokens: Checks tokens and cookies.
+        hosts: The accepted host names, each with a port, or without one for any port.
+        origins: The accepted origins, besides the relay's own.
+        max_message: The maximum size of a request, in bytes.
     """
 
     app: App
-    keys: Keys
+    tokens: Tokens
     hosts: Collection[str]
     origins: Collection[str]
     max_message: int
@@ -87,45 +88,47 @@ class Guard:
         if scope["type"] == "http":
             send = _with_headers(scope, send)
         try:
-            self._demand_home(headers)
+            self._check_host_and_origin(headers)
             if scope["type"] == "http" and path_of(scope) == "/":
-                answer = self._at_the_door(scope, headers)
-                if answer is not None:
-                    await answer(scope, receive, send)
+                response = self._log_in(scope, headers)
+                if response is not None:
+                    await response(scope, receive, send)
                     return
-            scope[ACCESS] = self._demand_access(scope, headers)
-            self._demand_modesty(headers)
+            scope[GRANT] = self._require_grant(scope, headers)
+            self._check_size(headers)
             await self.app(scope, receive, send)
-        except Refusal as refusal:
+        except RequestRefused as refusal:
             await _refuse(refusal, scope, receive, send)
 
-    def _demand_home(self, headers: Headers) -> None:
+    def _check_host_and_origin(self, headers: Headers) -> None:
         host = headers.get("host", "")
-        if not _is_among(host, self.hosts):
-            raise Refusal(421, "this relay is not called by that name (allow_hosts says by which)")
+        if not _is_allowed_host(host, self.hosts):
+            raise RequestRefused(
+                421, "host name not allowed; add it with --allow-host, or hosts= in a program"
+            )
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins and urlsplit(origin).netloc != host:
-            raise Refusal(403, "a page from elsewhere has no business here")
+            raise RequestRefused(403, "cross-origin request rejected")
 
-    def _at_the_door(self, scope: Scope, headers: Headers) -> Response | None:
-        """For the one page to which a browser comes without anything in its hands."""
+    def _log_in(self, scope: Scope, headers: Headers) -> Response | None:
+        """Exchange a one-time token for a cookie; return None if the page can be served."""
         query = scope["query_string"].decode("latin-1")
-        here = self._access(scope, headers)
-        # Who may do everything and follows a link for watching does not want to be less for it.
-        if query.startswith("token=") and not (here is not None and here.is_full):
-            access = self.keys.use_link(query.removeprefix("token="))
-            if access is not None:
-                return self._welcome(scope, access)
-        if here is None:
-            return HTMLResponse(NOBODY, 401)
+        grant = self._grant_of(scope, headers)
+        # A browser with full access keeps it when it follows a watch link.
+        if query.startswith("token=") and not (grant is not None and grant.is_full):
+            redeemed = self.tokens.redeem_one_time_token(query.removeprefix("token="))
+            if redeemed is not None:
+                return self._set_cookie(scope, redeemed)
+        if grant is None:
+            return HTMLResponse(UNAUTHENTICATED_PAGE, 401)
         return RedirectResponse(_root(scope), 303) if query else None
 
-    def _welcome(self, scope: Scope, access: Access) -> Response:
+    def _set_cookie(self, scope: Scope, grant: Grant) -> Response:
         response = RedirectResponse(_root(scope), 303)
         response.set_cookie(
             _cookie_name(scope),
-            self.keys.cookie(access),
-            max_age=COOKIE_LASTS,
+            self.tokens.cookie(grant),
+            max_age=COOKIE_LIFETIME,
             path=_root(scope),
             secure=scope.get("scheme") == "https",
             httponly=True,
@@ -133,31 +136,31 @@ class Guard:
         )
         return response
 
-    def _demand_access(self, scope: Scope, headers: Headers) -> Access:
-        access = self._access(scope, headers)
-        if access is None:
-            raise Refusal(401, "a token is wanted, as in Authorization: Bearer TOKEN")
-        return access
+    def _require_grant(self, scope: Scope, headers: Headers) -> Grant:
+        grant = self._grant_of(scope, headers)
+        if grant is None:
+            raise RequestRefused(401, "authentication required; send Authorization: Bearer TOKEN")
+        return grant
 
-    def _access(self, scope: Scope, headers: Headers) -> Access | None:
+    def _grant_of(self, scope: Scope, headers: Headers) -> Grant | None:
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() in ("bearer", "token"):
-            return self.keys.of_token(token.strip())
-        return self.keys.of_cookies(headers.get("cookie", ""), _cookie_name(scope))
+            return self.tokens.grant_of_token(token.strip())
+        return self.tokens.grant_of_cookies(headers.get("cookie", ""), _cookie_name(scope))
 
-    def _demand_modesty(self, headers: Headers) -> None:
-        """The server itself bounds what comes on WebSockets."""
+    def _check_size(self, headers: Headers) -> None:
+        """Raise if the body is too large. The server limits the size of WebSocket messages."""
         if "transfer-encoding" in headers:
-            raise Refusal(411, "say how large it is, with Content-Length")
+            raise RequestRefused(411, "Content-Length is required")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
-            raise Refusal(400, "Content-Length is no number")
+            raise RequestRefused(400, "Content-Length must be a number")
         if int(length) > self.max_message:
-            raise Refusal(413, f"that is larger than {self.max_message} bytes")
+            raise RequestRefused(413, f"the body is larger than {self.max_message} bytes")
 
 
 def path_of(scope: Scope) -> str:
-    """The path of a request, as seen from where the relay is mounted."""
+    """Return the path of a request, relative to the path at which the relay is mounted."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", "")) or "/"
 
@@ -167,12 +170,12 @@ def _root(scope: Scope) -> str:
 
 
 def _cookie_name(scope: Scope) -> str:
-    """Cookies know no ports: two relays on one machine must not take each other's away."""
+    """Return a name with the port: cookies are shared by all ports of a host, and so by two relays."""
     server = scope.get("server") or ("", 0)
     return f"enchannel-relay-{server[1]}"
 
 
-def _is_among(host: str, hosts: Iterable[str]) -> bool:
+def _is_allowed_host(host: str, hosts: Iterable[str]) -> bool:
     name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
     return bool(host) and any(known in (host.lower(), name.lower()) for known in hosts)
 
@@ -191,13 +194,14 @@ def _with_headers(scope: Scope, send: Send) -> Send:
     return send_with_headers
 
 
-async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(refusal: RequestRefused, scope: Scope, receive: Receive, send: Send) -> None:
     response = refusal.response()
     if scope["type"] == "http":
         await response(scope, receive, send)
         return
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1008})  # which a server makes a 403 of
+        # Servers turn this into a 403.
+        await send({"type": "websocket.close", "code": 1008})
         return
     await send(
         {

@@ -1,4 +1,4 @@
-"""The kernels of a relay: those that it has started, those that it was given, and those of others."""
+"""The kernels that a relay knows: launched, shared, and those of other relays."""
 
 from __future__ import annotations
 
@@ -12,92 +12,92 @@ from typing import Any
 from enchannel import Session, backends
 from enchannel.abc import Link
 from enchannel.errors import ConnectionFailed, NotSupported
-from enchannel_socketio.relay._kernels import Kernel, LocalKernel
+from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
 from enchannel_socketio.relay._store import Store
 
-__all__ = ["Directory", "NoSuchKernel", "TooManyKernels"]
+__all__ = ["KernelDirectory", "NoSuchKernel", "TooManyKernels"]
 
 
 class NoSuchKernel(LookupError):
-    """There is none of that id."""
+    """Raised when the relay does not know a kernel id."""
 
 
 class TooManyKernels(Exception):
-    """One more is not served."""
+    """Raised when the relay already serves the maximum number of kernels."""
 
 
-class Directory:
-    """Finds kernels by their ids. Runs on the relay's loop.
+class KernelDirectory:
+    """Finds, launches and shuts down kernels. Runs on the relay's loop.
 
     Args:
-        store: Where their logs are.
-        most: How many run here at a time.
-        spawns: Whether clients may start any.
+        store: The store of the kernels' logs.
+        max_kernels: The maximum number of kernels of this relay at a time.
+        allow_spawn: Allow clients to launch kernels.
     """
 
-    def __init__(self, store: Store, *, most: int, spawns: bool) -> None:
-        self.spawns = spawns
+    def __init__(self, store: Store, *, max_kernels: int, allow_spawn: bool) -> None:
+        self.allow_spawn = allow_spawn
         self._store = store
-        self._most = most
+        self._max_kernels = max_kernels
         self._own: dict[str, LocalKernel] = {}
         self._starting = 0
 
-    async def all(self) -> list[Kernel]:
-        """All that there are; those of others only if they can be asked for."""
-        others: Mapping[str, Kernel] = {}
+    async def all(self) -> list[ServedKernel]:
+        """Return all kernels; without those of other relays if the store cannot be reached."""
+        others: Mapping[str, ServedKernel] = {}
         with suppress(ConnectionFailed):
-            others = await self._store.others()
+            others = await self._store.other_kernels()
         return [*self._own.values(), *others.values()]
 
-    async def find(self, kernel_id: str) -> Kernel:
-        """The one of an id.
+    async def find(self, kernel_id: str) -> ServedKernel:
+        """Return the kernel with an id.
 
         Raises:
-            NoSuchKernel: there is none.
+            NoSuchKernel: The id is not known.
         """
-        kernel = self._own.get(kernel_id) or (await self._store.others()).get(kernel_id)
+        kernel = self._own.get(kernel_id) or (await self._store.other_kernels()).get(kernel_id)
         if kernel is None:
-            raise NoSuchKernel(f"there is no kernel {kernel_id[:64]!r} here")
+            raise NoSuchKernel(f"kernel {kernel_id[:64]!r} does not exist at this relay")
         return kernel
 
     async def spawn(
         self, name: str, *, cwd: Path | None = None, env: Mapping[str, str] | None = None
-    ) -> Kernel:
-        """Start one by its kernelspec.
+    ) -> ServedKernel:
+        """Launch a kernel by the name of its kernelspec.
 
         Raises:
-            LaunchFailed: it does not start.
-            NotSupported: this relay starts none.
-            TooManyKernels: there are as many as there may be.
+            LaunchFailed: The kernel does not start.
+            NotSupported: The relay does not launch kernels.
+            TooManyKernels: The relay already serves the maximum number of kernels.
         """
-        if not self.spawns:
-            raise NotSupported("this relay starts no kernels")
+        if not self.allow_spawn:
+            raise NotSupported("this relay does not launch kernels")
         session = Session(username="relay")
 
         def launch() -> Link:
             return backends.launch_link(name, session=session, cwd=cwd, env=env)
 
-        return await self._served(name, session, launch)
+        return await self._serve(name, session, launch)
 
-    async def share(self, target: Any, **options: Any) -> Kernel:
-        """Serve one that runs already.
+    async def share(self, target: Any, **options: Any) -> ServedKernel:
+        """Serve a running kernel.
 
         Raises:
-            ConnectionFailed: it does not answer.
-            TooManyKernels: there are as many as there may be.
+            ConnectionFailed: The kernel does not answer.
+            TooManyKernels: The relay already serves the maximum number of kernels.
         """
         session = Session(username="relay")
 
         def connect() -> Link:
             return backends.open_link(target, session=session, **options)
 
-        return await self._served("", session, connect)
+        return await self._serve("", session, connect)
 
-    async def end(self, kernel_id: str) -> Kernel:
-        """End one. It is not found any more, and its log is still there, until it is forgotten.
+    async def shut_down(self, kernel_id: str) -> ServedKernel:
+        """Shut down a kernel, and remove it from the directory; its log stays until it is forgotten.
 
         Raises:
-            NoSuchKernel: there is none.
+            NoSuchKernel: The id is not known.
         """
         kernel = await self.find(kernel_id)
         await kernel.shut_down()
@@ -105,35 +105,37 @@ class Directory:
         return kernel
 
     async def forget(self, kernel_id: str) -> None:
-        """What one said is no longer wanted."""
+        """Delete the log of a kernel."""
         await self._store.forget(kernel_id)
 
     async def close(self) -> None:
-        """End all that were started here, and let go of the others."""
+        """Shut down the kernels that the relay launched, and disconnect from the shared ones."""
         own, self._own = self._own, {}
         await asyncio.gather(*(kernel.close() for kernel in own.values()))
 
-    async def _served(
+    async def _serve(
         self, name: str, session: Session, open_link: Callable[[], Link]
     ) -> LocalKernel:
-        if len(self._own) + self._starting >= self._most:
-            raise TooManyKernels(f"there are {self._most} kernels already, and no more are served")
+        if len(self._own) + self._starting >= self._max_kernels:
+            raise TooManyKernels(
+                f"this relay already serves {self._max_kernels} kernels, its maximum"
+            )
         self._starting += 1
         try:
-            return await _whole(self._linked(name, session, open_link))
+            return await _uncancelled(self._connect(name, session, open_link))
         finally:
             self._starting -= 1
 
-    async def _linked(
+    async def _connect(
         self, name: str, session: Session, open_link: Callable[[], Link]
     ) -> LocalKernel:
         kernel_id = str(uuid.uuid4())
-        log = await self._store.log(kernel_id)
+        log = await self._store.create_log(kernel_id)
         try:
             link = await asyncio.to_thread(open_link)
             kernel = LocalKernel(kernel_id, name or link.kernel_id, log, link, session)
             self._own[kernel_id] = kernel
-            await self._store.serve(kernel)
+            await self._store.register(kernel)
         except BaseException:
             if (served := self._own.pop(kernel_id, None)) is not None:
                 await served.close()
@@ -142,6 +144,6 @@ class Directory:
         return kernel
 
 
-async def _whole(doing: Awaitable[LocalKernel]) -> LocalKernel:
-    """Do it to its end, also when who asked for it has gone: a kernel that starts has to end as well."""
-    return await asyncio.shield(asyncio.ensure_future(doing))
+async def _uncancelled(connecting: Awaitable[LocalKernel]) -> LocalKernel:
+    """Complete the task also if its client disconnects, so that a launched kernel is shut down later."""
+    return await asyncio.shield(asyncio.ensure_future(connecting))

@@ -1,7 +1,7 @@
-"""A kernel that is served: its link on one side, its log on the other.
+"""A served kernel: its link on one side, its log on the other.
 
-What the kernel says is noted on the thread on which it arrives, and appended to the log on the relay's
-loop.
+Incoming messages are queued on the thread on which they arrive, and appended to the log on the relay's
+event loop.
 """
 
 from __future__ import annotations
@@ -29,32 +29,40 @@ from enchannel.errors import (
 )
 from enchannel_socketio._packet import MSG, prepared
 from enchannel_socketio.relay._log import Bounds, Entry, Log
-from enchannel_socketio.relay._watcher import Batches
+from enchannel_socketio.relay._watcher import BatchCache
 
-__all__ = ["Kernel", "LocalKernel"]
+__all__ = ["LocalKernel", "ServedKernel"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
-SPOKEN = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
-RULING = 60.0  # seconds for an interrupt, a restart or a shutdown
-FEEDING = 5.0  # seconds for what was said at the end to be in the log
-WAITING = Bounds()  # what may wait until the log can take it; the rest is told to be missing
+FORWARDED_CHANNELS = (
+    ChannelName.SHELL,
+    ChannelName.CONTROL,
+    ChannelName.STDIN,
+    ChannelName.IOPUB,
+)
+# For an interrupt, a restart or a shutdown.
+LIFECYCLE_TIMEOUT = 60.0
+# For the last messages to be written to the log.
+FLUSH_TIMEOUT = 5.0
+# Messages wait for the log up to these bounds; beyond them, they are dropped and reported missing.
+PENDING_BOUNDS = Bounds()
 
 
-class Kernel(ABC):
-    """A kernel that is served, here or by another relay. Runs on the relay's loop.
+class ServedKernel(ABC):
+    """A kernel that clients can use, served by this or by another relay. Runs on the relay's loop.
 
     Args:
-        id: What it is called here: random, and no secret.
-        name: Its kernelspec's, or where it is.
-        log: Of what it says.
+        id: The id of the kernel at the relay: random, and not a secret.
+        name: The name of its kernelspec, or its address.
+        log: The log of its messages.
 
     Attributes:
-        watchers: How many sockets watch it.
-        batches: That they share.
-        state: What it does.
-        max_message: The largest message that can be said to it, in bytes; None: no limit.
-        has_lifecycle: Whether it can be restarted here.
+        watchers: The number of connected watchers.
+        batches: The batches that its watchers share.
+        state: The state of the kernel.
+        max_message: The maximum size of a message to the kernel, in bytes; None: unlimited.
+        has_lifecycle: True if the kernel can be restarted through the relay.
     """
 
     def __init__(self, id: str, name: str, log: Log) -> None:
@@ -62,43 +70,43 @@ class Kernel(ABC):
         self.name = name
         self.log = log
         self.watchers = 0
-        self.batches = Batches()
+        self.batches = BatchCache()
         self.state = KernelState.IDLE
         self.max_message: int | None = None
         self.has_lifecycle = False
 
     @abstractmethod
-    async def say(self, message: AnyMessage) -> None:
-        """Pass something on to it.
+    async def send(self, message: AnyMessage) -> None:
+        """Send a message to the kernel.
 
         Raises:
-            EnchannelError: that is not possible; and why.
+            EnchannelError: The message could not be sent.
         """
 
     async def position(self) -> int:
-        """That of the last entry in the log, with all that it has said until now."""
-        return (await self.log.ends())[1]
+        """Return the position of the last entry in the log, which has all messages received until now."""
+        return (await self.log.positions())[1]
 
     @abstractmethod
     async def interrupt(self) -> None:
-        """Interrupt what runs."""
+        """Interrupt the running code."""
 
     @abstractmethod
     async def restart(self) -> None:
-        """A new process; returns when it answers."""
+        """Restart the kernel process, and wait until the new one answers."""
 
     @abstractmethod
     async def shut_down(self) -> None:
-        """End it; what it said until then is in the log."""
+        """Shut down the kernel, and wait until its last messages are in the log."""
 
 
-class LocalKernel(Kernel):
-    """A kernel that this relay has a link to. Its log outlives it.
+class LocalKernel(ServedKernel):
+    """A kernel that this relay is linked to. Its log outlives it.
 
     Args:
-        id, name, log: As for ``Kernel``.
-        link: To it.
-        session: Who the relay is to it.
+        id, name, log: As for ``ServedKernel``.
+        link: The link to the kernel.
+        session: The session of the relay at the kernel.
     """
 
     def __init__(self, id: str, name: str, log: Log, link: Link, session: Session) -> None:
@@ -108,59 +116,62 @@ class LocalKernel(Kernel):
         self._link = link
         self._session = session
         self._loop = asyncio.get_running_loop()
-        self._said: deque[Entry] = deque()
-        self._bell = asyncio.Event()
-        self._rung = False
-        self._idle = asyncio.Event()  # all that was said is in the log
+        self._pending: deque[Entry] = deque()
+        self._pending_bytes = 0
+        self._enqueuing = threading.Lock()
+        self._wake = asyncio.Event()
+        self._is_woken = False
+        # Set while all received messages are in the log.
+        self._flushed = asyncio.Event()
         self._is_ending = False
-        self._missing = 0  # entries that could not be kept
-        self._waits = 0  # bytes that were said, and are not in the log
-        self._too_much = 0  # messages that were dropped, as so much waits
-        self._noting = threading.Lock()
-        self._feeding = asyncio.create_task(self._feed())
-        self._gone: EnchannelError | None = None
-        for channel in SPOKEN:
+        # Entries that could not be written to the log.
+        self._unwritten = 0
+        # Messages that were dropped because too many are pending.
+        self._dropped = 0
+        self._end_error: EnchannelError | None = None
+        self._writing = asyncio.create_task(self._write_log())
+        for channel in FORWARDED_CHANNELS:
             pair = link.pair(channel)
             if pair is not None:
-                pair.incoming.subscribe(self._heard)
-        link.events.subscribe(self._told, self._ended, self._closed)
+                pair.incoming.subscribe(self._on_message)
+        link.events.subscribe(self._on_event, self._on_link_error, self._on_link_completed)
 
     # -- for clients ------------------------------------------------------------------------------
 
-    async def say(self, message: AnyMessage) -> None:
-        if self._gone is not None:
-            raise self._gone
+    async def send(self, message: AnyMessage) -> None:
+        if self._end_error is not None:
+            raise self._end_error
         pair = self._link.pair(message.channel)
         if pair is None or message.channel is ChannelName.IOPUB:
-            raise NotSupported(f"nothing can be said on {message.channel.value}")
+            raise NotSupported(f"messages cannot be sent on {message.channel.value}")
         pair.outgoing.on_next(self._session.fill_headers(message))
 
     async def interrupt(self) -> None:
-        outcome = self._lifecycle.interrupt() if self.has_lifecycle else None
-        if outcome is None:
-            await self.say(ec.interrupt_request())
+        completion = self._lifecycle.interrupt() if self.has_lifecycle else None
+        if completion is None:
+            await self.send(ec.interrupt_request())
         else:
-            await _done(outcome)
+            await _wait_for(completion)
 
     async def restart(self) -> None:
-        await _done(self._lifecycle.restart())
+        await _wait_for(self._lifecycle.restart())
 
     async def shut_down(self) -> None:
         self._is_ending = True
         try:
-            if self._link.lifecycle is not None and self._link.owned and self._gone is None:
-                await _done(self._link.lifecycle.shutdown())
+            if self._link.lifecycle is not None and self._link.owned and self._end_error is None:
+                await _wait_for(self._link.lifecycle.shutdown())
         finally:
             await asyncio.to_thread(self._link.close)
-            await self._fed()
-            self._feeding.cancel()
+            await self._flush()
+            self._writing.cancel()
 
     async def position(self) -> int:
-        await self._fed()
+        await self._flush()
         return await super().position()
 
     async def close(self) -> None:
-        """Let go of it. A kernel that was launched ends."""
+        """Close the link. A kernel that the relay launched is shut down."""
         try:
             await self.shut_down()
         except (EnchannelError, TimeoutError) as error:
@@ -168,137 +179,143 @@ class LocalKernel(Kernel):
 
     @property
     def _lifecycle(self) -> Lifecycle:
-        if self._gone is not None:
-            raise self._gone
+        if self._end_error is not None:
+            raise self._end_error
         if self._link.lifecycle is None:
-            raise NotSupported(f"kernel {self.id} is only watched here, and not ruled")
+            raise NotSupported(f"kernel {self.id} cannot be restarted through this relay")
         return self._link.lifecycle
 
-    # -- on the thread on which it arrives --------------------------------------------------------
+    # -- on the thread on which messages arrive -----------------------------------------------------
 
-    def _heard(self, message: AnyMessage) -> None:
+    def _on_message(self, message: AnyMessage) -> None:
         channel = message.channel
         if channel is ChannelName.IOPUB:
-            to = ""
+            session = ""
             if message.header.msg_type == "status":
-                self._does(message.content.get("execution_state"))
+                self._on_execution_state(message.content.get("execution_state"))
         else:
-            to = message.parent_header.session
+            session = message.parent_header.session
         try:
             ready = prepared(message)
-        except Exception as error:  # whatever it is: nobody else has to suffer for it
-            self._told(
+        except Exception as error:  # any failure concerns this message only
+            self._on_event(
                 MalformedFrame(
-                    f"a message on {channel.value} cannot be passed on ({type(error).__name__}: {error})"
+                    f"a message on {channel.value} cannot be forwarded "
+                    f"({type(error).__name__}: {error})"
                 )
             )
             return
-        self._note(Entry(MSG, channel.value, to, ready.json, tuple(ready.attachments)))
+        self._enqueue(Entry(MSG, channel.value, session, ready.json, tuple(ready.attachments)))
 
-    def _does(self, said: object) -> None:
-        if said in (KernelState.IDLE, KernelState.BUSY) and self.state in (
+    def _on_execution_state(self, state: object) -> None:
+        if state in (KernelState.IDLE, KernelState.BUSY) and self.state in (
             KernelState.IDLE,
             KernelState.BUSY,
             KernelState.STARTING,
         ):
-            self.state = KernelState(str(said))
+            self.state = KernelState(str(state))
 
-    def _told(self, status: LinkEvent) -> None:
-        if isinstance(status, KernelState):
-            self.state = status
-        elif status is LinkState.LOST and self.state is not KernelState.RESTARTING:
+    def _on_event(self, event: LinkEvent) -> None:
+        if isinstance(event, KernelState):
+            self.state = event
+        elif event is LinkState.LOST and self.state is not KernelState.RESTARTING:
             self.state = KernelState.DEAD
-        elif status is LinkState.CONNECTED and self.state is KernelState.DEAD:
+        elif event is LinkState.CONNECTED and self.state is KernelState.DEAD:
             self.state = KernelState.IDLE
-        if self._is_ending and not isinstance(status, KernelState):
-            return  # that it was shut down says it all
-        # Clients know it by another name than its link does.
-        record = EventRecord.of(status).with_kernel_id(self._link.kernel_id, self.id)
-        self._note(Entry.of_event(record))
+        if self._is_ending and not isinstance(event, KernelState):
+            # The end of the log reports the shutdown.
+            return
+        # Clients know the kernel by its id at the relay, not by that of the link.
+        record = EventRecord.of(event).with_kernel_id(self._link.kernel_id, self.id)
+        self._enqueue(Entry.of_event(record))
 
-    def _ended(self, error: Exception) -> None:
+    def _on_link_error(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
-            error = KernelDied(f"kernel {self.id} is gone: {error}")
-        self._end(error)
+            error = KernelDied(f"the link to kernel {self.id} failed: {error}")
+        self._on_end(error)
 
-    def _closed(self) -> None:
-        self._end(KernelDied(f"kernel {self.id} was shut down"))
+    def _on_link_completed(self) -> None:
+        self._on_end(KernelDied(f"kernel {self.id} was shut down"))
 
-    def _end(self, error: EnchannelError) -> None:
-        self._gone, self.state = error, KernelState.DEAD
-        self._note(Entry.of_event(EventRecord.of_end(error)))
+    def _on_end(self, error: EnchannelError) -> None:
+        self._end_error, self.state = error, KernelState.DEAD
+        self._enqueue(Entry.of_event(EventRecord.of_end(error)))
 
-    def _note(self, entry: Entry) -> None:
-        with self._noting:
-            full = len(self._said) >= WAITING.messages or self._waits > WAITING.bytes
-            if full and self._said and entry.event == MSG:
-                self._too_much += 1  # the log is stuck, and no memory is large enough for it
+    def _enqueue(self, entry: Entry) -> None:
+        with self._enqueuing:
+            full = (
+                len(self._pending) >= PENDING_BOUNDS.messages
+                or self._pending_bytes > PENDING_BOUNDS.bytes
+            )
+            if full and self._pending and entry.event == MSG:
+                self._dropped += 1
                 return
-            self._note_what_was_too_much()
-            self._said.append(entry)
-            self._waits += entry.size
-        if not self._rung:
-            self._rung = True
-            self._call(self._bell.set)
+            self._enqueue_report_of_dropped()
+            self._pending.append(entry)
+            self._pending_bytes += entry.size
+        if not self._is_woken:
+            self._is_woken = True
+            self._call(self._wake.set)
 
-    def _note_what_was_too_much(self) -> None:
-        if self._too_much:
-            missing = self._missing_of(self._too_much)
-            self._said.append(missing)
-            self._waits += missing.size
-            self._too_much = 0
+    def _enqueue_report_of_dropped(self) -> None:
+        if self._dropped:
+            report = self._missing_messages(self._dropped)
+            self._pending.append(report)
+            self._pending_bytes += report.size
+            self._dropped = 0
 
     def _call(self, function: Callable[[], Any]) -> None:
         try:
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # the relay's loop has ended, and nobody watches any more
-            log.debug("kernel %s said something after the end of its relay", self.id)
+        except RuntimeError:  # the event loop is closed
+            log.debug("kernel %s sent a message after the relay was closed", self.id)
 
-    # -- on the loop ------------------------------------------------------------------------------
+    # -- on the event loop ------------------------------------------------------------------------
 
-    async def _feed(self) -> None:
+    async def _write_log(self) -> None:
         while True:
-            while not self._said:
-                self._idle.set()
-                await self._bell.wait()
-                self._bell.clear()
-                self._rung = False
-            self._idle.clear()
-            with self._noting:
-                self._note_what_was_too_much()
-                entries = [self._said.popleft() for _ in range(len(self._said))]
-            missing = [self._missing_of(self._missing)] if self._missing else []
+            while not self._pending:
+                self._flushed.set()
+                await self._wake.wait()
+                self._wake.clear()
+                self._is_woken = False
+            self._flushed.clear()
+            with self._enqueuing:
+                self._enqueue_report_of_dropped()
+                entries = [self._pending.popleft() for _ in range(len(self._pending))]
+            report = [self._missing_messages(self._unwritten)] if self._unwritten else []
             try:
-                await self.log.append([*missing, *entries])
+                await self.log.append([*report, *entries])
             except Exception as error:
-                log.exception("what kernel %s said could not be kept: %s", self.id, error)
-                self._missing += len(entries)
+                log.exception("messages of kernel %s could not be stored: %s", self.id, error)
+                self._unwritten += len(entries)
             else:
-                self._missing = 0
-            with self._noting:
-                self._waits -= sum(entry.size for entry in entries)
+                self._unwritten = 0
+            with self._enqueuing:
+                self._pending_bytes -= sum(entry.size for entry in entries)
 
-    def _missing_of(self, count: int) -> Entry:
-        """That something could not be kept, to be told as soon as anything can."""
-        told = MessagesMayBeMissing(
-            f"{count} messages of kernel {self.id} could not be kept: the relay's log says why"
+    def _missing_messages(self, count: int) -> Entry:
+        """Return the entry that reports messages as missing."""
+        error = MessagesMayBeMissing(
+            f"{count} messages of kernel {self.id} could not be stored; the log output of the relay "
+            "has the reason"
         )
-        return Entry.of_event(EventRecord.of(told))
+        return Entry.of_event(EventRecord.of(error))
 
-    async def _fed(self) -> None:
-        """Wait until all that was said is in the log."""
+    async def _flush(self) -> None:
+        """Wait until all received messages are in the log."""
         await asyncio.sleep(0)
         try:
-            async with asyncio.timeout(FEEDING):
-                while self._said or not self._idle.is_set():
-                    if self._said:
-                        self._idle.clear()
-                        self._bell.set()
-                    await self._idle.wait()
+            async with asyncio.timeout(FLUSH_TIMEOUT):
+                while self._pending or not self._flushed.is_set():
+                    if self._pending:
+                        self._flushed.clear()
+                        self._wake.set()
+                    await self._flushed.wait()
         except TimeoutError:
-            log.warning("the end of what kernel %s said is not in its log", self.id)
+            log.warning("the last messages of kernel %s are not in its log", self.id)
 
 
-async def _done(outcome: Observable[None]) -> None:
-    async with asyncio.timeout(RULING):
-        await ec.last_value(outcome)
+async def _wait_for(completion: Observable[None]) -> None:
+    async with asyncio.timeout(LIFECYCLE_TIMEOUT):
+        await ec.last_value(completion)

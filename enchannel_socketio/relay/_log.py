@@ -1,7 +1,7 @@
-"""What a kernel has said, by position, for all who watch it. No sockets here, and no kernels.
+"""The messages and events of one kernel, by position. No sockets here, and no kernels.
 
-The log is the fan-out: who watches reads from it at its own pace, so a slow one slows nobody. It is
-bounded; who was away for too long finds that the beginning is gone, and is told how much.
+Every watcher reads from the log at its own pace, so a slow watcher does not delay the others. The log is
+bounded: a watcher that was away for too long learns how many entries it has missed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ import msgspec
 
 from enchannel.backends import EventRecord
 
-__all__ = ["STATUS", "Bounds", "Entry", "Log", "MemoryLog", "Stretch"]
+__all__ = ["STATUS", "Bounds", "Entry", "Log", "LogSlice", "MemoryLog"]
 
+# The value of Entry.event for a link event, and its name in the protocol.
 STATUS = "status"
-ROUND = 256  # entries that are thrown away at once, or more
+# Dropped entries stay in the list of a MemoryLog until there are this many.
+MIN_DISCARDED_ENTRIES = 256
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One thing that happened.
+    """A message or a link event.
 
     Attributes:
-        event: What it is to a client: ``msg`` or ``status``.
-        channel: Where a message was said; empty for a status.
-        session: Whose request a message answers; empty: it is for all.
-        json: What is told, as JSON.
-        buffers: What is attached to it.
+        event: The name of the Socket.IO event: ``msg`` or ``status``.
+        channel: The channel of a message; empty for a link event.
+        session: The session whose request the message answers; empty: the entry is for everyone.
+        json: The message or the event record, as JSON.
+        buffers: The binary attachments.
     """
 
     event: str
@@ -45,7 +47,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_end(self) -> bool:
-        """Return True if this is the last entry of a log: the end of the kernel."""
+        """True for the end of the kernel, which is the last entry of a log."""
         if self.event != STATUS:
             return False
         try:
@@ -55,17 +57,17 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The size of JSON and attachments, in bytes."""
         return len(self.json) + sum(map(len, self.buffers))
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a log keeps.
+    """The maximum size of a log.
 
     Attributes:
-        messages: As many, at most.
-        bytes: Of messages and buffers, at most; but the last entry is always there.
+        messages: The maximum number of entries.
+        bytes: The maximum size of all entries together; the newest entry is kept even if it is larger.
     """
 
     messages: int = 100_000
@@ -73,12 +75,12 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Entries that follow each other.
+class LogSlice:
+    """Consecutive entries of a log.
 
     Attributes:
-        first: The position of the first.
-        entries: Themselves; none where all that was wanted has fallen off.
+        first: The position of the first entry.
+        entries: The entries; empty if all requested entries have been dropped.
     """
 
     first: int
@@ -86,87 +88,93 @@ class Stretch:
 
     @property
     def last(self) -> int:
-        """The position of the last."""
+        """The position of the last entry."""
         return self.first + len(self.entries) - 1
 
 
 class Log(ABC):
-    """The log of one kernel. Positions begin with 1, and no two entries have the same.
+    """The log of one kernel. Positions begin at 1, and are never used twice.
 
-    What is async may be cancelled; nothing is lost by it. All of it runs on one event loop.
+    All methods run on one event loop. They may be cancelled without loss of entries.
     """
 
     @abstractmethod
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Something happened."""
+        """Add entries at the end."""
 
     @abstractmethod
-    async def ends(self) -> tuple[int, int]:
-        """The positions of the first and the last entry that it has; of an empty one, the first is
-        the greater: where the next entry will be."""
+    async def positions(self) -> tuple[int, int]:
+        """Return the positions of the first and the last entry.
+
+        For an empty log, the first position is that of the next entry, and the last is one less.
+        """
 
     @abstractmethod
-    async def read(self, after: int, most: int) -> Stretch:
-        """What comes after a position, as soon as there is anything; it begins later where the log does.
+    async def read(self, after: int, limit: int) -> LogSlice:
+        """Wait for entries after a position, and return them.
+
+        The result begins at a later position if the entries in between have been dropped.
 
         Args:
-            after: The position.
-            most: Entries, at most.
+            after: The position before the first requested entry.
+            limit: The maximum number of entries.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of files and connections; nobody reads any more."""
+        """Release files and connections. The log must not be read afterwards."""
 
 
 class MemoryLog(Log):
-    """In the memory of this process.
+    """A log in the memory of this process.
 
     Args:
-        bounds: How much it keeps.
-        after: The position before the first entry that it will have.
+        bounds: The maximum size.
+        after: The position before the first entry to be appended.
     """
 
     def __init__(self, bounds: Bounds, after: int = 0) -> None:
         self._bounds = bounds
         self._entries: list[Entry] = []
-        self._first = after + 1  # the position of the first in the list
-        self._gone = 0  # entries at its beginning that have fallen off, and are still there
+        # The position of the first entry of the list, which may have been dropped.
+        self._first = after + 1
+        # The number of dropped entries that are still in the list.
+        self._dropped = 0
         self._bytes = 0
         self._grown = asyncio.Event()
 
     async def append(self, entries: Sequence[Entry]) -> None:
         self._entries += entries
         self._bytes += sum(entry.size for entry in entries)
-        kept, bounds = len(self._entries) - self._gone, self._bounds
+        kept, bounds = len(self._entries) - self._dropped, self._bounds
         while kept > bounds.messages or (self._bytes > bounds.bytes and kept > 1):
-            self._bytes -= self._entries[self._gone].size
-            self._gone += 1
+            self._bytes -= self._entries[self._dropped].size
+            self._dropped += 1
             kept -= 1
-        if self._gone >= ROUND and self._gone * 2 >= len(self._entries):
-            del self._entries[: self._gone]
-            self._first += self._gone
-            self._gone = 0
+        if self._dropped >= MIN_DISCARDED_ENTRIES and self._dropped * 2 >= len(self._entries):
+            del self._entries[: self._dropped]
+            self._first += self._dropped
+            self._dropped = 0
         self._grown.set()
         self._grown = asyncio.Event()
 
-    async def ends(self) -> tuple[int, int]:
-        return self._first + self._gone, self._last
+    async def positions(self) -> tuple[int, int]:
+        return self._first + self._dropped, self._last
 
-    async def read(self, after: int, most: int) -> Stretch:
+    async def read(self, after: int, limit: int) -> LogSlice:
         while self._last <= after:
             await self._grown.wait()
-        start = max(after + 1 - self._first, self._gone)
-        return Stretch(self._first + start, self._entries[start : start + most])
+        start = max(after + 1 - self._first, self._dropped)
+        return LogSlice(self._first + start, self._entries[start : start + limit])
 
     def skip(self, upto: int) -> None:
-        """Go on after a position that is ahead. What was before it is gone."""
+        """Drop all entries, and continue after a later position."""
         self._entries.clear()
         self._first = upto + 1
-        self._gone = self._bytes = 0
+        self._dropped = self._bytes = 0
 
     async def close(self) -> None:
-        """Nothing: who still holds it may read on."""
+        """Do nothing: readers may continue."""
 
     @property
     def _last(self) -> int:

@@ -1,6 +1,6 @@
-"""Redis is asked: what it raises is translated here, and it is waited for while it is away.
+"""Calls of Redis: errors are translated, and calls are retried while Redis is not reachable.
 
-``redis`` itself is only imported in a function: who has no use for it need not have it.
+``redis`` is imported in a function only: relays with another store do not need it.
 """
 
 from __future__ import annotations
@@ -12,64 +12,67 @@ from typing import Any, TypeVar
 
 from enchannel.errors import ConnectionFailed
 
-__all__ = ["end_all", "patiently", "told"]
+__all__ = ["call", "cancel_all", "call_until_closed"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
 T = TypeVar("T")
 
-AGAIN = 0.2  # seconds after which Redis is tried again when it was away
-INSIST = 0.1  # seconds after which a task is told again to end
+RETRY_INTERVAL = 0.2
+CANCEL_INTERVAL = 0.1
 
 
-async def told(asking: Awaitable[T]) -> T:
-    """Ask Redis; what it raises is translated, and has nothing of what is in a URL.
+async def call(calling: Awaitable[T]) -> T:
+    """Call Redis, and translate its errors; their texts contain nothing of the URL.
 
     Raises:
-        ConnectionFailed: it is away, or does not do that.
+        ConnectionFailed: Redis cannot be reached, or refuses the call.
     """
     from redis.exceptions import AuthenticationError, RedisError
 
     try:
-        return await asking
+        return await calling
     except AuthenticationError:
-        raise ConnectionFailed("the Redis of the relay's store does not know us") from None
+        raise ConnectionFailed(
+            "the Redis of the relay's store rejected the credentials; check the URL of the store"
+        ) from None
     except (RedisError, OSError) as error:
         raise ConnectionFailed(
-            f"the Redis of the relay's store is not to be reached ({type(error).__name__})"
+            f"could not reach the Redis of the relay's store ({type(error).__name__})"
         ) from None
 
 
-async def patiently(do: Callable[[], Awaitable[T]], is_closed: Callable[[], bool]) -> T:
-    """Ask Redis, however often that takes while it is away.
+async def call_until_closed(
+    make_call: Callable[[], Awaitable[T]], is_closed: Callable[[], bool]
+) -> T:
+    """Call Redis, and repeat the call while Redis cannot be reached.
 
     Raises:
-        ConnectionFailed: it is not wanted any more.
+        ConnectionFailed: The store was closed.
     """
-    was_away = False
+    was_lost = False
     while not is_closed():
         try:
-            done = await told(do())
+            result = await call(make_call())
         except ConnectionFailed as error:
-            if not was_away:
-                log.warning("Redis is tried until it answers: %s", error)
-            was_away = True
-            await asyncio.sleep(AGAIN)
+            if not was_lost:
+                log.warning("retrying until Redis answers: %s", error)
+            was_lost = True
+            await asyncio.sleep(RETRY_INTERVAL)
         else:
-            if was_away:
+            if was_lost:
                 log.warning("Redis answers again")
-            return done
+            return result
     raise ConnectionFailed("the relay's store is closed")
 
 
-async def end_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
-    """Cancel some tasks that ask Redis, and return when they have ended."""
-    waiting = set(tasks)
-    while waiting:
-        for task in waiting:
+async def cancel_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks that call Redis, and wait until they have ended."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        # It may be swallowed, when that is in the moment in which redis-py connects.
-        done, waiting = await asyncio.wait(waiting, timeout=INSIST)
-        await asyncio.gather(
-            *done, return_exceptions=True
-        )  # as nobody else looks at what they raised
+        # redis-py can swallow a cancellation while it connects, so it is repeated.
+        done, pending = await asyncio.wait(pending, timeout=CANCEL_INTERVAL)
+        # Retrieve their exceptions, which asyncio would log otherwise.
+        await asyncio.gather(*done, return_exceptions=True)

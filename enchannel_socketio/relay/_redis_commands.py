@@ -1,6 +1,6 @@
-"""What is wanted of a kernel at one relay, and done at another: by a Stream for each kernel, in order.
+"""Commands for a kernel from one relay to another: a Redis Stream for each kernel, executed in order.
 
-Of each that is done, or not, a list with one entry tells, which soon expires.
+The result of a command is a Redis list with one entry, which soon expires.
 """
 
 from __future__ import annotations
@@ -16,32 +16,36 @@ from enchannel import AnyMessage
 from enchannel.backends import decode_error, encode_event
 from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied, NotSupported
 from enchannel.wire import websocket
-from enchannel_socketio.relay._kernels import Kernel, LocalKernel
-from enchannel_socketio.relay._redis_calls import end_all, patiently, told
-from enchannel_socketio.relay._redis_log import BLOCK, PREFIX, RedisLog
+from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
+from enchannel_socketio.relay._redis_calls import call, call_until_closed, cancel_all
+from enchannel_socketio.relay._redis_log import BLOCK_MS, PREFIX, RedisLog
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["Commands", "RemoteKernel", "commands_of"]
+__all__ = ["CommandExecutor", "PeerKernel", "command_stream_of"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
-ANSWER = 60  # seconds for the relay that has a kernel to do something with it
-EXPIRE = 3_600  # seconds for which what is wanted is there, if nobody does it
-MOST = 10_000  # that a Stream has
+# Whole seconds, as Redis takes them.
+REPLY_TIMEOUT = 60
+# A command that no relay executes is deleted after so many seconds.
+COMMAND_LIFETIME = 3_600
+# Of one kernel; older ones are deleted.
+MAX_COMMANDS = 10_000
+# The first byte of a reply.
 DONE, FAILED = b"=", b"!"
 
 
-class RemoteKernel(Kernel):
+class PeerKernel(ServedKernel):
     """A kernel of another relay.
 
-    What is asked of it is done once, or not at all and then says why, where that can be known: of what was
-    asked as Redis was lost it cannot.
+    A command is executed at most once, and raises if it is known that it was not. If the connection to
+    Redis is lost during a command, its outcome is unknown.
 
     Attributes:
-        is_over: Whether that relay is dead.
-        is_ended: Whether the log says so.
+        is_over: True if the other relay is dead.
+        is_ended: True if the log has the end of the kernel.
     """
 
     def __init__(self, id: str, name: str, log: RedisLog, redis: Redis) -> None:
@@ -50,67 +54,66 @@ class RemoteKernel(Kernel):
         self.is_ended = False
         self._redis = redis
 
-    async def say(self, message: AnyMessage) -> None:
-        await self._ask("say", websocket.encode(message))
+    async def send(self, message: AnyMessage) -> None:
+        await self._execute("say", websocket.encode(message))
 
     async def position(self) -> int:
         with suppress(KernelDied):
-            return int(await self._ask("position"))
+            return int(await self._execute("position"))
         return await super().position()
 
     async def interrupt(self) -> None:
-        await self._ask("interrupt")
+        await self._execute("interrupt")
 
     async def restart(self) -> None:
-        await self._ask("restart")
+        await self._execute("restart")
 
     async def shut_down(self) -> None:
-        with suppress(KernelDied):  # it has ended with its relay
-            await self._ask("shut_down")
+        with suppress(KernelDied):  # the kernel has ended with its relay
+            await self._execute("shut_down")
 
-    async def _ask(self, op: str, body: bytes = b"") -> bytes:
-        self._demand_life()
-        commands, reply = commands_of(self.id), f"{PREFIX}reply:{uuid.uuid4().hex}"
+    async def _execute(self, op: str, body: bytes = b"") -> bytes:
+        self._raise_if_over()
+        stream, reply = command_stream_of(self.id), f"{PREFIX}reply:{uuid.uuid4().hex}"
         command: dict[Any, Any] = {"op": op, "body": body, "reply": reply}
         pipeline = self._redis.pipeline()
-        pipeline.xadd(commands, command, maxlen=MOST, approximate=True)
-        pipeline.expire(commands, EXPIRE)
-        key, _ = await told(pipeline.execute())
+        pipeline.xadd(stream, command, maxlen=MAX_COMMANDS, approximate=True)
+        pipeline.expire(stream, COMMAND_LIFETIME)
+        key, _ = await call(pipeline.execute())
         try:
-            answer = await self._answered(reply)
-        except (
-            BaseException
-        ):  # nobody waits for it any more: a relay that comes back does not do it
+            result = await self._wait_for(reply)
+        except BaseException:
+            # The caller has given up: a relay that returns later must not execute the command.
             with suppress(ConnectionFailed):
-                await told(self._redis.xdel(commands, key))
+                await call(self._redis.xdel(stream, key))
             raise
-        if answer.startswith(FAILED):
-            raise decode_error(answer[1:])
-        return answer[1:]
+        if result.startswith(FAILED):
+            raise decode_error(result[1:])
+        return result[1:]
 
-    async def _answered(self, reply: str) -> bytes:
-        for _ in range(ANSWER):
-            answered: Any = await told(self._redis.blpop([reply], timeout=1))
-            if answered is not None:
-                answer: bytes = answered[1]
-                return answer
-            self._demand_life()
+    async def _wait_for(self, reply: str) -> bytes:
+        for _ in range(REPLY_TIMEOUT):
+            found: Any = await call(self._redis.blpop([reply], timeout=1))
+            if found is not None:
+                result: bytes = found[1]
+                return result
+            self._raise_if_over()
         raise ConnectionFailed(
-            f"the relay that has kernel {self.id} did not answer within {ANSWER} s"
+            f"the relay of kernel {self.id} did not answer within {REPLY_TIMEOUT} s"
         )
 
-    def _demand_life(self) -> None:
+    def _raise_if_over(self) -> None:
         if self.is_over:
             raise KernelDied(f"kernel {self.id} ended with its relay")
 
 
-class Commands:
-    """Does with a kernel of this relay what others want.
+class CommandExecutor:
+    """Executes the commands of other relays for a kernel of this relay.
 
     Args:
-        redis: Where they say so.
+        redis: The Redis with the commands.
         kernel: The kernel.
-        shut_down: Ends and forgets it.
+        shut_down: Shuts down a kernel, and deletes its log.
     """
 
     def __init__(
@@ -119,66 +122,71 @@ class Commands:
         self._redis = redis
         self._kernel = kernel
         self._shut_down = shut_down
-        self._key = commands_of(kernel.id)
-        self._doing: set[asyncio.Task[None]] = set()
+        self._stream = command_stream_of(kernel.id)
+        self._executing: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._is_stopped = False
 
     async def run(self) -> None:
-        """Do it, until it is closed."""
+        """Execute commands until closed."""
         last = "0-0"
         while not self._is_closed:
             try:
-                found: Any = await patiently(
-                    lambda: self._redis.xread({self._key: last}, count=100, block=BLOCK),  # noqa: B023
+                found: Any = await call_until_closed(
+                    lambda: self._redis.xread({self._stream: last}, count=100, block=BLOCK_MS),  # noqa: B023
                     lambda: self._is_closed,
                 )
-            except ConnectionFailed:  # it was closed meanwhile
+            except ConnectionFailed:  # closed meanwhile
                 return
             for _, items in found or ():
                 for key, command in items:
                     last = key.decode()
-                    # What is said stays in order; the rest takes its time.
+                    # Messages are sent in order; other commands may take long.
                     if command.get(b"op") == b"say":
-                        await self._answer(last, command)
+                        await self._execute(last, command)
                     else:
-                        doing = asyncio.create_task(self._answer(last, command))
-                        self._doing.add(doing)
-                        doing.add_done_callback(self._doing.discard)
+                        executing = asyncio.create_task(self._execute(last, command))
+                        self._executing.add(executing)
+                        executing.add_done_callback(self._executing.discard)
 
     def close(self) -> None:
-        """Take no more; what is being done goes on."""
+        """Accept no more commands; those in progress continue."""
         self._is_closed = True
 
     async def stop(self) -> None:
-        """Do no more."""
+        """Accept no more commands, and cancel those in progress."""
         self.close()
         self._is_stopped = True
-        await end_all(self._doing)
+        await cancel_all(self._executing)
 
-    async def _answer(self, key: str, command: Mapping[bytes, bytes]) -> None:
+    async def _execute(self, key: str, command: Mapping[bytes, bytes]) -> None:
         try:
-            answer = DONE + await self._do(command[b"op"].decode(), command[b"body"])
+            result = DONE + await self._do(command[b"op"].decode(), command[b"body"])
         except EnchannelError as error:
-            answer = FAILED + encode_event(error)
+            result = FAILED + encode_event(error)
         except Exception as error:
-            log.exception("kernel %s could not be told what another relay wants", self._kernel.id)
-            answer = FAILED + encode_event(EnchannelError(f"{type(error).__name__}: {error}"))
+            log.exception(
+                "a command of another relay for kernel %s could not be executed", self._kernel.id
+            )
+            result = FAILED + encode_event(EnchannelError(f"{type(error).__name__}: {error}"))
         with suppress(ConnectionFailed):  # the store is closed
-            await patiently(lambda: self._reply(key, command, answer), lambda: self._is_stopped)
+            await call_until_closed(
+                lambda: self._reply(key, command, result), lambda: self._is_stopped
+            )
 
-    async def _reply(self, key: str, command: Mapping[bytes, bytes], answer: bytes) -> None:
+    async def _reply(self, key: str, command: Mapping[bytes, bytes], result: bytes) -> None:
         pipeline = self._redis.pipeline()
-        pipeline.xdel(self._key, key)  # what is typed at a prompt may be a password
+        # Deleted at once: an answer to input() may be a password.
+        pipeline.xdel(self._stream, key)
         if reply := command.get(b"reply"):
-            pipeline.rpush(reply, answer)
-            pipeline.expire(reply, ANSWER)
+            pipeline.rpush(reply, result)
+            pipeline.expire(reply, REPLY_TIMEOUT)
         await pipeline.execute()
 
     async def _do(self, op: str, body: bytes) -> bytes:
         match op:
             case "say":
-                await self._kernel.say(websocket.decode(body))
+                await self._kernel.send(websocket.decode(body))
             case "position":
                 return b"%d" % await self._kernel.position()
             case "interrupt":
@@ -188,10 +196,10 @@ class Commands:
             case "shut_down":
                 await self._shut_down(self._kernel.id)
             case _:
-                raise NotSupported(f"{op[:40]!r} is nothing that can be done with a kernel")
+                raise NotSupported(f"unknown command {op[:40]!r} for a kernel")
         return b""
 
 
-def commands_of(kernel_id: str) -> str:
-    """Where it stands what is wanted of a kernel."""
+def command_stream_of(kernel_id: str) -> str:
+    """Return the key of the Stream with the commands for a kernel."""
     return f"{PREFIX}{kernel_id}:commands"

@@ -1,4 +1,4 @@
-"""A log as a Redis Stream: one relay appends to it, and any may read. A position is the id of an entry."""
+"""A log as a Redis Stream: one relay appends to it, and any relay reads it. Positions are entry ids."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ import msgspec
 
 from enchannel.backends import EventRecord
 from enchannel.errors import ConnectionFailed, EnchannelError, MalformedFrame
-from enchannel_socketio.relay._log import Bounds, Entry, Log, MemoryLog, Stretch
-from enchannel_socketio.relay._redis_calls import end_all, patiently, told
+from enchannel_socketio.relay._log import Bounds, Entry, Log, LogSlice, MemoryLog
+from enchannel_socketio.relay._redis_calls import call, call_until_closed, cancel_all
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["KEPT", "PREFIX", "RedisLog"]
+__all__ = ["BLOCK_MS", "LOG_LIFETIME", "PREFIX", "RedisLog"]
 
 T = TypeVar("T")
 
 PREFIX = "enchannel:relay:"
-KEPT = 7 * 86_400  # seconds for which what is known of a kernel whose relay has ended is there
-BLOCK = 1_000  # milliseconds that a reader waits in Redis
-AT_ONCE = 500  # entries that are read or written at once
-HEAVY = 4 << 20  # bytes that are written at once, unless one entry alone has more
-TAIL = Bounds(messages=4_096, bytes=16 << 20)  # of a log, in memory, for those who keep up
-RETURNED = Entry.of_event(
+# Data of a kernel expires so many seconds after the end of its relay.
+LOG_LIFETIME = 7 * 86_400
+# The timeout of a blocking read.
+BLOCK_MS = 1_000
+# Of one read or write.
+MAX_BATCH_ENTRIES = 500
+# Of one write, unless a single entry is larger.
+MAX_BATCH_BYTES = 4 << 20
+# The newest entries are also in memory, for watchers that keep up.
+TAIL_BOUNDS = Bounds(messages=4_096, bytes=16 << 20)
+RETURNED_ENTRY = Entry.of_event(
     EventRecord.of(
         EnchannelError(
-            "the relay stood still for so long that others took it for dead; the kernel goes on"
+            "another relay reported the kernel as dead because this relay did not respond; the kernel "
+            "still runs"
         )
     )
 )
@@ -40,19 +46,19 @@ _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class RedisLog(Log):
-    """A log in a Stream.
+    """A log in a Redis Stream.
 
-    While Redis is away, who appends and who reads waits. Those who keep up are served from memory: by one
-    reader for all of them, or by what was appended here.
+    While Redis cannot be reached, ``append`` and ``read`` wait. Watchers that keep up are served from
+    memory: one task reads the Stream for all of them, unless this relay appends to it.
 
     Args:
-        redis: Where.
-        kernel_id: Whose.
-        bounds: How much it keeps.
-        is_ours: Whether it is new, and we append to it.
+        redis: The Redis.
+        kernel_id: The id of the kernel.
+        bounds: The maximum size.
+        is_ours: True if the log is new, and this relay appends to it.
 
     Attributes:
-        key: Of the Stream.
+        key: The key of the Stream.
     """
 
     def __init__(
@@ -62,170 +68,177 @@ class RedisLog(Log):
         self._redis = redis
         self._bounds = bounds
         self._is_ours = is_ours
-        self._last = 0  # the position up to which all is known
-        self._sizes: deque[int] = deque()  # of what we have appended, and is still there
+        # The last known position.
+        self._last = 0
+        # The sizes of the entries in the Stream, if this relay appends to it.
+        self._sizes: deque[int] = deque()
         self._bytes = 0
-        self._untrue: list[bytes] = []  # entries of others, who took us for dead
+        # The ids of entries with which other relays reported this one as dead.
+        self._false_ends: list[bytes] = []
         self._appending = asyncio.Lock()
-        # What comes last; None: nobody has asked for it yet.
-        self._tail: MemoryLog | None = MemoryLog(TAIL) if is_ours else None
+        # The newest entries; None until the first read.
+        self._tail: MemoryLog | None = MemoryLog(TAIL_BOUNDS) if is_ours else None
         self._tasks: set[asyncio.Future[None]] = set()
         self._is_closed = False
 
-    # -- of the relay that has the kernel ---------------------------------------------------------
+    # -- at the relay of the kernel ---------------------------------------------------------------
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        # To its end, also when who appends has gone: Redis may have it already.
-        await asyncio.shield(self._do(self._append(entries)))
+        # Completed also if the caller is cancelled: Redis may have the entries already.
+        await asyncio.shield(self._start(self._append(entries)))
 
     async def take_back(self) -> None:
-        """That another relay has told the end of the kernel, which goes on."""
+        """Remove the end of the kernel that another relay has appended; the kernel still runs."""
         await self.append(())
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         async with self._appending:
             waiting = deque(entries)
             while True:
-                await self._patiently(lambda: self._add(waiting))
+                await self._call_until_closed(lambda: self._add(waiting))
                 if not waiting:
                     return
 
     async def _add(self, waiting: deque[Entry]) -> None:
-        """Some of what waits, in order, and none of it twice.
+        """Append the first waiting entries, in order, and none of them twice.
 
-        A Redis that was lost in the middle may have taken it; and others may have told the end of a
-        kernel whose relay stood still.
+        If the connection was lost during an earlier attempt, Redis may have them already. Another relay may
+        have appended the end of the kernel while this relay did not respond.
         """
-        some: list[Entry] = []
-        gone = 0
+        batch: list[Entry] = []
+        excess = 0
 
         async def add(pipeline: Any) -> None:
-            nonlocal some, gone
+            nonlocal batch, excess
             for key, item in await pipeline.xrange(self.key, min=f"({self._last}-0"):
-                await self._take_over(key, _entry_of(item), waiting)
-            some = list(_light(waiting))
-            gone = self._superfluous(some)
+                await self._on_unknown_entry(key, _entry_of(item), waiting)
+            batch = list(_first_batch(waiting))
+            excess = self._excess_with(batch)
             pipeline.multi()
-            for position, entry in enumerate(some, self._last + 1):
+            for position, entry in enumerate(batch, self._last + 1):
                 pipeline.xadd(self.key, {"e": _encode(entry)}, id=f"{position}-0")
-            pipeline.expire(self.key, KEPT)
-            if self._untrue:
-                pipeline.xdel(self.key, *self._untrue)
-            if gone:
+            pipeline.expire(self.key, LOG_LIFETIME)
+            if self._false_ends:
+                pipeline.xdel(self.key, *self._false_ends)
+            if excess:
                 first = self._last - len(self._sizes) + 1
-                pipeline.xtrim(self.key, minid=f"{first + gone}-0", approximate=False)
+                pipeline.xtrim(self.key, minid=f"{first + excess}-0", approximate=False)
 
         await self._redis.transaction(add, self.key)
-        self._untrue.clear()
-        await self._keep(some)
-        for _ in some:
+        self._false_ends.clear()
+        await self._remember(batch)
+        for _ in batch:
             waiting.popleft()
-        for _ in range(gone):
+        for _ in range(excess):
             self._bytes -= self._sizes.popleft()
 
-    async def _take_over(self, key: bytes, entry: Entry, waiting: deque[Entry]) -> None:
-        """Something is there that we did not know of."""
+    async def _on_unknown_entry(self, key: bytes, entry: Entry, waiting: deque[Entry]) -> None:
+        """Handle an entry in the Stream that this relay did not know about."""
         position = _position(key)
-        while self._last + 1 < position:  # one of others, which we have taken back
-            await self._keep([RETURNED])
+        # The positions between had false ends, which were removed.
+        while self._last + 1 < position:
+            await self._remember([RETURNED_ENTRY])
         if waiting and entry == waiting[0]:
-            await self._keep([waiting.popleft()])
+            await self._remember([waiting.popleft()])
         else:
-            self._untrue.append(key)
-            await self._keep([RETURNED])
+            self._false_ends.append(key)
+            await self._remember([RETURNED_ENTRY])
 
-    async def _keep(self, entries: Sequence[Entry]) -> None:
-        assert self._tail is not None  # noqa: S101  # it is ours
+    async def _remember(self, entries: Sequence[Entry]) -> None:
+        assert self._tail is not None  # noqa: S101  # is_ours
         self._last += len(entries)
         for entry in entries:
             self._sizes.append(entry.size)
             self._bytes += entry.size
         await self._tail.append(entries)
 
-    def _superfluous(self, more: Sequence[Entry]) -> int:
-        """How many of the oldest are too much, when there are some more."""
-        sizes = [entry.size for entry in more]
+    def _excess_with(self, added: Sequence[Entry]) -> int:
+        """Return how many of the oldest entries exceed the bounds once entries are added."""
+        sizes = [entry.size for entry in added]
         count, size = len(self._sizes) + len(sizes), self._bytes + sum(sizes)
-        gone = 0
+        excess = 0
         for oldest in chain(self._sizes, sizes):
-            fits = count - gone <= self._bounds.messages and size <= self._bounds.bytes
-            if fits or count - gone <= 1:
+            fits = count - excess <= self._bounds.messages and size <= self._bounds.bytes
+            if fits or count - excess <= 1:
                 break
-            gone += 1
+            excess += 1
             size -= oldest
-        return gone
+        return excess
 
-    # -- of one that has not ----------------------------------------------------------------------
+    # -- at other relays --------------------------------------------------------------------------
 
     async def end(self, error: EnchannelError) -> None:
-        """Append the end, where the relay that had the kernel could not. Of several who do, one does.
+        """Append the end of a kernel whose relay is dead. If several relays try, one succeeds.
 
         Raises:
-            ConnectionFailed: Redis is away, or the kernel has just said something.
+            ConnectionFailed: Redis cannot be reached, or an entry was appended at the same moment.
         """
-        there: Any = await told(self._redis.xinfo_stream(self.key))
-        newest = there["last-entry"]
+        info: Any = await call(self._redis.xinfo_stream(self.key))
+        newest = info["last-entry"]
         if newest and _entry_of(newest[1]).is_end:
             return
         entry = Entry.of_event(EventRecord.of_end(error))
-        # Not after the last entry, but after the last that there ever was.
-        position = _position(there["last-generated-id"]) + 1
+        # The last entry may have been deleted, so its position is taken from the Stream.
+        position = _position(info["last-generated-id"]) + 1
         try:
-            await told(self._redis.xadd(self.key, {"e": _encode(entry)}, id=f"{position}-0"))
+            await call(self._redis.xadd(self.key, {"e": _encode(entry)}, id=f"{position}-0"))
         except ConnectionFailed:
-            _, said = await self._newest()
-            if said is None or not said.is_end:
+            _, entry_there = await self._newest()
+            if entry_there is None or not entry_there.is_end:
                 raise
 
-    # -- of who watches ---------------------------------------------------------------------------
+    # -- for watchers -----------------------------------------------------------------------------
 
-    async def ends(self) -> tuple[int, int]:
+    async def positions(self) -> tuple[int, int]:
         if self._is_ours:
             return self._last - len(self._sizes) + 1, self._last
-        first: Any = await told(self._redis.xrange(self.key, count=1))
+        first: Any = await call(self._redis.xrange(self.key, count=1))
         last, _ = await self._newest()
         return (_position(first[0][0]) if first else last + 1), last
 
-    async def read(self, after: int, most: int) -> Stretch:
-        tail = await self._followed()
+    async def read(self, after: int, limit: int) -> LogSlice:
+        tail = await self._follow()
         while True:
-            first, _ = await tail.ends()
+            first, _ = await tail.positions()
             if after + 1 < first:
-                found: Any = await self._patiently(
-                    lambda: self._redis.xrange(self.key, min=f"({after}-0", count=most)  # noqa: B023
+                found: Any = await self._call_until_closed(
+                    lambda: self._redis.xrange(self.key, min=f"({after}-0", count=limit)  # noqa: B023
                 )
                 if found:
-                    return _stretch_of(found)
-                after = first - 1  # it fell off between the two
-            stretch = await tail.read(after, most)
-            if stretch.first == after + 1:  # else so much came that it is not at hand
-                return stretch
+                    return _slice_of(found)
+                # Dropped since the positions were read.
+                after = first - 1
+            entries = await tail.read(after, limit)
+            # Otherwise the tail has dropped entries meanwhile, and they are read from Redis.
+            if entries.first == after + 1:
+                return entries
 
     async def close(self) -> None:
         self._is_closed = True
-        await end_all(self._tasks)
+        await cancel_all(self._tasks)
 
-    async def _followed(self) -> MemoryLog:
-        """What comes last, and is followed from now on, if it is not by us."""
+    async def _follow(self) -> MemoryLog:
+        """Return the newest entries; start to read them from Redis if another relay appends them."""
         if self._tail is None:
-            last, _ = await self._patiently(self._newest)
-            if self._tail is None:  # nobody was quicker
+            last, _ = await self._call_until_closed(self._newest)
+            if self._tail is None:  # still
                 self._last = last
-                self._tail = MemoryLog(TAIL, after=last)
-                self._do(self._read_on(self._tail))
+                self._tail = MemoryLog(TAIL_BOUNDS, after=last)
+                self._start(self._read_new_entries(self._tail))
         return self._tail
 
-    async def _read_on(self, tail: MemoryLog) -> None:
+    async def _read_new_entries(self, tail: MemoryLog) -> None:
         while True:
-            found: Any = await self._patiently(
-                lambda: self._redis.xread({self.key: f"{self._last}-0"}, count=AT_ONCE, block=BLOCK)
+            found: Any = await self._call_until_closed(
+                lambda: self._redis.xread(
+                    {self.key: f"{self._last}-0"}, count=MAX_BATCH_ENTRIES, block=BLOCK_MS
+                )
             )
             entries: list[Entry] = []
             for key, item in chain.from_iterable(items for _, items in found or ()):
                 position = _position(key)
-                if (
-                    position != self._last + 1
-                ):  # what was between has fallen off before we came to it
+                # The entries between were dropped before they were read.
+                if position != self._last + 1:
                     await tail.append(entries)
                     entries = []
                     tail.skip(position - 1)
@@ -235,20 +248,20 @@ class RedisLog(Log):
                 await tail.append(entries)
 
     async def _newest(self) -> tuple[int, Entry | None]:
-        """The last entry that is there, and where."""
-        found: Any = await told(self._redis.xrevrange(self.key, count=1))
+        """Return the position of the last entry, and the entry."""
+        found: Any = await call(self._redis.xrevrange(self.key, count=1))
         if not found:
             return self._last, None
         return _position(found[0][0]), _entry_of(found[0][1])
 
-    def _do(self, doing: Awaitable[None]) -> asyncio.Future[None]:
-        task = asyncio.ensure_future(doing)
+    def _start(self, coroutine: Awaitable[None]) -> asyncio.Future[None]:
+        task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _patiently(self, do: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(do, lambda: self._is_closed)
+    async def _call_until_closed(self, make_call: Callable[[], Awaitable[T]]) -> T:
+        return await call_until_closed(make_call, lambda: self._is_closed)
 
 
 def _position(key: bytes) -> int:
@@ -260,15 +273,15 @@ def _entry_of(item: dict[bytes, bytes]) -> Entry:
         return _decode(item[b"e"])
     except (msgspec.MsgspecError, KeyError, UnicodeError):
         flaw = MalformedFrame(
-            "an entry of the log cannot be read: no relay of this version wrote it"
+            "an entry of the log cannot be read; it was not written by a relay of this version"
         )
         return Entry.of_event(EventRecord.of(flaw))
 
 
-def _stretch_of(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Stretch:
-    """What was read, as far as it is without a hole."""
+def _slice_of(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> LogSlice:
+    """Return the entries up to the first gap."""
     first = _position(found[0][0])
-    return Stretch(
+    return LogSlice(
         first,
         [
             _entry_of(item)
@@ -278,11 +291,11 @@ def _stretch_of(found: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> Stretch:
     )
 
 
-def _light(entries: Iterable[Entry]) -> Iterable[Entry]:
-    """So many of the first as are written at once."""
+def _first_batch(entries: Iterable[Entry]) -> Iterable[Entry]:
+    """Yield the first entries, as many as are written at once."""
     size = 0
     for count, entry in enumerate(entries):
         size += entry.size
-        if count >= AT_ONCE or (size > HEAVY and count):
+        if count >= MAX_BATCH_ENTRIES or (size > MAX_BATCH_BYTES and count):
             return
         yield entry

@@ -1,4 +1,4 @@
-"""The relay as an application, and the server that runs it."""
+"""The relay, as an ASGI application."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from typing import Any, Self
 from starlette.responses import JSONResponse
 
 from enchannel import Secret
-from enchannel_socketio.relay._access_control import LOOPBACK, Guard, Receive, Scope, Send, path_of
-from enchannel_socketio.relay._directory import Directory
+from enchannel_socketio.relay._access_control import (
+    LOOPBACK,
+    AccessControl,
+    Receive,
+    Scope,
+    Send,
+    path_of,
+)
+from enchannel_socketio.relay._directory import KernelDirectory
 from enchannel_socketio.relay._routes import routes
-from enchannel_socketio.relay._socketio_server import Sockets
+from enchannel_socketio.relay._socketio_server import SocketioServer
 from enchannel_socketio.relay._store import MemoryStore, Store
-from enchannel_socketio.relay._tokens import Access, Keys
+from enchannel_socketio.relay._tokens import Grant, Tokens
 
 __all__ = ["InvalidRelayOption", "Limits", "Relay"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
-SOCKETS = "/socket.io/"
+SOCKETIO_PATH = "/socket.io/"
 _HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
 _ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
 MIN_TOKEN_LENGTH = 16
@@ -34,12 +41,12 @@ MIN_TOKEN_LENGTH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a relay bears.
+    """The limits of a relay.
 
     Attributes:
-        max_message: Bytes in one message, or one request, of a client.
-        kernels: That run at a time.
-        connections: Of Socket.IO, at a time.
+        max_message: The maximum size of a client's message or request, in bytes.
+        kernels: The maximum number of kernels at a time.
+        connections: The maximum number of Socket.IO connections at a time.
     """
 
     max_message: int = 10 << 20
@@ -47,15 +54,15 @@ class Limits:
     connections: int = 1_000
 
 
-DEFAULT = Limits()
+DEFAULT_LIMITS = Limits()
 
 
 class InvalidRelayOption(ValueError):
-    """An argument of ``Relay`` has a value that cannot be used.
+    """Raised for an invalid argument of ``Relay``.
 
     Attributes:
         argument: The name of the argument.
-        requirement: What its value must be, as a predicate: "must …".
+        requirement: The requirement on its value, as a predicate: "must …".
     """
 
     def __init__(self, argument: str, requirement: str) -> None:
@@ -70,26 +77,26 @@ class InvalidRelayOption(ValueError):
 class Relay:
     """Serves kernels to browsers and programs: an ASGI application, to be run by a server or mounted.
 
-    A server that runs it tells it of its beginning and its end (ASGI's lifespan). Where it is mounted in
-    another application, which does not, the other one enters it: ``async with relay``, or ``lifespan``.
+    A server starts and stops it through the ASGI lifespan protocol. An application that mounts it has to do
+    so: with ``lifespan``, or ``async with relay``.
 
     Args:
-        token: What opens it, 16 characters at least; a random one by default.
-        store: Where what kernels say is kept; in memory by default.
-        limits: What it bears.
-        hosts: Names by which it is called beside those of loopback, each with a port or for any:
-            ``"relay.example.org"``. Requests to other names are refused.
-        origins: Whose pages may use it, beside its own: ``"https://lab.example.org"``.
-        spawns: Whether clients may start kernels.
-        share: Kernels that run already and are served from the beginning: what ``enchannel.connect`` takes.
+        token: The access token, at least 16 characters long; a random one by default.
+        store: The store of the kernels' logs; in memory by default.
+        limits: The limits of clients.
+        hosts: Accepted host names besides those of loopback, each with a port, or without one for any port:
+            ``"relay.example.org"``. Requests with other host names are refused.
+        origins: Origins that may use the relay, besides its own: ``"https://lab.example.org"``.
+        allow_spawn: Allow clients to launch kernels.
+        share: Running kernels to serve from the start, as targets of ``enchannel.connect``.
 
     Attributes:
-        token: What opens it.
-        limits: What it bears.
-        failure: Why it did not begin, where a server told it to.
+        token: The access token.
+        limits: The limits of clients.
+        failure: The error with which a start by the server failed; empty if it did not.
 
     Raises:
-        InvalidRelayOption: the token is too short; a host or an origin is invalid.
+        InvalidRelayOption: The token is too short, or a host or an origin is invalid.
 
     Example:
         >>> relay = Relay(token="…")
@@ -101,10 +108,10 @@ class Relay:
         *,
         token: str | None = None,
         store: Store | None = None,
-        limits: Limits = DEFAULT,
+        limits: Limits = DEFAULT_LIMITS,
         hosts: Collection[str] = (),
         origins: Collection[str] = (),
-        spawns: bool = True,
+        allow_spawn: bool = True,
         share: Collection[Any] = (),
     ) -> None:
         token = secrets.token_urlsafe(32) if token is None else token
@@ -117,60 +124,62 @@ class Relay:
         self.token: Secret = Secret(token)
         self.limits: Limits = limits
         self.failure: str = ""
-        self._keys = Keys(self.token)
+        self._tokens = Tokens(self.token)
         self._store = store or MemoryStore()
-        self._directory = Directory(self._store, most=limits.kernels, spawns=spawns)
-        self._sockets = Sockets(
-            self._directory, max_message=limits.max_message, connections=limits.connections
+        self._directory = KernelDirectory(
+            self._store, max_kernels=limits.kernels, allow_spawn=allow_spawn
+        )
+        self._socketio = SocketioServer(
+            self._directory, max_message=limits.max_message, max_connections=limits.connections
         )
         self._share = tuple(share)
         self._is_open = False
-        self._routes = routes(self._directory, self._keys, limits.max_message, self.shut_down)
-        self._store.obey(self.shut_down)
-        self._guard = Guard(
-            app=self._behind,
-            keys=self._keys,
+        self._routes = routes(self._directory, self._tokens, limits.max_message, self.shut_down)
+        self._store.set_shutdown_handler(self.shut_down)
+        self._access_control = AccessControl(
+            app=self._route,
+            tokens=self._tokens,
             hosts=frozenset(map(str.lower, (*LOOPBACK, *hosts))),
             origins=frozenset(origins),
             max_message=limits.max_message,
         )
 
-    def link(self) -> str:
-        """A one-time token: ``/?token=…`` gives a browser its cookie, once, within an hour."""
-        return self._keys.link(Access())
+    def one_time_token(self) -> str:
+        """Return a token for ``/?token=…``, which gives a browser full access, once, within an hour."""
+        return self._tokens.issue_one_time_token(Grant())
 
     async def spawn(self, name: str = "python3") -> str:
-        """Start a kernel; its id.
+        """Launch a kernel, and return its id.
 
         Raises:
-            LaunchFailed: it does not start.
+            LaunchFailed: The kernel does not start.
         """
         return (await self._directory.spawn(name)).id
 
     async def share(self, target: Any, **options: Any) -> str:
-        """Serve a kernel that runs already; its id here.
+        """Serve a running kernel, and return its id at the relay.
 
         Args:
-            target: What ``enchannel.connect`` takes.
+            target: As for ``enchannel.connect``.
             options: As for ``enchannel.connect``.
 
         Raises:
-            ConnectionFailed: it does not answer.
+            ConnectionFailed: The kernel does not answer.
         """
         return (await self._directory.share(target, **options)).id
 
     async def shut_down(self, kernel_id: str) -> None:
-        """End a kernel that was started here, or let go of another, and forget what it said.
+        """Shut down a launched kernel, or disconnect from a shared one, and delete its log.
 
         Raises:
-            LookupError: there is none of that id.
+            LookupError: The relay does not know the id.
         """
-        kernel = await self._directory.end(kernel_id)
-        await self._sockets.dismiss(kernel)
+        kernel = await self._directory.shut_down(kernel_id)
+        await self._socketio.disconnect_watchers(kernel)
         await self._directory.forget(kernel_id)
 
     async def start(self) -> None:
-        """Begin: open the store, and connect to what is shared."""
+        """Open the store, and connect to the shared kernels."""
         await self._store.open()
         self._is_open = True
         try:
@@ -181,9 +190,9 @@ class Relay:
             raise
 
     async def close(self) -> None:
-        """Hang up on all clients, and end the kernels that were started here."""
+        """Disconnect all clients, and shut down the kernels that the relay launched."""
         self._is_open = False
-        await self._sockets.close()
+        await self._socketio.close()
         await self._directory.close()
         await self._store.close()
 
@@ -201,29 +210,29 @@ class Relay:
 
     @asynccontextmanager
     async def lifespan(self, app: object) -> AsyncIterator[None]:
-        """The lifespan of an application that it is mounted in."""
+        """Run the relay during the lifespan of the application that mounts it."""
         async with self:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A request."""
+        """Handle a request."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         elif scope["type"] == "http" and not self._is_open:
-            answer = JSONResponse({"error": "this relay was not started: see Relay.lifespan"}, 503)
-            await answer(scope, receive, send)
+            response = JSONResponse({"error": "the relay is not running; see Relay.lifespan"}, 503)
+            await response(scope, receive, send)
         else:
-            await self._guard(scope, receive, send)
+            await self._access_control(scope, receive, send)
 
-    async def _behind(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if path_of(scope).startswith(SOCKETS):
-            await self._sockets.handle(scope, receive, send)
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if path_of(scope).startswith(SOCKETIO_PATH):
+            await self._socketio.handle(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
             await self._routes(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
             await self.start()
@@ -234,7 +243,7 @@ class Relay:
         await send({"type": "lifespan.startup.complete"})
         try:
             await receive()
-        except asyncio.CancelledError:  # the server has no patience; its kernels end all the same
+        except asyncio.CancelledError:  # the server's grace period is over
             await self.close()
             return
         await self.close()

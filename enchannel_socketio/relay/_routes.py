@@ -1,4 +1,4 @@
-"""The routes of a relay: kernels are started, listed, ruled and ended by HTTP, and the page is served."""
+"""The HTTP routes of a relay: launch, list, interrupt, restart and shut down kernels; serve the page."""
 
 from __future__ import annotations
 
@@ -17,40 +17,46 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from enchannel.errors import EnchannelError, LaunchFailed, NotSupported
-from enchannel_socketio.relay._access_control import ACCESS
-from enchannel_socketio.relay._directory import Directory, NoSuchKernel, TooManyKernels
-from enchannel_socketio.relay._kernels import Kernel
-from enchannel_socketio.relay._tokens import Access, Keys
+from enchannel_socketio.relay._access_control import GRANT
+from enchannel_socketio.relay._directory import KernelDirectory, NoSuchKernel, TooManyKernels
+from enchannel_socketio.relay._kernels import ServedKernel
+from enchannel_socketio.relay._tokens import Grant, Tokens
 
 __all__ = ["routes"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
 PAGE = Path(__file__).parent / "page"
+OTHER_KERNEL = "this token is for watching another kernel"
 
 
-class Spawn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may be said of a kernel that is to be started."""
+class SpawnOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a spawn request.
+
+    Attributes:
+        cwd: The working directory of the kernel.
+        env: Additional environment variables of the kernel.
+    """
 
     cwd: str | None = None
     env: dict[str, str] = {}
 
 
 def routes(
-    directory: Directory,
-    keys: Keys,
+    directory: KernelDirectory,
+    tokens: Tokens,
     max_message: int,
     shut_down: Callable[[str], Awaitable[None]],
 ) -> Starlette:
-    """The application behind the guard.
+    """Return the application behind the access control.
 
     Args:
-        directory: Of the kernels.
-        keys: For tokens that are given away.
-        max_message: Bytes that a client may send.
-        shut_down: Ends a kernel, and forgets it.
+        directory: The kernels.
+        tokens: Issues tokens.
+        max_message: The maximum size of a client's message, in bytes.
+        shut_down: Shuts down a kernel, and deletes its log.
     """
-    served = _Routes(directory, keys, max_message, shut_down)
+    served = _Routes(directory, tokens, max_message, shut_down)
     return Starlette(
         routes=[
             Route("/", served.page),
@@ -66,14 +72,14 @@ def routes(
             Route("/link", served.link, methods=["POST"]),
         ],
         exception_handlers={
-            HTTPException: _refused,
-            NoSuchKernel: _failed(404),
-            TooManyKernels: _failed(429),
-            NotSupported: _failed(501),
-            LaunchFailed: _failed(502),
-            EnchannelError: _failed(502),
-            TimeoutError: _failed(504),
-            Exception: _broken,
+            HTTPException: _on_http_exception,
+            NoSuchKernel: _respond_with(404),
+            TooManyKernels: _respond_with(429),
+            NotSupported: _respond_with(501),
+            LaunchFailed: _respond_with(502),
+            EnchannelError: _respond_with(502),
+            TimeoutError: _respond_with(504),
+            Exception: _on_unexpected_error,
         },
     )
 
@@ -81,13 +87,13 @@ def routes(
 class _Routes:
     def __init__(
         self,
-        directory: Directory,
-        keys: Keys,
+        directory: KernelDirectory,
+        tokens: Tokens,
         max_message: int,
         shut_down: Callable[[str], Awaitable[None]],
     ) -> None:
         self._directory = directory
-        self._keys = keys
+        self._tokens = tokens
         self._max_message = max_message
         self._shut_down = shut_down
 
@@ -95,78 +101,86 @@ class _Routes:
         return FileResponse(PAGE / "index.html")
 
     async def spawn(self, request: Request) -> Response:
-        _demand_full(request)
-        wanted = await _body(request)
+        _require_full_access(request)
+        options = await _spawn_options(request)
         kernel = await self._directory.spawn(
             request.path_params["name"],
-            cwd=None if wanted.cwd is None else Path(wanted.cwd),
-            env=wanted.env or None,
+            cwd=None if options.cwd is None else Path(options.cwd),
+            env=options.env or None,
         )
         return JSONResponse({"id": kernel.id}, 201)
 
     async def shut_down(self, request: Request) -> Response:
-        _demand_full(request)
-        kernel = await self._found(request)
+        _require_full_access(request)
+        kernel = await self._find(request)
         await self._shut_down(kernel.id)
         return JSONResponse({"kernelId": kernel.id})
 
     async def kernels(self, request: Request) -> Response:
-        access = _access(request)
-        kernels = [kernel for kernel in await self._directory.all() if access.may_watch(kernel.id)]
+        grant = _grant_of(request)
+        kernels = [kernel for kernel in await self._directory.all() if grant.can_watch(kernel.id)]
         return JSONResponse(
             {
-                "kernels": [await self._model(kernel, access) for kernel in kernels],
-                "access": str(access),
-                "can_spawn": access.is_full and self._directory.spawns,
+                "kernels": [await self._model(kernel, grant) for kernel in kernels],
+                "access": str(grant),
+                "can_spawn": grant.is_full and self._directory.allow_spawn,
             }
         )
 
     async def kernel(self, request: Request) -> Response:
-        access = _access(request)
-        kernel = await self._found(request)
-        if not access.may_watch(kernel.id):
-            raise HTTPException(403, "this token is for watching another kernel")
-        most = [self._max_message, kernel.max_message]
-        limits = {"max_message": min(limit for limit in most if limit is not None)}
-        return JSONResponse(await self._model(kernel, access) | limits)
+        grant = _grant_of(request)
+        kernel = await self._find(request)
+        if not grant.can_watch(kernel.id):
+            raise HTTPException(403, OTHER_KERNEL)
+        limits = [self._max_message, kernel.max_message]
+        max_message = min(limit for limit in limits if limit is not None)
+        return JSONResponse(await self._model(kernel, grant) | {"max_message": max_message})
 
     async def interrupt(self, request: Request) -> Response:
-        return await self._rule(request, lambda kernel: kernel.interrupt())
+        return await self._act_on_kernel(request, lambda kernel: kernel.interrupt())
 
     async def restart(self, request: Request) -> Response:
-        return await self._rule(request, lambda kernel: kernel.restart())
+        return await self._act_on_kernel(request, lambda kernel: kernel.restart())
 
     async def watch(self, request: Request) -> Response:
-        _demand_full(request)
-        kernel = await self._found(request)
-        link = self._keys.link(Access(kernel.id))
+        _require_full_access(request)
+        kernel = await self._find(request)
+        one_time_token = self._tokens.issue_one_time_token(Grant(kernel.id))
         return JSONResponse(
-            {"token": self._keys.watch_token(kernel.id), "url": f"/?token={link}"}, 201
+            {
+                "token": self._tokens.watch_token(kernel.id),
+                "url": f"/?token={one_time_token}",
+            },
+            201,
         )
 
     async def link(self, request: Request) -> Response:
-        _demand_full(request)
-        return JSONResponse({"url": f"/?token={self._keys.link(Access())}"}, 201)
+        _require_full_access(request)
+        one_time_token = self._tokens.issue_one_time_token(Grant())
+        return JSONResponse({"url": f"/?token={one_time_token}"}, 201)
 
     async def kernelspecs(self, request: Request) -> Response:
-        _demand_full(request)
+        _require_full_access(request)
         return JSONResponse({"kernelspecs": await asyncio.to_thread(_kernelspecs)})
 
-    async def _rule(self, request: Request, how: Callable[[Kernel], Awaitable[None]]) -> Response:
-        _demand_full(request)
-        kernel = await self._found(request)
-        await how(kernel)
+    async def _act_on_kernel(
+        self, request: Request, action: Callable[[ServedKernel], Awaitable[None]]
+    ) -> Response:
+        _require_full_access(request)
+        kernel = await self._find(request)
+        await action(kernel)
         return JSONResponse({"position": await kernel.position()})
 
-    async def _found(self, request: Request) -> Kernel:
-        access = _access(request)
+    async def _find(self, request: Request) -> ServedKernel:
+        grant = _grant_of(request)
         kernel_id = request.path_params["id"]
-        if not access.may_watch(kernel_id):  # who may not know learns nothing
-            raise HTTPException(403, "this token is for watching another kernel")
+        # Checked before the look-up: a watch token does not tell which other kernels exist.
+        if not grant.can_watch(kernel_id):
+            raise HTTPException(403, OTHER_KERNEL)
         return await self._directory.find(kernel_id)
 
-    async def _model(self, kernel: Kernel, access: Access) -> dict[str, Any]:
-        first, last = await kernel.log.ends()
+    async def _model(self, kernel: ServedKernel, grant: Grant) -> dict[str, Any]:
+        first, last = await kernel.log.positions()
         return {
             "id": kernel.id,
             "name": kernel.name,
@@ -174,35 +188,35 @@ class _Routes:
             "watchers": kernel.watchers,
             "first": first,
             "last": last,
-            "access": str(access),
+            "access": str(grant),
             "lifecycle": kernel.has_lifecycle,
         }
 
 
-def _access(request: Request) -> Access:
-    access: Access = request.scope[ACCESS]
-    return access
+def _grant_of(request: Request) -> Grant:
+    grant: Grant = request.scope[GRANT]
+    return grant
 
 
-def _demand_full(request: Request) -> None:
-    if not _access(request).is_full:
-        raise HTTPException(403, "this token is only for watching")
+def _require_full_access(request: Request) -> None:
+    if not _grant_of(request).is_full:
+        raise HTTPException(403, "full access required; this token is for watching only")
 
 
-async def _body(request: Request) -> Spawn:
+async def _spawn_options(request: Request) -> SpawnOptions:
     body = await request.body()
     if not body:
-        return Spawn()
+        return SpawnOptions()
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "what is sent along is application/json")
+        raise HTTPException(415, "the body must be application/json")
     try:
-        return msgspec.json.decode(body, type=Spawn)
+        return msgspec.json.decode(body, type=SpawnOptions)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise HTTPException(400, f"that makes no sense: {error}") from None
+        raise HTTPException(400, f"invalid body: {error}") from None
 
 
 def _kernelspecs() -> list[dict[str, str]]:
-    """Those that are installed; none without jupyter_client."""
+    """Return the installed kernelspecs; none without jupyter_client."""
     try:
         from jupyter_client.kernelspec import KernelSpecManager
     except ImportError:
@@ -218,18 +232,18 @@ def _kernelspecs() -> list[dict[str, str]]:
     ]
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # it is what this handler is for
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-def _failed(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def failed(request: Request, error: Exception) -> Response:
+def _respond_with(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def respond(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error), "kind": type(error).__name__}, status)
 
-    return failed
+    return respond
 
 
-async def _broken(request: Request, error: Exception) -> Response:
+async def _on_unexpected_error(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return JSONResponse({"error": "the relay met something unexpected; its log says what"}, 500)
+    return JSONResponse({"error": "internal error of the relay; see its log output"}, 500)

@@ -1,11 +1,7 @@
-"""A file of entries that follow each other. It knows of no other file, and of no loop.
+"""One file of a log on disk: consecutive entries. It knows no other files, and no event loop.
 
-::
-
-    u32 length of the entry · u32 CRC-32 of it · the entry (msgpack)        then entries, little endian
-
-It is only ever appended to. What comes after the last entry that is as it was written does not count: one
-whose writer was killed is good up to there.
+The file is a framed log (``enchannel.wire.framed_log``) of entries in msgpack, with 32-bit lengths. It is
+valid up to the first damaged entry, such as the one that a killed relay was writing.
 """
 
 from __future__ import annotations
@@ -24,7 +20,8 @@ from enchannel_socketio.relay._log import Entry
 
 __all__ = ["Segment"]
 
-READ = 1 << 20  # bytes that are read at once, but for an entry that has more by itself
+# A read returns at most this many bytes, and one entry more.
+MAX_READ_BYTES = 1 << 20
 # An entry is never empty, but 8 zero bytes, as a power cut may leave, have the checksum of an empty one.
 _LOG = FramedLog(32, min_length=1)
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,20 +29,20 @@ _decode = msgspec.msgpack.Decoder(Entry).decode
 
 
 class Segment:
-    """A file of entries, named for the position of the first.
+    """A file of entries, named for the position of its first entry.
 
     Args:
-        path: Of the file, which need not be there.
-        count: How many entries it has, where that is known: then it is not looked at before it is read.
+        path: The path of the file, which need not exist.
+        count: The number of its entries, if known: then the file is not read here.
 
     Attributes:
-        path: Of the file.
+        path: The path of the file.
         first: The position of the first entry.
-        count: How many there are.
-        size: Bytes that they take.
+        count: The number of entries.
+        size: The size of the entries in the file, in bytes.
 
     Raises:
-        OSError: it is there, and cannot be read.
+        OSError: The file exists and cannot be read.
     """
 
     def __init__(self, path: Path, count: int | None = None) -> None:
@@ -62,39 +59,43 @@ class Segment:
 
     @staticmethod
     def name(first: int) -> str:
-        """That of the file whose first entry has a position; they sort as their positions do."""
+        """Return the file name of a segment; names sort like the positions of their first entries."""
         return f"{first:020d}.log"
 
     @property
     def end(self) -> int:
-        """The position after its last entry."""
+        """The position after the last entry."""
         return self.first + self.count
 
     @staticmethod
-    def fit(entries: Sequence[Entry], messages: int, size: int) -> tuple[int, list[bytes]]:
-        """How many of some entries go into so much room, one at least, and their frames."""
+    def fit(entries: Sequence[Entry], max_entries: int, max_bytes: int) -> tuple[int, list[bytes]]:
+        """Encode as many of the entries as fit, but at least one.
+
+        Returns:
+            The number of entries, and their frames for ``append``.
+        """
         frames: list[bytes] = []
         count = 0
-        for count, entry in enumerate(entries[: max(1, messages)], 1):  # noqa: B007  # the last
+        for count, entry in enumerate(entries[: max(1, max_entries)], 1):  # noqa: B007  # the last
             frame = _LOG.frame(_encode(entry))
             frames += frame
-            size -= sum(map(len, frame))
-            if size <= 0:
+            max_bytes -= sum(map(len, frame))
+            if max_bytes <= 0:
                 break
         return count, frames
 
     def append(self, frames: Sequence[bytes]) -> None:
-        """Write what ``fit`` has made.
+        """Write the frames that ``fit`` has returned.
 
         Raises:
-            OSError: it cannot be written; what of it was does not count.
+            OSError: Writing failed; the frames are not in the log, even if some of them are in the file.
         """
         if self._offsets is None:
             self._offsets, self.size = _index(self.path)
         if self._file is None:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             self._file = os.fdopen(handle, "r+b", buffering=0)
-        # What is damaged there, or was written before the disk was full, might be taken for whole later.
+        # Remove a damaged or half-written tail, which might be read as valid entries later.
         if self._file.seek(0, os.SEEK_END) != self.size:
             self._file.truncate(self.size)
             self._file.seek(self.size)
@@ -110,44 +111,44 @@ class Segment:
         while view:
             view = view[file.write(view) or 0 :]
 
-    def read(self, position: int, most: int) -> list[Entry]:
-        """Some entries; none where it is damaged, or has gone.
+    def read(self, position: int, limit: int) -> list[Entry]:
+        """Return entries from a position on; none if they are damaged or the file is gone.
 
         Args:
-            position: Of the first; not before the segment's.
-            most: As many, at most; fewer where they are large.
+            position: The position of the first entry; not before the segment's first.
+            limit: The maximum number of entries; fewer are returned if they are large.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: The file cannot be read.
         """
         try:
             with self.path.open("rb") as file:
                 if self._offsets is None:
                     self._offsets, _ = _index(self.path)
                 index = position - self.first
-                offsets = self._offsets[index : index + most]
+                offsets = self._offsets[index : index + limit]
                 if not offsets:
                     return []
                 file.seek(offsets[0])
-                light = sum(offset - offsets[0] < READ for offset in offsets)
-                return [_decode(body) for body in islice(_bodies(file), light)]
+                count = sum(offset - offsets[0] < MAX_READ_BYTES for offset in offsets)
+                return [_decode(body) for body in islice(_bodies(file), count)]
         except FileNotFoundError:
             return []
 
     def close(self) -> None:
-        """Let go of the file; it may still be read, and appended to."""
+        """Close the file. The segment may still be read, and appended to."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def drop(self) -> None:
-        """Delete it."""
+    def delete(self) -> None:
+        """Delete the file."""
         self.close()
         self.path.unlink(missing_ok=True)
 
 
 def _index(path: Path) -> tuple[array[int], int]:
-    """Where the entries of a file begin, and where the last that counts ends."""
+    """Return the offsets of the valid entries of a file, and the offset after the last one."""
     offsets, size = array("Q"), 0
     try:
         with path.open("rb") as file:
@@ -160,5 +161,4 @@ def _index(path: Path) -> tuple[array[int], int]:
 
 
 def _bodies(file: BinaryIO) -> Iterator[bytes]:
-    """The entries from where it is, up to the first that is damaged."""
     yield from _LOG.records(file.read, lambda: os.fstat(file.fileno()).st_size - file.tell())

@@ -1,4 +1,4 @@
-"""The server under a relay: uvicorn, which binds, speaks HTTP and WebSockets, and ends in good order."""
+"""Runs a relay under uvicorn: binds the address, serves HTTP and WebSockets, shuts down cleanly."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ import uvicorn
 
 from enchannel.errors import ConnectionFailed
 from enchannel_socketio.relay._relay import Relay
-from enchannel_socketio.relay._socketio_server import OVERHEAD
+from enchannel_socketio.relay._socketio_server import MESSAGE_OVERHEAD
 
 __all__ = ["RelayServer"]
 
 T = TypeVar("T")
 
-HARMLESS = (
-    "ASGI callable returned without completing handshake",  # it was refused with a status
-    "Cancel %s running task(s)",  # polls that wait when the relay ends
+# uvicorn logs these as errors: a refused WebSocket, and long polls that are open when the relay closes.
+HARMLESS_LOG_PREFIXES = (
+    "ASGI callable returned without completing handshake",
+    "Cancel %s running task(s)",
 )
-ENDING = 30.0  # seconds for kernels to end
+# For all kernels to shut down.
+STOP_TIMEOUT = 30.0
 
 
 class RelayServer:
-    """Runs a relay until it is told to end: in the thread that calls ``run``, or in one of its own, in
-    ``with``. It binds when it is made.
+    """Runs a relay, in the thread that calls ``run``, or in a thread of its own as a context manager.
+
+    The address is bound by the constructor.
 
     Args:
-        relay: What it serves.
-        host: The address; loopback by default.
-        port: The port; 0: one that is free.
-        certfile: Of a certificate, for HTTPS.
-        keyfile: Of its key, where that is in another file.
+        relay: The relay to run.
+        host: The address to bind; loopback by default.
+        port: The port; 0: any free port.
+        certfile: The file of a certificate, for HTTPS.
+        keyfile: The file of its key, if that is not in ``certfile``.
 
     Attributes:
-        url: Where it is, without a token.
+        url: The URL of the relay, without a token.
 
     Raises:
-        ConnectionFailed: the address is taken, or not one of this machine's; or the certificate is none.
+        ConnectionFailed: The address is in use or not local, or the certificate is invalid.
     """
 
     def __init__(
@@ -57,25 +60,29 @@ class RelayServer:
         keyfile: str | None = None,
     ) -> None:
         if keyfile and not certfile:
-            raise ConnectionFailed(f"{keyfile} is the key of a certificate, and there is none")
+            raise ConnectionFailed(
+                f"the key {keyfile} needs a certificate; pass certfile (--certfile) too"
+            )
         try:
-            self._socket = _bound(host, port)
+            self._socket = _bind(host, port)
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            raise ConnectionFailed(f"a relay cannot be at {host}, port {port}: {why}") from None
+            raise ConnectionFailed(f"could not bind {host}, port {port}: {why}") from None
         shown = (
             "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
         )
         scheme = "https" if certfile else "http"
         self.url: str = f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
-        size = relay.limits.max_message + OVERHEAD
+        size = relay.limits.max_message + MESSAGE_OVERHEAD
         try:
             config = uvicorn.Config(
                 relay,
                 ws="websockets-sansio",
                 ws_max_size=size,
-                ws_per_message_deflate=False,  # it costs more than it saves, once for each watcher
-                access_log=False,  # it would show one-time tokens
+                # Compression would run once for each watcher, and costs more than it saves.
+                ws_per_message_deflate=False,
+                # The access log would contain one-time tokens.
+                access_log=False,
                 log_config=None,
                 log_level=logging.WARNING,
                 lifespan="on",
@@ -94,29 +101,29 @@ class RelayServer:
         self._thread: threading.Thread | None = None
 
     def run(self, started: Callable[[], None] = lambda: None) -> None:
-        """Serve until SIGINT or SIGTERM, or ``stop``.
+        """Serve until SIGINT, SIGTERM or ``stop``.
 
         Args:
-            started: Called when requests are answered.
+            started: Called when the server accepts requests.
 
         Raises:
-            ConnectionFailed: what the relay shares is not to be reached, or its store.
+            ConnectionFailed: The store, or a shared kernel, could not be reached.
         """
-        self._server.tell = started
+        self._server.on_started = started
         try:
             with suppress(KeyboardInterrupt), suppress(SystemExit):
                 self._server.run(sockets=[self._socket])
         finally:
             self._socket.close()
         if not self._server.started:
-            raise ConnectionFailed(f"the relay did not begin: {self._relay.failure}")
+            raise ConnectionFailed(f"the relay could not start: {self._relay.failure}")
 
-    def do(self, doing: Coroutine[Any, Any, T]) -> T:
-        """Do something on the relay's loop, and wait for it; from another thread."""
-        return asyncio.run_coroutine_threadsafe(doing, self._server.loop).result()
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the relay's loop, and return its result. Call it from another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._server.loop).result()
 
     def stop(self) -> None:
-        """End it; from any thread."""
+        """Stop the server. May be called from any thread."""
         self._server.should_exit = True
 
     def __enter__(self) -> Self:
@@ -146,12 +153,12 @@ class RelayServer:
     ) -> None:
         self.stop()
         if self._thread is not None:
-            self._thread.join(ENDING)
+            self._thread.join(STOP_TIMEOUT)
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # By the protocol's name, without which asyncio leaves Nagle's algorithm on: 40 ms a round trip.
+    # With an explicit protocol: otherwise asyncio leaves Nagle's algorithm on, 40 ms per round trip.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
@@ -164,22 +171,21 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _discreet(record: logging.LogRecord) -> bool:
-    """What is said at DEBUG has headers in it, and so tokens; and some things are called errors that are
-    none."""
-    return record.levelno > logging.DEBUG and not str(record.msg).startswith(HARMLESS)
+def _may_log(record: logging.LogRecord) -> bool:
+    """Return False for DEBUG records, which contain headers with tokens, and for harmless errors."""
+    return record.levelno > logging.DEBUG and not str(record.msg).startswith(HARMLESS_LOG_PREFIXES)
 
 
-logging.getLogger("uvicorn.error").addFilter(_discreet)
+logging.getLogger("uvicorn.error").addFilter(_may_log)
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Calls a function when it accepts requests."""
 
-    tell: Callable[[], None]
+    on_started: Callable[[], None]
     loop: asyncio.AbstractEventLoop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        self.tell()
+        self.on_started()

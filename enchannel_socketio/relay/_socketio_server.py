@@ -1,4 +1,4 @@
-"""The namespaces of a relay: a socket for each channel of a kernel, and one for all of them."""
+"""The Socket.IO side of a relay: a namespace for each channel of a kernel, and one for all channels."""
 
 from __future__ import annotations
 
@@ -11,62 +11,72 @@ from urllib.parse import parse_qs
 
 import msgspec
 import socketio
-from socketio.exceptions import ConnectionRefusedError as Refused
+from socketio.exceptions import ConnectionRefusedError as NamespaceRefused
 
 from enchannel import ChannelName
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel_socketio._logs import quiet
 from enchannel_socketio._packet import Packet, Parts, message_from
-from enchannel_socketio.relay._access_control import ACCESS, Refusal
-from enchannel_socketio.relay._directory import Directory, NoSuchKernel
-from enchannel_socketio.relay._kernels import Kernel
-from enchannel_socketio.relay._tokens import Access
-from enchannel_socketio.relay._watcher import CREDIT, CREDIT_MOST, Watcher, Wish
+from enchannel_socketio.relay._access_control import GRANT, RequestRefused
+from enchannel_socketio.relay._directory import KernelDirectory, NoSuchKernel
+from enchannel_socketio.relay._kernels import ServedKernel
+from enchannel_socketio.relay._tokens import Grant
+from enchannel_socketio.relay._watcher import DEFAULT_CREDIT, MAX_CREDIT, Watcher, WatchOptions
 
-__all__ = ["OVERHEAD", "Sockets"]
+__all__ = ["MESSAGE_OVERHEAD", "SocketioServer"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
 MAIN = "main"
 CHANNELS = {name.value: name for name in ChannelName if name is not ChannelName.HEARTBEAT}
 IOPUB = ChannelName.IOPUB.value
-MOST = 16  # namespaces of one connection
-OVERHEAD = 4_096  # bytes around a message
-ACKNOWLEDGEMENT = 4_096  # bytes, and much more than one has
-SEEING = 5.0  # seconds for those who watch to see the end
+# Of one connection.
+MAX_NAMESPACES = 16
+# Socket.IO adds at most this many bytes to a message.
+MESSAGE_OVERHEAD = 4_096
+# The largest packet of a client that only watches; an acknowledgement is much smaller.
+MAX_WATCHER_PACKET_BYTES = 4_096
+# For watchers to receive the end of a kernel before they are disconnected.
+FINAL_DELIVERY_TIMEOUT = 5.0
+# The first characters of Socket.IO packets with binary attachments: BINARY_EVENT and BINARY_ACK.
+BINARY_PACKETS = ("5", "6")
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What a client says when it connects to a namespace."""
+class NamespaceAuth(msgspec.Struct, frozen=True):
+    """The ``auth`` that a client sends when it connects to a namespace; see ``docs/relay.md``."""
 
     session: str = ""
     since: int | None = None
     batch: bool = False
-    credit: int = CREDIT
+    credit: int = DEFAULT_CREDIT
 
 
-class Sockets:
-    """Speaks Socket.IO with clients.
+class SocketioServer:
+    """Serves kernels to Socket.IO clients.
 
     Args:
-        directory: Of the kernels.
-        max_message: Bytes that a client may send in one message.
-        connections: How many there may be.
+        directory: The kernels.
+        max_message: The maximum size of a client's message, in bytes.
+        max_connections: The maximum number of connections.
     """
 
-    def __init__(self, directory: Directory, *, max_message: int, connections: int) -> None:
+    def __init__(
+        self, directory: KernelDirectory, *, max_message: int, max_connections: int
+    ) -> None:
         self._directory = directory
         self._max_message = max_message
-        self._most = connections
-        self._seats: dict[tuple[str, str], _Seat] = {}
+        self._max_connections = max_connections
+        self._clients: dict[tuple[str, str], _NamespaceClient] = {}
         bounded = type("BoundedPacket", (Packet,), {"most": max_message})
         options: dict[str, Any] = {
             "async_mode": "asgi",
-            "async_handlers": False,  # what a client says stays in order
+            # Messages of a client keep their order.
+            "async_handlers": False,
             "namespaces": "*",
             "serializer": bounded,
-            "cors_allowed_origins": [],  # the guard has seen to that
-            "max_http_buffer_size": max_message + OVERHEAD,
+            # Origins are checked by the access control.
+            "cors_allowed_origins": [],
+            "max_http_buffer_size": max_message + MESSAGE_OVERHEAD,
             "ping_interval": 10,
             "ping_timeout": 20,
             "logger": quiet,
@@ -75,200 +85,221 @@ class Sockets:
         self._io: Any = socketio.AsyncServer(**options)
         for name in ("connect", "disconnect", "msg", "ack"):
             self._io.on(name, getattr(self, f"_on_{name}"), namespace="*")
-        self._take = self._io.eio.handlers["message"]
+        self._handle_packet = self._io.eio.handlers["message"]
         self._io.eio.on("message", self._on_packet)
 
     @property
     def connections(self) -> int:
-        """How many there are."""
+        """The number of connections."""
         return len(self._io.eio.sockets)
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request; an ASGI application.
+        """Handle a request; an ASGI application.
 
         Raises:
-            Refusal: there are too many.
+            RequestRefused: The maximum number of connections is reached.
         """
-        access: Access = scope[ACCESS]
-        # Some are kept for those who may do everything.
-        most = self._most if access.is_full else self._most - max(1, self._most // 10)
-        if not _is_continued(scope) and self.connections >= most:
-            raise Refusal(503, f"there are {self.connections} connections already")
+        grant: Grant = scope[GRANT]
+        # A tenth of the connections is reserved for clients with full access.
+        reserved = 0 if grant.is_full else max(1, self._max_connections // 10)
+        limit = self._max_connections - reserved
+        if not _is_continued(scope) and self.connections >= limit:
+            raise RequestRefused(503, f"too many connections: {self.connections} are open")
         try:
             await self._io.handle_request(scope, receive, send)
-        except (
-            ValueError,
-            IndexError,
-        ) as error:  # it is no Engine.IO, and the connection is given up
+        except (ValueError, IndexError) as error:  # not Engine.IO
             if scope["type"] != "websocket":
                 raise
-            log.info("a client was hung up on: %s", error)
+            log.info("a client was disconnected: %s", error)
 
-    async def dismiss(self, kernel: Kernel) -> None:
-        """A kernel was shut down: let those who watch it see its end, and go."""
-        seats = {where: seat for where, seat in self._seats.items() if seat.kernel is kernel}
-        await asyncio.gather(*(seat.until_told(SEEING) for seat in seats.values()))
-        for (namespace, sid), seat in seats.items():
-            seat.leave()
+    async def disconnect_watchers(self, kernel: ServedKernel) -> None:
+        """Send the end of a kernel to its watchers, and disconnect them."""
+        clients = {key: client for key, client in self._clients.items() if client.kernel is kernel}
+        await asyncio.gather(
+            *(client.wait_until_sent(FINAL_DELIVERY_TIMEOUT) for client in clients.values())
+        )
+        for (namespace, sid), client in clients.items():
+            client.stop()
             await self._io.disconnect(sid, namespace=namespace)
 
     async def close(self) -> None:
-        """Hang up on everybody."""
-        for seat in list(self._seats.values()):
-            seat.leave()
-        self._seats.clear()
+        """Disconnect all clients."""
+        for client in list(self._clients.values()):
+            client.stop()
+        self._clients.clear()
         for connection in list(self._io.eio.sockets.values()):
-            await connection.close(wait=False, abort=True)  # some may never read what is for them
+            # Without waiting: a client may never read its pending packets.
+            await connection.close(wait=False, abort=True)
         await self._io.shutdown()
 
     async def _on_packet(self, connection: str, data: str | bytes) -> None:
-        """Read a packet; who sends what is none, or too much of it, is hung up on."""
+        """Handle a packet; disconnect a client whose packet is invalid or too large."""
         try:
-            self._demand_modesty(connection, data)
-            await self._take(connection, data)
+            self._check_packet(connection, data)
+            await self._handle_packet(connection, data)
         except Exception as error:
-            log.info("a client was hung up on: %s", error)
+            log.info("a client was disconnected: %s", error)
             self._io._binary_packet.pop(connection, None)
             socket = self._io.eio.sockets.get(connection)
             if socket is not None:
                 await socket.close(wait=False, abort=True)
-                await socket.queue.put(None)  # with which its writer ends, and closes the WebSocket
+                # The writer task stops at None, and then closes the WebSocket.
+                await socket.queue.put(None)
 
-    def _demand_modesty(self, connection: str, data: str | bytes) -> None:
-        """Who may only watch acknowledges, and has nothing to say that is large, or has attachments."""
-        access: Access = self._io.environ[connection]["asgi.scope"][ACCESS]
-        large = len(data) > ACKNOWLEDGEMENT or isinstance(data, bytes) or data[:1] in ("5", "6")
-        if large and not access.is_full:
-            raise ValueError("it may only watch, and says too much for that")
+    def _check_packet(self, connection: str, data: str | bytes) -> None:
+        """Raise if a client that only watches sends more than acknowledgements."""
+        grant: Grant = self._io.environ[connection]["asgi.scope"][GRANT]
+        large = (
+            len(data) > MAX_WATCHER_PACKET_BYTES
+            or isinstance(data, bytes)
+            or data[:1] in BINARY_PACKETS
+        )
+        if large and not grant.is_full:
+            raise ValueError("a client that may only watch sent a message")
 
     async def _on_connect(self, namespace: str, sid: str, environ: Any, auth: object) -> None:
-        access: Access = environ["asgi.scope"][ACCESS]
-        kind, kernel_id = _parts_of(namespace)
-        if not access.may_watch(kernel_id) or not (access.is_full or kind == IOPUB):
-            raise Refused(f"this token does not open {namespace[:80]}")
-        asked = _asked(auth)
+        grant: Grant = environ["asgi.scope"][GRANT]
+        kind, kernel_id = _parse_namespace(namespace)
+        if not grant.can_watch(kernel_id) or not (grant.is_full or kind == IOPUB):
+            raise NamespaceRefused(f"this token does not grant access to {namespace[:80]}")
+        options = _parse_auth(auth)
         connection = self._io.manager.eio_sid_from_sid(sid, namespace)
-        if sum(seat.connection == connection for seat in self._seats.values()) >= MOST:
-            raise Refused(f"one connection has {MOST} namespaces at most")
+        open_namespaces = sum(client.connection == connection for client in self._clients.values())
+        if open_namespaces >= MAX_NAMESPACES:
+            raise NamespaceRefused(f"a connection can have at most {MAX_NAMESPACES} namespaces")
         try:
             kernel = await self._directory.find(kernel_id)
-            _, last = await kernel.log.ends()
+            _, last = await kernel.log.positions()
         except (NoSuchKernel, EnchannelError, OSError) as error:
-            raise Refused(str(error)) from None
-        position = last if asked.since is None else min(asked.since, last)
-        wish = Wish(
+            raise NamespaceRefused(str(error)) from None
+        position = last if options.since is None else min(options.since, last)
+        watch_options = WatchOptions(
             channels=frozenset(CHANNELS) if kind == MAIN else frozenset({kind}),
             statuses=kind in (MAIN, IOPUB),
-            session=asked.session,
-            batch=asked.batch,
-            credit=asked.credit,
+            session=options.session,
+            batch=options.batch,
+            credit=options.credit,
         )
 
-        async def emit(name: str, told: object) -> None:
-            await self._io.emit(name, told, to=sid, namespace=namespace)
+        async def emit(name: str, argument: object) -> None:
+            await self._io.emit(name, argument, to=sid, namespace=namespace)
 
-        watcher = Watcher(kernel.log, wish, position, emit, kernel.batches)
+        watcher = Watcher(kernel.log, watch_options, position, emit, kernel.batches)
         ready = {
             "position": position,
             "state": kernel.state.value,
-            "access": str(access),
-            "max_message": _least(self._max_message, kernel.max_message),
+            "access": str(grant),
+            "max_message": _min_limit(self._max_message, kernel.max_message),
         }
 
         async def watch() -> None:
             try:
                 await emit("ready", ready)
                 await watcher.run()
-            except Exception as error:  # whoever watches comes back, and goes on where it was
+            except Exception as error:
+                # The client reconnects, and continues at its position.
                 log.exception("kernel %s cannot be watched at the moment: %s", kernel.id, error)
                 await self._io.disconnect(sid, namespace=namespace)
 
-        seat = _Seat(kernel, watcher, connection, CHANNELS.get(kind), can_speak=access.is_full)
-        self._seats[namespace, sid] = seat
-        seat.begin(watch())
+        client = _NamespaceClient(
+            kernel, watcher, connection, CHANNELS.get(kind), can_send=grant.is_full
+        )
+        self._clients[namespace, sid] = client
+        client.start(watch())
 
     async def _on_disconnect(self, namespace: str, sid: str, reason: object = None) -> None:
-        seat = self._seats.pop((namespace, sid), None)
-        if seat is not None:
-            seat.leave()
+        client = self._clients.pop((namespace, sid), None)
+        if client is not None:
+            client.stop()
 
     async def _on_ack(self, namespace: str, sid: str, position: object = None, *_: object) -> None:
-        seat = self._seats.get((namespace, sid))
-        if seat is not None and isinstance(position, int):
-            seat.watcher.acknowledge(position)
+        client = self._clients.get((namespace, sid))
+        if client is not None and isinstance(position, int):
+            client.watcher.acknowledge(position)
 
     async def _on_msg(
         self, namespace: str, sid: str, parts: object = None, *_: object
     ) -> Mapping[str, str]:
-        seat = self._seats.get((namespace, sid))
-        if seat is None:
+        client = self._clients.get((namespace, sid))
+        if client is None:
             return {"error": "this namespace is not connected"}
         try:
-            await seat.say(parts)
+            await client.send(parts)
         except EnchannelError as error:
-            why, kind = str(error), type(error).__name__
+            reason, kind = str(error), type(error).__name__
         except Exception as error:
-            log.exception("a message to kernel %s could not be passed on", seat.kernel.id)
-            why, kind = f"it could not be passed on: {type(error).__name__}", "EnchannelError"
+            log.exception("a message to kernel %s could not be forwarded", client.kernel.id)
+            reason = f"the message could not be forwarded: {type(error).__name__}"
+            kind = "EnchannelError"
         else:
             return {}
-        told = {"msg_id": _id_of(parts), "error": why, "kind": kind}
-        await self._io.emit("refused", told, to=sid, namespace=namespace)
-        return {"error": why}
+        refusal = {"msg_id": _message_id_of(parts), "error": reason, "kind": kind}
+        await self._io.emit("refused", refusal, to=sid, namespace=namespace)
+        return {"error": reason}
 
 
-class _Seat:
-    """One who is connected to one namespace."""
+class _NamespaceClient:
+    """A client that is connected to a namespace.
+
+    Args:
+        kernel: The kernel of the namespace.
+        watcher: Sends the log of the kernel to the client.
+        connection: The id of the client's connection.
+        channel: The channel of the namespace; None for the namespace of all channels.
+        can_send: True if the client may send messages to the kernel.
+    """
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: ServedKernel,
         watcher: Watcher,
         connection: str,
         channel: ChannelName | None,
         *,
-        can_speak: bool,
+        can_send: bool,
     ) -> None:
         self.kernel = kernel
         self.watcher = watcher
         self.connection = connection
         self._channel = channel
-        self._can_speak = can_speak and channel is not ChannelName.IOPUB
+        self._can_send = can_send and channel is not ChannelName.IOPUB
         self._watching: asyncio.Task[None] | None = None
 
-    def begin(self, watching: Coroutine[Any, Any, None]) -> None:
-        """Watch; not before what is going on is over."""
+    def start(self, watching: Coroutine[Any, Any, None]) -> None:
+        """Start sending the log, in a task: not before the connect handler has returned."""
         self.kernel.watchers += 1
         self._watching = asyncio.create_task(watching)
-        self._watching.add_done_callback(self._over)
+        self._watching.add_done_callback(self._on_stopped)
 
-    def leave(self) -> None:
-        """It is gone."""
+    def stop(self) -> None:
+        """Stop sending the log."""
         if self._watching is not None:
             self._watching.cancel()
 
-    async def until_told(self, seconds: float) -> None:
-        """Wait until it was told all that there is, but not for ever."""
-        _, last = await self.kernel.log.ends()
+    async def wait_until_sent(self, timeout: float) -> None:
+        """Wait until the log has been sent as far as it goes now, or for the timeout in seconds."""
+        _, last = await self.kernel.log.positions()
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.watcher.until(last)
+            async with asyncio.timeout(timeout):
+                await self.watcher.wait_until(last)
 
-    async def say(self, parts: object) -> None:
-        """Pass on what it says.
+    async def send(self, parts: object) -> None:
+        """Send a message of the client to the kernel.
 
         Raises:
-            EnchannelError: it may not, or that is no message, or the kernel does not take it.
+            EnchannelError: The client may not send, the message is invalid, or the kernel refuses it.
         """
-        if not self._can_speak:
-            raise NotSupported("nothing can be said here: this is only for watching")
+        if not self._can_send:
+            raise NotSupported(
+                "messages cannot be sent here; this namespace or token is for watching"
+            )
         flaws: list[EnchannelError] = []
         message = message_from(parts, self._channel, flaws.append)
         if message.channel is ChannelName.IOPUB:
-            raise NotSupported("nothing can be said on iopub")
-        await self.kernel.say(message)
+            raise NotSupported("messages cannot be sent on iopub")
+        await self.kernel.send(message)
 
-    def _over(self, watching: asyncio.Task[None]) -> None:
+    def _on_stopped(self, watching: asyncio.Task[None]) -> None:
         self.kernel.watchers -= 1
 
 
@@ -278,33 +309,36 @@ def _is_continued(scope: Any) -> bool:
     return "sid" in parse_qs(query)
 
 
-def _parts_of(namespace: str) -> tuple[str, str]:
-    """Which channel of which kernel."""
+def _parse_namespace(namespace: str) -> tuple[str, str]:
+    """Return the kind of a namespace (a channel or ``main``), and the id of its kernel."""
     kind, _, kernel_id = namespace.removeprefix("/").partition("/")
-    if kind == "stdio":  # as the ancestor called it
+    # The name of stdin in nteract's enchannel-socketio.
+    if kind == "stdio":
         kind = ChannelName.STDIN.value
     if kernel_id and (kind == MAIN or kind in CHANNELS):
         return kind, kernel_id
-    raise Refused("a namespace is /main/ID, /shell/ID, /control/ID, /stdin/ID or /iopub/ID")
+    raise NamespaceRefused(
+        "a namespace must be /main/ID, /shell/ID, /control/ID, /stdin/ID or /iopub/ID"
+    )
 
 
-def _asked(auth: object) -> Asked:
+def _parse_auth(auth: object) -> NamespaceAuth:
     try:
-        asked = msgspec.convert(auth or {}, type=Asked)
+        options = msgspec.convert(auth or {}, type=NamespaceAuth)
     except msgspec.ValidationError as error:
-        raise Refused(
-            f"the namespace was asked for in a way that makes no sense: {error}"
-        ) from None
-    if not 1 <= asked.credit <= CREDIT_MOST or (asked.since is not None and asked.since < 0):
-        raise Refused(f"credit is a number from 1 to {CREDIT_MOST}, and since one from 0")
-    return asked
+        raise NamespaceRefused(f"invalid auth: {error}") from None
+    if not 1 <= options.credit <= MAX_CREDIT:
+        raise NamespaceRefused(f"credit must be a number from 1 to {MAX_CREDIT}")
+    if options.since is not None and options.since < 0:
+        raise NamespaceRefused("since must be 0 or more")
+    return options
 
 
-def _least(*limits: int | None) -> int:
+def _min_limit(*limits: int | None) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def _id_of(parts: object) -> str:
+def _message_id_of(parts: object) -> str:
     if not isinstance(parts, Parts):
         return ""
     try:

@@ -8,99 +8,101 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from enchannel.errors import NotSupported
-from enchannel_socketio.relay._kernels import Kernel, LocalKernel
+from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
 from enchannel_socketio.relay._log import Bounds, Log, MemoryLog
 
-__all__ = ["MemoryStore", "Store", "store_of"]
+__all__ = ["MemoryStore", "Store", "make_store"]
 
-DEFAULT = Bounds()
+DEFAULT_BOUNDS = Bounds()
 
 
 class Store(ABC):
-    """Makes the logs of kernels, and knows those that are served elsewhere. Runs on the relay's loop."""
+    """Creates the logs of kernels, and knows the kernels of other relays. Runs on the relay's loop."""
 
-    def obey(self, shut_down: Callable[[str], Awaitable[None]]) -> None:
-        """How a kernel of this relay is ended, where another relay is asked to."""
+    def set_shutdown_handler(self, shut_down: Callable[[str], Awaitable[None]]) -> None:
+        """Set the function that shuts down a kernel of this relay at the request of another relay."""
         self._shut_down = shut_down
 
     @abstractmethod
     async def open(self) -> None:
-        """Begin.
+        """Open the store.
 
         Raises:
-            ConnectionFailed: that is not possible.
+            ConnectionFailed: The store cannot be opened.
         """
 
     @abstractmethod
     async def close(self) -> None:
-        """End; what is kept for longer stays."""
+        """Close the store; persistent logs stay."""
 
     @abstractmethod
-    async def log(self, kernel_id: str) -> Log:
-        """The log of a new kernel."""
+    async def create_log(self, kernel_id: str) -> Log:
+        """Create the log of a new kernel."""
 
     @abstractmethod
-    async def serve(self, kernel: LocalKernel) -> None:
-        """Let others know of a kernel of this relay."""
+    async def register(self, kernel: LocalKernel) -> None:
+        """Announce a kernel of this relay to other relays."""
 
     @abstractmethod
     async def forget(self, kernel_id: str) -> None:
-        """A kernel was shut down: its log is no longer wanted."""
+        """Delete the log of a kernel that was shut down."""
 
     @abstractmethod
-    async def others(self) -> Mapping[str, Kernel]:
-        """The kernels that are not this relay's own, or no longer, by id."""
+    async def other_kernels(self) -> Mapping[str, ServedKernel]:
+        """Return the kernels of other and of earlier relays, by id."""
 
 
 class MemoryStore(Store):
-    """In the memory of this process, which ends with it.
+    """Logs in the memory of this process.
 
     Args:
-        bounds: How much of each kernel.
+        bounds: The maximum size of each log.
     """
 
-    def __init__(self, bounds: Bounds = DEFAULT) -> None:
+    def __init__(self, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self._bounds = bounds
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def log(self, kernel_id: str) -> Log:
+    async def create_log(self, kernel_id: str) -> Log:
         return MemoryLog(self._bounds)
 
-    async def serve(self, kernel: LocalKernel) -> None: ...
+    async def register(self, kernel: LocalKernel) -> None: ...
 
     async def forget(self, kernel_id: str) -> None: ...
 
-    async def others(self) -> Mapping[str, Kernel]:
+    async def other_kernels(self) -> Mapping[str, ServedKernel]:
         return {}
 
 
-def store_of(where: str | None, bounds: Bounds = DEFAULT) -> Store:
-    """The store of a name.
+def make_store(location: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Store:
+    """Return the store at a location.
 
     Args:
-        where: A directory; ``redis://…`` or ``rediss://…``; None: in memory.
-        bounds: How much it keeps of each kernel.
+        location: A directory; ``redis://…`` or ``rediss://…``; None: in memory.
+        bounds: The maximum size of each kernel's log.
 
     Raises:
-        NotSupported: it is none, or what it takes is not installed.
+        NotSupported: The location is invalid, or the package that it needs is not installed.
     """
-    if where is None:
+    if location is None:
         return MemoryStore(bounds)
-    if re.match(r"rediss?://", where):
+    if re.match(r"rediss?://", location):
         try:
             from enchannel_socketio.relay._redis_store import RedisStore
         except ImportError as error:
             raise NotSupported(
-                f'{error}; several relays on one Redis take pip install "enchannel[redis]"'
+                f'a Redis store needs pip install "enchannel[redis]" ({error})'
             ) from error
-        return RedisStore(where, bounds)
-    if not where or "://" in where:
-        # Not what comes after it: that may be a password.
-        what = f"{where.partition('://')[0]}://…" if where else "''"
-        raise NotSupported(f"{what} is no store: a directory is, and redis:// or rediss://")
+        return RedisStore(location, bounds)
+    if not location or "://" in location:
+        # Only the scheme is shown: the rest may contain a password.
+        shown = f"{location.partition('://')[0]}://…" if location else "''"
+        raise NotSupported(
+            f"a store must be a directory or a redis:// or rediss:// URL, not {shown}"
+        )
     from enchannel_socketio.relay._disk_store import DiskStore
 
-    return DiskStore(Path(where), bounds)
+    return DiskStore(Path(location), bounds)

@@ -1,4 +1,4 @@
-"""Who may do what: tokens, and what is made of them. All that is compared is compared in constant time."""
+"""Tokens and cookies, and the access that they grant. All comparisons take constant time."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ import msgspec
 
 from enchannel import Secret
 
-__all__ = ["COOKIE_LASTS", "Access", "Keys"]
+__all__ = ["COOKIE_LIFETIME", "Grant", "Tokens"]
 
-COOKIE_LASTS = 7 * 86_400  # seconds
-LINK_LASTS = 3_600  # seconds for which a one-time token is good
-LINKS_MOST = 1_000  # one-time tokens that wait to be used
+COOKIE_LIFETIME = 7 * 86_400
+ONE_TIME_TOKEN_LIFETIME = 3_600
+MAX_ONE_TIME_TOKENS = 1_000
 
 
-class Access(msgspec.Struct, frozen=True, array_like=True):
-    """What somebody may do.
+class Grant(msgspec.Struct, frozen=True, array_like=True):
+    """The access that a token or cookie grants.
 
     Attributes:
-        kernel_id: The one kernel that may be watched; empty: everything may be done.
+        kernel_id: The one kernel that may be watched; empty for full access.
     """
 
     kernel_id: str = ""
 
     @property
     def is_full(self) -> bool:
-        """Whether everything may be done."""
+        """True for full access."""
         return not self.kernel_id
 
-    def may_watch(self, kernel_id: str) -> bool:
-        """Whether a kernel's output may be seen."""
+    def can_watch(self, kernel_id: str) -> bool:
+        """Return True if the output of a kernel may be read."""
         return self.is_full or hmac.compare_digest(self.kernel_id.encode(), kernel_id.encode())
 
     def __str__(self) -> str:
@@ -44,61 +44,61 @@ class Access(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Cookie(msgspec.Struct, frozen=True, array_like=True):
-    access: Access
-    until: float
+    grant: Grant
+    expires: float
 
 
-class Keys:
-    """What is good for access to a relay.
+class Tokens:
+    """Issues and checks tokens and cookies.
 
-    Watch tokens and cookies are signed with keys that are made of the token: whoever has the token knows
-    them again, after a restart, and in another process.
+    Watch tokens and cookies are signed with keys derived from the relay's token, so they stay valid after a
+    restart, and at other relays with the same token.
 
     Args:
-        token: The relay's.
-        now: The time, in seconds.
+        token: The token of the relay.
+        now: Returns the time in seconds.
     """
 
     def __init__(self, token: Secret, now: Callable[[], float] = time.time) -> None:
         self._token = token.reveal().encode()
         self._now = now
-        self._links: dict[str, tuple[Access, float]] = {}
+        self._one_time: dict[str, tuple[Grant, float]] = {}
 
-    def link(self, access: Access) -> str:
-        """A one-time token, for one cookie."""
-        if len(self._links) >= LINKS_MOST:
-            del self._links[next(iter(self._links))]
+    def issue_one_time_token(self, grant: Grant) -> str:
+        """Return a token that can be exchanged for one cookie."""
+        if len(self._one_time) >= MAX_ONE_TIME_TOKENS:
+            del self._one_time[next(iter(self._one_time))]
         token = secrets.token_urlsafe(32)
-        self._links[_digest(token)] = access, self._now() + LINK_LASTS
+        self._one_time[_digest(token)] = grant, self._now() + ONE_TIME_TOKEN_LIFETIME
         return token
 
-    def use_link(self, token: str) -> Access | None:
-        """What a one-time token gives access to; it does so once."""
-        access, until = self._links.pop(_digest(token), (None, 0.0))
-        return access if self._now() < until else None
+    def redeem_one_time_token(self, token: str) -> Grant | None:
+        """Return the grant of a one-time token, which becomes invalid; None if it is not valid."""
+        grant, expires = self._one_time.pop(_digest(token), (None, 0.0))
+        return grant if self._now() < expires else None
 
     def watch_token(self, kernel_id: str) -> str:
-        """A token for one kernel's output, and for as long as there is that kernel."""
+        """Return a token for reading the output of one kernel, valid as long as the kernel exists."""
         return f"watch.{kernel_id}.{self._signature('watch', kernel_id.encode())}"
 
-    def of_token(self, token: str) -> Access | None:
-        """What a token gives access to."""
+    def grant_of_token(self, token: str) -> Grant | None:
+        """Return the grant of a token; None if the token is not valid."""
         given = token.encode()
         if hmac.compare_digest(given, self._token):
-            return Access()
+            return Grant()
         if token.startswith("watch.") and token.count(".") == 2:
             kernel_id = token.split(".")[1]
             if kernel_id and hmac.compare_digest(given, self.watch_token(kernel_id).encode()):
-                return Access(kernel_id)
+                return Grant(kernel_id)
         return None
 
-    def cookie(self, access: Access) -> str:
-        """What a browser keeps."""
-        cookie = msgspec.json.encode(_Cookie(access, self._now() + COOKIE_LASTS))
-        return f"{_text(cookie)}.{self._signature('cookie', cookie)}"
+    def cookie(self, grant: Grant) -> str:
+        """Return the value of a cookie."""
+        cookie = msgspec.json.encode(_Cookie(grant, self._now() + COOKIE_LIFETIME))
+        return f"{_base64(cookie)}.{self._signature('cookie', cookie)}"
 
-    def of_cookies(self, header: str, name: str) -> Access | None:
-        """What a browser's cookies give access to."""
+    def grant_of_cookies(self, header: str, name: str) -> Grant | None:
+        """Return the grant of the named cookie in a ``Cookie`` header; None if it is not valid."""
         try:
             morsel = SimpleCookie(header).get(name)
         except CookieError:
@@ -107,23 +107,23 @@ class Keys:
             return None
         value, _, signature = morsel.value.partition(".")
         try:
-            cookie = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+            data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
             if not hmac.compare_digest(
-                signature.encode(), self._signature("cookie", cookie).encode()
+                signature.encode(), self._signature("cookie", data).encode()
             ):
                 return None
-            read = msgspec.json.decode(cookie, type=_Cookie)
+            cookie = msgspec.json.decode(data, type=_Cookie)
         except (ValueError, msgspec.MsgspecError):
             return None
-        return read.access if self._now() < read.until else None
+        return cookie.grant if self._now() < cookie.expires else None
 
     def _signature(self, purpose: str, data: bytes) -> str:
-        return _text(hmac.digest(self._token, purpose.encode() + b"\0" + data, "sha256"))
+        return _base64(hmac.digest(self._token, purpose.encode() + b"\0" + data, "sha256"))
 
 
 def _digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _text(data: bytes) -> str:
+def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")

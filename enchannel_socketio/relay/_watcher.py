@@ -1,4 +1,4 @@
-"""One who watches a kernel: reads its log by position, no faster than it acknowledges."""
+"""Sends the log of a kernel to one client, no faster than the client acknowledges."""
 
 from __future__ import annotations
 
@@ -9,43 +9,45 @@ from dataclasses import dataclass
 
 import msgspec
 
-from enchannel_socketio._packet import BATCH, Event, Prepared, renumbered
-from enchannel_socketio.relay._log import Entry, Log, Stretch
+from enchannel_socketio._packet import BATCH, MSG, Event, Prepared, renumbered
+from enchannel_socketio.relay._log import Entry, Log, LogSlice
 
-__all__ = ["Batches", "Emit", "Watcher", "Wish"]
+__all__ = ["DEFAULT_CREDIT", "MAX_CREDIT", "BatchCache", "Emit", "WatchOptions", "Watcher"]
 
-TOGETHER = 64  # entries in a batch, at most
-HEAVY = 256 << 10  # bytes in a batch, unless one entry alone has more
-AHEAD = 4 << 20  # bytes that may be on their way
-PATIENCE = 10.0  # seconds after which one that acknowledges nothing is told that it has to
-CREDIT = 1_000
-CREDIT_MOST = 10_000
+MAX_BATCH_ENTRIES = 64
+# A batch has at most this many bytes, or a single entry.
+MAX_BATCH_BYTES = 256 << 10
+MAX_UNACKNOWLEDGED_BYTES = 4 << 20
+# A client that has used up its credit and never acknowledged is reminded after so many seconds.
+ACK_TIMEOUT = 10.0
+DEFAULT_CREDIT = 1_000
+MAX_CREDIT = 10_000
 
 Emit = Callable[[str, object], Awaitable[None]]
-"""Say an event to the client: its name, and what it tells."""
+"""Sends an event to the client: its name and its argument."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a client wants to see, and how.
+class WatchOptions:
+    """The entries that a client wants to receive, and how.
 
     Attributes:
-        channels: Of the messages.
-        statuses: Whether it is told what becomes of link and kernel, and what has fallen off the log.
-        session: Whose answers; empty: everybody's.
-        batch: Whether events may come many at a time.
-        credit: How many messages may be on their way.
+        channels: The channels whose messages are sent.
+        statuses: Also send link events, and gaps of entries that the log has dropped.
+        session: Send only replies to this session; empty: to all sessions.
+        batch: Send several events at a time, as batches.
+        credit: The maximum number of unacknowledged messages.
     """
 
     channels: frozenset[str]
     statuses: bool
     session: str = ""
     batch: bool = False
-    credit: int = CREDIT
+    credit: int = DEFAULT_CREDIT
 
-    def wants(self, entry: Entry) -> bool:
-        """Whether an entry is for it."""
-        if entry.event != "msg":
+    def selects(self, entry: Entry) -> bool:
+        """Return True if the client wants to receive an entry."""
+        if entry.event != MSG:
             return self.statuses
         if entry.channel not in self.channels:
             return False
@@ -53,159 +55,164 @@ class Wish:
 
 
 class Watcher:
-    """Tells one client what is in a log.
+    """Sends the entries of a log to one client.
 
     Args:
-        log: Of the kernel.
-        wish: What the client wants.
-        position: After which it begins.
-        emit: Says something to it.
-        batches: Where batches are kept that others may want as well.
+        log: The log of the kernel.
+        options: The entries to send.
+        position: The position before the first entry to send.
+        emit: Sends an event to the client.
+        batches: The batches that the watchers of the kernel share.
     """
 
-    def __init__(self, log: Log, wish: Wish, position: int, emit: Emit, batches: Batches) -> None:
+    def __init__(
+        self, log: Log, options: WatchOptions, position: int, emit: Emit, batches: BatchCache
+    ) -> None:
         self._log = log
-        self._wish = wish
-        self._position = self._told = position
+        self._options = options
+        # The position that has been read, and the position that the client knows about.
+        self._position = self._sent_position = position
         self._emit = emit
         self._batches = batches
-        self._sent: deque[tuple[int, int, int]] = deque()  # position, messages, bytes
-        self._messages = self._bytes = 0  # that are on their way
+        # Position, messages and bytes of each unacknowledged event.
+        self._unacknowledged: deque[tuple[int, int, int]] = deque()
+        self._messages = self._bytes = 0
         self._acknowledged = asyncio.Event()
         self._moved = asyncio.Event()
-        self._ever = False
+        self._has_acknowledged = False
 
     def acknowledge(self, position: int) -> None:
-        """The client has handled all up to there."""
-        self._ever = True
-        while self._sent and self._sent[0][0] <= position:
-            _, messages, size = self._sent.popleft()
+        """Note that the client has handled everything up to a position."""
+        self._has_acknowledged = True
+        while self._unacknowledged and self._unacknowledged[0][0] <= position:
+            _, messages, size = self._unacknowledged.popleft()
             self._messages -= messages
             self._bytes -= size
         self._acknowledged.set()
 
-    async def until(self, position: int) -> None:
-        """Wait until all up to there was told."""
+    async def wait_until(self, position: int) -> None:
+        """Wait until everything up to a position has been sent."""
         while self._position < position:
             self._moved.clear()
             await self._moved.wait()
 
     async def run(self) -> None:
-        """Tell it everything, for as long as it is there."""
+        """Send entries until cancelled."""
         while True:
-            await self._credit()
-            # batches end where others' do, so that one serves all
-            most = TOGETHER - self._position % TOGETHER
-            if not self._wish.batch:
-                most = min(most, max(1, self._wish.credit - self._messages))
-            stretch = _light(await self._log.read(self._position, most))
-            if (missed := stretch.first - 1 - self._position) > 0:
-                await self._tell_gap(self._position + 1, self._position + missed)
-            if self._wish.batch:
-                await self._tell_together(stretch)
+            await self._wait_for_credit()
+            # Batches of all watchers end at the same positions, so that they can share them.
+            limit = MAX_BATCH_ENTRIES - self._position % MAX_BATCH_ENTRIES
+            if not self._options.batch:
+                limit = min(limit, max(1, self._options.credit - self._messages))
+            entries = _limit_bytes(await self._log.read(self._position, limit))
+            if (missed := entries.first - 1 - self._position) > 0:
+                await self._send_gap(self._position + 1, self._position + missed)
+            if self._options.batch:
+                await self._send_batch(entries)
             else:
-                await self._tell_singly(stretch)
-            self._position = stretch.last
+                await self._send_each(entries)
+            self._position = entries.last
             self._moved.set()
 
-    async def _credit(self) -> None:
-        while self._messages >= self._wish.credit or self._bytes >= AHEAD:
+    async def _wait_for_credit(self) -> None:
+        while self._messages >= self._options.credit or self._bytes >= MAX_UNACKNOWLEDGED_BYTES:
             self._acknowledged.clear()
             try:
-                async with asyncio.timeout(None if self._ever else PATIENCE):
+                async with asyncio.timeout(None if self._has_acknowledged else ACK_TIMEOUT):
                     await self._acknowledged.wait()
             except TimeoutError:
-                self._ever = True
+                self._has_acknowledged = True
                 await self._emit(
                     "refused",
                     {
-                        "error": f"{self._messages} messages are on their way, and none was acknowledged: "
-                        'emit("ack", position) for the others to come'
+                        "error": f"{self._messages} messages were sent and none was acknowledged; "
+                        'emit("ack", position) to receive more'
                     },
                 )
 
-    async def _tell_gap(self, first: int, last: int) -> None:
-        if not self._wish.statuses:
-            self._told = last
+    async def _send_gap(self, first: int, last: int) -> None:
+        if not self._options.statuses:
+            self._sent_position = last
             return
-        told = msgspec.json.encode({"from": first, "to": last})
-        if self._wish.batch:
-            batch = Prepared(_batch(self._told, last, [Event("gap", msgspec.Raw(told), last)]))
+        gap = msgspec.json.encode({"from": first, "to": last})
+        if self._options.batch:
+            events = [Event("gap", msgspec.Raw(gap), last)]
+            batch = Prepared(_encode_batch(self._sent_position, last, events))
             await self._send(BATCH, batch, last, 1)
         else:
-            await self._send("gap", (Prepared(told), last), last, 1)
-        self._told = last
+            await self._send("gap", (Prepared(gap), last), last, 1)
+        self._sent_position = last
 
-    async def _tell_singly(self, stretch: Stretch) -> None:
-        for position, entry in enumerate(stretch.entries, stretch.first):
-            if self._wish.wants(entry):
-                told = Prepared(entry.json, entry.buffers)
-                await self._send(entry.event, (told, position), position, 1)
+    async def _send_each(self, entries: LogSlice) -> None:
+        for position, entry in enumerate(entries.entries, entries.first):
+            if self._options.selects(entry):
+                item = Prepared(entry.json, entry.buffers)
+                await self._send(entry.event, (item, position), position, 1)
 
-    async def _tell_together(self, stretch: Stretch) -> None:
-        count, batch = self._batches.of(self._told, stretch, self._wish)
+    async def _send_batch(self, entries: LogSlice) -> None:
+        count, batch = self._batches.get(self._sent_position, entries, self._options)
         if count:
-            await self._send(BATCH, batch, stretch.last, count)
-            self._told = stretch.last
+            await self._send(BATCH, batch, entries.last, count)
+            self._sent_position = entries.last
 
     async def _send(
-        self, name: str, told: Prepared | tuple[Prepared, int], position: int, messages: int
+        self, name: str, argument: Prepared | tuple[Prepared, int], position: int, messages: int
     ) -> None:
-        size = len(told if isinstance(told, Prepared) else told[0])
-        self._sent.append((position, messages, size))
+        size = len(argument if isinstance(argument, Prepared) else argument[0])
+        self._unacknowledged.append((position, messages, size))
         self._messages += messages
         self._bytes += size
-        await self._emit(name, told)
+        await self._emit(name, argument)
 
 
-class Batches:
-    """Batches that several watchers of one kernel are sent, made once."""
+class BatchCache:
+    """The latest batches of one kernel, so that watchers with the same options share them."""
 
-    def __init__(self, kept: int = 32) -> None:
-        self._kept = kept
-        self._made: OrderedDict[object, tuple[int, Prepared]] = OrderedDict()
+    def __init__(self, max_batches: int = 32) -> None:
+        self._max_batches = max_batches
+        self._batches: OrderedDict[object, tuple[int, Prepared]] = OrderedDict()
 
-    def of(self, after: int, stretch: Stretch, wish: Wish) -> tuple[int, Prepared]:
-        """How many events of a stretch somebody wants to see, and those as a batch."""
-        directed = any(entry.session for entry in stretch.entries)
+    def get(self, after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, Prepared]:
+        """Return the number of selected entries, and the batch with them."""
+        has_replies = any(entry.session for entry in entries.entries)
         key = (
             after,
-            stretch.first,
-            stretch.last,
-            wish.channels,
-            wish.statuses,
-            wish.session if directed else "",
+            entries.first,
+            entries.last,
+            options.channels,
+            options.statuses,
+            options.session if has_replies else "",
         )
-        made = self._made.get(key)
-        if made is None:
-            made = self._made[key] = _prepare(after, stretch, wish)
-            if len(self._made) > self._kept:
-                self._made.popitem(last=False)
-        return made
+        batch = self._batches.get(key)
+        if batch is None:
+            batch = self._batches[key] = _prepare_batch(after, entries, options)
+            if len(self._batches) > self._max_batches:
+                self._batches.popitem(last=False)
+        return batch
 
 
-def _light(stretch: Stretch) -> Stretch:
-    """So much of it as one batch should have."""
+def _limit_bytes(entries: LogSlice) -> LogSlice:
+    """Return the first entries, as many as one batch should have."""
     size = 0
-    for count, entry in enumerate(stretch.entries):
+    for count, entry in enumerate(entries.entries):
         size += entry.size
-        if size > HEAVY and count:
-            return Stretch(stretch.first, stretch.entries[:count])
-    return stretch
+        if size > MAX_BATCH_BYTES and count:
+            return LogSlice(entries.first, entries.entries[:count])
+    return entries
 
 
-def _prepare(after: int, stretch: Stretch, wish: Wish) -> tuple[int, Prepared]:
+def _prepare_batch(after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, Prepared]:
     events: list[Event] = []
     attachments: list[bytes] = []
-    for position, entry in enumerate(stretch.entries, stretch.first):
-        if wish.wants(entry):
-            told = entry.json
+    for position, entry in enumerate(entries.entries, entries.first):
+        if options.selects(entry):
+            json = entry.json
             if entry.buffers and attachments:
-                told = renumbered(told, len(entry.buffers), len(attachments))
-            events.append(Event(entry.event, msgspec.Raw(told), position))
+                json = renumbered(json, len(entry.buffers), len(attachments))
+            events.append(Event(entry.event, msgspec.Raw(json), position))
             attachments += entry.buffers
-    return len(events), Prepared(_batch(after, stretch.last, events), attachments)
+    return len(events), Prepared(_encode_batch(after, entries.last, events), attachments)
 
 
-def _batch(after: int, upto: int, events: Sequence[Event]) -> bytes:
+def _encode_batch(after: int, upto: int, events: Sequence[Event]) -> bytes:
     return msgspec.json.encode({"after": after, "upto": upto, "events": events})

@@ -152,7 +152,7 @@ def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
         assert kernel.run("x").text == "42"
         refused = enchannel("run", "--at", relay.at, "1")
         assert refused.returncode == ExitCode.NOT_CONNECTED
-        assert "starts no kernels" in refused.stderr
+        assert "does not launch kernels" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
         (("--certfile", "/nothing"), "certificate"),
         (("--keyfile", "/nothing"), "certificate"),
         (("--store", "mysql://localhost"), "redis://"),
-        (("--store", ""), "no store"),
+        (("--store", ""), "a store must be"),
         (("--allow-host", "http://lab.example.org"), "--allow-host must be a host name"),
         (("--allow-origin", "lab.example.org"), "--allow-origin must be an origin"),
         (("--allow-origin", "*"), "--allow-origin must be an origin"),

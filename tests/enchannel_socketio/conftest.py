@@ -25,7 +25,7 @@ class Running:
     @property
     def link(self) -> str:
         """For a browser, once."""
-        return f"{self.url}/?token={self.relay.link()}"
+        return f"{self.url}/?token={self.relay.one_time_token()}"
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from reactivex import operators as ops
 import enchannel as ec
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, _disk_store, store_of
-from enchannel_socketio.relay._disk_store import DiskLog, DiskStore
+from enchannel_socketio.relay import Bounds, _disk_store, make_store
+from enchannel_socketio.relay._disk_log import DiskLog
+from enchannel_socketio.relay._disk_store import DiskStore
 from enchannel_socketio.relay._log import Entry
 from enchannel_socketio.relay._segment import Segment
 from tests.enchannel_socketio.conftest import running
@@ -46,7 +47,7 @@ def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
         await written(tmp_path, 1, 2, 3)
         await written(tmp_path, 4, 5)
         log = DiskLog(tmp_path, Bounds())
-        assert await log.ends() == (1, 5)
+        assert await log.positions() == (1, 5)
         assert await all_of(log, 0, 5) == [1, 2, 3, 4, 5]
         await log.close()
 
@@ -63,7 +64,7 @@ def test_a_writer_that_was_killed_loses_the_entry_that_it_was_writing(tmp_path: 
         for length in range(len(whole), len(torn)):
             file.write_bytes(torn[:length])
             log = DiskLog(tmp_path, Bounds())
-            assert await log.ends() == (1, 2)
+            assert await log.positions() == (1, 2)
             await log.append(entries(3, 4))
             assert await all_of(log, 0, 4) == [1, 2, 3, 4]
             await log.close()
@@ -79,7 +80,7 @@ def test_a_damaged_byte_ends_the_log_before_it(tmp_path: Path) -> None:
         for place in range(len(whole)):
             file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
             log = DiskLog(tmp_path, Bounds())
-            _, last = await log.ends()
+            _, last = await log.positions()
             assert last == place * 3 // len(whole)
             await log.close()
 
@@ -94,7 +95,7 @@ def test_log_with_zero_filled_tail_ends_before_it(tmp_path: Path) -> None:
         (file,) = tmp_path.glob("*.log")
         file.write_bytes(file.read_bytes() + b"\0" * 4_096)
         log = DiskLog(tmp_path, Bounds())
-        assert await log.ends() == (1, 2)
+        assert await log.positions() == (1, 2)
         await log.append(entries(3))
         assert await all_of(log, 0, 3) == [1, 2, 3]
         await log.close()
@@ -111,7 +112,7 @@ def test_what_came_after_the_damage_does_not_come_back(tmp_path: Path) -> None:
         file.write_bytes(whole)
         await written(tmp_path, 6)  # just as long as what is damaged
         log = DiskLog(tmp_path, Bounds())
-        assert await log.ends() == (1, 2)
+        assert await log.positions() == (1, 2)
         assert await all_of(log, 0, 2) == [1, 6]
         await log.close()
 
@@ -125,7 +126,7 @@ def test_a_damaged_beginning_is_a_gap_and_the_rest_is_there(tmp_path: Path) -> N
         oldest, *_ = files = sorted(tmp_path.glob("*.log"))
         oldest.write_bytes(b"x" * oldest.stat().st_size)
         log = DiskLog(tmp_path, bounds)
-        assert await log.ends() == (1, 100)
+        assert await log.positions() == (1, 100)
         assert (await log.read(0, 5)).first == 11
         assert await all_of(log, 10, 100) == list(range(11, 101))
         assert sorted(tmp_path.glob("*.log")) == files
@@ -145,9 +146,9 @@ def test_a_segment_of_which_nothing_is_left_does_not_set_the_positions_back(
             file.unlink()
         newest.write_bytes(newest.read_bytes()[:-1])
         log = DiskLog(tmp_path, bounds)
-        assert await log.ends() == (101, 100)
+        assert await log.positions() == (101, 100)
         await log.append(entries(102))
-        assert await log.ends() == (101, 101)
+        assert await log.positions() == (101, 101)
         await log.close()
 
     run(main())
@@ -158,7 +159,7 @@ def test_much_at_once_is_bounded_as_well(tmp_path: Path) -> None:
         log = DiskLog(tmp_path, Bounds(bytes=100_000))
         await log.append(entries(*range(1, 1_001), size=1_000))
         assert sum(file.stat().st_size for file in tmp_path.glob("*.log")) <= 100_000
-        first, last = await log.ends()
+        first, last = await log.positions()
         assert (last, last - first > 80) == (1_000, True)
         await log.close()
 
@@ -178,7 +179,7 @@ def test_what_could_only_be_written_in_part_is_not_there(
         await log.append(entries(5))
         await log.close()
         again = DiskLog(tmp_path, Bounds())
-        assert await again.ends() == (1, 2)
+        assert await again.positions() == (1, 2)
         assert await all_of(again, 0, 2) == [1, 5]
         await again.close()
 
@@ -194,11 +195,11 @@ def test_an_append_that_is_given_up_is_in_the_files_as_it_is_in_memory(tmp_path:
         await asyncio.gather(given_up, return_exceptions=True)
         await log.append(entries(3))
         await log.append(entries(4))
-        ends = await log.ends()
+        ends = await log.positions()
         told = await all_of(log, 0, ends[1])
         await log.close()
         again = DiskLog(tmp_path, Bounds())
-        assert await again.ends() == ends
+        assert await again.positions() == ends
         assert await all_of(again, 0, ends[1]) == told
         assert told in ([3, 4], [1, 2, 3, 4])
         await again.close()
@@ -215,7 +216,7 @@ def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path
     script = """if True:
         import asyncio, sys
         from pathlib import Path
-        from enchannel_socketio.relay._disk_store import DiskLog
+        from enchannel_socketio.relay._disk_log import DiskLog
         from enchannel_socketio.relay._log import Bounds, Entry
 
         async def main():
@@ -237,7 +238,7 @@ def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path
 
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds())
-        _, last = await log.ends()
+        _, last = await log.positions()
         assert last in (written, written + 1)
         assert await all_of(log, 0, last) == list(range(1, last + 1))
         await log.close()
@@ -261,7 +262,7 @@ def test_what_is_damaged_while_it_is_read_is_a_gap_and_no_end(tmp_path: Path) ->
 
 
 def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
-    with running(store=store_of(str(tmp_path / "logs"))) as relay:
+    with running(store=make_store(str(tmp_path / "logs"))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         there = [tmp_path / "logs" / kernel_id, *(tmp_path / "logs" / kernel_id).iterdir()]
         there.append(tmp_path / "logs" / "lock")
@@ -273,13 +274,13 @@ def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_what_a_kernel_said_outlives_its_relay(tmp_path: Path) -> None:
-    with running(store=store_of(str(tmp_path))) as relay:
+    with running(store=make_store(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         kernel = connect(relay.url, kernel_id, token=TOKEN)
         position = disconnect(kernel)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("6 * 7")
-    with running(store=store_of(str(tmp_path))) as relay:
+    with running(store=make_store(str(tmp_path))) as relay:
         (model,) = list_kernels(relay.url, token=TOKEN)
         assert (model.id, model.name, model.state) == (kernel_id, "python3", "dead")
         with connect(relay.url, kernel_id, token=TOKEN, since=position) as kernel:
@@ -300,17 +301,17 @@ def test_a_relay_that_was_killed_has_no_end_in_its_log_until_the_next_finds_it(
     run(written(tmp_path / "a-kernel", 1, 2))
     (tmp_path / "a-kernel" / "kernel.json").write_text('{"id": "a-kernel", "name": "python3"}')
     for _ in range(2):
-        with running(store=store_of(str(tmp_path))) as relay:
+        with running(store=make_store(str(tmp_path))) as relay:
             (model,) = list_kernels(relay.url, token=TOKEN)
             assert (model.state, model.first, model.last) == ("dead", 1, 3)
 
 
 def test_two_relays_have_not_one_directory(tmp_path: Path) -> None:
-    with running(store=store_of(str(tmp_path))):
+    with running(store=make_store(str(tmp_path))):
         with pytest.raises(ConnectionFailed, match="another relay"):
-            with running(store=store_of(str(tmp_path))):
+            with running(store=make_store(str(tmp_path))):
                 pass
-    with running(store=store_of(str(tmp_path))):
+    with running(store=make_store(str(tmp_path))):
         pass
 
 
@@ -322,8 +323,8 @@ def test_a_kernel_that_ended_with_its_relay_says_so_whatever_is_wanted_of_it(
     async def main() -> None:
         store = DiskStore(tmp_path, Bounds())
         await store.open()
-        kernel = (await store.others())["a-kernel"]
-        for wanted in (kernel.say(ec.kernel_info_request()), kernel.interrupt(), kernel.restart()):
+        kernel = (await store.other_kernels())["a-kernel"]
+        for wanted in (kernel.send(ec.kernel_info_request()), kernel.interrupt(), kernel.restart()):
             with pytest.raises(KernelDied, match="ended with its relay"):
                 await wanted
         await kernel.shut_down()
@@ -354,7 +355,7 @@ def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
     run(written(tmp_path / "data", 1))  # whoever has made that: it is not called as a kernel is
     (tmp_path / "notes.log").write_text("mine")
     (spec / "notes.log").write_text("mine")
-    with running(store=store_of(str(tmp_path))) as relay:
+    with running(store=make_store(str(tmp_path))) as relay:
         assert list_kernels(relay.url, token=TOKEN) == ()
     assert {path.name for path in tmp_path.iterdir()} == {
         "a-kernel",
@@ -370,11 +371,11 @@ def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
 def test_the_oldest_of_many_kernels_that_have_ended_are_dropped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_disk_store, "ENDED_MOST", 2)
+    monkeypatch.setattr(_disk_store, "MAX_ENDED_KERNELS", 2)
     for number in range(4):
         _kernel_at(tmp_path, f"kernel-{number}", created=float(number))
     (tmp_path / "kernel-0" / "notes.txt").write_text("mine")
-    with running(store=store_of(str(tmp_path))) as relay:
+    with running(store=make_store(str(tmp_path))) as relay:
         ids = {model.id for model in list_kernels(relay.url, token=TOKEN)}
     assert ids == {"kernel-2", "kernel-3"}
     assert not (tmp_path / "kernel-1").exists()
@@ -388,7 +389,7 @@ def test_a_store_that_could_not_be_opened_keeps_nobody_else_out(tmp_path: Path) 
 
     async def main() -> None:
         store = DiskStore(tmp_path, Bounds())
-        with pytest.raises(ConnectionFailed, match="cannot keep"):
+        with pytest.raises(ConnectionFailed, match="cannot be stored"):
             await store.open()
         card.rmdir()
         other = DiskStore(tmp_path, Bounds())
@@ -400,17 +401,17 @@ def test_a_store_that_could_not_be_opened_keeps_nobody_else_out(tmp_path: Path) 
 
 def test_no_kernel_starts_of_which_nothing_could_be_kept(tmp_path: Path) -> None:
     directory = tmp_path / "logs"
-    with running(store=store_of(str(directory))) as relay:
+    with running(store=make_store(str(directory))) as relay:
         shutil.rmtree(directory)
         directory.write_text("no directory")
-        with pytest.raises(ConnectionFailed, match="cannot keep"):
+        with pytest.raises(ConnectionFailed, match="cannot be stored"):
             spawn(relay.url, token=TOKEN)
         assert list_kernels(relay.url, token=TOKEN) == ()
 
 
 @pytest.mark.parametrize("where", ["/proc/nothing", "/dev/null/logs"])
 def test_a_place_that_is_none(where: str) -> None:
-    with pytest.raises(ConnectionFailed, match="cannot keep"), running(store=store_of(where)):
+    with pytest.raises(ConnectionFailed, match="cannot be stored"), running(store=make_store(where)):
         pass
 
 
@@ -426,7 +427,7 @@ def test_a_disk_that_is_full_is_told_and_the_rest_comes(
         write(self, frames)
 
     monkeypatch.setattr(Segment, "append", maybe)
-    with running(store=store_of(str(tmp_path))) as relay:
+    with running(store=make_store(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             missing = kernel.errors.pipe(ops.take(1))
@@ -438,7 +439,7 @@ def test_a_disk_that_is_full_is_told_and_the_rest_comes(
                 ec.wait(kernel.kernel_info(timeout=1.0), timeout=DEADLINE)
             full = False
             assert kernel.run("6 * 7").text == "42"
-            assert "could not be kept" in str(told[0])
+            assert "could not be stored" in str(told[0])
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 

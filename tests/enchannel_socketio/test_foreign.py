@@ -63,9 +63,9 @@ async def messages(client: Foreign) -> AsyncIterator[Any]:
 def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
     relay: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_watcher, "PATIENCE", 0.1)
+    monkeypatch.setattr(_watcher, "ACK_TIMEOUT", 0.1)
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
 
         async def listen() -> tuple[Any, list[int]]:
             client = Foreign(relay.url, f"/iopub/{kernel_id}")
@@ -88,7 +88,7 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
 
 def test_positions_go_on_in_each_namespace(relay: Running) -> None:
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
 
         async def listen() -> list[int]:
             numbers: list[int] = []

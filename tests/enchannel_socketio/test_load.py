@@ -20,7 +20,7 @@ WATCHERS, MESSAGES = 200, 20_000
 
 def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -> None:
     with running() as relay, InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
         flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
 
         def say() -> None:
@@ -35,7 +35,7 @@ def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -
         )
         saying.join(DEADLINE)
         assert [watched.at - watched.begin for watched in seen] == [MESSAGES] * WATCHERS
-        eventually(lambda: relay.server.do(watchers_of(relay, kernel_id)) == 0)
+        eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
 
 
 async def watchers_of(relay: Running, kernel_id: str) -> int:
@@ -44,7 +44,7 @@ async def watchers_of(relay: Running, kernel_id: str) -> int:
 
 def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
 
         def come_and_go() -> None:
             with connect(relay.url, kernel_id, token=TOKEN):
@@ -56,27 +56,27 @@ def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
         before = process.num_fds(), process.num_threads()
         for _ in range(20):
             come_and_go()
-        eventually(lambda: relay.server.do(watchers_of(relay, kernel_id)) == 0)
+        eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
         eventually(lambda: (process.num_fds(), process.num_threads()) <= before)
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: Running) -> None:
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
         message = build.stream("stdout", "x" * 100_000)
         for _ in range(4_000):  # 400 MB
             remote.send(message)
-        kernel = relay.server.do(relay.relay._directory.find(kernel_id))
-        relay.server.do(kernel.position())
-        first, last = relay.server.do(kernel.log.ends())
+        kernel = relay.server.call(relay.relay._directory.find(kernel_id))
+        relay.server.call(kernel.position())
+        first, last = relay.server.call(kernel.log.positions())
         assert last - first < 3_000
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
     remotes = [InMemoryKernel() for _ in range(30)]
-    ids = [relay.server.do(relay.relay.share(remote.target)) for remote in remotes]
+    ids = [relay.server.call(relay.relay.share(remote.target)) for remote in remotes]
     kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
     heard: list[list[str]] = [[] for _ in remotes]
     done = [threading.Event() for _ in remotes]

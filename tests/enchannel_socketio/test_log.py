@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from enchannel_socketio.relay import Bounds
-from enchannel_socketio.relay._disk_store import DiskLog
+from enchannel_socketio.relay._disk_log import DiskLog
 from enchannel_socketio.relay._log import Entry, Log, MemoryLog
 from enchannel_socketio.relay._redis_log import RedisLog
 from tests.rigs import DEADLINE
@@ -62,8 +62,8 @@ class _Elsewhere(Log):
 
     async def append(self, entries: Any) -> None: ...
 
-    async def ends(self) -> tuple[int, int]:
-        return await self._theirs.ends()
+    async def positions(self) -> tuple[int, int]:
+        return await self._theirs.positions()
 
     async def read(self, after: int, most: int) -> Any:
         return await self._theirs.read(after, most)
@@ -102,10 +102,10 @@ async def all_of(log: Log, after: int, upto: int) -> list[int]:
 def test_positions_begin_with_one_and_have_no_holes(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
-            assert await log.ends() == (1, 0)
+            assert await log.positions() == (1, 0)
             await log.append(entries(1, 2, 3))
             await log.append(entries(4))
-            assert await log.ends() == (1, 4)
+            assert await log.positions() == (1, 4)
             assert await all_of(log, 0, 4) == [1, 2, 3, 4]
             assert numbers((await log.read(1, 2)).entries) == [2, 3]
             assert numbers((await log.read(3, 100)).entries) == [4]
@@ -162,7 +162,7 @@ def test_the_beginning_falls_off_and_the_end_never(opening: Opening, bounds: Bou
         async with opening(bounds) as log:
             for number in range(1, 1_001):
                 await log.append(entries(number, size=1_000))
-            first, last = await log.ends()
+            first, last = await log.positions()
             assert last == 1_000
             assert 60 <= last - first + 1 <= 90  # on disk segments go as a whole
             stretch = await log.read(0, 1)
@@ -196,7 +196,7 @@ def test_an_append_that_is_given_up_is_there_as_a_whole_or_not_at_all(
             given_up.cancel()
             await asyncio.gather(given_up, return_exceptions=True)
             await log.append(entries(4))
-            _, last = await log.ends()
+            _, last = await log.positions()
             assert await all_of(log, 0, last) in ([1, 4], [1, 2, 3, 4])
 
     run(main())
@@ -235,7 +235,7 @@ def test_whoever_reads_finds_each_at_its_position_or_that_it_has_gone(
             for count in batches:
                 await log.append(entries(*range(said + 1, said + count + 1), size=size))
                 said += count
-                first, last = await log.ends()
+                first, last = await log.positions()
                 assert (last, first <= last) == (said, True)
             for start in {0, first - 1, last // 2, last - 1}:
                 after = start

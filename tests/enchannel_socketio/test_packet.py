@@ -14,10 +14,12 @@ from enchannel.errors import MalformedFrame
 from enchannel.testing.strategies import messages
 from enchannel.wire.parts import RawParts, message_of
 from enchannel_socketio._packet import MSG, Packet, message_from, prepared
-from enchannel_socketio.relay._log import Entry, Stretch
-from enchannel_socketio.relay._watcher import Batches, Wish
+from enchannel_socketio.relay._log import Entry, LogSlice
+from enchannel_socketio.relay._watcher import BatchCache, WatchOptions
 
-ALL = Wish(channels=frozenset(name.value for name in ChannelName), statuses=True, batch=True)
+ALL = WatchOptions(
+    channels=frozenset(name.value for name in ChannelName), statuses=True, batch=True
+)
 
 
 def travelled(event: str, *told: object, kind: type = Packet) -> list[object]:
@@ -63,7 +65,7 @@ def test_messages_that_travel_together_keep_their_own_buffers(those: list[AnyMes
     for message in those:
         ready = prepared(message)
         entries.append(Entry(MSG, message.channel, "", ready.json, tuple(ready.attachments)))
-    count, batch = Batches().of(3, Stretch(4, entries), ALL)
+    count, batch = BatchCache().get(3, LogSlice(4, entries), ALL)
     assert count == 3
     _, heard = travelled("batch", batch)
     assert (heard.after, heard.upto) == (3, 6)  # type: ignore[attr-defined]

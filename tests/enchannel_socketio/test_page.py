@@ -116,9 +116,9 @@ def own_kernel(relay: Running) -> Iterator[str]:
 
 @contextmanager
 def _kernel(relay: Running) -> Iterator[str]:
-    kernel_id = relay.server.do(relay.relay.spawn("python3"))
+    kernel_id = relay.server.call(relay.relay.spawn("python3"))
     yield kernel_id
-    relay.server.do(relay.relay.shut_down(kernel_id))
+    relay.server.call(relay.relay.shut_down(kernel_id))
 
 
 # -- the console ------------------------------------------------------------------------------------
@@ -389,13 +389,13 @@ def test_what_fell_off_the_log_meanwhile_is_said(browser: Browser, tmp_path: Pat
 def test_a_relay_that_has_begun_anew_has_other_kernels(browser: Browser) -> None:
     with ExitStack() as opened:
         with running() as relay:
-            kernel_id = relay.server.do(relay.relay.spawn("python3"))
+            kernel_id = relay.server.call(relay.relay.spawn("python3"))
             page = opened.enter_context(shown(browser, f"{relay.link}#{kernel_id}"))
             page.is_ready()
             page.run("x = 1")
         expect(page.connection).to_have_text("lost; connecting again")
         with RelayServer(Relay(token=TOKEN), port=int(relay.url.rpartition(":")[2])):
-            expect(page.connection).to_contain_text("there is no kernel")
+            expect(page.connection).to_contain_text("does not exist at this relay")
             expect(page.page.get_by_text("No kernel runs here.")).to_be_visible()
             page.button("Start").click()
             page.is_ready()
@@ -451,7 +451,7 @@ def test_html_of_a_kernel_reaches_neither_the_page_nor_the_relay(
 
 
 def test_a_kernel_is_shut_down_when_that_is_meant(browser: Browser, relay: Running) -> None:
-    kernel_id = relay.server.do(relay.relay.spawn("python3"))
+    kernel_id = relay.server.call(relay.relay.spawn("python3"))
     with shown(browser, f"{relay.link}#{kernel_id}") as page:
         page.is_ready()
         row = page.page.locator(f"[data-kernel='{kernel_id}']")
@@ -549,4 +549,4 @@ def _last(relay: Running, kernel_id: str) -> int:
         kernel = await relay.relay._directory.find(kernel_id)
         return await kernel.position()
 
-    return relay.server.do(last())
+    return relay.server.call(last())

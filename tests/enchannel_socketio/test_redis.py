@@ -28,10 +28,10 @@ from enchannel.errors import (
 )
 from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, _kernels, store_of
-from enchannel_socketio.relay._kernels import Kernel
+from enchannel_socketio.relay import Bounds, _kernels, make_store
+from enchannel_socketio.relay._kernels import ServedKernel
 from enchannel_socketio.relay._log import Entry
-from enchannel_socketio.relay._redis_commands import RemoteKernel, commands_of
+from enchannel_socketio.relay._redis_commands import PeerKernel, command_stream_of
 from enchannel_socketio.relay._redis_log import RedisLog
 from enchannel_socketio.relay._redis_store import RedisStore
 from tests.enchannel_socketio.conftest import Running, running
@@ -53,7 +53,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def relays(redis: RedisServer) -> Iterator[tuple[Running, Running]]:
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(running(store=store_of(redis.url, Bounds(messages=50_000))))
+            stack.enter_context(running(store=make_store(redis.url, Bounds(messages=50_000))))
             for _ in range(2)
         )
         yield one, other
@@ -72,7 +72,7 @@ def spawned(relay: Running) -> Iterator[str]:
 def shared(relay: Running) -> Iterator[tuple[str, InMemoryKernel]]:
     """A kernel that is not there, but for what a test says for it."""
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
         try:
             yield kernel_id, remote
         finally:
@@ -85,9 +85,9 @@ def asking(redis: RedisServer) -> Iterator[redis_py.Redis]:
         yield client
 
 
-def at(relay: Running, kernel_id: str) -> Kernel:
+def at(relay: Running, kernel_id: str) -> ServedKernel:
     """A kernel of another relay, as this one has it."""
-    return relay.server.do(relay.relay._store.others())[kernel_id]
+    return relay.server.call(relay.relay._store.other_kernels())[kernel_id]
 
 
 def test_a_kernel_of_one_relay_is_driven_at_another(relays: tuple[Running, Running]) -> None:
@@ -127,27 +127,29 @@ def test_what_is_wanted_of_a_kernel_and_not_possible_is_told_at_another(
     with shared(one) as (kernel_id, remote):
         kernel = at(other, kernel_id)
         with pytest.raises(NotSupported):
-            other.server.do(kernel.say(build.stream("stdout", "not on iopub")))
+            other.server.call(kernel.send(build.stream("stdout", "not on iopub")))
         for number in range(1_000):
             remote.send(build.stream("stdout", f"{number}"))
-        assert other.server.do(kernel.position()) == one.server.do(_own(one, kernel_id).position())
+        assert other.server.call(kernel.position()) == one.server.call(
+            _own(one, kernel_id).position()
+        )
 
 
-def _own(relay: Running, kernel_id: str) -> Kernel:
-    return relay.server.do(relay.relay._directory.find(kernel_id))
+def _own(relay: Running, kernel_id: str) -> ServedKernel:
+    return relay.server.call(relay.relay._directory.find(kernel_id))
 
 
 def test_what_nobody_answers_any_more_is_not_done_later(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
-        kernel = RemoteKernel("a-kernel", "", RedisLog(client, "a-kernel", Bounds()), client)
-        saying = asyncio.create_task(kernel.say(ec.execute_request("'too late'")))
-        while not await client.xlen(commands_of("a-kernel")):
+        kernel = PeerKernel("a-kernel", "", RedisLog(client, "a-kernel", Bounds()), client)
+        saying = asyncio.create_task(kernel.send(ec.execute_request("'too late'")))
+        while not await client.xlen(command_stream_of("a-kernel")):
             await asyncio.sleep(0)
         kernel.is_over = True
         with pytest.raises(KernelDied, match="ended with its relay"):
             await saying
-        assert not await client.xlen(commands_of("a-kernel"))
-        assert await client.ttl(commands_of("a-kernel")) > 0
+        assert not await client.xlen(command_stream_of("a-kernel"))
+        assert await client.ttl(command_stream_of("a-kernel")) > 0
 
     run(redis, main)
 
@@ -185,12 +187,12 @@ def test_a_kernel_that_was_shut_down_leaves_nothing(
             kernel.run("1")
             kernel.run("input()", on_input=lambda prompt, password: "a secret")
         with asking(redis) as client:
-            assert client.xlen(commands_of(kernel_id)) == 0  # what was typed has gone
+            assert client.xlen(command_stream_of(kernel_id)) == 0  # what was typed has gone
     for relay in relays:
         list_kernels(relay.url, token=TOKEN)
         store = relay.relay._store
         assert isinstance(store, RedisStore)
-        assert kernel_id not in store._logs | store._remote | store._own | store._commands
+        assert kernel_id not in store._logs | store._peers | store._own | store._executors
     with asking(redis) as client:
         keys: Any = client.keys("*")
         assert {key.rpartition(b":")[2] for key in keys if kernel_id.encode() in key} == {b"log"}
@@ -219,7 +221,7 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
 ) -> None:
     one, other = relays
     with InMemoryKernel() as remote:
-        kernel_id = one.server.do(one.relay.share(remote.target))
+        kernel_id = one.server.call(one.relay.share(remote.target))
         with (
             connect(one.url, kernel_id, token=TOKEN) as here,
             connect(other.url, kernel_id, token=TOKEN) as there,
@@ -242,8 +244,8 @@ def test_a_relay_that_is_killed_ends_its_kernels_for_all_who_watch(
 ) -> None:
     script = """if True:
         import sys
-        from enchannel_socketio.relay import Relay, RelayServer, store_of
-        relay = Relay(token=sys.argv[1], store=store_of(sys.argv[2]))
+        from enchannel_socketio.relay import Relay, RelayServer, make_store
+        relay = Relay(token=sys.argv[1], store=make_store(sys.argv[2]))
         server = RelayServer(relay)
         server.run(lambda: print(server.url, flush=True))
     """
@@ -279,7 +281,7 @@ def test_a_redis_that_is_not_there_or_does_not_know_us(
     for url in ("redis://:the-password-of-redis@127.0.0.1:9", wrong):
         with (
             pytest.raises(ConnectionFailed, match="Redis") as refused,
-            running(store=store_of(url)),
+            running(store=make_store(url)),
         ):
             pass
         assert "password" not in f"{refused.value}{caplog.text}"
@@ -290,10 +292,10 @@ def test_a_redis_that_comes_back_has_the_rest(
 ) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        running(store=store_of(redis.url)) as relay,
+        running(store=make_store(redis.url)) as relay,
         InMemoryKernel() as remote,
     ):
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
             kernel.iopub.subscribe(heard.put)
@@ -312,8 +314,8 @@ def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
 ) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        running(store=store_of(redis.url)) as one,
-        running(store=store_of(redis.url)) as other,
+        running(store=make_store(redis.url)) as one,
+        running(store=make_store(redis.url)) as other,
     ):
         with shared(one) as (kernel_id, remote):
             redis.stop()
@@ -333,8 +335,8 @@ def test_a_kernel_is_shared_though_redis_is_away(
 ) -> None:
     with (
         RedisServer(tmp_path_factory.mktemp("redis")) as redis,
-        running(store=store_of(redis.url)) as one,
-        running(store=store_of(redis.url)) as other,
+        running(store=make_store(redis.url)) as one,
+        running(store=make_store(redis.url)) as other,
     ):
         redis.stop()
         with shared(one) as (kernel_id, _):
@@ -368,7 +370,7 @@ def test_a_kernel_that_could_not_be_forgotten_is_forgotten_later(
 def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_missing(
     relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_kernels, "WAITING", Bounds(messages=100))
+    monkeypatch.setattr(_kernels, "PENDING_BOUNDS", Bounds(messages=100))
     one, _ = relays
     with shared(one) as (kernel_id, remote), connect(one.url, kernel_id, token=TOKEN) as kernel:
         texts: list[str] = []
@@ -406,7 +408,7 @@ def test_a_relay_that_was_taken_for_dead_goes_on(
         with asking(redis) as client:
             key = f"enchannel:relay:{kernel_id}"
             last = _own(one, kernel_id).log
-            position = one.server.do(last.ends())[1]
+            position = one.server.call(last.positions())[1]
             client.xadd(f"{key}:log", {"e": _encoded(gone)}, id=f"{position + 1}-0")
             client.set(f"{key}:ended", b"1")
             assert eventually(lambda: not client.exists(f"{key}:ended"))
@@ -429,8 +431,8 @@ def test_what_a_relay_of_another_version_has_left_harms_nobody(
     one, other = relays
     with shared(one) as (kernel_id, remote), asking(redis) as client:
         client.hset("enchannel:relay:kernels", "strange", b'{"id": "strange", "new": 1}')
-        client.xadd(commands_of(kernel_id), {"what": "ever"})
-        client.xadd(commands_of(kernel_id), {"op": "dance", "body": "", "reply": "a-reply"})
+        client.xadd(command_stream_of(kernel_id), {"what": "ever"})
+        client.xadd(command_stream_of(kernel_id), {"op": "dance", "body": "", "reply": "a-reply"})
         answer: Any = client.blpop(["a-reply"], timeout=DEADLINE)
         assert b"NotSupported" in answer[1]
         for relay in relays:
@@ -457,9 +459,9 @@ def test_an_append_whose_answer_was_lost_is_not_done_twice(
         await ours.append(entries(1, 2, 3))
         await ours.append(entries(4, 5, 6, 7))
         monkeypatch.undo()
-        assert await ours.ends() == (3, 7)
+        assert await ours.positions() == (3, 7)
         theirs = RedisLog(client, "a-kernel", Bounds())
-        assert await theirs.ends() == (3, 7)
+        assert await theirs.positions() == (3, 7)
         assert await all_of(theirs, 2, 7) == [3, 4, 5, 6, 7]
         await theirs.close()
         await ours.close()
@@ -478,7 +480,7 @@ def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
         await ours.append(entries(1, 2))
         assert numbers((await watched.read(0, 10)).entries) == [1, 2]
         await asyncio.gather(*(other.end(gone) for other in others))
-        assert (await watched.ends()) == (1, 3)
+        assert (await watched.positions()) == (1, 3)
         (end,) = (await watched.read(2, 10)).entries
         assert end == Entry.of_event(EventRecord.of_end(gone))
         await ours.append(entries(4, 5))  # we are not dead
@@ -489,7 +491,7 @@ def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
         assert await all_of(late, 3, 5) == [4, 5]  # the end that was none has gone
         await ours.take_back()
         await others[0].end(gone)
-        assert (await ours.ends(), await late.ends()) == ((1, 5), (1, 6))
+        assert (await ours.positions(), await late.positions()) == ((1, 5), (1, 6))
         for log in (ours, watched, late):
             await log.close()
 
@@ -505,7 +507,7 @@ def test_the_end_is_told_again_when_it_was_none_and_then_is_one(redis: RedisServ
         await theirs.end(KernelDied("not yet"))
         await ours.take_back()  # and then nothing comes after it
         await theirs.end(KernelDied("now"))
-        assert await theirs.ends() == (1, 3)
+        assert await theirs.positions() == (1, 3)
         assert numbers((await theirs.read(0, 10)).entries) == [1]
         (end,) = (await theirs.read(2, 10)).entries
         assert end == Entry.of_event(EventRecord.of_end(KernelDied("now")))
@@ -567,7 +569,7 @@ def test_an_entry_that_cannot_be_read_is_told_and_the_next_one_comes(redis: Redi
 def test_no_secret_of_a_url_is_in_what_is_told(url: str) -> None:
     with (
         pytest.raises((ConnectionFailed, NotSupported)) as refused,
-        running(store=store_of(url)),
+        running(store=make_store(url)),
     ):
         pass
     assert "secret" not in f"{refused.value}"
@@ -575,7 +577,7 @@ def test_no_secret_of_a_url_is_in_what_is_told(url: str) -> None:
 
 
 def test_a_store_does_not_show_its_password() -> None:
-    store = store_of("redis://user:secret@host/0")
+    store = make_store("redis://user:secret@host/0")
     assert isinstance(store, RedisStore)
     assert "secret" not in f"{store!r} {store._redis!r}"
 

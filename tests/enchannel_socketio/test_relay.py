@@ -101,7 +101,7 @@ def test_the_four_of_the_ancestor(relay: Running) -> None:
     assert disconnect(kernel) > 0
     assert kernel_id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
     shutdown(relay.url, kernel_id, token=TOKEN)
-    with pytest.raises(ConnectionFailed, match="no kernel"):
+    with pytest.raises(ConnectionFailed, match="does not exist"):
         connect(relay.url, kernel_id, token=TOKEN)
 
 
@@ -329,7 +329,7 @@ def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
 
 def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> None:
     with ec.launch("python3") as ours:
-        shared = relay.server.do(relay.relay.share(ours.id))
+        shared = relay.server.call(relay.relay.share(ours.id))
         with connect(relay.url, shared, token=TOKEN) as theirs:
             theirs.run("x = 6 * 7")
             with pytest.raises(NotSupported):
@@ -342,7 +342,7 @@ def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> 
 
 def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay: Running) -> None:
     with InMemoryKernel() as remote:
-        kernel_id = relay.server.do(relay.relay.share(remote.target))
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
         with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
             slow = connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN)
             quick = connect(relay.url, kernel_id, token=TOKEN)

@@ -304,7 +304,7 @@ def test_one_kernel_too_many() -> None:
     with running(limits=Limits(kernels=1)) as relay:
         spawn(relay.url, token=TOKEN)
         assert ask(relay.url, "POST", "/spawn/python3").status == 429
-        with pytest.raises(ConnectionFailed, match="1 kernels already"):
+        with pytest.raises(ConnectionFailed, match="already serves 1 kernels"):
             spawn(relay.url, token=TOKEN)
 
 
@@ -343,7 +343,7 @@ def test_who_may_only_watch_cannot_take_all_connections() -> None:
 
 
 def test_a_relay_that_starts_no_kernels() -> None:
-    with running(spawns=False) as relay:
+    with running(allow_spawn=False) as relay:
         assert ask(relay.url, "POST", "/spawn/python3").status == 501
         assert ask(relay.url, "GET", "/kernels").json["can_spawn"] is False
 
@@ -431,7 +431,7 @@ def test_a_cookie_outlives_its_relay_and_no_other_token(relay: Running) -> None:
         assert ask(again.url, "GET", "/kernels", renamed).status == 200
         assert ask(again.url, "GET", "/kernels", {"Cookie": f"{name}={value}"}).status == 401
     other = Relay(token="another-token-that-is-long")
-    assert other._keys.of_cookies(cookie["Cookie"], name) is None
+    assert other._tokens.grant_of_cookies(cookie["Cookie"], name) is None
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "x.y", "e30.x", "é", '"', "a=b; c", "W1tdLDFd.AA"])
@@ -442,19 +442,23 @@ def test_a_cookie_that_is_none(relay: Running, wrong: str) -> None:
 
 
 def test_a_cookie_is_good_for_a_week_and_a_link_for_an_hour() -> None:
-    from enchannel_socketio.relay._tokens import Access, Keys
+    from enchannel_socketio.relay._tokens import Grant, Tokens
 
     now = 0.0
-    keys = Keys(ec.Secret(TOKEN), now=lambda: now)
-    cookie, link, late = keys.cookie(Access()), keys.link(Access()), keys.link(Access())
+    keys = Tokens(ec.Secret(TOKEN), now=lambda: now)
+    cookie, link, late = (
+        keys.cookie(Grant()),
+        keys.issue_one_time_token(Grant()),
+        keys.issue_one_time_token(Grant()),
+    )
     now = 3_599
-    assert keys.use_link(link) == Access()
+    assert keys.redeem_one_time_token(link) == Grant()
     now = 3_600
-    assert keys.use_link(late) is None
+    assert keys.redeem_one_time_token(late) is None
     now = 7 * 86_400 - 1
-    assert keys.of_cookies(f"c={cookie}", "c") == Access()
+    assert keys.grant_of_cookies(f"c={cookie}", "c") == Grant()
     now = 7 * 86_400
-    assert keys.of_cookies(f"c={cookie}", "c") is None
+    assert keys.grant_of_cookies(f"c={cookie}", "c") is None
 
 
 def test_a_link_for_watching_opens_nothing_else(relay: Running, kernel: str) -> None:
@@ -504,7 +508,7 @@ def test_who_may_watch_hears_iopub_only(relay: Running, kernel: str, watch: str,
         await client.close()
         return client.refusal
 
-    assert "does not open" in asyncio.run(refused())["message"]
+    assert "does not grant access" in asyncio.run(refused())["message"]
 
 
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
@@ -525,7 +529,7 @@ def test_who_may_watch_says_nothing_on_any_channel(
         return answer, told
 
     answer, told = asyncio.run(refused())
-    assert "only for watching" in answer["error"]
+    assert "for watching" in answer["error"]
     assert told["msg_id"] == "1"
 
 
@@ -619,7 +623,7 @@ def test_the_token_is_in_no_text(
     relay: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    link = relay.relay.link()
+    link = relay.relay.one_time_token()
     ask(relay.url, "GET", f"/?token={link}", {})
     ask(relay.url, "GET", SOCKET)
     with pytest.raises(AuthenticationFailed) as wrong:

@@ -44,12 +44,12 @@ class RelayRig(Rig):
     def __enter__(self) -> Self:
         self._owned.enter_context(self.kernel)
         self._owned.enter_context(self.proxy)
-        self.kernel_id = self._server.do(
+        self.kernel_id = self._server.call(
             self._relay.share(
                 self.kernel.target, backend=self.kernel.backend, **self.kernel.options
             )
         )
-        self._owned.callback(lambda: self._server.do(self._relay.shut_down(self.kernel_id)))
+        self._owned.callback(lambda: self._server.call(self._relay.shut_down(self.kernel_id)))
         self.target = f"socketio+http://{HOST}:{self.proxy.port}/{self.kernel_id}?token={TOKEN}"
         self.unreachable_target = f"socketio+http://{HOST}:9/{self.kernel_id}?token={TOKEN}"
         return self
