@@ -411,7 +411,10 @@ def test_no_kernel_starts_of_which_nothing_could_be_kept(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("where", ["/proc/nothing", "/dev/null/logs"])
 def test_a_place_that_is_none(where: str) -> None:
-    with pytest.raises(ConnectionFailed, match="cannot be stored"), running(store=make_store(where)):
+    with (
+        pytest.raises(ConnectionFailed, match="cannot be stored"),
+        running(store=make_store(where)),
+    ):
         pass
 
 
