@@ -1,6 +1,6 @@
-"""For who writes a backend: the suite that tells whether it is right, and kernels to talk to.
+"""The conformance suite for backends, and fake kernels for tests.
 
-See ``docs/backends.md``. It takes ``pip install "enchannel[testing]"``.
+See ``docs/backends.md``. Requires ``pip install "enchannel[testing]"``.
 """
 
 import pytest

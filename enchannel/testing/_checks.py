@@ -1,4 +1,4 @@
-"""What the tests of the rules have in common: waiting without hanging, and what a rig can do."""
+"""Functions that the tests of the rules share: waiting without hanging, and the features of a rig."""
 
 from __future__ import annotations
 
@@ -18,183 +18,199 @@ from enchannel import AnyMessage, ChannelName, LinkState
 from enchannel.abc import LinkEvent
 from enchannel.errors import ConnectionLost, KernelDied
 from enchannel.testing import _collector
-from enchannel.testing._client import TIMEOUT, Client, from_kernel, has, of
+from enchannel.testing._client import TIMEOUT, Client, contains, kernel_message, select
 from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
 
 __all__ = [
-    "MARGIN",
+    "OPEN_MARGIN",
     "Resources",
-    "all_at_once",
-    "arrived",
-    "connected",
-    "demand",
+    "call_concurrently",
+    "call_in_time",
+    "collect_messages",
+    "connect_kernel",
     "eventually",
-    "given",
-    "is_back",
-    "is_lost",
-    "listening",
-    "open_in_vain",
-    "said",
-    "soon",
+    "loss_reported",
+    "reconnect_reported",
+    "require",
+    "require_value",
+    "send_from_kernel",
+    "try_open",
+    "wait_for_arrival",
 ]
 
 T = TypeVar("T")
 
-MARGIN = 2.0  # seconds by which an ``open`` may be late
+# Seconds by which ``open`` may exceed its timeout.
+OPEN_MARGIN = 2.0
+# Libraries keep a few descriptors open after their first use.
+DESCRIPTOR_MARGIN = 8
 OPTIONAL = (
     *("disconnect", "reconnect", "disconnect_permanently", "pause_reading", "resume_reading"),
     *("garbage", "unreachable_target", "secrets", "on_message", "give_up_options"),
 )
 
 
-# -- without hanging --------------------------------------------------------------------------------
+# -- waiting without hanging ------------------------------------------------------------------------
 
 
-def soon(act: Callable[[], T], within: float | None = None) -> T:
-    """Do something that must not hang, in a thread that may."""
-    return all_at_once([act], within)[0]
+def call_in_time(function: Callable[[], T], within: float | None = None) -> T:
+    """Call a function in another thread; fail if it does not return in time."""
+    return call_concurrently([function], within)[0]
 
 
-def all_at_once(acts: Sequence[Callable[[], T]], within: float | None = None) -> list[T]:
-    """Do several things, each in a thread of its own."""
-    futures: list[Future[T]] = [Future() for _ in acts]
-    for act, future in zip(acts, futures, strict=True):
-        # not an executor's: those are waited for when the interpreter ends, even if they hang
-        threading.Thread(target=_do, args=(act, future), daemon=True).start()
+def call_concurrently(functions: Sequence[Callable[[], T]], within: float | None = None) -> list[T]:
+    """Call functions, each in its own thread; fail if one does not return in time."""
+    futures: list[Future[T]] = [Future() for _ in functions]
+    for function, future in zip(functions, futures, strict=True):
+        # Not an executor: at its end the interpreter would wait for threads that hang.
+        threading.Thread(target=_call, args=(function, future), daemon=True).start()
     seconds = _collector.DEADLINE if within is None else within
     end = time.monotonic() + seconds
     try:
         return [future.result(max(0.0, end - time.monotonic())) for future in futures]
     except TimeoutError:
-        raise AssertionError(f"it has not returned within {seconds:g} s") from None
+        names = ", ".join(dict.fromkeys(map(_name_of, functions)))
+        raise AssertionError(f"{names} did not return within {seconds:g} s") from None
 
 
-def _do(act: Callable[[], T], future: Future[T]) -> None:
+def _name_of(function: Callable[[], object]) -> str:
+    function = function.func if isinstance(function, partial) else function
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _call(function: Callable[[], T], future: Future[T]) -> None:
     try:
-        future.set_result(act())
+        future.set_result(function())
     except BaseException as error:
         future.set_exception(error)
 
 
 def eventually(condition: Callable[[], object]) -> bool:
-    """Wait for what no event tells of; whether it is so by the deadline."""
+    """Poll a condition until it is true; return False if it is not by the deadline."""
     end = time.monotonic() + _collector.DEADLINE
-    while not (so := condition()) and time.monotonic() < end:
+    while not (is_met := condition()) and time.monotonic() < end:
         threading.Event().wait(0.01)
-    return bool(so)
+    return bool(is_met)
 
 
 class Resources:
-    """How many threads and descriptors there are; what is there later in excess of them is a leak."""
+    """The number of threads and descriptors at the time of creation; later ones in excess are leaks."""
 
     def __init__(self) -> None:
         self._threads = threading.active_count()
         self._descriptors = _descriptors()
 
-    def demand_back(self) -> None:
-        """Wait until no more of them are there than were; a far end may have replaced its own."""
+    def assert_released(self) -> None:
+        """Wait until there are no more threads and descriptors than before; the rig may reopen its own."""
         assert eventually(lambda: threading.active_count() <= self._threads), (
-            f"threads are left behind: {', '.join(t.name for t in threading.enumerate())}"
+            f"threads were leaked, among {', '.join(t.name for t in threading.enumerate())}"
         )
-        # libraries keep a few for themselves, once
-        assert eventually(lambda: _descriptors() <= self._descriptors + 8), (
-            f"{_descriptors() - self._descriptors} descriptors are left behind"
+        assert eventually(lambda: _descriptors() <= self._descriptors + DESCRIPTOR_MARGIN), (
+            f"{_descriptors() - self._descriptors} file descriptors were leaked"
         )
 
 
 def _descriptors() -> int:
     try:
         return len(os.listdir("/dev/fd"))
-    except OSError:  # there is no such list
+    except OSError:  # the platform does not list them
         return 0
 
 
-# -- what a rig can do ------------------------------------------------------------------------------
+# -- the features of a rig --------------------------------------------------------------------------
 
 
-def demand(rig: Rig, *names: str) -> None:
-    """Skip where a rig declares that it cannot do something; fail where it neither can nor declares it."""
-    _know(rig)
+def require(rig: Rig, *names: str) -> None:
+    """Skip if a rig declares a feature unsupported; fail if it neither has nor declares it."""
+    _validate_unsupported(rig)
     for name in names:
         if name in rig.unsupported:
             pytest.skip(rig.unsupported[name])
-        there = getattr(type(rig), name) is not getattr(Rig, name)
-        assert there, (
-            f"{type(rig).__name__} has no {name}, and does not declare why in `unsupported`"
+        is_there = getattr(type(rig), name) is not getattr(Rig, name)
+        assert is_there, (
+            f"{type(rig).__name__} must implement {name}, or name it in `unsupported` with the reason"
         )
 
 
-def given(rig: Rig, name: str) -> Any:
-    """An attribute of a rig that it may do without, if it says why."""
-    _know(rig)
+def require_value(rig: Rig, name: str) -> Any:
+    """Return an optional attribute of a rig; skip if it is unsupported, fail if it is not set."""
+    _validate_unsupported(rig)
     if name in rig.unsupported:
         pytest.skip(rig.unsupported[name])
     value = getattr(rig, name)
-    assert value, f"{type(rig).__name__} has no {name}, and does not declare why in `unsupported`"
+    assert value, (
+        f"{type(rig).__name__} must set {name}, or name it in `unsupported` with the reason"
+    )
     return value
 
 
-def _know(rig: Rig) -> None:
+def _validate_unsupported(rig: Rig) -> None:
     unknown = set(rig.unsupported) - set(OPTIONAL)
-    assert not unknown, f"`unsupported` names {', '.join(unknown)}; a rig has {', '.join(OPTIONAL)}"
+    assert not unknown, (
+        f"`unsupported` must name {', '.join(OPTIONAL)} only, not {', '.join(unknown)}"
+    )
 
 
-def open_in_vain(rig: Rig, target: object, timeout: float = 0.5) -> None:
-    """Open what should not open; it has its time, and no more."""
+def try_open(rig: Rig, target: object, timeout: float = 0.5) -> None:
+    """Open a link that may fail, and close it; fail the test if that takes longer than the timeout."""
     opening = partial(
         rig.backend.open, target, session=ec.Session(), timeout=timeout, **rig.options
     )
-    soon(lambda: opening().close(), timeout + MARGIN)
+    call_in_time(lambda: opening().close(), timeout + OPEN_MARGIN)
 
 
 @contextmanager
-def connected(rig: Rig, **options: Any) -> Iterator[ec.Kernel]:
-    """A whole kernel, as users have it."""
+def connect_kernel(rig: Rig, **options: Any) -> Iterator[ec.Kernel]:
+    """Connect with the public API of enchannel."""
     every = {**rig.options, **options}
     with ec.connect(rig.target, backend=rig.backend, timeout=TIMEOUT, **every) as kernel:
         yield kernel
 
 
-# -- what is said -----------------------------------------------------------------------------------
+# -- sending and receiving --------------------------------------------------------------------------
 
 
-def said(rig: Rig, name: ChannelName, client: Client, count: int = 1) -> list[AnyMessage]:
-    """Have the kernel say something to a client."""
-    messages = [from_kernel(name, number, client) for number in range(count)]
+def send_from_kernel(
+    rig: Rig, name: ChannelName, client: Client, count: int = 1
+) -> list[AnyMessage]:
+    """Send messages from the kernel to a client; return them."""
+    messages = [kernel_message(name, number, client) for number in range(count)]
     for message in messages:
         rig.send(message)
     return messages
 
 
-def listening(rig: Rig) -> Collector[AnyMessage]:
-    """What the kernel hears from now on."""
-    remote: Collector[AnyMessage] = Collector()
+def collect_messages(rig: Rig) -> Collector[AnyMessage]:
+    """Return a collector of the messages that the kernel receives from now on."""
+    remote: Collector[AnyMessage] = Collector(name="the kernel's end")
     rig.on_message(remote.on_next)
     return remote
 
 
-def arrived(remote: Collector[AnyMessage], messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-    """Wait until the kernel has heard the last of the messages; which of them it has, in that order."""
-    return of(messages, remote.wait_until(has(messages[-1])))
+def wait_for_arrival(
+    remote: Collector[AnyMessage], messages: Sequence[AnyMessage]
+) -> list[AnyMessage]:
+    """Wait until the kernel received the last message; return those that it did, in that order."""
+    return select(messages, remote.wait_until(contains(messages[-1])))
 
 
-def is_lost(client: Client) -> Callable[[list[LinkEvent]], bool]:
-    """Whether a link's loss was told; and, unless it may resume, that what was asked is lost too."""
+def loss_reported(client: Client) -> Callable[[list[LinkEvent]], bool]:
+    """Return a condition that becomes true once the loss of a link was reported as rule 11 says."""
 
-    def is_told(told: list[LinkEvent]) -> bool:
-        return LinkState.LOST in told and (
+    def is_reported(events: list[LinkEvent]) -> bool:
+        return LinkState.LOST in events and (
             client.link.capabilities.can_resume
             or any(
-                isinstance(status, (ConnectionLost, KernelDied))
-                for status in told[told.index(LinkState.LOST) :]
+                isinstance(event, (ConnectionLost, KernelDied))
+                for event in events[events.index(LinkState.LOST) :]
             )
         )
 
-    return is_told
+    return is_reported
 
 
-def is_back(told: list[LinkEvent]) -> bool:
-    """Whether a link's return was told after its loss."""
-    lost = LinkState.LOST in told
-    return lost and LinkState.CONNECTED in told[told.index(LinkState.LOST) :]
+def reconnect_reported(events: list[LinkEvent]) -> bool:
+    """Return True if the events contain a loss and a reconnect after it."""
+    lost = LinkState.LOST in events
+    return lost and LinkState.CONNECTED in events[events.index(LinkState.LOST) :]

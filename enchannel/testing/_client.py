@@ -1,4 +1,4 @@
-"""One link of the backend under test, and all that it hears."""
+"""One link of the backend under test, with a collector on each channel."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from enchannel.testing import _collector
 from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
 
-__all__ = ["TIMEOUT", "Client", "from_clients", "from_kernel", "has", "ids", "of"]
+__all__ = ["TIMEOUT", "Client", "client_message", "contains", "ids", "kernel_message", "select"]
 
 TIMEOUT: Final = 20.0
-AROUND: Final = 4_000  # bytes of a message, beside what is large in it
-OURS: Final = (LinkState, KernelState, EnchannelError)
-MESSAGES: Final = tuple(name for name in ChannelName if name is not ChannelName.HEARTBEAT)
+# Space for the rest of a message, beside its one large part.
+MAX_ENVELOPE_BYTES: Final = 4_000
+EVENT_TYPES: Final = (LinkState, KernelState, EnchannelError)
+MESSAGE_CHANNELS: Final = tuple(name for name in ChannelName if name is not ChannelName.HEARTBEAT)
 
 
 class Client:
-    """A link that is open; ``with`` closes it.
+    """An open link; ``with`` closes it.
 
     Args:
-        rig: What it connects to.
-        session: Who it is; somebody new by default.
-        listens: Whether it listens from the beginning; else ``listen`` is still to be called.
-        options: For the backend, beside the rig's own.
+        rig: The rig to connect to.
+        session: The client's session; a new one by default.
+        subscribe: Subscribe to everything at once; otherwise call ``subscribe`` later.
+        options: Options for the backend, in addition to the rig's.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Client:
         rig: Rig,
         *,
         session: Session | None = None,
-        listens: bool = True,
+        subscribe: bool = True,
         options: Mapping[str, Any] | None = None,
     ) -> None:
         self.session = session or Session()
@@ -48,51 +49,52 @@ class Client:
             timeout=TIMEOUT,
             **{**rig.options, **(options or {})},
         )
-        self.heard: dict[ChannelName, Collector[Any]] = {
-            name: Collector() for name in self.link.pairs
+        self.received: dict[ChannelName, Collector[Any]] = {
+            name: Collector(name=f"{name.value} of a client") for name in self.link.pairs
         }
-        self.status: Collector[LinkEvent] = Collector()
-        if listens:
-            self.listen()
+        self.events: Collector[LinkEvent] = Collector(name="events of a client")
+        if subscribe:
+            self.subscribe()
 
-    def listen(self) -> None:
-        """Subscribe to everything."""
-        self.link.events.subscribe(self.status)
+    def subscribe(self) -> None:
+        """Subscribe to the events and to all channels."""
+        self.link.events.subscribe(self.events)
         for name, pair in self.link.pairs.items():
-            pair.incoming.subscribe(self.heard[name])
+            pair.incoming.subscribe(self.received[name])
 
     def pair(self, name: ChannelName) -> ChannelPair[Any]:
-        """What the link has for a channel."""
+        """Return the pair of a channel."""
         return self.link.pairs[name]
 
-    def say(self, *messages: AnyMessage) -> list[AnyMessage]:
-        """Say something; the messages as they went."""
-        folded = [self.session.fill_headers(message) for message in messages]
-        for message in folded:
+    def send(self, *messages: AnyMessage) -> list[AnyMessage]:
+        """Send messages; return them with their headers filled in."""
+        filled = [self.session.fill_headers(message) for message in messages]
+        for message in filled:
             self.pair(message.channel).outgoing.on_next(message)
-        return folded
+        return filled
 
-    def hears(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-        """Wait until the last of the messages has been heard; which of them were, in that order."""
-        return of(messages, self.heard[messages[-1].channel].wait_until(has(messages[-1])))
+    def wait_for(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+        """Wait for the last of the messages; return those of them that arrived, in that order."""
+        last = messages[-1]
+        return select(messages, self.received[last.channel].wait_until(contains(last)))
 
-    def at_most(self, size: int) -> int:
-        """So many bytes, or what the link can send in one message beside what is around them."""
+    def largest(self, size: int) -> int:
+        """Return ``size``, or less if the link cannot send a message with so many bytes in one part."""
         limit = self.link.capabilities.max_sent
-        return size if limit is None else min(size, limit - AROUND)
+        return size if limit is None else min(size, limit - MAX_ENVELOPE_BYTES)
 
     @property
     def channels(self) -> list[ChannelName]:
-        """Those of messages."""
-        return [name for name in MESSAGES if name in self.link.pairs]
+        """The link's channels of messages."""
+        return [name for name in MESSAGE_CHANNELS if name in self.link.pairs]
 
     @property
-    def speaks_on(self) -> list[ChannelName]:
-        """Those on which something can be said."""
+    def sendable_channels(self) -> list[ChannelName]:
+        """The channels on which clients send messages."""
         return [name for name in self.channels if name is not ChannelName.IOPUB]
 
     def close(self) -> None:
-        """Close the link, which must not hang; what it told was told in our words."""
+        """Close the link in time, and check the types of its events."""
         all_done = threading.Event()
 
         def close() -> None:
@@ -100,12 +102,16 @@ class Client:
             all_done.set()
 
         threading.Thread(target=close, daemon=True).start()
-        assert all_done.wait(_collector.DEADLINE), "close has not returned"
-        foreign = [status for status in self.status.items if not isinstance(status, OURS)]
-        assert not foreign, f"status told of {foreign}"
+        assert all_done.wait(_collector.DEADLINE), (
+            f"link.close() did not return within {_collector.DEADLINE:g} s"
+        )
+        foreign = [event for event in self.events.items if not isinstance(event, EVENT_TYPES)]
+        assert not foreign, (
+            f"events must be LinkState, KernelState or EnchannelError, not {foreign}"
+        )
 
     def closed(self) -> Self:
-        """Close it, and use what is left."""
+        """Close the link, and return self."""
         self.close()
         return self
 
@@ -122,30 +128,31 @@ class Client:
 
 
 def ids(messages: Iterable[AnyMessage]) -> list[str]:
-    """Their ids, in order."""
+    """Return the ids of messages, in order."""
     return [message.header.msg_id for message in messages]
 
 
-def of(wanted: Iterable[AnyMessage], heard: Iterable[AnyMessage]) -> list[AnyMessage]:
-    """Those of the heard messages that are wanted: kernels and servers say things of their own."""
+def select(wanted: Iterable[AnyMessage], received: Iterable[AnyMessage]) -> list[AnyMessage]:
+    """Return the received messages that are wanted; kernels and servers send others of their own."""
     known = set(ids(wanted))
-    return [message for message in heard if message.header.msg_id in known]
+    return [message for message in received if message.header.msg_id in known]
 
 
-def has(wanted: AnyMessage) -> Callable[[list[AnyMessage]], bool]:
-    """Whether a message is among those that grow in number; each is looked at once."""
+def contains(wanted: AnyMessage) -> Callable[[list[AnyMessage]], bool]:
+    """Return a condition that becomes true once a growing list contains a message."""
     looked_at = 0
 
-    def is_there(heard: list[AnyMessage]) -> bool:
+    # It looks at each item once, since it is called after every new one.
+    def is_there(received: list[AnyMessage]) -> bool:
         nonlocal looked_at
-        new, looked_at = heard[looked_at:], len(heard)
+        new, looked_at = received[looked_at:], len(received)
         return wanted.header.msg_id in ids(new)
 
     return is_there
 
 
-def from_clients(channel: ChannelName, number: int = 0, size: int = 0) -> AnyMessage:
-    """What a client may say on a channel, of so many bytes at least."""
+def client_message(channel: ChannelName, number: int = 0, size: int = 0) -> AnyMessage:
+    """Return a message that a client may send on a channel, of at least ``size`` bytes."""
     text = f"{number} ".ljust(size, "x")
     if channel is ChannelName.CONTROL:
         return ec.create_message("debug_request", _debug(number, text), channel=channel)
@@ -154,9 +161,9 @@ def from_clients(channel: ChannelName, number: int = 0, size: int = 0) -> AnyMes
     return ec.execute_request(f"# {text}")
 
 
-def from_kernel(channel: ChannelName, number: int, client: Client) -> AnyMessage:
-    """What a kernel may say on a channel, to one client's request."""
-    request = client.session.fill_headers(from_clients(ChannelName.SHELL))
+def kernel_message(channel: ChannelName, number: int, client: Client) -> AnyMessage:
+    """Return a message that a kernel may send on a channel, to a request of the client."""
+    request = client.session.fill_headers(client_message(ChannelName.SHELL))
     made: AnyMessage
     if channel is ChannelName.CONTROL:
         made = ec.create_message("debug_reply", _debug(number), channel=channel, parent=request)

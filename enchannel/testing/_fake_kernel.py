@@ -1,4 +1,4 @@
-"""A kernel as a function from request to replies, on any transport."""
+"""A kernel whose answers come from a function, on any transport."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel import messages as build
 
-__all__ = ["RequestHandler", "FakeKernel", "KernelEnd", "Fault", "Send", "echo"]
+__all__ = ["FakeKernel", "Fault", "KernelEnd", "RequestHandler", "Send", "echo"]
 
 RequestHandler: TypeAlias = Callable[[AnyMessage], Iterable[AnyMessage]]
-"""From a request to what is said to it: outputs, then the reply. A generator that yields an
-``input_request`` is sent the ``input_reply``; of anything else, the answer is not waited for."""
+"""A function from a request to its outputs and its reply.
+
+If it is a generator, an ``input_request`` that it yields evaluates to the client's ``input_reply``; no
+other message is answered.
+"""
 
 Send: TypeAlias = Callable[[AnyMessage], None]
 Fault: TypeAlias = Callable[[AnyMessage, Send], None]
-"""What becomes of a message on its way out: it is passed on with the function that it comes with; or not,
-or twice, or later, or changed."""
+"""A function that decides about each message that the kernel sends.
 
-REQUESTED = (ChannelName.SHELL, ChannelName.CONTROL)
+It passes the message to the other function unchanged or changed, later, several times, or not at all.
+"""
+
+REQUEST_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)
 
 
 class KernelEnd(Protocol):
-    """A far end, as ``MemoryRig``, ``enchannel.memory.InMemoryKernel`` and every ``Rig`` are."""
+    """The kernel's end of a transport: an ``InMemoryKernel`` or any ``Rig``."""
 
     def on_message(self, callback: Callable[[AnyMessage], None], /) -> None: ...
     def send(self, message: AnyMessage, /) -> None: ...
 
 
 def echo(request: AnyMessage) -> Iterator[AnyMessage]:
-    """Prints the code that it is given, and answers everything else with no more than ``ok``."""
+    """Yield the code of an ``execute_request`` as output, and a reply to any request."""
     kind = request.header.msg_type
     if kind == "execute_request":
         yield build.stream("stdout", request.content["code"])
@@ -43,7 +48,7 @@ def echo(request: AnyMessage) -> Iterator[AnyMessage]:
         yield build.kernel_info_reply(
             implementation="fake",
             implementation_version="1",
-            language_info=language,  # type: ignore[arg-type]  # what is NotRequired is left out
+            language_info=language,  # type: ignore[arg-type]  # it has the required keys only
             parent=request,
             channel=request.channel,
         )
@@ -53,18 +58,19 @@ def echo(request: AnyMessage) -> Iterator[AnyMessage]:
 
 
 class FakeKernel:
-    """Answers what is asked, one request after the other, on the thread that brings it.
+    """A kernel that answers requests with a function, one at a time.
 
-    Busy and idle are said around each answer, and what has no parent gets the request as its parent. What
-    the function raises is said as a kernel says what code raises.
+    It sends busy before and idle after each answer, and sets the request as the parent of messages without
+    one. If the function raises, the kernel sends an error as for code that raises. The function is called
+    on the thread on which ``end`` delivers the request.
 
     Args:
-        end: Where it sits.
-        handler: What it does about a request.
+        end: The kernel's end of the transport.
+        handler: The function that answers requests.
 
     Attributes:
-        received: What clients said, in order.
-        session: Whose its own messages are.
+        received: The messages from clients, in order.
+        session: The session of the kernel's own messages.
     """
 
     def __init__(self, end: KernelEnd, handler: RequestHandler = echo) -> None:
@@ -73,86 +79,92 @@ class FakeKernel:
         self._end = end
         self._handler = handler
         self._faults: tuple[Fault, ...] = ()
-        self._asking: tuple[AnyMessage, Generator[AnyMessage, AnyMessage, None]] | None = None
-        self._waiting: deque[AnyMessage] = deque()
-        self._saying = threading.RLock()
-        end.on_message(self._hear)
+        self._waiting_for_input: (
+            tuple[AnyMessage, Generator[AnyMessage, AnyMessage, None]] | None
+        ) = None
+        self._requests: deque[AnyMessage] = deque()
+        self._sending = threading.RLock()
+        end.on_message(self.receive)
 
     def send(self, *messages: AnyMessage) -> None:
-        """Send something that nobody asked for, or more to a request; through the faults."""
+        """Send messages, through the faults; from any thread."""
         for message in messages:
-            self._through(self._faults, self.session.fill_headers(message))
+            self._send_through(self._faults, self.session.fill_headers(message))
 
     def inject_faults(self, *faults: Fault) -> None:
-        """From now on, do wrong what the faults do wrong; what is said goes through one after the other."""
+        """From now on, pass each message that is sent through the faults, in this order."""
         self._faults = faults
 
     def clear_faults(self) -> None:
-        """From now on, do right."""
+        """From now on, send messages as they are."""
         self._faults = ()
 
-    def _through(self, faults: tuple[Fault, ...], message: AnyMessage) -> None:
-        with self._saying:
+    def _send_through(self, faults: tuple[Fault, ...], message: AnyMessage) -> None:
+        with self._sending:
             if faults:
                 first, *rest = faults
-                first(message, lambda passed: self._through(tuple(rest), passed))
+                first(message, lambda passed: self._send_through(tuple(rest), passed))
             else:
                 self._end.send(message)
 
-    def _hear(self, message: AnyMessage) -> None:
+    def receive(self, message: AnyMessage) -> None:
+        """Answer a message from a client; ``end`` calls this for each one that arrives."""
         self.received.append(message)
         if message.channel is ChannelName.STDIN:
-            self._answered(message)
-        elif message.channel in REQUESTED and message.header.msg_type.endswith("_request"):
-            self._waiting.append(message)
-            self._take_turns()
+            self._on_input(message)
+        elif message.channel in REQUEST_CHANNELS and message.header.msg_type.endswith("_request"):
+            self._requests.append(message)
+            self._answer_requests()
 
-    def _take_turns(self) -> None:
-        while self._waiting and self._asking is None:
-            request = self._waiting.popleft()
+    def _answer_requests(self) -> None:
+        while self._requests and self._waiting_for_input is None:
+            request = self._requests.popleft()
             self.send(build.status("busy", parent=request))
             try:
                 script = iter(self._handler(request))
-            except Exception as error:  # the function's own: as code that raises
-                self._raised(request, error)
+            except Exception as error:
+                self._send_error(request, error)
                 self.send(build.status("idle", parent=request))
             else:
-                self._go_on(request, script, None)
+                self._run(request, script, None)
 
-    def _answered(self, reply: AnyMessage) -> None:
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            request, script = asking
-            self._go_on(request, script, reply)
-            self._take_turns()
+    def _on_input(self, reply: AnyMessage) -> None:
+        waiting, self._waiting_for_input = self._waiting_for_input, None
+        if waiting is not None:
+            request, script = waiting
+            self._run(request, script, reply)
+            self._answer_requests()
 
-    def _go_on(
+    def _run(
         self, request: AnyMessage, script: Iterator[AnyMessage], reply: AnyMessage | None
     ) -> None:
         while True:
             try:
                 if reply is None:
-                    said = next(script)
+                    message = next(script)
                 else:
-                    said = cast("Generator[AnyMessage, AnyMessage]", script).send(reply)
+                    message = cast("Generator[AnyMessage, AnyMessage]", script).send(reply)
             except StopIteration:
                 break
-            except Exception as error:  # the function's own: as code that raises
-                self._raised(request, error)
+            except Exception as error:
+                self._send_error(request, error)
                 break
             reply = None
-            asks = said.header.msg_type == "input_request" and isinstance(script, Generator)
-            if asks:  # before it is said: the answer may come while it is
-                self._asking = request, cast("Generator[AnyMessage, AnyMessage, None]", script)
-            self.send(said if said.parent_header else said.replace(parent_header=request.header))
+            asks = message.header.msg_type == "input_request" and isinstance(script, Generator)
+            if asks:
+                # Before it is sent: the reply may arrive while it is.
+                generator = cast("Generator[AnyMessage, AnyMessage, None]", script)
+                self._waiting_for_input = request, generator
+            has_parent = bool(message.parent_header)
+            self.send(message if has_parent else message.replace(parent_header=request.header))
             if asks:
                 return
         self.send(build.status("idle", parent=request))
 
-    def _raised(self, request: AnyMessage, error: Exception) -> None:
-        told = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
+    def _send_error(self, request: AnyMessage, error: Exception) -> None:
+        details = {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
         if request.header.msg_type == "execute_request":
-            self.send(ec.create_message("error", told, channel="iopub", parent=request))
+            self.send(ec.create_message("error", details, channel="iopub", parent=request))
         kind = request.header.msg_type.removesuffix("_request") + "_reply"
-        content = {"status": "error", **told}
+        content = {"status": "error", **details}
         self.send(ec.create_message(kind, content, channel=request.channel, parent=request))

@@ -1,4 +1,4 @@
-"""The far end of the in-memory backend, for the suite and for fake kernels."""
+"""The rig of the in-memory backend."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["MemoryRig"]
 
 
 class MemoryRig(InMemoryKernel, Rig):
-    """Both ends in hand; see ``InMemoryKernel`` for what it takes."""
+    """An ``InMemoryKernel`` that is also a rig; the arguments are the same."""
 
     backend: Backend = MemoryBackend()
     unreachable_target: Any = "memory:nowhere"
     unsupported: ClassVar[Mapping[str, str]] = {
-        "garbage": "there are no bytes in memory that could be damaged",
-        "secrets": "there is nothing secret in memory",
+        "garbage": "messages in memory are not bytes that could be damaged",
+        "secrets": "the in-memory backend has no secrets",
     }

@@ -1,4 +1,4 @@
-"""What a backend's author gives to the suite: the backend, and the far end that it talks to."""
+"""The interface through which the conformance suite controls a backend and its kernel's end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["Rig"]
 
 
 class Rig(ABC):
-    """A backend, and the kernel's end of its transport, in a test's hand.
+    """A backend and the kernel's end of its transport, under the control of a test.
 
     ``on_message`` and ``send`` are required. All methods may be called from any thread. ``unsupported``
     names the features that the transport does not have; tests that need one are skipped with its reason.
 
     Attributes:
         backend: The backend under test.
-        target: What it opens to reach this far end.
-        options: What it is given beside the target.
-        give_up_options: Options with which a link that is lost is given up within seconds.
-        unreachable_target: A target that makes sense, and where nobody is.
-        secrets: Keys, tokens and passwords, which may be seen nowhere.
-        replayed: Which of ``garbage`` is a good message that is said again: it is heard once.
+        target: The target that the backend opens to reach this kernel's end.
+        options: Options for ``backend.open``.
+        give_up_options: More options, with which a lost link is given up within seconds.
+        unreachable_target: A valid target at which connections fail.
+        secrets: Keys, tokens and passwords, which must not appear in any text.
+        replayed: The key in ``garbage`` that sends a valid message twice; one of the two must be received.
         unsupported: The methods and attributes that the transport cannot provide, each with the reason:
             ``{"garbage": "messages in memory cannot be damaged"}``.
     """
@@ -41,37 +41,39 @@ class Rig(ABC):
 
     @abstractmethod
     def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
-        """Give what clients say to a function, from now on: in order, one message after the other.
+        """Set the function that receives messages from clients, one at a time and in order.
 
-        The function is short, and may call ``say``.
+        The function is short, and may call ``send``.
         """
 
     @abstractmethod
     def send(self, message: AnyMessage) -> None:
-        """Say something as the kernel: on iopub to all clients; elsewhere to the client whose session the
-        parent header names. The message goes as it is, header and all."""
+        """Send a message to clients, with its header unchanged.
+
+        On iopub it is sent to all clients, elsewhere to the one whose session the parent header names.
+        """
 
     def disconnect(self) -> None:
-        """Break the links of all clients, as a network does, or a kernel that dies."""
+        """Break the links of all clients, as a network failure or a killed kernel does."""
         raise NotImplementedError
 
     def reconnect(self) -> None:
-        """Let them come back."""
+        """Let the links of all clients reconnect."""
         raise NotImplementedError
 
     def disconnect_permanently(self) -> None:
-        """Break the links for good; where that is a matter of time, ``give_up_options`` makes it short."""
+        """Break the links for good; where a timeout decides that, ``give_up_options`` make it short."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:
-        """Read nothing, as a process that was stopped."""
+        """Stop reading from clients, as a stopped process does."""
         raise NotImplementedError
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Continue reading from clients."""
         raise NotImplementedError
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
-        """Ways to send all clients, on a channel, what is no message, or not to be trusted; by name."""
+        """Functions, by name, that send something malformed or untrusted to all clients on a channel."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The conformance suite: a test for every rule of the contract in ``enchannel/abc.py``."""
+"""The conformance suite: tests for every rule of the contract in ``enchannel/abc.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from enchannel.testing import _collector
-from enchannel.testing._checks import connected
+from enchannel.testing._checks import connect_kernel
 from enchannel.testing._fake_kernel import FakeKernel
 from enchannel.testing._rig import Rig
 from enchannel.testing._rules.closing import Closing
@@ -21,7 +21,9 @@ __all__ = ["BackendSuite"]
 
 
 class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
-    """What a backend has to pass. Derive from it, in a module that pytest collects, and give it a rig:
+    """The tests that a backend must pass.
+
+    Derive a class in a module that pytest collects, and add a fixture that returns a rig:
 
     ::
 
@@ -31,16 +33,16 @@ class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
                 with TcpRig() as rig:
                     yield rig
 
-    A test's name begins with the number of the rule that a failure breaks.
+    The name of each test starts with the number of its rule.
     """
 
     @pytest.fixture
     def rig(self) -> Any:
-        """The rig, new for each test."""
-        raise NotImplementedError(f"{type(self).__name__} has no fixture `rig`")
+        """Return a new rig; must be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must define a fixture `rig`")
 
-    def test_a_request_is_answered(self, rig: Rig) -> None:
+    def test_request_is_answered(self, rig: Rig) -> None:
         kernel = FakeKernel(rig)
-        with connected(rig) as client:
+        with connect_kernel(rig) as client:
             assert client.run("6 * 7", timeout=_collector.DEADLINE).text == "6 * 7"
         assert "execute_request" in [message.header.msg_type for message in kernel.received]

@@ -1,6 +1,7 @@
-"""What goes wrong with messages on their way from a fake kernel; see ``FakeKernel.misbehave``.
+"""Faults that lose, repeat, delay or reorder the messages of a ``FakeKernel``.
 
-What goes wrong with bytes (half a frame, a wrong key) is its transport's, and ``Rig.garbage``'s.
+Pass them to ``FakeKernel.inject_faults``. Damaged frames and wrong keys are up to the transport: see
+``Rig.garbage``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["delay", "die_after", "drop", "duplicate", "of_type", "silence", "swa
 
 
 def of_type(*msg_types: str) -> Callable[[AnyMessage], bool]:
-    """Whether a message is of one of these types; for the faults to choose by."""
+    """Return a condition that is true for messages of these types."""
     return lambda message: message.header.msg_type in msg_types
 
 
@@ -27,55 +28,58 @@ def _all(message: AnyMessage) -> bool:
 
 
 def drop(chosen: Callable[[AnyMessage], bool] = _all, *, every: int = 1) -> Fault:
-    """Lose messages, as a kernel does whose buffers are full.
+    """Drop messages, as a kernel does when its buffers are full.
 
     Args:
-        chosen: Which it may be.
-        every: Of these, one in so many.
+        chosen: The messages that may be dropped; all by default.
+        every: Drop every nth of them.
+
+    Raises:
+        ValueError: ``every`` is less than 1.
     """
     if every < 1:
-        raise ValueError(f"one message in {every} cannot be dropped")
+        raise ValueError(f"every must be at least 1, not {every}")
     seen = 0
 
-    def dropping(message: AnyMessage, say: Send) -> None:
+    def dropping(message: AnyMessage, send: Send) -> None:
         nonlocal seen
         if chosen(message):
             seen += 1
             if seen % every == 0:
                 return
-        say(message)
+        send(message)
 
     return dropping
 
 
 def silence() -> Fault:
-    """Send nothing at all."""
+    """Drop all messages."""
     return drop()
 
 
 def duplicate(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
-    """Send messages twice."""
+    """Send each chosen message twice."""
 
-    def duplicating(message: AnyMessage, say: Send) -> None:
-        say(message)
+    def duplicating(message: AnyMessage, send: Send) -> None:
+        send(message)
         if chosen(message):
-            say(message)
+            send(message)
 
     return duplicating
 
 
 def swap(chosen: Callable[[AnyMessage], bool] = _all) -> Fault:
-    """Send a message after the one that follows it; but never an idle, which nothing might follow."""
+    """Swap each chosen message with the next one; never an idle, which may be the last."""
     held: deque[AnyMessage] = deque()
 
-    def swapping(message: AnyMessage, say: Send) -> None:
+    def swapping(message: AnyMessage, send: Send) -> None:
         is_idle = message.content.get("execution_state") == "idle"
         if not held and not is_idle and chosen(message):
             held.append(message)
             return
-        say(message)
+        send(message)
         while held:
-            say(held.popleft())
+            send(held.popleft())
 
     return swapping
 
@@ -85,46 +89,47 @@ def delay(
     scheduler: abc.SchedulerBase,
     chosen: Callable[[AnyMessage], bool] = _all,
 ) -> Fault:
-    """Send messages later, in their order; those that are not chosen overtake them.
+    """Send the chosen messages later, in their order; the others overtake them.
 
     Args:
-        seconds: How much later.
-        scheduler: Where time comes from; a virtual one makes a test of it that waits for nothing.
-        chosen: Which messages.
+        seconds: The delay.
+        scheduler: The clock; a virtual one makes the test wait for nothing.
+        chosen: The messages to delay; all by default.
     """
 
     held: deque[AnyMessage] = deque()
-    saying = threading.Lock()
+    sending = threading.Lock()
 
-    def delaying(message: AnyMessage, say: Send) -> None:
+    def delaying(message: AnyMessage, send: Send) -> None:
         def due(*_: object) -> None:
-            with saying:  # the oldest, whichever timer comes first
-                say(held.popleft())
+            # Timers may fire in any order; the oldest message is sent first.
+            with sending:
+                send(held.popleft())
 
         if chosen(message):
             held.append(message)
             scheduler.schedule_relative(seconds, due)
         else:
-            say(message)
+            send(message)
 
     return delaying
 
 
 def die_after(count: int, die: Callable[[], None]) -> Fault:
-    """Die in the middle of what is being said.
+    """Call a function in place of sending any further message.
 
     Args:
-        count: Messages that are still said.
-        die: How: ``rig.cut``, ``remote.die``.
+        count: The number of messages that are sent before.
+        die: The function, such as ``kernel.die`` of an ``InMemoryKernel`` or ``rig.disconnect``.
     """
-    said = 0
+    sent = 0
 
-    def dying(message: AnyMessage, say: Send) -> None:
-        nonlocal said
-        said += 1
-        if said <= count:
-            say(message)
-        elif said == count + 1:
+    def dying(message: AnyMessage, send: Send) -> None:
+        nonlocal sent
+        sent += 1
+        if sent <= count:
+            send(message)
+        elif sent == count + 1:
             die()
 
     return dying

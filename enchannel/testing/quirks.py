@@ -1,6 +1,6 @@
-"""What real kernels do that the protocol does not say; see ``FakeKernel.misbehave``. Each was seen in one.
+"""Deviations from the protocol that real kernels show, as faults for ``FakeKernel.inject_faults``.
 
-A client has to get along with all of them.
+Each of them was observed in a released kernel, and a client must cope with all of them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["QUIRKS"]
 
 
 def _changed(change: Callable[[AnyMessage], AnyMessage | None]) -> Fault:
-    def changing(message: AnyMessage, say: Send) -> None:
+    def changing(message: AnyMessage, send: Send) -> None:
         changed = change(message)
         if changed is not None:
-            say(changed)
+            send(changed)
 
     return changing
 
@@ -67,53 +67,53 @@ def _result_as_a_stream(message: AnyMessage) -> AnyMessage:
     return build.stream("stdout", text, parent=message.parent_header)
 
 
-def _stray_comm_close(message: AnyMessage, say: Send) -> None:
-    say(message)
+def _stray_comm_close(message: AnyMessage, send: Send) -> None:
+    send(message)
     if message.header.msg_type == "execute_reply":
-        say(ec.comm_close("of-nobody", channel="shell", parent=message.parent_header))
+        send(ec.comm_close("of-nobody", channel="shell", parent=message.parent_header))
 
 
 def _strays_before_everything() -> Fault:
     first = True
 
-    def straying(message: AnyMessage, say: Send) -> None:
+    def straying(message: AnyMessage, send: Send) -> None:
         nonlocal first
         if first:
             first = False
-            say(build.stream("stderr", "a warning of the kernel's own\n"))
-            say(build.status("starting", parent=None))
-        say(message)
+            send(build.stream("stderr", "a warning of the kernel's own\n"))
+            send(build.status("starting", parent=None))
+        send(message)
 
     return straying
 
 
-def _unknown_state(message: AnyMessage, say: Send) -> None:
+def _unknown_state(message: AnyMessage, send: Send) -> None:
     if message.header.msg_type == "status" and message.content["execution_state"] == "busy":
-        say(message.replace(content={"execution_state": "pondering"}))
-    say(message)
+        send(message.replace(content={"execution_state": "pondering"}))
+    send(message)
 
 
 def _idle_before_the_reply() -> Fault:
     reply: AnyMessage | None = None
 
-    def late(message: AnyMessage, say: Send) -> None:
+    def late(message: AnyMessage, send: Send) -> None:
         nonlocal reply
         if message.header.msg_type.endswith("_reply"):
             reply = message
             return
-        say(message)
+        send(message)
         if reply is not None and message.content.get("execution_state") == "idle":
             held, reply = reply, None
-            say(held)
+            send(held)
 
     return late
 
 
 def _output_after_idle() -> Fault:
-    def late(message: AnyMessage, say: Send) -> None:
-        say(message)
+    def late(message: AnyMessage, send: Send) -> None:
+        send(message)
         if message.content.get("execution_state") == "idle":
-            say(build.stream("stdout", "one more thing\n", parent=message.parent_header))
+            send(build.stream("stdout", "one more thing\n", parent=message.parent_header))
 
     return late
 
@@ -140,4 +140,4 @@ QUIRKS: Final[dict[str, Callable[[], Fault]]] = {
     "idle before the reply": _idle_before_the_reply,
     "output after idle": _output_after_idle,
 }
-"""Makes a fault that is the quirk, by what it is called."""
+"""Functions that create the fault, by the name of the quirk."""

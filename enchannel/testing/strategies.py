@@ -1,9 +1,9 @@
-"""hypothesis strategies for what travels: any message, any frames.
+"""Hypothesis strategies for messages and frames.
 
 ::
 
     @given(message=strategies.messages())
-    def test_what_is_said_is_heard(message): ...
+    def test_message_arrives_unchanged(message): ...
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(_text, inner),
     max_leaves=8,
 )
-"""Whatever JSON has a word for, integers of any size among it."""
+"""Any JSON value, including integers of any size."""
 
 json_objects: st.SearchStrategy[dict[str, Any]] = st.dictionaries(_text, json_values, max_size=3)
-"""What content and metadata are."""
+"""JSON objects, as content and metadata are."""
 
 buffers: st.SearchStrategy[list[bytes]] = st.lists(st.binary(max_size=9), max_size=20)
-"""None, some, or many; empty ones too."""
+"""Lists of up to 20 buffers, which may be empty."""
 
 
 @st.composite
 def headers(draw: st.DrawFn) -> Header:
-    """Any header, fields that the protocol does not know among it."""
+    """Draw a header, which may have fields that are not in the protocol."""
     extra = st.dictionaries(_text.filter(lambda name: name not in _FIELDS), json_values, max_size=2)
     return Header(
         msg_id=draw(_text.filter(bool)),
@@ -55,11 +55,12 @@ def headers(draw: st.DrawFn) -> Header:
 def messages(
     draw: st.DrawFn, channel: ChannelName | None = None, *, with_buffers: bool = True
 ) -> AnyMessage:
-    """Any message.
+    """Draw a message.
 
     Args:
-        channel: The one that it is on; any by default.
-        with_buffers: Whether it may have some.
+        draw: Supplied by hypothesis.
+        channel: The channel of the message; any by default.
+        with_buffers: Whether the message may have buffers.
     """
     made = create_message(
         "x",
@@ -72,7 +73,7 @@ def messages(
 
 
 def frames(max_size: int = 12) -> st.SearchStrategy[list[bytes]]:
-    """Any multipart message of ZeroMQ: mostly none that a kernel would send."""
+    """Return a strategy for multipart messages of ZeroMQ, most of which are invalid."""
     delimiter = st.just(b"<IDS|MSG>")
     json = st.sampled_from([b"{}", b"null", b"[]", b"", b'{"msg_id": "a", "msg_type": "b"}'])
     return st.lists(delimiter | json | st.binary(max_size=40), max_size=max_size)
@@ -80,7 +81,7 @@ def frames(max_size: int = 12) -> st.SearchStrategy[list[bytes]]:
 
 @st.composite
 def mutations(draw: st.DrawFn, data: bytes) -> bytes:
-    """Bytes that were damaged on their way: cut, spliced, repeated, with other bits."""
+    """Draw a damaged copy of the data: parts cut out, inserted or repeated, bits flipped."""
     damaged = bytearray(data)
     for _ in range(draw(st.integers(1, 3))):
         at, end = sorted((draw(st.integers(0, len(damaged))), draw(st.integers(0, len(damaged)))))

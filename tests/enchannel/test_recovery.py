@@ -27,10 +27,10 @@ class Forgetful:
     def _hear(self, message: AnyMessage) -> None:
         self.asked.append(message)
         if not self.forgets:
-            self._kernel._hear(message)
+            self._kernel.receive(message)
 
     def answer(self, request: AnyMessage) -> None:
-        self._kernel._hear(request)
+        self._kernel.receive(request)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.rigs.websocket import WebsocketRig
 
 class TestV1(BackendSuite):
     # what is not the server's own it does not restart; see test_lifecycle.py
-    test_b20_a_lifecycle_tells_also_who_comes_late = None  # type: ignore[assignment]
+    test_b20_lifecycle_replays_to_late_subscribers = None  # type: ignore[assignment]
 
     @pytest.fixture
     def rig(self, server: JupyterServer) -> Iterator[WebsocketRig]:
@@ -21,8 +21,8 @@ class TestV1(BackendSuite):
 
 class TestLegacy(BackendSuite):
     # here the server itself reads messages: it translates those of old versions, and drops odd ones
-    test_b08_what_is_said_is_heard = None  # type: ignore[assignment]
-    test_b20_a_lifecycle_tells_also_who_comes_late = None  # type: ignore[assignment]
+    test_b08_any_message_arrives_unchanged = None  # type: ignore[assignment]
+    test_b20_lifecycle_replays_to_late_subscribers = None  # type: ignore[assignment]
 
     @pytest.fixture
     def rig(self, server: JupyterServer) -> Iterator[WebsocketRig]:

@@ -98,7 +98,7 @@ class LaunchedRig(Rig):
 class TestLaunched:
     """What a kernel that was launched has beside the others."""
 
-    test_b20 = BackendSuite.test_b20_a_lifecycle_tells_also_who_comes_late
+    test_b20 = BackendSuite.test_b20_lifecycle_replays_to_late_subscribers
 
     @pytest.fixture
     def rig(self) -> LaunchedRig:

@@ -1,3 +1,3 @@
-"""The tests of the rules, by what they are about."""
+"""The tests of the rules, by subject."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""Rules 4 to 8: messages, both ways."""
+"""Rules 4 to 8: messages in both directions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Header
 from enchannel.testing import _collector, strategies
 from enchannel.testing._checks import (
-    all_at_once,
-    arrived,
-    demand,
+    call_concurrently,
+    call_in_time,
+    collect_messages,
     eventually,
-    listening,
-    said,
-    soon,
+    require,
+    send_from_kernel,
+    wait_for_arrival,
 )
-from enchannel.testing._client import Client, from_clients, from_kernel, has, ids, of
+from enchannel.testing._client import Client, client_message, contains, ids, kernel_message, select
 from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
 
@@ -30,175 +30,190 @@ __all__ = ["Messages"]
 
 IOPUB, SHELL = ChannelName.IOPUB, ChannelName.SHELL
 MANY, SOME = 5_000, 300
-MOMENT = 0.001  # seconds that a slow subscriber takes
-HEAVY = 100_000  # bytes: what no transport sends in one piece
-BEYOND_BUFFERS = 3_000, 10_000  # messages, and bytes of each: more than sockets take ahead
-LARGE = 1 << 25  # bytes
+# Seconds that a slow subscriber takes for each item.
+SLOW_DELAY = 0.001
+# More than a transport sends in one piece.
+FRAGMENTED_BYTES = 100_000
+# Together, more than sockets buffer.
+UNREAD_COUNT, UNREAD_BYTES = 3_000, 10_000
+LARGE_BYTES = 1 << 25
 
 
 class Messages:
-    """What is said is heard: all of it, in order, as it was, and by who is meant."""
+    """Tests that messages arrive completely, in order and unchanged."""
 
-    def test_b04_a_channel_never_hears_what_was_said_on_it(self, rig: Rig) -> None:
+    def test_b04_sent_messages_are_not_echoed(self, rig: Rig) -> None:
         with Client(rig) as client:
-            ours = client.say(*(from_clients(name) for name in client.speaks_on))
+            ours = client.send(*(client_message(name) for name in client.sendable_channels))
             for name in client.channels:
-                client.hears(said(rig, name, client))
-            assert not of(ours, [m for name in client.channels for m in client.heard[name].items])
+                client.wait_for(send_from_kernel(rig, name, client))
+            assert not select(
+                ours, [m for name in client.channels for m in client.received[name].items]
+            )
 
-    def test_b05_order_is_kept_from_the_kernel(self, rig: Rig) -> None:
+    def test_b05_incoming_order_is_kept(self, rig: Rig) -> None:
         with Client(rig) as client:
             for name in client.channels:
                 made = [
-                    from_kernel(name, n, client) for n in range(MANY if name is IOPUB else SOME)
+                    kernel_message(name, n, client) for n in range(MANY if name is IOPUB else SOME)
                 ]
-                heavy = client.at_most(HEAVY)
-                messages = [_heavy(m, heavy) if n % 50 == 0 else m for n, m in enumerate(made)]
+                large_size = client.largest(FRAGMENTED_BYTES)
+                messages = [
+                    _enlarged(m, large_size) if n % 50 == 0 else m for n, m in enumerate(made)
+                ]
                 for message in messages:
                     rig.send(message)
-                assert ids(client.hears(messages)) == ids(messages)
+                assert ids(client.wait_for(messages)) == ids(messages)
 
-    def test_b05_order_is_kept_to_the_kernel_whatever_thread_sends(self, rig: Rig) -> None:
-        remote = listening(rig)
+    def test_b05_outgoing_order_is_kept_per_thread(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
         with Client(rig) as client:
-            heavy = client.at_most(HEAVY)
-            for name in client.speaks_on:
+            large_size = client.largest(FRAGMENTED_BYTES)
+            for name in client.sendable_channels:
                 each = [
-                    [from_clients(name, n, 0 if n % 50 else heavy) for n in range(200)]
+                    [client_message(name, n, 0 if n % 50 else large_size) for n in range(200)]
                     for _ in range(4)
                 ]
-                all_at_once([partial(client.say, *messages) for messages in each])
+                call_concurrently([partial(client.send, *messages) for messages in each])
                 for messages in each:
-                    assert ids(arrived(remote, messages)) == ids(messages)
+                    assert ids(wait_for_arrival(remote, messages)) == ids(messages)
 
-    def test_b05_who_is_told_something_may_speak(self, rig: Rig) -> None:
-        remote = listening(rig)
-        with Client(rig, listens=False) as client:
-            messages = [from_kernel(IOPUB, number, client) for number in range(100)]
-            answers = {message.header.msg_id: from_clients(SHELL) for message in messages}
+    def test_b05_observer_may_send(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
+        with Client(rig, subscribe=False) as client:
+            messages = [kernel_message(IOPUB, number, client) for number in range(100)]
+            answers = {message.header.msg_id: client_message(SHELL) for message in messages}
 
             def answer(message: AnyMessage) -> None:
                 if message.header.msg_id in answers:
-                    client.say(answers[message.header.msg_id])
+                    client.send(answers[message.header.msg_id])
 
             client.pair(IOPUB).incoming.subscribe(answer)
             for message in messages:
                 rig.send(message)
             expected = list(answers.values())
-            assert ids(arrived(remote, expected)) == ids(expected)
+            assert ids(wait_for_arrival(remote, expected)) == ids(expected)
 
-    def test_b06_no_two_items_of_a_channel_are_told_at_once(self, rig: Rig) -> None:
-        with Client(rig, listens=False) as client:
+    def test_b06_emissions_of_a_channel_do_not_overlap(self, rig: Rig) -> None:
+        with Client(rig, subscribe=False) as client:
             for name in client.channels:
                 slow = _OneAtATime()
                 client.pair(name).incoming.subscribe(slow.on_next)
-                messages = [from_kernel(name, number, client) for number in range(100)]
-                all_at_once([partial(_say_all, rig, messages[n::4]) for n in range(4)])
+                messages = [kernel_message(name, number, client) for number in range(100)]
+                call_concurrently([partial(_send_all, rig, messages[n::4]) for n in range(4)])
                 known = set(ids(messages))
                 heard = slow.seen.wait_until(lambda items, all=known: all <= set(ids(items)))  # type: ignore[misc]
-                assert len(of(messages, heard)) == len(messages)
+                assert len(select(messages, heard)) == len(messages)
                 assert not slow.overlapped
 
-    def test_b06_a_slow_subscriber_loses_nothing(self, rig: Rig) -> None:
-        with Client(rig, listens=False) as client:
+    def test_b06_slow_subscriber_receives_everything(self, rig: Rig) -> None:
+        with Client(rig, subscribe=False) as client:
             seen: Collector[AnyMessage] = Collector()
             begun = threading.Event()
-            first, *rest = [from_kernel(IOPUB, number, client) for number in range(MANY)]
+            first, *rest = [kernel_message(IOPUB, number, client) for number in range(MANY)]
 
             def slow_to_begin(message: AnyMessage) -> None:
                 if message.header.msg_id == first.header.msg_id:
                     begun.set()
-                    threading.Event().wait(300 * MOMENT)  # in which all the others come
+                    threading.Event().wait(300 * SLOW_DELAY)  # the other messages arrive meanwhile
                 seen.on_next(message)
 
             client.pair(IOPUB).incoming.subscribe(slow_to_begin)
-            saying = threading.Thread(target=rig.send, args=(first,), daemon=True)
-            saying.start()
+            sending = threading.Thread(target=rig.send, args=(first,), daemon=True)
+            sending.start()
             assert begun.wait(_collector.DEADLINE)
-            _say_all(rig, rest)
-            heard = seen.wait_until(has(rest[-1]))
-            assert ids(of([first, *rest], heard)) == ids([first, *rest])
+            _send_all(rig, rest)
+            heard = seen.wait_until(contains(rest[-1]))
+            assert ids(select([first, *rest], heard)) == ids([first, *rest])
 
-    def test_b07_sending_never_waits_for_the_kernel_to_read(self, rig: Rig) -> None:
-        demand(rig, "pause_reading", "resume_reading")
-        remote = listening(rig)
-        count, size = BEYOND_BUFFERS
+    def test_b07_sending_does_not_block(self, rig: Rig) -> None:
+        require(rig, "pause_reading", "resume_reading")
+        remote = collect_messages(rig)
         with Client(rig) as client:
-            arrived(remote, client.say(from_clients(SHELL)))
-            size = client.at_most(size)
+            wait_for_arrival(remote, client.send(client_message(SHELL)))
+            size = client.largest(UNREAD_BYTES)
             messages = {
-                name: [from_clients(name, n, size) for n in range(count if name is SHELL else SOME)]
-                for name in client.speaks_on
+                name: [
+                    client_message(name, n, size)
+                    for n in range(UNREAD_COUNT if name is SHELL else SOME)
+                ]
+                for name in client.sendable_channels
             }
             rig.pause_reading()
             try:
                 for of_one_channel in messages.values():
-                    soon(partial(client.say, *of_one_channel))
-                assert eventually(lambda: client.pair(SHELL).unsent() > 0), "unsent counts nothing"
+                    call_in_time(partial(client.send, *of_one_channel))
+                assert eventually(lambda: client.pair(SHELL).unsent() > 0), (
+                    "unsent() of shell stayed 0 while the kernel did not read"
+                )
             finally:
                 rig.resume_reading()
             for of_one_channel in messages.values():
-                assert ids(arrived(remote, of_one_channel)) == ids(of_one_channel)
-            for name in client.speaks_on:
+                assert ids(wait_for_arrival(remote, of_one_channel)) == ids(of_one_channel)
+            for name in client.sendable_channels:
                 assert eventually(lambda name=name: client.pair(name).unsent() == 0)  # type: ignore[misc]
 
-    def test_b08_what_is_said_is_heard(self, rig: Rig) -> None:
-        remote = listening(rig)
+    def test_b08_any_message_arrives_unchanged(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
         with Client(rig) as client:
-            parent = from_kernel(SHELL, 0, client).parent_header
+            parent = kernel_message(SHELL, 0, client).parent_header
 
-            # to make a failing example smaller would be to wait for what does not come, again and again
+            # Without shrinking: each smaller example of a lost message would wait until the deadline again.
             @settings(max_examples=50, deadline=None, phases=[Phase.explicit, Phase.generate])
             @given(strategies.messages(with_buffers=client.link.capabilities.buffers))
-            def what_is_said_is_heard(made: AnyMessage) -> None:
+            def check_message(made: AnyMessage) -> None:
                 made = made.replace(header=replace(made.header, msg_id=uuid.uuid4().hex))
                 if made.channel in client.channels:
-                    to_us = made.replace(parent_header=parent)
-                    rig.send(to_us)
-                    assert _parts(client.hears([to_us])[0]) == _parts(to_us)
-                if made.channel in client.speaks_on:
-                    (to_them,) = client.say(made)
-                    assert _parts(arrived(remote, [to_them])[0]) == _parts(to_them)
+                    incoming = made.replace(parent_header=parent)
+                    rig.send(incoming)
+                    assert _parts(client.wait_for([incoming])[0]) == _parts(incoming)
+                if made.channel in client.sendable_channels:
+                    (outgoing,) = client.send(made)
+                    assert _parts(wait_for_arrival(remote, [outgoing])[0]) == _parts(outgoing)
 
-            what_is_said_is_heard()
+            check_message()
 
-    def test_b08_text_is_what_it_was(self, rig: Rig) -> None:
-        remote = listening(rig)
+    def test_b08_text_arrives_unchanged(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
         text = "\0\a\u0085\u2028 ä ⚠ 🐍 e\u0301 \ufeff \uffff"
         with Client(rig) as client:
-            (ours,) = client.say(ec.execute_request(text))
-            assert arrived(remote, [ours])[0].content == ours.content
-            theirs = from_kernel(IOPUB, 0, client).replace(content={"name": text, "text": text * 9})
+            (ours,) = client.send(ec.execute_request(text))
+            assert wait_for_arrival(remote, [ours])[0].content == ours.content
+            theirs = kernel_message(IOPUB, 0, client).replace(
+                content={"name": text, "text": text * 9}
+            )
             rig.send(theirs)
-            assert client.hears([theirs])[0].content == theirs.content
+            assert client.wait_for([theirs])[0].content == theirs.content
 
-    def test_b08_many_buffers_are_what_they_were(self, rig: Rig) -> None:
-        remote = listening(rig)
+    def test_b08_many_buffers_arrive_unchanged(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
         with Client(rig) as client:
             if not client.link.capabilities.buffers:
-                pytest.skip("it declares that its messages have no buffers")
+                pytest.skip("capabilities.buffers is False")
             buffers = [b"", *(bytes([n]) * n for n in range(100)), bytes(range(256)) * 400]
-            (ours,) = client.say(ec.comm_msg("c", {"text": "x"}, buffers=buffers))
-            assert _parts(arrived(remote, [ours])[0]) == _parts(ours)
-            theirs = from_kernel(IOPUB, 0, client).replace(buffers=tuple(buffers))
+            (ours,) = client.send(ec.comm_msg("c", {"text": "x"}, buffers=buffers))
+            assert _parts(wait_for_arrival(remote, [ours])[0]) == _parts(ours)
+            theirs = kernel_message(IOPUB, 0, client).replace(buffers=tuple(buffers))
             rig.send(theirs)
-            (heard,) = client.hears([theirs])
+            (heard,) = client.wait_for([theirs])
             assert _parts(heard) == _parts(theirs)
             assert all(buffer.readonly for buffer in heard.buffers)
 
-    def test_b08_what_is_as_large_as_it_may_be_is_whole(self, rig: Rig) -> None:
-        remote = listening(rig)
+    def test_b08_largest_message_arrives_unchanged(self, rig: Rig) -> None:
+        remote = collect_messages(rig)
         with Client(rig) as client:
-            size = client.at_most(LARGE)
-            (ours,) = client.say(ec.execute_request("x" * size))
-            assert arrived(remote, [ours])[0].content == ours.content
-            theirs = from_kernel(IOPUB, 0, client).replace(content={"name": "", "text": "x" * size})
+            size = client.largest(LARGE_BYTES)
+            (ours,) = client.send(ec.execute_request("x" * size))
+            assert wait_for_arrival(remote, [ours])[0].content == ours.content
+            theirs = kernel_message(IOPUB, 0, client).replace(
+                content={"name": "", "text": "x" * size}
+            )
             rig.send(theirs)
-            assert client.hears([theirs])[0].content == theirs.content
+            assert client.wait_for([theirs])[0].content == theirs.content
 
 
 class _OneAtATime:
-    """A subscriber that takes its time, and notices who does not wait for it."""
+    """A slow subscriber that detects overlapping calls."""
 
     def __init__(self) -> None:
         self.seen: Collector[AnyMessage] = Collector()
@@ -210,22 +225,22 @@ class _OneAtATime:
             self.overlapped = True
             self.seen.on_next(message)
             return
-        threading.Event().wait(MOMENT)
+        threading.Event().wait(SLOW_DELAY)
         self.seen.on_next(message)
         self._inside.release()
 
 
-def _say_all(rig: Rig, messages: list[AnyMessage]) -> None:
+def _send_all(rig: Rig, messages: list[AnyMessage]) -> None:
     for message in messages:
         rig.send(message)
 
 
-def _heavy(message: AnyMessage, size: int) -> AnyMessage:
-    return message.replace(metadata={"heavy": "x" * size})
+def _enlarged(message: AnyMessage, size: int) -> AnyMessage:
+    return message.replace(metadata={"text": "x" * size})
 
 
 def _parts(message: AnyMessage) -> tuple[object, ...]:
-    """What has to be the same at both ends: a server may write a date in another way."""
+    """Return the parts that must be equal at both ends; a server may reformat the date."""
     return (
         message.channel,
         _undated(message.header),
