@@ -1,6 +1,5 @@
-"""How fast enchannel is, beside jupyter_client, jupyter-kernel-client, plain pyzmq and websockets,
-and reactivex's own operators.
+"""Benchmarks of enchannel beside jupyter_client, jupyter-kernel-client, pyzmq, websockets and reactivex.
 
-``python -m benchmarks`` measures everything; each script measures its own figures. What is compared
-runs in processes of its own, in turns, so that a noisy machine is as noisy for everybody.
+``python -m benchmarks`` measures everything, and ``python -m benchmarks.NAME`` one script. All sides of
+a comparison run in separate processes and take turns, so that noise affects all of them alike.
 """

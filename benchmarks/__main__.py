@@ -1,4 +1,4 @@
-"""All figures, or those that are named."""
+"""Measure all scripts, or those named on the command line."""
 
 from benchmarks import (
     attaching,

@@ -1,4 +1,4 @@
-"""Connecting to a kernel that runs: how long until nothing is lost any more."""
+"""The time to connect to a running kernel, until no message can be missed."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from benchmarks.measuring import Measured
 __all__ = ["SCRIPT"]
 
 REAL = Kernels(real=True)
-AGAIN = 5
+AGAIN_TIMES = 5
 
 
 def enchannel(kernels: Sequence[Path]) -> Measured:
-    import enchannel_zmq  # noqa: F401  # importing is another figure
+    import enchannel_zmq  # noqa: F401  # the import is measured by another script
 
-    first, *others = [_attach(kernels[0]) for _ in range(1 + AGAIN)]
-    return {"first": first, "again": sorted(others)[AGAIN // 2]}
+    first, *others = [_attach(kernels[0]) for _ in range(1 + AGAIN_TIMES)]
+    return {"first": first, "again": sorted(others)[AGAIN_TIMES // 2]}
 
 
 def _attach(path: Path) -> float:
-    began = perf_counter()
+    started = perf_counter()
     kernel = ec.connect(path)
-    attached = perf_counter() - began
+    attached = perf_counter() - started
     kernel.close()
     return attached
 
@@ -35,8 +35,8 @@ def _attach(path: Path) -> float:
 def jupyter_client(kernels: Sequence[Path]) -> Measured:
     from benchmarks.peers import jupyter
 
-    first, *others = [jupyter.attach(kernels[0]) for _ in range(1 + AGAIN)]
-    return {"first": first, "again": sorted(others)[AGAIN // 2]}
+    first, *others = [jupyter.attach(kernels[0]) for _ in range(1 + AGAIN_TIMES)]
+    return {"first": first, "again": sorted(others)[AGAIN_TIMES // 2]}
 
 
 OURS, THEIRS = case("enchannel", REAL), case("jupyter_client", REAL)
@@ -44,9 +44,9 @@ OURS, THEIRS = case("enchannel", REAL), case("jupyter_client", REAL)
 SCRIPT = Script(
     name="attaching",
     method=(
-        "to an ipykernel that idles, with everything imported: `ec.connect(file)`, which returns when "
-        "nothing is lost any more, beside `load_connection_file`, `start_channels` and "
-        f"`wait_for_ready`; the first time in a process, and the median of {AGAIN} more."
+        "connects to an idle ipykernel, with everything imported: `ec.connect(file)`, which returns when "
+        "no message can be missed, beside `load_connection_file`, `start_channels` and `wait_for_ready`; "
+        f"the first time in a process, and the median of {AGAIN_TIMES} more."
     ),
     sides={"enchannel": enchannel, "jupyter_client": jupyter_client},
     figures=(
@@ -58,11 +58,11 @@ SCRIPT = Script(
             unit=Unit.MILLISECONDS,
             value="first",
             goal=Goal.WITHIN,
-            reach=0.1,
-            aim=0.02,
+            required=0.1,
+            target=0.02,
         ),
         Figure(
-            title="attach to it again",
+            title="attach again",
             peer="jupyter_client, blocking",
             ours=OURS,
             theirs=THEIRS,

@@ -1,4 +1,4 @@
-"""What is measured, beside what, and what was hoped for."""
+"""The cases that are measured, and the figures that compare them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarks.measuring import Measured
 __all__ = ["Case", "Figure", "Goal", "Kernels", "Script", "Side", "Unit", "case"]
 
 Side = Callable[..., Measured]
-"""Measures in a process of its own: called with the connection files, and a case's numbers by name."""
+"""A function that measures one side, called with connection files and the numbers of a case by name."""
 
 
 class Unit(Enum):
-    """How a number is written: its factor, digits and sign."""
+    """A unit, with the factor from the base unit and the symbol."""
 
     MICROSECONDS = 1e6, "µs"
     MILLISECONDS = 1e3, "ms"
@@ -23,8 +23,8 @@ class Unit(Enum):
     PERCENT = 1e2, "%"
     MESSAGES = 1.0, "messages"
 
-    def written(self, value: float) -> str:
-        """The value as a table has it."""
+    def format(self, value: float) -> str:
+        """Return a value as text for a table."""
         factor, name = self.value
         number = value * factor
         digits = 0 if self is Unit.MESSAGES or abs(number) >= 100 else 1 if abs(number) >= 10 else 2
@@ -32,40 +32,40 @@ class Unit(Enum):
 
 
 class Goal(Enum):
-    """What two numbers are compared by."""
+    """The comparison of two numbers."""
 
     FASTER = "times faster"
     WITHIN = "times the peer's"
     AT_MOST = "the number itself"
-    NONE = "nothing was aimed at"
+    NONE = "not compared with a bound"
 
     def ratio(self, ours: float, theirs: float | None) -> float | None:
-        """What there is to reach a bound with."""
+        """Return the number to compare with a bound, or None."""
         if self is Goal.AT_MOST:
             return ours
         if not theirs or not ours:
             return None
         return theirs / ours if self is Goal.FASTER else ours / theirs
 
-    def reached(self, ratio: float, bound: float) -> bool:
-        """Whether a bound is kept."""
+    def is_met(self, ratio: float, bound: float) -> bool:
+        """Return True if the number meets a bound."""
         return ratio >= bound if self is Goal.FASTER else ratio <= bound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernels:
-    """Which kernels a case needs.
+    """The kernels that a case needs.
 
     Attributes:
-        fake: How many processes with one fake kernel.
-        quiet: How many fake kernels more, in one process.
-        sndhwm: Messages that a fake kernel keeps for who is slow; 0 is all of them.
-        real: An ipykernel.
-        served: An ipykernel on a Jupyter server; its file is `servers.read_served`'s.
+        fake: The number of processes with one fake kernel each.
+        idle: The number of additional fake kernels, all in one process.
+        sndhwm: The number of messages that a fake kernel queues for a slow client; 0 means no limit.
+        real: If True, an ipykernel.
+        served: If True, an ipykernel on a Jupyter server, whose file ``servers.read_served`` reads.
     """
 
     fake: int = 0
-    quiet: int = 0
+    idle: int = 0
     sndhwm: int = 0
     real: bool = False
     served: bool = False
@@ -73,12 +73,12 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing that is measured, in a process of its own.
+    """One measurement, which runs in a separate process.
 
     Attributes:
-        side: Who is measured; the name of a function in the script.
-        numbers: What it is called with.
-        kernels: Those it is called with.
+        side: The name of the function that measures, in ``Script.sides``.
+        kernels: The kernels that it gets.
+        numbers: Its other arguments.
     """
 
     side: str
@@ -87,7 +87,7 @@ class Case:
 
     @property
     def ours(self) -> bool:
-        """Whether it measures enchannel."""
+        """True if the case measures enchannel."""
         return self.side.startswith("enchannel")
 
     def __str__(self) -> str:
@@ -96,22 +96,22 @@ class Case:
 
 
 def case(side: str, kernels: Kernels | None = None, /, **numbers: int | str) -> Case:
-    """A case with one fake kernel, or those given."""
+    """Return a case with the given kernels, or with one fake kernel."""
     return Case(side, Kernels(fake=1) if kernels is None else kernels, tuple(numbers.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A row of the table.
+    """One row of the table.
 
     Attributes:
-        title: What is measured.
-        peer: Beside what.
+        title: The name of the measurement.
+        peer: The name of the other side; may be empty.
         ours, theirs: The two cases; a figure may have no peer.
-        unit: Of both.
-        value: The name of the number that is compared, among those that a side tells.
-        goal: How they are compared.
-        reach, aim: What was promised, and what was hoped for.
+        unit: The unit of both numbers.
+        value: The name of the compared number in ``Measured``.
+        goal: How the two numbers are compared.
+        required, target: The bound that is required, and a stricter one to aim for.
     """
 
     title: str
@@ -121,11 +121,11 @@ class Figure:
     unit: Unit = Unit.MICROSECONDS
     value: str = "wall"
     goal: Goal = Goal.NONE
-    reach: float | None = None
-    aim: float | None = None
+    required: float | None = None
+    target: float | None = None
 
     def bound(self, bound: float | None) -> str:
-        """A bound as a table has it."""
+        """Return a bound as text for a table."""
         if bound is None:
             return ""
         match self.goal:
@@ -134,18 +134,18 @@ class Figure:
             case Goal.WITHIN:
                 return f"within {bound:g}x"
             case _:
-                return f"at most {self.unit.written(bound)}"
+                return f"at most {self.unit.format(bound)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """A file of this package: what it measures, and how.
+    """One script of this package.
 
     Attributes:
-        name: The file's.
-        method: How it is measured, in a sentence or two.
-        sides: Who can be measured, by name.
-        figures: The rows that it makes.
+        name: The name of the module.
+        method: A description of the measurement.
+        sides: The functions that measure, by name.
+        figures: The rows of the table.
     """
 
     name: str
@@ -154,7 +154,7 @@ class Script:
     figures: tuple[Figure, ...]
 
     def cases(self) -> list[Case]:
-        """What has to be measured for the figures, each once."""
+        """Return the cases of all figures, without duplicates."""
         found: dict[Case, None] = {}
         for figure in self.figures:
             found[figure.ours] = None
@@ -163,7 +163,7 @@ class Script:
         return list(found)
 
     def with_numbers(self, numbers: Mapping[str, int | str]) -> Script:
-        """The same with other numbers, where a case has them: a shorter run, above all."""
+        """Return the script with some numbers of its cases replaced, for example for a shorter run."""
         return replace(self, figures=tuple(_changed(figure, numbers) for figure in self.figures))
 
 

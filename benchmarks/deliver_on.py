@@ -1,4 +1,4 @@
-"""Handing over to a loop that was busy meanwhile: what each message of its backlog costs."""
+"""The cost of each message in the backlog of an event loop that was busy."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from reactivex.subject import Subject
 import enchannel as ec
 from benchmarks.case import Figure, Goal, Kernels, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Measured
-from enchannel import messages as build
+from benchmarks.measuring import SIDE_TIMEOUT, Measured
+from enchannel.messages import stream
 
 __all__ = ["SCRIPT"]
 
 Messages = Observable[ec.AnyMessage]
 Operator = Callable[[Messages], Messages]
 Operators = Callable[[abc.SchedulerBase], Operator]
-MESSAGE = build.stream("stdout", "a line\n")
+MESSAGE = stream("stdout", "a line\n")
 LOOPS = {"asyncio": "an asyncio loop", "event_loop": "an EventLoopScheduler"}
 
 
 class _Backlog:
-    """Messages said to a loop that does not listen, and then drained by it."""
+    """Messages put into the queue of a busy loop, which then delivers them."""
 
     def __init__(self, messages: int, operator: Operator) -> None:
         self._left = self._messages = messages
         self._source: Subject[ec.AnyMessage] = Subject()
-        self._source.pipe(operator).subscribe(self._hear)
-        self.over = threading.Event()
-        self._began = self._ended = self._said = 0.0
+        self._source.pipe(operator).subscribe(self._on_message)
+        self.finished = threading.Event()
+        self._started = self._ended = self._put_time = 0.0
 
-    def say(self) -> None:
-        """While the loop is busy, on another thread."""
-        speaker = threading.Thread(target=self._say)
-        speaker.start()
-        speaker.join()
-        self._began = perf_counter()
+    def put_all(self) -> None:
+        """Put all messages from another thread, while the loop is busy."""
+        producer = threading.Thread(target=self._put)
+        producer.start()
+        producer.join()
+        self._started = perf_counter()
 
-    def _say(self) -> None:
-        say, began = self._source.on_next, perf_counter()
+    def _put(self) -> None:
+        on_next, started = self._source.on_next, perf_counter()
         for _ in range(self._messages):
-            say(MESSAGE)
-        self._said = perf_counter() - began
+            on_next(MESSAGE)
+        self._put_time = perf_counter() - started
 
-    def _hear(self, message: ec.AnyMessage) -> None:
+    def _on_message(self, message: ec.AnyMessage) -> None:
         self._left -= 1
         if not self._left:
             self._ended = perf_counter()
-            self.over.set()
+            self.finished.set()
 
-    def told(self) -> Measured:
+    def result(self) -> Measured:
         if self._left:
             raise RuntimeError(f"{self._left} of {self._messages} messages were not delivered")
-        drained = self._ended - self._began
-        return {"drained": drained / self._messages, "said": self._said / self._messages}
+        drained = self._ended - self._started
+        return {"drained": drained / self._messages, "put": self._put_time / self._messages}
 
 
 def enchannel(_: Sequence[Path], loop: str, messages: int, times: int) -> Measured:
@@ -77,33 +77,33 @@ def observe_on(_: Sequence[Path], loop: str, messages: int, times: int) -> Measu
 def _on_asyncio(operator: Operators, messages: int, times: int) -> Measured:
     async def measure() -> Measured:
         scheduler = AsyncIOThreadSafeScheduler(asyncio.get_running_loop())
-        told = []
+        results = []
         for _ in range(times):
             backlog = _Backlog(messages, operator(scheduler))
-            backlog.say()
-            while not backlog.over.is_set():
+            backlog.put_all()
+            while not backlog.finished.is_set():
                 await asyncio.sleep(0.001)
-            told.append(backlog.told())
-        return _median(told)
+            results.append(backlog.result())
+        return _median(results)
 
     return asyncio.run(measure())
 
 
 def _on_event_loop(operator: Operators, messages: int, times: int) -> Measured:
     scheduler = EventLoopScheduler()
-    told = []
+    results = []
     for _ in range(times):
         backlog = _Backlog(messages, operator(scheduler))
-        say = backlog.say
-        scheduler.schedule(lambda *_, say=say: say())
-        backlog.over.wait(DEADLINE)
-        told.append(backlog.told())
+        put_all = backlog.put_all
+        scheduler.schedule(lambda *_, put_all=put_all: put_all())
+        backlog.finished.wait(SIDE_TIMEOUT)
+        results.append(backlog.result())
     scheduler.dispose()
-    return _median(told)
+    return _median(results)
 
 
-def _median(told: Sequence[Measured]) -> Measured:
-    return {name: median(measured[name] for measured in told) for name in told[0]}
+def _median(results: Sequence[Measured]) -> Measured:
+    return {name: median(measured[name] for measured in results) for name in results[0]}
 
 
 RUNS = {"asyncio": _on_asyncio, "event_loop": _on_event_loop}
@@ -120,25 +120,25 @@ def _figures() -> list[Figure]:
             messages = dict(ours.numbers)["messages"]
             figures.append(
                 Figure(
-                    title=f"`deliver_on` {name}, backlog of {messages:,}, a message",
+                    title=f"`deliver_on` {name}, backlog of {messages:,}, per message",
                     peer="`observe_on`",
                     ours=ours,
                     theirs=case("observe_on", Kernels(), **dict(ours.numbers)),
                     value="drained",
                     goal=Goal.WITHIN,
-                    reach=0.05,
-                    aim=0.02,
+                    required=0.05,
+                    target=0.02,
                 )
             )
         figures.append(
             Figure(
-                title=f"`deliver_on` {name}, backlog of 100,000, a message",
+                title=f"`deliver_on` {name}, backlog of 100,000, per message",
                 peer="a backlog of 1,000",
                 ours=long,
                 theirs=short,
                 value="drained",
                 goal=Goal.WITHIN,
-                aim=1.2,
+                target=1.2,
             )
         )
     return figures
@@ -147,9 +147,9 @@ def _figures() -> list[Figure]:
 SCRIPT = Script(
     name="deliver_on",
     method=(
-        "another thread puts all messages while the loop is busy; the time is what the loop then takes "
-        "to deliver them; of the short backlog the median of 50. Putting is not in it (`--compare` "
-        "shows it as `said`)."
+        "another thread puts all messages while the loop is busy; the time is that of their delivery by "
+        "the loop. For the short backlog it is the median of 50. It does not include the putting "
+        "(`--compare` shows that as `put`)."
     ),
     sides={"enchannel": enchannel, "observe_on": observe_on},
     figures=tuple(_figures()),

@@ -1,15 +1,15 @@
-"""Kernels that do nothing but answer, faster than anybody can listen; many of them in one process.
+"""Fake kernels that answer faster than clients can receive; one process can run many.
 
-An ``execute_request`` says what it wants by its code, words with spaces between them:
+The code of an ``execute_request`` is a command:
 
-    echo                        busy, the reply, idle
-    flood N SIZE                N stream messages of SIZE characters
-    buffers N BYTES             N comm messages, each with a binary buffer
-    join K N SIZE GROUP         waits for K requests of a group, then N streams for each, in turns
+    echo                        send busy, the reply and idle
+    flood N SIZE                send N stream messages of SIZE characters
+    buffers N BYTES             send N comm messages, each with a binary buffer
+    join K N SIZE GROUP         wait for K requests of a group, then send N stream messages for each
 
-All of a flood is built and signed before its busy is sent, so that sending is all that is left to do. It is
-sent with the compiled methods of a socket and plain numbers for flags: the conveniences around them
-cost more than the sending. Each message differs from the others, as they do in life.
+All messages of a flood are built and signed before its busy status is sent, so that only sending remains.
+They are sent with the compiled methods of a socket and integer flags, since pyzmq's wrappers cost more
+than the sending. Each message is different, as in real kernels.
 """
 
 import argparse
@@ -27,7 +27,7 @@ import zmq
 from zmq.backend import Socket as CompiledSocket
 
 from benchmarks.frames import DELIMITER, Signer
-from benchmarks.limits import raise_descriptors
+from benchmarks.limits import raise_descriptor_limit
 
 __all__ = ["FakeKernel"]
 
@@ -56,20 +56,20 @@ Frames = Sequence[bytes]
 
 
 class FakeKernel:
-    """Five bound sockets.
+    """A kernel with five bound sockets.
 
     Args:
-        context: The sockets'.
-        path: Where the connection file is written.
-        sndhwm: Of iopub. 0 is no limit; 1,000 is libzmq's default and what kernels leave in place, with
-            which a kernel drops what a slow client does not take.
+        context: The context of the sockets.
+        path: The connection file to write.
+        sndhwm: The high-water mark of iopub; 0 means no limit. With libzmq's default of 1,000, which
+            kernels keep, a kernel drops messages to slow clients.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], path: Path, sndhwm: int) -> None:
         self._session = uuid.uuid4().hex.encode()
         self._key = uuid.uuid4().hex
         self._sign = Signer(self._key.encode())
-        self._said = 0
+        self._sent = 0
         self._dropped = 0
         self._limited = sndhwm > 0
         self._joining: dict[str, list[tuple[bytes, bytes]]] = {}
@@ -87,41 +87,41 @@ class FakeKernel:
             socket.setsockopt(zmq.RCVHWM, 0)
             socket.setsockopt(zmq.LINGER, 0)
             if name == "iopub" and self._limited:
-                # It tells when it would drop, which is the only way to count what it does.
+                # With this option a full queue raises, which is the only way to count drops.
                 socket.setsockopt(zmq.XPUB_NODROP, 1)
             info[f"{name}_port"] = socket.bind_to_random_port("tcp://127.0.0.1")
         path.touch(mode=0o600)
         path.write_text(json.dumps(info))
 
     def drain(self, name: str) -> None:
-        """Answer all that has come to a socket."""
+        """Answer all messages that have arrived on a socket."""
         self._drain(name)
-        # What is sent on a socket can swallow the news that something came to it.
+        # Sending on iopub can consume the edge-triggered event of an incoming subscription.
         self._drain("iopub")
 
     def _drain(self, name: str) -> None:
         socket = self.sockets[name]
         answer: Callable[[str, list[bytes]], None] = {
-            "hb": self._beat,
-            "iopub": self._subscribed,
-        }.get(name, self._asked)
+            "hb": self._on_heartbeat,
+            "iopub": self._on_subscription,
+        }.get(name, self._on_request)
         try:
             while True:
                 answer(name, socket.recv_multipart(NOBLOCK))
         except zmq.Again:
             pass
 
-    def _beat(self, name: str, frames: list[bytes]) -> None:
+    def _on_heartbeat(self, name: str, frames: list[bytes]) -> None:
         self.sockets[name].send_multipart(frames)
 
-    def _subscribed(self, name: str, frames: list[bytes]) -> None:
-        """Welcome, as ipykernel does: under the topic's name, and nothing before it for the empty one."""
+    def _on_subscription(self, name: str, frames: list[bytes]) -> None:
+        """Send a welcome message as ipykernel does: with the topic as a prefix, unless that is empty."""
         if frames[0][:1] == b"\x01":
             topic = frames[0][1:]
             made = self._message("iopub_welcome", b"{}", {"subscription": topic.decode()})
             self._iopub.send_multipart([topic, *made] if topic else made)
 
-    def _asked(self, name: str, frames: list[bytes]) -> None:
+    def _on_request(self, name: str, frames: list[bytes]) -> None:
         at = frames.index(DELIMITER)
         identity, parent, content = frames[0], frames[at + 2], frames[at + 5]
         msg_type = json.loads(parent)["msg_type"]
@@ -134,7 +134,7 @@ class FakeKernel:
     def _answer(
         self, name: str, identity: bytes, parent: bytes, msg_type: str, content: dict[str, Any]
     ) -> None:
-        """Busy, the reply, idle."""
+        """Send busy, the reply and idle."""
         busy, idle = self._status("busy", parent), self._status("idle", parent)
         reply = [identity, *self._message(msg_type, parent, content)]
         self._publish([busy])
@@ -145,7 +145,7 @@ class FakeKernel:
         word, *numbers = code.split()
         if word == "flood":
             count, size = map(int, numbers)
-            self._say(self._streams(count, size, parent), [(identity, parent)])
+            self._send_flood(self._streams(count, size, parent), [(identity, parent)])
         elif word == "buffers":
             count, size = map(int, numbers)
             self._buffers(count, size, identity, parent)
@@ -163,10 +163,12 @@ class FakeKernel:
         if len(joined) == members:
             del self._joining[group]
             each = [self._streams(count, size, parent) for _, parent in joined]
-            self._say([message for turn in zip(*each, strict=True) for message in turn], joined)
+            self._send_flood(
+                [message for turn in zip(*each, strict=True) for message in turn], joined
+            )
 
-    def _say(self, messages: list[Frames], requests: Sequence[tuple[bytes, bytes]]) -> None:
-        """Busy for each of the requests, the messages, idle and the reply for each."""
+    def _send_flood(self, messages: list[Frames], requests: Sequence[tuple[bytes, bytes]]) -> None:
+        """Send busy for each request, the messages, and idle and the reply for each request."""
         busy = [self._status("busy", parent) for _, parent in requests]
         idle = [self._status("idle", parent) for _, parent in requests]
         gc.collect()
@@ -195,7 +197,7 @@ class FakeKernel:
         _send_all(self.sockets["shell"], [reply])
 
     def _publish(self, messages: Iterable[Frames]) -> None:
-        """What is never dropped: it waits for room."""
+        """Send messages that are never dropped: wait while the queue is full."""
         _send_all(self._iopub, messages)
 
     def _status(self, state: str, parent: bytes) -> Frames:
@@ -211,11 +213,11 @@ class FakeKernel:
         return self._signed(msg_type.encode(), parent, json.dumps(content).encode())
 
     def _signed(self, msg_type: bytes, parent: bytes, content: bytes) -> list[bytes]:
-        self._said = said = self._said + 1
+        self._sent = sent = self._sent + 1
         header = (
             b'{"msg_id":"%b_%d","msg_type":"%b","username":"fake","session":"%b",'
             b'"date":"2026-01-01T00:00:00.%06dZ","version":"5.4"}'
-        ) % (self._session, said, msg_type, self._session, said % 1_000_000)
+        ) % (self._session, sent, msg_type, self._session, sent % 1_000_000)
         parts = (header, parent, b"{}", content)
         return [DELIMITER, self._sign(parts), *parts]
 
@@ -229,7 +231,7 @@ def _send_all(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> None:
 
 
 def _send_what_fits(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> int:
-    """As a kernel's socket does with its queue full: drop the message; how many were."""
+    """Send messages, drop those that the full queue rejects, and return their number."""
     send, more, dropped = CompiledSocket.send, MORE | NOBLOCK, 0
     for first, *frames, last in messages:
         try:
@@ -244,7 +246,7 @@ def _send_what_fits(socket: zmq.Socket[bytes], messages: Iterable[Frames]) -> in
 
 
 def serve(kernels: Sequence[FakeKernel]) -> None:
-    """Answer until stdin closes, which it does when whoever started this ends."""
+    """Answer until stdin closes, which happens at the latest when the parent process exits."""
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ)
     for kernel in kernels:
@@ -260,18 +262,22 @@ def serve(kernels: Sequence[FakeKernel]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path, help="where the connection files are written")
-    parser.add_argument("--kernels", type=int, default=1)
-    parser.add_argument("--sndhwm", type=int, default=0)
-    given = parser.parse_args()
-    raise_descriptors(20 * given.kernels + 100)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("directory", type=Path, help="the directory for the connection files")
+    parser.add_argument("--kernels", type=int, default=1, help="the number of kernels")
+    parser.add_argument(
+        "--sndhwm", type=int, default=0, help="the high-water mark of iopub; 0: no limit"
+    )
+    options = parser.parse_args()
+    raise_descriptor_limit(20 * options.kernels + 100)
     gc.disable()
     context = zmq.Context[zmq.Socket[bytes]]()
     context.set(zmq.MAX_SOCKETS, context.get(zmq.SOCKET_LIMIT))
     kernels = [
-        FakeKernel(context, given.directory / f"kernel-{n:04}.json", given.sndhwm)
-        for n in range(given.kernels)
+        FakeKernel(context, options.directory / f"kernel-{n:04}.json", options.sndhwm)
+        for n in range(options.kernels)
     ]
     gc.freeze()
     print("ready", flush=True)

@@ -1,4 +1,4 @@
-"""A kernel that prints as fast as it can: what a message costs from the socket to a subscriber."""
+"""The cost of a message from socket to subscriber, while a kernel prints as fast as it can."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from reactivex import operators as ops
 import enchannel as ec
 from benchmarks.case import Figure, Goal, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Measured, Tally
+from benchmarks.measuring import SIDE_TIMEOUT, Measured, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["SCRIPT", "text"]
 
-MESSAGES = 20_000
+MESSAGE_COUNT = 20_000
 
 
 def text(message: ec.AnyMessage) -> str:
-    """What is printed, or the state that is told."""
+    """Return the text of a stream message, or the state in a status message."""
     content = message.content
-    heard: str
+    text: str
     if message.header.msg_type == "stream":
-        heard = content["text"]
+        text = content["text"]
     else:
-        heard = content["execution_state"]
-    return heard
+        text = content["execution_state"]
+    return text
 
 
 def enchannel(kernels: Sequence[Path], messages: int, size: int) -> Measured:
@@ -36,10 +36,10 @@ def enchannel(kernels: Sequence[Path], messages: int, size: int) -> Measured:
         for count, characters in ((1000, 200), (messages, size)):
             tally = Tally(count)
             request = ec.execute_request(f"flood {count} {characters}")
-            kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(tally.hear)
+            kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(tally.on_text)
             kernel.shell.on_next(request)
-            tally.over.wait(DEADLINE)
-    return tally.told()
+            tally.finished.wait(SIDE_TIMEOUT)
+    return tally.result()
 
 
 def jupyter_client(kernels: Sequence[Path], client: str, messages: int, size: int) -> Measured:
@@ -49,34 +49,34 @@ def jupyter_client(kernels: Sequence[Path], client: str, messages: int, size: in
 
 
 def plain_pyzmq(kernels: Sequence[Path], messages: int, size: int) -> Measured:
-    from benchmarks.peers import bare
+    from benchmarks.peers import bare_zmq
 
-    return bare.flood(kernels[0], messages, size, bare.receive_plainly)
-
-
-def floor(kernels: Sequence[Path], messages: int, size: int) -> Measured:
-    from benchmarks.peers import bare
-
-    return bare.flood(kernels[0], messages, size, bare.receive_at_the_floor)
+    return bare_zmq.flood(kernels[0], messages, size, bare_zmq.receive_simply)
 
 
-def _figures(size: int, reach: float, aim: float) -> list[Figure]:
-    title = f"flood, {size:,} B, a message"
-    ours = case("enchannel", messages=MESSAGES, size=size)
+def minimal_pyzmq(kernels: Sequence[Path], messages: int, size: int) -> Measured:
+    from benchmarks.peers import bare_zmq
+
+    return bare_zmq.flood(kernels[0], messages, size, bare_zmq.receive_minimally)
+
+
+def _figures(size: int, required: float, target: float) -> list[Figure]:
+    title = f"flood, {size:,} B, per message"
+    ours = case("enchannel", messages=MESSAGE_COUNT, size=size)
     clients = {
-        name: case("jupyter_client", client=name, messages=MESSAGES, size=size)
+        name: case("jupyter_client", client=name, messages=MESSAGE_COUNT, size=size)
         for name in ("blocking", "async", "threaded")
     }
-    plain = case("plain_pyzmq", messages=MESSAGES, size=size)
-    lowest = case("floor", messages=MESSAGES, size=size)
+    plain = case("plain_pyzmq", messages=MESSAGE_COUNT, size=size)
+    lowest = case("minimal_pyzmq", messages=MESSAGE_COUNT, size=size)
     blocking = Figure(
         title=title,
         peer="jupyter_client, blocking",
         ours=ours,
         theirs=clients["blocking"],
         goal=Goal.FASTER,
-        reach=reach,
-        aim=aim,
+        required=required,
+        target=target,
     )
     others = [
         Figure(
@@ -99,17 +99,17 @@ def _figures(size: int, reach: float, aim: float) -> list[Figure]:
         ),
         Figure(
             title=title,
-            peer="fewest recv, hmac, no decode",
+            peer="minimal recv, hmac, no decode",
             ours=ours,
             theirs=lowest,
             goal=Goal.WITHIN,
-            reach=within[0],
-            aim=within[1],
+            required=within[0],
+            target=within[1],
         ),
     ]
     cpu = Figure(
         title=f"the same, {size:,} B, CPU of the process",
-        peer="fewest recv, hmac, no decode",
+        peer="minimal recv, hmac, no decode",
         ours=ours,
         theirs=lowest,
         value="cpu",
@@ -121,15 +121,15 @@ def _figures(size: int, reach: float, aim: float) -> list[Figure]:
 SCRIPT = Script(
     name="flood",
     method=(
-        'stream messages from busy to idle, each with its `content["text"]` read; ours through '
-        "`kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(…)`, verified, decoded, frozen "
-        "and called on the delivery thread."
+        'stream messages from busy to idle, with the `content["text"]` of each read. Ours arrive through '
+        "`kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(…)`: verified, decoded, frozen "
+        "and delivered on the delivery thread."
     ),
     sides={
         "enchannel": enchannel,
         "jupyter_client": jupyter_client,
         "plain_pyzmq": plain_pyzmq,
-        "floor": floor,
+        "minimal_pyzmq": minimal_pyzmq,
     },
     figures=(*_figures(200, 8, 15), *_figures(10_000, 3.5, 5)),
 )

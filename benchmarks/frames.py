@@ -1,4 +1,4 @@
-"""Jupyter's wire format by hand, so that nobody's encoding is measured with its own."""
+"""The wire format of Jupyter, written without the libraries that are measured."""
 
 import json
 import uuid
@@ -10,16 +10,18 @@ from typing import Any, Final
 __all__ = ["DELIMITER", "Info", "Signer", "displays", "execute_request", "read_info", "request"]
 
 DELIMITER: Final = b"<IDS|MSG>"
-BLOCK = 64  # bytes that sha256 takes at once, which a key is padded to
+SHA256_BLOCK_SIZE = 64  # bytes
 Info = Mapping[str, Any]
-"""What a connection file says."""
+"""The content of a connection file."""
 
 
 class Signer:
-    """HMAC-SHA256 from two states that have seen the key already: the quickest there is in Python."""
+    """HMAC-SHA256 from two precomputed states: the fastest way in pure Python."""
 
     def __init__(self, key: bytes) -> None:
-        padded = (sha256(key).digest() if len(key) > BLOCK else key).ljust(BLOCK, b"\0")
+        padded = (sha256(key).digest() if len(key) > SHA256_BLOCK_SIZE else key).ljust(
+            SHA256_BLOCK_SIZE, b"\0"
+        )
         self._inner = sha256(bytes(byte ^ 0x36 for byte in padded))
         self._outer = sha256(bytes(byte ^ 0x5C for byte in padded))
 
@@ -32,7 +34,7 @@ class Signer:
 
 
 def read_info(path: Path) -> Info:
-    """What a connection file says, with the key as bytes' text."""
+    """Read a connection file."""
     info: Info = json.loads(path.read_bytes())
     return info
 
@@ -40,7 +42,7 @@ def read_info(path: Path) -> Info:
 def request(
     sign: Signer, msg_type: str, content: Mapping[str, Any], session: str
 ) -> tuple[str, list[bytes]]:
-    """A signed request from the delimiter on, and its id."""
+    """Return the id of a new request, and its signed frames from the delimiter on."""
     msg_id = uuid.uuid4().hex
     header = {
         "msg_id": msg_id,
@@ -55,7 +57,7 @@ def request(
 
 
 def execute_request(code: str) -> dict[str, Any]:
-    """The content of a request to run code."""
+    """Return the content of an ``execute_request``."""
     return {
         "code": code,
         "silent": False,
@@ -67,7 +69,7 @@ def execute_request(code: str) -> dict[str, Any]:
 
 
 def displays(count: int, size: int) -> str:
-    """Code for ipykernel: so many display_data, each with a text of so many characters."""
+    """Return code for ipykernel that sends ``count`` display_data with texts of ``size`` characters."""
     return (
         "from IPython.display import publish_display_data as show\n"
         f"tail = ' ' + {size - 9} * 'x'\n"

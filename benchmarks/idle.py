@@ -1,4 +1,4 @@
-"""Kernels that are connected, beat, and say nothing: what they cost meanwhile."""
+"""The CPU time of connected kernels that send only heartbeats."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from benchmarks.measuring import Lap, Measured
 
 __all__ = ["SCRIPT"]
 
-KERNELS = 100
-SETTLING = 1.0
-SECONDS = 5
+KERNEL_COUNT = 100
+SETTLING_TIME = 1.0
+IDLE_TIME = 5
 
 
 def enchannel(kernels: Sequence[Path], seconds: int) -> Measured:
     with ExitStack() as stack:
         connected(stack, kernels)
-        time.sleep(SETTLING)
+        time.sleep(SETTLING_TIME)
         lap = Lap()
         lap.start()
         time.sleep(seconds)
         lap.stop()
-    told = lap.each(1)
-    return {"share": told["cpu"] / told["wall"]}
+    measured = lap.per_item(1)
+    return {"share": measured["cpu"] / measured["wall"]}
 
 
 SCRIPT = Script(
     name="idle",
     method=(
-        f"CPU time of the process over {SECONDS} seconds with {KERNELS} fake kernels connected and "
-        "heartbeats as they are by default; of one core."
+        f"CPU time of the process over {IDLE_TIME} seconds, with {KERNEL_COUNT} fake kernels connected and"
+        " the default heartbeats, as a share of one core."
     ),
     sides={"enchannel": enchannel},
     figures=(
         Figure(
-            title=f"idle, {KERNELS} kernels, CPU",
-            ours=case("enchannel", Kernels(quiet=KERNELS), seconds=SECONDS),
+            title=f"idle, {KERNEL_COUNT} kernels, CPU",
+            ours=case("enchannel", Kernels(idle=KERNEL_COUNT), seconds=IDLE_TIME),
             unit=Unit.PERCENT,
             value="share",
             goal=Goal.AT_MOST,
-            reach=0.02,
-            aim=0.005,
+            required=0.02,
+            target=0.005,
         ),
     ),
 )

@@ -1,25 +1,25 @@
-"""What goes on in a process that measures: clocks, and what is told of them."""
+"""Clocks, counters and statistics for the process that is measured."""
 
 import threading
 from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter, process_time
 
-__all__ = ["DEADLINE", "Lap", "Measured", "Skipped", "Tally", "half_of", "timed"]
+__all__ = ["SIDE_TIMEOUT", "Lap", "Measured", "Skipped", "Tally", "timed", "warm_median"]
 
-DEADLINE = 120.0
-"""Seconds after which a side gives up."""
+SIDE_TIMEOUT = 120.0
+"""Seconds until one side of a comparison gives up."""
 
 Measured = dict[str, float]
-"""What one process measured, by name: seconds where nothing else is said."""
+"""The measurements of one process by name; in seconds unless the name says otherwise."""
 
 
 class Skipped(Exception):
-    """It cannot be measured here; the text says why."""
+    """The case cannot be measured on this machine; the text says why."""
 
 
 class Lap:
-    """Wall time, and CPU time of the whole process, between two moments."""
+    """The wall time and the CPU time of the process between two calls."""
 
     def start(self) -> None:
         self._cpu, self._wall = process_time(), perf_counter()
@@ -28,51 +28,55 @@ class Lap:
         self._wall = perf_counter() - self._wall
         self._cpu = process_time() - self._cpu
 
-    def each(self, count: int) -> Measured:
-        """What one of so many cost."""
+    def per_item(self, count: int) -> Measured:
+        """Return the times divided by a number of items."""
         return {"wall": self._wall / count, "cpu": self._cpu / count}
 
 
 class Tally:
-    """Hears the texts of a flood: the lap is from its busy to its idle.
+    """Counts the messages of a flood, and times it from its busy status to its idle status.
 
     Attributes:
-        over: Set by the idle.
+        finished: Set at the idle status.
     """
 
     def __init__(self, messages: int) -> None:
-        self.over = threading.Event()
+        self.finished = threading.Event()
         self._expected = messages
         self._lap = Lap()
-        self._heard = 0
+        self._received = 0
 
-    def hear(self, text: str) -> None:
-        """The text of a stream message, or the state that a status tells."""
+    def on_text(self, text: str) -> None:
+        """Record the text of a stream message, or the state in a status message."""
         if text == "busy":
             self._lap.start()
         elif text == "idle":
             self._lap.stop()
-            self.over.set()
+            self.finished.set()
         else:
-            self._heard += 1
+            self._received += 1
 
-    def told(self) -> Measured:
-        """What a message cost; it is an error if one is missing."""
-        if not self.over.is_set() or self._heard != self._expected:
-            raise RuntimeError(f"{self._heard} of {self._expected} messages arrived")
-        return self._lap.each(self._expected)
+    def result(self) -> Measured:
+        """Return the times per message.
+
+        Raises:
+            RuntimeError: a message is missing.
+        """
+        if not self.finished.is_set() or self._received != self._expected:
+            raise RuntimeError(f"{self._received} of {self._expected} messages arrived")
+        return self._lap.per_item(self._expected)
 
 
-def half_of(samples: Sequence[float]) -> float:
-    """What half of the samples are below of; the first tenth only warmed up."""
+def warm_median(samples: Sequence[float]) -> float:
+    """Return the median without the first tenth of the samples, which warmed up."""
     return median(samples[len(samples) // 10 :])
 
 
 def timed(call: Callable[[], object], times: int) -> list[float]:
-    """The seconds that each of some calls took."""
+    """Return the seconds that each of a number of calls took."""
     samples = []
     for _ in range(times):
-        began = perf_counter()
+        started = perf_counter()
         call()
-        samples.append(perf_counter() - began)
+        samples.append(perf_counter() - started)
     return samples

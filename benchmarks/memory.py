@@ -1,4 +1,4 @@
-"""Messages that nobody keeps: by how much the process grows."""
+"""The growth of the process over many messages that are not kept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import enchannel as ec
 from benchmarks.case import Figure, Goal, Script, Unit, case
 from benchmarks.command import main
 from benchmarks.flood import text
-from benchmarks.measuring import DEADLINE, Measured, Tally
+from benchmarks.measuring import SIDE_TIMEOUT, Measured, Tally
 
 __all__ = ["SCRIPT"]
 
-MESSAGES = 1_000_000
-SIZE = 200
-AT_ONCE = 10_000  # a flood of all of them would wait in a queue, which is memory too
-WARM = 30  # floods, after which everything that is allocated once is allocated
+MESSAGE_COUNT = 1_000_000
+TEXT_SIZE = 200  # characters
+# One large flood would wait in a queue, which takes memory as well.
+MESSAGES_PER_FLOOD = 10_000
+# After these floods all one-time allocations are done.
+WARM_UP_FLOODS = 30
 
 
 def enchannel(kernels: Sequence[Path], messages: int, size: int) -> Measured:
@@ -27,41 +29,42 @@ def enchannel(kernels: Sequence[Path], messages: int, size: int) -> Measured:
 
     process = psutil.Process()
     with ec.connect(kernels[0]) as kernel:
-        for _ in range(WARM):
+        for _ in range(WARM_UP_FLOODS):
             _flood(kernel, size)
         gc.collect()
         before = process.memory_info().rss
-        for _ in range(messages // AT_ONCE):
+        for _ in range(messages // MESSAGES_PER_FLOOD):
             _flood(kernel, size)
         gc.collect()
         return {"growth": process.memory_info().rss - before}
 
 
 def _flood(kernel: ec.Kernel, size: int) -> None:
-    tally = Tally(AT_ONCE)
-    request = ec.execute_request(f"flood {AT_ONCE} {size}")
-    kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(tally.hear)
+    tally = Tally(MESSAGES_PER_FLOOD)
+    request = ec.execute_request(f"flood {MESSAGES_PER_FLOOD} {size}")
+    kernel.iopub.pipe(ec.child_of(request), ops.map(text)).subscribe(tally.on_text)
     kernel.request(request).subscribe()
-    tally.over.wait(DEADLINE)
-    tally.told()
+    tally.finished.wait(SIDE_TIMEOUT)
+    tally.result()
 
 
 SCRIPT = Script(
     name="memory",
     method=(
-        f"resident memory after {MESSAGES:,} messages of 200 B in floods of {AT_ONCE:,}, each flood a "
-        f"request and a subscription that is not disposed of, less that after the first {WARM} floods."
+        f"resident memory after {MESSAGE_COUNT:,} messages of 200 B in floods of {MESSAGES_PER_FLOOD:,}, "
+        "each with one request and one subscription that is not disposed of, minus that after the first "
+        f"{WARM_UP_FLOODS} floods."
     ),
     sides={"enchannel": enchannel},
     figures=(
         Figure(
-            title=f"growth over {MESSAGES:,} messages that nobody keeps",
-            ours=case("enchannel", messages=MESSAGES, size=SIZE),
+            title=f"growth over {MESSAGE_COUNT:,} messages that are not kept",
+            ours=case("enchannel", messages=MESSAGE_COUNT, size=TEXT_SIZE),
             unit=Unit.MEGABYTES,
             value="growth",
             goal=Goal.AT_MOST,
-            reach=10e6,
-            aim=1e6,
+            required=10e6,
+            target=1e6,
         ),
     ),
 )

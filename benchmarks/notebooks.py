@@ -1,4 +1,4 @@
-"""Notebooks: one that runs, beside nbclient; and another state of a long one, beside a deep copy."""
+"""Notebook runs beside nbclient, and edits of a large notebook beside a deep copy."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import commutable as cm
 import enchannel as ec
 from benchmarks.case import Figure, Goal, Kernels, Script, Unit, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Lap, Measured, half_of, timed
+from benchmarks.measuring import SIDE_TIMEOUT, Lap, Measured, timed, warm_median
 
 __all__ = ["SCRIPT"]
 
-CELLS = 100
-LONG = 10_000
-TIMES = 50
+CELL_COUNT = 100
+LARGE_CELL_COUNT = 10_000
+EDIT_TIMES = 50
 CODE = {
-    "a line, in a kernel that takes no time": "flood 1 20",
-    "100 lines, in a kernel that takes no time": "flood 100 20",
+    "a line, in the fake kernel": "flood 1 20",
+    "100 lines, in the fake kernel": "flood 100 20",
     "a result, in ipykernel": "6 * 7",
     "100 lines, in ipykernel": "for i in range(100): print(i)",
 }
@@ -38,24 +38,24 @@ def enchannel_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
     with ec.connect(kernels[0]) as kernel:
         kernel.run(CODE[code])
         lap.start()
-        done = ec.wait(cm.execute(notebook, kernel), timeout=DEADLINE)
+        done = ec.wait(cm.execute(notebook, kernel), timeout=SIDE_TIMEOUT)
         lap.stop()
-    _demand_all_ran(cm.to_dict(done), cells)
-    return lap.each(cells)
+    _raise_if_not_run(cm.to_dict(done), cells)
+    return lap.per_item(cells)
 
 
 def nbclient_run(kernels: Sequence[Path], cells: int, code: str) -> Measured:
     import nbformat
 
-    from benchmarks.peers import running
+    from benchmarks.peers import nbclient_runner
 
     node: Any = nbformat.from_dict(cm.to_dict(_notebook(cells, CODE[code])))  # type: ignore[no-untyped-call]
-    lap = running.run(node, kernels[0] if kernels else None)
-    _demand_all_ran(node, cells)
-    return lap.each(cells)
+    lap = nbclient_runner.run(node, kernels[0] if kernels else None)
+    _raise_if_not_run(node, cells)
+    return lap.per_item(cells)
 
 
-def _demand_all_ran(notebook: Any, cells: int) -> None:
+def _raise_if_not_run(notebook: Any, cells: int) -> None:
     ran = sum(bool(cell["outputs"]) for cell in notebook["cells"])
     if ran != cells:
         raise RuntimeError(f"{ran} of {cells} cells ran")
@@ -63,13 +63,15 @@ def _demand_all_ran(notebook: Any, cells: int) -> None:
 
 def enchannel_append(kernels: Sequence[Path], cells: int, times: int) -> Measured:
     notebook = _notebook(cells, "6 * 7")
-    return {"wall": half_of(timed(lambda: cm.append_cell(notebook, cm.code_cell("6 * 9")), times))}
+    return {
+        "wall": warm_median(timed(lambda: cm.append_cell(notebook, cm.code_cell("6 * 9")), times))
+    }
 
 
 def enchannel_update(kernels: Sequence[Path], cells: int, times: int) -> Measured:
     notebook = _notebook(cells, "6 * 7")
     middle = notebook.cells[cells // 2].id
-    return {"wall": half_of(timed(lambda: cm.update_source(notebook, middle, "6 * 9"), times))}
+    return {"wall": warm_median(timed(lambda: cm.update_source(notebook, middle, "6 * 9"), times))}
 
 
 def deep_copy(kernels: Sequence[Path], cells: int, times: int) -> Measured:
@@ -78,7 +80,9 @@ def deep_copy(kernels: Sequence[Path], cells: int, times: int) -> Measured:
     node: Any = nbformat.from_dict(cm.to_dict(_notebook(cells, "6 * 7")))  # type: ignore[no-untyped-call]
     new: Any = nbformat.v4.new_code_cell
 
-    return {"wall": half_of(timed(lambda: copy.deepcopy(node).cells.append(new("6 * 9")), times))}
+    return {
+        "wall": warm_median(timed(lambda: copy.deepcopy(node).cells.append(new("6 * 9")), times))
+    }
 
 
 REAL = Kernels(real=True)
@@ -87,10 +91,10 @@ NONE = Kernels()
 SCRIPT = Script(
     name="notebooks",
     method=(
-        f"a notebook of {CELLS} cells, from the sending of the first to the end of the last, in the fake "
-        "kernel and in an ipykernel (nbclient's is its own); "
-        f"a notebook of {LONG:,} cells gets one more, or another text in one, or (a NotebookNode) is "
-        "copied by `copy.deepcopy` and gets one more."
+        f"a notebook of {CELL_COUNT} cells, from sending the first to the end of the last, in the fake "
+        f"kernel and in an ipykernel (nbclient launches its own). A notebook of {LARGE_CELL_COUNT:,} cells"
+        " gets one more cell, or a new source in one; a NotebookNode is copied with `copy.deepcopy` and "
+        "gets one more cell."
     ),
     sides={
         "enchannel run": enchannel_run,
@@ -104,9 +108,11 @@ SCRIPT = Script(
             Figure(
                 title=f"a cell with {code}: {title}",
                 peer="nbclient",
-                ours=case("enchannel run", REAL if "ipy" in code else None, cells=CELLS, code=code),
+                ours=case(
+                    "enchannel run", REAL if "ipy" in code else None, cells=CELL_COUNT, code=code
+                ),
                 theirs=case(
-                    "nbclient run", NONE if "ipy" in code else None, cells=CELLS, code=code
+                    "nbclient run", NONE if "ipy" in code else None, cells=CELL_COUNT, code=code
                 ),
                 unit=Unit.MILLISECONDS,
                 value=value,
@@ -116,17 +122,17 @@ SCRIPT = Script(
             for title, value in (("wall", "wall"), ("CPU of the client", "cpu"))
         ),
         Figure(
-            title=f"one cell more in {LONG:,}",
+            title=f"append a cell to {LARGE_CELL_COUNT:,} cells",
             peer="a deep copy",
-            ours=case("enchannel append", NONE, cells=LONG, times=TIMES),
-            theirs=case("deep copy", NONE, cells=LONG, times=TIMES),
+            ours=case("enchannel append", NONE, cells=LARGE_CELL_COUNT, times=EDIT_TIMES),
+            theirs=case("deep copy", NONE, cells=LARGE_CELL_COUNT, times=EDIT_TIMES),
             goal=Goal.FASTER,
         ),
         Figure(
-            title=f"another text in one of {LONG:,} cells",
+            title=f"update the source of one of {LARGE_CELL_COUNT:,} cells",
             peer="a deep copy",
-            ours=case("enchannel update", NONE, cells=LONG, times=TIMES),
-            theirs=case("deep copy", NONE, cells=LONG, times=TIMES),
+            ours=case("enchannel update", NONE, cells=LARGE_CELL_COUNT, times=EDIT_TIMES),
+            theirs=case("deep copy", NONE, cells=LARGE_CELL_COUNT, times=EDIT_TIMES),
             goal=Goal.FASTER,
         ),
     ),

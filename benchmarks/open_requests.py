@@ -1,4 +1,4 @@
-"""Many requests open at once on one kernel: what a message costs when there are K who could want it."""
+"""The cost of a message while many requests are open on one kernel."""
 
 from __future__ import annotations
 
@@ -14,94 +14,96 @@ from reactivex.subject import Subject
 import enchannel as ec
 from benchmarks.case import Case, Figure, Goal, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Measured
+from benchmarks.measuring import SIDE_TIMEOUT, Measured
 
 __all__ = ["SCRIPT"]
 
-MESSAGES = 20_000
-SIZE = 200
-OPEN = (100, 1000, 5000)
-GROUP = 1
+MESSAGE_COUNT = 20_000
+TEXT_SIZE = 200  # characters
+OPEN_REQUESTS = (100, 1000, 5000)
+GROUP_ID = 1
 
 
 class _Tally:
-    """Counts the streams of all requests: the time is from the first to the last."""
+    """Counts the stream messages of all requests, and times them from the first to the last."""
 
     def __init__(self, messages: int) -> None:
         self._left = self._messages = messages
-        self._began = self._ended = 0.0
-        self.over = threading.Event()
+        self._started = self._ended = 0.0
+        self.finished = threading.Event()
 
-    def hear(self, message: ec.AnyMessage) -> None:
+    def on_message(self, message: ec.AnyMessage) -> None:
         if message.header.msg_type != "stream":
             return
         if self._left == self._messages:
-            self._began = perf_counter()
+            self._started = perf_counter()
         self._left -= 1
         if not self._left:
             self._ended = perf_counter()
-            self.over.set()
+            self.finished.set()
 
-    def told(self) -> Measured:
-        if not self.over.wait(DEADLINE):
+    def result(self) -> Measured:
+        if not self.finished.wait(SIDE_TIMEOUT):
             raise RuntimeError(f"{self._left} of {self._messages} messages did not arrive")
-        return {"wall": (self._ended - self._began) / self._messages}
+        return {"wall": (self._ended - self._started) / self._messages}
 
 
 def _requests(requests: int, messages: int) -> list[ec.AnyMessage]:
-    code = f"join {requests} {messages // requests} {SIZE} {GROUP}"
+    code = f"join {requests} {messages // requests} {TEXT_SIZE} {GROUP_ID}"
     return [ec.execute_request(code) for _ in range(requests)]
 
 
-Listening = Callable[[ec.Kernel, list[ec.AnyMessage], _Tally], None]
+Subscribe = Callable[[ec.Kernel, list[ec.AnyMessage], _Tally], None]
 
 
-def _measured(kernels: Sequence[Path], requests: int, messages: int, listen: Listening) -> Measured:
+def _measured(
+    kernels: Sequence[Path], requests: int, messages: int, subscribe: Subscribe
+) -> Measured:
     with ec.connect(kernels[0]) as kernel:
         warm, tally = _Tally(1000), _Tally(messages)
-        request = ec.execute_request(f"flood 1000 {SIZE}")
-        kernel.iopub.pipe(ec.child_of(request)).subscribe(warm.hear)
+        request = ec.execute_request(f"flood 1000 {TEXT_SIZE}")
+        kernel.iopub.pipe(ec.child_of(request)).subscribe(warm.on_message)
         kernel.shell.on_next(request)
-        warm.told()
-        listen(kernel, _requests(requests, messages), tally)
-        return tally.told()
+        warm.result()
+        subscribe(kernel, _requests(requests, messages), tally)
+        return tally.result()
 
 
 def enchannel_child_of(kernels: Sequence[Path], requests: int, messages: int) -> Measured:
-    """K subscriptions to the shared iopub, each to the children of one request."""
+    """Measure K subscriptions to iopub, each to the children of one request."""
 
-    def listen(kernel: ec.Kernel, asked: list[ec.AnyMessage], tally: _Tally) -> None:
-        for request in asked:
-            kernel.iopub.pipe(ec.child_of(request)).subscribe(tally.hear)
-        for request in asked:
+    def subscribe(kernel: ec.Kernel, sent: list[ec.AnyMessage], tally: _Tally) -> None:
+        for request in sent:
+            kernel.iopub.pipe(ec.child_of(request)).subscribe(tally.on_message)
+        for request in sent:
             kernel.shell.on_next(request)
 
-    return _measured(kernels, requests, messages, listen)
+    return _measured(kernels, requests, messages, subscribe)
 
 
 def enchannel_request(kernels: Sequence[Path], requests: int, messages: int) -> Measured:
-    """K requests as cold observables, as ``kernel.execute`` gives them."""
+    """Measure K requests as cold observables, like those of ``kernel.execute``."""
 
-    def listen(kernel: ec.Kernel, asked: list[ec.AnyMessage], tally: _Tally) -> None:
-        for request in asked:
-            kernel.request(request, timeout=None).subscribe(tally.hear)
+    def subscribe(kernel: ec.Kernel, sent: list[ec.AnyMessage], tally: _Tally) -> None:
+        for request in sent:
+            kernel.request(request, timeout=None).subscribe(tally.on_message)
 
-    return _measured(kernels, requests, messages, listen)
+    return _measured(kernels, requests, messages, subscribe)
 
 
 def reactivex_filter(kernels: Sequence[Path], requests: int, messages: int) -> Measured:
-    """K filters on one Subject, which iopub feeds."""
+    """Measure K filters on one Subject that is subscribed to iopub."""
 
-    def listen(kernel: ec.Kernel, asked: list[ec.AnyMessage], tally: _Tally) -> None:
+    def subscribe(kernel: ec.Kernel, sent: list[ec.AnyMessage], tally: _Tally) -> None:
         shared: Subject[ec.AnyMessage] = Subject()
-        for request in asked:
+        for request in sent:
             wanted = partial(_is_child, request.header.msg_id)
-            shared.pipe(ops.filter(wanted)).subscribe(tally.hear)
+            shared.pipe(ops.filter(wanted)).subscribe(tally.on_message)
         kernel.iopub.subscribe(shared)
-        for request in asked:
+        for request in sent:
             kernel.shell.on_next(request)
 
-    return _measured(kernels, requests, messages, listen)
+    return _measured(kernels, requests, messages, subscribe)
 
 
 def _is_child(parent_id: str, message: ec.AnyMessage) -> bool:
@@ -109,30 +111,30 @@ def _is_child(parent_id: str, message: ec.AnyMessage) -> bool:
 
 
 def _with(side: str, requests: int) -> Case:
-    few = side == "reactivex_filter" and requests >= 1000  # it takes too long
-    return case(side, requests=requests, messages=2000 if few else MESSAGES)
+    few = side == "reactivex_filter" and requests >= 1000  # slow
+    return case(side, requests=requests, messages=2000 if few else MESSAGE_COUNT)
 
 
 def _figures() -> list[Figure]:
     figures = []
     for side, name in (("enchannel_child_of", "child_of"), ("enchannel_request", "requests")):
-        for requests in OPEN:
-            most = requests == OPEN[-1]
+        for requests in OPEN_REQUESTS:
+            most = requests == OPEN_REQUESTS[-1]
             figures.append(
                 Figure(
-                    title=f"{requests:,} {name} open, a message",
+                    title=f"{requests:,} {name} open, per message",
                     peer="1 open",
                     ours=_with(side, requests),
                     theirs=_with(side, 1),
                     goal=Goal.WITHIN,
-                    reach=1.3 if most else None,
-                    aim=1.1 if most else None,
+                    required=1.3 if most else None,
+                    target=1.1 if most else None,
                 )
             )
-    for requests in (1, *OPEN[:-1]):
+    for requests in (1, *OPEN_REQUESTS[:-1]):
         figures.append(
             Figure(
-                title=f"{requests:,} child_of open, a message",
+                title=f"{requests:,} child_of open, per message",
                 peer="reactivex filter on a Subject",
                 ours=_with("enchannel_child_of", requests),
                 theirs=_with("reactivex_filter", requests),
@@ -145,9 +147,9 @@ def _figures() -> list[Figure]:
 SCRIPT = Script(
     name="open_requests",
     method=(
-        "20,000 stream messages of 200 B, those of all K requests in turns, from the first to the last; "
-        "K subscriptions with `ec.child_of`, K requests as `kernel.execute` makes them, or K times "
-        "reactivex's `filter` on one Subject that `kernel.iopub` feeds."
+        "20,000 stream messages of 200 B, of K requests in turns, from the first to the last. There are "
+        "K subscriptions with `ec.child_of`, K requests like those of `kernel.execute`, or K of "
+        "reactivex's `filter` on one Subject that is subscribed to `kernel.iopub`."
     ),
     sides={
         "enchannel_child_of": enchannel_child_of,

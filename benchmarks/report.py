@@ -1,4 +1,4 @@
-"""The page of the documentation that the table is on."""
+"""The page docs/performance.md, with its table."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ LIBRARIES = (
 PAGE = """\
 # Performance
 
-Written by `tox -e bench -- --write`. Read the ratios: times move with the machine, this one was
-{machine}, with {software}.
+This page is written by `tox -e bench -- --write`. Compare the ratios, since times depend on the
+machine. This one had {machine}, with {software}.
 
 {table}
 
-Each side of a figure is a process of its own, and so are the kernel that it talks to over TCP on the
-loopback interface, and the server between them where there is one; the sides take turns, in {rounds}
-rounds. Times are medians, in brackets how far the rounds were from it; a ratio is one of medians.
+Each side of a figure runs in a separate process, and so do its kernel, connected over TCP on the
+loopback interface, and the server between them, if any. The sides take turns, in {rounds} rounds. Times
+are medians, with the deviations of the lowest and the highest round in brackets. Ratios are ratios of
+medians.
 
-## How each is measured
+## Methods
 
 {methods}
 
-## To repeat it
+## Run the benchmarks
 
 ```sh
-tox -e bench                         # all figures
+tox -e bench                         # all scripts
 tox -e bench -- flood round_trip     # some of them
-tox -e bench -- --compare main       # our own sides, on this tree and on another revision
-python -m benchmarks.flood --help    # a script by itself
+tox -e bench -- --compare main       # this tree beside another revision
+python -m benchmarks.flood --help    # one script
 ```
 
-The fake kernel (`benchmarks/fake_kernel.py`) builds and signs a flood before it sends the first message
-of it. On two cores it sends some 150,000 messages of 200 B a second, which is close to what the floor
-takes: there the row of CPU time tells more than that of the wall.
+The fake kernel (`benchmarks/fake_kernel.py`) builds and signs a flood before it sends the first
+message. On two cores it sends some 150,000 messages of 200 B per second, which is close to the rate of
+the minimal client. There the row with CPU time is more meaningful than the one with wall time.
 """
 
 
 def report(measured: Sequence[tuple[Script, Samples]], rounds: int) -> str:
-    """The page."""
+    """Return the page."""
     table = markdown(row for script, samples in measured for row in rows(script, samples))
     methods = "\n".join(f"- `{script.name}`: {script.method}" for script, _ in measured)
     return PAGE.format(

@@ -1,4 +1,4 @@
-"""Another revision of the code, beside this one."""
+"""A checkout of another revision of the packages."""
 
 import subprocess
 import tempfile
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.rounds import HERE, Tree
+from benchmarks.rounds import WORKING_TREE, Tree
 
 __all__ = ["checked_out"]
 
@@ -15,13 +15,13 @@ PACKAGES = ("enchannel", "enchannel_websocket", "enchannel_zmq")
 
 @contextmanager
 def checked_out(revision: str) -> Iterator[Tree]:
-    """The packages of a revision, with the benchmarks of today, which it may not have."""
+    """Check out the packages of a revision, beside the current benchmarks, for the block."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
         worktree, path = Path(directory, "worktree"), Path(directory, "tree")
         _git("worktree", "add", "--detach", str(worktree), revision)
         try:
             path.mkdir()
-            (path / "benchmarks").symlink_to(HERE.path / "benchmarks")
+            (path / "benchmarks").symlink_to(WORKING_TREE.path / "benchmarks")
             for package in PACKAGES:
                 (path / package).symlink_to(worktree / package)
             yield Tree(revision, path)
@@ -31,8 +31,8 @@ def checked_out(revision: str) -> Iterator[Tree]:
 
 def _git(*arguments: str) -> None:
     done = subprocess.run(
-        ["git", *arguments],  # noqa: S607  # the user's own git
-        cwd=HERE.path,
+        ["git", *arguments],  # noqa: S607
+        cwd=WORKING_TREE.path,
         capture_output=True,
         text=True,
     )

@@ -1,4 +1,4 @@
-"""A request and its reply: what half of the round trips take at most."""
+"""The median time from a request to its reply."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import enchannel as ec
 from benchmarks.case import Case, Figure, Goal, Kernels, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Measured
-from benchmarks.trips import Trips
+from benchmarks.measuring import SIDE_TIMEOUT, Measured
+from benchmarks.request_series import RequestSeries
 
 __all__ = ["SCRIPT"]
 
@@ -20,77 +20,77 @@ FAKE, REAL = Kernels(fake=1), Kernels(real=True)
 
 
 def enchannel_wait(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    """Until reply and idle are there."""
-    trips = Trips(**numbers)
+    """Measure until the reply and the idle status."""
+    series = RequestSeries(**numbers)
     with ec.connect(kernels[0]) as kernel:
-        return trips.timed(lambda: ec.wait(kernel.request(_message(trips))))
+        return series.timed(lambda: ec.wait(kernel.request(_message(series))))
 
 
 def enchannel_shell(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    """Until the reply is heard by who subscribed to the shell channel."""
-    trips = Trips(**numbers)
+    """Measure until a subscriber of the shell channel receives the reply."""
+    series = RequestSeries(**numbers)
     with ec.connect(kernels[0]) as kernel:
         replied = threading.Event()
         kernel.shell.subscribe(lambda message: replied.set())
 
-        def ask() -> None:
+        def send_and_wait() -> None:
             replied.clear()
-            kernel.shell.on_next(_message(trips))
-            replied.wait(DEADLINE)
+            kernel.shell.on_next(_message(series))
+            replied.wait(SIDE_TIMEOUT)
 
-        return trips.timed(ask)
+        return series.timed(send_and_wait)
 
 
 def enchannel_subscribe(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    """Until the subscriber of a request is told of its end."""
-    trips = Trips(**numbers)
+    """Measure until the request completes."""
+    series = RequestSeries(**numbers)
     with ec.connect(kernels[0]) as kernel:
 
-        def ask() -> None:
+        def send_and_wait() -> None:
             ended = threading.Event()
-            kernel.request(_message(trips)).subscribe(on_completed=ended.set)
-            ended.wait(DEADLINE)
+            kernel.request(_message(series)).subscribe(on_completed=ended.set)
+            ended.wait(SIDE_TIMEOUT)
 
-        return trips.timed(ask)
+        return series.timed(send_and_wait)
 
 
 def enchannel_await(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    """Until reply and idle are there, for a coroutine."""
-    trips = Trips(**numbers)
+    """Measure until the reply and the idle status, in a coroutine."""
+    series = RequestSeries(**numbers)
 
     async def measure() -> Measured:
         async with ec.connect(kernels[0]) as kernel:
-            return await trips.timed_async(lambda: ec.last_value(kernel.request(_message(trips))))
+            return await series.timed_async(lambda: ec.last_value(kernel.request(_message(series))))
 
     return asyncio.run(measure())
 
 
-def _message(trips: Trips) -> ec.AnyMessage:
-    return ec.create_message(trips.asked, trips.content)
+def _message(series: RequestSeries) -> ec.AnyMessage:
+    return ec.create_message(series.msg_type, series.content)
 
 
 def bare_dealer(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    from benchmarks.peers import bare
+    from benchmarks.peers import bare_zmq
 
-    return bare.round_trips(kernels[0], Trips(**numbers))
+    return bare_zmq.round_trips(kernels[0], RequestSeries(**numbers))
 
 
 def bare_until_idle(kernels: Sequence[Path], **numbers: Any) -> Measured:
-    from benchmarks.peers import bare
+    from benchmarks.peers import bare_zmq
 
-    return bare.round_trips(kernels[0], Trips(**numbers), idle=True)
+    return bare_zmq.round_trips(kernels[0], RequestSeries(**numbers), idle=True)
 
 
 def jupyter_client(kernels: Sequence[Path], client: str, **numbers: Any) -> Measured:
     from benchmarks.peers import jupyter
 
-    return jupyter.round_trips(client, kernels[0], Trips(**numbers))
+    return jupyter.round_trips(client, kernels[0], RequestSeries(**numbers))
 
 
 def _on(kernels: Kernels, side: str, **numbers: str) -> Case:
     if kernels is REAL:
-        return case(side, kernels, **numbers, asked="kernel_info_request", times=300, pause=5)
-    return case(side, kernels, **numbers, asked="execute_request", times=2000, pause=0)
+        return case(side, kernels, **numbers, msg_type="kernel_info_request", times=300, pause=5)
+    return case(side, kernels, **numbers, msg_type="execute_request", times=2000, pause=0)
 
 
 def _figures(kernels: Kernels) -> list[Figure]:
@@ -117,8 +117,8 @@ def _figures(kernels: Kernels) -> list[Figure]:
             theirs=theirs,
             value="p50",
             goal=Goal.WITHIN,
-            reach=reach,
-            aim=aim,
+            required=reach,
+            target=aim,
         )
         for way, ours, peer, theirs, reach, aim in rows
     ]
@@ -128,10 +128,10 @@ SCRIPT = Script(
     name="round_trip",
     method=(
         "the median of 2,000 requests to the fake kernel, one after the other, and of 300 `kernel_info` "
-        "requests to ipykernel, with a pause after each: it is still at work when it has replied. "
-        "With `kernel.shell` from `on_next` to the reply, as with the DEALER, which signs, verifies "
-        "and decodes one header; a request ends with its reply and its idle, as DEALER and SUB "
-        "together."
+        "requests to ipykernel, with a pause after each because ipykernel is still busy after its reply. "
+        "`kernel.shell` and the DEALER are timed from sending to the reply; the DEALER signs, verifies "
+        "and decodes one header. A `kernel.request`, like DEALER and SUB together, ends with its reply "
+        "and its idle status."
     ),
     sides={
         "enchannel_wait": enchannel_wait,

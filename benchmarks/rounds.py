@@ -1,4 +1,4 @@
-"""Cases measured in turns, each in a process of its own, with kernels in processes of their own."""
+"""Measure cases in turns, each in a separate process, with the kernels in further processes."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from benchmarks.case import Case, Kernels, Script
 from benchmarks.measuring import Measured, Skipped
 from benchmarks.servers import ServerFailed, served
 
-__all__ = ["HERE", "Sample", "Samples", "Tree", "measure"]
+__all__ = ["WORKING_TREE", "Sample", "Samples", "Tree", "measure"]
 
-PATIENCE = 600  # seconds for one side of one round
+ROUND_TIMEOUT = 600.0  # for one side of one round
+FAKE_KERNEL_EXIT_TIMEOUT = 10.0
 
 
 class SideFailed(Exception):
-    """A process ended with an error, which the text has."""
+    """The process of a side or a kernel failed; the text contains its error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Where the code under measurement is: a folder with our packages and benchmarks."""
+    """A directory with the packages to measure and the benchmarks."""
 
     name: str
     path: Path
 
     def environment(self) -> dict[str, str]:
-        """In which Python takes it before everything that is installed."""
+        """Return an environment in which Python prefers this tree to installed packages."""
         return {**os.environ, "PYTHONPATH": str(self.path), "PYTHONHASHSEED": "0"}
 
 
-HERE = Tree("the working tree", Path(__file__).parents[1])
+WORKING_TREE = Tree("the working tree", Path(__file__).parents[1])
 
 
 @dataclass(slots=True)
 class Sample:
-    """What one case measured, round by round."""
+    """The measurements of one case, one per round."""
 
     rounds: list[Measured] = field(default_factory=list)
     skipped: str = ""
@@ -60,9 +61,9 @@ Samples = dict[tuple[Tree, Case], Sample]
 
 
 def measure(
-    script: Script, cases: Sequence[Case], rounds: int, trees: Sequence[Tree] = (HERE,)
+    script: Script, cases: Sequence[Case], rounds: int, trees: Sequence[Tree] = (WORKING_TREE,)
 ) -> Samples:
-    """Measure all cases on all trees, round by round, every other round backwards."""
+    """Measure all cases on all trees, and reverse their order in every second round."""
     samples: Samples = {(tree, case): Sample() for case in cases for tree in trees}
     for number in range(rounds):
         turns = list(samples.items())
@@ -74,7 +75,7 @@ def measure(
                 sample.rounds.append(_measured(script, case, tree))
             except Skipped as reason:
                 sample.skipped = str(reason)
-            except SideFailed as failure:  # the others go on: they may have taken long already
+            except SideFailed as failure:  # keep the other results
                 print(failure, file=sys.stderr)
                 sample.skipped = f"failed: {str(failure).splitlines()[-1]}"
     _progress("")
@@ -82,7 +83,7 @@ def measure(
 
 
 def _measured(script: Script, case: Case, tree: Tree) -> Measured:
-    with started(case.kernels) as files:
+    with running_kernels(case.kernels) as files:
         command = [
             *(sys.executable, "-P", "-m", f"benchmarks.{script.name}"),
             *("--side", case.side, "--numbers", json.dumps(dict(case.numbers))),
@@ -94,23 +95,23 @@ def _measured(script: Script, case: Case, tree: Tree) -> Measured:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=ROUND_TIMEOUT,
         )
     if done.returncode:
         raise SideFailed(f"{script.name}: {case}, {tree.name}, failed:\n{done.stderr.strip()}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    if "skipped" in told:
-        raise Skipped(told["skipped"])
-    measured: Measured = told
+    result = json.loads(done.stdout.splitlines()[-1])
+    if "skipped" in result:
+        raise Skipped(result["skipped"])
+    measured: Measured = result
     return measured
 
 
 @contextmanager
-def started(kernels: Kernels) -> Iterator[list[Path]]:
-    """Kernels that run until the end of the block; their connection files."""
+def running_kernels(kernels: Kernels) -> Iterator[list[Path]]:
+    """Start kernels for the block, and return their connection files."""
     with ExitStack() as stack:
         files: list[Path] = []
-        for count in (*[1] * kernels.fake, *[kernels.quiet] * bool(kernels.quiet)):
+        for count in (*[1] * kernels.fake, *[kernels.idle] * bool(kernels.idle)):
             directory = stack.enter_context(_directory())
             stack.enter_context(_fake(directory, count, kernels.sndhwm))
             files += sorted(directory.glob("*.json"))
@@ -131,22 +132,22 @@ def _directory() -> Iterator[Path]:
 
 @contextmanager
 def _fake(directory: Path, count: int, sndhwm: int) -> Iterator[None]:
-    """It ends with its stdin, so that none is left behind by a run that was interrupted."""
+    """Run fake kernels for the block; they exit when stdin closes, also after an interrupted run."""
     command = [
         *(sys.executable, "-P", "-m", "benchmarks.fake_kernel", str(directory)),
         *("--kernels", str(count), "--sndhwm", str(sndhwm)),
     ]
     with subprocess.Popen(
         command,
-        env=HERE.environment(),
+        env=WORKING_TREE.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         stdin, stdout, stderr = _pipes(process)
-        said = stdout.readline().strip()
-        if said != "ready":
+        line = stdout.readline().strip()
+        if line != "ready":
             error = stderr.read()
             if "Skipped" in error:
                 raise Skipped(error.splitlines()[-1].partition(": ")[2])
@@ -156,7 +157,7 @@ def _fake(directory: Path, count: int, sndhwm: int) -> Iterator[None]:
         finally:
             stdin.close()
             try:
-                process.wait(10)
+                process.wait(FAKE_KERNEL_EXIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 

@@ -1,4 +1,4 @@
-"""A real Jupyter server in a process of its own, with a home of its own and one ipykernel."""
+"""A real Jupyter server in a separate process, with its own directories and one ipykernel."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ import psutil
 __all__ = ["ServedKernel", "ServerFailed", "read_served", "served"]
 
 HOST = "127.0.0.1"
-STARTING = 60.0  # seconds that a server and its kernel are given to come up
-ENDING = 10.0
+START_TIMEOUT = 60.0  # for the server and its kernel
+EXIT_TIMEOUT = 10.0
 
 
 class ServerFailed(Exception):
-    """It did not come up; the text has what it said."""
+    """The server did not start; the text contains its output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +35,9 @@ class ServedKernel:
     """A kernel on a server.
 
     Attributes:
-        server: The server's URL, without a slash at its end.
-        token: What the server knows us by.
-        id: The kernel's.
+        server: The URL of the server, without a trailing slash.
+        token: The token of the server.
+        id: The id of the kernel.
     """
 
     server: str
@@ -46,23 +46,23 @@ class ServedKernel:
 
     @property
     def url(self) -> str:
-        """The kernel's."""
+        """The URL of the kernel."""
         return f"{self.server}/api/kernels/{self.id}"
 
     @property
     def channels(self) -> str:
-        """Its WebSocket's."""
+        """The URL of its WebSocket."""
         return f"ws{self.url.removeprefix('http')}/channels"
 
 
 def read_served(path: Path) -> ServedKernel:
-    """What `served` has written."""
+    """Read the file that ``served`` writes."""
     return ServedKernel(**json.loads(path.read_text()))
 
 
 @contextmanager
 def served(directory: Path) -> Iterator[Path]:
-    """A server with a kernel, until the end of the block; the file that says where."""
+    """Run a server with a kernel for the block, and return a file with their addresses."""
     with _server(directory) as (url, token):
         kernel_id = _call("POST", f"{url}/api/kernels", token, {"name": "python3"})["id"]
         kernel = ServedKernel(server=url, token=token, id=kernel_id)
@@ -75,13 +75,13 @@ def served(directory: Path) -> Iterator[Path]:
 
 @contextmanager
 def _server(directory: Path) -> Iterator[tuple[str, str]]:
-    """Its URL and token; however the block ends, no process of it is left."""
+    """Run a server for the block, and return its URL and token; leave no process behind."""
     token, port = secrets.token_hex(), _free_port()
     command = [
         *(sys.executable, "-P", "-m", "jupyter_server", "--no-browser", "--allow-root"),
         *(f"--ServerApp.ip={HOST}", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--ServerApp.root_dir={directory}", "--ServerApp.terminals_enabled=False"),
-        # Else it drops what comes faster than 1,000 messages a second.
+        # By default it drops messages above a rate of 1,000 per second.
         "--ZMQChannelsWebsocketConnection.limit_rate=False",
     ]
     with (directory / "output.txt").open("w") as output:
@@ -91,7 +91,7 @@ def _server(directory: Path) -> Iterator[tuple[str, str]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for who started it, who ends it
+            start_new_session=True,  # Ctrl-C reaches only this process
         )
     try:
         url = f"http://{HOST}:{port}"
@@ -111,7 +111,7 @@ def _environment(directory: Path, token: str) -> dict[str, str]:
 
 
 def _wait_for(url: str, token: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    end = perf_counter() + STARTING
+    end = perf_counter() + START_TIMEOUT
     while perf_counter() < end and process.poll() is None:
         with suppress(OSError):
             _call("GET", f"{url}/api/status", token)
@@ -121,32 +121,32 @@ def _wait_for(url: str, token: str, process: subprocess.Popen[bytes], output: Pa
 
 
 def _call(method: str, url: str, token: str, body: object = None) -> Any:
-    request = urllib.request.Request(  # noqa: S310  # it is http
+    request = urllib.request.Request(  # noqa: S310  # the URL is http
         url,
         method=method,
         headers={"Authorization": f"token {token}"},
         data=None if body is None else json.dumps(body).encode(),
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=STARTING) as answer:
+    with opener.open(request, timeout=START_TIMEOUT) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """A server that is told to end shuts its kernels down; what is left then is killed."""
-    family = []
+    """Terminate a server, which shuts down its kernels, and kill the remaining processes."""
+    children = []
     if process.poll() is None:
-        family = psutil.Process(process.pid).children(recursive=True)
+        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         try:
-            process.wait(ENDING)
+            process.wait(EXIT_TIMEOUT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    for one in family:
+    for child in children:
         with suppress(psutil.NoSuchProcess):
-            one.kill()
+            child.kill()
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""A subscriber that takes a second for a message: whom it delays, which is nobody."""
+"""Requests beside a subscriber that takes a second per message."""
 
 from __future__ import annotations
 
@@ -10,53 +10,54 @@ from pathlib import Path
 import enchannel as ec
 from benchmarks.case import Figure, Goal, Kernels, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import DEADLINE, Measured, half_of, timed
+from benchmarks.measuring import SIDE_TIMEOUT, Measured, timed, warm_median
 
 __all__ = ["SCRIPT"]
 
 TWO = Kernels(fake=2)
-WAITING = 1000  # messages before the slow subscriber
-TIMES = 500
-NAP = 1.0
+WAITING_MESSAGES = 1000  # in the queue of the slow subscriber
+REQUEST_TIMES = 500
+SUBSCRIBER_SLEEP = 1.0
 
 
 def enchannel(kernels: Sequence[Path], waiting: int, times: int) -> Measured:
-    """With a slow subscriber if there are messages that wait for one."""
+    """Measure requests, beside a slow subscriber if messages are to wait for one."""
     with ExitStack() as stack:
         slow, other = (stack.enter_context(ec.connect(path)) for path in kernels)
         if waiting:
             request = ec.execute_request(f"flood {waiting} 200")
             subscription = slow.iopub.pipe(ec.child_of(request)).subscribe(_sleep)
             stack.callback(subscription.dispose)
-            ec.wait(slow.request(request, timeout=DEADLINE))
+            ec.wait(slow.request(request, timeout=SIDE_TIMEOUT))
         trips = timed(lambda: ec.wait(other.execute("echo")), times)
         interrupts = timed(lambda: ec.wait(slow.request(ec.interrupt_request())), times)
-    return {"round_trip": half_of(trips), "interrupt": half_of(interrupts)}
+    return {"round_trip": warm_median(trips), "interrupt": warm_median(interrupts)}
 
 
 def _sleep(message: ec.AnyMessage) -> None:
-    time.sleep(NAP)
+    time.sleep(SUBSCRIBER_SLEEP)
 
 
 def _figure(title: str, value: str) -> Figure:
     return Figure(
         title=f"{title} beside a subscriber that sleeps",
         peer="without one",
-        ours=case("enchannel", TWO, waiting=WAITING, times=TIMES),
-        theirs=case("enchannel", TWO, waiting=0, times=TIMES),
+        ours=case("enchannel", TWO, waiting=WAITING_MESSAGES, times=REQUEST_TIMES),
+        theirs=case("enchannel", TWO, waiting=0, times=REQUEST_TIMES),
         value=value,
         goal=Goal.WITHIN,
-        reach=1.2,
-        aim=1.1,
+        required=1.2,
+        target=1.1,
     )
 
 
 SCRIPT = Script(
     name="slow_subscriber",
     method=(
-        f"a subscriber of one kernel sleeps {NAP:g} s a message, and {WAITING:,} wait for it; meanwhile "
-        f"half of {TIMES} round trips on another kernel, and of {TIMES} from `interrupt_request` to its "
-        "reply on the control channel of the same one."
+        f"a subscriber of one kernel sleeps {SUBSCRIBER_SLEEP:g} s per message, and {WAITING_MESSAGES:,} "
+        f"messages wait for it. The time is the median of {REQUEST_TIMES} round trips on another kernel, "
+        f"and of {REQUEST_TIMES} from `interrupt_request` to its reply on the control channel of the same "
+        "kernel."
     ),
     sides={"enchannel": enchannel},
     figures=(

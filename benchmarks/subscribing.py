@@ -1,4 +1,4 @@
-"""One more subscription among those that are there: what subscribing and disposing of it costs."""
+"""The cost of one more subscription beside many existing ones."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ from pathlib import Path
 import enchannel as ec
 from benchmarks.case import Case, Figure, Goal, Script, case
 from benchmarks.command import main
-from benchmarks.measuring import Measured, half_of, timed
+from benchmarks.measuring import Measured, timed, warm_median
 
 __all__ = ["SCRIPT"]
 
-TIMES = 2000
-AMONG = 5000
+SUBSCRIBE_TIMES = 2000
+EXISTING_SUBSCRIPTIONS = 5000
 
 
 def enchannel_child_of(kernels: Sequence[Path], among: int, times: int) -> Measured:
-    """Each to another request."""
+    """Measure subscriptions that all have different requests."""
     with ec.connect(kernels[0]) as kernel:
         for number in range(among):
-            kernel.iopub.pipe(ec.child_of(f"request {number}")).subscribe(_hear)
+            kernel.iopub.pipe(ec.child_of(f"request {number}")).subscribe(_on_message)
         samples = timed(
-            lambda: kernel.iopub.pipe(ec.child_of("another")).subscribe(_hear).dispose(), times
+            lambda: kernel.iopub.pipe(ec.child_of("another")).subscribe(_on_message).dispose(),
+            times,
         )
-    return {"wall": half_of(samples)}
+    return {"wall": warm_median(samples)}
 
 
 def enchannel_same(kernels: Sequence[Path], among: int, times: int) -> Measured:
-    """All to one request."""
+    """Measure subscriptions to the children of one request."""
     with ec.connect(kernels[0]) as kernel:
         children = kernel.iopub.pipe(ec.child_of("a request"))
         for _ in range(among):
-            children.subscribe(_hear)
-        samples = timed(lambda: children.subscribe(_hear).dispose(), times)
-    return {"wall": half_of(samples)}
+            children.subscribe(_on_message)
+        samples = timed(lambda: children.subscribe(_on_message).dispose(), times)
+    return {"wall": warm_median(samples)}
 
 
 def enchannel_iopub(kernels: Sequence[Path], among: int, times: int) -> Measured:
-    """All to the whole channel."""
+    """Measure subscriptions to the whole channel."""
     with ec.connect(kernels[0]) as kernel:
         for _ in range(among):
-            kernel.iopub.subscribe(_hear)
-        samples = timed(lambda: kernel.iopub.subscribe(_hear).dispose(), times)
-    return {"wall": half_of(samples)}
+            kernel.iopub.subscribe(_on_message)
+        samples = timed(lambda: kernel.iopub.subscribe(_on_message).dispose(), times)
+    return {"wall": warm_median(samples)}
 
 
-def _hear(message: ec.AnyMessage) -> None: ...
+def _on_message(message: ec.AnyMessage) -> None: ...
 
 
 def _among(side: str, among: int) -> Case:
-    return case(side, among=among, times=TIMES)
+    return case(side, among=among, times=SUBSCRIBE_TIMES)
 
 
-def _figure(title: str, side: str, *, promised: bool = False) -> Figure:
+def _figure(title: str, side: str, *, has_bound: bool = False) -> Figure:
     return Figure(
-        title=f"{title} among {AMONG:,}",
+        title=f"{title} among {EXISTING_SUBSCRIPTIONS:,}",
         peer="among 1",
-        ours=_among(side, AMONG),
+        ours=_among(side, EXISTING_SUBSCRIPTIONS),
         theirs=_among(side, 1),
         goal=Goal.WITHIN,
-        reach=1.2 if promised else None,
+        required=1.2 if has_bound else None,
     )
 
 
@@ -68,8 +69,8 @@ CHILD = "subscribe and dispose of one more `child_of`"
 SCRIPT = Script(
     name="subscribing",
     method=(
-        "half of 2,000 times; each of the 5,000 is a `child_of` of another request, or all of them are of "
-        "the same, or subscribers to the whole channel."
+        "the median of 2,000 times, beside 5,000 subscriptions: each a `child_of` a different request, all "
+        "of the same request, or all to the whole channel."
     ),
     sides={
         "enchannel_child_of": enchannel_child_of,
@@ -77,12 +78,12 @@ SCRIPT = Script(
         "enchannel_iopub": enchannel_iopub,
     },
     figures=(
-        _figure(CHILD, "enchannel_child_of", promised=True),
+        _figure(CHILD, "enchannel_child_of", has_bound=True),
         Figure(
-            title=f"{CHILD} among {AMONG:,}",
-            ours=_among("enchannel_child_of", AMONG),
+            title=f"{CHILD} among {EXISTING_SUBSCRIPTIONS:,}",
+            ours=_among("enchannel_child_of", EXISTING_SUBSCRIPTIONS),
             goal=Goal.AT_MOST,
-            aim=30e-6,
+            target=30e-6,
         ),
         _figure(f"{CHILD} of the same request", "enchannel_same"),
         _figure("subscribe to all of iopub and dispose of it", "enchannel_iopub"),

@@ -1,4 +1,4 @@
-"""Figures as rows."""
+"""Tables of figures."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from itertools import zip_longest
 
 from benchmarks.case import Case, Figure, Goal, Script
 from benchmarks.reasons import REASONS
-from benchmarks.rounds import HERE, Sample, Samples, Tree
+from benchmarks.rounds import WORKING_TREE, Sample, Samples, Tree
 
 __all__ = ["aligned", "compared", "markdown", "rows"]
 
-HEAD = ("figure", "peer", "ours", "theirs", "ratio", "to reach", "aim", "")
+HEAD = ("figure", "peer", "ours", "theirs", "ratio", "required", "target", "")
 Row = tuple[str, ...]
 
 
 def rows(script: Script, samples: Samples) -> list[Row]:
-    """The figures of one script."""
+    """Return a row for each figure of a script."""
     return [_row(figure, samples) for figure in script.figures]
 
 
 def _row(figure: Figure, samples: Samples) -> Row:
-    ours = samples[HERE, figure.ours]
-    theirs = None if figure.theirs is None else samples[HERE, figure.theirs]
+    ours = samples[WORKING_TREE, figure.ours]
+    theirs = None if figure.theirs is None else samples[WORKING_TREE, figure.theirs]
     start = (figure.title, figure.peer)
-    bounds = (figure.bound(figure.reach), figure.bound(figure.aim))
+    bounds = (figure.bound(figure.required), figure.bound(figure.target))
     skipped = ours.skipped or (theirs.skipped if theirs is not None else "")
     if skipped:
         return (*start, "-", "-", "-", *bounds, f"not measured: {skipped}")
     ratio = figure.goal.ratio(
         ours.median(figure.value), None if theirs is None else theirs.median(figure.value)
     )
-    written = "" if ratio is None or figure.goal is Goal.AT_MOST else f"{ratio:.3g}x"
+    ratio_text = "" if ratio is None or figure.goal is Goal.AT_MOST else f"{ratio:.3g}x"
     return (
         *start,
-        _written(ours, figure),
-        "" if theirs is None else _written(theirs, figure),
-        written,
+        _median_text(ours, figure),
+        "" if theirs is None else _median_text(theirs, figure),
+        ratio_text,
         *bounds,
         _verdict(figure, ratio),
     )
 
 
-def _written(sample: Sample, figure: Figure) -> str:
-    """The median, and how far the rounds were apart."""
+def _median_text(sample: Sample, figure: Figure) -> str:
+    """Return the median, and the deviations of the lowest and the highest round from it."""
     middle = sample.median(figure.value)
     values = sample.all(figure.value)
-    text = figure.unit.written(middle)
+    text = figure.unit.format(middle)
     if middle > 0 and len(values) > 1:
         low, high = min(values) / middle - 1, max(values) / middle - 1
         text += f" ({low:+.0%} {high:+.0%})"
@@ -56,18 +56,18 @@ def _written(sample: Sample, figure: Figure) -> str:
 def _verdict(figure: Figure, ratio: float | None) -> str:
     if ratio is None or figure.goal is Goal.NONE:
         return ""
-    if figure.aim is not None and figure.goal.reached(ratio, figure.aim):
-        return "aim"
-    if figure.reach is None and figure.aim is None:
+    if figure.target is not None and figure.goal.is_met(ratio, figure.target):
+        return "target met"
+    if figure.required is None and figure.target is None:
         return ""
-    if figure.reach is not None and figure.goal.reached(ratio, figure.reach):
-        return "reached"
+    if figure.required is not None and figure.goal.is_met(ratio, figure.required):
+        return "met"
     reason = REASONS.get((figure.title, figure.peer), "")
-    return f"not reached: {reason}" if reason else "not reached"
+    return f"not met: {reason}" if reason else "not met"
 
 
 def compared(cases: Sequence[Case], samples: Samples, before: Tree, after: Tree) -> list[Row]:
-    """What our own sides cost on two trees."""
+    """Return a row for each number of our own cases, measured on two trees."""
     table: list[Row] = []
     for case in cases:
         old, new = samples[before, case], samples[after, case]
@@ -89,7 +89,7 @@ def compared(cases: Sequence[Case], samples: Samples, before: Tree, after: Tree)
 
 
 def aligned(head: Row, table: Iterable[Row]) -> str:
-    """For a terminal."""
+    """Return a table as text with aligned columns."""
     lines = [head, *table]
     widths = [max(map(len, column)) for column in zip_longest(*lines, fillvalue="")]
     return "\n".join(
@@ -99,6 +99,6 @@ def aligned(head: Row, table: Iterable[Row]) -> str:
 
 
 def markdown(table: Iterable[Row]) -> str:
-    """For the documentation."""
+    """Return a table in Markdown."""
     lines = [HEAD, ("---",) * len(HEAD), *table]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,1 +1,1 @@
-"""Those whom enchannel is measured beside; each imported only in the process that measures it."""
+"""The peers that enchannel is compared with; each is imported only in the process that measures it."""

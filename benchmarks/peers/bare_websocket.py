@@ -1,4 +1,4 @@
-"""The websockets library alone: what receiving and asking costs without any client of Jupyter's."""
+"""The websockets library alone, without a Jupyter client."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import websockets
 
 from benchmarks.frames import Signer, displays, execute_request, request
 from benchmarks.measuring import Lap, Measured
+from benchmarks.request_series import RequestSeries
 from benchmarks.servers import read_served
-from benchmarks.trips import Trips
 
 __all__ = ["flood", "round_trips"]
 
 PROTOCOL: Final = websockets.Subprotocol("v1.kernel.websocket.jupyter.org")
-UNHEARD: Final = Signer(b"")  # servers sign
+UNUSED_SIGNER: Final = Signer(b"")  # the server signs
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 
 
-class _Prompt(websockets.ClientConnection):
-    """Acknowledges at once what comes; until it has that, a server with Nagle's algorithm on waits."""
+class _QuickAckConnection(websockets.ClientConnection):
+    """Acknowledges data at once, since a server with Nagle's algorithm waits for that."""
 
     def data_received(self, data: bytes) -> None:
         if QUICKACK is not None:
@@ -36,8 +36,8 @@ class _Prompt(websockets.ClientConnection):
 
 
 @asynccontextmanager
-async def _connected(path: Path, prompt: int) -> AsyncIterator[websockets.ClientConnection]:
-    """A WebSocket that has answered once: from then on nothing is lost."""
+async def _connected(path: Path, quick_ack: int) -> AsyncIterator[websockets.ClientConnection]:
+    """Open a WebSocket for the block, and complete one request so that no later message is lost."""
     kernel = read_served(path)
     async with websockets.connect(
         kernel.channels,
@@ -48,50 +48,50 @@ async def _connected(path: Path, prompt: int) -> AsyncIterator[websockets.Client
         max_size=None,
         max_queue=None,
         ping_interval=None,
-        create_connection=_Prompt if prompt else None,
+        create_connection=_QuickAckConnection if quick_ack else None,
     ) as connected:
-        await _ask(connected, "")
+        await _execute(connected, "")
         yield connected
 
 
-def flood(path: Path, warm: int, messages: int, size: int, prompt: int) -> Measured:
-    """What a frame costs that is received, and searched for the words of a status."""
+def flood(path: Path, warm_up: int, messages: int, size: int, quick_ack: int) -> Measured:
+    """Return the times per message of a flood; frames are only searched for status words."""
 
     async def measure() -> Measured:
-        async with _connected(path, prompt) as connected:
-            await _receive_flood(connected, warm, size)
+        async with _connected(path, quick_ack) as connected:
+            await _receive_flood(connected, warm_up, size)
             lap = await _receive_flood(connected, messages, size)
-        return lap.each(messages)
+        return lap.per_item(messages)
 
     return asyncio.run(measure())
 
 
 async def _receive_flood(connected: websockets.ClientConnection, messages: int, size: int) -> Lap:
-    lap, heard, receive = Lap(), 0, connected.recv
-    await _say(connected, displays(messages, size))
+    lap, received, receive = Lap(), 0, connected.recv
+    await _send(connected, displays(messages, size))
     while b'"busy"' not in await receive(decode=False):
         pass
     lap.start()
     while b'"idle"' not in await receive(decode=False):
-        heard += 1
+        received += 1
     lap.stop()
-    while heard <= messages:  # the reply may come before the idle or after it
-        heard += b"execute_reply" in await receive(decode=False)
+    while received <= messages:  # the reply comes before or after idle
+        received += b"execute_reply" in await receive(decode=False)
     return lap
 
 
-def round_trips(path: Path, trips: Trips, prompt: int) -> Measured:
-    """Until reply and idle of an empty execute have come."""
+def round_trips(path: Path, series: RequestSeries, quick_ack: int) -> Measured:
+    """Measure empty execute requests until the reply and the idle status."""
 
     async def measure() -> Measured:
-        async with _connected(path, prompt) as connected:
-            return await trips.timed_async(lambda: _ask(connected, ""))
+        async with _connected(path, quick_ack) as connected:
+            return await series.timed_async(lambda: _execute(connected, ""))
 
     return asyncio.run(measure())
 
 
-async def _ask(connected: websockets.ClientConnection, code: str) -> None:
-    msg_id = await _say(connected, code)
+async def _execute(connected: websockets.ClientConnection, code: str) -> None:
+    msg_id = await _send(connected, code)
     missing = {b"execute_reply", b'"idle"'}
     while missing:
         frame = await connected.recv(decode=False)
@@ -99,9 +99,9 @@ async def _ask(connected: websockets.ClientConnection, code: str) -> None:
             missing = {word for word in missing if word not in frame}
 
 
-async def _say(connected: websockets.ClientConnection, code: str) -> bytes:
+async def _send(connected: websockets.ClientConnection, code: str) -> bytes:
     content = {**execute_request(code), "silent": True}
-    msg_id, (_, _, *parts) = request(UNHEARD, "execute_request", content, "a session")
+    msg_id, (_, _, *parts) = request(UNUSED_SIGNER, "execute_request", content, "a session")
     await connected.send(_frame([b"shell", *parts]))
     return msg_id.encode()
 

@@ -1,4 +1,4 @@
-"""jupyter_client's three clients, each as its callers use it."""
+"""The three clients of jupyter_client, in their usual form."""
 
 import asyncio
 import threading
@@ -16,36 +16,36 @@ from jupyter_client.threaded import ThreadedKernelClient, ThreadedZMQSocketChann
 from traitlets import Type
 
 from benchmarks.frames import execute_request
-from benchmarks.measuring import DEADLINE, Measured, Tally
-from benchmarks.trips import Trips
+from benchmarks.measuring import SIDE_TIMEOUT, Measured, Tally
+from benchmarks.request_series import RequestSeries
 
 __all__ = ["attach", "flood", "round_trips"]
 
-WARM: Final = "flood 1000 200"
+WARM_UP_CODE: Final = "flood 1000 200"
 Reply = Mapping[str, Any]
 
 
 def flood(client: str, path: Path, messages: int, size: int) -> Measured:
-    """What a message costs this client."""
+    """Return the times per message of a flood."""
     return FLOODS[client](path, messages, size)
 
 
-def round_trips(client: str, path: Path, trips: Trips) -> Measured:
-    """How long it takes from a request to its reply."""
-    return ROUND_TRIPS[client](path, trips)
+def round_trips(client: str, path: Path, series: RequestSeries) -> Measured:
+    """Return the median time from a request to its reply."""
+    return ROUND_TRIPS[client](path, series)
 
 
 def attach(path: Path) -> float:
-    """The seconds until a running kernel is ready to be asked."""
-    began = perf_counter()
+    """Return the seconds until a running kernel is ready for requests."""
+    started = perf_counter()
     with _blocking(path):
-        return perf_counter() - began
+        return perf_counter() - started
 
 
-def _hear(tally: Tally, request_id: str, message: Reply) -> None:
+def _count(tally: Tally, request_id: str, message: Reply) -> None:
     if message["parent_header"].get("msg_id") == request_id:
         content = message["content"]
-        tally.hear(
+        tally.on_text(
             content["text"] if message["msg_type"] == "stream" else content["execution_state"]
         )
 
@@ -59,7 +59,7 @@ def _blocking(path: Path) -> Iterator[BlockingKernelClient]:
     client.load_connection_file()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=DEADLINE)
+        client.wait_for_ready(timeout=SIDE_TIMEOUT)
         yield client
     finally:
         client.stop_channels()
@@ -67,27 +67,29 @@ def _blocking(path: Path) -> Iterator[BlockingKernelClient]:
 
 def _flood_blocking(path: Path, messages: int, size: int) -> Measured:
     with _blocking(path) as client:
-        for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+        for count, code in ((1000, WARM_UP_CODE), (messages, f"flood {messages} {size}")):
             tally = Tally(count)
             request_id = client.execute(code, store_history=False, allow_stdin=False)
-            while not tally.over.is_set():
-                _hear(tally, request_id, client.get_iopub_msg(timeout=DEADLINE))
-    return tally.told()
+            while not tally.finished.is_set():
+                _count(tally, request_id, client.get_iopub_msg(timeout=SIDE_TIMEOUT))
+    return tally.result()
 
 
-def _round_trips_blocking(path: Path, trips: Trips) -> Measured:
+def _round_trips_blocking(path: Path, series: RequestSeries) -> Measured:
     with _blocking(path) as client:
 
-        def ask() -> None:
-            request_id = _asked(client, trips)
-            while client.get_shell_msg(timeout=DEADLINE)["parent_header"]["msg_id"] != request_id:
+        def send_and_wait() -> None:
+            request_id = _send_request(client, series)
+            while (
+                client.get_shell_msg(timeout=SIDE_TIMEOUT)["parent_header"]["msg_id"] != request_id
+            ):
                 pass
 
-        return trips.timed(ask)
+        return series.timed(send_and_wait)
 
 
-def _asked(client: KernelClient, trips: Trips) -> str:
-    message = client.session.msg(trips.asked, trips.content)
+def _send_request(client: KernelClient, series: RequestSeries) -> str:
+    message = client.session.msg(series.msg_type, series.content)
     client.shell_channel.send(message)
     request_id: str = message["header"]["msg_id"]
     return request_id
@@ -100,46 +102,46 @@ async def _asynchronous(path: Path) -> AsyncKernelClient:
     client = AsyncKernelClient(connection_file=str(path))
     client.load_connection_file()
     client.start_channels()
-    await client.wait_for_ready(timeout=DEADLINE)
+    await client.wait_for_ready(timeout=SIDE_TIMEOUT)
     return client
 
 
 def _flood_async(path: Path, messages: int, size: int) -> Measured:
     async def measure() -> Measured:
         client = await _asynchronous(path)
-        for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+        for count, code in ((1000, WARM_UP_CODE), (messages, f"flood {messages} {size}")):
             tally = Tally(count)
             request_id = client.execute(code, store_history=False, allow_stdin=False)
-            while not tally.over.is_set():
-                _hear(tally, request_id, await client.get_iopub_msg(timeout=DEADLINE))
+            while not tally.finished.is_set():
+                _count(tally, request_id, await client.get_iopub_msg(timeout=SIDE_TIMEOUT))
         client.stop_channels()
-        return tally.told()
+        return tally.result()
 
     return asyncio.run(measure())
 
 
-def _round_trips_async(path: Path, trips: Trips) -> Measured:
+def _round_trips_async(path: Path, series: RequestSeries) -> Measured:
     async def measure() -> Measured:
         client = await _asynchronous(path)
 
-        async def ask() -> None:
-            request_id = _asked(client, trips)
-            reply = await client.get_shell_msg(timeout=DEADLINE)
+        async def send_and_wait() -> None:
+            request_id = _send_request(client, series)
+            reply = await client.get_shell_msg(timeout=SIDE_TIMEOUT)
             while reply["parent_header"]["msg_id"] != request_id:
-                reply = await client.get_shell_msg(timeout=DEADLINE)
+                reply = await client.get_shell_msg(timeout=SIDE_TIMEOUT)
 
-        measured = await trips.timed_async(ask)
+        measured = await series.timed_async(send_and_wait)
         client.stop_channels()
         return measured
 
     return asyncio.run(measure())
 
 
-# -- threaded: its callers derive from its channels, and are called on its thread -----------------------
+# -- threaded: callers subclass its channels, and are called on its thread -------------------------------
 
 
 class _Threaded:
-    """The client, and who hears what comes on its two channels."""
+    """The client, with replaceable handlers for the messages of its two channels."""
 
     def __init__(self, path: Path) -> None:
         iopub, shell = threading.Event(), threading.Event()
@@ -170,29 +172,29 @@ class _Threaded:
 
 def _flood_threaded(path: Path, messages: int, size: int) -> Measured:
     threaded = _Threaded(path)
-    for count, code in ((1000, WARM), (messages, f"flood {messages} {size}")):
+    for count, code in ((1000, WARM_UP_CODE), (messages, f"flood {messages} {size}")):
         tally = Tally(count)
         content = execute_request(code)
         message = threaded.client.session.msg("execute_request", content)
         request_id = message["header"]["msg_id"]
-        threaded.on_iopub = partial(_hear, tally, request_id)
+        threaded.on_iopub = partial(_count, tally, request_id)
         threaded.client.shell_channel.send(message)
-        tally.over.wait(DEADLINE)
+        tally.finished.wait(SIDE_TIMEOUT)
     threaded.client.stop_channels()
-    return tally.told()
+    return tally.result()
 
 
-def _round_trips_threaded(path: Path, trips: Trips) -> Measured:
+def _round_trips_threaded(path: Path, series: RequestSeries) -> Measured:
     threaded = _Threaded(path)
 
-    def ask() -> None:
+    def send_and_wait() -> None:
         replied = threading.Event()
-        message = threaded.client.session.msg(trips.asked, trips.content)
+        message = threaded.client.session.msg(series.msg_type, series.content)
         threaded.on_shell = partial(_notice, replied, message["header"]["msg_id"])
         threaded.client.shell_channel.send(message)
-        replied.wait(DEADLINE)
+        replied.wait(SIDE_TIMEOUT)
 
-    measured = trips.timed(ask)
+    measured = series.timed(send_and_wait)
     threaded.client.stop_channels()
     return measured
 

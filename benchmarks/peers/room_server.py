@@ -1,4 +1,4 @@
-"""Socket.IO as one begins with it: each message is an event to all who are in the kernel's room."""
+"""A simple Socket.IO server, which emits each message as an event to the room of its kernel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import socketio
 import uvicorn
 
 import enchannel as ec
-from benchmarks.peers.watching import HOST, Place
+from benchmarks.peers.watchers import HOST, Endpoint
 from enchannel import backends
 
 __all__ = ["serving"]
@@ -23,9 +23,9 @@ ROOM = "kernel"
 
 
 @contextmanager
-def serving(target: str) -> Iterator[Place]:
-    """Serves a kernel until the end of the block, on a server with the options of the relay's."""
-    # By the protocol's name, without which asyncio leaves Nagle's algorithm on.
+def serving(target: str) -> Iterator[Endpoint]:
+    """Serve a kernel for the block, on a server with the options of the relay."""
+    # asyncio disables Nagle's algorithm only if the protocol of the socket is given.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as bound:
         bound.bind((HOST, 0))
         bound.listen(128)
@@ -43,7 +43,7 @@ def serving(target: str) -> Iterator[Place]:
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
-            yield Place(port=bound.getsockname()[1])
+            yield Endpoint(port=bound.getsockname()[1])
         finally:
             server.should_exit = True
             thread.join()
@@ -57,28 +57,28 @@ def _application(target: str) -> Any:
     async def connect(sid: str, environ: object, auth: object = None) -> None:
         await io.enter_room(sid, ROOM)
 
-    async def begin() -> None:
-        loop, said = asyncio.get_running_loop(), asyncio.Queue[ec.AnyMessage]()
+    async def start() -> None:
+        loop, queue = asyncio.get_running_loop(), asyncio.Queue[ec.AnyMessage]()
 
         async def emit() -> None:
             while True:
-                await io.emit("msg", _as_json(await said.get()), room=ROOM)
+                await io.emit("msg", _as_json(await queue.get()), room=ROOM)
 
-        def hear(message: ec.AnyMessage) -> None:
-            loop.call_soon_threadsafe(said.put_nowait, message)
+        def on_message(message: ec.AnyMessage) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, message)
 
         emitting.append(asyncio.create_task(emit()))
         pair = link.pair(ec.ChannelName.IOPUB)
         if pair is not None:
-            pair.incoming.subscribe(hear)
+            pair.incoming.subscribe(on_message)
 
-    def end() -> None:
+    def stop() -> None:
         link.close()
         for task in emitting:
             task.cancel()
 
     io.on("connect", connect)
-    return socketio.ASGIApp(io, on_startup=begin, on_shutdown=end)
+    return socketio.ASGIApp(io, on_startup=start, on_shutdown=stop)
 
 
 def _as_json(message: ec.AnyMessage) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""A server, and a kernel behind it that floods, in a process of its own; and who holds it.
+"""A process with a flooding kernel and a server, either the relay or a simple Socket.IO server.
 
-It serves as the relay does, or as one begins with Socket.IO. It does what its stdin says, and ends with it:
+The process reads commands from stdin, and exits when stdin closes:
 
-    flood N     the kernel says N stream messages, as fast as it can
-    cpu         tell the seconds of CPU that the process has taken
+    flood N     send N stream messages from the kernel, as fast as it can
+    cpu         print the CPU time of the process in seconds
 """
 
 from __future__ import annotations
@@ -21,60 +21,60 @@ from time import process_time
 from typing import IO, Any, Final, cast
 
 import enchannel as ec
-from benchmarks.peers.watching import Place
-from benchmarks.rounds import HERE
+from benchmarks.peers.watchers import Endpoint
+from benchmarks.rounds import WORKING_TREE
 
 __all__ = ["Served", "served"]
 
-ENDING: Final = 10.0  # seconds
+EXIT_TIMEOUT: Final = 10.0
 
 
 class Served:
-    """The process, from outside.
+    """Controls the process.
 
     Attributes:
-        pid: Its number.
-        place: Where it serves.
+        pid: The process id.
+        endpoint: The address of the kernel for watchers.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.pid = process.pid
         self._stdin, self._stdout = cast("tuple[IO[str], IO[str]]", (process.stdin, process.stdout))
-        self.place = Place(**self._told())
+        self.endpoint = Endpoint(**self._read_result())
 
     def flood(self, messages: int) -> None:
-        """Let the kernel say so much, and do not wait for it."""
+        """Start a flood, without waiting for its end."""
         print("flood", messages, file=self._stdin, flush=True)
 
     def cpu(self) -> float:
-        """The seconds that it has taken, when all is said."""
+        """Return the CPU time of the process in seconds, after all messages are sent."""
         print("cpu", file=self._stdin, flush=True)
-        seconds: float = self._told()
+        seconds: float = self._read_result()
         return seconds
 
-    def _told(self) -> Any:
+    def _read_result(self) -> Any:
         line = self._stdout.readline()
         if not line:
-            raise RuntimeError("the server has ended; what it said of that is above")
+            raise RuntimeError("the server process exited; see its output above")
         return json.loads(line)
 
 
 @contextmanager
 def served(way: str, size: int, kept: int) -> Iterator[Served]:
-    """A server until the end of the block.
+    """Run a server process for the block.
 
     Args:
         way: One of ``WAYS``.
-        size: Characters in a message.
-        kept: Messages that the relay keeps.
+        size: The number of characters in a message.
+        kept: The number of messages that the relay keeps.
     """
     command = [
-        *(sys.executable, "-P", "-m", "benchmarks.peers.flooding", way),
+        *(sys.executable, "-P", "-m", "benchmarks.peers.flood_server", way),
         *("--size", str(size), "--kept", str(kept)),
     ]
     with subprocess.Popen(
         command,
-        env=HERE.environment(),
+        env=WORKING_TREE.environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,7 +84,7 @@ def served(way: str, size: int, kept: int) -> Iterator[Served]:
         finally:
             cast("IO[str]", process.stdin).close()
             try:
-                process.wait(ENDING)
+                process.wait(EXIT_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -93,12 +93,12 @@ def served(way: str, size: int, kept: int) -> Iterator[Served]:
 
 
 @contextmanager
-def _relaying(target: str, kept: int, auth: str) -> Iterator[Place]:
+def _relaying(target: str, kept: int, auth: str) -> Iterator[Endpoint]:
     from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 
     relay = Relay(token=secrets.token_urlsafe(), store=MemoryStore(Bounds(messages=kept)))
     with RelayServer(relay) as server:
-        yield Place(
+        yield Endpoint(
             port=int(server.url.rpartition(":")[2]),
             token=relay.token.reveal(),
             namespace=f"/iopub/{server.call(relay.share(target))}",
@@ -107,29 +107,29 @@ def _relaying(target: str, kept: int, auth: str) -> Iterator[Place]:
         )
 
 
-def _in_batches(target: str, kept: int) -> AbstractContextManager[Place]:
+def _in_batches(target: str, kept: int) -> AbstractContextManager[Endpoint]:
     return _relaying(target, kept, '{"batch":true}')
 
 
-def _singly(target: str, kept: int) -> AbstractContextManager[Place]:
+def _single(target: str, kept: int) -> AbstractContextManager[Endpoint]:
     return _relaying(target, kept, "{}")
 
 
-def _emitting(target: str, kept: int) -> AbstractContextManager[Place]:
-    from benchmarks.peers import emitting
+def _emitting(target: str, kept: int) -> AbstractContextManager[Endpoint]:
+    from benchmarks.peers import room_server
 
-    return emitting.serving(target)
+    return room_server.serving(target)
 
 
-WAYS: Final[dict[str, Callable[[str, int], AbstractContextManager[Place]]]] = {
+WAYS: Final[dict[str, Callable[[str, int], AbstractContextManager[Endpoint]]]] = {
     "batches": _in_batches,
-    "singly": _singly,
+    "single": _single,
     "emitting": _emitting,
 }
 
 
 def _messages(count: int, size: int) -> Iterator[ec.AnyMessage]:
-    """As a link has them: made of bytes when they come."""
+    """Return messages made of bytes, as a link receives them."""
     from enchannel.wire.parts import RawParts, message_of
     from enchannel.wire.receiving import header_of
 
@@ -145,7 +145,7 @@ def _ignore(error: Exception) -> None:
 
 
 def _header(msg_type: str) -> bytes:
-    """That of a message whose number is to be filled in."""
+    """Return a header with a placeholder for the number of the message."""
     header = {
         "msg_id": "%032x",
         "msg_type": msg_type,
@@ -160,27 +160,29 @@ def _header(msg_type: str) -> bytes:
 SESSION: Final = uuid.uuid4().hex
 
 
-def _tell(told: object) -> None:
-    print(json.dumps(told), flush=True)
+def _print_result(result: object) -> None:
+    print(json.dumps(result), flush=True)
 
 
 def _main() -> None:
     from enchannel.memory import InMemoryKernel
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--kept", type=int, required=True)
-    given = parser.parse_args()
-    with InMemoryKernel() as remote, WAYS[given.way](remote.target, given.kept) as place:
-        _tell(asdict(place))
+    options = parser.parse_args()
+    with InMemoryKernel() as remote, WAYS[options.way](remote.target, options.kept) as endpoint:
+        _print_result(asdict(endpoint))
         for line in sys.stdin:
             match line.split():
                 case ["flood", count]:
-                    for message in _messages(int(count), given.size):
+                    for message in _messages(int(count), options.size):
                         remote.send(message)
                 case _:
-                    _tell(process_time())
+                    _print_result(process_time())
 
 
 if __name__ == "__main__":

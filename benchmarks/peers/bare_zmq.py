@@ -1,4 +1,4 @@
-"""Plain pyzmq: what receiving and asking costs without any client library."""
+"""Plain pyzmq, without a client library."""
 
 import json
 import uuid
@@ -14,28 +14,28 @@ from zmq.backend import Socket as CompiledSocket
 
 from benchmarks.frames import Info, Signer, execute_request, read_info, request
 from benchmarks.measuring import Lap, Measured
-from benchmarks.trips import Trips
+from benchmarks.request_series import RequestSeries
 
 __all__ = [
-    "Bare",
+    "BareClient",
     "connected",
     "flood",
     "queue_and_count",
-    "receive_at_the_floor",
+    "receive_minimally",
     "receive_buffers",
-    "receive_plainly",
+    "receive_simply",
     "round_trips",
 ]
 
 NOBLOCK: Final = int(zmq.NOBLOCK)
 RCVMORE: Final = int(zmq.RCVMORE)
-FRAMES: Final = 7  # the topic, the delimiter, the signature, the four parts
-WARM: Final = "flood 1000 200"
+FRAME_COUNT: Final = 7  # topic, delimiter, signature and four parts
+WARM_UP_CODE: Final = "flood 1000 200"
 Socket = zmq.Socket[bytes]
 
 
-class Bare:
-    """A DEALER, and a SUB that the kernel has welcomed if there is something to listen to."""
+class BareClient:
+    """A DEALER socket, and with ``listens`` a SUB socket that has received its welcome message."""
 
     def __init__(self, context: zmq.Context[Socket], path: Path, *, listens: bool) -> None:
         self._context = context
@@ -56,15 +56,15 @@ class Bare:
         return socket
 
     def run(self, code: str) -> None:
-        """Send a request to execute."""
+        """Send an ``execute_request``."""
         self.shell.send_multipart(self.signed("execute_request", execute_request(code))[1])
 
     def signed(self, msg_type: str, content: dict[str, Any]) -> tuple[str, list[bytes]]:
-        """A request, and its id."""
+        """Return the id of a new request, and its signed frames."""
         return request(self.sign, msg_type, content, SESSION)
 
     def receive_part_of(self, socket: Socket, msg_id: str) -> list[bytes]:
-        """The parts of the next message that belongs to this request."""
+        """Return the parts of the next message with the given parent."""
         while True:
             *_, signature, header, parent, metadata, content = socket.recv_multipart()
             parts = [header, parent, metadata, content]
@@ -74,34 +74,34 @@ class Bare:
 
     def verify(self, signature: bytes, parts: list[bytes]) -> None:
         if not compare_digest(self.sign(parts), signature):
-            raise ValueError("the signature is wrong")
+            raise ValueError("invalid signature")
 
 
 SESSION: Final = uuid.uuid4().hex
 
 
 @contextmanager
-def connected(path: Path, *, listens: bool) -> Iterator[Bare]:
-    """The sockets, until the end of the block."""
+def connected(path: Path, *, listens: bool) -> Iterator[BareClient]:
+    """Connect to a kernel for the block."""
     context = zmq.Context[Socket]()
     try:
-        yield Bare(context, path, listens=listens)
+        yield BareClient(context, path, listens=listens)
     finally:
         context.destroy(linger=0)
 
 
-def flood(path: Path, messages: int, size: int, receive: Callable[[Bare], Lap]) -> Measured:
-    """What a message costs to receive, in this way."""
+def flood(path: Path, messages: int, size: int, receive: Callable[[BareClient], Lap]) -> Measured:
+    """Return the times per message of a flood, received by a given function."""
     with connected(path, listens=True) as bare:
-        for code in (WARM, f"flood {messages} {size}"):
+        for code in (WARM_UP_CODE, f"flood {messages} {size}"):
             bare.run(code)
             lap = receive(bare)
             bare.shell.recv_multipart()
-    return lap.each(messages)
+    return lap.per_item(messages)
 
 
-def receive_plainly(bare: Bare) -> Lap:
-    """As one writes it: ``recv_multipart``, the signature, the four parts decoded, the text read."""
+def receive_simply(bare: BareClient) -> Lap:
+    """Receive with ``recv_multipart``, verify the signature, decode all parts and read the text."""
     lap, decode = Lap(), msgspec.json.Decoder().decode
     receive = bare.iopub.recv_multipart
     lap.start()
@@ -118,9 +118,11 @@ def receive_plainly(bare: Bare) -> Lap:
             len(content["text"])
 
 
-def receive_at_the_floor(bare: Bare) -> Lap:
-    """The fewest calls that there can be: each frame once, one question for each message whether there is
-    more, and the signature; nothing is decoded."""
+def receive_minimally(bare: BareClient) -> Lap:
+    """Receive with the fewest calls possible, and verify the signature, without decoding.
+
+    There is one call per frame, and one per message to check that it has no more frames.
+    """
     receive, get, poll = CompiledSocket.recv, CompiledSocket.get, bare.iopub.poll
     iopub, again, verify = bare.iopub, zmq.Again, bare.verify
     lap, states = Lap(), 0
@@ -130,9 +132,9 @@ def receive_at_the_floor(bare: Bare) -> Lap:
         except again:
             poll()
             continue
-        frames = [receive(iopub, NOBLOCK) for _ in range(1, FRAMES)]
+        frames = [receive(iopub, NOBLOCK) for _ in range(1, FRAME_COUNT)]
         if get(iopub, RCVMORE):
-            raise ValueError("the message has more frames than a stream")
+            raise ValueError("the message has more frames than a stream message")
         verify(frames[1], frames[2:])
         if topic == b"status":
             states += 1
@@ -143,8 +145,8 @@ def receive_at_the_floor(bare: Bare) -> Lap:
                 return lap
 
 
-def receive_buffers(bare: Bare) -> Lap:
-    """With the copies that ``recv_multipart`` makes, and the signature, which is not of the buffers."""
+def receive_buffers(bare: BareClient) -> Lap:
+    """Receive with the copies of ``recv_multipart``, and verify the signature, which excludes buffers."""
     receive, lap, states = bare.iopub.recv_multipart, Lap(), 0
     while states < 2:
         topic, _, signature, *parts = receive()
@@ -158,7 +160,7 @@ def receive_buffers(bare: Bare) -> Lap:
 
 
 def queue_and_count(path: Path, messages: int, size: int) -> Measured:
-    """A flood that libzmq takes in while Python does nothing at all; how many messages of it are there."""
+    """Let libzmq receive a flood while Python is idle, and return how many of its messages arrived."""
     with connected(path, listens=True) as bare:
         bare.run(f"flood {messages} {size}")
         *_, content = bare.shell.recv_multipart()
@@ -171,21 +173,21 @@ def queue_and_count(path: Path, messages: int, size: int) -> Measured:
     return {"arrived": arrived, "dropped": dropped, "lost": messages - dropped - arrived}
 
 
-def round_trips(path: Path, trips: Trips, *, idle: bool = False) -> Measured:
-    """Sign, send, receive, verify, and no more decoding than tells whose reply it is.
+def round_trips(path: Path, series: RequestSeries, *, idle: bool = False) -> Measured:
+    """Sign, send, receive and verify, and decode only the parent header of the reply.
 
     Args:
-        path: The kernel's connection file.
-        trips: What it is asked.
-        idle: Until the idle of the request has come as well.
+        path: The connection file of the kernel.
+        series: The requests.
+        idle: If True, wait for the idle status as well.
     """
     with connected(path, listens=idle) as bare:
 
-        def ask() -> None:
-            msg_id, frames = bare.signed(trips.asked, trips.content)
+        def send_and_wait() -> None:
+            msg_id, frames = bare.signed(series.msg_type, series.content)
             bare.shell.send_multipart(frames)
             bare.receive_part_of(bare.shell, msg_id)
             while idle and b"idle" not in bare.receive_part_of(bare.iopub, msg_id)[3]:
                 pass
 
-        return trips.timed(ask)
+        return series.timed(send_and_wait)

@@ -1,4 +1,4 @@
-"""nbclient, running the cells of a notebook: in a kernel of its own, or in one that is there."""
+"""Notebook runs with nbclient, in a new kernel or in a running one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["run"]
 
 
 def run(notebook: Any, path: Path | None) -> Lap:
-    """Run all cells of a NotebookNode; the time from the first one's sending to the last one's end."""
+    """Run all cells of a NotebookNode, and time them from sending the first to the end of the last."""
     return asyncio.run(_run(notebook, path))
 
 
 async def _run(notebook: Any, path: Path | None) -> Lap:
-    # IPython's history in a file, as ours has it too; by default nbclient's kernels have none.
+    # With IPython's history in a file, like our kernels; nbclient disables it by default.
     client = NotebookClient(notebook, kernel_name="python3", ipython_hist_file="")
     lap = Lap()
     async with client.async_setup_kernel() if path is None else _connected(client, path):
