@@ -1,4 +1,4 @@
-"""Real kernels. One ipykernel serves the tests of a module that do it no harm."""
+"""Real kernels. The tests of a module share one ipykernel, unless they kill it."""
 
 from collections.abc import Iterator
 
@@ -18,13 +18,14 @@ KERNELS = {
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[ec.Kernel]:
     with ec.launch() as kernel:
-        kernel.state.subscribe()  # starts its thread, which the first test would seem to leak
+        # Starts the delivery thread, which the first test would otherwise seem to leak.
+        kernel.state.subscribe()
         yield kernel
 
 
 @pytest.fixture
 def mortal() -> Iterator[ec.Kernel]:
-    """One for a test that kills it."""
+    """Launch a kernel for a test that kills it."""
     with ec.launch() as kernel:
         yield kernel
 
@@ -37,6 +38,6 @@ def any_kernel(request: pytest.FixtureRequest) -> Iterator[ec.Kernel]:
 
 
 def settle(kernel: ec.Kernel) -> None:
-    """Wait for the end of what was interrupted: requests queued behind it are aborted."""
+    """Wait until interrupted code has ended; until then the kernel aborts queued requests."""
     while kernel.run("", check=False, timeout=DEADLINE).status == "aborted":
         pass

@@ -1,4 +1,4 @@
-"""What cannot be connected to: said in time, with the reason, and with nothing left behind."""
+"""Connections that fail: within the timeout, with the reason, and leaving nothing behind."""
 
 import json
 import os
@@ -23,8 +23,9 @@ from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import CLIENT, PORTS, Welcome, WireKernel, reserved_port
 
-TIMEOUT = 1.0
-SLACK = 4.0  # for a busy machine; what waits for an answer without a limit takes longer
+CONNECT_TIMEOUT = 1.0
+# For a busy machine, and shorter than a wait that has no limit.
+EXTRA_TIMEOUT = 4.0
 
 
 def descriptors() -> dict[str, str]:
@@ -32,7 +33,7 @@ def descriptors() -> dict[str, str]:
     for name in os.listdir("/proc/self/fd"):
         try:
             found[name] = os.readlink(f"/proc/self/fd/{name}")
-        except FileNotFoundError:  # of the listing itself
+        except FileNotFoundError:  # the descriptor of the listing itself
             pass
     return found
 
@@ -42,7 +43,7 @@ def threads() -> set[threading.Thread]:
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true; what other threads let go of takes them a moment."""
+    """Wait for a condition, since other threads close their resources a moment later."""
     deadline = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > deadline:
@@ -53,7 +54,7 @@ def until(condition: Callable[[], bool]) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def warmed_up() -> None:
-    """What is opened once and for all is open."""
+    """Open the resources that stay open for the whole process."""
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         kernel.run("1", timeout=DEADLINE)
 
@@ -69,28 +70,30 @@ def leaving_nothing() -> Iterator[None]:
         )
 
 
-def failure(target: Any, *, timeout: float = TIMEOUT, **options: Any) -> ec.ConnectionFailed:
-    """What connecting fails with, in time and leaving nothing."""
+def failure(
+    target: Any, *, timeout: float = CONNECT_TIMEOUT, **options: Any
+) -> ec.ConnectionFailed:
+    """Connect, and return the error; check that it is raised in time and leaves nothing behind."""
     with leaving_nothing():
         began = time.monotonic()
         with pytest.raises(ec.ConnectionFailed) as raised:
             ec.connect(target, session=CLIENT, timeout=timeout, **options)
         took = time.monotonic() - began
-    assert took < timeout + SLACK
+    assert took < timeout + EXTRA_TIMEOUT
     assert KEY.decode() not in f"{raised.value} {raised.value!r}"
     return raised.value
 
 
 def names(text: str, *channels: ChannelName) -> bool:
-    """Whether it names these channels and no other."""
+    """Return True if the text names exactly these channels."""
     return set(re.findall(r"(\w+) \((?:tcp|ipc)://", text)) == {name.value for name in channels}
 
 
-# -- no kernel there ------------------------------------------------------------------------------
+# -- no kernel at the address ---------------------------------------------------------------------
 
 
 @contextmanager
-def nobody() -> Iterator[dict[str, Any]]:
+def closed_ports() -> Iterator[dict[str, Any]]:
     with ExitStack() as owned:
         yield info([reserved_port(owned) for _ in PORTS])
 
@@ -108,40 +111,41 @@ def http_server() -> Iterator[dict[str, Any]]:
 
 
 class Quiet(BaseHTTPRequestHandler):
-    timeout = 0.1  # for those that say less than a request
+    # For a client that sends less than a request.
+    timeout = 0.1
 
     def log_message(self, format: str, *args: object) -> None: ...
 
 
 @contextmanager
 def silent_server() -> Iterator[dict[str, Any]]:
-    """Takes connections, or its backlog does, and never says a word."""
+    """Accept connections, or leave them in the backlog, and never send anything."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         yield info([server.getsockname()[1]] * 5)
 
 
 @contextmanager
-def server_that_hangs_up() -> Iterator[dict[str, Any]]:
+def closing_server() -> Iterator[dict[str, Any]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def hang_up() -> None:
+        def close_connections() -> None:
             while not done.is_set():
                 server.accept()[0].close()
 
         done = threading.Event()
-        hanging_up = threading.Thread(target=hang_up)
-        hanging_up.start()
+        closing = threading.Thread(target=close_connections)
+        closing.start()
         try:
             yield info([server.getsockname()[1]] * 5)
         finally:
             done.set()
             socket.create_connection(server.getsockname()).close()
-            hanging_up.join()
+            closing.join()
 
 
 @contextmanager
 def pub_socket() -> Iterator[dict[str, Any]]:
-    """ZeroMQ, but no kernel: each channel meets a socket of a kind that does not fit."""
+    """Bind a ZeroMQ socket of a type that fits none of the channels."""
     with zmq.Context() as context, context.socket(zmq.PUB) as publisher:
         publisher.linger = 0
         port = publisher.bind_to_random_port("tcp://127.0.0.1")
@@ -154,7 +158,7 @@ def info(ports: list[int], **changes: Any) -> dict[str, Any]:
 
 
 def test_refused_connection_is_explained() -> None:
-    with nobody() as target:
+    with closed_ports() as target:
         text = str(failure(target))
     assert "connection refused" in text
     assert "within 1 s" in text
@@ -162,7 +166,7 @@ def test_refused_connection_is_explained() -> None:
     assert f"tcp://127.0.0.1:{target['shell_port']}" in text
 
 
-@pytest.mark.parametrize("server", [http_server, silent_server, server_that_hangs_up])
+@pytest.mark.parametrize("server", [http_server, silent_server, closing_server])
 def test_peer_without_zeromq_is_explained(
     server: Callable[[], AbstractContextManager[dict[str, Any]]],
 ) -> None:
@@ -200,18 +204,18 @@ def test_missing_socket_is_named(transport: str, name: ChannelName) -> None:
 
 
 def test_unreachable_host_times_out() -> None:
-    """An address for documentation, to which there is no way, or one that swallows everything."""
+    """The address is reserved for documentation: unroutable, or dropped without a response."""
     text = str(failure(info([1, 2, 3, 4, 5], ip="192.0.2.1")))
     assert names(text, *ChannelName)
 
 
-# -- a kernel that is not ours --------------------------------------------------------------------
+# -- a kernel with another key, or a silent one ----------------------------------------------------
 
 
 @pytest.mark.parametrize("welcome", [Welcome.IPYKERNEL, Welcome.XEUS])
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_wrong_key_with_welcome_fails_at_once(transport: str, welcome: Welcome) -> None:
-    """It is known at once, whatever the timeout."""
+    """The welcome message reveals it, without waiting for the timeout."""
     with WireKernel(transport=transport, welcome=welcome) as wire:
         error = failure({**wire.info, "key": "another"}, timeout=DEADLINE)
     assert isinstance(error, ec.AuthenticationFailed)
@@ -230,7 +234,7 @@ def test_wrong_key_of_silent_kernel_times_out() -> None:
 
 
 def test_wrong_key_of_busy_kernel_fails_at_once() -> None:
-    """What it says to others gives it away."""
+    """Messages for other clients reveal it."""
     with WireKernel(welcome=Welcome.NONE) as wire:
         working = threading.Event()
 
@@ -272,14 +276,14 @@ def test_silent_kernel_times_out(mute: list[ChannelName], welcome: Welcome) -> N
         text = str(failure(wire.info))
         assert names(text, ChannelName.IOPUB)
         assert "no message arrived on iopub" in text
-        assert wire.next_request("kernel_info_request")  # it was asked
+        assert wire.next_request("kernel_info_request")  # the probe
 
 
 @pytest.mark.parametrize(
     "mute", [ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.HEARTBEAT]
 )
 def test_kernel_with_one_mute_channel_connects(mute: ChannelName) -> None:
-    """It may be busy, and some never answer a heartbeat: what is said on iopub is enough."""
+    """A message on iopub is proof enough: a kernel may be busy, and some answer no heartbeat."""
     with (
         WireKernel(mute=[mute], welcome=Welcome.NONE) as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
@@ -372,7 +376,7 @@ def test_missing_key_is_refused_in_missing_dir() -> None:
     assert "has no key" in str(failure(target))
 
 
-# -- nothing to connect to ------------------------------------------------------------------------
+# -- invalid targets ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", ["gopher://host/1", "redis://127.0.0.1", "x+y://z"])
@@ -412,7 +416,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("others", [False, True], ids=["alone", "beside another"])
 def test_address_that_zeromq_rejects_fails(changes: dict[str, str], others: bool) -> None:
-    """Also beside a kernel that is connected to, whose sockets keep the I/O thread."""
+    """Also next to a connected kernel, whose sockets keep the I/O thread running."""
     with ExitStack() as owned:
         if others:
             wire = owned.enter_context(WireKernel())
@@ -444,7 +448,7 @@ def test_kernel_that_starts_later_connects() -> None:
 
 
 def test_repeated_failures_leave_nothing() -> None:
-    with nobody() as target, leaving_nothing():
+    with closed_ports() as target, leaving_nothing():
         for _ in range(20):
             failure(target, timeout=0.01)
 
@@ -454,7 +458,8 @@ def test_swapped_shell_and_heartbeat_port_fails() -> None:
         fields = json.loads(enchannel_zmq.find_connection_file(owner.id).read_text())
         fields["shell_port"], fields["hb_port"] = fields["hb_port"], fields["shell_port"]
         with leaving_nothing():
-            kernel = ec.connect(fields, timeout=DEADLINE)  # iopub welcomes it, as it should
+            # Connecting succeeds, since the welcome message arrives on iopub.
+            kernel = ec.connect(fields, timeout=DEADLINE)
             with pytest.raises(ec.ConnectionLost, match="echoes messages sent on shell"):
                 kernel.run("6 * 7", timeout=DEADLINE)
             kernel.close()

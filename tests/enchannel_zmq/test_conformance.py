@@ -1,4 +1,4 @@
-"""The ZeroMQ backend keeps the contract, over each of its transports."""
+"""The conformance suite, for the ZeroMQ backend over each of its transports."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -46,13 +46,13 @@ class TestWithoutWelcome(BackendSuite):
 
 
 def test_late_subscription_misses_nothing() -> None:
-    """A subscription that counts late: connecting takes as long, and what is said then arrives."""
+    """Connecting waits until the kernel has processed the subscription; then messages arrive."""
     with ZmqRig(accepts_subscriptions=False) as rig, ThreadPoolExecutor(1) as threads:
         asked = threading.Event()
         answered = FakeKernel(rig)
         rig.on_message(lambda message: asked.set())
         connecting = threads.submit(ec.connect, rig.info, timeout=DEADLINE)
-        assert asked.wait(DEADLINE)  # the nudge: all sockets are up, and nothing comes on iopub
+        assert asked.wait(DEADLINE)  # the probe: all sockets are connected, and iopub is silent
         assert not connecting.done()
         rig.accept_subscriptions()
         with connecting.result(DEADLINE) as kernel:
@@ -75,14 +75,14 @@ def test_newer_client_with_same_identity_wins() -> None:
 
 
 class _Launching(ZmqBackend):
-    """Opens a link to a kernel of its own."""
+    """Opens a link by launching a kernel."""
 
     def open(self, target: Any, *, session: Session, timeout: float, **options: Any) -> Link:
         return self.launch(target, session=session, timeout=timeout, **options)
 
 
 class LaunchedRig(Rig):
-    """A real kernel, which says what it likes."""
+    """A real kernel, which sends messages by itself."""
 
     backend = _Launching()
     target = "python3"
@@ -96,7 +96,7 @@ class LaunchedRig(Rig):
 
 
 class TestLaunched:
-    """What a kernel that was launched has beside the others."""
+    """The rules for launched kernels only."""
 
     test_b20 = BackendSuite.test_b20_lifecycle_replays_to_late_subscribers
 

@@ -1,8 +1,6 @@
-"""Connecting to a kernel that runs already."""
+"""Connecting to a running kernel."""
 
 import asyncio
-import os
-import signal
 import socket
 import threading
 import time
@@ -15,6 +13,7 @@ import enchannel as ec
 import enchannel_zmq
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE, eventually
+from tests.rigs.processes import count_descriptors
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
@@ -152,10 +151,10 @@ def test_failed_connection_leaves_no_descriptor(tmp_path: Path) -> None:
             ec.connect({"ip": "127.0.0.1", "key": "k", "control_port": 1, **fields}, timeout=0.2)
 
     attempt()
-    before = psutil.Process().num_fds()
+    before = count_descriptors()
     attempt()
-    # libzmq lets go of a socket on a thread of its own, a moment after it was closed
-    assert eventually(lambda: psutil.Process().num_fds() <= before)
+    # libzmq closes a socket's descriptor on its own thread, a moment later.
+    assert eventually(lambda: count_descriptors() <= before)
 
 
 def test_message_sent_before_close_arrives() -> None:
@@ -172,22 +171,23 @@ def test_unread_messages_are_queued_and_counted() -> None:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         replies = Collector(kernel.control.pipe(ec.of_message_type("kernel_info_reply")))
         requests = [ec.kernel_info_request(channel="control") for _ in range(4_000)]
-        os.kill(pid, signal.SIGSTOP)
+        process = psutil.Process(pid)
+        process.suspend()
         try:
             for request in requests:
                 kernel.control.on_next(request)
-            waiting = all_that_wait(kernel.control)
+            waiting = settled_unsent(kernel.control)
             assert waiting == kernel.main.unsent
         finally:
-            os.kill(pid, signal.SIGCONT)
+            process.resume()
         replies.wait_until(lambda replies: len(replies) == len(requests))
         asked = [request.header.msg_id for request in requests]
         assert [reply.parent_header.msg_id for reply in replies.items] == asked
         assert kernel.control.unsent == 0
 
 
-def all_that_wait(channel: ec.Channel) -> int:
-    """How many messages wait, when no more are taken: another thread sends them."""
+def settled_unsent(channel: ec.Channel) -> int:
+    """Return the number of queued messages, once the I/O thread has sent all that fit."""
     deadline = time.monotonic() + DEADLINE
     before, waiting = -1, channel.unsent
     while before != waiting or waiting < 1_000:
@@ -205,7 +205,7 @@ def has_ipv6() -> bool:
         return False
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback address")
 def test_ipv6_connection_works() -> None:
     with WireKernel(host="::1") as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         assert kernel.run("1", timeout=DEADLINE).status == "ok"

@@ -1,7 +1,8 @@
-"""Connection files: found by name, whose they are, and what is in them."""
+"""Connection files: finding them by name, checking their owner, and reading them."""
 
 import json
 import os
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ FIELDS: dict[str, Any] = {
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A runtime directory of one's own; another is the working directory."""
+    """Create a runtime directory, and change to another directory."""
     directory = tmp_path / "runtime"
     directory.mkdir()
     elsewhere = tmp_path / "cwd"
@@ -49,7 +50,7 @@ def write(path: Path, *, age: float = 0.0, mode: int = 0o600, **changes: Any) ->
 
 
 def refusal(target: str | os.PathLike[str]) -> str:
-    """Why it is refused; neither the text nor what it came of says the key."""
+    """Return the error text; check that neither the error nor its causes reveal the key."""
     with pytest.raises(ec.ConnectionFailed) as raised:
         enchannel_zmq.read_connection_file(enchannel_zmq.find_connection_file(target))
     assert type(raised.value) is ec.ConnectionFailed
@@ -61,7 +62,7 @@ def refusal(target: str | os.PathLike[str]) -> str:
     return str(raised.value)
 
 
-# -- what is in them ------------------------------------------------------------------------------
+# -- contents --------------------------------------------------------------------------------------
 
 
 def test_connection_file_is_read(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_traceback_has_no_key(tmp_path: Path) -> None:
         assert SECRET not in "".join(traceback.format_exception(raised.value, chain=chain))
 
 
-# -- where they are -------------------------------------------------------------------------------
+# -- names and directories -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_ambiguous_prefix_lists_matches(runtime: Path) -> None:
 
 @pytest.mark.parametrize("name", ["3", "2ab", "ab", "*", "[1]*", "kernel-12.txt"])
 def test_unknown_name_lists_running_kernels(runtime: Path, name: str) -> None:
-    """Neither the middle of a name nor a pattern will do."""
+    """Only a prefix matches, neither the middle of a name nor a pattern."""
     write(runtime / "kernel-12ab.json")
     write(runtime / "kernel-13.json")
     (runtime / "jpserver-3.json").write_text('{"port": 3}')
@@ -287,10 +288,14 @@ def test_file_readable_by_others_is_accepted(runtime: Path, mode: int) -> None:
     assert enchannel_zmq.find_connection_file("1") == path
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="takes root")
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0,
+    reason="needs root, to change the owner of a file",
+)
 def test_file_of_other_user_is_refused(runtime: Path) -> None:
     path = write(runtime / "kernel-1.json")
-    os.chown(path, 65_534, 65_534)
+    if sys.platform != "win32":
+        os.chown(path, 65_534, 65_534)
     said = refusal("1")
     assert str(path) in said
     assert "another user owns it" in said
@@ -303,7 +308,7 @@ def test_file_of_other_uid_is_refused(runtime: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_explicit_path_is_trusted(runtime: Path) -> None:
-    """Who writes the path down knows whose it is."""
+    """A user who passes a path is expected to know its origin."""
     path = write(runtime / "kernel-1.json", mode=0o666)
     assert enchannel_zmq.find_connection_file(path) == path
     assert enchannel_zmq.find_connection_file(str(path)) == path

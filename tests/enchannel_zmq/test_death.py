@@ -1,21 +1,22 @@
-"""A kernel that dies, is stopped, or goes away."""
+"""Kernels that die, are stopped, or disappear."""
 
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import enchannel as ec
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
+from tests.rigs.processes import KILL_EXIT_CODE, kill
 
 pytestmark = pytest.mark.kernel
 
-# ipykernel hands its output to a thread: it takes a moment until it has left the process
+# ipykernel sends its output from another thread, a moment later.
 SUICIDE = (
     "import os, signal, time\n"
     "print('last words', flush=True); time.sleep(0.3)\n"
@@ -33,11 +34,11 @@ def test_sigkill_fails_all_open_requests(transport: str) -> None:
         pid = pid_of(kernel)
         requests = [Collector(kernel.execute("import time; time.sleep(60)")) for _ in range(10)]
         requests[0].wait_until(lambda messages: messages)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         for request in requests:
             request.wait_for_end()
             assert isinstance(request.error, ec.KernelDied)
-            assert request.error.exit_code == -signal.SIGKILL
+            assert request.error.exit_code == KILL_EXIT_CODE
         Collector(kernel.state).wait_until(lambda states: states[-1:] == ["dead"])
 
 
@@ -68,13 +69,13 @@ def test_dead_kernel_refuses_until_restarted(mortal: ec.Kernel) -> None:
 
 
 def test_request_during_death_has_exit_code(mortal: ec.Kernel) -> None:
-    os.kill(pid_of(mortal), signal.SIGKILL)
+    kill(pid_of(mortal))
     asked: list[ec.KernelDied] = []
     while mortal.state.value != "dead":
         with pytest.raises(ec.KernelDied) as raised:
             mortal.run("1", timeout=DEADLINE)
         asked.append(raised.value)
-    assert {error.exit_code for error in asked} == {-signal.SIGKILL}
+    assert {error.exit_code for error in asked} == {KILL_EXIT_CODE}
 
 
 def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
@@ -82,7 +83,7 @@ def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
         pid = pid_of(watcher)
         request = Collector(watcher.execute("import time; time.sleep(60)"))
         request.wait_until(lambda messages: messages)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         request.wait_for_end()
         assert isinstance(request.error, ec.KernelDied)
         Collector(watcher.link).wait_until(lambda states: "lost" in states)
@@ -91,7 +92,7 @@ def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
         assert watcher.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-# A kernel whose sockets do not go all at once was first cut off from some of them.
+# ConnectionLost if not all sockets were lost at once.
 GONE = (ec.KernelDied, ec.ConnectionLost)
 
 
@@ -113,11 +114,12 @@ def test_stopped_kernel_is_silent_until_continued() -> None:
         pid = pid_of(kernel)
         Collector(kernel.heartbeat).wait_until(lambda beats: beats)
         states = Collector(kernel.state)
-        os.kill(pid, signal.SIGSTOP)
+        process = psutil.Process(pid)
+        process.suspend()
         try:
             states.wait_until(lambda states: "silent" in states)
         finally:
-            os.kill(pid, signal.SIGCONT)
+            process.resume()
         states.wait_until(lambda states: states[-1:] in (["idle"], ["busy"]))
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
@@ -131,7 +133,7 @@ def test_death_is_noticed_despite_child_process(mortal: ec.Kernel) -> None:
     with pytest.raises(ec.KernelDied):
         mortal.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", timeout=DEADLINE)
     assert time.monotonic() - before < DEADLINE
-    os.system("pkill -KILL -f ipykernel_launcher.*" + mortal.id)  # noqa: S605  # the child's child
+    os.system("pkill -KILL -f ipykernel_launcher.*" + mortal.id)  # noqa: S605  # the forked child
 
 
 def test_exit_in_code_is_death(mortal: ec.Kernel) -> None:
@@ -143,7 +145,9 @@ def test_exit_in_code_is_death(mortal: ec.Kernel) -> None:
 def test_process_that_outlives_its_sockets_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a busy machine many do."""
+    """On a busy machine many processes do."""
+    if sys.platform == "win32":
+        pytest.skip("there are no named pipes in the file system")
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     lingers = f"import atexit; atexit.register(lambda: open({str(gate)!r}).read())"
@@ -179,7 +183,7 @@ def test_close_during_death_logs_nothing(
         pid = pid_of(watcher)
         request = Collector(watcher.execute("import time; time.sleep(60)"))
         request.wait_until(lambda messages: messages)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         request.wait_for_end()
         watcher.close()
         ec.wait(mortal.restart(), timeout=DEADLINE)

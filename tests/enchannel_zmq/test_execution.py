@@ -1,4 +1,4 @@
-"""Running code in ipykernel: what comes of it, and when."""
+"""Running code in ipykernel: outputs, replies, and their order."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Whatever happens, and wherever it happens, nothing waits for ever and nothing is left."""
+"""Closing, interrupting, forking and exiting: nothing hangs, and nothing is left behind."""
 
 import os
 import signal
@@ -24,13 +24,15 @@ from enchannel_zmq._io_thread import io_thread
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import ASLEEP, DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed
+from tests.rigs.processes import count_descriptors, interrupt_main_thread
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
 
-CHEAP = "xpython"  # the kernel that starts and ends most quickly
+# The kernel that starts and ends most quickly.
+CHEAP = "xpython"
 FLOOD = "while True: print('x' * 100, flush=True)"
-LAST_WORDS = 20_000
+OUTPUT_BEFORE_DEATH = 20_000
 
 
 def pid_of(kernel: ec.Kernel) -> int:
@@ -47,19 +49,19 @@ def cheap() -> Iterator[ec.Kernel]:
         yield kernel
 
 
-# A script, as another process.
+# Scripts, run in another process.
 
-BEGIN = """
+PREAMBLE = """
 import contextlib, gc, os, sys, threading
 import enchannel as ec
 heard = threading.Event()
 """
-# Python's own word about forking with threads; what happens then is what these tests are about.
+# Python's warning about forking with threads, which these tests do on purpose.
 IGNORED = ("-W", "ignore:This process:DeprecationWarning")
 
 
-def ended(script: str, *arguments: str) -> str:
-    """What a script printed that ended as it should."""
+def run_script(script: str, *arguments: str) -> str:
+    """Run a script, check that it succeeds without a warning, and return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *IGNORED, "-c", script, *arguments],
         capture_output=True,
@@ -70,11 +72,11 @@ def ended(script: str, *arguments: str) -> str:
     return done.stdout
 
 
-# A subscriber that raises.
+# Subscribers that raise.
 
 
-def everything_of(kernel: ec.Kernel) -> dict[str, Observable[object]]:
-    """All that one can subscribe to, and that has something to say once ``stir`` was called."""
+def observables_of(kernel: ec.Kernel) -> dict[str, Observable[object]]:
+    """Return every kind of observable; each emits an item after ``cause_events``."""
     return {
         "shell": kernel.shell,
         "control": kernel.control,
@@ -89,14 +91,14 @@ def everything_of(kernel: ec.Kernel) -> dict[str, Observable[object]]:
     }
 
 
-EVERYTHING = [
+OBSERVABLES = [
     *("shell", "control", "stdin", "iopub", "heartbeat", "main"),
     *("link", "state", "errors", "a request"),
 ]
 
 
-def stir(kernel: ec.Kernel) -> None:
-    """Have something said on every channel, and something to be told of."""
+def cause_events(kernel: ec.Kernel) -> None:
+    """Cause a message on every channel, and an event on every other observable."""
     kernel.shell.on_next(ec.kernel_info_request())
     kernel.control.on_next(ec.kernel_info_request(channel="control"))
     kernel.heartbeat.on_next(b"a beat of ours")
@@ -105,15 +107,15 @@ def stir(kernel: ec.Kernel) -> None:
 
 
 def test_raising_subscribers_harm_nothing(mortal: ec.Kernel) -> None:
-    def careless(item: object) -> None:
+    def raise_error(item: object) -> None:
         raise ZeroDivisionError
 
     with ec.connect(mortal.id, timeout=DEADLINE) as again:
-        careful = {name: Collector(source) for name, source in everything_of(again).items()}
-        for source in everything_of(again).values():
-            source.subscribe(careless, careless, lambda: careless(None))
-        stir(again)
-        for name, seen in careful.items():
+        others = {name: Collector(source) for name, source in observables_of(again).items()}
+        for source in observables_of(again).values():
+            source.subscribe(raise_error, raise_error, lambda: raise_error(None))
+        cause_events(again)
+        for name, seen in others.items():
             assert seen.wait_until(len), name
         raised = Collector(again.errors).wait_until(
             lambda errors: sum(isinstance(e, ec.SubscriberRaised) for e in errors) >= 9
@@ -129,7 +131,7 @@ def test_raising_subscribers_harm_nothing(mortal: ec.Kernel) -> None:
 
 
 class Closing:
-    """Closes a kernel in a subscriber, the first time that it is called."""
+    """A subscriber that closes a kernel at its first call."""
 
     def __init__(self, kernel: ec.Kernel) -> None:
         self.done = threading.Event()
@@ -141,12 +143,12 @@ class Closing:
             self.done.set()
 
 
-def close_in_a_subscriber(kernel: ec.Kernel, name: str) -> None:
+def check_close_in_subscriber(kernel: ec.Kernel, name: str) -> None:
     ends = [Collector(channel) for channel in (kernel.shell, kernel.iopub, kernel.main)]
     closing = Closing(kernel)
-    everything_of(kernel)[name].subscribe(closing)
-    with suppress(ec.ChannelClosed):  # it may be, at any moment
-        stir(kernel)
+    observables_of(kernel)[name].subscribe(closing)
+    with suppress(ec.ChannelClosed):  # raised if the kernel is closed meanwhile
+        cause_events(kernel)
     assert closing.done.wait(DEADLINE)
     for end in ends:
         end.wait_for_end()
@@ -156,17 +158,17 @@ def close_in_a_subscriber(kernel: ec.Kernel, name: str) -> None:
         kernel.run("6 * 7")
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", OBSERVABLES)
 def test_subscriber_can_close_connection(cheap: ec.Kernel, name: str) -> None:
-    close_in_a_subscriber(ec.connect(cheap.id, timeout=DEADLINE), name)
+    check_close_in_subscriber(ec.connect(cheap.id, timeout=DEADLINE), name)
     request = ec.kernel_info_request(channel="control")
     assert ec.wait(cheap.request(request, timeout=DEADLINE)).content["status"] == "ok"
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", OBSERVABLES)
 def test_subscriber_can_close_launched_kernel(cheap: ec.Kernel, name: str) -> None:
     pid = pid_of(cheap)
-    close_in_a_subscriber(cheap, name)
+    check_close_in_subscriber(cheap, name)
     assert is_gone(pid)
 
 
@@ -198,8 +200,8 @@ def test_close_during_flood_returns(cheap: ec.Kernel, owned: bool) -> None:
 
 
 def test_process_survives_kernel_death_in_flood() -> None:
-    """libzmq would, if it were left to it what to do about a connection that is gone: it aborts."""
-    script = BEGIN + textwrap.dedent(f"""
+    """Left to itself, libzmq would abort the process when a connection is lost."""
+    script = PREAMBLE + textwrap.dedent(f"""
             import signal
             for _ in range(10):
                 with ec.launch({CHEAP!r}) as kernel:
@@ -213,7 +215,7 @@ def test_process_survives_kernel_death_in_flood() -> None:
                         ec.wait(ended)
             print("here")
         """)
-    assert ended(script) == "here\n"
+    assert run_script(script) == "here\n"
 
 
 def test_output_of_dead_kernel_is_delivered() -> None:
@@ -227,32 +229,32 @@ def test_output_of_dead_kernel_is_delivered() -> None:
             streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
             states = Collector(kernel.state)
             lease.resource.post(keep_busy)
-            speak_and_die(wire, LAST_WORDS)
+            publish_and_die(wire, OUTPUT_BEFORE_DEATH)
             there.set()
             states.wait_until(lambda states: states[-1:] == ["dead"])
-            streams.wait_until(lambda messages: len(messages) == LAST_WORDS)
+            streams.wait_until(lambda messages: len(messages) == OUTPUT_BEFORE_DEATH)
             said = [message.content["text"] for message in streams.items]
-            assert said == [str(number) for number in range(LAST_WORDS)]
+            assert said == [str(number) for number in range(OUTPUT_BEFORE_DEATH)]
     finally:
         there.set()
         lease.release()
 
 
-def speak_and_die(wire: WireKernel, count: int) -> None:
-    """As a process does that is killed when the system has taken what it had said."""
+def publish_and_die(wire: WireKernel, count: int) -> None:
+    """Publish messages, and end once the system has them, as a killed process does."""
     messages = [signed(KEY, *parts("stream", {"text": str(n)})) for n in range(count)]
 
-    def speak() -> None:
+    def set_linger() -> None:
         wire._sockets[ChannelName.IOPUB][1].set(zmq.LINGER, int(DEADLINE * 1000))
 
-    wire.do(speak)
+    wire.do(set_linger)
     wire.send(ChannelName.IOPUB, *messages)
     wire.die()
 
 
 # The end of the interpreter.
 
-AT_THE_END = {
+AT_EXIT = {
     "in a flood": """
         kernel.iopub.subscribe(lambda message: heard.set())
         kernel.shell.on_next(ec.execute_request("while True: print('x' * 100, flush=True)"))
@@ -267,39 +269,39 @@ AT_THE_END = {
         threading.Thread(target=run, daemon=True).start()
         heard.wait()
     """,
-    "while a subscriber is stuck": """
-        def stuck(message):
+    "while a subscriber blocks": """
+        def block(message):
             heard.set()
             threading.Event().wait()
-        kernel.iopub.subscribe(stuck)
+        kernel.iopub.subscribe(block)
         kernel.shell.on_next(ec.execute_request("6 * 7"))
         heard.wait()
         from enchannel._kernel import kernel as _kernel
-        _kernel.CLOSING = 0.5  # instead of 10 seconds, which it is given to finish
+        _kernel.CLOSING = 0.5  # instead of 10 seconds
     """,
 }
 
 
-@pytest.mark.parametrize("when", AT_THE_END)
+@pytest.mark.parametrize("when", AT_EXIT)
 def test_interpreter_exit_ends_launched_kernel(when: str) -> None:
     script = (
-        BEGIN
+        PREAMBLE
         + f"kernel = ec.launch({CHEAP!r})\n"
         + "print(kernel.run('__import__(\"os\").getpid()').text)\n"
-        + textwrap.dedent(AT_THE_END[when])
+        + textwrap.dedent(AT_EXIT[when])
     )
-    assert not psutil.pid_exists(int(ended(script)))
+    assert not psutil.pid_exists(int(run_script(script)))
 
 
-@pytest.mark.parametrize("when", AT_THE_END)
+@pytest.mark.parametrize("when", AT_EXIT)
 def test_interpreter_exit_leaves_connected_kernel(cheap: ec.Kernel, when: str) -> None:
     pid = pid_of(cheap)
     connect = f"kernel = ec.connect({cheap.id!r})\n"
-    ended(BEGIN + connect + textwrap.dedent(AT_THE_END[when]))
+    run_script(PREAMBLE + connect + textwrap.dedent(AT_EXIT[when]))
     assert psutil.pid_exists(pid)
 
 
-# A fork.
+# Forks.
 
 IN_THE_CHILD = {
     "ends": "",
@@ -313,7 +315,7 @@ IN_THE_CHILD = {
                 continue
             raise AssertionError
     """,
-    "has kernels of its own": f"""
+    "has own kernels": f"""
         with ec.connect(name, timeout={DEADLINE}) as again:
             assert again.run("6 * 7", timeout={DEADLINE}).text == "42"
         with ec.launch({CHEAP!r}) as own:
@@ -322,11 +324,11 @@ IN_THE_CHILD = {
 }
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 @pytest.mark.parametrize("how", IN_THE_CHILD)
 def test_forked_child_harms_nothing(how: str) -> None:
     script = (
-        BEGIN
+        PREAMBLE
         + textwrap.dedent(f"""
             kernel = ec.launch({CHEAP!r})
             name = kernel.id
@@ -343,15 +345,15 @@ def test_forked_child_harms_nothing(how: str) -> None:
         """)
         + textwrap.dedent(IN_THE_CHILD[how])
     )
-    pid, *answers = ended(script).split()
+    pid, *answers = run_script(script).split()
     assert answers == ["42", "42"]
     assert not psutil.pid_exists(int(pid))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_repeated_fork_in_flood_never_hangs() -> None:
-    """The child has the locks as they were, and not the threads that held them."""
-    script = BEGIN + textwrap.dedent(f"""
+    """The child has copies of held locks, without the threads that held them."""
+    script = PREAMBLE + textwrap.dedent(f"""
             kernel = ec.launch({CHEAP!r})
             kernel.iopub.subscribe(lambda message: heard.set())
             kernel.shell.on_next(ec.execute_request({FLOOD!r}))
@@ -366,7 +368,7 @@ def test_repeated_fork_in_flood_never_hangs() -> None:
             kernel.close()
             print("closed")
         """)
-    assert ended(script) == "closed\n"
+    assert run_script(script) == "closed\n"
 
 
 # Ctrl-C.
@@ -374,26 +376,26 @@ def test_repeated_fork_in_flood_never_hangs() -> None:
 
 @contextmanager
 def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
-    """Press it when something was waited for, which the block does not survive."""
-    main, left = threading.main_thread().ident, threading.Event()
-    assert main is not None
+    """Press Ctrl-C once a function returns; the block must raise KeyboardInterrupt."""
+    left = threading.Event()
 
     def press() -> None:
         when()
-        signal.pthread_kill(main, signal.SIGINT)
-        # CPython has a moment, just before it blocks, in which a signal does not wake it up.
+        interrupt_main_thread()
+        # Repeated, because a signal does not wake CPython if it arrives just before a blocking call.
         while not left.wait(2.0):
-            signal.pthread_kill(main, signal.SIGINT)
+            interrupt_main_thread()
 
     pressing = threading.Thread(target=press)
     before = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises(KeyboardInterrupt):  # noqa: PT012  # it may come anywhere in there
-            pressing.start()  # here: what it waits for may have happened already
+            # Started in here, because the function may return at once.
+            pressing.start()
             yield
     finally:
         while signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            with suppress(KeyboardInterrupt):  # it was pressed again, just now
+            with suppress(KeyboardInterrupt):  # pressed again just now
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
         left.set()
         pressing.join()
@@ -402,7 +404,7 @@ def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
 
 def test_ctrl_c_ends_run_and_its_code(mortal: ec.Kernel) -> None:
     streams = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
-    # not just anything: it may warn of something before it begins
+    # The code's own output, since ipykernel may print a warning before it starts.
     with ctrl_c(lambda: streams.wait_for(lambda said: "asleep" in said.content["text"])):
         mortal.run(ASLEEP)
     settle(mortal)
@@ -438,9 +440,9 @@ def test_ctrl_c_during_connect_leaves_nothing() -> None:
                 ec.connect(wire.info, timeout=600)
 
     attempt()
-    before = psutil.Process().num_fds()
+    before = count_descriptors()
     attempt()
-    assert eventually(lambda: psutil.Process().num_fds() <= before)
+    assert eventually(lambda: count_descriptors() <= before)
     assert eventually(lambda: not zeromq_threads()), zeromq_threads()
 
 
@@ -449,6 +451,8 @@ def zeromq_threads() -> list[str]:
 
 
 def test_ctrl_c_during_launch_ends_process(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("there are no named pipes in the file system")
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     (tmp_path / "sitecustomize.py").write_text(

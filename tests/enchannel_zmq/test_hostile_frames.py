@@ -1,4 +1,4 @@
-"""What is no message is told of and dropped, and the messages around it arrive in their order."""
+"""Invalid frames are reported and dropped; the messages around them arrive in order."""
 
 import logging
 import uuid
@@ -35,8 +35,8 @@ def good(number: int) -> list[bytes]:
     return signed(KEY, *parts("stream", {"name": "stdout", "text": str(number)}))
 
 
-class Heard:
-    """What arrives on one channel, and what is told of it."""
+class Received:
+    """The messages of one channel, and the reported errors."""
 
     def __init__(self, kernel: ec.Kernel, name: ChannelName) -> None:
         channels = {
@@ -49,14 +49,14 @@ class Heard:
         self.messages = Collector(channels[name])
 
     def texts(self, last: int) -> list[object]:
-        """Wait for a message; the texts of all. Errors are told of before what came after them."""
+        """Wait for a message, and return the texts so far; errors are reported in order with them."""
         self.messages.wait_for(lambda message: message.content.get("text") == str(last))
         streams = [m for m in self.messages.items if m.header.msg_type == "stream"]
         return [message.content.get("text") for message in streams]
 
 
-def unread(at: int, data: bytes) -> list[bytes]:
-    """Well signed, with one part that cannot be read."""
+def signed_with(at: int, data: bytes) -> list[bytes]:
+    """Return a correctly signed message with one invalid part."""
     made = parts("stream", metadata={"unique": uuid.uuid4().hex})
     return signed(KEY, *made[:at], data, *made[at + 1 :])
 
@@ -70,12 +70,12 @@ BAD: dict[str, tuple[type[ec.RejectedFrame], Callable[[], list[bytes]]]] = {
     "an empty frame": (ec.MalformedFrame, lambda: [b""]),
     "truncated": (ec.MalformedFrame, lambda: good(0)[:5]),
     "the delimiter alone": (ec.MalformedFrame, lambda: [DELIMITER]),
-    "header is not JSON": (ec.MalformedFrame, lambda: unread(0, b"{")),
-    "parent is a list": (ec.MalformedFrame, lambda: unread(1, b"[]")),
-    "content is not JSON": (ec.MalformedFrame, lambda: unread(3, b"{'a': 1}")),
-    "content is text": (ec.MalformedFrame, lambda: unread(3, b'"text"')),
-    "content is a bomb": (ec.MalformedFrame, lambda: unread(3, b'{"a":' * 50_000)),
-    "no msg_id": (ec.MalformedFrame, lambda: unread(0, b"{}")),
+    "header is not JSON": (ec.MalformedFrame, lambda: signed_with(0, b"{")),
+    "parent is a list": (ec.MalformedFrame, lambda: signed_with(1, b"[]")),
+    "content is not JSON": (ec.MalformedFrame, lambda: signed_with(3, b"{'a': 1}")),
+    "content is text": (ec.MalformedFrame, lambda: signed_with(3, b'"text"')),
+    "content is a bomb": (ec.MalformedFrame, lambda: signed_with(3, b'{"a":' * 50_000)),
+    "no msg_id": (ec.MalformedFrame, lambda: signed_with(0, b"{}")),
 }
 
 
@@ -85,10 +85,10 @@ def test_bad_frames_are_reported_and_dropped(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName, kind: str
 ) -> None:
     kind_of_error, bad = BAD[kind]
-    heard = Heard(kernel, name)
+    received = Received(kernel, name)
     wire.send(name, good(0), bad(), good(1), bad(), good(2))
-    assert heard.texts(2) == ["0", "1", "2"]
-    errors = heard.errors.items
+    assert received.texts(2) == ["0", "1", "2"]
+    errors = received.errors.items
     assert [type(error) for error in errors] == [kind_of_error] * 2
     assert all(f"on {name.value}" in str(error) for error in errors)
     assert kernel.link.value is ec.LinkState.CONNECTED
@@ -98,14 +98,14 @@ def test_bad_frames_are_reported_and_dropped(
 def test_replayed_frame_is_reported_and_dropped(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    heard = Heard(kernel, name)
+    received = Received(kernel, name)
     wire.send(name, good(0), good(1), (once := good(2)), once, [*once, b"buffer"], good(3))
-    assert heard.texts(3) == ["0", "1", "2", "3"]
-    assert [type(error) for error in heard.errors.items] == [ec.ReplayedFrame] * 2
+    assert received.texts(3) == ["0", "1", "2", "3"]
+    assert [type(error) for error in received.errors.items] == [ec.ReplayedFrame] * 2
 
 
 def test_same_message_on_two_channels_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
-    control, iopub = Heard(kernel, ChannelName.CONTROL), Heard(kernel, ChannelName.IOPUB)
+    control, iopub = Received(kernel, ChannelName.CONTROL), Received(kernel, ChannelName.IOPUB)
     wire.send(ChannelName.CONTROL, once := good(0))
     wire.send(ChannelName.IOPUB, once)
     assert control.texts(0) == iopub.texts(0) == ["0"]
@@ -116,15 +116,15 @@ def test_same_message_on_two_channels_arrives(wire: WireKernel, kernel: ec.Kerne
 def test_invalid_text_is_reported_and_delivered(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    heard = Heard(kernel, name)
+    received = Received(kernel, name)
     wire.send(
         name,
         signed(KEY, *parts()[:3], b'{"text": "\xff"}'),
         signed(KEY, *parts()[:3], b'{"text": "\\ud800"}'),
         good(0),
     )
-    assert heard.texts(0) == ["�", "�", "0"]
-    first, second = heard.errors.items
+    assert received.texts(0) == ["�", "�", "0"]
+    first, second = received.errors.items
     assert isinstance(first, ec.MalformedFrame)
     assert f"on {name.value}" in str(first)
     assert "UTF-8" in str(first)
@@ -132,11 +132,11 @@ def test_invalid_text_is_reported_and_delivered(
 
 
 def test_flood_of_bad_frames_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> None:
-    heard = Heard(kernel, ChannelName.IOPUB)
+    received = Received(kernel, ChannelName.IOPUB)
     flood = [[b"topic", *signed(b"another", *parts())] for _ in range(1_000)]
     wire.send(ChannelName.IOPUB, good(0), *flood[:500], good(1), *flood[500:], good(2))
-    assert heard.texts(2) == ["0", "1", "2"]
-    assert [type(error) for error in heard.errors.items] == [ec.InvalidSignature] * 1_000
+    assert received.texts(2) == ["0", "1", "2"]
+    assert [type(error) for error in received.errors.items] == [ec.InvalidSignature] * 1_000
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
     assert len(Collector(kernel.errors).wait_until(lambda errors: len(errors) == 100)) == 100
 
@@ -164,17 +164,17 @@ def test_odd_heartbeats_arrive_as_bytes(wire: WireKernel, kernel: ec.Kernel) -> 
 def test_frame_over_limit_reconnects_channel(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    heard, links = Heard(kernel, name), Collector(kernel.link)
+    received, links = Received(kernel, name), Collector(kernel.link)
     wire.send(name, good(0))
-    heard.texts(0)
+    received.texts(0)
     wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
     links.wait_until(lambda states: states[1:] == ["lost", "connected"])
-    [error] = heard.errors.wait_until(len)
+    [error] = received.errors.wait_until(len)
     assert isinstance(error, ec.MessagesMayBeMissing)
     assert f"on {name.value}" in str(error)
     assert f"max_received={MEBIBYTE}" in str(error)
     wire.send(name, good(2))
-    assert heard.texts(2) == ["0", "2"]
+    assert received.texts(2) == ["0", "2"]
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
@@ -209,7 +209,7 @@ def test_frame_at_limit_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
 def test_gradual_loss_ends_open_requests(
     wire: WireKernel, kernel: ec.Kernel, then: ChannelName | None
 ) -> None:
-    """Or the request would wait for a reply that the new sockets never hear."""
+    """Otherwise the request would wait for a reply that the new sockets never receive."""
     wire.answers.pop("execute_request")
     seen, links = Collector(kernel.execute("1")), Collector(kernel.link)
     wire.next_request("execute_request")
@@ -254,9 +254,9 @@ def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -
             wire.send(ChannelName.IOPUB, once := good(0), once, good(1))
             messages = Collector(kernel.iopub)
             kernel.run("1", timeout=DEADLINE)
-            heard = Collector(kernel.errors)
-            heard.wait_for(lambda error: isinstance(error, ec.ReplayedFrame))  # the last of them
-            errors = heard.items
+            received = Collector(kernel.errors)
+            received.wait_for(lambda error: isinstance(error, ec.ReplayedFrame))  # the last error
+            errors = received.items
             links = Collector(kernel.link)
             wire.die()
             links.wait_until(lambda states: states[-1:] == ["lost"])
@@ -277,7 +277,7 @@ def test_unhandled_message_drops_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
-        heard = Heard(kernel, ChannelName.IOPUB)
+        received = Received(kernel, ChannelName.IOPUB)
         dispatcher = parts_of(kernel).dispatcher
         handle = dispatcher._handle
 
@@ -289,5 +289,5 @@ def test_unhandled_message_drops_no_other(
         monkeypatch.setattr(dispatcher, "_handle", failing)
         odd = signed(KEY, *parts("comm_msg", {"comm_id": "c", "data": {}}))
         wire.send(ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20)))
-        assert heard.texts(19) == [str(number) for number in range(20)]
-        assert "too deep" in str(heard.errors.wait_for(lambda error: True))
+        assert received.texts(19) == [str(number) for number in range(20)]
+        assert "too deep" in str(received.errors.wait_for(lambda error: True))

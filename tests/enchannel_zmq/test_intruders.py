@@ -1,6 +1,6 @@
-"""Whatever comes, from whomever: it is a message that can be trusted, or it is told of and dropped.
+"""Damaged and hostile input: decoded as a trusted message, or reported and dropped.
 
-What is unsigned, wrongly signed, seen before or cut short is in ``test_hostile_frames.py``.
+Unsigned, wrongly signed, replayed and truncated frames are in ``test_hostile_frames.py``.
 """
 
 import json
@@ -28,22 +28,22 @@ from tests.rigs.wire_kernel import CLIENT, WireKernel
 from tests.rigs.zmtp import RawPublisher, claim, encoded
 
 MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
-MUTATIONS = 100_000
-BATCH = 1_000
-SEED = 20_261_122
+DAMAGED_FRAMES = 100_000
+BATCH_FRAMES = 1_000
+RANDOM_SEED = 20_261_122
 
 
-def resident() -> int:
-    """Bytes of memory that this process has."""
+def resident_bytes() -> int:
+    """Return the resident memory of this process in bytes."""
     size: int = psutil.Process().memory_info().rss
     return size
 
 
-# Damaged frames, through every decoder.
+# Damaged frames, in every decoder.
 
 
-def said() -> list[ec.AnyMessage]:
-    """Messages of all sorts: what is damaged is like what a kernel says."""
+def sample_messages() -> list[ec.AnyMessage]:
+    """Return messages of many types, like those of a kernel, to be damaged."""
     parent = ec.execute_request("6 * 7")
     figure = {"image/png": "iVBORw0KGgo=" * 30, "text/plain": "<Figure>"}
     made = [
@@ -62,10 +62,10 @@ def said() -> list[ec.AnyMessage]:
 
 
 def damaged_multiparts(key: bytes) -> Iterator[list[bytes]]:
-    """Half of them signed again after it: by a kernel that is out of its mind."""
-    mutator, signer = Mutator(SEED + len(key)), Signer(KEY)
-    good = [[b"topic", *map(bytes, encode(message, signer))] for message in said()]
-    for number in range(MUTATIONS // 2):
+    """Yield damaged messages, half of them signed afterwards, as by a faulty kernel."""
+    mutator, signer = Mutator(RANDOM_SEED + len(key)), Signer(KEY)
+    good = [[b"topic", *map(bytes, encode(message, signer))] for message in sample_messages()]
+    for number in range(DAMAGED_FRAMES // 2):
         frames = mutator.frames(good[number % 7], good[number % 5])
         if mutator.chance() and len(frames) > 6 and frames[1] == DELIMITER:
             frames[2] = signature(KEY, frames[3:7])
@@ -73,9 +73,9 @@ def damaged_multiparts(key: bytes) -> Iterator[list[bytes]]:
 
 
 def damaged_pieces() -> Iterator[bytes]:
-    mutator = Mutator(SEED)
-    good = [websocket.encode(message) for message in said()]
-    for number in range(MUTATIONS):
+    mutator = Mutator(RANDOM_SEED)
+    good = [websocket.encode(message) for message in sample_messages()]
+    for number in range(DAMAGED_FRAMES):
         yield mutator.damaged(good[number % 7], good[number % 5])
 
 
@@ -89,11 +89,11 @@ def by_decoder(key: bytes) -> Iterator[object]:
 
 
 class Nothing(Exception):
-    """There is no frame."""
+    """Raised if there is no frame."""
 
 
 class Frame:
-    """As pyzmq's."""
+    """A frame with the interface of pyzmq's."""
 
     def __init__(self, data: bytes, more: bool) -> None:
         self.bytes, self.more = data, more
@@ -104,7 +104,7 @@ class Frame:
 
 
 class Queue:
-    """What a socket has received."""
+    """The received frames of a socket."""
 
     def __init__(self) -> None:
         self._frames: list[Frame] = []
@@ -129,7 +129,7 @@ def by_receiver(key: bytes) -> Iterator[object]:
     queue = Queue()
     receiver = Receiver(ChannelName.IOPUB, Signer(key), queue.receive, Nothing, queue.goes_on)
     damaged = damaged_multiparts(key)
-    while batch := [frames for frames, _ in zip(damaged, range(BATCH), strict=False)]:
+    while batch := [frames for frames, _ in zip(damaged, range(BATCH_FRAMES), strict=False)]:
         queue.put(batch)
         drained = False
         while not drained:
@@ -146,25 +146,26 @@ def by_websocket() -> Iterator[object]:
 
 
 DECODERS: dict[str, Callable[[], Iterator[object]]] = {
-    "the plain words": lambda: chain(by_decoder(KEY), by_decoder(b"")),
-    "the hot path": lambda: chain(by_receiver(KEY), by_receiver(b"")),
+    "readable decoder": lambda: chain(by_decoder(KEY), by_decoder(b"")),
+    "fast decoder": lambda: chain(by_receiver(KEY), by_receiver(b"")),
     "websocket": by_websocket,
 }
 
 
-@pytest.mark.timeout(6 * DEADLINE)  # it is work, and no wait: on a busy machine it takes its time
+# Computation rather than waiting, so it takes longer on a busy machine.
+@pytest.mark.timeout(6 * DEADLINE)
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_damaged_frames_decode_or_are_rejected(decoder: str) -> None:
-    before, counts = resident(), Counter[str]()
+    before, counts = resident_bytes(), Counter[str]()
     for read in DECODERS[decoder]():
         assert isinstance(read, ec.Message | RejectedFrame)
         counts["message" if isinstance(read, ec.Message) else "rejected"] += 1
-    assert counts["message"] > MUTATIONS / 100, counts
-    assert counts["rejected"] > MUTATIONS / 100, counts
-    assert resident() - before < 100 * MEBIBYTE
+    assert counts["message"] > DAMAGED_FRAMES / 100, counts
+    assert counts["rejected"] > DAMAGED_FRAMES / 100, counts
+    assert resident_bytes() - before < 100 * MEBIBYTE
 
 
-# Bombs, over a real socket.
+# JSON bombs, over a real socket.
 
 BOMBS: dict[str, Callable[[], bytes]] = {
     "deep": lambda: b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
@@ -188,24 +189,24 @@ def test_message_after_json_bomb_arrives(kind: str, caplog: pytest.LogCaptureFix
             Collector(kernel.errors),
             Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
         )
-        before, began = resident(), time.monotonic()
+        before, began = resident_bytes(), time.monotonic()
         bomb = signed(KEY, *parts("bomb")[:3], BOMBS[kind]())
         wire.send(ChannelName.IOPUB, bomb, signed(KEY, *parts("stream", {"text": "after it"})))
         streams.wait_for(lambda message: message.content["text"] == "after it")
         assert time.monotonic() - began < DEADLINE
-        assert resident() - before < 400 * MEBIBYTE
+        assert resident_bytes() - before < 400 * MEBIBYTE
         assert all(isinstance(error, ec.MalformedFrame) for error in errors.items)
         assert "unexpected" not in caplog.text
         assert kernel.link.value is ec.LinkState.CONNECTED
 
 
-# Lengths that are claimed, on the bare stream of ZMTP.
+# Claimed lengths, in raw ZMTP.
 
 
 @pytest.mark.parametrize(
     ("size", "limit"),
     [
-        (GIBIBYTE, GIBIBYTE),  # allowed, and never sent
+        (GIBIBYTE, GIBIBYTE),  # allowed, but never sent
         (GIBIBYTE + 1, GIBIBYTE),
         (GIBIBYTE, MEBIBYTE),
         ((1 << 63) - 1, GIBIBYTE),
@@ -223,10 +224,10 @@ def test_claimed_frame_length_takes_no_memory(size: int, limit: int) -> None:
             Collector(kernel.errors),
             Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
         )
-        before = resident()
+        before = resident_bytes()
         subscriber = publisher.subscribers.get(timeout=DEADLINE)
         subscriber.sendall(claim(size) + b"x" * 10_000)
-        assert resident() - before < 64 * MEBIBYTE
+        assert resident_bytes() - before < 64 * MEBIBYTE
         if size <= limit:
             subscriber.close()
         errors.wait_for(lambda error: isinstance(error, ec.MessagesMayBeMissing))
@@ -234,4 +235,4 @@ def test_claimed_frame_length_takes_no_memory(size: int, limit: int) -> None:
         Collector(kernel.link).wait_until(lambda states: states[-1:] == [ec.LinkState.CONNECTED])
         again.sendall(encoded(signed(KEY, *parts("stream", {"text": "after it"}))))
         streams.wait_for(lambda message: message.content["text"] == "after it")
-        assert resident() - before < 64 * MEBIBYTE
+        assert resident_bytes() - before < 64 * MEBIBYTE

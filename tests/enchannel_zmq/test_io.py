@@ -1,4 +1,4 @@
-"""The I/O thread itself."""
+"""The I/O thread."""
 
 import sys
 import threading
@@ -11,17 +11,17 @@ from tests.rigs import DEADLINE
 
 
 @pytest.fixture
-def often_switching() -> Iterator[None]:
-    """Threads that give way in the middle of everything."""
+def frequent_thread_switches() -> Iterator[None]:
+    """Switch threads as often as possible."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(interval)
 
 
-@pytest.mark.usefixtures("often_switching")
+@pytest.mark.usefixtures("frequent_thread_switches")
 def test_every_post_wakes_io_thread() -> None:
-    """A bell whose flag was cleared before it was read rang for the last time within a second."""
+    """If the waker's flag were cleared before it is read, the thread would hang within a second."""
     io = IoThread()
     io.start()
     seen: list[None] = []
@@ -37,7 +37,9 @@ def test_every_post_wakes_io_thread() -> None:
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert io.call(lambda: None, DEADLINE), "the I/O thread sleeps on what was posted"
+            assert io.call(lambda: None, DEADLINE), (
+                "the I/O thread did not wake up for a posted call"
+            )
     finally:
         io.stop()
     assert len(seen) == 600_000

@@ -1,4 +1,4 @@
-"""What every kernel does, whatever it is written in."""
+"""Behaviour of every kernel, in any language."""
 
 import nbformat
 import pytest
@@ -18,7 +18,7 @@ def code_for(kernel: ec.Kernel) -> str:
 
 def test_kernel_runs_code(any_kernel: ec.Kernel) -> None:
     request = ec.execute_request(code_for(any_kernel))
-    # On iopub, not in a Result: now and then deno says its result after its idle.
+    # On iopub, not in a Result, since deno occasionally sends its result after its idle status.
     seen = Collector(any_kernel.iopub.pipe(ec.child_of(request), ec.accumulate_outputs()))
     any_kernel.shell.on_next(request)
     seen.wait_for(lambda outputs: outputs.text.split() == ["woo", "42"])
@@ -83,7 +83,7 @@ def test_kernel_answers_heartbeat(any_kernel: ec.Kernel) -> None:
 
 def test_concurrent_requests_are_answered(any_kernel: ec.Kernel) -> None:
     say = "print({})" if "print" in code_for(any_kernel) else "console.log({})"
-    # Not by request: deno says some of its output as that of another.
+    # Not by request, since deno sends some output with the parent of another request.
     seen = Collector(any_kernel.iopub.pipe(ec.accumulate_outputs()))
     requests = [Collector(any_kernel.execute(say.format(number))) for number in range(20)]
     for request in requests:

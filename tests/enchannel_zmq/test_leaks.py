@@ -1,4 +1,4 @@
-"""What was opened is closed: after many rounds everything is as it was after the first few."""
+"""Resources are closed: after many rounds there are no more than after the first few."""
 
 import gc
 import os
@@ -15,17 +15,19 @@ import pytest
 import enchannel as ec
 from enchannel_zmq._io_thread import io_thread
 from tests.rigs import DEADLINE, eventually
+from tests.rigs.processes import count_descriptors
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
 
 MEBIBYTE = 1 << 20
-CHEAP = "xpython"  # the kernel that starts and ends most quickly
+# The kernel that starts and ends most quickly.
+CHEAP = "xpython"
 
 
 @dataclass(frozen=True)
 class Held:
-    """What a process can forget to give back."""
+    """Resources that a process can leak."""
 
     threads: int
     descriptors: int
@@ -43,7 +45,7 @@ def held() -> Held:
     sockets = Path(tempfile.gettempdir()).glob("enchannel-*")
     return Held(
         threads=threading.active_count(),
-        descriptors=me.num_fds(),
+        descriptors=count_descriptors(),
         children=len(me.children(recursive=True)),
         files=len([*runtime.iterdir(), *sockets]),
     )
@@ -60,7 +62,7 @@ def leaks_nothing(
     warm_up()
     before, memory = held(), kibibytes()
     rounds()
-    # libzmq and the system let go of some of it a moment later
+    # libzmq and the system release some of it a moment later.
     assert eventually(lambda: held() <= before), f"{before} became {held()}"
     assert kibibytes() - memory < mebibytes * 1024
 
@@ -84,14 +86,14 @@ def test_200_connections_leave_nothing() -> None:
 
 
 def socket_count() -> int:
-    """How many sockets of ZeroMQ there are."""
+    """Return the number of ZeroMQ sockets."""
     io = io_thread.current
     assert io is not None
     return len(io.context._sockets)
 
 
 def test_200_single_connections_leave_no_thread() -> None:
-    """With no other connection the thread of all ends with each, and another begins."""
+    """Each connection starts and stops the I/O thread, since it is the only one."""
     with WireKernel() as wire:
 
         def some(times: int) -> Callable[[], None]:

@@ -1,7 +1,7 @@
-"""Much at once: bursts, floods, and many kernels beside each other."""
+"""Load: bursts, floods, and many kernels at the same time."""
 
 import os
-import resource
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from threading import Event
@@ -19,13 +19,13 @@ from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.threads import Thread
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
-BURST = 10_000
+BURST_MESSAGES = 10_000
 
 
 def test_burst_is_sent_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         wire.answers.clear()
-        said = [ec.kernel_info_request(channel="control") for _ in range(BURST)]
+        said = [ec.kernel_info_request(channel="control") for _ in range(BURST_MESSAGES)]
         for message in said:
             kernel.control.on_next(message)
         heard = [wire.next_request("kernel_info_request").header["msg_id"] for _ in said]
@@ -42,9 +42,9 @@ def flood(count: int) -> list[list[bytes]]:
 def test_flood_arrives_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
-        wire.send(ChannelName.IOPUB, *flood(BURST))
-        seen.wait_until(lambda messages: len(messages) == BURST)
-        assert [m.content["text"] for m in seen.items] == [str(n) for n in range(BURST)]
+        wire.send(ChannelName.IOPUB, *flood(BURST_MESSAGES))
+        seen.wait_until(lambda messages: len(messages) == BURST_MESSAGES)
+        assert [m.content["text"] for m in seen.items] == [str(n) for n in range(BURST_MESSAGES)]
 
 
 def test_flooding_kernel_delays_no_other() -> None:
@@ -61,20 +61,20 @@ def test_flooding_kernel_delays_no_other() -> None:
 
         said = loud.iopub.pipe(ec.of_message_type("stream"), ops.do_action(pause))
         streams = Collector(said)
-        wires[0].send(ChannelName.IOPUB, *flood(BURST))
+        wires[0].send(ChannelName.IOPUB, *flood(BURST_MESSAGES))
         for kernel in quiet:
             assert kernel.run("1", timeout=DEADLINE).status == "ok"
         assert streams.items == []
         read_on.set()
-        streams.wait_until(lambda messages: len(messages) == BURST)
-        assert [m.content["text"] for m in streams.items] == [str(n) for n in range(BURST)]
+        streams.wait_until(lambda messages: len(messages) == BURST_MESSAGES)
+        assert [m.content["text"] for m in streams.items] == [str(n) for n in range(BURST_MESSAGES)]
 
 
-KEEPALIVE = 1.0  # seconds
+KEEPALIVE_TIMEOUT = 1.0
 
 
-def turn_of_the_io_thread() -> None:
-    """Wait until it has done what it had to do."""
+def wait_for_io_thread() -> None:
+    """Wait until the I/O thread has made all posted calls."""
     assert io_thread.current is not None
     for _ in range(2):
         assert io_thread.current.call(lambda: None, DEADLINE)
@@ -82,7 +82,7 @@ def turn_of_the_io_thread() -> None:
 
 @contextmanager
 def not_reading(wire: WireKernel) -> Iterator[None]:
-    """A kernel that is at something else, for as long as the block."""
+    """Keep the kernel from reading during the block."""
     begun, go_on = Event(), Event()
 
     def busy() -> None:
@@ -101,7 +101,7 @@ def not_reading(wire: WireKernel) -> Iterator[None]:
 def test_messages_unread_beyond_keepalive_arrive() -> None:
     with (
         WireKernel(rcvhwm=1) as wire,
-        ec.connect(wire.info, timeout=DEADLINE, keepalive_timeout=KEEPALIVE) as kernel,
+        ec.connect(wire.info, timeout=DEADLINE, keepalive_timeout=KEEPALIVE_TIMEOUT) as kernel,
     ):
         lost = Event()
         kernel.link.subscribe(lambda state: lost.set() if state is ec.LinkState.LOST else None)
@@ -109,7 +109,7 @@ def test_messages_unread_beyond_keepalive_arrive() -> None:
         with not_reading(wire):
             for message in said:
                 kernel.shell.on_next(message)
-            assert not lost.wait(3 * KEEPALIVE)
+            assert not lost.wait(3 * KEEPALIVE_TIMEOUT)
             assert kernel.shell.unsent > 0
         heard = [wire.next_request("comm_msg").header["msg_id"] for _ in said]
         assert heard == [message.header.msg_id for message in said]
@@ -125,9 +125,10 @@ def test_full_send_queue_hides_no_reply(
         tried = attempt(socket, frames)
         if tried or socket.name is not ChannelName.SHELL or full.is_set():
             return tried
-        full.set()  # from here on nothing but one reply will move the socket
+        full.set()  # from here on a single reply is the socket's only event
         assert said.wait(DEADLINE)
-        Event().wait(0.2)  # until it is there; to look whether it is would be to find it
+        # Until the reply has arrived. Checking for it would consume the event.
+        Event().wait(0.2)
         return attempt(socket, frames)
 
     with (
@@ -149,9 +150,10 @@ def test_full_send_queue_hides_no_reply(
 
         thread = Thread(lambda: wire.do(busy))
         try:
+            # One by one, because a successful send rechecks the socket.
             while not full.is_set():
                 kernel.shell.on_next(ec.comm_msg("c", {"text": "x" * 100_000}))
-                turn_of_the_io_thread()  # one by one: a send that succeeds has the socket looked at
+                wait_for_io_thread()
             replies.wait_until(lambda messages: len(messages) == 2)
         finally:
             read.set()
@@ -159,13 +161,17 @@ def test_full_send_queue_hides_no_reply(
 
 
 def test_descriptor_check_counts_all_in_use() -> None:
+    if sys.platform == "win32":
+        pytest.skip("there is no limit of descriptors on Windows")
+    import resource
+
     _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with WireKernel() as wire, ExitStack() as stack:
         opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
         for descriptor in opened[1:]:
             stack.callback(os.close, descriptor)
-        os.close(opened[0])  # far below the others
+        os.close(opened[0])  # leaves a free number far below the others
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (opened[-1] + 10, most))
-        with pytest.raises(ec.ConnectionFailed, match="file descriptors in use"):
+        with pytest.raises(ec.ConnectionFailed, match="file descriptors are in use"):
             ec.connect(wire.info, timeout=DEADLINE)

@@ -1,4 +1,4 @@
-"""What a kernel says arrives: all of it, in order, however long a subscriber takes."""
+"""All messages of a kernel arrive, in order, even with slow subscribers."""
 
 import threading
 import time
@@ -17,18 +17,21 @@ from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.wire_kernel import WireKernel
 
-MESSAGES = 50_000
+FLOOD_MESSAGES = 50_000
 BIG_MESSAGES = 5_000
-PATIENCE = 3 * DEADLINE
-SLOW, PAUSED = 5.0, 10.0  # seconds in which a subscriber takes a millisecond a message, or is away
+FLOOD_TIMEOUT = 3 * DEADLINE
+# Seconds for which the slow subscriber takes a millisecond for each message.
+SLOW_DURATION = 5.0
+# Seconds for which the paused subscriber returns from no call.
+PAUSE_DURATION = 10.0
 TRANSPORTS: dict[str, dict[str, Any]] = {
     "ipc": {"transport": "ipc"},
     "tcp": {"transport": "tcp", "encryption": "disabled"},
     "curve": {"transport": "tcp", "encryption": "required"},
 }
-# What display() ends in, without the six times as much that IPython does before. ipykernel has libzmq keep
-# 1,000 messages for each client, and no more: a flood as fast as this one overflows that while the client
-# reads as fast as it can, so it would be the kernel that loses some. Here it keeps them all.
+# The last step of display(), which takes a seventh of its time. ipykernel lets libzmq queue 1,000 messages
+# for each client and drops the rest: at this rate the kernel would drop some, even if the client reads as
+# fast as it can. Here it queues all of them.
 FLOOD = f"""
 from threading import Event
 from ipykernel.kernelapp import IPKernelApp
@@ -40,57 +43,57 @@ iopub.schedule(keep_all)
 without_limit.wait()
 kernel = get_ipython().kernel
 parent = kernel.get_parent("shell")
-for number in range({MESSAGES}):
+for number in range({FLOOD_MESSAGES}):
     content = {{"data": {{"text/plain": str(number)}}, "metadata": {{}}, "transient": {{}}}}
     kernel.session.send(kernel.iopub_socket, "display_data", content, parent=parent, ident=b"display_data")
 """
 
 
 def fast(began: float) -> None:
-    """It takes no time."""
+    """Return at once."""
 
 
 def slow(began: float) -> None:
-    if time.monotonic() < began + SLOW:
+    if time.monotonic() < began + SLOW_DURATION:
         threading.Event().wait(0.001)
 
 
 def paused(began: float) -> None:
-    threading.Event().wait(max(0.0, began + PAUSED - time.monotonic()))
+    threading.Event().wait(max(0.0, began + PAUSE_DURATION - time.monotonic()))
 
 
 class Reader:
-    """A connection of its own, and a subscriber that does something with each message."""
+    """A subscriber that spends some time on each message, on its own connection."""
 
-    def __init__(self, kernel: ec.Kernel, think: Callable[[float], None]) -> None:
+    def __init__(self, kernel: ec.Kernel, work: Callable[[float], None]) -> None:
         self.numbers: list[int] = []
         self.over = threading.Event()
-        self._think = think
+        self._work = work
         self._began = time.monotonic()
         kernel.iopub.subscribe(self._read)
 
     def _read(self, message: ec.AnyMessage) -> None:
         kind = message.header.msg_type
         if kind == "display_data":
-            self._think(self._began)
+            self._work(self._began)
             self.numbers.append(int(message.content["data"]["text/plain"]))
         elif kind == "status" and message.content["execution_state"] == "idle":
-            self.over.set()  # the kernel says it last
+            self.over.set()
 
 
 @pytest.fixture
 def flooded() -> Iterator[dict[str, Reader]]:
-    """Readers of each kind, over each transport, of kernels that flood at the same time."""
+    """Start readers of each kind over each transport, with kernels that flood at the same time."""
     with ExitStack() as stack:
         kernels = {
             name: stack.enter_context(ec.launch(**options)) for name, options in TRANSPORTS.items()
         }
         readers = {
-            f"{think.__name__} over {name}": Reader(
-                stack.enter_context(ec.connect(kernel.id, timeout=DEADLINE)), think
+            f"{work.__name__} over {name}": Reader(
+                stack.enter_context(ec.connect(kernel.id, timeout=DEADLINE)), work
             )
             for name, kernel in kernels.items()
-            for think in (fast, slow, paused)
+            for work in (fast, slow, paused)
         }
         for kernel in kernels.values():
             kernel.shell.on_next(ec.execute_request(FLOOD))
@@ -98,20 +101,20 @@ def flooded() -> Iterator[dict[str, Reader]]:
 
 
 @pytest.mark.kernel
-@pytest.mark.timeout(2 * PATIENCE)
+@pytest.mark.timeout(2 * FLOOD_TIMEOUT)
 def test_50_000_displays_arrive_complete_and_in_order(flooded: dict[str, Reader]) -> None:
-    unfinished = [name for name, reader in flooded.items() if not reader.over.wait(PATIENCE)]
+    unfinished = [name for name, reader in flooded.items() if not reader.over.wait(FLOOD_TIMEOUT)]
     assert unfinished == []
     wrong = {
-        name: f"{len(reader.numbers)} of {MESSAGES}"
+        name: f"{len(reader.numbers)} of {FLOOD_MESSAGES}"
         for name, reader in flooded.items()
-        if reader.numbers != list(range(MESSAGES))
+        if reader.numbers != list(range(FLOOD_MESSAGES))
     }
     assert wrong == {}
 
 
 def test_kernel_is_read_while_io_thread_is_busy() -> None:
-    """libzmq reads on by itself, so that whatever goes on here makes no kernel drop anything."""
+    """libzmq continues to read, so a busy I/O thread makes no kernel drop messages."""
     there, lease = threading.Event(), io_thread.lease()
 
     def keep_busy() -> None:
@@ -132,8 +135,9 @@ def test_kernel_is_read_while_io_thread_is_busy() -> None:
 
 
 def publish_and_drop_nothing(wire: WireKernel, count: int) -> None:
-    """As a kernel with libzmq's own limits, which waits, and fails in the end, where others drop."""
-    padding = bytes(10_000)  # more in all than the system keeps between two processes
+    """Publish with libzmq's default limits; wait, and finally fail, instead of dropping messages."""
+    # In total more than the system buffers between two processes.
+    padding = bytes(10_000)
 
     def publish() -> None:
         iopub = wire._sockets[ChannelName.IOPUB][1]

@@ -1,8 +1,7 @@
-"""A real session, recorded and played: it is seen twice, and the second time there is no kernel."""
+"""A session with a real kernel, recorded and then replayed without one."""
 
 import math
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ get_ipython().kernel.comm_manager.register_target("echo", opened)
 
 
 def watch(kernel: ec.Kernel) -> dict[str, Collector[Any]]:
-    """All that a user can see, but what comes from subscribing late."""
+    """Collect everything that a subscriber from the start can observe."""
     channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub)
     seen: dict[str, Collector[Any]] = {
         str(channel.name): Collector(channel) for channel in channels
@@ -42,7 +41,7 @@ def watch(kernel: ec.Kernel) -> dict[str, Collector[Any]]:
 
 
 def session(kernel: ec.Kernel) -> None:
-    """Outputs, a question, an error, a comm with buffers, and a death."""
+    """Run code with outputs, input, an error, a comm with buffers, and the kernel's death."""
     kernel.run("import sys; print('woo'); print('oh', file=sys.stderr); 6 * 7", timeout=DEADLINE)
     answer = "open sesame"
     kernel.run(
@@ -68,7 +67,8 @@ def decode_error(error: ec.EnchannelError) -> tuple[object, ...]:
 def test_replay_equals_live_session(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
-        kernel.run("", timeout=DEADLINE)  # after its "starting", which it says when it likes
+        # The kernel sends its status "starting" at any time before its first reply.
+        kernel.run("", timeout=DEADLINE)
         live, said = watch(kernel), Collector(kernel.sent)
         with ec.record(kernel, path) as recorder:
             session(kernel)
@@ -119,7 +119,8 @@ def test_replay_has_outputs_of_session(tmp_path: Path) -> None:
 def test_replay_has_restarts(tmp_path: Path) -> None:
     path = tmp_path / "session.enchannel"
     with ec.launch() as kernel:
-        recorder = ec.record(kernel, path)  # also of how it is shut down
+        # Closed after the kernel, to record its shutdown.
+        recorder = ec.record(kernel, path)
         states = Collector(kernel.state)
         kernel.run("1", timeout=DEADLINE)
         ec.wait(kernel.restart(), timeout=DEADLINE)
@@ -144,7 +145,7 @@ def test_replay_of_dead_kernel_refuses(tmp_path: Path) -> None:
         with pytest.raises(ec.KernelDied):
             kernel.run(SUICIDE, timeout=DEADLINE)
     with ec.connect(f"replay:{path}", start=Subject()) as replay:
-        with pytest.raises(ec.NotSupported, match="this is a recording"):
+        with pytest.raises(ec.NotSupported, match="messages cannot be sent to a recording"):
             replay.run("6 * 7")
 
 
@@ -168,7 +169,7 @@ def test_killed_recorder_leaves_written_records(tmp_path: Path) -> None:
         ) as process:
             assert process.stdout is not None
             assert process.stdout.readline()
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         ec.wait(kernel.interrupt(), timeout=DEADLINE)
     messages: list[AnyMessage] = [r.message for r in ec.Recording(path) if r.message is not None]
     assert len(messages) >= 500

@@ -1,4 +1,4 @@
-"""The kernel asks, and is answered."""
+"""Requests for input, and their answers."""
 
 import asyncio
 
