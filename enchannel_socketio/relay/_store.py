@@ -1,4 +1,4 @@
-"""Where the logs of a relay's kernels are kept."""
+"""Stores of kernel logs: the interface, and the store in memory."""
 
 from __future__ import annotations
 

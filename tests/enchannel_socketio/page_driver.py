@@ -84,7 +84,7 @@ class Shown:
         self.cells = page.locator("article.cell")
         self.console = page.get_by_label("Cells", exact=True)
         self.rows = page.locator("#rows [role=row]:not([hidden])")
-        self.counts = page.get_by_label("What is shown")
+        self.counts = page.get_by_label("Message count")
         self.json = page.get_by_label("JSON of the message")
 
     def button(self, name: str) -> Locator:
@@ -109,15 +109,15 @@ class Shown:
         self.page.evaluate(f"(cell) => {{ ({ALIKE}).at(-1).dataset.name = cell.name; }}", cell)
         return self.page.locator(f"[data-name='{cell['name']}']")
 
-    def run(self, code: str, fate: str = "done") -> Locator:
+    def run(self, code: str, status: str = "done") -> Locator:
         """Run code to its end; its cell."""
         cell = self.say(code)
-        self.ends(cell, fate)
+        self.ends(cell, status)
         return cell
 
-    def ends(self, cell: Locator, fate: str = "done") -> None:
+    def ends(self, cell: Locator, status: str = "done") -> None:
         """Wait for the end of a cell."""
-        expect(cell).to_have_attribute("data-fate", fate)
+        expect(cell).to_have_attribute("data-status", status)
 
     def outputs(self, cell: Locator) -> Locator:
         """All outputs of a cell."""

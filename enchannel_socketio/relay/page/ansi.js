@@ -1,10 +1,10 @@
-// Terminal text: colours, carriage return, backspace and the nearest moves of the cursor. It knows no document.
+// Terminal text: colours, carriage return, backspace and cursor movements. No document here.
 
-const SCREEN = 50; // lines that the cursor may still reach
-const LONG = 1_000; // characters of a line that the cursor does not come back to
-const LONGEST = 10_000; // characters after which a line is broken
-const UNFINISHED = 256; // characters that an escape sequence may have, at most
-const STYLES = 1_000;
+const SCREEN_LINES = 50; // that the cursor can still reach
+const LONG_LINE = 1_000; // characters; the cursor cannot return to longer lines
+const MAX_LINE = 10_000; // characters; longer lines are broken
+const MAX_SEQUENCE = 256; // characters of an escape sequence
+const MAX_STYLES = 1_000;
 
 const TOKEN =
   /\x1b\[([0-9;:?]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]|[\r\n\b]|[^\x1b\r\n\b]+|\x1b/g;
@@ -14,12 +14,12 @@ const PLAIN = Object.freeze({ stream: "stdout" });
 const FLAGS = { 1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike" };
 const OFF = { 22: ["bold", "dim"], 23: ["italic"], 24: ["underline"], 27: ["inverse"], 29: ["strike"] };
 
-/** Text as a terminal shows it: lines of runs, `{text, style}`, each of one style. */
+/** Text as displayed by a terminal: lines of runs `{text, style}`. */
 export class Terminal {
-  #screen = [[]]; // the last lines, which may still change
+  #screen = [[]]; // the last lines, which can still change
   #row = 0;
   #column = 0;
-  #settled = []; // lines that have left the screen, and were not taken yet
+  #settled = []; // lines that have left the screen, and were not yet taken
   #rest = "";
   #style = PLAIN;
   #known = new Map();
@@ -27,7 +27,7 @@ export class Terminal {
   write(text, stream = "stdout") {
     if (this.#style.stream !== stream) this.#style = this.#styled({ stream });
     let whole = this.#rest + text;
-    this.#rest = whole.slice(-UNFINISHED).match(BEGINNING)?.[0] ?? "";
+    this.#rest = whole.slice(-MAX_SEQUENCE).match(BEGINNING)?.[0] ?? "";
     if (this.#rest) whole = whole.slice(0, -this.#rest.length);
     for (const [token, parameters, final] of whole.matchAll(TOKEN)) {
       if (final !== undefined) this.#control(parameters, final);
@@ -38,7 +38,7 @@ export class Terminal {
     }
   }
 
-  /** The lines that have left the screen since the last time, as `{runs, ends}`: ends in a newline or not. */
+  /** Return the lines that have left the screen since the last call, as `{runs, ends}`; `ends`: with a newline. */
   take() {
     const settled = this.#settled;
     this.#settled = [];
@@ -51,10 +51,10 @@ export class Terminal {
 
   #put(text) {
     for (let rest = text; rest; ) {
-      const most = Math.max(1, LONGEST - this.#column);
-      this.#overwrite(rest.slice(0, most));
-      rest = rest.slice(most);
-      if (this.#column >= LONGEST) this.#break();
+      const room = Math.max(1, MAX_LINE - this.#column);
+      this.#overwrite(rest.slice(0, room));
+      rest = rest.slice(room);
+      if (this.#column >= MAX_LINE) this.#break();
     }
   }
 
@@ -68,13 +68,13 @@ export class Terminal {
   }
 
   #newLine() {
-    const isLong = this.#column > LONG;
+    const isLong = this.#column > LONG_LINE;
     this.#column = 0;
     this.#row += 1;
     if (this.#row < this.#screen.length) return;
     this.#screen.push([]);
     if (isLong) this.#settle(this.#row, true);
-    else if (this.#screen.length > SCREEN) this.#settle(1, true);
+    else if (this.#screen.length > SCREEN_LINES) this.#settle(1, true);
   }
 
   /** A line without end leaves the screen in parts. */
@@ -97,9 +97,9 @@ export class Terminal {
     if (final === "m") this.#colour(parameters);
     else if (final === "A") this.#row = Math.max(0, this.#row - count);
     else if (final === "B") this.#row = Math.min(this.#screen.length - 1, this.#row + count);
-    else if (final === "C") this.#column = Math.min(LONGEST, this.#column + count);
+    else if (final === "C") this.#column = Math.min(MAX_LINE, this.#column + count);
     else if (final === "D") this.#column = Math.max(0, this.#column - count);
-    else if (final === "G") this.#column = Math.min(LONGEST, count - 1);
+    else if (final === "G") this.#column = Math.min(MAX_LINE, count - 1);
     else if (final === "K") this.#erase(first);
   }
 
@@ -117,18 +117,18 @@ export class Terminal {
     this.#style = this.#styled(style);
   }
 
-  /** One object for each style, so that runs of the same one are seen to be so. */
+  /** Return the same object for equal styles, so that runs can be compared by identity. */
   #styled(changes) {
     const style = { ...this.#style, ...changes };
     const key = JSON.stringify(Object.entries(style).filter(([, value]) => value).sort());
     if (key === '[["stream","stdout"]]') return PLAIN;
-    if (this.#known.size > STYLES) this.#known.clear();
+    if (this.#known.size > MAX_STYLES) this.#known.clear();
     if (!this.#known.has(key)) this.#known.set(key, Object.freeze(style));
     return this.#known.get(key);
   }
 }
 
-/** What the next code of an SGR sequence changes; takes it, and what belongs to it. */
+/** Return the change of the next code of an SGR sequence; remove the code and its parameters. */
 function change(codes, stream) {
   const code = codes.shift();
   if (code === 0) return cleared(stream);
@@ -149,7 +149,7 @@ function cleared(stream) {
   return { ...Object.fromEntries(flags), ink: undefined, paper: undefined, stream };
 }
 
-/** A colour: the number of one of sixteen, or CSS. */
+/** Return a colour: the number of one of sixteen, or CSS. */
 function extended(codes) {
   const kind = codes.shift();
   if (kind === 2) {
@@ -180,7 +180,7 @@ function overwritten(runs, column, text, style) {
   return line;
 }
 
-/** What is between two columns. */
+/** Return the runs between two columns. */
 function part(runs, from, to) {
   const found = [];
   let column = 0;
@@ -192,7 +192,7 @@ function part(runs, from, to) {
   return found;
 }
 
-/** Lines as runs, those of the same style together. */
+/** Return lines as runs, with adjacent runs of one style merged. */
 export function joined(lines) {
   const runs = [];
   for (const line of lines) {

@@ -1,95 +1,95 @@
-// A cell: code, what became of it, and its outputs. It knows no messages, and nobody to send any.
+// A cell: code, its status, and its outputs. It neither receives nor sends messages.
 
 import { element } from "./element.js";
 import { Outputs } from "./outputs.js";
 
-/** What became of the code: a word for the style sheet. */
-export const FATE = Object.freeze({
+/** The status of the code, as in the style sheet. */
+export const STATUS = Object.freeze({
   sent: "sent",
   running: "running",
   done: "done",
   failed: "failed",
-  unrun: "unrun",
+  aborted: "aborted",
 });
 
-/** Whose request it is, in the words that are shown. */
-export const WHOSE = Object.freeze({
-  ours: "ours",
-  anothers: "another client",
-  nobodys: "said without a request",
+/** The sender of a cell's request, as displayed. */
+export const ORIGIN = Object.freeze({
+  own: "this page",
+  other: "another client",
+  none: "output without a request",
 });
 
 export class Cell {
-  isOver = false;
+  isFinished = false;
   hasFailed = false;
-  isOurs;
-  isLive = false; // somebody who looks at this page has just run it
+  isOwn;
+  isLive = false; // run from this page since it was loaded
   outputs;
   #question = null;
   #count = element("span", { class: "count", text: "In [ ]" });
-  #fate = element("span", { class: "fate" });
+  #status = element("span", { class: "status" });
   #code = element("pre", { class: "code" });
   #began = NaN; // milliseconds
 
-  constructor({ code, whose, displays }) {
-    this.isOurs = whose === WHOSE.ours;
+  constructor({ code, origin, displays }) {
+    this.isOwn = origin === ORIGIN.own;
     this.outputs = new Outputs(displays);
     const head = element("header", {}, this.#count);
-    if (!this.isOurs) head.append(element("span", { class: "tag", text: whose }));
-    head.append(this.#fate);
+    if (!this.isOwn) head.append(element("span", { class: "tag", text: origin }));
+    head.append(this.#status);
     this.element = element("article", { class: "cell", "aria-label": "Cell" }, head, this.#code);
     this.element.append(this.outputs.element);
-    this.element.classList.toggle("foreign", !this.isOurs);
-    this.shows(code);
-    if (whose === WHOSE.nobodys) this.#count.hidden = true;
-    else this.becomes(FATE.sent, this.isOurs ? "sent" : "");
+    this.element.classList.toggle("foreign", !this.isOwn);
+    this.setCode(code);
+    if (origin === ORIGIN.none) this.#count.hidden = true;
+    else this.setStatus(STATUS.sent, this.isOwn ? "sent" : "");
   }
 
   get name() {
     return this.element.getAttribute("aria-label");
   }
 
-  shows(code) {
+  setCode(code) {
     this.#code.textContent = code.replace(/^(\s*\n)+|\s+$/g, "");
     this.#code.hidden = !code;
   }
 
-  counts(count) {
+  setCount(count) {
     this.#count.textContent = `In [${count}]`;
     this.element.setAttribute("aria-label", `Cell ${count}`);
   }
 
-  becomes(fate, words) {
-    this.element.dataset.fate = fate;
-    this.#fate.textContent = words;
+  setStatus(status, text) {
+    this.element.dataset.status = status;
+    this.#status.textContent = text;
   }
 
-  begins(date) {
+  start(date) {
     this.#began = Date.parse(date);
-    if (!this.isOver) this.becomes(FATE.running, "running");
+    if (!this.isFinished) this.setStatus(STATUS.running, "running");
   }
 
-  /** It has run to its end, or has been given up; the first fate that ends it is its last. */
-  ends(fate, words) {
-    if (this.isOver) return;
-    this.isOver = true;
-    this.becomes(fate, words);
+  /** Set the final status; later calls change nothing. */
+  finish(status, text) {
+    if (this.isFinished) return;
+    this.isFinished = true;
+    this.setStatus(status, text);
     this.#question?.remove();
   }
 
-  took(date) {
+  duration(date) {
     const seconds = (Date.parse(date) - this.#began) / 1000;
     return seconds >= 0 ? `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s` : "";
   }
 
-  /** Ask what `input()` asks; answers with a text. */
-  asks(prompt, isSecret) {
+  /** Show the prompt of input(); resolves with the answer. */
+  askInput(prompt, isSecret) {
     this.#question?.remove();
     const before = document.activeElement;
-    return new Promise((answer) => {
+    return new Promise((resolve) => {
       this.#question = question(prompt, isSecret, (value) => {
         before.focus();
-        answer(value);
+        resolve(value);
       });
       this.element.append(this.#question);
       this.#question.querySelector("input").focus();
@@ -104,7 +104,7 @@ export class Cell {
 
 function question(prompt, isSecret, answer) {
   const input = element("input", { type: isSecret ? "password" : "text", autocomplete: "off", spellcheck: "false" });
-  const label = element("label", {}, element("span", { text: prompt || "The kernel asks for input:" }), input);
+  const label = element("label", {}, element("span", { text: prompt || "The kernel requests input:" }), input);
   const form = element("form", { class: "question" }, label, element("button", { class: "primary", text: "Send" }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,20 +1,20 @@
-// What stands over the page until it is answered or closed. It knows nothing of kernels.
+// The dialogs of the page.
 
 import { byId } from "./element.js";
 
-/** Ask before something that cannot be taken back; whether it is wanted. */
-export function ask(heading, text, yes) {
+/** Ask for confirmation of an action that cannot be undone; resolves with true or false. */
+export function confirm(heading, text, action) {
   const dialog = byId("question");
   dialog.querySelector("h2").textContent = heading;
   dialog.querySelector("p").textContent = text;
   const [cancel, agree] = dialog.querySelectorAll("button");
-  agree.textContent = yes;
+  agree.textContent = action;
   dialog.returnValue = "";
   dialog.showModal();
   cancel.focus();
-  return new Promise((answer) => {
+  return new Promise((resolve) => {
     for (const button of [cancel, agree]) button.onclick = () => dialog.close(button.value);
-    dialog.onclose = () => answer(dialog.returnValue === "yes");
+    dialog.onclose = () => resolve(dialog.returnValue === "yes");
   });
 }
 
@@ -35,8 +35,8 @@ async function copy() {
     await navigator.clipboard.writeText(field.value);
     byId("link-copied").textContent = "Copied.";
   } catch {
-    // Over plain HTTP from another machine there is no clipboard.
-    byId("link-copied").textContent = "This browser does not let the page copy: press Ctrl+C.";
+    // The clipboard exists in secure contexts only: not over plain HTTP from another machine.
+    byId("link-copied").textContent = "The browser does not allow the page to copy; press Ctrl+C.";
   }
 }
 

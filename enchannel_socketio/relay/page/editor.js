@@ -1,15 +1,15 @@
-// Where code is written. It knows nobody who runs it.
+// The code editor, with its history.
 
-const MOST_ROWS = 16;
+const MAX_ROWS = 16;
 
 export class Editor {
   #area;
   #run;
   #history = [];
-  #at = 0; // in the history; at its end: what is being written
+  #at = 0; // the index in the history; its length: the draft
   #draft = "";
 
-  /** `run` is given the code, and says whether it took it. */
+  /** `run` runs the code, and returns false if that is not possible. */
   constructor(form, run) {
     this.#area = form.querySelector("textarea");
     this.#run = run;
@@ -17,7 +17,7 @@ export class Editor {
       event.preventDefault();
       this.#submit();
     });
-    this.#area.addEventListener("keydown", (event) => this.#key(event));
+    this.#area.addEventListener("keydown", (event) => this.#onKey(event));
     this.#area.addEventListener("input", () => this.#fit());
   }
 
@@ -39,7 +39,7 @@ export class Editor {
     this.set("");
   }
 
-  #key(event) {
+  #onKey(event) {
     if (event.isComposing) return;
     if (event.key === "Enter" && (event.shiftKey || event.ctrlKey || event.metaKey)) {
       event.preventDefault();
@@ -70,6 +70,6 @@ export class Editor {
   }
 
   #fit() {
-    this.#area.rows = Math.min(MOST_ROWS, this.#area.value.split("\n").length);
+    this.#area.rows = Math.min(MAX_ROWS, this.#area.value.split("\n").length);
   }
 }

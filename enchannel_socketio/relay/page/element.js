@@ -1,4 +1,4 @@
-// Elements of the document from a few words. It knows nothing of kernels.
+// Creates elements of the document.
 
 export function element(tag, { text, on = {}, data = {}, ...attributes } = {}, ...children) {
   const made = document.createElement(tag);

@@ -1,9 +1,9 @@
-// A line of the live view: a message, or what happened to the connection. It knows no document.
+// An entry of the message list: a message, or an event of the connection. No document here.
 
-const LONGEST = 200; // characters of a summary
+const MAX_SUMMARY = 200; // characters
 
 export class Entry {
-  direction; // said, heard, or relay: what it tells of itself
+  direction; // sent, received, or relay: an event
   channel;
   type;
   id = "";
@@ -27,13 +27,13 @@ export class Entry {
     });
   }
 
-  static ofRelay(type, told, position, summary, isSevere = false) {
-    const entry = Object.assign(new Entry(), { direction: "relay", channel: "", type, position, message: told, isSevere });
+  static ofEvent(type, record, position, summary, isSevere = false) {
+    const entry = Object.assign(new Entry(), { direction: "relay", channel: "", type, position, message: record, isSevere });
     entry.#summary = summary;
     return entry;
   }
 
-  /** Of the day, as it is here. */
+  /** The local time of day. */
   get time() {
     if (this.#time === undefined) this.#time = clock(new Date(this.message.header?.date ?? Date.now()));
     return this.#time;
@@ -43,19 +43,19 @@ export class Entry {
     return (this.#summary ??= short(summary(this.type, this.message.content ?? {})));
   }
 
-  /** Whether it is the request with an id, or belongs to it. */
-  isOf(request) {
+  /** True for a request, and for the messages that belong to it. */
+  belongsTo(request) {
     return this.parent === request || this.id === request;
   }
 
-  says(words) {
-    return `${this.channel} ${this.type} ${this.summary}`.toLowerCase().includes(words);
+  matches(text) {
+    return `${this.channel} ${this.type} ${this.summary}`.toLowerCase().includes(text);
   }
 }
 
 const string = (value) => (typeof value === "string" ? value : value == null ? "" : JSON.stringify(value));
 
-const short = (text) => text.slice(0, LONGEST * 2).replace(/\s+/g, " ").trim().slice(0, LONGEST);
+const short = (text) => text.slice(0, MAX_SUMMARY * 2).replace(/\s+/g, " ").trim().slice(0, MAX_SUMMARY);
 
 function clock(date) {
   if (Number.isNaN(date.valueOf())) return "";
@@ -65,12 +65,12 @@ function clock(date) {
 }
 
 function summary(type, content) {
-  return (SUMMARIES[type] ?? rest)(content);
+  return (SUMMARIES[type] ?? summaryOfFields)(content);
 }
 
 const SUMMARIES = {
   status: ({ execution_state }) => string(execution_state),
-  stream: ({ name, text }) => `${string(name)}: ${JSON.stringify(string(text).slice(0, LONGEST))}`,
+  stream: ({ name, text }) => `${string(name)}: ${JSON.stringify(string(text).slice(0, MAX_SUMMARY))}`,
   execute_request: ({ code }) => string(code),
   execute_input: ({ execution_count, code }) => `[${string(execution_count)}] ${string(code)}`,
   execute_reply: ({ execution_count, status, ename }) => `[${string(execution_count)}] ${string(status)} ${string(ename)}`,
@@ -79,20 +79,20 @@ const SUMMARIES = {
   update_display_data: ({ data, transient }) => `${bundle(data)} ${display(transient)}`,
   error: ({ ename, evalue }) => `${string(ename)}: ${string(evalue)}`,
   input_request: ({ prompt }) => string(prompt),
-  input_reply: () => "…", // it may be a password
-  clear_output: ({ wait }) => (wait ? "as soon as there is something else" : "at once"),
+  input_reply: () => "…", // may be a password
+  clear_output: ({ wait }) => (wait ? "before the next output" : "immediately"),
   comm_open: ({ comm_id, target_name }) => `${string(target_name)} ${string(comm_id)}`,
 };
 
 function bundle(data) {
   const plain = data?.["text/plain"];
-  return `${Object.keys(data ?? {}).join(", ")}${plain ? ` ${string(plain).slice(0, LONGEST)}` : ""}`;
+  return `${Object.keys(data ?? {}).join(", ")}${plain ? ` ${string(plain).slice(0, MAX_SUMMARY)}` : ""}`;
 }
 
 const display = (transient) => (transient?.display_id ? `display ${string(transient.display_id)}` : "");
 
-/** The first fields, as far as they are short. */
-function rest(content) {
+/** Return the first fields, shortened. */
+function summaryOfFields(content) {
   const fields = Object.entries(content).slice(0, 6);
   return fields.map(([name, value]) => `${name}: ${brief(value)}`).join(", ");
 }

@@ -1,22 +1,22 @@
-// JSON for people to read. It knows nothing of messages.
+// Formatted JSON.
 
 import { element } from "./element.js";
 
-const MOST = 200_000; // characters that are shown
-const COLOURED = 50_000; // characters up to which they are shown in colours
+const MAX_LENGTH = 200_000; // characters
+const MAX_COLOURED = 50_000; // characters; a longer text has no colours
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(?:true|false|null)\b|-?\b\d[\d.eE+-]*/g;
 
 export function prettyJson(value, shown = element("pre", { class: "json" })) {
   const text = JSON.stringify(value, bytes, 2) ?? "null";
-  shown.replaceChildren(...(text.length > COLOURED ? [text.slice(0, MOST)] : coloured(text)));
-  if (text.length > MOST) {
-    const more = (text.length - MOST).toLocaleString("en");
-    shown.append(element("span", { class: "note", text: `\n${more} characters more` }));
+  shown.replaceChildren(...(text.length > MAX_COLOURED ? [text.slice(0, MAX_LENGTH)] : coloured(text)));
+  if (text.length > MAX_LENGTH) {
+    const more = (text.length - MAX_LENGTH).toLocaleString("en");
+    shown.append(element("span", { class: "note", text: `\n${more} more characters` }));
   }
   return shown;
 }
 
-/** Bytes have no JSON: how many there are. */
+/** Replace binary values by their size: they have no JSON. */
 function bytes(key, value) {
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return `<${value.byteLength} bytes>`;
   return value;

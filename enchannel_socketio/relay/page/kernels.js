@@ -1,8 +1,8 @@
-// The list of kernels. It knows not what is done with one.
+// The list of kernels.
 
 import { element } from "./element.js";
 
-const SHORT = 8; // characters of an id
+const SHORT_ID = 8; // characters
 
 export class Kernels {
   #list;
@@ -17,7 +17,7 @@ export class Kernels {
     this.#on = on;
   }
 
-  /** Show what the relay has; rows that stay keep what is focused in them. */
+  /** Show the kernels of the relay. Existing rows are updated in place, and keep the focus. */
   show(kernels, openId) {
     const ids = new Set(kernels.map(({ id }) => id));
     for (const [id, row] of this.#rows) {
@@ -29,9 +29,9 @@ export class Kernels {
     this.#none.hidden = kernels.length > 0;
   }
 
-  /** The state of the open one comes by itself. */
-  state(id, state) {
-    this.#rows.get(id)?.state(state);
+  /** Show the state of the open kernel, which is pushed. */
+  setState(id, state) {
+    this.#rows.get(id)?.setState(state);
   }
 
   #row(kernel) {
@@ -55,29 +55,29 @@ class Row {
       "button",
       { type: "button", class: "open", title: id, on: { click: () => on.open(kernel) } },
       element("span", { class: "name", text: name }),
-      element("span", { class: "id", text: id.slice(0, SHORT) }),
+      element("span", { class: "id", text: id.slice(0, SHORT_ID) }),
       this.#state,
       this.#watchers,
     );
     this.element = element("li", { data: { kernel: id } }, this.#open);
     if (access !== "full") return;
-    const about = `${name} ${id.slice(0, SHORT)}`;
+    const label = `${name} ${id.slice(0, SHORT_ID)}`;
     this.element.append(
       element("span", { class: "row" },
-        button("Link", `Read-only link to ${about}`, () => on.link(kernel)),
-        button("Shut down", `Shut down ${about}`, () => on.shutDown(kernel)),
+        button("Link", `Read-only link to ${label}`, () => on.link(kernel)),
+        button("Shut down", `Shut down ${label}`, () => on.shutDown(kernel)),
       ),
     );
   }
 
   show({ state, watchers }, isOpen) {
-    this.state(state);
+    this.setState(state);
     this.#watchers.textContent = watchers ? `${watchers} watching` : "";
     if (isOpen) this.#open.setAttribute("aria-current", "true");
     else this.#open.removeAttribute("aria-current");
   }
 
-  state(state) {
+  setState(state) {
     this.#state.textContent = state;
     this.#state.dataset.state = state;
   }

@@ -1,6 +1,6 @@
-// Puts the page together: the list of kernels, and the one that is open. It knows no messages.
+// The entry point of the page: the list of kernels, and the open kernel.
 
-import { ask, showLink } from "./dialogs.js";
+import { confirm, showLink } from "./dialogs.js";
 import { Editor } from "./editor.js";
 import { byId, element } from "./element.js";
 import { Kernels } from "./kernels.js";
@@ -11,7 +11,7 @@ import "./panes.js";
 import { address, get, post, Refused } from "./relay.js";
 import { isDark, onTheme, toggleTheme } from "./theme.js";
 
-const EVERY = 3_000; // milliseconds between looks at the list
+const REFRESH_INTERVAL = 3_000; // milliseconds
 
 const notice = new Notice(byId("notice"));
 const messages = new Messages();
@@ -23,42 +23,42 @@ const kernels = new Kernels(byId("kernel-list"), byId("no-kernels"), {
 });
 let opened = null;
 let refreshing = null;
-let areKernelspecsKnown = false;
+let areKernelspecsLoaded = false;
 
 // -- the list ---------------------------------------------------------------------------------------
 
 async function refresh() {
-  const { kernels: known, access, can_spawn } = await get("kernels");
-  notice.relayAnswers();
+  const { kernels: found, access, can_spawn } = await get("kernels");
+  notice.onRelayAnswered();
   if (isListOnly()) showConnection("connected", "connected");
-  const isOffered = can_spawn && access === "full";
-  if (isOffered && !areKernelspecsKnown) await offerKernelspecs();
-  byId("spawn").hidden = !isOffered;
-  kernels.show(known, opened?.id);
-  if (!opened) await openFirst(known);
+  const canSpawn = can_spawn && access === "full";
+  if (canSpawn && !areKernelspecsLoaded) await loadKernelspecs();
+  byId("spawn").hidden = !canSpawn;
+  kernels.show(found, opened?.id);
+  if (!opened) await openFirst(found);
 }
 
-/** The one that the address names, or the only one that there is to see. */
-async function openFirst(known) {
-  const wanted = known.find(({ id }) => id === location.hash.slice(1));
-  const only = known.length === 1 && known[0].access === "watch" ? known[0] : undefined;
-  if (wanted ?? only) await open(wanted ?? only);
+/** Open the kernel in the URL's fragment, or the only one that may be watched. */
+async function openFirst(found) {
+  const linked = found.find(({ id }) => id === location.hash.slice(1));
+  const only = found.length === 1 && found[0].access === "watch" ? found[0] : undefined;
+  if (linked ?? only) await open(linked ?? only);
 }
 
-async function look() {
+async function poll() {
   clearTimeout(refreshing);
   if (document.visibilityState === "visible") await attempt(refresh);
-  refreshing = setTimeout(look, EVERY);
+  refreshing = setTimeout(poll, REFRESH_INTERVAL);
 }
 
-async function offerKernelspecs() {
+async function loadKernelspecs() {
   const { kernelspecs } = await get("kernelspecs");
   const options = kernelspecs.map(({ name, display_name }) =>
     element("option", { value: name, text: display_name || name }),
   );
   byId("kernelspec").replaceChildren(...options);
   if (kernelspecs.some(({ name }) => name === "python3")) byId("kernelspec").value = "python3";
-  areKernelspecsKnown = true;
+  areKernelspecsLoaded = true;
 }
 
 async function spawn(event) {
@@ -80,13 +80,13 @@ async function spawn(event) {
 async function open({ id }) {
   if (opened?.id === id) return;
   const kernel = await get(`kernels/${id}`);
-  if (opened?.id === id) return; // it was asked for twice
+  if (opened?.id === id) return; // opened by a second click meanwhile
   opened?.close();
   opened = new OpenKernel(kernel, messages, editor, {
-    state: (state) => kernels.state(id, state),
+    state: (state) => kernels.setState(id, state),
     link: showConnection,
-    stranger: () => notice.stranger(),
-    failed: (error) => notice.failed(error),
+    unauthenticated: () => notice.showUnauthenticated(),
+    failed: (error) => notice.showError(error),
   });
   history.replaceState(null, "", `#${id}`);
   byId("nothing-open").hidden = true;
@@ -101,44 +101,44 @@ async function link({ id }) {
 }
 
 async function shutDown({ id, name }) {
-  const about = `${name} ${id.slice(0, 8)}`;
-  if (!(await ask(`Shut down ${about}?`, "What it has in memory is lost.", "Shut down"))) return;
+  const label = `${name} ${id.slice(0, 8)}`;
+  if (!(await confirm(`Shut down ${label}?`, "All data in its memory will be lost.", "Shut down"))) return;
   await post(`shutdown/${id}`);
   await refresh();
 }
 
 // -- the page ---------------------------------------------------------------------------------------
 
-/** Do something, and say so if it fails. */
-async function attempt(doing) {
+/** Run an action, and show its error if it fails. */
+async function attempt(action) {
   try {
-    await doing();
+    await action();
   } catch (error) {
     if (!(error instanceof Refused)) console.error(error);
-    notice.failed(error);
+    notice.showError(error);
     if (isListOnly() && error.status === 0) showConnection("lost", error.message);
   }
 }
 
-/** Whether nothing but the list tells how the connection is. */
-const isListOnly = () => !opened || opened.isOver;
+/** True if requests for the list are the only sign of the relay. */
+const isListOnly = () => !opened || opened.hasEnded;
 
-function showConnection(state, words) {
+function showConnection(state, text) {
   byId("connection").dataset.state = state;
-  byId("connection").textContent = words;
+  byId("connection").textContent = text;
 }
 
-function showKernels(shows) {
-  byId("kernels").classList.toggle("shown", shows);
-  byId("show-kernels").setAttribute("aria-expanded", shows);
+function showKernels(isShown) {
+  byId("kernels").classList.toggle("shown", isShown);
+  byId("show-kernels").setAttribute("aria-expanded", isShown);
 }
 
-function nameTheme() {
+function labelThemeButton() {
   byId("theme").textContent = isDark() ? "Light" : "Dark";
   byId("theme").setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
 }
 
-function key(event) {
+function onKey(event) {
   if (event.key === "." && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     opened?.interrupt();
@@ -150,10 +150,10 @@ function key(event) {
 byId("spawn").addEventListener("submit", (event) => attempt(() => spawn(event)));
 byId("theme").addEventListener("click", toggleTheme);
 byId("show-kernels").addEventListener("click", () => showKernels(!byId("kernels").classList.contains("shown")));
-document.addEventListener("keydown", key);
-document.addEventListener("visibilitychange", look);
-onTheme(nameTheme);
-nameTheme();
+document.addEventListener("keydown", onKey);
+document.addEventListener("visibilitychange", poll);
+onTheme(labelThemeButton);
+labelThemeButton();
 byId("interrupt").addEventListener("click", () => opened?.interrupt());
 byId("restart").addEventListener("click", () => opened?.restart());
-look();
+poll();

@@ -1,25 +1,25 @@
-// The live view of all that is said and heard. It knows no sockets.
+// The live list of all messages and events. No sockets here.
 
 import { byId, element } from "./element.js";
 import { Entry } from "./entry.js";
 import { prettyJson } from "./json.js";
 import { paint } from "./paint.js";
 import { Rows } from "./rows.js";
-import { MessageWindow, MOST } from "./window.js";
+import { MAX_MESSAGES, MessageWindow } from "./window.js";
 
-const ARROWS = { said: ["→", "said"], heard: ["←", "heard"], relay: ["·", "relay"] };
-const SHORT = 8; // characters of an id
-const TYPES_MOST = 200; // that can be chosen; of more, nobody finds one
+const ARROWS = { sent: ["→", "sent"], received: ["←", "received"], relay: ["·", "relay"] };
+const SHORT_ID = 8; // characters
+const MAX_TYPES = 200; // in the type filter
 
 const number = (count) => count.toLocaleString("en");
 
 export class Messages {
   #window = new MessageWindow();
-  #waiting = new MessageWindow(); // what arrives during a pause
+  #paused = new MessageWindow(); // messages that arrive during a pause
   #isPaused = false;
-  #types = new Map(); // how often each was seen, and its box
+  #types = new Map(); // the count and the label of each type
   #hidden = new Set();
-  #words = "";
+  #text = "";
   #request = "";
   #rows;
 
@@ -28,38 +28,38 @@ export class Messages {
       make: makeRow,
       fill: (row, entry) => this.#fill(row, entry),
       open: (entry, target) => this.#open(entry, target),
-      narrow: (entry) => this.#narrow(entry.parent || entry.id),
-      follow: (follows) => byId("follow").setAttribute("aria-pressed", follows),
+      showRequest: (entry) => this.#showRequest(entry.parent || entry.id),
+      follow: (isFollowing) => byId("follow").setAttribute("aria-pressed", isFollowing),
     });
     byId("pause").addEventListener("click", () => this.#pause(!this.#isPaused));
     byId("follow").addEventListener("click", () => (this.#rows.isFollowing = !this.#rows.isFollowing));
-    byId("all-types").addEventListener("click", () => this.#chooseAll(true));
-    byId("no-types").addEventListener("click", () => this.#chooseAll(false));
-    byId("words").addEventListener("input", ({ target }) => this.#search(target.value));
-    byId("parent").addEventListener("click", () => this.#narrow(""));
-    byId("empty").addEventListener("click", () => this.clear());
+    byId("all-types").addEventListener("click", () => this.#selectAllTypes(true));
+    byId("no-types").addEventListener("click", () => this.#selectAllTypes(false));
+    byId("text-filter").addEventListener("input", ({ target }) => this.#search(target.value));
+    byId("parent").addEventListener("click", () => this.#showRequest(""));
+    byId("clear").addEventListener("click", () => this.clear());
     byId("detail-close").addEventListener("click", () => this.#close());
-    byId("detail-parent").addEventListener("click", () => this.#narrow(this.#ofChosen()));
-    byId("messages").addEventListener("keydown", (event) => this.#key(event));
+    byId("detail-parent").addEventListener("click", () => this.#showRequest(this.#requestOfSelected()));
+    byId("messages").addEventListener("keydown", (event) => this.#onKey(event));
     this.draw();
   }
 
-  said(message) {
-    this.#add(Entry.ofMessage("said", message));
+  addSent(message) {
+    this.#add(Entry.ofMessage("sent", message));
   }
 
-  heard(message, position) {
-    this.#add(Entry.ofMessage("heard", message, position));
+  addReceived(message, position) {
+    this.#add(Entry.ofMessage("received", message, position));
   }
 
-  /** What the relay, or this page, has to say about the connection. */
-  told(type, told, position, summary, isSevere) {
-    this.#add(Entry.ofRelay(type, told, position, summary, isSevere));
+  /** Add an event of the kernel, the link, or the connection. */
+  addEvent(type, record, position, summary, isSevere) {
+    this.#add(Entry.ofEvent(type, record, position, summary, isSevere));
   }
 
   clear() {
     this.#window = new MessageWindow();
-    this.#waiting = new MessageWindow();
+    this.#paused = new MessageWindow();
     this.#close();
     this.#refilter();
   }
@@ -69,38 +69,38 @@ export class Messages {
     const all = this.#window.length;
     const facts = [shown === all ? `${number(all)} messages` : `${number(shown)} of ${number(all)} messages`];
     const { dropped } = this.#window;
-    if (dropped) facts.push(`the last ${number(MOST)} at most are kept, ${number(dropped)} dropped off`);
-    if (this.#isPaused) facts.push(`paused: ${this.#waitingCount()}`);
+    if (dropped) facts.push(`${number(dropped)} earlier ones dropped, at most ${number(MAX_MESSAGES)} are kept`);
+    if (this.#isPaused) facts.push(`paused: ${this.#pausedText()}`);
     byId("counts").textContent = facts.join(" · ");
-    byId("pause").textContent = this.#isPaused ? `Resume (${number(this.#waiting.length)})` : "Pause";
+    byId("pause").textContent = this.#isPaused ? `Resume (${number(this.#paused.length)})` : "Pause";
     for (const { count, label } of this.#types.values()) label.textContent = number(count);
   }
 
-  #waitingCount() {
-    const { length, dropped } = this.#waiting;
-    return `${number(length + dropped)} arrived${dropped ? `, of which ${number(dropped)} dropped off` : ""}`;
+  #pausedText() {
+    const { length, dropped } = this.#paused;
+    return `${number(length + dropped)} received${dropped ? `, ${number(dropped)} of them dropped` : ""}`;
   }
 
   #add(entry) {
     this.#count(entry.type);
-    if (this.#isPaused) this.#waiting.push(entry);
-    else this.#rows.shifted(this.#window.push(entry));
+    if (this.#isPaused) this.#paused.push(entry);
+    else this.#rows.onShifted(this.#window.push(entry));
     paint(this);
   }
 
-  #pause(pauses) {
-    this.#isPaused = pauses;
-    byId("pause").setAttribute("aria-pressed", pauses);
-    if (!pauses) this.#resume();
+  #pause(isPaused) {
+    this.#isPaused = isPaused;
+    byId("pause").setAttribute("aria-pressed", isPaused);
+    if (!isPaused) this.#resume();
     paint(this);
   }
 
   #resume() {
-    const missed = this.#waiting.dropped;
-    const words = `${number(missed)} messages dropped off during the pause`;
-    if (missed) this.told("pause", { dropped: missed }, undefined, words, true);
+    const missed = this.#paused.dropped;
+    const text = `${number(missed)} messages were dropped during the pause`;
+    if (missed) this.addEvent("pause", { dropped: missed }, undefined, text, true);
     this.#window.dropped += missed;
-    for (const entry of this.#waiting.takeAll()) this.#rows.shifted(this.#window.push(entry));
+    for (const entry of this.#paused.takeAll()) this.#rows.onShifted(this.#window.push(entry));
   }
 
   // -- filters ------------------------------------------------------------------------------------
@@ -108,47 +108,47 @@ export class Messages {
   #count(type) {
     const known = this.#types.get(type);
     if (known) known.count += 1;
-    else if (this.#types.size < TYPES_MOST) this.#types.set(type, { count: 1, label: this.#offer(type) });
+    else if (this.#types.size < MAX_TYPES) this.#types.set(type, { count: 1, label: this.#addTypeFilter(type) });
   }
 
-  #offer(type) {
+  #addTypeFilter(type) {
     const label = element("span", { class: "quiet" });
-    const box = element("input", { type: "checkbox", checked: true, on: { change: () => this.#choose(type, box.checked) } });
+    const box = element("input", { type: "checkbox", checked: true, on: { change: () => this.#selectType(type, box.checked) } });
     const line = element("label", { data: { type } }, box, element("span", { text: type }), label);
     const after = [...byId("types").querySelectorAll("label")].find((other) => other.dataset.type > type);
     byId("types").insertBefore(line, after ?? null);
     return label;
   }
 
-  #choose(type, isShown) {
+  #selectType(type, isShown) {
     if (isShown) this.#hidden.delete(type);
     else this.#hidden.add(type);
-    this.#showChoice();
+    this.#applyTypes();
   }
 
-  #showChoice() {
-    byId("types-chosen").textContent = this.#hidden.size ? ` (${this.#hidden.size} hidden)` : "";
+  #applyTypes() {
+    byId("types-hidden").textContent = this.#hidden.size ? ` (${this.#hidden.size} hidden)` : "";
     this.#refilter();
   }
 
-  #chooseAll(isShown) {
+  #selectAllTypes(isShown) {
     for (const box of byId("types").querySelectorAll("input")) box.checked = isShown;
     this.#hidden = new Set(isShown ? [] : this.#types.keys());
-    this.#showChoice();
+    this.#applyTypes();
   }
 
-  #search(words) {
-    this.#words = words.trim().toLowerCase();
+  #search(text) {
+    this.#text = text.trim().toLowerCase();
     this.#refilter();
   }
 
-  /** Show one request and what belongs to it; "": everything. */
-  #narrow(request) {
+  /** Show only a request and its messages; "": everything. */
+  #showRequest(request) {
     this.#request = request;
     const button = byId("parent");
     button.hidden = !request;
-    button.textContent = `Request ${request.slice(0, SHORT)} ×`;
-    button.setAttribute("aria-label", `Show all requests, not only ${request.slice(0, SHORT)}`);
+    button.textContent = `Request ${request.slice(0, SHORT_ID)} ×`;
+    button.setAttribute("aria-label", `Show all requests, not only ${request.slice(0, SHORT_ID)}`);
     this.#refilter();
   }
 
@@ -160,21 +160,21 @@ export class Messages {
 
   #passes(entry) {
     if (this.#hidden.has(entry.type)) return false;
-    if (this.#request && !entry.isOf(this.#request)) return false;
-    return !this.#words || entry.says(this.#words);
+    if (this.#request && !entry.belongsTo(this.#request)) return false;
+    return !this.#text || entry.matches(this.#text);
   }
 
-  // -- rows and the JSON of one -------------------------------------------------------------------
+  // -- the rows, and the JSON of the selected one -------------------------------------------------
 
   #fill(row, entry) {
     const [time, arrow, channel, type, parent, summary] = row.children;
-    const [sign, word] = ARROWS[entry.direction];
+    const [sign, title] = ARROWS[entry.direction];
     time.textContent = entry.time;
     arrow.textContent = sign;
-    arrow.title = word;
+    arrow.title = title;
     channel.textContent = entry.channel;
     type.textContent = entry.type;
-    parent.firstChild.textContent = entry.parent.slice(0, SHORT);
+    parent.firstChild.textContent = entry.parent.slice(0, SHORT_ID);
     parent.firstChild.hidden = !entry.parent;
     summary.textContent = entry.summary;
     row.dataset.direction = entry.direction;
@@ -183,7 +183,7 @@ export class Messages {
 
   #open(entry, target) {
     if (target.closest("button")) {
-      this.#narrow(entry.parent);
+      this.#showRequest(entry.parent);
       return;
     }
     const position = entry.position === undefined ? "" : `, position ${entry.position}`;
@@ -194,8 +194,8 @@ export class Messages {
     byId("detail").hidden = false;
   }
 
-  #ofChosen() {
-    const { parent, id } = this.#rows.chosen;
+  #requestOfSelected() {
+    const { parent, id } = this.#rows.selected;
     return parent || id;
   }
 
@@ -203,10 +203,10 @@ export class Messages {
     if (byId("detail").contains(document.activeElement)) byId("rows").focus();
     byId("detail").hidden = true;
     byId("detail-json").replaceChildren();
-    this.#rows.choose(null);
+    this.#rows.select(null);
   }
 
-  #key(event) {
+  #onKey(event) {
     if (event.key !== "Escape") return;
     const types = byId("types").closest("details");
     if (types.open) types.open = false;

@@ -1,11 +1,11 @@
-// What went wrong, said above everything else. It knows not why.
+// The error message above the page.
 
-const STRANGER = "This browser is not let in. Open the link that the relay has printed when it started.";
+const UNAUTHENTICATED = "Authentication required. Open the link that the relay printed when it started.";
 
 export class Notice {
   #element;
   #text;
-  #passes = false; // by itself, as soon as the relay answers
+  #isTransient = false; // hidden when the relay answers
   #dismissed = "";
 
   constructor(element) {
@@ -14,30 +14,30 @@ export class Notice {
     element.querySelector("button").addEventListener("click", () => this.#dismiss());
   }
 
-  failed(error) {
-    if (error.status === 401) this.stranger();
+  showError(error) {
+    if (error.status === 401) this.showUnauthenticated();
     else this.#show(error.message, error.status === 0);
   }
 
-  stranger() {
-    this.#show(STRANGER, true);
+  showUnauthenticated() {
+    this.#show(UNAUTHENTICATED, true);
   }
 
-  relayAnswers() {
-    if (this.#passes) this.#element.hidden = true;
+  onRelayAnswered() {
+    if (this.#isTransient) this.#element.hidden = true;
     this.#dismissed = "";
   }
 
-  /** What would come again at once is not wanted again. */
+  /** Hide the message; a transient one is not shown again until the relay answers. */
   #dismiss() {
     this.#element.hidden = true;
-    this.#dismissed = this.#passes ? this.#text.textContent : "";
+    this.#dismissed = this.#isTransient ? this.#text.textContent : "";
   }
 
-  #show(text, passes) {
-    if (passes && text === this.#dismissed) return;
-    this.#passes = passes;
-    // The same again would be read out again.
+  #show(text, isTransient) {
+    if (isTransient && text === this.#dismissed) return;
+    this.#isTransient = isTransient;
+    // Screen readers would read an unchanged text again.
     if (this.#text.textContent !== text) this.#text.textContent = text;
     this.#element.hidden = false;
   }

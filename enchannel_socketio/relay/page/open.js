@@ -1,30 +1,30 @@
-// The kernel that is open: its conversation, and who hears it. It knows not how anything is drawn.
+// The open kernel: passes its messages and events to the console and the message list. Draws nothing itself.
 
 import { Console } from "./console.js";
-import { ask } from "./dialogs.js";
+import { confirm } from "./dialogs.js";
 import { byId } from "./element.js";
-import { Conversation, post } from "./relay.js";
+import { KernelConnection, post } from "./relay.js";
 
-const HISTORY = 5_000; // messages of the past that are shown
-const AT_WORK = ["starting", "idle", "busy"];
-const MEANING = {
-  silent: "it does not answer its heartbeat",
-  dead: "it has ended, or cannot be reached",
-  unknown: "the relay says nothing of it",
+const MAX_HISTORY = 5_000; // earlier messages to show
+const ALIVE_STATES = ["starting", "idle", "busy"];
+const STATE_TITLES = {
+  silent: "The kernel does not answer its heartbeat",
+  dead: "The kernel has ended, or cannot be reached",
+  unknown: "The relay is not connected",
 };
 
 export class OpenKernel {
   id;
-  isOver = false; // it has ended, and is shown as it was
+  hasEnded = false; // its messages stay visible
   #console;
   #messages;
-  #conversation;
+  #connection;
   #on;
   #name;
   #state = "";
   #link = "";
 
-  /** `on`: state(state), link(state, words), stranger(), failed(error). */
+  /** `on`: state(state), link(state, text), unauthenticated(), failed(error). */
   constructor({ id, name, access, first, last, lifecycle }, messages, editor, on) {
     this.id = id;
     this.#name = name;
@@ -32,150 +32,150 @@ export class OpenKernel {
     this.#messages = messages;
     messages.clear();
     this.#console = new Console(byId("cells"), {
-      say: (message) => this.#say(message),
-      announce: (words) => (byId("announcement").textContent = words),
-      suggest: (code) => editor.set(code),
+      send: (message) => this.#send(message),
+      announce: (text) => (byId("announcement").textContent = text),
+      setNextInput: (code) => editor.set(code),
     });
     byId("kernel-name").textContent = `${name} ${id.slice(0, 8)}`;
     byId("kernel-name").title = id;
-    this.#allow(access === "full", lifecycle ?? true);
+    this.#showControls(access === "full", lifecycle ?? true);
     const channel = access === "full" ? "main" : "iopub";
-    const since = Math.max(0, first - 1, last - HISTORY);
-    this.#conversation = new Conversation(`${channel}/${id}`, since, {
-      message: (message, position) => this.#heard(message, position),
-      status: (status, position) => this.#told(status, position),
-      gap: (gap, position) => this.#missed(gap, position),
-      ready: ({ state }) => this.#becomes(state),
-      refused: ({ msg_id, error }) => this.#refused(msg_id, error),
-      link: (state, words) => this.#linked(state, words),
-      stranger: on.stranger,
+    const since = Math.max(0, first - 1, last - MAX_HISTORY);
+    this.#connection = new KernelConnection(`${channel}/${id}`, since, {
+      message: (message, position) => this.#onMessage(message, position),
+      status: (record, position) => this.#onEvent(record, position),
+      gap: (gap, position) => this.#onGap(gap, position),
+      ready: ({ state }) => this.#setState(state),
+      refused: ({ msg_id, error }) => this.#onRefused(msg_id, error),
+      link: (state, text) => this.#onConnectionState(state, text),
+      unauthenticated: on.unauthenticated,
     });
   }
 
   close() {
-    this.#conversation.close();
+    this.#connection.close();
     this.#console.close();
   }
 
-  /** Run code; false where that is not possible at the moment. */
+  /** Run code; return false if the page is not connected. */
   run(code) {
-    byId("said-of-code").textContent = this.#conversation.isReady ? "" : "There is no connection: it was not sent.";
-    if (!this.#conversation.isReady) return false;
+    byId("code-note").textContent = this.#connection.isReady ? "" : "Not sent: the relay is not connected.";
+    if (!this.#connection.isReady) return false;
     this.#console.run(code);
     return true;
   }
 
   async interrupt() {
-    if (byId("rule").hidden) return;
+    if (byId("lifecycle").hidden) return;
     await post(`kernels/${this.id}/interrupt`).catch(this.#on.failed);
   }
 
   async restart() {
-    if (!(await ask(`Restart ${this.#name}?`, "What it has in memory is lost.", "Restart"))) return;
-    this.#restarts(true);
+    if (!(await confirm(`Restart ${this.#name}?`, "All data in its memory will be lost.", "Restart"))) return;
+    this.#showRestarting(true);
     await post(`kernels/${this.id}/restart`).catch(this.#on.failed);
-    this.#restarts(false);
+    this.#showRestarting(false);
   }
 
-  // -- what is heard ------------------------------------------------------------------------------
+  // -- events of the connection -------------------------------------------------------------------
 
-  #heard(message, position) {
-    this.#messages.heard(message, position);
-    this.#console.heard(message);
+  #onMessage(message, position) {
+    this.#messages.addReceived(message, position);
+    this.#console.onMessage(message);
     const { header, content, channel } = message;
-    if (channel !== "iopub" || header.msg_type !== "status" || !AT_WORK.includes(this.#state)) return;
-    if (["idle", "busy"].includes(content.execution_state)) this.#becomes(content.execution_state);
+    if (channel !== "iopub" || header.msg_type !== "status" || !ALIVE_STATES.includes(this.#state)) return;
+    if (["idle", "busy"].includes(content.execution_state)) this.#setState(content.execution_state);
   }
 
-  /** What became of the kernel, and of the relay's connection to it. */
-  #told(status, position) {
-    const { kernel, link, error, ended, text } = status;
-    const words = text || kernel || link || error || ended || "";
-    const what = kernel ? "kernel" : link ? "link" : ended ? "end" : "error";
-    this.#messages.told(what, status, position, words, Boolean(error || ended));
-    if (kernel) this.#becomes(kernel);
-    if (kernel === "restarting") this.#over("the kernel was restarted");
-    if (kernel === "dead") this.#over("the kernel died");
-    // A kernel that restarts hangs up and is dead for a moment, as it should be.
-    if (link === "lost" && this.#state !== "restarting") this.#becomes("dead");
-    if (link === "connected" && this.#state === "dead") this.#becomes("idle");
+  /** Handle an event of the kernel, or of the relay's link to it. */
+  #onEvent(record, position) {
+    const { kernel, link, error, ended, text } = record;
+    const summary = text || kernel || link || error || ended || "";
+    const type = kernel ? "kernel" : link ? "link" : ended ? "end" : "error";
+    this.#messages.addEvent(type, record, position, summary, Boolean(error || ended));
+    if (kernel) this.#setState(kernel);
+    if (kernel === "restarting") this.#abort("the kernel was restarted");
+    if (kernel === "dead") this.#abort("the kernel died");
+    // While a kernel restarts, its link is lost for a moment.
+    if (link === "lost" && this.#state !== "restarting") this.#setState("dead");
+    if (link === "connected" && this.#state === "dead") this.#setState("idle");
     if (error && this.#state !== "restarting") this.#console.note(`${error}: ${text}`);
-    if (ended) this.#ends(text);
+    if (ended) this.#onEnd(text);
   }
 
-  /** Nothing comes after the end. */
-  #ends(words) {
-    this.#becomes("dead");
-    this.#over(words);
-    this.isOver = true;
-    this.#conversation.close();
+  /** Handle the end of the kernel; no messages follow. */
+  #onEnd(text) {
+    this.#setState("dead");
+    this.#abort(text);
+    this.hasEnded = true;
+    this.#connection.close();
   }
 
-  #missed({ from, to, restarted }, position) {
+  #onGap({ from, to, restarted }, position) {
     const count = (to - from + 1).toLocaleString("en");
-    const words = restarted
-      ? "The relay began a new log: what was said in between is not known"
-      : `${count} messages fell off the relay's log before they could be sent (${from} to ${to})`;
-    this.#messages.told("gap", { from, to, restarted }, position, words, true);
-    this.#console.note(words);
+    const text = restarted
+      ? "The relay started a new log; messages may be missing here"
+      : `${count} messages were dropped from the relay's log before they could be sent (${from} to ${to})`;
+    this.#messages.addEvent("gap", { from, to, restarted }, position, text, true);
+    this.#console.note(text);
   }
 
-  #refused(msgId, error) {
-    if (msgId) this.#console.refused(msgId, error);
-    this.#messages.told("refused", { msg_id: msgId, error }, undefined, error, true);
+  #onRefused(msgId, error) {
+    if (msgId) this.#console.onRefused(msgId, error);
+    this.#messages.addEvent("refused", { msg_id: msgId, error }, undefined, error, true);
   }
 
-  // -- what is said -------------------------------------------------------------------------------
+  // -- sending ------------------------------------------------------------------------------------
 
-  async #say(message) {
-    if (this.#conversation.isReady) this.#messages.said(discreet(message));
-    await this.#conversation.say(message);
+  async #send(message) {
+    if (this.#connection.isReady) this.#messages.addSent(redacted(message));
+    await this.#connection.send(message);
   }
 
-  // -- what is shown ------------------------------------------------------------------------------
+  // -- display ------------------------------------------------------------------------------------
 
-  #becomes(state) {
+  #setState(state) {
     this.#state = state;
     byId("state").textContent = state;
     byId("state").dataset.state = state;
-    byId("state").title = MEANING[state] ?? "";
+    byId("state").title = STATE_TITLES[state] ?? "";
     document.title = `${this.#name} (${state}) – enchannel relay`;
     this.#on.state(state);
   }
 
-  #over(words) {
-    this.#console.giveUp(words);
-    this.#console.note(words[0].toUpperCase() + words.slice(1));
+  #abort(reason) {
+    this.#console.abortAll(reason);
+    this.#console.note(reason[0].toUpperCase() + reason.slice(1));
   }
 
-  #linked(state, words) {
-    this.#on.link(state, words);
+  #onConnectionState(state, text) {
+    this.#on.link(state, text);
     if (state === this.#link) return;
-    if (state !== "connecting") this.#notesLink(state, words);
-    if (state === "lost" || state === "refused") this.#becomes("unknown");
-    if (state === "refused") this.#console.giveUp("not known: the relay does not show this kernel any more");
+    if (state !== "connecting") this.#noteConnection(state, text);
+    if (state === "lost" || state === "refused") this.#setState("unknown");
+    if (state === "refused") this.#console.abortAll("unknown: the relay no longer serves this kernel");
     this.#link = state;
   }
 
-  #notesLink(state, words) {
-    const isBack = state === "connected";
-    this.#messages.told("connection", { connection: state }, undefined, words, !isBack);
-    if (this.#link !== "connecting") this.#console.note(isBack ? "The connection is back" : `The connection is ${words}`);
+  #noteConnection(state, text) {
+    const isRestored = state === "connected";
+    this.#messages.addEvent("connection", { connection: state }, undefined, text, !isRestored);
+    if (this.#link !== "connecting") this.#console.note(isRestored ? "Connection restored" : `Connection ${text}`);
   }
 
-  #allow(isFull, isRuled) {
-    byId("rule").hidden = !isFull || !isRuled;
-    byId("editor").hidden = !isFull;
-    byId("read-only").hidden = byId("only-watching").hidden = isFull;
+  #showControls(hasFullAccess, hasLifecycle) {
+    byId("lifecycle").hidden = !hasFullAccess || !hasLifecycle;
+    byId("editor").hidden = !hasFullAccess;
+    byId("read-only").hidden = byId("read-only-note").hidden = hasFullAccess;
   }
 
-  #restarts(isRestarting) {
+  #showRestarting(isRestarting) {
     byId("restart").disabled = isRestarting;
     byId("restart").textContent = isRestarting ? "Restarting…" : "Restart";
   }
 }
 
-/** What somebody answered to input() may be a password, and stays between them and the kernel. */
-function discreet(message) {
+/** Hide an answer to input(), which may be a password. */
+function redacted(message) {
   return message.header.msg_type === "input_reply" ? { ...message, content: { value: "(not shown)" } } : message;
 }

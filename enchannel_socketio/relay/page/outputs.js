@@ -1,15 +1,15 @@
-// The outputs of a cell, in the order in which they came, as far as they are kept. It knows no messages.
+// The outputs of a cell, in order; the oldest are removed when there are too many.
 
 import { element } from "./element.js";
 import { paint } from "./paint.js";
 import { GrowingText, textOf } from "./text.js";
 import { View } from "./views.js";
 
-const TEXT_KEPT = 200_000; // characters
-const OUTPUTS_KEPT = 200;
-const HELD = 300; // milliseconds in which what follows a clear may fill its place
+const MAX_TEXT = 200_000; // characters
+const MAX_OUTPUTS = 200;
+const HOLD_TIME = 300; // milliseconds for which cleared outputs keep their space
 
-/** Displays by their display_id, wherever they stand. */
+/** The displays of all cells, by display_id. */
 export class Displays {
   #byId = new Map();
 
@@ -33,10 +33,10 @@ export class Outputs {
   #displays;
   #items = [];
   #note = element("p", { class: "note", hidden: true });
-  #outputsGone = 0;
-  #textGone = 0;
+  #removedOutputs = 0;
+  #removedText = 0;
   #clearsNext = false;
-  #held = 0; // pixels that were taken by what was cleared
+  #heldHeight = 0; // pixels, of the cleared outputs
 
   constructor(displays) {
     this.#displays = displays;
@@ -46,8 +46,8 @@ export class Outputs {
   stream(text, name) {
     this.#clearIfDue();
     if (!(this.#items.at(-1) instanceof GrowingText)) this.#add(new GrowingText());
-    const kept = text.slice(-TEXT_KEPT);
-    this.#textGone += text.length - kept.length;
+    const kept = text.slice(-MAX_TEXT);
+    this.#removedText += text.length - kept.length;
     this.#items.at(-1).write(kept, name);
     this.#shrink();
     paint(this);
@@ -66,10 +66,10 @@ export class Outputs {
     paint(this);
   }
 
-  /** Take all away, at once or as soon as there is something else to show. */
-  clear(waits) {
-    this.#clearsNext = waits;
-    if (!waits) this.#empty();
+  /** Remove all outputs, immediately or with the next output. */
+  clear(wait) {
+    this.#clearsNext = wait;
+    if (!wait) this.#empty();
     paint(this);
   }
 
@@ -78,9 +78,9 @@ export class Outputs {
   }
 
   draw() {
-    if (this.#held) this.#hold();
-    this.#note.hidden = !(this.#textGone || this.#outputsGone);
-    if (!this.#note.hidden) this.#note.textContent = this.#whatIsGone();
+    if (this.#heldHeight) this.#holdHeight();
+    this.#note.hidden = !(this.#removedText || this.#removedOutputs);
+    if (!this.#note.hidden) this.#note.textContent = this.#removalNote();
     for (const item of this.#items) {
       if (!item.element.isConnected) this.element.append(item.element);
       item.draw();
@@ -89,19 +89,19 @@ export class Outputs {
 
   #add(item) {
     this.#items.push(item);
-    if (this.#items.length <= OUTPUTS_KEPT) return;
+    if (this.#items.length <= MAX_OUTPUTS) return;
     this.#forget(this.#items.shift());
-    this.#outputsGone += 1;
+    this.#removedOutputs += 1;
   }
 
   #shrink() {
     const texts = this.#items.filter((item) => item instanceof GrowingText);
-    let excess = texts.reduce((sum, text) => sum + text.size, -TEXT_KEPT);
+    let excess = texts.reduce((sum, text) => sum + text.size, -MAX_TEXT);
     for (const text of texts) {
       if (excess <= 0) return;
-      const gone = text.shrink(excess);
-      this.#textGone += gone;
-      excess -= gone;
+      const removed = text.shrink(excess);
+      this.#removedText += removed;
+      excess -= removed;
     }
   }
 
@@ -112,10 +112,10 @@ export class Outputs {
   }
 
   #empty() {
-    this.#held ||= this.element.offsetHeight;
+    this.#heldHeight ||= this.element.offsetHeight;
     for (const item of this.#items) this.#forget(item);
     this.#items = [];
-    this.#outputsGone = this.#textGone = 0;
+    this.#removedOutputs = this.#removedText = 0;
   }
 
   #forget(item) {
@@ -123,17 +123,17 @@ export class Outputs {
     if (item.displayId) this.#displays.remove(item.displayId, item);
   }
 
-  /** Keep the place for a moment, so that what stands below does not jump. */
-  #hold() {
-    this.element.style.minHeight = `${this.#held}px`;
-    this.#held = 0;
-    setTimeout(() => (this.element.style.minHeight = ""), HELD);
+  /** Keep the height for a moment, so that the cells below do not jump. */
+  #holdHeight() {
+    this.element.style.minHeight = `${this.#heldHeight}px`;
+    this.#heldHeight = 0;
+    setTimeout(() => (this.element.style.minHeight = ""), HOLD_TIME);
   }
 
-  #whatIsGone() {
-    const text = this.#textGone && `${this.#textGone.toLocaleString("en")} characters`;
-    const outputs = this.#outputsGone && `${this.#outputsGone.toLocaleString("en")} outputs`;
-    return `${[text, outputs].filter(Boolean).join(" and ")} before this were left out`;
+  #removalNote() {
+    const text = this.#removedText && `${this.#removedText.toLocaleString("en")} characters`;
+    const outputs = this.#removedOutputs && `${this.#removedOutputs.toLocaleString("en")} outputs`;
+    return `${[text, outputs].filter(Boolean).join(" and ")} before this were removed`;
   }
 }
 
@@ -141,17 +141,17 @@ class Display {
   element;
   displayId;
   #view = new View();
-  #shown;
+  #content;
   #isFresh = true;
 
   constructor(bundle, metadata, displayId) {
     this.element = this.#view.element;
     this.displayId = displayId;
-    this.#shown = [bundle, metadata];
+    this.#content = [bundle, metadata];
   }
 
   update(bundle, metadata) {
-    this.#shown = [bundle, metadata];
+    this.#content = [bundle, metadata];
     this.#isFresh = true;
     paint(this);
   }
@@ -159,15 +159,15 @@ class Display {
   draw() {
     if (!this.#isFresh || !this.element.isConnected) return;
     this.#isFresh = false;
-    this.#view.show(...this.#shown);
+    this.#view.show(...this.#content);
   }
 }
 
 class Traceback {
   constructor(text) {
-    this.element = textOf(text, TEXT_KEPT);
+    this.element = textOf(text, MAX_TEXT);
     this.element.classList.add("error");
   }
 
-  draw() {} // it never changes
+  draw() {} // never changes
 }

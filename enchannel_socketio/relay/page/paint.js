@@ -1,14 +1,14 @@
-// Draws what has changed, once for each frame of the screen, however often it changes.
+// Draws changed objects once per animation frame.
 
-const changed = new Set();
+const changedItems = new Set();
 
-export function paint(thing) {
-  if (changed.size === 0) requestAnimationFrame(draw);
-  changed.add(thing);
+export function paint(item) {
+  if (changedItems.size === 0) requestAnimationFrame(draw);
+  changedItems.add(item);
 }
 
 function draw() {
-  const things = [...changed];
-  changed.clear();
-  for (const thing of things) thing.draw();
+  const items = [...changedItems];
+  changedItems.clear();
+  for (const item of items) item.draw();
 }

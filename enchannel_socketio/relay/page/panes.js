@@ -1,20 +1,20 @@
-// Which panes are in view: the console, the messages, or both where there is room. It knows not what is in them.
+// Shows the console, the messages, or both on wide screens.
 
 import { byId } from "./element.js";
 
-const buttons = document.querySelectorAll("[data-view]");
+const buttons = document.querySelectorAll("button[data-view]");
 const isWide = matchMedia("(min-width: 1100px)"); // as in the style sheet
-let wanted = "both";
+let choice = "both";
 
 function show() {
-  const view = wanted === "both" && !isWide.matches ? "console" : wanted;
-  byId("kernel").dataset.shows = view;
+  const view = choice === "both" && !isWide.matches ? "console" : choice;
+  byId("kernel").dataset.view = view;
   for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.view === view);
 }
 
 for (const button of buttons) {
   button.addEventListener("click", () => {
-    wanted = button.dataset.view;
+    choice = button.dataset.view;
     show();
   });
 }

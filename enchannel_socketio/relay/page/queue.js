@@ -1,6 +1,6 @@
-// A list that is added to at its end and taken from at its beginning, both at once.
+// A queue with constant-time push and shift.
 
-const ROUND = 1024;
+const MIN_DISCARDED = 1024;
 
 export class Queue {
   #items = [];
@@ -21,7 +21,7 @@ export class Queue {
   shift() {
     const item = this.#items[this.#first];
     this.#items[this.#first++] = undefined;
-    if (this.#first >= ROUND && this.#first * 2 > this.#items.length) {
+    if (this.#first >= MIN_DISCARDED && this.#first * 2 > this.#items.length) {
       this.#items.splice(0, this.#first);
       this.#first = 0;
     }

@@ -1,21 +1,21 @@
-// The relay: HTTP calls, and a conversation with each kernel that is open. It knows nothing of what is shown.
+// Access to the relay: HTTP calls, and the Socket.IO connection of an open kernel. No document here.
 
 import { io } from "./vendor/socket.io.esm.min.js";
 
 const BASE = new URL("../", import.meta.url);
-const HEARD_WITHIN = 30_000; // milliseconds for the relay to say that it has passed a message on
-const AGAIN = { refused: 5_000, dismissed: 1_000 }; // milliseconds
+const ACK_TIMEOUT = 30_000; // milliseconds
+const RECONNECT_DELAY = { refused: 5_000, disconnected: 1_000 }; // milliseconds
 
-/** What the relay has refused, or could not be asked. */
+/** The relay refused a request, or could not be reached. */
 export class Refused extends Error {
   constructor(status, text) {
     super(text);
-    this.status = status; // of HTTP; 0: there was no answer
+    this.status = status; // the HTTP status; 0: no response
   }
 }
 
-/** Something was said, and it is not known whether anybody heard it. */
-export class Unsure extends Error {}
+/** The connection was lost before a message was acknowledged; the kernel may have received it. */
+export class Unacknowledged extends Error {}
 
 export const get = (path) => call("GET", path);
 export const post = (path) => call("POST", path);
@@ -26,27 +26,27 @@ async function call(method, path) {
   try {
     response = await fetch(new URL(path, BASE), { method, cache: "no-store" });
   } catch {
-    throw new Refused(0, "the relay does not answer");
+    throw new Refused(0, "the relay does not respond");
   }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, answer.error ?? `${response.status}`);
-  return answer;
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(response.status, body.error ?? `${response.status}`);
+  return body;
 }
 
 /**
- * What is said and heard between this page and one kernel.
+ * The connection of this page to one kernel.
  *
- * It goes on after the position that was handled last whenever the connection comes back, and tells `on`:
- * message, status, gap (all three with a position), ready, refused, stranger (it is not let in), and link
- * with a state (connecting, connected, lost, refused: there is no such kernel for it) and words.
+ * After a reconnect it continues at the last handled position. It calls `on`: message, status, gap (all three
+ * with a position), ready, refused, unauthenticated, and link with a state (connecting, connected, lost,
+ * refused: the relay does not serve this kernel to this page) and a text.
  */
-export class Conversation {
+export class KernelConnection {
   #socket;
   #on;
   #position;
-  #largest = Infinity;
+  #maxMessage = Infinity;
   #isReady = false;
-  #again = 0;
+  #reconnectTimer = 0;
 
   constructor(namespace, since, on) {
     this.#on = on;
@@ -58,13 +58,13 @@ export class Conversation {
       tryAllTransports: true,
       reconnectionDelay: 500,
       reconnectionDelayMax: 5_000,
-      auth: (tell) => tell({ batch: true, since: this.#position }),
+      auth: (send) => send({ batch: true, since: this.#position }),
     });
-    this.#socket.on("ready", (ready) => this.#ready(ready));
-    this.#socket.on("batch", (batch) => this.#take(batch));
+    this.#socket.on("ready", (ready) => this.#onReady(ready));
+    this.#socket.on("batch", (batch) => this.#onBatch(batch));
     this.#socket.on("refused", (refused) => this.#on.refused(refused));
-    this.#socket.on("disconnect", (reason) => this.#lost(reason));
-    this.#socket.on("connect_error", (error) => this.#failed(error));
+    this.#socket.on("disconnect", (reason) => this.#onDisconnect(reason));
+    this.#socket.on("connect_error", (error) => this.#onConnectError(error));
     this.#on.link("connecting", "connecting");
   }
 
@@ -72,98 +72,98 @@ export class Conversation {
     return this.#isReady;
   }
 
-  /** Say a message to the kernel; done when the relay has passed it on. */
-  async say(message) {
-    // Socket.IO would keep it, and say it whenever the connection is back.
-    if (!this.#isReady) throw new Refused(0, "there is no connection");
+  /** Send a message to the kernel; resolves when the relay has forwarded it. */
+  async send(message) {
+    // Socket.IO would queue it, and send it after a reconnect.
+    if (!this.#isReady) throw new Refused(0, "not connected");
     const size = new Blob([JSON.stringify(message)]).size;
-    if (size > this.#largest) {
-      throw new Refused(413, `${size} bytes are too many: the kernel takes ${this.#largest}`);
+    if (size > this.#maxMessage) {
+      throw new Refused(413, `the message has ${size} bytes, more than the limit of ${this.#maxMessage}`);
     }
-    const answer = await this.#socket
-      .timeout(HEARD_WITHIN)
+    const result = await this.#socket
+      .timeout(ACK_TIMEOUT)
       .emitWithAck("msg", message)
       .catch(() => {
-        throw new Unsure("the connection was lost as this was said");
+        throw new Unacknowledged("the connection was lost while sending");
       });
-    if (answer?.error) throw new Refused(0, answer.error);
+    if (result?.error) throw new Refused(0, result.error);
   }
 
   close() {
-    clearTimeout(this.#again);
+    clearTimeout(this.#reconnectTimer);
     this.#isReady = false;
     this.#socket.off();
     this.#socket.disconnect();
   }
 
-  #ready({ position, max_message, ...ready }) {
+  #onReady({ position, max_message, ...ready }) {
     if (position < this.#position) {
-      this.#tell("gap", { restarted: true }, position);
+      this.#dispatch("gap", { restarted: true }, position);
       this.#position = position;
     }
-    this.#largest = max_message ?? Infinity;
+    this.#maxMessage = max_message ?? Infinity;
     this.#isReady = true;
     this.#on.link("connected", "connected");
     this.#on.ready(ready);
   }
 
-  #take({ after, upto, events }) {
+  #onBatch({ after, upto, events }) {
     if (after > this.#position) {
-      this.#tell("gap", { from: this.#position + 1, to: after }, after);
+      this.#dispatch("gap", { from: this.#position + 1, to: after }, after);
       this.#position = after;
     }
-    for (const [name, told, position] of events) {
-      if (position <= this.#position) continue; // it was handled before the connection was lost
+    for (const [name, argument, position] of events) {
+      if (position <= this.#position) continue; // handled before the connection was lost
       this.#position = position;
-      this.#tell(name, told, position);
+      this.#dispatch(name, argument, position);
     }
     this.#position = Math.max(this.#position, upto);
     this.#socket.emit("ack", upto);
   }
 
-  #tell(name, told, position) {
+  #dispatch(name, argument, position) {
     try {
-      if (name === "msg") this.#on.message(whole(told), position);
-      else if (name === "status") this.#on.status(told, position);
-      else if (name === "gap") this.#on.gap(told, position);
+      if (name === "msg") this.#on.message(complete(argument), position);
+      else if (name === "status") this.#on.status(argument, position);
+      else if (name === "gap") this.#on.gap(argument, position);
     } catch (error) {
-      // One message that cannot be shown does not stop the others.
+      // One message that cannot be shown must not stop the others.
       console.error(`the ${name} at ${position} could not be shown:`, error);
     }
   }
 
-  #lost(reason) {
+  #onDisconnect(reason) {
     this.#isReady = false;
-    this.#on.link("lost", "lost; connecting again");
-    if (reason === "io server disconnect") this.#connectAfter(AGAIN.dismissed);
+    this.#on.link("lost", "lost; reconnecting");
+    if (reason === "io server disconnect") this.#connectAfter(RECONNECT_DELAY.disconnected);
   }
 
-  async #failed(error) {
+  async #onConnectError(error) {
     this.#isReady = false;
     if (!this.#socket.active) {
       this.#on.link("refused", error.message);
-      this.#connectAfter(AGAIN.refused);
+      this.#connectAfter(RECONNECT_DELAY.refused);
       return;
     }
-    // A browser does not say why a WebSocket was refused; an HTTP call does.
+    // A browser does not tell why a WebSocket was refused; an HTTP call does.
     const reason = await get("kernels").catch((refusal) => refusal);
     if (this.#isReady) return;
-    const isStranger = reason.status === 401;
-    this.#on.link("lost", isStranger ? "not let in" : "lost; connecting again");
-    if (isStranger) this.#on.stranger();
+    const isUnauthenticated = reason.status === 401;
+    this.#on.link("lost", isUnauthenticated ? "authentication required" : "lost; reconnecting");
+    if (isUnauthenticated) this.#on.unauthenticated();
   }
 
   #connectAfter(milliseconds) {
-    clearTimeout(this.#again);
-    this.#again = setTimeout(() => this.#socket.connect(), milliseconds);
+    clearTimeout(this.#reconnectTimer);
+    this.#reconnectTimer = setTimeout(() => this.#socket.connect(), milliseconds);
   }
 }
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const object = (value) => (isObject(value) ? value : {});
 
-/** A message with all its parts, whatever the kernel has left out. */
-function whole(message) {
+/** Return a message with all its parts, also those that the kernel has left out. */
+function complete(message) {
   const { channel = "", header, parent_header, metadata, content, buffers = [] } = object(message);
   return {
     channel,

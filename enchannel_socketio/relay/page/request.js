@@ -1,10 +1,10 @@
-// Requests to a kernel, message by message. It knows no sockets.
+// Constructors of the messages that the page sends. No sockets here.
 
 export const SESSION = session();
 const VERSION = "5.4";
 
 export function newId() {
-  // randomUUID is there only in what browsers take for secure, and a relay may be plain HTTP.
+  // crypto.randomUUID() exists in secure contexts only, and a relay may use plain HTTP.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -34,13 +34,13 @@ function message(channel, msg_type, content, parent_header = {}) {
   return { channel, header, parent_header, metadata: {}, content, buffers: [] };
 }
 
-/** Who this page is to its kernels; the same after it was loaded again, so that it can answer input(). */
+/** Return the session of this page. A reload keeps it, so that the page can still answer input(). */
 function session() {
   const key = "enchannel-session";
   try {
-    const kept = sessionStorage.getItem(key) ?? newId();
-    sessionStorage.setItem(key, kept);
-    return kept;
+    const id = sessionStorage.getItem(key) ?? newId();
+    sessionStorage.setItem(key, id);
+    return id;
   } catch {
     return newId(); // no storage
   }

@@ -1,11 +1,11 @@
-// A long list of which only the rows in view are in the document. It knows not what they show.
+// A long list; only the rows in view are in the document. The caller fills them.
 
 import { element } from "./element.js";
 import { paint } from "./paint.js";
 
-const HEIGHT = 24; // pixels of a row, as in the style sheet
-const PAGE = 10;
-const NEAR = 4; // pixels from the end that count as being there
+const ROW_HEIGHT = 24; // pixels, as in the style sheet
+const PAGE_ROWS = 10;
+const END_TOLERANCE = 4; // pixels within which the view is at the end
 
 export class Rows {
   #viewport;
@@ -13,70 +13,70 @@ export class Rows {
   #pool = [];
   #items;
   #on;
-  #chosen = null;
+  #selected = null;
   #isFollowing = true;
   #pressed = null;
-  #shift = 0; // rows that fell off since it was drawn
-  #isOthers = false; // since it was drawn
+  #shift = 0; // rows removed at the beginning since the last drawing
+  #isReplaced = false; // since the last drawing
 
-  /** `on`: make() a row, fill(row, item), choose(item), open(item, target), narrow(item), follow(whether). */
+  /** `on`: make() a row, fill(row, item), open(item, target), showRequest(item), follow(isFollowing). */
   constructor(viewport, items, on) {
     this.#viewport = viewport;
     this.#items = items;
     this.#on = on;
     viewport.replaceChildren(this.#space);
-    viewport.addEventListener("scroll", () => this.#scrolled());
-    viewport.addEventListener("keydown", (event) => this.#key(event));
-    // A row may show something else by the time that the button is released.
+    viewport.addEventListener("scroll", () => this.#onScroll());
+    viewport.addEventListener("keydown", (event) => this.#onKey(event));
+    // A row may show another item when the button is released.
     viewport.addEventListener("pointerdown", (event) => (this.#pressed = this.#itemAt(event.target)));
-    viewport.addEventListener("click", (event) => this.#clicked(event));
+    viewport.addEventListener("click", (event) => this.#onClick(event));
     new ResizeObserver(() => paint(this)).observe(viewport);
   }
 
-  get chosen() {
-    return this.#chosen;
+  get selected() {
+    return this.#selected;
   }
 
   get isFollowing() {
     return this.#isFollowing;
   }
 
-  set isFollowing(follows) {
-    if (follows === this.#isFollowing) return;
-    this.#isFollowing = follows;
-    this.#on.follow(follows);
+  set isFollowing(isFollowing) {
+    if (isFollowing === this.#isFollowing) return;
+    this.#isFollowing = isFollowing;
+    this.#on.follow(isFollowing);
     paint(this);
   }
 
-  /** Show others; who has chosen one of them still sees it. */
+  /** Show other items; the selected one stays in view if it is among them. */
   show(items) {
     this.#items = items;
-    this.#isOthers = true;
+    this.#isReplaced = true;
     paint(this);
   }
 
-  /** Rows have fallen off at the beginning; those in view stay where they are. */
-  shifted(count) {
+  /** Note items removed at the beginning; the rows in view keep their place. */
+  onShifted(count) {
     this.#shift += count;
     paint(this);
   }
 
-  choose(item) {
-    this.#chosen = item;
+  select(item) {
+    this.#selected = item;
     paint(this);
   }
 
   draw() {
     const { clientHeight } = this.#viewport;
     if (!clientHeight) return;
-    this.#space.style.height = `${this.#items.length * HEIGHT}px`;
-    if (this.#isFollowing) this.#viewport.scrollTop = this.#items.length * HEIGHT;
-    else if (this.#shift) this.#viewport.scrollTop -= this.#shift * HEIGHT;
-    else if (this.#isOthers) this.#centre(this.#items.indexOf(this.#chosen));
+    this.#space.style.height = `${this.#items.length * ROW_HEIGHT}px`;
+    if (this.#isFollowing) this.#viewport.scrollTop = this.#items.length * ROW_HEIGHT;
+    else if (this.#shift) this.#viewport.scrollTop -= this.#shift * ROW_HEIGHT;
+    else if (this.#isReplaced) this.#centre(this.#items.indexOf(this.#selected));
     this.#shift = 0;
-    this.#isOthers = false;
-    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / HEIGHT));
-    this.#reserve(Math.ceil(clientHeight / HEIGHT) + 1);
+    this.#isReplaced = false;
+    const first = Math.max(0, Math.floor(this.#viewport.scrollTop / ROW_HEIGHT));
+    this.#reserve(Math.ceil(clientHeight / ROW_HEIGHT) + 1);
     this.#viewport.setAttribute("aria-rowcount", this.#items.length);
     this.#viewport.removeAttribute("aria-activedescendant");
     this.#pool.forEach((row, offset) => this.#fill(row, first + offset));
@@ -96,16 +96,16 @@ export class Rows {
     row.item = item;
     row.hidden = item === undefined;
     if (row.hidden) return;
-    row.style.transform = `translateY(${index * HEIGHT}px)`;
+    row.style.transform = `translateY(${index * ROW_HEIGHT}px)`;
     row.setAttribute("aria-rowindex", index + 1);
-    row.setAttribute("aria-selected", item === this.#chosen);
-    if (item === this.#chosen) this.#viewport.setAttribute("aria-activedescendant", row.id);
+    row.setAttribute("aria-selected", item === this.#selected);
+    if (item === this.#selected) this.#viewport.setAttribute("aria-activedescendant", row.id);
     this.#on.fill(row, item);
   }
 
-  #scrolled() {
+  #onScroll() {
     const { scrollTop, clientHeight, scrollHeight } = this.#viewport;
-    this.isFollowing = scrollHeight - scrollTop - clientHeight <= NEAR;
+    this.isFollowing = scrollHeight - scrollTop - clientHeight <= END_TOLERANCE;
     paint(this);
   }
 
@@ -113,22 +113,22 @@ export class Rows {
     return target.closest("[role=row]")?.item;
   }
 
-  #clicked(event) {
+  #onClick(event) {
     const item = this.#pressed ?? this.#itemAt(event.target);
     this.#pressed = null;
     if (!item) return;
     this.isFollowing = false;
-    this.#chosen = item;
+    this.#selected = item;
     paint(this);
     this.#on.open(item, event.target);
   }
 
-  #key(event) {
+  #onKey(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const moves = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE, PageDown: PAGE, Home: -Infinity, End: Infinity };
+    const moves = { ArrowUp: -1, ArrowDown: 1, PageUp: -PAGE_ROWS, PageDown: PAGE_ROWS, Home: -Infinity, End: Infinity };
     if (event.key in moves) this.#move(moves[event.key]);
-    else if (event.key === "Enter" && this.#chosen) this.#on.open(this.#chosen, this.#viewport);
-    else if (event.key === "p" && this.#chosen) this.#on.narrow(this.#chosen);
+    else if (event.key === "Enter" && this.#selected) this.#on.open(this.#selected, this.#viewport);
+    else if (event.key === "p" && this.#selected) this.#on.showRequest(this.#selected);
     else return;
     event.preventDefault();
   }
@@ -136,29 +136,29 @@ export class Rows {
   #move(by) {
     const last = this.#items.length - 1;
     if (last < 0) return;
-    const at = this.#items.indexOf(this.#chosen);
-    const from = at < 0 ? this.#entrance(by) : at + by;
+    const at = this.#items.indexOf(this.#selected);
+    const from = at < 0 ? this.#firstSelection(by) : at + by;
     const index = Math.min(last, Math.max(0, from));
     this.isFollowing = false;
-    this.choose(this.#items.at(index));
+    this.select(this.#items.at(index));
     this.#reveal(index);
   }
 
-  /** Where one begins who has chosen nothing: with what is in view. */
-  #entrance(by) {
+  /** Return the row to select if none is selected: one in view. */
+  #firstSelection(by) {
     if (!Number.isFinite(by)) return by;
     const { scrollTop, clientHeight } = this.#viewport;
-    return by > 0 ? Math.ceil(scrollTop / HEIGHT) : Math.floor((scrollTop + clientHeight) / HEIGHT) - 1;
+    return by > 0 ? Math.ceil(scrollTop / ROW_HEIGHT) : Math.floor((scrollTop + clientHeight) / ROW_HEIGHT) - 1;
   }
 
   #centre(index) {
-    if (index >= 0) this.#viewport.scrollTop = index * HEIGHT - this.#viewport.clientHeight / 2;
+    if (index >= 0) this.#viewport.scrollTop = index * ROW_HEIGHT - this.#viewport.clientHeight / 2;
   }
 
   #reveal(index) {
     const { scrollTop, clientHeight } = this.#viewport;
-    const top = index * HEIGHT;
+    const top = index * ROW_HEIGHT;
     if (top < scrollTop) this.#viewport.scrollTop = top;
-    else if (top + HEIGHT > scrollTop + clientHeight) this.#viewport.scrollTop = top + HEIGHT - clientHeight;
+    else if (top + ROW_HEIGHT > scrollTop + clientHeight) this.#viewport.scrollTop = top + ROW_HEIGHT - clientHeight;
   }
 }

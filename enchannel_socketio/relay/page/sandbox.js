@@ -1,9 +1,9 @@
-// Frames for the HTML that a kernel shows. What runs in one has no origin: it reaches neither this page nor the relay.
+// Sandboxed frames for HTML outputs. Their scripts have an opaque origin, and reach neither page nor relay.
 
 import { element } from "./element.js";
 import { isDark, onTheme } from "./theme.js";
 
-const HIGHEST = 600; // pixels; what is higher scrolls
+const MAX_HEIGHT = 600; // pixels; higher content scrolls
 
 const sandboxes = new Set();
 
@@ -27,34 +27,34 @@ export class Sandbox {
     this.#post();
   }
 
-  theme() {
+  postTheme() {
     this.element.contentWindow?.postMessage({ dark: isDark() }, "*");
   }
 
-  /** Whatever runs in the frame may have said this, and nothing of it is believed but a height. */
-  heard({ height }) {
+  /** Handle a message of the frame. Any script in it may have sent it, so only a height is accepted. */
+  onMessage({ height }) {
     if (!Number.isFinite(height)) return;
-    this.element.style.height = `${Math.min(HIGHEST, Math.max(0, Math.ceil(height)))}px`;
+    this.element.style.height = `${Math.min(MAX_HEIGHT, Math.max(0, Math.ceil(height)))}px`;
   }
 
   #post() {
-    // "*", as the frame's origin is opaque. What is posted is what the frame is there to show.
+    // "*", because the frame's origin is opaque; it gets nothing but its own HTML.
     this.element.contentWindow?.postMessage({ html: this.#html, dark: isDark() }, "*");
   }
 }
 
-function forget() {
+function forgetRemoved() {
   for (const sandbox of sandboxes) if (!sandbox.element.isConnected) sandboxes.delete(sandbox);
 }
 
 addEventListener("message", ({ source, data }) => {
   if (!source || typeof data !== "object" || data === null) return;
   for (const sandbox of sandboxes) {
-    if (sandbox.element.contentWindow === source) sandbox.heard(data);
+    if (sandbox.element.contentWindow === source) sandbox.onMessage(data);
   }
 });
 
 onTheme(() => {
-  forget();
-  for (const sandbox of sandboxes) sandbox.theme();
+  forgetRemoved();
+  for (const sandbox of sandboxes) sandbox.postTheme();
 });

@@ -1,29 +1,29 @@
-// Terminal text in the document. It knows no messages.
+// Terminal text, as elements of the document.
 
 import { joined, Terminal } from "./ansi.js";
 import { element } from "./element.js";
 
-const PIECE = 16_000; // characters of a piece: what is laid out, and later left out, at once
+const PIECE_SIZE = 16_000; // characters that are laid out, and later removed, together
 const FLAGS = ["bold", "dim", "italic", "underline", "strike"];
 
-/** Text that is there already, with its colours; only its end if it is longer than `most`. */
-export function textOf(text, most) {
+/** Return the element of a complete text with colours; only its end if it exceeds `maxLength`. */
+export function textOf(text, maxLength) {
   const terminal = new Terminal();
-  terminal.write(text.slice(-most));
+  terminal.write(text.slice(-maxLength));
   const shown = element("pre", { class: "text" }, ...spans([...terminal.take(), ...onScreen(terminal)]));
-  if (text.length > most) shown.prepend(leftOut(text.length - most));
+  if (text.length > maxLength) shown.prepend(removalNote(text.length - maxLength));
   return shown;
 }
 
-const leftOut = (characters) =>
-  element("p", { class: "note", text: `${characters.toLocaleString("en")} characters before this were left out` });
+const removalNote = (characters) =>
+  element("p", { class: "note", text: `${characters.toLocaleString("en")} characters before this were removed` });
 
-/** Text that comes bit by bit, and may lose its beginning. */
+/** Text that grows at its end, and can be shortened at its beginning. */
 export class GrowingText {
   element = element("pre", { class: "text" });
   size = 0;
   #terminal = new Terminal();
-  #pieces = []; // that nothing changes any more
+  #pieces = []; // text that no longer changes
   #screen = element("div");
 
   constructor() {
@@ -35,16 +35,16 @@ export class GrowingText {
     for (const line of this.#terminal.take()) this.#add(line);
   }
 
-  /** Leave out the beginning: as many characters or some more; answers how many. */
+  /** Remove at least so many characters at the beginning; return the number of removed characters. */
   shrink(characters) {
-    let gone = 0;
-    while (gone < characters && this.#pieces.length) {
+    let removed = 0;
+    while (removed < characters && this.#pieces.length) {
       const piece = this.#pieces.shift();
       piece.element.remove();
-      gone += piece.size;
+      removed += piece.size;
     }
-    this.size -= gone;
-    return gone;
+    this.size -= removed;
+    return removed;
   }
 
   draw() {
@@ -61,7 +61,7 @@ export class GrowingText {
   #add(line) {
     const size = line.runs.reduce((sum, run) => sum + run.text.length, 1);
     let piece = this.#pieces.at(-1);
-    if (!piece || piece.size + size > PIECE) {
+    if (!piece || piece.size + size > PIECE_SIZE) {
       piece = { element: element("div"), size: 0, fresh: [] };
       this.#pieces.push(piece);
     }

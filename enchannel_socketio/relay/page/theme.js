@@ -1,20 +1,20 @@
-// Light or dark: what the system prefers, until somebody chooses. It knows nothing of kernels.
+// The light or dark theme: the preference of the system, or the user's choice.
 
 const KEY = "enchannel-theme";
 const root = document.documentElement;
 const preference = matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set();
-let chosen = remembered();
+let choice = load();
 
-export const isDark = () => (chosen ? chosen === "dark" : preference.matches);
+export const isDark = () => (choice ? choice === "dark" : preference.matches);
 
 export const onTheme = (listener) => listeners.add(listener);
 
 export function toggleTheme() {
   const wanted = isDark() ? "light" : "dark";
-  // Back to what the system prefers, and it is followed again.
-  chosen = wanted === (preference.matches ? "dark" : "light") ? "" : wanted;
-  remember();
+  // The choice of the system's preference ends the user's own choice.
+  choice = wanted === (preference.matches ? "dark" : "light") ? "" : wanted;
+  save();
   show();
 }
 
@@ -23,19 +23,19 @@ function show() {
   for (const listener of listeners) listener(isDark());
 }
 
-function remembered() {
+function load() {
   try {
     return localStorage.getItem(KEY) ?? "";
   } catch {
-    return ""; // no storage: this page only
+    return ""; // no storage: the choice lasts until the page is closed
   }
 }
 
-function remember() {
+function save() {
   try {
-    localStorage.setItem(KEY, chosen);
+    localStorage.setItem(KEY, choice);
   } catch {
-    // no storage: this page only
+    // No storage: the choice lasts until the page is closed.
   }
 }
 

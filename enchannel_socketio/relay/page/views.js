@@ -1,11 +1,11 @@
-// MIME bundles: which of their representations is shown, and how. It knows nothing of cells.
+// MIME bundles: selects a representation, and displays it.
 
 import { element } from "./element.js";
 import { prettyJson } from "./json.js";
 import { Sandbox } from "./sandbox.js";
 import { textOf } from "./text.js";
 
-const MOST = 200_000; // characters of a text
+const MAX_TEXT = 200_000; // characters
 
 const VIEWS = {
   "image/png": image,
@@ -17,9 +17,9 @@ const VIEWS = {
   "text/latex": plain,
   "text/plain": plain,
 };
-const TYPES = ["text/html", ...Object.keys(VIEWS)]; // the first that is there is shown
+const TYPES = ["text/html", ...Object.keys(VIEWS)]; // in order of preference
 
-/** Shows a bundle in an element; again when it is updated. */
+/** Displays a bundle in an element, and can display another one in its place. */
 export class View {
   element = element("div", { class: "output" });
   #sandbox = null;
@@ -35,17 +35,17 @@ export class View {
       this.#sandbox = new Sandbox("HTML output");
       this.element.replaceChildren(this.#sandbox.element);
     }
-    this.#sandbox.show(text); // in the frame that is there, so that nothing flickers
+    this.#sandbox.show(text); // in the existing frame, to avoid flicker
   }
 
   #other(type, bundle, metadata) {
     this.#sandbox = null;
-    const about = { type, ...sizes(metadata[type] ?? metadata), alt: string(bundle["text/plain"] ?? "image") };
-    this.element.replaceChildren(type ? VIEWS[type](bundle[type], about) : nothing(bundle));
+    const attributes = { type, ...sizes(metadata[type] ?? metadata), alt: string(bundle["text/plain"] ?? "image") };
+    this.element.replaceChildren(type ? VIEWS[type](bundle[type], attributes) : unsupported(bundle));
   }
 }
 
-// As data:, never as an address of this page's own: opened by itself an SVG would run what is in it.
+// As a data: URL: an SVG that is opened at a URL of this page would run its scripts.
 function image(value, { type, ...attributes }) {
   const src = `data:${type};base64,${string(value).replace(/\s+/g, "")}`;
   return element("img", { src, ...attributes, decoding: "sync" });
@@ -66,11 +66,11 @@ function json(value) {
 }
 
 function plain(value) {
-  return textOf(string(value), MOST);
+  return textOf(string(value), MAX_TEXT);
 }
 
-const nothing = (bundle) =>
-  element("p", { class: "note", text: `There is no view here for ${Object.keys(bundle).join(", ") || "an empty output"}` });
+const unsupported = (bundle) =>
+  element("p", { class: "note", text: `Cannot display ${Object.keys(bundle).join(", ") || "an empty output"}` });
 
 function string(value) {
   if (typeof value === "string") return value;

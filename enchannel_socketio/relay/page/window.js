@@ -1,13 +1,13 @@
-// The last messages, and those of them that somebody wants to see. It knows no document.
+// The newest messages, and those of them that pass the filter. No document here.
 
 import { Queue } from "./queue.js";
 
-export const MOST = 10_000; // messages
-const HEAVIEST = 64e6; // characters and bytes in them, about
-const DEEPEST = 4;
+export const MAX_MESSAGES = 10_000;
+const MAX_WEIGHT = 64e6; // characters and bytes, approximately
+const MAX_DEPTH = 4;
 
 export class MessageWindow {
-  dropped = 0; // that fell out of the window
+  dropped = 0; // messages that no longer fit
   #all = new Queue();
   #shown = new Queue();
   #weight = 0;
@@ -22,15 +22,15 @@ export class MessageWindow {
     return this.#shown;
   }
 
-  /** Add one; answers how many of those that were shown fell off for it. */
+  /** Add a message; return the number of shown messages that were dropped for it. */
   push(entry) {
     entry.weight ??= weight(entry.message);
     this.#weight += entry.weight;
     this.#all.push(entry);
     if (this.#filter(entry)) this.#shown.push(entry);
-    let gone = 0;
-    while (this.#all.length > MOST || (this.#weight > HEAVIEST && this.#all.length > 1)) gone += this.#drop();
-    return gone;
+    let dropped = 0;
+    while (this.#all.length > MAX_MESSAGES || (this.#weight > MAX_WEIGHT && this.#all.length > 1)) dropped += this.#drop();
+    return dropped;
   }
 
   filter(passes) {
@@ -39,7 +39,7 @@ export class MessageWindow {
     for (const entry of this.#all) if (passes(entry)) this.#shown.push(entry);
   }
 
-  /** Hand all of them over, and be empty. */
+  /** Remove and yield all messages. */
   *takeAll() {
     while (this.#all.length) yield this.#take();
     this.#shown = new Queue();
@@ -60,11 +60,11 @@ export class MessageWindow {
   }
 }
 
-/** How much memory something takes, about. */
+/** Return the approximate memory use of a value. */
 function weight(value, depth = 0) {
   if (typeof value === "string") return value.length;
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return value.byteLength;
-  if (typeof value !== "object" || value === null || depth > DEEPEST) return 8;
+  if (typeof value !== "object" || value === null || depth > MAX_DEPTH) return 8;
   let sum = 64;
   for (const key in value) sum += weight(value[key], depth + 1);
   return sum;
