@@ -16,7 +16,7 @@ RESTARTING, SILENT, DEAD = KernelState.RESTARTING, KernelState.SILENT, KernelSta
 Event: TypeAlias = Callable[[KernelActivity], object]
 
 
-# Events, by what reports them.
+# Events.
 
 
 def opened(activity: KernelActivity) -> None:

@@ -1,4 +1,4 @@
-"""A channel is a Subject, and keeps the rules that a bare Subject does not."""
+"""Channels: Subjects that keep rules which a plain Subject does not."""
 
 import asyncio
 import sys
@@ -52,10 +52,10 @@ def raising(error: BaseException) -> Callable[[object], None]:
     return on_next
 
 
-# What is said.
+# Sending.
 
 
-def test_is_a_subject_of_reactivex() -> None:
+def test_channel_is_reactivex_subject() -> None:
     with ScriptedLink().kernel() as kernel:
         for channel in (kernel.shell, kernel.iopub, kernel.main, kernel.heartbeat):
             assert isinstance(channel, Subject)
@@ -63,7 +63,7 @@ def test_is_a_subject_of_reactivex() -> None:
             assert isinstance(channel, Observer)
 
 
-def test_what_is_sent_says_who_and_when() -> None:
+def test_send_fills_in_header() -> None:
     remote = ScriptedLink()
     with remote.kernel(session=Session(id="s1", username="ada")) as kernel:
         kernel.shell.on_next(ec.kernel_info_request())
@@ -72,7 +72,7 @@ def test_what_is_sent_says_who_and_when() -> None:
     assert header.date.endswith("Z")
 
 
-def test_what_a_header_says_already_is_kept() -> None:
+def test_send_keeps_given_header_fields() -> None:
     remote, message = ScriptedLink(), ec.kernel_info_request()
     header = ec.Header(
         msg_id="m1",
@@ -87,7 +87,7 @@ def test_what_a_header_says_already_is_kept() -> None:
     assert remote.last_request.header == header
 
 
-def test_what_may_not_be_sent_is_the_callers_error() -> None:
+def test_send_of_invalid_message_raises() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(InvalidMessage, match=r"content\.code is missing"):
@@ -96,20 +96,20 @@ def test_what_may_not_be_sent_is_the_callers_error() -> None:
     assert len(remote.received[SHELL]) == 1
 
 
-def test_what_belongs_on_another_channel_is_refused() -> None:
+def test_send_on_wrong_channel_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="input_reply must be sent on stdin, not on shell"):
             kernel.shell.on_next(ec.input_reply("Ada"))
 
 
-def test_only_messages_can_be_sent() -> None:
+def test_send_of_non_message_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         for channel in (kernel.shell, kernel.main):
             with pytest.raises(InvalidMessage, match="the shell channel takes messages, not str"):
                 channel.on_next("6 * 7")  # type: ignore[arg-type]
 
 
-def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
+def test_send_sets_channel_of_message() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.control.on_next(ec.kernel_info_request())
@@ -117,14 +117,14 @@ def test_a_message_is_sent_on_the_channel_that_it_is_given_to() -> None:
     assert message.channel is ChannelName.CONTROL
 
 
-def test_iopub_is_for_the_kernel_to_speak() -> None:
+def test_send_on_iopub_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         for channel in (kernel.iopub, kernel.main):
             with pytest.raises(ChannelReadOnly):
                 channel.on_next(printed("woo"))
 
 
-def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
+def test_send_raises_error_of_backend() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         remote.send_error = ConnectionLost("the link is down")
@@ -135,7 +135,7 @@ def test_a_refusal_of_the_backend_reaches_the_caller() -> None:
     assert len(remote.received[SHELL]) == 1
 
 
-def test_a_closed_channel_refuses() -> None:
+def test_send_on_closed_channel_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.main)
     for channel in channels:
@@ -143,7 +143,7 @@ def test_a_closed_channel_refuses() -> None:
             channel.on_next(ec.kernel_info_request())
 
 
-def test_a_channel_never_hears_what_is_said_on_it() -> None:
+def test_sent_message_is_not_echoed() -> None:
     seen: Collector[AnyMessage] = Collector()
     with ScriptedLink().kernel() as kernel:
         kernel.shell.subscribe(seen)
@@ -152,10 +152,10 @@ def test_a_channel_never_hears_what_is_said_on_it() -> None:
     assert seen.wait_for_end() == []
 
 
-# A source that is piped in.
+# Piped sources.
 
 
-def test_a_source_can_be_piped_in() -> None:
+def test_piped_source_is_sent() -> None:
     remote = ScriptedLink()
     requests = [ec.execute_request("1"), ec.execute_request("2")]
     with remote.kernel() as kernel:
@@ -163,7 +163,7 @@ def test_a_source_can_be_piped_in() -> None:
     assert [message.content["code"] for message in remote.received[SHELL]] == ["1", "2"]
 
 
-def test_a_source_that_completes_closes_nothing() -> None:
+def test_piped_completion_is_ignored() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.shell.subscribe(seen)
@@ -174,7 +174,7 @@ def test_a_source_that_completes_closes_nothing() -> None:
     assert len(remote.received[SHELL]) == 2
 
 
-def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
+def test_piped_error_is_reported() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     wrong = ZeroDivisionError("oh")
     with remote.kernel() as kernel:
@@ -188,11 +188,11 @@ def test_a_source_that_fails_is_reported_and_closes_nothing() -> None:
     assert len(remote.received[SHELL]) == 1
 
 
-# What is heard, and where.
+# Receiving.
 
 
 def test_deliveries_never_overlap() -> None:
-    """However many threads a backend emits on; a second one inside would meet the first."""
+    """A backend may emit on many threads at once."""
     remote, inside, overlaps = ScriptedLink(), threading.Lock(), []
     count = 0
 
@@ -224,7 +224,7 @@ def test_deliveries_never_overlap() -> None:
     assert count == 2 * 6 * 200
 
 
-def test_a_channel_keeps_its_order() -> None:
+def test_channel_keeps_order() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
@@ -232,7 +232,7 @@ def test_a_channel_keeps_its_order() -> None:
     assert texts(seen.wait_for_end()) == [str(number) for number in range(1000)]
 
 
-def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
+def test_subscribers_run_on_delivery_thread() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
@@ -245,8 +245,8 @@ def test_subscribers_are_called_on_the_kernels_own_thread() -> None:
     assert thread.name.startswith("enchannel kernel")
 
 
-def test_a_send_in_a_subscriber_does_not_reorder() -> None:
-    """A bare Subject shows the answer to who subscribed later before what it answers."""
+def test_send_in_subscriber_keeps_order() -> None:
+    """A plain Subject emits the answer to later subscribers before the message that it answers."""
     remote, first, second = ScriptedLink(), list[str](), Collector[AnyMessage]()
     remote.handler = lambda request: remote.send(reply_to(request))
 
@@ -266,7 +266,7 @@ def test_a_send_in_a_subscriber_does_not_reorder() -> None:
     assert [m.header.msg_type for m in second.items] == ["question", "kernel_info_reply"]
 
 
-def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
+def test_slow_subscriber_does_not_delay_sending() -> None:
     remote, inside, go_on = ScriptedLink(), threading.Event(), threading.Event()
 
     def on_next(_: AnyMessage) -> None:
@@ -275,7 +275,7 @@ def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
 
     with remote.kernel() as kernel, ScriptedLink().kernel() as other:
         kernel.iopub.subscribe(on_next)
-        remote.send(*numbered(3))  # returns, though the subscriber does not
+        remote.send(*numbered(3))  # does not wait for it
         assert inside.wait(DEADLINE)
         kernel.shell.on_next(ec.kernel_info_request())
         assert len(remote.received[SHELL]) == 1
@@ -283,7 +283,7 @@ def test_a_slow_subscriber_delays_nothing_that_is_sent() -> None:
         go_on.set()
 
 
-def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
+def test_raising_subscriber_ends_alone() -> None:
     remote, before, after = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     raised = list[AnyMessage]()
 
@@ -301,7 +301,7 @@ def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
     assert texts(raised) == ["0"]
 
 
-def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
+def test_raising_subscriber_is_reported_with_item() -> None:
     remote, errors, wrong = ScriptedLink(), Collector[EnchannelError](), ZeroDivisionError("oh")
     item = printed("woo")
     with remote.kernel() as kernel:
@@ -315,7 +315,7 @@ def test_a_subscriber_that_raises_is_reported_with_what_it_was_given() -> None:
     assert "a subscriber of the iopub channel raised ZeroDivisionError: oh" in str(error)
 
 
-def test_a_subscriber_that_raises_is_told_that_this_was_the_end() -> None:
+def test_raising_subscriber_gets_on_error() -> None:
     remote, told = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -324,7 +324,7 @@ def test_a_subscriber_that_raises_is_told_that_this_was_the_end() -> None:
         assert isinstance(told.wait_for_error(), SubscriberRaised)
 
 
-def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
+def test_raising_operator_ends_wait() -> None:
     def careless(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
         def subscribe(
             observer: abc.ObserverBase[AnyMessage], scheduler: abc.SchedulerBase | None = None
@@ -343,8 +343,8 @@ def test_who_waits_behind_an_operator_that_raises_waits_no_longer() -> None:
             in_thread(lambda: ec.wait(kernel.execute("6 * 7").pipe(careless)))
 
 
-def test_a_subscriber_that_exits_ends_no_thread() -> None:
-    """SystemExit and its like pass by ``except Exception``; the others are still delivered to."""
+def test_subscriber_raising_systemexit_ends_alone() -> None:
+    """``except Exception`` does not catch it, and other subscribers must still be called."""
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -356,8 +356,8 @@ def test_a_subscriber_that_exits_ends_no_thread() -> None:
     assert isinstance(error.__cause__, SystemExit)
 
 
-def test_an_error_that_nobody_handles_is_reported_once() -> None:
-    """reactivex raises it at the producer, where it would look like the producer's fault."""
+def test_unhandled_error_is_reported_once() -> None:
+    """reactivex raises such an error at the producer."""
     remote, errors, lost = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -366,7 +366,7 @@ def test_an_error_that_nobody_handles_is_reported_once() -> None:
         assert errors.wait_for_count(1) == [lost]
 
 
-def test_an_on_error_that_raises_is_reported() -> None:
+def test_raising_on_error_is_reported() -> None:
     remote, errors, wrong = ScriptedLink(), Collector[EnchannelError](), ZeroDivisionError()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -376,7 +376,7 @@ def test_an_on_error_that_raises_is_reported() -> None:
     assert error.__cause__ is wrong
 
 
-def test_an_on_completed_that_raises_is_reported() -> None:
+def test_raising_on_completed_is_reported() -> None:
     remote, errors, seen = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -388,7 +388,7 @@ def test_an_on_completed_that_raises_is_reported() -> None:
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 
-def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
+def test_subscriber_that_disposes_gets_no_more() -> None:
     remote, seen, subscriptions = ScriptedLink(), list[AnyMessage](), list[abc.DisposableBase]()
     subscribed = threading.Event()
 
@@ -407,7 +407,7 @@ def test_nothing_comes_after_a_subscriber_has_disposed_of_itself() -> None:
     assert texts(seen) == ["0", "1"]
 
 
-def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
+def test_dispose_drops_queued_items() -> None:
     remote, seen, inside, go_on = (
         ScriptedLink(),
         list[AnyMessage](),
@@ -429,10 +429,10 @@ def test_what_waits_for_a_subscriber_that_was_disposed_of_is_dropped() -> None:
     assert texts(seen) == ["0"]
 
 
-# The end.
+# Termination.
 
 
-def test_who_comes_after_the_completion_is_told() -> None:
+def test_late_subscriber_gets_completion() -> None:
     with ScriptedLink().kernel() as kernel:
         pass
     seen: Collector[AnyMessage] = Collector()
@@ -441,7 +441,7 @@ def test_who_comes_after_the_completion_is_told() -> None:
     assert seen.completed
 
 
-def test_who_comes_after_the_completion_is_told_also_where_others_were_before() -> None:
+def test_late_subscriber_after_others_completes() -> None:
     with ScriptedLink().kernel() as kernel:
         kernel.iopub.subscribe(Collector())
     for _ in range(3):
@@ -450,7 +450,7 @@ def test_who_comes_after_the_completion_is_told_also_where_others_were_before() 
         assert seen.wait_for_end() == []
 
 
-def test_who_comes_after_the_error_is_told() -> None:
+def test_late_subscriber_gets_error() -> None:
     remote, died = ScriptedLink(), KernelDied("for good")
     with remote.kernel() as kernel:
         remote.fail(died)
@@ -460,7 +460,7 @@ def test_who_comes_after_the_error_is_told() -> None:
             assert seen.wait_for_error() is died
 
 
-def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
+def test_incoming_end_terminates_channel() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
@@ -470,17 +470,17 @@ def test_a_channel_whose_incoming_side_ends_has_ended() -> None:
         assert not remote.closed
 
 
-def test_repr_tells_whether_it_is_closed() -> None:
+def test_repr_shows_closed() -> None:
     with ScriptedLink().kernel() as kernel:
         assert repr(kernel.shell) == "<Channel shell>"
     assert repr(kernel.shell) == "<Channel shell (closed)>"
 
 
-# On an event loop.
+# Event loops.
 
 
 @pytest.mark.parametrize("scheduler", [AsyncIOScheduler, AsyncIOThreadSafeScheduler])
-def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
+def test_loop_scheduler_delivers_on_loop(
     scheduler: type[AsyncIOScheduler],
 ) -> None:
     remote = ScriptedLink()
@@ -503,7 +503,7 @@ def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop(
     assert seen.threads == {threading.current_thread()}
 
 
-def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
+def test_loop_stays_responsive_in_flood() -> None:
     remote, order = ScriptedLink(), list[str]()
 
     async def main() -> None:
@@ -521,7 +521,7 @@ def test_the_loop_does_other_things_while_it_is_delivered_to() -> None:
     assert 0 < order.index("other") < 1000
 
 
-def test_the_loop_is_passed_down_through_operators() -> None:
+def test_loop_scheduler_passes_operators() -> None:
     remote, seen = ScriptedLink(), Collector[str]()
 
     async def main() -> None:
@@ -538,7 +538,7 @@ def test_the_loop_is_passed_down_through_operators() -> None:
     assert seen.threads == {threading.current_thread()}
 
 
-def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None:
+def test_raising_subscriber_on_loop_is_reported() -> None:
     remote, errors, other = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
 
     async def main() -> None:
@@ -556,7 +556,7 @@ def test_a_subscriber_on_a_loop_that_raises_is_reported_like_any_other() -> None
     assert texts(other.items) == ["0", "1"]
 
 
-def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None:
+def test_closed_loop_ends_subscription() -> None:
     remote, seen, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
     with remote.kernel() as kernel:
@@ -569,8 +569,8 @@ def test_a_loop_that_was_closed_ends_the_subscription_and_nothing_else() -> None
     assert seen.items == []
 
 
-def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
-    """What nobody will ever take must not pile up."""
+def test_loop_closed_during_batch_is_noticed() -> None:
+    """Items for a closed loop must not accumulate."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     loop = asyncio.new_event_loop()
     with remote.kernel() as kernel:
@@ -582,7 +582,7 @@ def test_a_loop_that_is_closed_with_a_batch_on_its_way_is_noticed() -> None:
     assert seen.items == []
 
 
-def test_an_event_loop_scheduler_is_delivered_on() -> None:
+def test_event_loop_scheduler_delivers_there() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     threads = list[threading.Thread]()
 
@@ -599,7 +599,7 @@ def test_an_event_loop_scheduler_is_delivered_on() -> None:
     scheduler.dispose()
 
 
-def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() -> None:
+def test_disposed_scheduler_ends_subscription() -> None:
     remote, seen, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     scheduler = EventLoopScheduler()
     with remote.kernel() as kernel:
@@ -613,8 +613,8 @@ def test_an_event_loop_scheduler_that_was_disposed_of_ends_the_subscription() ->
 
 
 @pytest.mark.parametrize("scheduler", [ImmediateScheduler(), NewThreadScheduler()])
-def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> None:
-    """reactivex hands down schedulers that were meant for something else."""
+def test_other_schedulers_do_not_move_delivery(scheduler: abc.SchedulerBase) -> None:
+    """reactivex passes on schedulers that are meant for another operator."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
@@ -626,7 +626,7 @@ def test_no_other_scheduler_moves_a_subscriber(scheduler: abc.SchedulerBase) -> 
 # The main channel.
 
 
-def test_main_sees_all_channels() -> None:
+def test_main_receives_all_channels() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     messages = [
         ec.create_message("woo", channel=name)
@@ -638,7 +638,7 @@ def test_main_sees_all_channels() -> None:
     assert seen.wait_for_end() == messages
 
 
-def test_main_sends_each_message_where_it_says() -> None:
+def test_main_sends_on_channel_of_message() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.main.on_next(ec.execute_request("6 * 7"))
@@ -652,13 +652,13 @@ def test_main_sends_each_message_where_it_says() -> None:
     }
 
 
-def test_main_says_which_channel_a_backend_does_not_have() -> None:
+def test_main_names_unsupported_channel() -> None:
     with ScriptedLink(SHELL, IOPUB).kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the control channel"):
             kernel.main.on_next(ec.interrupt_request())
 
 
-def test_watching_main_does_not_take_messages_from_the_channels() -> None:
+def test_main_leaves_messages_on_channels() -> None:
     remote, on_main, on_iopub = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.main.subscribe(on_main)
@@ -667,11 +667,11 @@ def test_watching_main_does_not_take_messages_from_the_channels() -> None:
     assert texts(on_main.wait_for_end()) == texts(on_iopub.wait_for_end()) == ["woo"]
 
 
-# Disposing of a channel.
+# Disposing.
 
 
 @pytest.mark.parametrize("name", ["shell", "iopub", "main"])
-def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str) -> None:
+def test_channel_dispose_keeps_requests(name: str) -> None:
     remote, seen, answer = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         channel: Channel = getattr(kernel, name)
@@ -688,7 +688,7 @@ def test_disposing_of_a_channel_ends_its_subscriptions_and_no_request(name: str)
     assert seen.items == []
 
 
-def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> None:
+def test_disposed_channel_stays_usable() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.shell.dispose()
@@ -702,7 +702,7 @@ def test_a_channel_that_was_disposed_of_can_be_subscribed_to_and_sent_on() -> No
 
 
 @pytest.mark.parametrize("of", [lambda m: m, lambda m: m.header, lambda m: m.header.msg_id])
-def test_child_of_takes_a_request_its_header_or_its_id(
+def test_child_of_accepts_message_header_id(
     of: Callable[[AnyMessage], AnyMessage],
 ) -> None:
     remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
@@ -712,7 +712,7 @@ def test_child_of_takes_a_request_its_header_or_its_id(
     assert texts(seen.wait_for_end()) == ["mine"]
 
 
-def test_a_thousand_watchers_see_their_own_messages_only() -> None:
+def test_child_of_thousand_parents() -> None:
     remote, watchers = ScriptedLink(), list[tuple[AnyMessage, Collector[AnyMessage]]]()
     with remote.kernel() as kernel:
         for number in range(1000):
@@ -728,8 +728,8 @@ def test_a_thousand_watchers_see_their_own_messages_only() -> None:
         assert texts(seen.wait_for_end()) == ["a" + code, "b" + code]
 
 
-def test_child_of_on_a_channel_is_an_index() -> None:
-    """A message looks its watchers up; a thousand that watch others are not asked."""
+def test_child_of_channel_uses_index() -> None:
+    """The cost of a message does not grow with the number of other watchers."""
     remote, asked = ScriptedLink(), list[str]()
 
     class Sink(Collector[AnyMessage]):
@@ -750,7 +750,7 @@ def test_child_of_on_a_channel_is_an_index() -> None:
     assert asked == [requests[500].header.msg_id]
 
 
-def test_child_of_behind_another_operator_is_a_filter() -> None:
+def test_child_of_after_operator_filters() -> None:
     remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ops.filter(is_stream), ec.child_of(request)).subscribe(seen)
@@ -766,7 +766,7 @@ def test_child_of_filters_any_observable() -> None:
     assert seen.completed
 
 
-def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
+def test_child_of_same_parent_is_independent() -> None:
     remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of(request))
@@ -777,7 +777,7 @@ def test_watchers_of_one_request_do_not_disturb_each_other() -> None:
     assert texts(seen.wait_for_end()) == ["mine"]
 
 
-def test_the_index_forgets_what_nobody_watches() -> None:
+def test_child_index_is_empty_after_dispose() -> None:
     with ScriptedLink().kernel() as kernel:
         for _ in range(100):
             request = ec.execute_request("6 * 7")
@@ -786,7 +786,7 @@ def test_the_index_forgets_what_nobody_watches() -> None:
         assert kernel.iopub._fanout.by_key == {}
 
 
-def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
+def test_late_child_of_gets_error() -> None:
     remote, died, seen = ScriptedLink(), KernelDied("for good"), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of("m1"))
@@ -797,7 +797,7 @@ def test_a_watcher_that_comes_late_is_told_of_the_end() -> None:
         assert watching.wait_for_error() is seen.wait_for_error() is died
 
 
-def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
+def test_concurrent_subscribe_and_dispose() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
 

@@ -1,4 +1,4 @@
-"""A comm: a conversation with something in the kernel, which is a Subject of its own."""
+"""Comms: two-way connections to an object in the kernel, each a Subject."""
 
 import asyncio
 from collections.abc import Callable
@@ -31,7 +31,7 @@ SHELL = ChannelName.SHELL
 
 
 def said(comm_id: str, **data: object) -> AnyMessage:
-    """By the kernel."""
+    """Return the comm_open message of a kernel."""
     return ec.comm_msg(comm_id, data, channel="iopub")
 
 
@@ -47,15 +47,15 @@ def data(messages: list[AnyMessage]) -> list[object]:
     return [message.content["data"] for message in messages]
 
 
-# What is said.
+# Sending.
 
 
-def test_is_a_subject_of_reactivex() -> None:
+def test_comm_is_reactivex_subject() -> None:
     with ScriptedLink().kernel() as kernel:
         assert isinstance(kernel.comm("echo"), Subject)
 
 
-def test_opening_tells_the_kernel() -> None:
+def test_open_sends_comm_open() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo", {"volume": 11})
@@ -68,13 +68,13 @@ def test_opening_tells_the_kernel() -> None:
     assert comm.target_name == "echo"
 
 
-def test_each_comm_has_an_id_of_its_own() -> None:
+def test_each_comm_has_own_id() -> None:
     with ScriptedLink().kernel() as kernel:
         assert kernel.comm("echo").id != kernel.comm("echo").id
         assert kernel.comm("echo", comm_id="c1").id == "c1"
 
 
-def test_what_is_said_is_a_message_to_the_kernel() -> None:
+def test_on_next_sends_comm_msg() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -83,7 +83,7 @@ def test_what_is_said_is_a_message_to_the_kernel() -> None:
         assert remote.last_request.content == {"comm_id": comm.id, "data": {"say": "woo"}}
 
 
-def test_a_message_of_ones_own_can_be_said() -> None:
+def test_on_next_accepts_comm_msg() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -92,7 +92,7 @@ def test_a_message_of_ones_own_can_be_said() -> None:
         assert remote.last_request.header.msg_id == message.header.msg_id
 
 
-def test_buffers_go_beside_the_data() -> None:
+def test_send_with_buffers() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.comm("echo").send({"n": 1}, metadata={"version": "2"}, buffers=[b"abc", b""])
@@ -100,7 +100,7 @@ def test_buffers_go_beside_the_data() -> None:
         assert remote.last_request.metadata == {"version": "2"}
 
 
-def test_a_message_for_another_comm_is_refused() -> None:
+def test_send_for_other_comm_raises() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -109,7 +109,7 @@ def test_a_message_for_another_comm_is_refused() -> None:
         assert types(remote.received[SHELL]) == ["comm_open"]
 
 
-def test_what_is_no_json_is_refused() -> None:
+def test_send_of_non_json_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         comm = kernel.comm("echo")
         with pytest.raises(InvalidMessage):
@@ -117,7 +117,7 @@ def test_what_is_no_json_is_refused() -> None:
         comm.send({"a": 1})
 
 
-def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
+def test_failed_open_registers_no_comm() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         remote.send_error = ConnectionLost("it is down")
@@ -127,10 +127,10 @@ def test_a_comm_whose_opening_could_not_be_sent_is_none() -> None:
         assert parts_of(kernel).comms.by_id == {}
 
 
-# What is heard.
+# Receiving.
 
 
-def test_a_comm_hears_what_is_said_on_it() -> None:
+def test_comm_receives_its_messages() -> None:
     remote, one, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         first, second = kernel.comm("echo"), kernel.comm("echo")
@@ -141,7 +141,7 @@ def test_a_comm_hears_what_is_said_on_it() -> None:
     assert data(other.wait_for_end()) == [{"n": 2}]
 
 
-def test_buffers_come_beside_the_data() -> None:
+def test_comm_receives_buffers() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -151,7 +151,7 @@ def test_buffers_come_beside_the_data() -> None:
     assert [bytes(buffer) for buffer in seen.wait_for_end()[0].buffers] == [b"abc", b"", b"d"]
 
 
-def test_a_comm_does_not_hear_itself() -> None:
+def test_sent_comm_msg_is_not_echoed() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -160,7 +160,7 @@ def test_a_comm_does_not_hear_itself() -> None:
     assert seen.wait_for_end() == []
 
 
-def test_what_comes_before_the_first_subscriber_is_kept_for_it() -> None:
+def test_first_subscriber_gets_early_messages() -> None:
     remote, first, second = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     remote.handler = lambda message: remote.send(said(message.content["comm_id"], n=1))
     with remote.kernel() as kernel:
@@ -173,7 +173,7 @@ def test_what_comes_before_the_first_subscriber_is_kept_for_it() -> None:
     assert data(second.wait_for_end()) == [{"n": 3}]
 
 
-def test_messages_of_comms_are_also_on_iopub() -> None:
+def test_comm_messages_stay_on_iopub() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -182,7 +182,7 @@ def test_messages_of_comms_are_also_on_iopub() -> None:
     assert data(seen.wait_for_end()) == [{"n": 1}]
 
 
-def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
+def test_raising_subscriber_ends_alone() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
 
     def on_next(_: AnyMessage) -> None:
@@ -200,7 +200,7 @@ def test_a_subscriber_that_raises_loses_only_its_own_subscription() -> None:
     assert "comm echo c1" in str(error)
 
 
-def test_a_subscriber_may_answer() -> None:
+def test_subscriber_may_send() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -212,7 +212,7 @@ def test_a_subscriber_may_answer() -> None:
         assert remote.last_request.content["data"] == {"n": 2}
 
 
-def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
+def test_loop_scheduler_delivers_on_loop() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     async def main() -> None:
@@ -230,10 +230,10 @@ def test_a_subscriber_with_a_loops_scheduler_is_called_on_that_loop() -> None:
     assert len(seen.threads) == 1
 
 
-# The end.
+# Closing.
 
 
-def test_closing_tells_the_kernel_once_and_completes() -> None:
+def test_close_sends_comm_close_once() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -245,7 +245,7 @@ def test_closing_tells_the_kernel_once_and_completes() -> None:
         assert remote.last_request.content == {"comm_id": comm.id, "data": {"why": "done"}}
 
 
-def test_nothing_is_said_on_a_closed_comm() -> None:
+def test_send_on_closed_comm_raises() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo", comm_id="c1")
@@ -256,8 +256,8 @@ def test_nothing_is_said_on_a_closed_comm() -> None:
             comm.on_next(ec.comm_msg("c1", {}))
 
 
-def test_the_kernels_closing_is_the_last_item() -> None:
-    """That is also how a kernel refuses a target that it does not know."""
+def test_comm_close_of_kernel_is_last_item() -> None:
+    """A kernel also sends comm_close to refuse an unknown target."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -272,8 +272,8 @@ def test_the_kernels_closing_is_the_last_item() -> None:
         assert types(remote.received[SHELL]) == ["comm_open"]
 
 
-def test_a_closing_on_shell_counts_as_well() -> None:
-    """deno closes there."""
+def test_comm_close_on_shell_completes() -> None:
+    """deno sends comm_close on shell."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -282,7 +282,7 @@ def test_a_closing_on_shell_counts_as_well() -> None:
         assert types(seen.wait_for_end()) == ["comm_close"]
 
 
-def test_who_subscribes_after_the_end_hears_what_nobody_heard_and_the_end() -> None:
+def test_late_subscriber_gets_early_and_end() -> None:
     remote, first, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -295,7 +295,7 @@ def test_who_subscribes_after_the_end_hears_what_nobody_heard_and_the_end() -> N
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
-def test_the_end_of_kernel_or_link_is_its_error(end: EnchannelError) -> None:
+def test_lost_kernel_fails_comm(end: EnchannelError) -> None:
     remote, seen, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -311,7 +311,7 @@ def test_the_end_of_kernel_or_link_is_its_error(end: EnchannelError) -> None:
         assert types(remote.received[SHELL]) == ["comm_open"]
 
 
-def test_the_end_of_the_connection_completes_it() -> None:
+def test_close_of_kernel_completes_comm() -> None:
     seen: Collector[AnyMessage] = Collector()
     with ScriptedLink().kernel() as kernel:
         kernel.comm("echo").subscribe(seen)
@@ -320,7 +320,7 @@ def test_the_end_of_the_connection_completes_it() -> None:
 
 
 @pytest.mark.parametrize("source", [reactivex.empty(), reactivex.throw(ZeroDivisionError())])
-def test_what_is_piped_in_does_not_end_it(source: reactivex.Observable[AnyMessage]) -> None:
+def test_piped_terminal_events_are_ignored(source: reactivex.Observable[AnyMessage]) -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -331,7 +331,7 @@ def test_what_is_piped_in_does_not_end_it(source: reactivex.Observable[AnyMessag
         assert data(seen.wait_for_count(1)) == [{"n": 1}]
 
 
-def test_disposing_ends_subscriptions_and_not_the_comm() -> None:
+def test_dispose_keeps_comm_open() -> None:
     remote, seen, later = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -343,7 +343,7 @@ def test_disposing_ends_subscriptions_and_not_the_comm() -> None:
     assert seen.items == []
 
 
-def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
+def test_concurrent_subscribe_and_dispose() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
@@ -363,7 +363,7 @@ def test_subscribing_and_disposing_on_many_threads_loses_nobody() -> None:
 # Opened by the kernel.
 
 
-def test_what_the_kernel_opened_can_be_taken_up() -> None:
+def test_comm_opened_by_kernel_is_adopted() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("comm_open")).subscribe(
@@ -379,7 +379,7 @@ def test_what_the_kernel_opened_can_be_taken_up() -> None:
 def void(_: object) -> None: ...
 
 
-def test_what_the_kernel_opened_can_be_answered() -> None:
+def test_adopted_comm_can_send() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         comm = kernel.comm(opened_by_the_kernel("k1"))
@@ -389,7 +389,7 @@ def test_what_the_kernel_opened_can_be_answered() -> None:
     assert types(remote.received[SHELL]) == ["comm_msg", "comm_close"]
 
 
-def test_taking_up_twice_gives_the_same_comm() -> None:
+def test_adopting_twice_returns_same_comm() -> None:
     with ScriptedLink().kernel() as kernel:
         message = opened_by_the_kernel("k1")
         assert kernel.comm(message) is kernel.comm(message)
@@ -403,7 +403,7 @@ def test_taking_up_twice_gives_the_same_comm() -> None:
         ec.create_message("comm_open", {"comm_id": 3}, channel="iopub"),
     ],
 )
-def test_what_opens_no_comm_is_refused(message: AnyMessage) -> None:
+def test_adopting_other_message_raises(message: AnyMessage) -> None:
     with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="must be a target name or a comm_open"):
             kernel.comm(message)
@@ -417,7 +417,7 @@ ODD: list[Callable[[], AnyMessage]] = [
 
 
 @pytest.mark.parametrize("odd", ODD)
-def test_odd_messages_harm_no_comm(odd: Callable[[], AnyMessage]) -> None:
+def test_malformed_comm_messages_are_ignored(odd: Callable[[], AnyMessage]) -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")

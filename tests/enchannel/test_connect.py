@@ -1,4 +1,4 @@
-"""From a name to a kernel: which backend is asked, and what it is told."""
+"""connect() and launch(): the backend they choose, and the arguments it gets."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from tests.rigs.threads import run_on_loop
 
 
 class EntryPoint:
-    """As ``importlib.metadata`` has them."""
+    """An entry point as ``importlib.metadata`` returns it."""
 
     def __init__(self, name: str, load: Callable[[], object]) -> None:
         self.name = name
@@ -36,7 +36,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Have these backends installed, by name, and no others."""
+    """Return a function that installs the given backends, and no others."""
 
     def install(**backends: object) -> None:
         found = [EntryPoint(name, lambda b=backend: b) for name, backend in backends.items()]  # type: ignore[misc]
@@ -59,7 +59,7 @@ def backend(ada: ScriptedLink) -> ScriptedBackend:
 
 
 class MemoryLauncher(Launcher):
-    """Starts the kernel that it has."""
+    """A launcher that returns its own link."""
 
     def __init__(self, remote: ScriptedLink) -> None:
         self.remote = remote
@@ -83,10 +83,10 @@ class MemoryLauncher(Launcher):
         return self.remote.link
 
 
-# Which backend.
+# Choosing the backend.
 
 
-def test_a_url_names_its_backend(install: Install, backend: ScriptedBackend) -> None:
+def test_url_scheme_names_backend(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend, zmq=ScriptedBackend())
     with ec.connect("memory://here/ada") as kernel:
         assert kernel.id == "ada"
@@ -94,7 +94,7 @@ def test_a_url_names_its_backend(install: Install, backend: ScriptedBackend) -> 
 
 
 @pytest.mark.parametrize("scheme", ["Memory", "MEMORY"])
-def test_a_scheme_may_be_written_in_capitals(
+def test_url_scheme_is_case_insensitive(
     install: Install, backend: ScriptedBackend, scheme: str
 ) -> None:
     install(memory=backend)
@@ -113,9 +113,7 @@ def test_a_scheme_may_be_written_in_capitals(
         ConnectionInfo(ip="10.0.0.1"),
     ],
 )
-def test_what_is_no_url_is_for_the_local_backend(
-    install: Install, ada: ScriptedLink, target: Any
-) -> None:
+def test_other_targets_use_local_backend(install: Install, ada: ScriptedLink, target: Any) -> None:
     class Any_(ScriptedBackend):
         def open(
             self, target: object, *, session: Session, timeout: float, colour: str = ""
@@ -129,7 +127,7 @@ def test_what_is_no_url_is_for_the_local_backend(
     assert local.opened[0][0] is target
 
 
-def test_a_file_may_have_a_name_like_a_url(
+def test_existing_file_is_not_url(
     install: Install,
     backend: ScriptedBackend,
     tmp_path: Path,
@@ -143,26 +141,24 @@ def test_a_file_may_have_a_name_like_a_url(
     assert len(backend.opened) == 1
 
 
-def test_a_backend_that_is_not_there_is_told_with_those_that_are(
-    install: Install, backend: ScriptedBackend
-) -> None:
+def test_unknown_backend_lists_installed(install: Install, backend: ScriptedBackend) -> None:
     install(zmq=backend, memory=backend)
     with pytest.raises(BackendNotFound, match="no backend 'gopher'; installed: memory, zmq"):
         ec.connect("gopher://here/ada")
 
 
-def test_where_no_backend_is_there_that_is_told(install: Install) -> None:
+def test_no_backend_installed(install: Install) -> None:
     with pytest.raises(BackendNotFound, match="no backend 'zmq'; installed: none"):
         ec.connect("kernel-ada.json")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ws", "wss"])
-def test_a_server_wants_an_extra(install: Install, scheme: str) -> None:
+def test_missing_server_backend_names_extra(install: Install, scheme: str) -> None:
     with pytest.raises(BackendNotFound, match=r'pip install "enchannel\[websocket\]"'):
         ec.connect(f"{scheme}://host/api/kernels/ada")
 
 
-def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
+def test_failed_import_of_backend_is_chained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def load() -> object:
@@ -176,13 +172,13 @@ def test_a_backend_that_cannot_be_imported_is_told_with_the_reason(
 
 
 @pytest.mark.parametrize("thing", [ScriptedBackend, object(), None])
-def test_what_is_no_backend_is_told(install: Install, thing: object) -> None:
+def test_entry_point_must_be_backend(install: Install, thing: object) -> None:
     install(memory=thing)
     with pytest.raises(BackendNotFound, match="must be a Backend instance, not somewhere:memory"):
         ec.connect("memory://here/ada")
 
 
-def test_a_backend_of_another_contract_is_refused(
+def test_backend_of_other_contract_raises(
     install: Install, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ScriptedBackend, "contract", 2)
@@ -192,7 +188,7 @@ def test_a_backend_of_another_contract_is_refused(
     assert backend.opened == []
 
 
-def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backends_are_loaded_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = list[str]()
 
     def entry_points(group: str) -> list[EntryPoint]:
@@ -211,10 +207,10 @@ def test_backends_are_looked_for_when_they_are_asked_for(monkeypatch: pytest.Mon
     assert asked == ["enchannel.backends"]
 
 
-# What it is told.
+# Arguments of the backend.
 
 
-def test_a_backend_is_told_who_and_how_long(install: Install, backend: ScriptedBackend) -> None:
+def test_backend_gets_session_and_timeout(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
     session = Session(id="s1")
     with ec.connect("memory://here/ada", session=session, timeout=3, colour="red") as kernel:
@@ -222,23 +218,19 @@ def test_a_backend_is_told_who_and_how_long(install: Install, backend: ScriptedB
     assert backend.opened == [("memory://here/ada", session, 3, "red")]
 
 
-def test_each_connection_is_a_session_of_its_own(
-    install: Install, backend: ScriptedBackend
-) -> None:
+def test_each_connection_has_own_session(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
     with ec.connect("memory://here/ada") as one, ec.connect("memory://here/ada") as other:
         assert one.session.id != other.session.id
 
 
-def test_an_option_that_the_backend_does_not_have_is_a_type_error(
-    install: Install, backend: ScriptedBackend
-) -> None:
+def test_unknown_option_raises_type_error(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
     with pytest.raises(TypeError, match="flavour"):
         ec.connect("memory://here/ada", flavour="salty")
 
 
-def test_time_comes_from_where_it_is_said(
+def test_scheduler_is_passed_to_backend(
     install: Install, backend: ScriptedBackend, ada: ScriptedLink
 ) -> None:
     install(memory=backend)
@@ -250,9 +242,7 @@ def test_time_comes_from_where_it_is_said(
         assert kernel.state.value is KernelState.SILENT
 
 
-def test_on_a_loop_it_is_connected_when_it_is_entered(
-    install: Install, backend: ScriptedBackend
-) -> None:
+def test_connect_on_loop_opens_on_entering(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
 
     async def main() -> None:
@@ -267,7 +257,7 @@ def test_on_a_loop_it_is_connected_when_it_is_entered(
     run_on_loop(main)
 
 
-def test_a_failure_on_a_loop_is_raised_where_it_is_entered(install: Install) -> None:
+def test_connect_on_loop_fails_on_entering(install: Install) -> None:
     async def main() -> None:
         kernel = ec.connect("gopher://here/ada")
         with pytest.raises(BackendNotFound):
@@ -284,7 +274,7 @@ def launcher() -> MemoryLauncher:
     return MemoryLauncher(ScriptedLink(id="ada", lifecycle=ScriptedLifecycle()))
 
 
-def test_launching_starts_a_kernel_here(install: Install, launcher: MemoryLauncher) -> None:
+def test_launch_uses_local_backend(install: Install, launcher: MemoryLauncher) -> None:
     install(zmq=launcher)
     session = Session()
     with ec.launch(
@@ -303,22 +293,20 @@ def test_launching_starts_a_kernel_here(install: Install, launcher: MemoryLaunch
     ]
 
 
-def test_launching_starts_python_where_nothing_is_said(
-    install: Install, launcher: MemoryLauncher
-) -> None:
+def test_launch_defaults_to_python3(install: Install, launcher: MemoryLauncher) -> None:
     install(zmq=launcher)
     ec.launch().close()
     (given,) = launcher.launched
     assert (given["name"], given["cwd"], given["env"]) == ("python3", None, None)
 
 
-def test_launching_on_a_server_asks_its_backend(install: Install, launcher: MemoryLauncher) -> None:
+def test_launch_at_server_uses_its_backend(install: Install, launcher: MemoryLauncher) -> None:
     install(https=launcher, zmq=ScriptedBackend())
     ec.launch("python3", at="https://host").close()
     assert launcher.launched[0]["at"] == "https://host"
 
 
-def test_a_backend_that_cannot_launch_says_so(install: Install, backend: ScriptedBackend) -> None:
+def test_backend_without_launch_raises(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend, zmq=backend)
     with pytest.raises(NotSupported, match="'memory' cannot launch kernels"):
         ec.launch(at="memory://here")
@@ -326,9 +314,7 @@ def test_a_backend_that_cannot_launch_says_so(install: Install, backend: Scripte
         ec.launch()
 
 
-def test_on_a_loop_it_is_launched_when_it_is_entered(
-    install: Install, launcher: MemoryLauncher
-) -> None:
+def test_launch_on_loop_starts_on_entering(install: Install, launcher: MemoryLauncher) -> None:
     install(zmq=launcher)
 
     async def main() -> None:
@@ -342,13 +328,11 @@ def test_on_a_loop_it_is_launched_when_it_is_entered(
     assert launcher.remote.closed == 1
 
 
-# By the entry points themselves.
+# Entry points.
 
 
-def test_a_backend_is_found_by_its_entry_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An installed package is a folder of metadata somewhere on the path."""
+def test_backend_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package is a directory of metadata on ``sys.path``."""
     info = tmp_path / "somebodys-1.0.dist-info"
     info.mkdir()
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
@@ -368,17 +352,17 @@ def test_a_backend_is_found_by_its_entry_point(
     assert len(backend.opened) == 1
 
 
-def test_a_backend_may_be_given_itself(backend: ScriptedBackend) -> None:
+def test_backend_instance_is_used(backend: ScriptedBackend) -> None:
     with ec.connect("anything/ada", backend=backend) as kernel:
         assert kernel.id == "ada"
 
 
-def test_a_backend_may_be_chosen_by_name(install: Install, backend: ScriptedBackend) -> None:
+def test_backend_name_is_used(install: Install, backend: ScriptedBackend) -> None:
     install(pigeon=backend)
     with ec.connect("ada", backend="pigeon") as kernel:
         assert kernel.id == "ada"
 
 
-def test_what_is_no_backend_is_refused() -> None:
+def test_backend_must_be_instance() -> None:
     with pytest.raises(BackendNotFound, match="'object' must be a Backend instance"):
         ec.connect("ada", backend=object())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The thread on which subscribers are called."""
+"""The thread that calls subscribers."""
 
 import threading
 
@@ -8,7 +8,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from tests.rigs import DEADLINE, eventually
 
 
-def test_what_is_put_while_no_thread_can_be_started_waits_for_one(
+def test_put_without_thread_waits_for_next(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     delivery, called = DeliveryThread("enchannel test"), list[int]()

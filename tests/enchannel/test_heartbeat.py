@@ -1,4 +1,4 @@
-"""Bytes that come back: what it says of a kernel when they do, and when they do not."""
+"""The heartbeat channel, and the kernel state that it causes."""
 
 import threading
 
@@ -23,11 +23,11 @@ from tests.rigs.messages import busy, idle, printed
 from tests.rigs.scripted import ScriptedLink
 from tests.rigs.threads import Thread
 
-TIME_TO_DEAD = 3.0  # a beat each second
+SILENT_AFTER = 3.0  # a ping each second
 
 
 def beating() -> ScriptedLink:
-    """A kernel that beats at once, until a test takes its ``on_beat`` away."""
+    """Return a link whose kernel echoes at once, until a test replaces ``heartbeat_handler``."""
     remote = ScriptedLink()
     remote.heartbeat_handler = remote.send_heartbeat
     return remote
@@ -47,24 +47,24 @@ def states(kernel: Kernel) -> Collector[KernelState]:
     return seen
 
 
-def test_asks_three_times_in_the_time_to_dead() -> None:
+def test_heartbeat_pings_thrice_per_silent_after() -> None:
     remote = ScriptedLink()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         assert isinstance(kernel.heartbeat, Heartbeat)
-        assert kernel.heartbeat.silent_after == TIME_TO_DEAD
-        assert len(remote.heartbeats) == 1  # at once
+        assert kernel.heartbeat.silent_after == SILENT_AFTER
+        assert len(remote.heartbeats) == 1  # immediately
         remote.clock.advance_by(3.5)
         assert len(remote.heartbeats) == 4
 
 
 @pytest.mark.parametrize("moment", [0.1, 0.6, 0.99])
-def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
+def test_heartbeats_share_time_grid(moment: float) -> None:
     remote, moments = ScriptedLink(), list[float]()
     remote.heartbeat_handler = lambda beat: moments.append(
         remote.clock.to_seconds(remote.clock.now)
     )
     remote.clock.advance_by(moment)
-    with remote.kernel(silent_after=TIME_TO_DEAD):
+    with remote.kernel(silent_after=SILENT_AFTER):
         remote.clock.advance_by(10)
     at_once, *later = moments
     assert at_once == pytest.approx(moment)
@@ -72,17 +72,17 @@ def test_kernels_beat_at_the_same_few_moments(moment: float) -> None:
     assert len(later) == 10
 
 
-def test_a_kernel_that_beats_is_not_silent() -> None:
+def test_beating_kernel_is_not_silent() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         remote.clock.advance_by(60)
         assert kernel.heartbeat.is_beating
         assert kernel.state.value is KernelState.IDLE
 
 
-def test_a_kernel_that_stops_beating_is_silent_after_the_time_to_dead() -> None:
+def test_kernel_is_silent_after_missed_pings() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         remote.clock.advance_by(1.5)
         stop(remote)
         remote.clock.advance_by(3)
@@ -92,17 +92,17 @@ def test_a_kernel_that_stops_beating_is_silent_after_the_time_to_dead() -> None:
         assert kernel.heartbeat.is_beating is False
 
 
-def test_a_kernel_that_never_beat_is_not_silent() -> None:
+def test_kernel_that_never_beat_is_not_silent() -> None:
     remote = ScriptedLink()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         remote.clock.advance_by(60)
         assert kernel.state.value is KernelState.IDLE
         assert kernel.heartbeat.is_beating is None
 
 
-def test_a_kernel_that_beats_again_is_what_it_was() -> None:
+def test_kernel_that_beats_again_is_idle_or_busy() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         state = states(kernel)
         stop(remote)
         remote.send(busy(None))
@@ -119,9 +119,9 @@ def test_a_kernel_that_beats_again_is_what_it_was() -> None:
     ]
 
 
-def test_a_kernel_that_stops_again_is_silent_again() -> None:
+def test_kernel_is_silent_repeatedly() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         state = states(kernel)
         for _ in range(2):
             stop(remote)
@@ -137,7 +137,7 @@ def test_a_kernel_that_stops_again_is_silent_again() -> None:
     ]
 
 
-def test_one_missed_beat_is_nothing() -> None:
+def test_one_missed_ping_is_ignored() -> None:
     remote, count = ScriptedLink(), 0
 
     def every_third(beat: bytes) -> None:
@@ -147,34 +147,34 @@ def test_one_missed_beat_is_nothing() -> None:
             remote.send_heartbeat(beat)
 
     remote.heartbeat_handler = every_third
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         state = states(kernel)
         remote.clock.advance_by(60)
     assert state.wait_for_end() == [KernelState.IDLE]
 
 
 @pytest.mark.parametrize("known", [KernelState.DEAD, KernelState.RESTARTING])
-def test_a_kernel_that_is_known_to_be_dead_is_not_silent(known: KernelState) -> None:
+def test_dead_kernel_is_not_silent(known: KernelState) -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.emit_event(known)
         remote.clock.advance_by(60)
         assert kernel.state.value is known
 
 
-def test_a_kernel_whose_link_is_lost_is_not_silent() -> None:
+def test_lost_kernel_is_not_silent() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.emit_event(LinkState.LOST)
         remote.clock.advance_by(60)
         assert kernel.state.value is KernelState.IDLE
 
 
-def test_it_goes_on_asking_when_the_link_is_back() -> None:
+def test_heartbeat_continues_after_reconnect() -> None:
     remote, errors = beating(), Collector[EnchannelError]()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         kernel.errors.subscribe(errors)
         remote.send_error = ConnectionLost("the link is down")
         remote.clock.advance_by(60)
@@ -186,9 +186,9 @@ def test_it_goes_on_asking_when_the_link_is_back() -> None:
     assert errors.wait_for_end() == []
 
 
-def test_while_paused_it_does_not_ask_and_no_kernel_is_silent() -> None:
+def test_paused_heartbeat_sends_nothing() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         kernel.heartbeat.pause()
         stop(remote)
         asked = len(remote.heartbeats)
@@ -197,9 +197,9 @@ def test_while_paused_it_does_not_ask_and_no_kernel_is_silent() -> None:
         assert kernel.state.value is KernelState.IDLE
 
 
-def test_it_starts_to_count_anew_after_a_pause() -> None:
+def test_unpause_resets_missed_pings() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.clock.advance_by(2.5)
         kernel.heartbeat.pause()
@@ -211,9 +211,9 @@ def test_it_starts_to_count_anew_after_a_pause() -> None:
         assert how(kernel) is KernelState.SILENT
 
 
-def test_unpausing_twice_does_not_ask_twice_as_often() -> None:
+def test_unpause_is_idempotent() -> None:
     remote = ScriptedLink()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         kernel.heartbeat.unpause()
         kernel.heartbeat.pause()
         kernel.heartbeat.unpause()
@@ -223,7 +223,7 @@ def test_unpausing_twice_does_not_ask_twice_as_often() -> None:
         assert len(remote.heartbeats) - asked == 10
 
 
-def test_one_can_ask_oneself_and_see_what_comes_back() -> None:
+def test_heartbeat_sends_and_receives_bytes() -> None:
     remote, seen = beating(), Collector[bytes]()
     with remote.kernel() as kernel:
         kernel.heartbeat.pause()
@@ -233,15 +233,15 @@ def test_one_can_ask_oneself_and_see_what_comes_back() -> None:
     assert seen.wait_for_end() == [b"marco", b"polo"]
 
 
-def test_only_bytes_can_be_sent() -> None:
+def test_heartbeat_refuses_non_bytes() -> None:
     with ScriptedLink().kernel() as kernel:
         with pytest.raises(InvalidMessage, match="the heartbeat channel takes bytes, not Message"):
             kernel.heartbeat.on_next(printed("woo"))  # type: ignore[arg-type]
 
 
-def test_it_ends_with_the_connection() -> None:
+def test_heartbeat_completes_with_connection() -> None:
     remote, seen = ScriptedLink(), Collector[bytes]()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         heartbeat = kernel.heartbeat
         heartbeat.subscribe(seen)
     seen.wait_for_end()
@@ -254,7 +254,7 @@ def test_it_ends_with_the_connection() -> None:
     assert len(remote.heartbeats) == asked
 
 
-def test_a_link_that_was_given_up_is_its_error() -> None:
+def test_link_failure_fails_heartbeat() -> None:
     remote, seen, gone = ScriptedLink(), Collector[bytes](), KernelDied("for good")
     with remote.kernel() as kernel:
         kernel.heartbeat.subscribe(seen)
@@ -262,7 +262,7 @@ def test_a_link_that_was_given_up_is_its_error() -> None:
         assert seen.wait_for_error() is gone
 
 
-def test_a_backend_without_a_heartbeat_has_none() -> None:
+def test_unsupported_heartbeat_raises() -> None:
     remote = ScriptedLink(ChannelName.SHELL, ChannelName.IOPUB)
     with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the heartbeat channel"):
@@ -271,14 +271,14 @@ def test_a_backend_without_a_heartbeat_has_none() -> None:
         assert kernel.state.value is KernelState.IDLE
 
 
-def test_a_slow_subscriber_does_not_make_a_kernel_silent() -> None:
+def test_slow_subscriber_does_not_cause_silent() -> None:
     remote, inside, go_on = beating(), threading.Event(), threading.Event()
 
     def slow(_: object) -> None:
         inside.set()
         go_on.wait(DEADLINE)
 
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         kernel.iopub.subscribe(slow)
         remote.send(printed("woo"))
         assert inside.wait(DEADLINE)
@@ -287,12 +287,12 @@ def test_a_slow_subscriber_does_not_make_a_kernel_silent() -> None:
         go_on.set()
 
 
-def test_a_beat_may_come_on_any_thread() -> None:
+def test_echo_may_arrive_on_any_thread() -> None:
     remote, threads, seen = ScriptedLink(), list[Thread[None]](), Collector[bytes]()
     remote.heartbeat_handler = lambda beat: threads.append(
         Thread(lambda: remote.send_heartbeat(beat))
     )
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         threads.pop().result()
         kernel.heartbeat.subscribe(seen)
         for _ in range(10):
@@ -303,9 +303,9 @@ def test_a_beat_may_come_on_any_thread() -> None:
     assert seen.wait_for_end() == [b"ping"] * 10
 
 
-def test_a_kernel_that_is_stopped_for_long_is_asked_seldom_and_is_heard_again() -> None:
+def test_stopped_kernel_gets_few_pings() -> None:
     remote = beating()
-    with remote.kernel(silent_after=TIME_TO_DEAD) as kernel:
+    with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.clock.advance_by(1_000)
         assert how(kernel) is KernelState.SILENT

@@ -1,4 +1,4 @@
-"""A kernel: how it is opened, ruled and closed."""
+"""Opening, controlling and closing a kernel, and copies of it in a forked child."""
 
 import asyncio
 import faulthandler
@@ -42,7 +42,7 @@ SHELL, CONTROL = ChannelName.SHELL, ChannelName.CONTROL
 
 
 def launched(*, interrupts_itself: bool = True) -> tuple[ScriptedLink, ScriptedLifecycle]:
-    """A kernel whose process is ours."""
+    """Return the link and the lifecycle of an owned kernel."""
     lifecycle = ScriptedLifecycle(interrupts_itself=interrupts_itself)
     return ScriptedLink(lifecycle=lifecycle), lifecycle
 
@@ -53,7 +53,7 @@ def void(_: object) -> None: ...
 # Opening.
 
 
-def test_with_opens_and_closes() -> None:
+def test_with_block_opens_and_closes() -> None:
     remote = ScriptedLink(id="ada")
     with remote.kernel() as kernel:
         assert kernel.id == "ada"
@@ -72,7 +72,7 @@ def test_async_with_opens_and_closes() -> None:
     run_on_loop(main)
 
 
-def test_awaiting_a_kernel_opens_it() -> None:
+def test_await_opens_kernel() -> None:
     remote = ScriptedLink()
 
     async def main() -> Kernel:
@@ -84,21 +84,21 @@ def test_awaiting_a_kernel_opens_it() -> None:
     assert remote.closed == 1
 
 
-def test_a_block_that_raises_closes() -> None:
+def test_with_block_that_raises_closes() -> None:
     remote = ScriptedLink()
     with pytest.raises(ZeroDivisionError), remote.kernel():
         raise ZeroDivisionError
     assert remote.closed == 1
 
 
-def test_repr_says_how_it_is() -> None:
+def test_repr_shows_link_and_state() -> None:
     remote = ScriptedLink(id="ada")
     with remote.kernel() as kernel:
         assert repr(kernel) == "<Kernel ada connected, idle>"
     assert repr(kernel) == "<Kernel ada closed, idle>"
 
 
-def test_a_channel_that_the_backend_does_not_have_is_not_supported() -> None:
+def test_unsupported_channel_raises() -> None:
     with ScriptedLink(SHELL, ChannelName.IOPUB).kernel() as kernel:
         with pytest.raises(NotSupported, match="does not support the stdin channel"):
             _ = kernel.stdin
@@ -111,17 +111,17 @@ def failing_to_open(error: BaseException) -> Kernel:
     return Kernel(open_link, Session(), label="ada")
 
 
-def test_a_kernel_that_cannot_be_reached_is_no_kernel() -> None:
-    kernel = failing_to_open(ConnectionFailed("nobody there"))
+def test_failed_open_raises() -> None:
+    kernel = failing_to_open(ConnectionFailed("connection refused"))
     with pytest.raises(ConnectionFailed), kernel:
         raise AssertionError
     assert repr(kernel) == "<Kernel ada connecting, starting>"
     kernel.close()
 
 
-def test_a_kernel_that_cannot_be_reached_is_told_to_a_coroutine() -> None:
+def test_failed_open_raises_in_coroutine() -> None:
     async def main() -> None:
-        async with failing_to_open(ConnectionFailed("nobody there")):
+        async with failing_to_open(ConnectionFailed("connection refused")):
             raise AssertionError
 
     with pytest.raises(ConnectionFailed):
@@ -145,7 +145,7 @@ USES: list[Callable[[Kernel], object]] = [
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel], object]) -> None:
+def test_unopened_kernel_names_remedy(use: Callable[[Kernel], object]) -> None:
     async def main() -> None:
         use(ScriptedLink().kernel())
 
@@ -153,7 +153,7 @@ def test_a_kernel_that_is_not_open_yet_says_how_to_open_it(use: Callable[[Kernel
         run_on_loop(main)
 
 
-def test_with_on_a_loop_would_block_it() -> None:
+def test_with_block_on_loop_raises() -> None:
     async def main() -> None:
         with ScriptedLink().kernel():
             raise AssertionError
@@ -163,7 +163,7 @@ def test_with_on_a_loop_would_block_it() -> None:
 
 
 def opening_slowly(remote: ScriptedLink) -> tuple[Kernel, threading.Event, threading.Event]:
-    """A kernel that connects when it may; and when it is at it."""
+    """Return a kernel, an event that is set when it starts to connect, and one that lets it finish."""
     begun, may = threading.Event(), threading.Event()
 
     def open_link() -> Link:
@@ -174,7 +174,7 @@ def opening_slowly(remote: ScriptedLink) -> tuple[Kernel, threading.Event, threa
     return Kernel(open_link, Session(), scheduler=remote.clock), begun, may
 
 
-def test_opening_does_not_block_the_loop() -> None:
+def test_async_open_does_not_block_loop() -> None:
     remote = ScriptedLink()
     kernel, _, may = opening_slowly(remote)
 
@@ -187,7 +187,7 @@ def test_opening_does_not_block_the_loop() -> None:
     assert remote.closed == 1
 
 
-def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
+def test_cancelled_open_closes_link() -> None:
     remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
 
@@ -203,8 +203,8 @@ def test_who_stops_waiting_for_it_leaves_nothing_open() -> None:
     run_on_loop(main)
 
 
-def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
-    """Between the result and the coroutine that would have it there is a turn of the loop."""
+def test_open_cancelled_after_result_closes_link() -> None:
+    """The loop runs once between the result and the coroutine that waits for it."""
     remote = ScriptedLink()
 
     async def main() -> None:
@@ -219,7 +219,7 @@ def test_who_stops_waiting_in_the_moment_it_opens_leaves_nothing_open() -> None:
     run_on_loop(main)
 
 
-def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
+def test_loop_closed_during_open_closes_link() -> None:
     remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
     loop = asyncio.new_event_loop()
@@ -234,7 +234,7 @@ def test_a_loop_that_ends_while_it_is_opened_leaves_nothing_open() -> None:
     assert remote.gone.wait(DEADLINE)
 
 
-def test_opening_twice_at_once_opens_once() -> None:
+def test_concurrent_opens_open_once() -> None:
     remote, opened, both = ScriptedLink(), list[str](), threading.Event()
 
     def open_link() -> Link:
@@ -259,7 +259,7 @@ def test_opening_twice_at_once_opens_once() -> None:
     assert (opened, remote.closed) == (["once"], 1)
 
 
-def test_entering_an_open_kernel_opens_nothing() -> None:
+def test_entering_open_kernel_is_noop() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel, kernel as again:
         assert again is kernel
@@ -269,7 +269,7 @@ def test_entering_an_open_kernel_opens_nothing() -> None:
 # Closing.
 
 
-def test_a_kernel_may_be_closed_before_it_is_open() -> None:
+def test_close_before_open() -> None:
     kernel = ScriptedLink().kernel()
     kernel.close()
     assert kernel.link.value is LinkState.CLOSED
@@ -277,7 +277,7 @@ def test_a_kernel_may_be_closed_before_it_is_open() -> None:
         _ = kernel.shell
 
 
-def test_a_closed_kernel_is_not_opened() -> None:
+def test_open_after_close_raises() -> None:
     remote = ScriptedLink()
     kernel = remote.kernel()
     kernel.close()
@@ -285,7 +285,7 @@ def test_a_closed_kernel_is_not_opened() -> None:
         raise AssertionError
 
 
-def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
+def test_close_during_open_closes_link() -> None:
     remote = ScriptedLink()
     kernel, begun, may = opening_slowly(remote)
     opening = Thread(kernel.__enter__)
@@ -297,7 +297,7 @@ def test_a_kernel_that_is_closed_while_it_is_opened_is_closed() -> None:
     assert remote.closed == 1
 
 
-def test_closing_completes_every_channel() -> None:
+def test_close_completes_every_channel() -> None:
     remote = ScriptedLink()
     seen = [Collector[object]() for _ in range(6)]
     with remote.kernel() as kernel:
@@ -310,7 +310,7 @@ def test_closing_completes_every_channel() -> None:
         assert one.completed
 
 
-def test_closing_twice_closes_once() -> None:
+def test_close_is_idempotent() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.close()
@@ -318,7 +318,7 @@ def test_closing_twice_closes_once() -> None:
     assert remote.closed == 1
 
 
-def test_closing_on_many_threads_closes_once() -> None:
+def test_close_on_many_threads_closes_once() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         start = threading.Barrier(8)
@@ -333,7 +333,7 @@ def test_closing_on_many_threads_closes_once() -> None:
     assert remote.closed == 1
 
 
-def test_closing_from_another_thread_ends_what_waits_here() -> None:
+def test_close_ends_wait_on_other_thread() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub.pipe(ec.of_message_type("woo"))))
@@ -342,7 +342,7 @@ def test_closing_from_another_thread_ends_what_waits_here() -> None:
             waiting.result()
 
 
-def test_a_subscriber_may_close() -> None:
+def test_subscriber_closes_kernel() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(lambda _: kernel.close())
@@ -353,7 +353,7 @@ def test_a_subscriber_may_close() -> None:
     assert remote.closed == 1
 
 
-def test_a_subscriber_may_close_a_kernel_that_is_ours() -> None:
+def test_subscriber_closes_owned_kernel() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(lambda _: kernel.close())
@@ -362,7 +362,7 @@ def test_a_subscriber_may_close_a_kernel_that_is_ours() -> None:
     assert lifecycle.calls == ["shutdown"]
 
 
-def test_a_channel_may_close_its_kernel() -> None:
+def test_channel_close_closes_kernel() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.iopub.close()
@@ -370,7 +370,7 @@ def test_a_channel_may_close_its_kernel() -> None:
     assert remote.closed == 1
 
 
-def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
+def test_close_fails_requests_in_flight() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
@@ -379,7 +379,7 @@ def test_open_requests_end_with_the_kernel_that_is_closed() -> None:
     assert types(seen.items) == ["status"]
 
 
-def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
+def test_close_waits_for_slow_subscriber() -> None:
     remote, seen = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
@@ -399,7 +399,7 @@ def test_what_had_arrived_is_delivered_before_closing_returns() -> None:
         assert seen == [str(number) for number in range(100)]
 
 
-def test_a_kernel_that_is_ours_is_shut_down() -> None:
+def test_close_shuts_owned_kernel_down() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         assert kernel.owned
@@ -408,14 +408,14 @@ def test_a_kernel_that_is_ours_is_shut_down() -> None:
     assert remote.closed == 1
 
 
-def test_a_kernel_that_is_not_ours_is_left_alone() -> None:
+def test_close_sends_nothing_if_not_owned() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         assert not kernel.owned
     assert remote.received[CONTROL] == remote.received[SHELL] == []
 
 
-def test_a_kernel_that_is_let_go_of_is_left_running() -> None:
+def test_detach_leaves_owned_kernel_running() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         kernel.detach()
@@ -424,14 +424,14 @@ def test_a_kernel_that_is_let_go_of_is_left_running() -> None:
     assert remote.closed == 1
 
 
-def test_letting_go_of_a_kernel_that_is_not_ours_closes() -> None:
+def test_detach_closes_link_if_not_owned() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.detach()
         assert remote.closed == 1
 
 
-def test_leaving_a_block_does_not_block_the_loop() -> None:
+def test_async_close_does_not_block_loop() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["shutdown"] = ended = AsyncSubject[None]()
 
@@ -445,7 +445,7 @@ def test_leaving_a_block_does_not_block_the_loop() -> None:
     assert remote.closed == 1
 
 
-def test_a_shutdown_that_fails_is_told_and_the_link_is_closed() -> None:
+def test_failed_shutdown_is_reported_on_close() -> None:
     remote, lifecycle = launched()
     stuck, late = RequestTimeout("it does not end"), Collector[EnchannelError]()
     lifecycle.outcomes["shutdown"] = reactivex.throw(stuck)
@@ -455,8 +455,8 @@ def test_a_shutdown_that_fails_is_told_and_the_link_is_closed() -> None:
     assert remote.closed == 1
 
 
-def test_whatever_happens_in_a_shutdown_the_link_is_closed() -> None:
-    """As when the user loses patience: Ctrl-C."""
+def test_shutdown_that_raises_closes_link() -> None:
+    """Ctrl-C while the kernel shuts down has the same effect."""
     remote, lifecycle = launched()
     lifecycle.outcomes["shutdown"] = reactivex.throw(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError), remote.kernel() as kernel:
@@ -465,7 +465,7 @@ def test_whatever_happens_in_a_shutdown_the_link_is_closed() -> None:
     assert kernel.link.value is LinkState.CLOSED
 
 
-def test_the_end_of_the_interpreter_closes_what_is_open() -> None:
+def test_interpreter_exit_closes_kernels() -> None:
     script = """if True:
         from tests.rigs.scripted import ScriptedLink, ScriptedLifecycle
 
@@ -486,7 +486,7 @@ def test_the_end_of_the_interpreter_closes_what_is_open() -> None:
 # Interrupting, restarting, shutting down.
 
 
-def test_an_interrupt_is_made_when_it_is_asked_for() -> None:
+def test_interrupt_starts_without_subscriber() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         kernel.interrupt()
@@ -495,13 +495,13 @@ def test_an_interrupt_is_made_when_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("remote", [ScriptedLink(), launched(interrupts_itself=False)[0]])
-def test_a_kernel_without_signals_is_interrupted_by_a_message(remote: ScriptedLink) -> None:
+def test_interrupt_by_message(remote: ScriptedLink) -> None:
     with remote.kernel() as kernel:
         kernel.interrupt()
         assert types(remote.received[CONTROL]) == ["interrupt_request"]
 
 
-def test_subscribing_to_an_interrupt_does_not_interrupt_again() -> None:
+def test_interrupt_is_not_repeated_on_subscribe() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         interrupt = kernel.interrupt()
@@ -509,7 +509,7 @@ def test_subscribing_to_an_interrupt_does_not_interrupt_again() -> None:
         assert lifecycle.calls == ["interrupt"]
 
 
-def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
+def test_interrupt_by_message_completes_on_reply() -> None:
     remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
@@ -520,7 +520,7 @@ def test_an_interrupt_by_message_is_over_when_it_is_answered() -> None:
         assert seen.wait_for_end() == [None]
 
 
-def test_an_interrupt_that_is_not_answered_is_a_timeout() -> None:
+def test_unanswered_interrupt_times_out() -> None:
     remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.interrupt().subscribe(seen)
@@ -528,7 +528,7 @@ def test_an_interrupt_that_is_not_answered_is_a_timeout() -> None:
         assert isinstance(seen.wait_for_error(), RequestTimeout)
 
 
-def test_how_it_ended_is_told_to_who_comes_late() -> None:
+def test_completion_replays_outcome() -> None:
     remote, lifecycle = launched()
     failure = NotSupported("this process takes no signals")
     lifecycle.outcomes["interrupt"] = reactivex.throw(failure)
@@ -543,7 +543,7 @@ def test_how_it_ended_is_told_to_who_comes_late() -> None:
             assert done.wait_for_end() == [None]
 
 
-def test_how_it_ended_is_told_to_all_who_wait() -> None:
+def test_completion_reaches_all_subscribers() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
     with remote.kernel() as kernel:
@@ -556,7 +556,7 @@ def test_how_it_ended_is_told_to_all_who_wait() -> None:
         assert [one.wait_for_end() for one in seen] == [[None]] * 3
 
 
-def test_how_it_ended_can_be_awaited() -> None:
+def test_completion_can_be_awaited() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
 
@@ -570,7 +570,7 @@ def test_how_it_ended_can_be_awaited() -> None:
     run_on_loop(main)
 
 
-def test_only_who_launched_a_kernel_restarts_it() -> None:
+def test_restart_of_connected_kernel_raises() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(NotSupported, match="was connected to, not launched"):
@@ -578,14 +578,14 @@ def test_only_who_launched_a_kernel_restarts_it() -> None:
     assert remote.received[CONTROL] == []
 
 
-def test_a_restart_is_made_when_it_is_asked_for() -> None:
+def test_restart_starts_without_subscriber() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         kernel.restart()
         assert lifecycle.calls == ["restart"]
 
 
-def test_a_shutdown_of_a_kernel_of_ours_ends_its_process() -> None:
+def test_shutdown_of_owned_kernel_ends_process() -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         kernel.shutdown()
@@ -593,7 +593,7 @@ def test_a_shutdown_of_a_kernel_of_ours_ends_its_process() -> None:
         assert not remote.closed
 
 
-def test_a_shutdown_of_a_kernel_of_others_is_a_message() -> None:
+def test_shutdown_of_connected_kernel_by_message() -> None:
     remote, seen = ScriptedLink(), Collector[None]()
     with remote.kernel() as kernel:
         kernel.shutdown().subscribe(seen)
@@ -605,7 +605,7 @@ def test_a_shutdown_of_a_kernel_of_others_is_a_message() -> None:
 
 
 @pytest.mark.parametrize("ask", [Kernel.restart, Kernel.shutdown])
-def test_an_end_that_was_asked_for_is_no_error(ask: Callable[[Kernel], object]) -> None:
+def test_requested_end_is_not_reported(ask: Callable[[Kernel], object]) -> None:
     (remote, _), errors, seen = launched(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -616,7 +616,7 @@ def test_an_end_that_was_asked_for_is_no_error(ask: Callable[[Kernel], object]) 
     assert errors.wait_for_end() == []
 
 
-def test_a_death_after_a_restart_is_an_error_again() -> None:
+def test_death_after_restart_is_reported() -> None:
     (remote, _), errors, died = launched(), Collector[EnchannelError](), KernelDied("by itself")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -626,7 +626,7 @@ def test_a_death_after_a_restart_is_an_error_again() -> None:
     assert errors.wait_for_end() == [died]
 
 
-def test_requests_that_are_open_end_when_a_restart_begins() -> None:
+def test_restart_fails_requests_in_flight() -> None:
     (remote, lifecycle), seen = launched(), Collector[AnyMessage]()
     lifecycle.outcomes["restart"] = AsyncSubject()
     with remote.kernel() as kernel:
@@ -636,8 +636,8 @@ def test_requests_that_are_open_end_when_a_restart_begins() -> None:
 
 
 @pytest.mark.parametrize("end", ["well", "badly"])
-def test_requests_during_a_restart_are_refused_until_it_is_over(end: str) -> None:
-    """The old process would answer them."""
+def test_restart_refuses_requests_until_done(end: str) -> None:
+    """The old process would answer the requests."""
     remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = restarted = AsyncSubject[None]()
     remote.handler = lambda request: remote.send(*answered(request))
@@ -655,7 +655,7 @@ def test_requests_during_a_restart_are_refused_until_it_is_over(end: str) -> Non
 
 
 @pytest.mark.parametrize("act", [Kernel.interrupt, Kernel.restart, Kernel.shutdown])
-def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) -> None:
+def test_lifecycle_of_closed_kernel_raises(act: Callable[[Kernel], object]) -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
         pass
@@ -664,7 +664,7 @@ def test_nothing_is_asked_of_a_closed_kernel(act: Callable[[Kernel], object]) ->
     assert lifecycle.calls == ["shutdown"]
 
 
-def test_channels_live_on_after_a_death() -> None:
+def test_channels_stay_open_after_death() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -678,7 +678,7 @@ def test_channels_live_on_after_a_death() -> None:
 
 
 @pytest.mark.parametrize("error", [KernelDied("killed"), ConnectionLost("cut")])
-def test_one_end_of_many_requests_is_told_once(error: EnchannelError) -> None:
+def test_error_of_many_requests_reported_once(error: EnchannelError) -> None:
     remote, errors, seen = ScriptedLink(), Collector[EnchannelError](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -694,7 +694,7 @@ def test_one_end_of_many_requests_is_told_once(error: EnchannelError) -> None:
 
 
 def in_child(function: Callable[[], object]) -> int:
-    """Call it in a forked process; 7 if it returned."""
+    """Call a function in a forked process; return 7 if it returned."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -727,13 +727,13 @@ def refused(use: Callable[[], object]) -> None:
 
 
 @fork_test
-def test_a_childs_copy_refuses() -> None:
+def test_forked_kernel_refuses() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         shell, main, heartbeat = kernel.shell, kernel.main, kernel.heartbeat
         request = kernel.execute("6 * 7")
         kernel.iopub.subscribe(lambda _: None)
-        remote.send(printed("so that there is a thread"))
+        remote.send(printed("starts the thread"))
         settle(kernel)
 
         def child() -> None:
@@ -750,12 +750,12 @@ def test_a_childs_copy_refuses() -> None:
 
 
 @fork_test
-def test_subscribers_of_a_childs_copy_are_told() -> None:
+def test_forked_observables_terminate() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         iopub, request = kernel.iopub, kernel.execute("6 * 7")
         iopub.subscribe(lambda _: None)
-        remote.send(printed("so that there is a thread"))
+        remote.send(printed("starts the thread"))
         settle(kernel)
 
         def child() -> None:
@@ -793,7 +793,7 @@ def test_forked_comm_and_completion_fail() -> None:
 
 
 @fork_test
-def test_fork_replaces_held_locks_of_comm_and_completion() -> None:
+def test_fork_replaces_locks_of_comm_and_completion() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["interrupt"] = AsyncSubject()
     held, done = threading.Event(), threading.Event()
@@ -822,7 +822,7 @@ def test_fork_replaces_held_locks_of_comm_and_completion() -> None:
 
 
 @fork_test
-def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
+def test_fork_replaces_held_locks_of_kernel() -> None:
     remote = ScriptedLink()
     held, done = threading.Event(), threading.Event()
     with remote.kernel() as kernel:
@@ -862,7 +862,7 @@ def test_locks_that_were_held_in_the_parent_do_not_hold_up_a_child() -> None:
 
 
 @fork_test
-def test_closing_in_a_child_harms_nobody() -> None:
+def test_close_in_forked_child_is_noop() -> None:
     remote, lifecycle = launched()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
@@ -884,7 +884,7 @@ def test_closing_in_a_child_harms_nobody() -> None:
 
 
 @fork_test
-def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
+def test_exit_of_forked_child_closes_nothing() -> None:
     remote, lifecycle = launched()
     with remote.kernel():
 
@@ -897,7 +897,7 @@ def test_the_end_of_a_child_closes_nothing_of_the_parents() -> None:
         assert in_child(child) == 7
 
 
-def test_a_reply_may_come_on_any_thread() -> None:
+def test_reply_may_arrive_on_any_thread() -> None:
     remote = ScriptedLink()
     remote.handler = lambda request: void(Thread(lambda: remote.send(*answered(request))))
     with remote.kernel() as kernel:

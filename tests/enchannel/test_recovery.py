@@ -1,4 +1,4 @@
-"""A link that resumes: what was asked before it broke is answered, or is known to be lost."""
+"""Requests in flight when a resuming link breaks: they are answered after it, or fail."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ from tests.rigs.messages import types
 
 
 class Forgetful:
-    """A fake kernel to which some requests never come."""
+    """A fake kernel that never receives some requests."""
 
     def __init__(self, rig: MemoryRig) -> None:
         self.forgets = True
@@ -50,7 +50,7 @@ def kernel(rig: MemoryRig, remote: Forgetful) -> Iterator[ec.Kernel]:
         yield kernel
 
 
-def test_what_is_answered_after_the_return_is_an_answer(
+def test_reply_after_reconnect_completes_request(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
@@ -66,7 +66,7 @@ def test_what_is_answered_after_the_return_is_an_answer(
     assert isinstance(said, MessagesMayBeMissing)
 
 
-def test_what_was_lost_ends_when_what_is_asked_after_it_is_answered(
+def test_unanswered_request_fails_after_probe(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     lost = [Collector(kernel.execute("1")), Collector(kernel.execute("2"))]
@@ -79,7 +79,7 @@ def test_what_was_lost_ends_when_what_is_asked_after_it_is_answered(
     assert kernel.state.value == "idle"
 
 
-def test_each_channel_and_subshell_is_asked_for_itself(
+def test_probe_per_channel_and_subshell(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     message = ec.execute_request("1")
@@ -102,7 +102,7 @@ def test_each_channel_and_subshell_is_asked_for_itself(
     assert isinstance(seen[1].wait_for_error(), ConnectionLost)
 
 
-def test_a_link_that_breaks_again_is_asked_again(
+def test_second_reconnect_probes_again(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     lost = Collector(kernel.execute("1"))
@@ -117,15 +117,13 @@ def test_a_link_that_breaks_again_is_asked_again(
     assert not parts_of(kernel).requests.by_id
 
 
-def test_nothing_is_asked_where_nothing_is_open(
-    rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
-) -> None:
+def test_no_probe_without_requests(rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel) -> None:
     rig.disconnect()
     rig.reconnect()
     assert remote.asked == []
 
 
-def test_a_kernel_that_others_kept_busy_is_idle_if_nobody_says_otherwise(
+def test_reconnect_ends_busy_for_others(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     other = ec.Session().fill_headers(ec.execute_request("1"))
@@ -136,7 +134,7 @@ def test_a_kernel_that_others_kept_busy_is_idle_if_nobody_says_otherwise(
     assert kernel.state.value == "idle"
 
 
-def test_a_link_that_is_not_there_for_long_refuses_meanwhile(
+def test_requests_fail_while_link_is_lost(
     rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel
 ) -> None:
     rig.disconnect()

@@ -1,4 +1,4 @@
-"""A request is a cold observable: subscribing sends it, and what answers it are its items."""
+"""Requests as cold observables, on_input, and run()."""
 
 import asyncio
 import random
@@ -54,7 +54,7 @@ def ids(remote: ScriptedLink) -> list[str]:
 
 
 def answering(*outputs: str) -> ScriptedLink:
-    """A kernel that answers all that it is asked, at once."""
+    """Return a link whose kernel answers every request at once."""
     remote = ScriptedLink()
 
     def answer(request: AnyMessage) -> None:
@@ -65,7 +65,7 @@ def answering(*outputs: str) -> ScriptedLink:
 
 
 def interruptible() -> tuple[ScriptedLink, ScriptedLifecycle]:
-    """A kernel that takes interrupts, and does as it is told."""
+    """Return the link and the lifecycle of a kernel that can be interrupted."""
     lifecycle = ScriptedLifecycle()
     remote = ScriptedLink(lifecycle=lifecycle)
 
@@ -84,7 +84,7 @@ def raised(request: AnyMessage, ename: str, evalue: str = "") -> AnyMessage:
 # Sending.
 
 
-def test_nothing_is_sent_before_somebody_subscribes() -> None:
+def test_request_is_cold() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         request = kernel.execute("6 * 7")
@@ -93,7 +93,7 @@ def test_nothing_is_sent_before_somebody_subscribes() -> None:
         assert codes(remote) == ["6 * 7"]
 
 
-def test_a_request_goes_where_its_message_says() -> None:
+def test_request_is_sent_on_channel_of_message() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe()
@@ -101,14 +101,14 @@ def test_a_request_goes_where_its_message_says() -> None:
     assert types(remote.received[CONTROL]) == ["interrupt_request", "kernel_info_request"]
 
 
-def test_the_first_subscription_sends_the_message_itself() -> None:
+def test_first_subscription_keeps_msg_id() -> None:
     remote, message = ScriptedLink(), ec.kernel_info_request()
     with remote.kernel() as kernel:
         kernel.request(message).subscribe()
     assert ids(remote) == [message.header.msg_id]
 
 
-def test_each_subscription_is_a_request_of_its_own() -> None:
+def test_each_subscription_sends_own_request() -> None:
     remote, message = ScriptedLink(), ec.kernel_info_request()
     with remote.kernel() as kernel:
         request = kernel.request(message)
@@ -118,7 +118,7 @@ def test_each_subscription_is_a_request_of_its_own() -> None:
     assert ids(remote)[0] == message.header.msg_id
 
 
-def test_each_subscription_is_dated_when_it_is_sent() -> None:
+def test_each_subscription_has_own_date() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         session = kernel.session
@@ -132,7 +132,7 @@ def test_each_subscription_is_dated_when_it_is_sent() -> None:
     assert second.session == session.id
 
 
-def test_one_message_may_be_asked_twice_at_once() -> None:
+def test_same_message_twice_gets_two_ids() -> None:
     remote, message = ScriptedLink(), ec.kernel_info_request()
     seen = Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
@@ -144,7 +144,7 @@ def test_one_message_may_be_asked_twice_at_once() -> None:
         assert [types(one.wait_for_end())[-1] for one in seen] == ["kernel_info_reply"] * 2
 
 
-def test_what_may_not_be_sent_is_the_subscribers_error() -> None:
+def test_invalid_message_fails_observable() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.request(ec.create_message("execute_request", {"code": 3})).subscribe(seen)
@@ -152,14 +152,14 @@ def test_what_may_not_be_sent_is_the_subscribers_error() -> None:
     assert remote.received[SHELL] == []
 
 
-def test_a_channel_that_is_not_there_is_the_subscribers_error() -> None:
+def test_unsupported_channel_fails_observable() -> None:
     seen: Collector[AnyMessage] = Collector()
     with ScriptedLink(SHELL, ChannelName.IOPUB).kernel() as kernel:
         kernel.request(ec.interrupt_request()).subscribe(seen)
         assert isinstance(seen.wait_for_error(), NotSupported)
 
 
-def test_a_link_that_is_down_is_the_subscribers_error() -> None:
+def test_lost_link_fails_observable() -> None:
     remote, seen, down = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("it is down")
     with remote.kernel() as kernel:
         remote.send_error = down
@@ -167,7 +167,7 @@ def test_a_link_that_is_down_is_the_subscribers_error() -> None:
         assert seen.wait_for_error() is down
 
 
-def test_a_closed_kernel_is_the_subscribers_error() -> None:
+def test_closed_kernel_fails_observable() -> None:
     with ScriptedLink().kernel() as kernel:
         before = kernel.kernel_info()
     for request in (before, kernel.kernel_info(), kernel.execute("6 * 7")):
@@ -178,10 +178,10 @@ def test_a_closed_kernel_is_the_subscribers_error() -> None:
         kernel.run("6 * 7")
 
 
-# The answer.
+# Answers.
 
 
-def test_items_come_as_they_arrive_and_the_reply_last() -> None:
+def test_reply_is_last_item() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
@@ -191,7 +191,7 @@ def test_items_come_as_they_arrive_and_the_reply_last() -> None:
         assert seen.completed
 
 
-def test_the_idle_may_come_before_the_reply() -> None:
+def test_idle_before_reply() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
@@ -200,11 +200,11 @@ def test_the_idle_may_come_before_the_reply() -> None:
         assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
 
 
-def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
+def test_missing_reply_after_idle_times_out() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
-        remote.clock.advance_by(100)  # as long as the code takes
+        remote.clock.advance_by(100)  # the code runs
         remote.send(
             busy(remote.last_request), printed("1", remote.last_request), idle(remote.last_request)
         )
@@ -217,8 +217,8 @@ def test_a_reply_is_not_waited_for_for_ever_when_the_kernel_is_done() -> None:
     assert "no reply within 10 s" in str(error)
 
 
-def test_outputs_may_come_after_the_reply() -> None:
-    """As some kernels send them."""
+def test_output_after_reply() -> None:
+    """Some kernels send output after the reply."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("print(1)").subscribe(seen)
@@ -228,7 +228,7 @@ def test_outputs_may_come_after_the_reply() -> None:
 
 
 @pytest.mark.parametrize("missing", ["reply", "idle"])
-def test_it_is_complete_with_reply_and_idle_and_not_before(missing: str) -> None:
+def test_request_completes_with_reply_and_idle(missing: str) -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
@@ -240,7 +240,7 @@ def test_it_is_complete_with_reply_and_idle_and_not_before(missing: str) -> None
         seen.wait_for_end()
 
 
-def test_what_is_not_its_own_is_not_among_its_items() -> None:
+def test_request_ignores_other_messages() -> None:
     remote, seen, other = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("other")
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
@@ -250,7 +250,7 @@ def test_what_is_not_its_own_is_not_among_its_items() -> None:
         assert types(seen.wait_for_end()) == ["status", "status", "execute_reply"]
 
 
-def test_what_comes_after_completion_is_still_on_the_channel() -> None:
+def test_late_output_stays_on_channel() -> None:
     remote, seen, iopub = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(iopub)
@@ -260,7 +260,7 @@ def test_what_comes_after_completion_is_still_on_the_channel() -> None:
         assert "stream" not in types(seen.wait_for_end())
 
 
-def test_an_answer_of_another_type_is_still_the_answer() -> None:
+def test_reply_of_other_type_completes() -> None:
     """tslab answers comm_info_request with a complete_reply."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
@@ -271,8 +271,8 @@ def test_an_answer_of_another_type_is_still_the_answer() -> None:
 
 
 @pytest.mark.parametrize("kind", ["comm_close", "comm_msg", "comm_open"])
-def test_a_word_about_comms_on_shell_is_not_the_answer(kind: str) -> None:
-    """deno closes comms there."""
+def test_comm_message_on_shell_is_not_reply(kind: str) -> None:
+    """deno sends comm_close on shell."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
@@ -281,7 +281,7 @@ def test_a_word_about_comms_on_shell_is_not_the_answer(kind: str) -> None:
         assert types(seen.wait_for_end()) == [kind, "status", "status", "execute_reply"]
 
 
-def test_a_second_reply_does_not_hold_it_up() -> None:
+def test_second_reply_does_not_delay_completion() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7").subscribe(seen)
@@ -293,8 +293,8 @@ def test_a_second_reply_does_not_hold_it_up() -> None:
         assert seen.wait_for_end()[-1] == first
 
 
-def test_a_copy_of_the_reply_on_iopub_is_not_the_answer() -> None:
-    """ipykernel tells everybody of a shutdown."""
+def test_reply_on_iopub_is_not_reply() -> None:
+    """ipykernel broadcasts the reply to a shutdown."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.request(ec.shutdown_request()).subscribe(seen)
@@ -307,7 +307,7 @@ def test_a_copy_of_the_reply_on_iopub_is_not_the_answer() -> None:
         assert [m.channel for m in seen.wait_for_end()] == ["iopub", "iopub", "control"]
 
 
-def test_requests_are_answered_in_whatever_order() -> None:
+def test_requests_answered_in_any_order() -> None:
     remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         for number, one in enumerate(seen):
@@ -318,7 +318,7 @@ def test_requests_are_answered_in_whatever_order() -> None:
             assert one.wait_for_end()[1].content["text"] == str(number)
 
 
-def test_two_hundred_requests_of_twenty_threads_have_their_own_outputs() -> None:
+def test_200_requests_keep_their_outputs() -> None:
     remote, shuffled = ScriptedLink(), random.Random(0)
     enough = threading.Semaphore(0)
     remote.handler = lambda _: enough.release()
@@ -337,7 +337,8 @@ def test_two_hundred_requests_of_twenty_threads_have_their_own_outputs() -> None
         answers = [
             iter([busy(m), *outputs(m), reply_to(m), idle(m)]) for m in remote.received[SHELL]
         ]
-        while answers:  # all of them interleaved, each in its order
+        # The answers are interleaved, each in its order.
+        while answers:
             answer = shuffled.choice(answers)
             if (message := next(answer, None)) is None:
                 answers.remove(answer)
@@ -353,7 +354,7 @@ def outputs(request: AnyMessage) -> Iterator[AnyMessage]:
     yield printed("woo\n", request)
 
 
-def test_a_request_costs_nothing_when_it_is_over() -> None:
+def test_ended_request_leaves_nothing() -> None:
     remote = answering()
     with remote.kernel() as kernel:
         for _ in range(100):
@@ -361,16 +362,16 @@ def test_a_request_costs_nothing_when_it_is_over() -> None:
         kernel.execute("6 * 7").subscribe().dispose()
         assert parts_of(kernel).requests.by_id == {}
         assert kernel.shell.observer_count == kernel.iopub.observer_count == 0
-        remote.clock.advance_by(60)  # no timeout has been left behind
+        remote.clock.advance_by(60)  # no timer is left
     late: Collector[EnchannelError] = Collector()
     kernel.errors.subscribe(late)
     assert late.wait_for_end() == []
 
 
-# An idle that does not come.
+# A missing idle status.
 
 
-def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
+def test_missing_idle_completes_after_grace() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -392,7 +393,7 @@ def test_a_reply_is_held_for_its_idle_for_two_seconds() -> None:
     assert f"execute_request {remote.last_request.header.msg_id[:8]}" in str(error)
 
 
-def test_how_long_a_reply_is_held_can_be_said() -> None:
+def test_idle_grace_option() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -402,7 +403,7 @@ def test_how_long_a_reply_is_held_can_be_said() -> None:
         seen.wait_for_end()
 
 
-def test_an_idle_that_comes_in_time_is_no_error() -> None:
+def test_idle_within_grace_is_not_reported() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -415,7 +416,7 @@ def test_an_idle_that_comes_in_time_is_no_error() -> None:
     assert errors.wait_for_end() == []
 
 
-def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
+def test_output_renews_idle_grace() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -429,10 +430,10 @@ def test_an_idle_is_awaited_for_as_long_as_output_comes() -> None:
     assert errors.wait_for_end() == []
 
 
-# Time.
+# Timeouts.
 
 
-def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
+def test_unknown_request_times_out() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.debug("initialize").subscribe(seen)
@@ -444,7 +445,7 @@ def test_a_kernel_that_does_not_know_a_request_times_out() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), "3"])
-def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
+def test_invalid_timeout_raises(timeout: Any) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         for ask in (kernel.execute, kernel.run, kernel.is_complete):
@@ -455,7 +456,7 @@ def test_a_time_that_makes_no_sense_is_refused(timeout: Any) -> None:
     assert remote.received[SHELL] == []
 
 
-def test_code_may_take_as_long_as_it_takes() -> None:
+def test_execute_has_no_default_timeout() -> None:
     remote, seen = ScriptedLink(SHELL, ChannelName.IOPUB), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("train()").subscribe(seen)
@@ -476,7 +477,7 @@ def timed_out(remote: ScriptedLink, *said: Callable[[AnyMessage], AnyMessage]) -
     return str(error).partition(": ")[2]
 
 
-def test_a_timeout_says_what_had_arrived() -> None:
+def test_timeout_counts_messages() -> None:
     assert timed_out(ScriptedLink()) == "no messages received, the reply is missing"
     had = timed_out(ScriptedLink(), busy, idle)
     assert had == "2 messages received, the reply is missing"
@@ -484,13 +485,13 @@ def test_a_timeout_says_what_had_arrived() -> None:
     assert had == "1 message received, the idle status is missing"
 
 
-def test_a_timeout_says_that_the_kernel_is_busy_with_another() -> None:
+def test_timeout_names_busy_kernel() -> None:
     remote = ScriptedLink()
     remote.handler = lambda _: remote.send(busy(ec.execute_request("train()")))
     assert timed_out(remote).endswith("; the kernel is busy with another request")
 
 
-def test_a_timeout_names_the_request_and_the_time() -> None:
+def test_timeout_names_request_and_seconds() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1.5).subscribe(seen)
@@ -500,7 +501,7 @@ def test_a_timeout_names_the_request_and_the_time() -> None:
     assert text.startswith(f"{name} was not answered within 1.5 s: ")
 
 
-def test_what_comes_after_a_timeout_is_not_delivered() -> None:
+def test_messages_after_timeout_are_dropped() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.kernel_info(timeout=1).subscribe(seen)
@@ -510,11 +511,11 @@ def test_what_comes_after_a_timeout_is_not_delivered() -> None:
         assert seen.items == []
 
 
-# The end of kernel or link.
+# Loss of kernel or link.
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed", exit_code=-9), ConnectionLost("cut")])
-def test_the_end_of_kernel_or_link_ends_all_that_is_open(end: EnchannelError) -> None:
+def test_loss_fails_requests_in_flight(end: EnchannelError) -> None:
     remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -530,7 +531,7 @@ def test_the_end_of_kernel_or_link_ends_all_that_is_open(end: EnchannelError) ->
         assert later.completed
 
 
-def test_a_link_that_is_given_up_ends_all_that_is_open() -> None:
+def test_link_failure_fails_requests_in_flight() -> None:
     remote, seen, gone = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -539,7 +540,7 @@ def test_a_link_that_is_given_up_ends_all_that_is_open() -> None:
         assert seen.wait_for_error() is gone
 
 
-def test_a_request_that_is_complete_is_not_ended_again() -> None:
+def test_loss_after_completion_is_ignored() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -554,7 +555,7 @@ def test_a_request_that_is_complete_is_not_ended_again() -> None:
 # With reactivex's operators.
 
 
-def test_retry_asks_anew() -> None:
+def test_retry_sends_new_request() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     def on_sent(request: AnyMessage) -> None:
@@ -572,7 +573,7 @@ def test_retry_asks_anew() -> None:
     assert len(set(ids(remote))) == 3
 
 
-def test_share_asks_once_for_all_who_watch() -> None:
+def test_share_sends_one_request() -> None:
     remote, seen = ScriptedLink(), [Collector[AnyMessage]() for _ in range(3)]
     with remote.kernel() as kernel:
         shared = kernel.execute("6 * 7").pipe(ops.share())
@@ -583,7 +584,7 @@ def test_share_asks_once_for_all_who_watch() -> None:
         assert [types(one.wait_for_end())[-1] for one in seen] == ["execute_reply"] * 3
 
 
-def test_concat_asks_one_after_the_other() -> None:
+def test_concat_sends_in_turn() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     sent, may = threading.Semaphore(0), list[str]()
     remote.handler = lambda _: sent.release()
@@ -598,7 +599,7 @@ def test_concat_asks_one_after_the_other() -> None:
     assert seen.completed
 
 
-def test_merge_asks_all_at_once() -> None:
+def test_merge_sends_all_at_once() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         reactivex.merge(*(kernel.execute(code) for code in "abc")).subscribe(seen)
@@ -608,7 +609,7 @@ def test_merge_asks_all_at_once() -> None:
         assert types(seen.wait_for_end()).count("execute_reply") == 3
 
 
-def test_switch_forgets_the_last_for_the_next() -> None:
+def test_switch_latest_drops_previous_request() -> None:
     remote, asked, seen = ScriptedLink(), Subject[str](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         asked.pipe(ops.map(kernel.complete), ops.switch_latest()).subscribe(seen)
@@ -621,7 +622,7 @@ def test_switch_forgets_the_last_for_the_next() -> None:
         assert [m.parent_header.msg_id for m in replies] == [second.header.msg_id]
 
 
-def test_take_until_stops_listening() -> None:
+def test_take_until_disposes_request() -> None:
     remote, stop, seen = ScriptedLink(), Subject[None](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.execute("train()").pipe(ops.take_until(stop)).subscribe(seen)
@@ -630,7 +631,7 @@ def test_take_until_stops_listening() -> None:
     assert seen.completed
 
 
-def test_a_requests_messages_make_a_result() -> None:
+def test_to_result_of_request() -> None:
     with answering("wo", "o\n").kernel() as kernel:
         result = ec.wait(kernel.execute("print('woo')").pipe(ec.to_result()))
     assert (result.status, result.text) == ("ok", "woo\n")
@@ -639,7 +640,7 @@ def test_a_requests_messages_make_a_result() -> None:
 # Disposing.
 
 
-def test_disposing_stops_listening_and_nothing_else() -> None:
+def test_dispose_does_not_interrupt_by_default() -> None:
     remote, lifecycle = interruptible()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
@@ -657,7 +658,7 @@ def test_disposing_stops_listening_and_nothing_else() -> None:
         assert lifecycle.calls == []
 
 
-def test_disposing_interrupts_where_that_was_asked_for() -> None:
+def test_dispose_interrupts_running_request() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         subscription = kernel.execute("train()", on_dispose="interrupt").subscribe()
@@ -675,7 +676,7 @@ def test_disposing_interrupts_where_that_was_asked_for() -> None:
         pytest.param([busy, reply_to, idle], id="it is complete"),
     ],
 )
-def test_disposing_does_not_interrupt_what_others_run(
+def test_dispose_does_not_interrupt_others(
     said: list[Callable[[AnyMessage], AnyMessage]],
 ) -> None:
     remote, lifecycle = interruptible()
@@ -687,7 +688,7 @@ def test_disposing_does_not_interrupt_what_others_run(
         assert lifecycle.calls == []
 
 
-def test_completing_does_not_interrupt() -> None:
+def test_completion_does_not_interrupt() -> None:
     remote, lifecycle = interruptible()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
@@ -697,7 +698,7 @@ def test_completing_does_not_interrupt() -> None:
         assert lifecycle.calls == []
 
 
-# What the kernel asks.
+# Input.
 
 
 def asked_for_input(remote: ScriptedLink, prompt: str = "Name? ", password: bool = False) -> None:
@@ -715,7 +716,7 @@ def never(prompt: str, password: bool) -> str:
     raise AssertionError
 
 
-def test_code_may_ask_only_where_somebody_answers() -> None:
+def test_allow_stdin_follows_on_input() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.execute("1").subscribe()
@@ -727,7 +728,7 @@ def test_code_may_ask_only_where_somebody_answers() -> None:
     assert asked == [False, True, True, False]
 
 
-def test_a_question_is_answered_with_what_on_input_returns() -> None:
+def test_on_input_answers_input() -> None:
     remote, questions, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
     def on_input(prompt: str, password: bool) -> str:
@@ -745,8 +746,8 @@ def test_a_question_is_answered_with_what_on_input_returns() -> None:
         assert "input_request" in types(seen.items)
 
 
-def test_an_answer_that_comes_too_late_answers_no_other_question() -> None:
-    """The code was interrupted while it asked, and asked something else."""
+def test_late_answer_is_dropped() -> None:
+    """The code was interrupted during input(), and called it again."""
     remote, answers = ScriptedLink(), [Subject[str](), Subject[str]()]
     with remote.kernel() as kernel:
         left = iter(answers)
@@ -760,7 +761,7 @@ def test_an_answer_that_comes_too_late_answers_no_other_question() -> None:
         assert replies(remote) == ["secret"]
 
 
-def test_an_answer_belongs_to_its_question() -> None:
+def test_answers_keep_their_parents() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
@@ -774,7 +775,7 @@ def test_an_answer_belongs_to_its_question() -> None:
 
 
 @pytest.mark.parametrize("prompt", [None, 3, ["Name?"]])
-def test_an_odd_prompt_is_no_prompt(prompt: object) -> None:
+def test_invalid_prompt_is_empty(prompt: object) -> None:
     remote, prompts = ScriptedLink(), list[str]()
 
     def on_input(prompt: str, password: bool) -> str:
@@ -791,7 +792,7 @@ def test_an_odd_prompt_is_no_prompt(prompt: object) -> None:
     assert prompts == [""]
 
 
-def test_on_input_is_called_where_the_subscriber_is() -> None:
+def test_on_input_runs_on_subscribers_thread() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
@@ -828,7 +829,7 @@ def test_on_input_is_called_where_the_subscriber_is() -> None:
     assert threads[-1] is here
 
 
-def test_an_awaitable_answers_when_it_is_done() -> None:
+def test_on_input_awaitable_answers() -> None:
     remote = ScriptedLink()
     remote.handler = lambda message: (
         asked_for_input(remote)
@@ -851,7 +852,7 @@ def test_an_awaitable_answers_when_it_is_done() -> None:
     assert replies(remote) == ["Ada"] * 3
 
 
-def test_an_observable_answers_with_its_first_item() -> None:
+def test_on_input_observable_answers_once() -> None:
     remote, answers = ScriptedLink(), Subject[str]()
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
@@ -862,7 +863,7 @@ def test_an_observable_answers_with_its_first_item() -> None:
         assert replies(remote) == ["Ada"]
 
 
-def test_the_end_of_the_file_is_told_as_ipython_understands_it() -> None:
+def test_on_input_eoferror_sends_end_of_file() -> None:
     remote = ScriptedLink()
 
     def at_once(prompt: str, password: bool) -> str:
@@ -896,7 +897,7 @@ def wait_for(kernel: Kernel, code: str, *, on_input: ec.OnInput) -> AnyMessage:
 BLOCKING = [Kernel.run, wait_for]
 
 
-def test_an_on_input_that_raises_ends_the_subscription_and_interrupts_once() -> None:
+def test_on_input_raising_ends_and_interrupts() -> None:
     remote, lifecycle = interruptible()
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
@@ -911,7 +912,7 @@ def test_an_on_input_that_raises_ends_the_subscription_and_interrupts_once() -> 
 
 
 @pytest.mark.parametrize("run", BLOCKING)
-def test_an_on_input_that_raises_raises_where_one_waits(run: Callable[..., object]) -> None:
+def test_on_input_error_is_raised_by_wait(run: Callable[..., object]) -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
     with remote.kernel() as kernel:
@@ -920,7 +921,7 @@ def test_an_on_input_that_raises_raises_where_one_waits(run: Callable[..., objec
         assert lifecycle.calls == ["interrupt"]
 
 
-def test_an_on_input_that_raises_raises_in_the_coroutine_that_waits() -> None:
+def test_on_input_error_is_raised_by_await() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
 
@@ -934,7 +935,7 @@ def test_an_on_input_that_raises_raises_in_the_coroutine_that_waits() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, 3, b"Ada", ["Ada"]])
-def test_an_answer_that_is_no_text_is_an_error_and_interrupts(answer: Any) -> None:
+def test_on_input_non_text_fails_and_interrupts(answer: Any) -> None:
     remote, lifecycle = interruptible()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
@@ -954,7 +955,7 @@ LATE_FAILURES: list[Observable[Any]] = [
 
 
 @pytest.mark.parametrize("answers", LATE_FAILURES)
-def test_an_observable_that_does_not_answer_interrupts(answers: Observable[Any]) -> None:
+def test_on_input_empty_observable_interrupts(answers: Observable[Any]) -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -964,7 +965,7 @@ def test_an_observable_that_does_not_answer_interrupts(answers: Observable[Any])
         assert lifecycle.calls == ["interrupt"]
 
 
-def test_an_observable_that_fails_is_told() -> None:
+def test_on_input_failing_observable_is_reported() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     on_input: Any = lambda *_: reactivex.just(3)  # noqa: E731
     with remote.kernel() as kernel:
@@ -984,7 +985,7 @@ async def answers_a_number(prompt: str, password: bool) -> Any:
 
 
 @pytest.mark.parametrize("on_input", [fails, answers_a_number])
-def test_a_coroutine_that_does_not_answer_interrupts_and_is_told(on_input: Any) -> None:
+def test_on_input_failing_coroutine_interrupts(on_input: Any) -> None:
     remote, lifecycle = interruptible()
     errors: Collector[EnchannelError] = Collector()
     remote.handler = lambda message: asked_for_input(remote)
@@ -1000,7 +1001,7 @@ def test_a_coroutine_that_does_not_answer_interrupts_and_is_told(on_input: Any) 
     assert len(errors.wait_for_end()) == 1
 
 
-def test_a_coroutine_that_is_cancelled_interrupts() -> None:
+def test_on_input_cancelled_coroutine_interrupts() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
 
@@ -1016,7 +1017,7 @@ def test_a_coroutine_that_is_cancelled_interrupts() -> None:
 
 
 @pytest.mark.parametrize("run", BLOCKING)
-def test_an_awaitable_where_there_is_no_loop_is_refused(run: Callable[..., object]) -> None:
+def test_on_input_awaitable_needs_loop(run: Callable[..., object]) -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
     with remote.kernel() as kernel:
@@ -1025,8 +1026,8 @@ def test_an_awaitable_where_there_is_no_loop_is_refused(run: Callable[..., objec
         assert lifecycle.calls == ["interrupt"]
 
 
-def test_who_goes_while_the_kernel_asks_interrupts_it() -> None:
-    """It would wait for its input for ever."""
+def test_dispose_during_input_interrupts() -> None:
+    """The code would wait for input for ever."""
     remote, lifecycle = interruptible()
     answers: Subject[str] = Subject()
     with remote.kernel() as kernel:
@@ -1039,7 +1040,7 @@ def test_who_goes_while_the_kernel_asks_interrupts_it() -> None:
         assert remote.received[STDIN] == []
 
 
-def test_who_goes_when_the_kernel_has_its_answer_does_not_interrupt() -> None:
+def test_dispose_after_answer_does_not_interrupt() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         subscription = kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
@@ -1049,7 +1050,7 @@ def test_who_goes_when_the_kernel_has_its_answer_does_not_interrupt() -> None:
         assert lifecycle.calls == []
 
 
-def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
+def test_dispose_cancels_on_input_coroutine() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: asked_for_input(remote)
 
@@ -1076,7 +1077,7 @@ def test_who_goes_cancels_the_coroutine_that_would_answer() -> None:
     run_on_loop(main)
 
 
-def test_a_request_that_times_out_while_the_kernel_asks_interrupts_it() -> None:
+def test_timeout_during_input_interrupts() -> None:
     remote, lifecycle = interruptible()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
@@ -1089,7 +1090,7 @@ def test_a_request_that_times_out_while_the_kernel_asks_interrupts_it() -> None:
         assert lifecycle.calls == ["interrupt"]
 
 
-def test_a_question_to_who_has_gone_already_interrupts() -> None:
+def test_input_after_dispose_interrupts() -> None:
     remote, lifecycle = interruptible()
     errors: Collector[EnchannelError] = Collector()
     with remote.kernel() as kernel:
@@ -1100,7 +1101,7 @@ def test_a_question_to_who_has_gone_already_interrupts() -> None:
     assert "because no on_input was given" in str(errors.wait_for_end()[0])
 
 
-def test_a_question_that_nobody_answers_interrupts_and_is_told() -> None:
+def test_unanswered_input_interrupts() -> None:
     remote, lifecycle = interruptible()
     errors: Collector[EnchannelError] = Collector()
     with remote.kernel() as kernel:
@@ -1112,7 +1113,7 @@ def test_a_question_that_nobody_answers_interrupts_and_is_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["stdin", "main"])
-def test_who_subscribes_to_stdin_answers_by_himself(name: str) -> None:
+def test_stdin_subscriber_answers_input(name: str) -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         channel: ec.Channel = getattr(kernel, name)
@@ -1129,7 +1130,7 @@ def test_who_subscribes_to_stdin_answers_by_himself(name: str) -> None:
         assert lifecycle.calls == []
 
 
-def test_on_input_on_a_loop_answers_there() -> None:
+def test_on_input_runs_on_loop() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_input(prompt: str, password: bool) -> str:
@@ -1151,7 +1152,7 @@ def test_on_input_on_a_loop_answers_there() -> None:
 # Run.
 
 
-def test_run_gives_a_result() -> None:
+def test_run_returns_result() -> None:
     remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
@@ -1167,7 +1168,7 @@ def test_run_gives_a_result() -> None:
     assert result.duration > 0
 
 
-def test_run_waits_for_outputs_after_the_reply() -> None:
+def test_run_waits_for_output_after_reply() -> None:
     remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
@@ -1189,7 +1190,7 @@ def failing() -> ScriptedLink:
     return remote
 
 
-def test_run_raises_what_the_code_raised() -> None:
+def test_run_raises_kernel_error() -> None:
     with failing().kernel() as kernel:
         with pytest.raises(KernelError, match="ZeroDivisionError: division by zero") as caught:
             kernel.run("print('before'); 1 / 0")
@@ -1198,7 +1199,7 @@ def test_run_raises_what_the_code_raised() -> None:
     assert caught.value.result.text == "before\n"
 
 
-def test_run_without_check_says_what_the_code_raised() -> None:
+def test_run_unchecked_returns_error() -> None:
     with failing().kernel() as kernel:
         result = kernel.run("print('before'); 1 / 0", check=False)
     assert result.status == "error"
@@ -1206,7 +1207,7 @@ def test_run_without_check_says_what_the_code_raised() -> None:
     assert result.error.evalue == "division by zero"
 
 
-def test_code_that_was_not_run_is_not_success() -> None:
+def test_run_aborted_raises() -> None:
     remote = ScriptedLink()
     remote.handler = lambda asked: remote.send(*answered(asked, status="aborted"))
     with remote.kernel() as kernel:
@@ -1215,7 +1216,7 @@ def test_code_that_was_not_run_is_not_success() -> None:
         assert kernel.run("6 * 7", check=False).status == "aborted"
 
 
-def test_run_keeps_as_much_output_as_it_may() -> None:
+def test_run_truncates_at_max_output() -> None:
     with answering("0123456789", "more").kernel() as kernel:
         result = kernel.run("chat()", max_output=12)
         assert (result.text, result.truncated) == ("0123456789mo", True)
@@ -1227,7 +1228,7 @@ def test_run_keeps_as_much_output_as_it_may() -> None:
             kernel.run("chat()", max_output=-1)
 
 
-def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> None:
+def test_run_timeout_interrupts_and_has_result() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
     with remote.kernel() as kernel:
@@ -1241,7 +1242,7 @@ def test_a_run_that_takes_too_long_is_interrupted_and_has_what_had_arrived() -> 
     assert it.value.result.status == "incomplete"
 
 
-def test_a_run_that_waited_for_another_interrupts_nobody() -> None:
+def test_queued_run_timeout_interrupts_later() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda asked: remote.send(busy(ec.execute_request("other")))
     with remote.kernel() as kernel:
@@ -1250,7 +1251,7 @@ def test_a_run_that_waited_for_another_interrupts_nobody() -> None:
         assert lifecycle.calls == []
 
 
-def test_answering_a_question_does_not_give_a_run_more_time() -> None:
+def test_answering_input_keeps_run_timeout() -> None:
     remote, _ = interruptible()
     remote.handler = lambda _: void(Thread(lambda: asked_for_input(remote)))
     with remote.kernel() as kernel:
@@ -1262,7 +1263,7 @@ def test_answering_a_question_does_not_give_a_run_more_time() -> None:
 @pytest.mark.parametrize(
     "end", [KernelDied("killed", exit_code=-9, stderr="oh"), ConnectionLost("cut")]
 )
-def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | ConnectionLost) -> None:
+def test_run_of_dying_kernel_has_result(end: KernelDied | ConnectionLost) -> None:
     remote = ScriptedLink()
 
     def die(asked: AnyMessage) -> None:
@@ -1280,7 +1281,7 @@ def test_a_run_whose_kernel_goes_has_what_had_arrived(end: KernelDied | Connecti
     assert end.result is None
 
 
-def test_runs_that_end_together_have_results_of_their_own() -> None:
+def test_runs_that_fail_together_keep_results() -> None:
     remote, sent = ScriptedLink(), threading.Semaphore(0)
     remote.handler = lambda _: sent.release()
     with remote.kernel() as kernel:
@@ -1300,7 +1301,7 @@ def test_runs_that_end_together_have_results_of_their_own() -> None:
     assert texts == ["a", "b", "c"]
 
 
-def test_run_on_a_loop_would_block_it() -> None:
+def test_run_on_loop_raises() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
             with pytest.raises(WouldDeadlock, match="await it instead"):
@@ -1309,7 +1310,7 @@ def test_run_on_a_loop_would_block_it() -> None:
     run_on_loop(main)
 
 
-def test_run_in_a_subscriber_would_wait_for_itself() -> None:
+def test_run_in_subscriber_raises() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -1324,14 +1325,14 @@ def test_run_in_a_subscriber_would_wait_for_itself() -> None:
 def void(_: object) -> None: ...
 
 
-def test_run_needs_no_thread() -> None:
+def test_run_starts_no_thread() -> None:
     with answering("woo").kernel() as kernel:
         kernel.run("6 * 7")
         assert parts_of(kernel).delivery._thread is None
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no such signals here")
-def test_ctrl_c_interrupts_the_kernel_too() -> None:
+def test_ctrl_c_during_run_interrupts_kernel() -> None:
     remote, lifecycle = interruptible()
     main, left = threading.main_thread(), threading.Event()
     assert main is threading.current_thread()
@@ -1341,7 +1342,7 @@ def test_ctrl_c_interrupts_the_kernel_too() -> None:
         assert main.ident is not None
         signal.pthread_kill(main.ident, signal.SIGINT)
         if not left.wait(1.0):
-            # CPython has a moment, just before it blocks, in which a signal does not wake it up.
+            # A signal that arrives just before CPython blocks does not wake it up.
             parts_of(kernel).requests.by_id[remote.last_request.header.msg_id]._sink.call(
                 lambda: None
             )
@@ -1357,7 +1358,7 @@ def test_ctrl_c_interrupts_the_kernel_too() -> None:
         assert parts_of(kernel).requests.by_id == {}
 
 
-def test_a_wait_that_is_interrupted_stops_listening() -> None:
+def test_interrupted_wait_disposes_request() -> None:
     remote, lifecycle = interruptible()
 
     def interrupted(prompt: str, password: bool) -> str:
@@ -1371,7 +1372,7 @@ def test_a_wait_that_is_interrupted_stops_listening() -> None:
         assert lifecycle.calls == ["interrupt"]
 
 
-# What can be asked.
+# The methods.
 
 
 def sent_by(ask: Callable[[Kernel], Observable[AnyMessage]]) -> AnyMessage:
@@ -1417,7 +1418,7 @@ def sent_by(ask: Callable[[Kernel], Observable[AnyMessage]]) -> AnyMessage:
         ),
     ],
 )
-def test_each_request_has_a_method(
+def test_each_request_type_has_a_method(
     ask: Callable[[Kernel], Observable[AnyMessage]], message: AnyMessage
 ) -> None:
     sent = sent_by(ask)
@@ -1425,7 +1426,7 @@ def test_each_request_has_a_method(
     assert sent.header.msg_type == message.header.msg_type
 
 
-def test_debug_requests_are_numbered() -> None:
+def test_debug_requests_have_increasing_seq() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.debug("initialize", {"clientID": "x"}).subscribe()
@@ -1438,7 +1439,7 @@ def test_debug_requests_are_numbered() -> None:
     assert second.content["seq"] == first.content["seq"] + 1
 
 
-def test_the_answer_to_a_request_is_its_last_item() -> None:
+def test_wait_returns_reply() -> None:
     with answering().kernel() as kernel:
         assert ec.wait(kernel.kernel_info()).header.msg_type == "kernel_info_reply"
         assert in_thread(lambda: ec.wait(kernel.is_complete("1"))).channel is SHELL

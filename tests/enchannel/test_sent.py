@@ -1,4 +1,4 @@
-"""What we say, as it goes; and who is told that somebody listens."""
+"""kernel.sent, taps, and the first subscriber of a link."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ from tests.rigs.messages import answered, printed, texts, types
 from tests.rigs.scripted import ScriptedLink, settle
 
 
-def test_what_we_say_is_seen_as_it_goes_on_all_channels() -> None:
+def test_sent_emits_messages_of_all_channels() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel(session=ec.Session(id="s1", username="ada")) as kernel:
         kernel.sent.subscribe(seen)
@@ -30,7 +30,7 @@ def test_what_we_say_is_seen_as_it_goes_on_all_channels() -> None:
     assert all(message.header.date for message in seen.items)
 
 
-def test_it_is_seen_before_the_backend_can_be_answered() -> None:
+def test_sent_emits_before_backend_sends() -> None:
     order = list[str]()
     remote = ScriptedLink()
     remote.handler = lambda message: order.append("sent")
@@ -47,7 +47,7 @@ def test_it_is_seen_before_the_backend_can_be_answered() -> None:
     assert order == ["seen", "sent"]
 
 
-def test_what_may_not_be_sent_is_not_seen_and_what_the_backend_refuses_is() -> None:
+def test_sent_omits_invalid_messages_only() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     remote.send_error = ConnectionLost("the link is down")
     with remote.kernel() as kernel:
@@ -59,7 +59,7 @@ def test_what_may_not_be_sent_is_not_seen_and_what_the_backend_refuses_is() -> N
     assert types(seen.wait_for_end()) == ["kernel_info_request"]
 
 
-def test_who_disposes_or_raises_sees_no_more() -> None:
+def test_sent_subscriber_ends_alone() -> None:
     remote, seen, raised = ScriptedLink(), Collector[AnyMessage](), list[object]()
 
     def wrong(message: AnyMessage) -> None:
@@ -78,7 +78,7 @@ def test_who_disposes_or_raises_sees_no_more() -> None:
     assert (len(seen.items), len(raised)) == (1, 1)
 
 
-def test_it_ends_as_the_channels_do() -> None:
+def test_sent_terminates_with_channels() -> None:
     remote, seen, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     lost = ConnectionLost("gone")
     with remote.kernel() as kernel:
@@ -89,8 +89,8 @@ def test_it_ends_as_the_channels_do() -> None:
         assert late.wait_for_error() is lost
 
 
-def test_a_witness_sees_what_arrives_and_counts_as_nobody() -> None:
-    """A question that nobody answers is still one that interrupts the kernel."""
+def test_tap_does_not_count_as_subscriber() -> None:
+    """A tap does not answer input(), so an unanswered input request still interrupts the kernel."""
     remote, seen, errors = ScriptedLink(), Collector[Any](), Collector[EnchannelError]()
     woo = printed("woo")
     seen.call = lambda function: None  # type: ignore[attr-defined]
@@ -126,7 +126,7 @@ def with_link(remote: ScriptedLink, **changes: Any) -> ec.Kernel:
     ],
     ids=["channel", "main", "child_of", "of_message_type"],
 )
-def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
+def test_on_first_subscriber_is_called_once(listen: Any) -> None:
     remote, told, seen = ScriptedLink(), list[object](), Collector[AnyMessage]()
 
     def listened() -> None:
@@ -145,14 +145,14 @@ def test_a_link_is_told_once_that_somebody_listens(listen: Any) -> None:
     assert seen.wait_for_end() == []
 
 
-def test_the_first_subscriber_misses_nothing() -> None:
+def test_first_subscriber_gets_all_messages() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with with_link(remote, on_first_subscriber=lambda: remote.send(printed("first"))) as kernel:
         kernel.iopub.subscribe(seen)
     assert texts(seen.wait_for_end()) == ["first"]
 
 
-def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
+def test_completed_link_completes_channels() -> None:
     remote = ScriptedLink()
     ends = [Collector[Any]() for _ in range(4)]
     with remote.kernel() as kernel:
@@ -175,7 +175,7 @@ def test_a_link_that_completes_by_itself_ends_the_channels() -> None:
     assert remote.closed == 1
 
 
-def test_where_nobody_listens_a_question_is_nobodys_to_answer() -> None:
+def test_receive_only_link_ignores_input_request() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with with_link(remote, capabilities=Capabilities(can_send=False)) as kernel:
         kernel.iopub.subscribe(seen)

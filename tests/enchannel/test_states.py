@@ -1,4 +1,4 @@
-"""What is told beside the messages: link, state, errors."""
+"""kernel.link, kernel.state and kernel.errors."""
 
 import asyncio
 import gc
@@ -38,27 +38,27 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.name, record.getMessage()) for record in caplog.records]
 
 
-# How link and state are watched.
+# The state subjects.
 
 
-def test_link_and_state_are_behavior_subjects() -> None:
+def test_states_are_behavior_subjects() -> None:
     with ScriptedLink().kernel() as kernel:
         assert isinstance(kernel.link, BehaviorSubject)
         assert isinstance(kernel.state, BehaviorSubject)
 
 
-def test_a_kernel_that_is_not_open_yet_is_connecting() -> None:
+def test_unopened_kernel_is_connecting() -> None:
     kernel = ScriptedLink().kernel()
     assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTING, KernelState.STARTING)
     kernel.close()
 
 
-def test_an_open_kernel_is_connected_and_idle() -> None:
+def test_open_kernel_is_connected_and_idle() -> None:
     with ScriptedLink().kernel() as kernel:
         assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTED, KernelState.IDLE)
 
 
-def test_a_subscriber_gets_the_present_value_first() -> None:
+def test_subscriber_gets_current_value_first() -> None:
     remote, link, state = ScriptedLink(), Collector[LinkState](), Collector[KernelState]()
     with remote.kernel() as kernel:
         remote.emit_event(LinkState.LOST)
@@ -71,7 +71,7 @@ def test_a_subscriber_gets_the_present_value_first() -> None:
     assert state.wait_for_end() == [KernelState.BUSY, KernelState.IDLE]
 
 
-def test_the_same_value_is_not_told_twice() -> None:
+def test_unchanged_value_is_not_emitted() -> None:
     remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
         kernel.link.subscribe(link)
@@ -79,7 +79,7 @@ def test_the_same_value_is_not_told_twice() -> None:
     assert link.wait_for_end() == [LinkState.CONNECTED, LinkState.CLOSED]
 
 
-def test_who_watches_after_the_end_gets_the_last_value_and_the_completion() -> None:
+def test_late_subscriber_gets_last_value() -> None:
     with ScriptedLink().kernel() as kernel:
         pass
     link, state = Collector[LinkState](), Collector[KernelState]()
@@ -90,7 +90,7 @@ def test_who_watches_after_the_end_gets_the_last_value_and_the_completion() -> N
     assert state.completed
 
 
-def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
+def test_state_changes_overtake_output() -> None:
     remote, order = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
@@ -111,10 +111,10 @@ def test_news_of_link_and_state_pass_by_the_output_that_waits() -> None:
         assert (kernel.link.value, kernel.state.value) == (LinkState.LOST, KernelState.DEAD)
         go_on.set()
     assert order[:3] == ["0", "lost", "dead"]
-    assert len(order) == 103  # and closed
+    assert len(order) == 103
 
 
-def test_a_subscriber_that_disposes_is_told_no_more() -> None:
+def test_disposed_state_subscriber_gets_no_more() -> None:
     remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
         subscription = kernel.link.subscribe(link)
@@ -124,7 +124,7 @@ def test_a_subscriber_that_disposes_is_told_no_more() -> None:
     assert link.items == [LinkState.CONNECTED]
 
 
-def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
+def test_subscribe_on_closed_loop_leaves_nothing() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
     with ScriptedLink().kernel() as kernel:
@@ -132,7 +132,7 @@ def test_who_subscribes_with_a_loop_that_is_closed_leaves_nothing() -> None:
         assert kernel.state._fanout.sinks == ()
 
 
-def test_users_cannot_say_how_link_and_kernel_are() -> None:
+def test_states_are_read_only() -> None:
     with ScriptedLink().kernel() as kernel:
         with pytest.raises(ChannelReadOnly, match="kernel.link is read-only"):
             kernel.link.on_next(LinkState.LOST)
@@ -141,7 +141,7 @@ def test_users_cannot_say_how_link_and_kernel_are() -> None:
         assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTED, KernelState.IDLE)
 
 
-def test_what_is_piped_into_a_state_does_not_end_it() -> None:
+def test_piped_terminal_events_are_ignored() -> None:
     remote, errors, state = ScriptedLink(), Collector[EnchannelError](), Collector[KernelState]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -153,7 +153,7 @@ def test_what_is_piped_into_a_state_does_not_end_it() -> None:
     assert [type(error.__cause__) for error in errors.wait_for_end()] == [ZeroDivisionError]
 
 
-def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
+def test_state_dispose_keeps_state() -> None:
     remote, link, later = ScriptedLink(), Collector[LinkState](), Collector[LinkState]()
     with remote.kernel() as kernel:
         kernel.link.subscribe(link)
@@ -164,7 +164,7 @@ def test_disposing_of_a_state_ends_its_subscriptions_only() -> None:
     assert link.items == [LinkState.CONNECTED]
 
 
-# What makes a kernel busy.
+# Busy and idle.
 
 
 def states_after(*messages: AnyMessage) -> list[KernelState]:
@@ -178,58 +178,58 @@ def states_after(*messages: AnyMessage) -> list[KernelState]:
 BUSY, IDLE = KernelState.BUSY, KernelState.IDLE
 
 
-def test_a_kernel_is_busy_from_busy_to_idle() -> None:
+def test_state_is_busy_until_idle() -> None:
     assert states_after(busy(FIRST), printed("woo", FIRST), idle(FIRST)) == [BUSY, IDLE]
 
 
-def test_a_kernel_is_busy_as_long_as_any_request_is_worked_on() -> None:
-    """Subshells work beside each other, and control beside them: their words interleave."""
+def test_state_is_busy_until_all_are_idle() -> None:
+    """Subshells and control work in parallel, so their statuses interleave."""
     interleaved = (busy(FIRST), busy(SECOND), idle(FIRST))
     assert states_after(*interleaved) == [BUSY]
     assert states_after(*interleaved, idle(SECOND)) == [BUSY, IDLE]
 
 
-def test_requests_of_other_clients_make_a_kernel_busy_as_well() -> None:
+def test_state_is_busy_for_other_clients() -> None:
     stranger = ec.execute_request("1").replace(header=ec.Header(msg_id="x", session="stranger"))
     assert states_after(busy(stranger), idle(stranger)) == [BUSY, IDLE]
 
 
-def test_a_status_without_a_parent_counts() -> None:
+def test_status_without_parent_counts() -> None:
     assert states_after(busy(None), idle(None)) == [BUSY, IDLE]
 
 
-def test_an_idle_that_was_not_busy_changes_nothing() -> None:
-    """As when we connect in the middle of somebody's request."""
+def test_idle_without_busy_is_ignored() -> None:
+    """The client connected while another client's request was running."""
     assert states_after(busy(FIRST), idle(SECOND)) == [BUSY]
 
 
-def test_starting_means_that_it_is_up() -> None:
+def test_starting_kernel_is_idle() -> None:
     assert states_after(busy(FIRST), build.status("starting", parent=None)) == [BUSY, IDLE]
 
 
 @pytest.mark.parametrize("said", ["restarting", "dead"])
-def test_what_a_server_says_of_the_kernel_is_believed(said: str) -> None:
+def test_states_from_server_are_used(said: str) -> None:
     told = states_after(busy(FIRST), build.status(said, parent=None))
     assert told == [BUSY, KernelState(said)]
 
 
-def test_a_kernel_that_restarted_works_on_nothing_from_before() -> None:
+def test_restarted_kernel_is_not_busy() -> None:
     restarting = build.status("restarting", parent=None)
     told = states_after(busy(FIRST), restarting, busy(SECOND), idle(SECOND))
     assert told == [BUSY, KernelState.RESTARTING, BUSY, IDLE]
 
 
 @pytest.mark.parametrize("state", ["terminating", "unknown", "", None, 3, ["busy"]])
-def test_a_word_that_nobody_knows_changes_nothing(state: object) -> None:
+def test_unknown_execution_state_is_ignored(state: object) -> None:
     odd = ec.create_message("status", {"execution_state": state}, channel="iopub", parent=FIRST)
     assert states_after(odd) == []
 
 
-def test_a_status_that_does_not_come_on_iopub_changes_nothing() -> None:
+def test_status_on_other_channel_is_ignored() -> None:
     assert states_after(busy(FIRST).replace(channel="shell")) == []
 
 
-def test_what_only_the_backend_can_know_is_a_state() -> None:
+def test_states_of_backend_are_published() -> None:
     remote, state = ScriptedLink(), Collector[KernelState]()
     with remote.kernel() as kernel:
         kernel.state.subscribe(state)
@@ -239,7 +239,7 @@ def test_what_only_the_backend_can_know_is_a_state() -> None:
     assert state.wait_for_end()[1:] == [BUSY, KernelState.RESTARTING, KernelState.STARTING, IDLE]
 
 
-def test_a_request_whose_idle_was_lost_does_not_keep_the_kernel_busy() -> None:
+def test_lost_idle_does_not_keep_busy() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -250,7 +250,7 @@ def test_a_request_whose_idle_was_lost_does_not_keep_the_kernel_busy() -> None:
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
-def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelError) -> None:
+def test_lost_requests_do_not_keep_busy(end: EnchannelError) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -263,7 +263,7 @@ def test_what_will_not_be_answered_does_not_keep_the_kernel_busy(end: EnchannelE
 # Errors.
 
 
-def test_what_goes_wrong_at_the_backend_is_an_error() -> None:
+def test_error_of_backend_is_reported() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     told = [InvalidSignature("a stranger"), MalformedFrame("three frames")]
     with remote.kernel() as kernel:
@@ -272,7 +272,7 @@ def test_what_goes_wrong_at_the_backend_is_an_error() -> None:
     assert errors.wait_for_end() == told
 
 
-def test_errors_end_with_the_connection_and_not_before() -> None:
+def test_errors_complete_with_connection() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -284,7 +284,7 @@ def test_errors_end_with_the_connection_and_not_before() -> None:
     assert errors.completed
 
 
-def test_who_comes_late_hears_the_last_hundred_errors() -> None:
+def test_late_subscriber_gets_last_100_errors() -> None:
     remote, first, late = ScriptedLink(), Collector[EnchannelError](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(first)
@@ -297,7 +297,7 @@ def test_who_comes_late_hears_the_last_hundred_errors() -> None:
     assert len(first.wait_for_end()) == 151
 
 
-def test_who_comes_after_the_end_hears_the_errors_too() -> None:
+def test_errors_are_replayed_after_close() -> None:
     remote, late = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -306,7 +306,7 @@ def test_who_comes_after_the_end_hears_the_errors_too() -> None:
     assert [str(error) for error in late.wait_for_end()] == ["early"]
 
 
-def test_errors_pass_by_the_output_that_waits() -> None:
+def test_errors_overtake_output() -> None:
     remote, order = ScriptedLink(), list[str]()
     inside, go_on = threading.Event(), threading.Event()
 
@@ -325,7 +325,7 @@ def test_errors_pass_by_the_output_that_waits() -> None:
     assert order == ["0", "error", "1", "2"]
 
 
-def test_an_error_that_is_not_ours_is_wrapped() -> None:
+def test_foreign_error_is_wrapped() -> None:
     with ScriptedLink().kernel() as kernel:
         errors, wrong = Collector[EnchannelError](), ZeroDivisionError("oh")
         kernel.errors.subscribe(errors)
@@ -336,14 +336,14 @@ def test_an_error_that_is_not_ours_is_wrapped() -> None:
     assert error.__cause__ is wrong
 
 
-def test_what_nobody_hears_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_unobserved_error_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     remote = ScriptedLink()
     with remote.kernel():
         remote.emit_event(MalformedFrame("three frames"))
     assert logged(caplog) == [("enchannel", "three frames")]
 
 
-def test_what_somebody_hears_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_observed_error_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
@@ -351,7 +351,7 @@ def test_what_somebody_hears_is_not_logged(caplog: pytest.LogCaptureFixture) -> 
     assert logged(caplog) == []
 
 
-def test_a_subscriber_that_raises_is_logged_with_its_traceback(
+def test_raising_subscriber_logs_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     remote, wrong = ScriptedLink(), ZeroDivisionError("oh")
@@ -368,7 +368,7 @@ def test_a_subscriber_that_raises_is_logged_with_its_traceback(
     assert record.exc_info[1] is wrong
 
 
-def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_raising_subscriber_of_errors_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     remote, others = ScriptedLink(), Collector[EnchannelError]()
 
     def on_next(_: object) -> None:
@@ -384,7 +384,7 @@ def test_a_subscriber_of_errors_that_raises_is_logged(caplog: pytest.LogCaptureF
     assert text.startswith("a subscriber of kernel.errors raised ZeroDivisionError: oh")
 
 
-def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
+def test_unhandled_request_error_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     remote = ScriptedLink()
@@ -396,8 +396,8 @@ def test_a_request_that_fails_with_nobody_to_handle_it_is_logged(
     assert "kernel_info_request" in text
 
 
-def test_an_interrupt_of_ours_that_fails_is_told() -> None:
-    """Nobody has the observable of an interrupt that the library made by itself."""
+def test_failed_automatic_interrupt_is_reported() -> None:
+    """No caller holds the completion of an interrupt that the library makes itself."""
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -413,7 +413,7 @@ def test_an_interrupt_of_ours_that_fails_is_told() -> None:
     assert "interrupt" in str(error)
 
 
-def test_an_interrupt_of_ours_that_cannot_be_made_is_told() -> None:
+def test_raising_automatic_interrupt_is_reported() -> None:
     remote, errors = ScriptedLink(lifecycle=ScriptedLifecycle()), Collector[EnchannelError]()
     refusal = NotSupported("this process takes no signals")
 
@@ -431,7 +431,7 @@ def test_an_interrupt_of_ours_that_cannot_be_made_is_told() -> None:
     assert errors.wait_for_end() == [refusal]
 
 
-def test_the_death_of_a_kernel_is_told() -> None:
+def test_death_of_kernel_is_reported() -> None:
     remote, errors, died = (
         ScriptedLink(),
         Collector[EnchannelError](),
@@ -443,7 +443,7 @@ def test_the_death_of_a_kernel_is_told() -> None:
     assert errors.wait_for_end() == [died]
 
 
-def test_why_a_link_was_given_up_is_told_on_every_channel() -> None:
+def test_link_failure_fails_every_channel() -> None:
     remote, gone = ScriptedLink(), ConnectionLost("for good")
     seen = [Collector[AnyMessage]() for _ in range(5)]
     with remote.kernel() as kernel:
@@ -455,7 +455,7 @@ def test_why_a_link_was_given_up_is_told_on_every_channel() -> None:
         assert kernel.link.value is LinkState.CLOSED
 
 
-def test_why_a_link_was_given_up_is_told_where_nobody_listens() -> None:
+def test_link_failure_is_logged_if_unobserved() -> None:
     remote, late, gone = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         remote.fail(gone)
@@ -463,7 +463,7 @@ def test_why_a_link_was_given_up_is_told_where_nobody_listens() -> None:
         assert late.wait_for_end() == [gone]
 
 
-def test_watching_from_another_thread_is_the_same() -> None:
+def test_states_on_other_thread() -> None:
     remote, state = ScriptedLink(), Collector[KernelState]()
     with remote.kernel() as kernel:
         in_thread(lambda: kernel.state.subscribe(state))
@@ -471,14 +471,14 @@ def test_watching_from_another_thread_is_the_same() -> None:
     assert state.wait_for_end() == [IDLE, BUSY]
 
 
-def test_a_kernel_that_was_dropped_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_kernel_is_collected(caplog: pytest.LogCaptureFixture) -> None:
     kernel = ScriptedLink().kernel()
     del kernel
     gc.collect()
     assert logged(caplog) == []
 
 
-def test_raised_by_a_subscriber_of_state_is_an_error() -> None:
+def test_raising_subscriber_of_state_is_reported() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
 
     def on_next(state: KernelState) -> None:

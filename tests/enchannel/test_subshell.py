@@ -1,4 +1,4 @@
-"""A second shell beside the main one."""
+"""Subshells: shell requests that run beside the main shell."""
 
 import threading
 
@@ -17,7 +17,7 @@ SHELL, CONTROL = ChannelName.SHELL, ChannelName.CONTROL
 
 
 def with_subshells(*features: str, lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
-    """A kernel that makes subshells, s1 and so on, and says who ran what."""
+    """Return a link whose kernel creates subshells (s1, s2, …) and prints the subshell of each request."""
     remote = ScriptedLink(lifecycle=lifecycle)
     made = 0
 
@@ -44,7 +44,7 @@ def able(lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
     return with_subshells("debugger", "kernel subshells", lifecycle=lifecycle)
 
 
-def test_its_requests_carry_its_id() -> None:
+def test_shell_request_has_subshell_id() -> None:
     remote = able()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         assert isinstance(subshell, Subshell)
@@ -55,12 +55,12 @@ def test_its_requests_carry_its_id() -> None:
         assert {message.header.subshell_id for message in remote.received[SHELL][1:]} == {"s1"}
 
 
-def test_requests_of_the_kernel_stay_in_its_main_shell() -> None:
+def test_kernel_request_has_no_subshell_id() -> None:
     with able().kernel() as kernel, kernel.subshell():
         assert kernel.run("6 * 7").text == "in None"
 
 
-def test_requests_on_control_carry_no_id() -> None:
+def test_control_request_has_no_subshell_id() -> None:
     remote = able()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         ec.wait(subshell.debug("initialize"))
@@ -68,7 +68,7 @@ def test_requests_on_control_carry_no_id() -> None:
         assert remote.received[CONTROL][-1].header.subshell_id is None
 
 
-def test_the_same_message_is_sent_as_it_was_but_for_the_id() -> None:
+def test_request_adds_only_subshell_id() -> None:
     remote, message = able(), ec.execute_request("6 * 7")
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         ec.wait(subshell.request(message))
@@ -76,7 +76,7 @@ def test_the_same_message_is_sent_as_it_was_but_for_the_id() -> None:
     assert remote.last_request.content == message.content
 
 
-def test_it_is_made_on_entering_and_deleted_on_leaving() -> None:
+def test_with_block_creates_and_deletes() -> None:
     remote = able()
     with remote.kernel() as kernel:
         subshell = kernel.subshell()
@@ -87,7 +87,7 @@ def test_it_is_made_on_entering_and_deleted_on_leaving() -> None:
         assert remote.received[CONTROL][-1].content["subshell_id"] == "s1"
 
 
-def test_it_is_deleted_when_its_block_raises() -> None:
+def test_with_block_that_raises_deletes() -> None:
     remote = able()
     with remote.kernel() as kernel:
         with pytest.raises(ZeroDivisionError), kernel.subshell():
@@ -95,7 +95,7 @@ def test_it_is_deleted_when_its_block_raises() -> None:
         assert types(remote.received[CONTROL])[1:] == ["delete_subshell_request"]
 
 
-def test_outside_of_its_block_it_is_not_there() -> None:
+def test_request_outside_of_block_raises() -> None:
     with able().kernel() as kernel:
         subshell = kernel.subshell()
         with pytest.raises(NotSupported, match="inside its `with` block"):
@@ -106,12 +106,12 @@ def test_outside_of_its_block_it_is_not_there() -> None:
             subshell.run("6 * 7")
 
 
-def test_two_are_two() -> None:
+def test_two_subshells_have_two_ids() -> None:
     with able().kernel() as kernel, kernel.subshell() as one, kernel.subshell() as other:
         assert (one.run("1").text, other.run("1").text) == ("in s1", "in s2")
 
 
-def test_a_coroutine_has_it_with_async_with() -> None:
+def test_async_with_creates_and_deletes() -> None:
     remote = able()
 
     async def main() -> None:
@@ -124,7 +124,7 @@ def test_a_coroutine_has_it_with_async_with() -> None:
     run_on_loop(main)
 
 
-def test_with_on_a_loop_would_block_it() -> None:
+def test_with_block_on_loop_raises() -> None:
     async def main() -> None:
         async with able().kernel() as kernel:
             with pytest.raises(WouldDeadlock), kernel.subshell():
@@ -134,7 +134,7 @@ def test_with_on_a_loop_would_block_it() -> None:
 
 
 @pytest.mark.parametrize("features", [(), ("debugger",)])
-def test_a_kernel_that_does_not_advertise_them_has_none(features: tuple[str, ...]) -> None:
+def test_unsupported_subshell_raises(features: tuple[str, ...]) -> None:
     remote = with_subshells(*features)
     with remote.kernel() as kernel:
         with (
@@ -146,7 +146,7 @@ def test_a_kernel_that_does_not_advertise_them_has_none(features: tuple[str, ...
 
 
 @pytest.mark.parametrize("content", [{}, {"supported_features": None}])
-def test_a_kernel_that_says_nothing_of_features_has_none(content: dict[str, object]) -> None:
+def test_kernel_without_features_raises(content: dict[str, object]) -> None:
     remote = ScriptedLink()
     remote.handler = lambda asked: remote.send(*answered(asked, **content))
     with remote.kernel() as kernel:
@@ -160,7 +160,7 @@ def test_a_kernel_that_says_nothing_of_features_has_none(content: dict[str, obje
 @pytest.mark.parametrize(
     "content", [{"status": "error", "evalue": "no more threads"}, {"subshell_id": None}, {}]
 )
-def test_a_kernel_that_makes_none_is_told(content: dict[str, object]) -> None:
+def test_failed_creation_raises(content: dict[str, object]) -> None:
     remote = ScriptedLink()
 
     def answer(asked: AnyMessage) -> None:
@@ -179,7 +179,7 @@ def test_a_kernel_that_makes_none_is_told(content: dict[str, object]) -> None:
             raise AssertionError
 
 
-def test_a_subshell_that_cannot_be_deleted_is_told_and_hides_no_error() -> None:
+def test_failed_deletion_is_reported() -> None:
     remote, late = able(), Collector[EnchannelError]()
     here = threading.current_thread()
 
@@ -203,12 +203,12 @@ def test_a_subshell_that_cannot_be_deleted_is_told_and_hides_no_error() -> None:
     assert "delete_subshell_request" in str(error)
 
 
-def test_leaving_it_after_the_kernel_was_closed_is_no_error() -> None:
+def test_leaving_block_of_closed_kernel() -> None:
     with able().kernel() as kernel, kernel.subshell():
         kernel.close()
 
 
-def test_a_run_that_takes_too_long_is_interrupted() -> None:
+def test_run_timeout_interrupts_subshell() -> None:
     lifecycle = ScriptedLifecycle()
     remote = able(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
@@ -221,7 +221,7 @@ def test_a_run_that_takes_too_long_is_interrupted() -> None:
         remote.handler = answer
 
 
-def test_two_at_work_at_once_do_not_mix() -> None:
+def test_two_subshells_keep_outputs_apart() -> None:
     remote = able()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         remote.handler = lambda _: None

@@ -1,4 +1,4 @@
-"""Virtual time is a loop to be delivered on: at its time, on the thread that advances it."""
+"""Delivery on a virtual-time scheduler: at its time, on the thread that advances it."""
 
 import threading
 from datetime import timedelta
@@ -24,7 +24,7 @@ def clock(request: pytest.FixtureRequest) -> VirtualTimeScheduler:
     return made
 
 
-def test_nothing_is_delivered_before_time_moves(clock: VirtualTimeScheduler) -> None:
+def test_delivery_waits_for_virtual_time(clock: VirtualTimeScheduler) -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=clock)
@@ -39,7 +39,7 @@ def test_nothing_is_delivered_before_time_moves(clock: VirtualTimeScheduler) -> 
     assert texts(seen.items) == ["one", "two", "three"]
 
 
-def test_everything_happens_at_its_virtual_time(clock: VirtualTimeScheduler) -> None:
+def test_delivery_happens_at_virtual_time(clock: VirtualTimeScheduler) -> None:
     remote, seen = ScriptedLink(), Collector[tuple[str, timedelta]]()
     begin = clock.now
 
@@ -56,7 +56,7 @@ def test_everything_happens_at_its_virtual_time(clock: VirtualTimeScheduler) -> 
     assert [when.total_seconds() for _, when in seen.items] == [1, 2, 5]
 
 
-def test_the_end_comes_in_its_turn(clock: VirtualTimeScheduler) -> None:
+def test_completion_is_delivered_in_order(clock: VirtualTimeScheduler) -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.main.subscribe(seen, scheduler=clock)
@@ -66,7 +66,7 @@ def test_the_end_comes_in_its_turn(clock: VirtualTimeScheduler) -> None:
     assert (texts(seen.items), seen.completed) == (["last"], True)
 
 
-def test_requests_states_and_deliver_on_take_it_as_well(clock: VirtualTimeScheduler) -> None:
+def test_requests_and_states_in_virtual_time(clock: VirtualTimeScheduler) -> None:
     remote, states, texts_seen = (
         ScriptedLink(),
         Collector[ec.KernelState](),
