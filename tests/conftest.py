@@ -35,7 +35,7 @@ LONG = (
     "enchannel_zmq/test_hangs.py",
     "enchannel_zmq/test_leaks.py",
     "enchannel_cli/test_notebook.py",
-    "enchannel_cli/test_at.py",
+    "enchannel_cli/test_servers.py",
 )
 KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
 LEAK_GRACE = 5.0

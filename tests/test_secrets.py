@@ -17,7 +17,7 @@ import enchannel_zmq
 from enchannel import ChannelName
 from enchannel.testing import Collector
 from enchannel.wire.signing import Signer
-from tests.enchannel_cli.shell import enchannel
+from tests.enchannel_cli.command import enchannel
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.frames import KEY, parts, signed

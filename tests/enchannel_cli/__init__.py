@@ -1,1 +1,1 @@
-"""The command line, as a shell and a person see it."""
+"""Tests of the command line, used from a shell and on a terminal."""

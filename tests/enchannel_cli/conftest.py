@@ -1,7 +1,8 @@
-"""A kernel that runs already: most of what the command does can be seen with it, in a third of the time."""
+"""Fixtures for tests of the command line."""
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,19 +12,33 @@ import pytest
 import enchannel as ec
 
 
+@pytest.fixture(scope="package", autouse=True)
+def default_signals() -> Iterator[None]:
+    """Let the command receive SIGHUP, which it would inherit as ignored under ``nohup``."""
+    if sys.platform == "win32":
+        yield
+        return
+    # A handler does not survive exec: the command starts with the default action.
+    before = signal.signal(signal.SIGHUP, lambda signum, frame: None)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[ec.Kernel]:
-    """A kernel that the command can connect to."""
+    """Start a kernel for all tests of a module, which takes a third of the time."""
     with ec.launch() as kernel:
         yield kernel
 
 
 class SlowKernel:
-    """A kernelspec whose kernel does not start before it is let."""
+    """A kernelspec whose kernel waits for ``let_start``."""
 
     def __init__(self, directory: Path) -> None:
         self.jupyter_path = str(directory)
         self._gate = directory / "gate"
+        if sys.platform == "win32":
+            pytest.skip("named pipes are files on POSIX only")
         os.mkfifo(self._gate)
         wait = f"open({str(self._gate)!r}).read()"
         start = "from ipykernel.kernelapp import launch_new_instance as start; start()"
@@ -37,12 +52,12 @@ class SlowKernel:
         path.write_text(json.dumps(spec))
 
     def let_start(self) -> None:
-        """Waits until its process is there."""
+        """Wait for the kernel's process, and let it go on."""
         with open(self._gate, "w"):
             pass
 
 
 @pytest.fixture
 def slow_kernel(tmp_path: Path) -> SlowKernel:
-    """See SlowKernel."""
+    """Return a new SlowKernel."""
     return SlowKernel(tmp_path)

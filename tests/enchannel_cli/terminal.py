@@ -1,8 +1,7 @@
-"""A terminal with a person at it: types, and looks at what is shown."""
+"""Runs the command on a pseudo-terminal, where a test presses keys and waits for output."""
 
 import errno
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -11,10 +10,12 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+import pytest
+
 from tests.rigs import DEADLINE
 
-# A shell would give it the terminal as its own; then Ctrl-C and getpass work.
-OWN = (
+# Makes the terminal the controlling one, as a shell does: Ctrl-C and getpass need that.
+SET_CONTROLLING_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
@@ -26,57 +27,69 @@ class Terminal:
     """Runs ``enchannel`` on a terminal of its own.
 
     Args:
-        arguments: Of the command.
-        environ: Variables beside those of this process.
-        out: Where its stdout goes instead, a file descriptor.
+        arguments: The arguments of the command.
+        environ: Additional environment variables.
+        out: A file descriptor for stdout; by default the terminal.
+
+    Attributes:
+        process: The running command.
+        shown: The output that ``wait_for`` has not returned yet.
     """
+
+    process: subprocess.Popen[bytes]
+    _master: int
 
     def __init__(
         self, *arguments: str, environ: Mapping[str, str] | None = None, out: int | None = None
     ) -> None:
         self.shown = ""
-        self._here, there = pty.openpty()
+        if sys.platform == "win32":
+            pytest.skip("pseudo-terminals need POSIX")
+        import pty
+
+        self._master, slave = pty.openpty()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", OWN, "-m", "enchannel", *arguments],
-                stdin=there,
-                stdout=there if out is None else out,
-                stderr=there,
+                [sys.executable, "-c", SET_CONTROLLING_TERMINAL, "-m", "enchannel", *arguments],
+                stdin=slave,
+                stdout=slave if out is None else out,
+                stderr=slave,
                 start_new_session=True,
                 env={**os.environ, "TERM": "xterm", **(environ or {})},
             )
         finally:
-            os.close(there)
+            os.close(slave)
 
     def press(self, text: str) -> None:
         """Press keys."""
-        os.write(self._here, text.encode())
+        os.write(self._master, text.encode())
 
-    def see(self, text: str) -> str:
-        """Wait until this is shown; all that is shown by then. What was seen once is not seen again."""
+    def wait_for(self, text: str) -> str:
+        """Wait until a text is shown; return the output up to it, and remove that from ``shown``."""
         deadline = time.monotonic() + DEADLINE
         while text not in self.shown:
-            if not self._look(deadline):
+            if not self._read(deadline):
                 raise AssertionError(f"{text!r} is not in {self.shown!r}")
         before, _, self.shown = self.shown.partition(text)
         return before + text
 
-    def end(self) -> tuple[str, int]:
-        """Wait for the end; what was shown until then and not seen yet, and the exit code."""
+    def wait(self) -> tuple[str, int]:
+        """Wait until the command ends; return the rest of the output, and the exit code."""
         deadline = time.monotonic() + DEADLINE
-        while self._look(deadline):
+        while self._read(deadline):
             pass
         return self.shown, self.process.wait(DEADLINE)
 
-    def _look(self, deadline: float) -> bool:
-        """Take in what comes; False at the end."""
-        ready, _, _ = select.select([self._here], [], [], max(0.0, deadline - time.monotonic()))
+    def _read(self, deadline: float) -> bool:
+        """Wait for output; return False at its end."""
+        ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            raise AssertionError(f"nothing more is shown after {self.shown!r}")
+            raise AssertionError(f"no more output after {self.shown!r}")
         try:
-            data = os.read(self._here, 65_536)
+            data = os.read(self._master, 65_536)
         except OSError as error:
-            if error.errno != errno.EIO:  # nobody has the terminal open any more
+            # Linux reports EIO when the last process has closed the terminal.
+            if error.errno != errno.EIO:
                 raise
             data = b""
         self.shown += data.decode(errors="replace")
@@ -92,6 +105,7 @@ class Terminal:
         traceback: TracebackType | None,
     ) -> None:
         if self.process.poll() is None:
-            self.process.terminate()  # which also ends its kernel
+            # This also ends the kernel of the command.
+            self.process.terminate()
             self.process.wait(DEADLINE)
-        os.close(self._here)
+        os.close(self._master)

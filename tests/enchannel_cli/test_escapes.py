@@ -1,4 +1,4 @@
-"""What may reach a terminal of what a kernel prints."""
+"""The filter for escape sequences."""
 
 import re
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from enchannel._cli.terminal.escapes import MAX_SEQUENCE_LENGTH, Escapes, strip_escapes
 
-# Texts that are made of what matters.
+# Texts are made of characters that begin, continue or end a sequence.
 PIECES = (
     *("\x1b", "[", "]", "m", "31", ";", "J", "\\", "\x07", "\x9b", "\x9d", "\x9c", "\x90", "\x18"),
     *("\n", "\r", "\b", "\t", "\x00", "é", "P", "(", "?", " "),
@@ -38,8 +38,8 @@ def test_text_and_colours_pass(text: str) -> None:
         "\x1b[2J",
         "\x1b[10;10H",
         "\x1b[?1049h",
-        "\x1b[>4;2m",  # xterm's modifyOtherKeys, no colour
-        "\x1b[6n",  # the terminal would answer, as if it were typed
+        "\x1b[>4;2m",  # xterm's modifyOtherKeys
+        "\x1b[6n",  # the answer would be read as input
         "\x1b]0;title\x07",
         "\x1b]52;c;ZXZpbA==\x1b\\",
         "\x1b]8;;http://evil\x1b\\",
@@ -60,35 +60,35 @@ def test_text_and_colours_pass(text: str) -> None:
         "\x1b\x1b[2J",
     ],
 )
-def test_everything_else_does_not(sequence: str) -> None:
+def test_other_sequences_are_removed(sequence: str) -> None:
     assert Escapes(colours=True).feed(f"a{sequence}b") == "ab"
 
 
 @pytest.mark.parametrize("text", ["\x1b]0;never ended\nshown", "\x1bPnever\x18shown"])
-def test_a_string_without_an_end_does_not_swallow_the_rest(text: str) -> None:
+def test_unterminated_string_ends_at_newline(text: str) -> None:
     assert Escapes(colours=True).feed(text).strip() == "shown"
 
 
-def test_without_colours_nothing_passes() -> None:
+def test_strip_escapes_removes_colours() -> None:
     assert strip_escapes("\x1b[31mred\x1b[0m \x1b]0;title\x07text\n") == "red text\n"
 
 
 @given(texts)
-def test_no_sequence_but_a_colour_ever_passes(text: str) -> None:
+def test_only_colours_pass(text: str) -> None:
     shown = Escapes(colours=True).feed(text)
     without_colours = re.sub(r"\x1b\[[0-9;:]*m", "", shown)
     assert not re.search(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]", without_colours)
 
 
 @given(texts, st.data())
-def test_where_a_text_is_cut_makes_no_difference(text: str, data: st.DataObject) -> None:
+def test_pieces_give_same_text_as_whole(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=4)))
     pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     whole, cut = Escapes(colours=True), Escapes(colours=True)
     assert "".join(map(cut.feed, pieces)) == whole.feed(text)
 
 
-def test_a_sequence_that_never_ends_takes_no_memory() -> None:
+def test_unfinished_sequence_is_bounded() -> None:
     escapes = Escapes(colours=True)
     for start in ("\x1b]0;", "\x1b[", "\x1b("):
         for piece in (start, *["1" * 1000] * 100):
@@ -97,7 +97,7 @@ def test_a_sequence_that_never_ends_takes_no_memory() -> None:
         escapes.feed("\x07\n")
 
 
-def test_it_knows_whether_a_colour_is_on() -> None:
+def test_is_coloured_until_reset() -> None:
     escapes = Escapes(colours=True)
     escapes.feed("\x1b[31mred")
     assert escapes.is_coloured

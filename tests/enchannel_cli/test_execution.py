@@ -54,7 +54,7 @@ class CapturedHandler(Signals):
 
 @pytest.fixture
 def asking_kernel() -> Iterator[ec.Kernel]:
-    """A kernel whose input request arrives before the status busy, which has a channel of its own."""
+    """Connect to a kernel whose input request arrives before the status busy, on another channel."""
     requests: list[ec.AnyMessage] = []
 
     def on_message(message: ec.AnyMessage) -> None:

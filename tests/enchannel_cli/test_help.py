@@ -1,4 +1,4 @@
-"""What the command says about itself, and how soon."""
+"""Help, usage errors, and the imports that they need."""
 
 import subprocess
 import sys
@@ -7,14 +7,14 @@ from importlib.metadata import version
 import pytest
 
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.rigs import DEADLINE
 
 
 @pytest.mark.parametrize(
     "command", [(), ("run",), ("kernels",), ("record",), ("relay",), ("replay",)]
 )
-def test_help_has_examples_exit_codes_and_environment(command: tuple[str, ...]) -> None:
+def test_help_has_all_sections(command: tuple[str, ...]) -> None:
     ended = enchannel(*command, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     for words in ("examples:", "exit codes:", "environment:", "NO_COLOR"):
@@ -27,7 +27,7 @@ def test_help_names_every_exit_code() -> None:
     assert [code for code in ExitCode if f"{code}" not in text] == []
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     ended = enchannel("--version")
     assert (ended.returncode, ended.stdout) == (0, f"enchannel {version('enchannel')}\n")
 
@@ -48,13 +48,13 @@ def test_version() -> None:
         ("replay", "--speed", "fast", "x"),
     ],
 )
-def test_a_command_line_that_makes_no_sense(arguments: tuple[str, ...]) -> None:
+def test_invalid_command_line_prints_usage(arguments: tuple[str, ...]) -> None:
     ended = enchannel(*arguments)
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert "usage:" in ended.stderr
 
 
-def test_help_waits_for_no_library_of_a_backend() -> None:
+def test_help_imports_no_backend_library() -> None:
     script = """if True:
         import sys
         from enchannel.__main__ import main
@@ -68,7 +68,7 @@ def test_help_waits_for_no_library_of_a_backend() -> None:
     assert ended.stderr == "[]\n"
 
 
-def test_help_into_a_pipe_that_nobody_reads() -> None:
+def test_help_into_closed_pipe_is_quiet() -> None:
     with subprocess.Popen(
         [*COMMAND, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
@@ -76,4 +76,5 @@ def test_help_into_a_pipe_that_nobody_reads() -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode in (ExitCode.OK, ExitCode.PIPE_CLOSED)  # it may have been quicker
+    # The command may write before the pipe is closed.
+    assert process.returncode in (ExitCode.OK, ExitCode.PIPE_CLOSED)

@@ -1,4 +1,4 @@
-"""``enchannel kernels``: what could be started, and what runs."""
+"""``enchannel kernels``."""
 
 import json
 import os
@@ -11,8 +11,8 @@ import pytest
 
 import enchannel as ec
 from enchannel._cli.heartbeat_probe import is_alive
+from tests.enchannel_cli.command import enchannel
 from tests.enchannel_cli.conftest import SlowKernel
-from tests.enchannel_cli.shell import enchannel
 from tests.rigs import DEADLINE
 
 CONNECTION = {
@@ -33,7 +33,7 @@ def connection_info(port: int) -> ec.ConnectionInfo:
 
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty runtime directory."""
+    """Set an empty runtime directory."""
     directory = tmp_path / "runtime"
     directory.mkdir(mode=0o700)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directory))
@@ -42,16 +42,16 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def left_behind(runtime: Path) -> str:
-    """The id of a kernel that ended without removing its connection file."""
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    """Return the id of a kernel that ended without removing its connection file."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
     path = runtime / "kernel-left-behind.json"
     path.write_text(json.dumps({**CONNECTION, "hb_port": port}))
     return "left-behind"
 
 
 @pytest.mark.kernel
-def test_a_kernel_that_runs_is_alive(runtime: Path, left_behind: str) -> None:
+def test_running_kernel_is_alive(runtime: Path, left_behind: str) -> None:
     with ec.launch() as over_ipc, ec.launch(transport="tcp") as over_tcp:
         listing = json.loads(enchannel("kernels", "--json").stdout)
         table = enchannel("kernels").stdout
@@ -77,7 +77,7 @@ def test_kernelspecs_are_listed(slow_kernel: SlowKernel, runtime: Path) -> None:
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 
-def test_without_jupyter_client_it_says_what_to_install(left_behind: str) -> None:
+def test_missing_jupyter_client_names_extra(left_behind: str) -> None:
     script = """if True:
         import sys
         sys.modules["jupyter_client"] = None
@@ -97,9 +97,7 @@ def test_without_jupyter_client_it_says_what_to_install(left_behind: str) -> Non
     assert json.loads(ended.stdout)["kernelspecs"] is None
 
 
-def test_a_connection_file_that_makes_no_sense_is_a_sentence(
-    runtime: Path, left_behind: str
-) -> None:
+def test_invalid_connection_file_is_reported(runtime: Path, left_behind: str) -> None:
     (runtime / "kernel-odd.json").write_text('{"shell_port": 1}')
     ended = enchannel("kernels")
     assert ended.returncode == 0
@@ -107,9 +105,7 @@ def test_a_connection_file_that_makes_no_sense_is_a_sentence(
     assert ended.stderr == f"enchannel: the connection file {runtime}/kernel-odd.json has no ip\n"
 
 
-def test_what_a_connection_file_says_cannot_move_the_terminal(
-    runtime: Path, left_behind: str
-) -> None:
+def test_table_has_no_escape_sequences(runtime: Path, left_behind: str) -> None:
     odd = {**CONNECTION, "hb_port": 1, "kernel_name": "a\x1b[2J\nb"}
     (runtime / "kernel-odd.json").write_text(json.dumps(odd))
     assert ["odd", "a", "b", "tcp", "gone"] in [
@@ -117,12 +113,14 @@ def test_what_a_connection_file_says_cannot_move_the_terminal(
     ]
 
 
-def test_another_program_at_a_kernels_port_is_no_kernel() -> None:
+def test_other_program_at_port_is_not_alive() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         assert not is_alive(connection_info(other.getsockname()[1]))
 
 
-def test_a_socket_file_that_is_left_is_no_kernel(tmp_path: Path) -> None:
+def test_leftover_socket_file_is_not_alive(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("needs Unix domain sockets")
     ip = os.fspath(tmp_path / "k")
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(f"{ip}-5")

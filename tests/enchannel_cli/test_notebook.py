@@ -1,8 +1,7 @@
-"""``enchannel run`` with a notebook: what is shown, what is saved, and how it ends."""
+"""``enchannel run`` with a notebook: progress, saved files, exit codes."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import pytest
 import commutable as cm
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.enchannel_cli.terminal import CTRL_C, Terminal
 from tests.rigs import ASLEEP, DEADLINE
 
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.kernel
 
 
 def notebook_of(*sources: str, **tags: str) -> cm.Notebook:
-    """Code cells c1, c2, …; those that are named have a tag."""
+    """Make a notebook of code cells c1, c2, …; keyword arguments give a cell a tag."""
     notebook = cm.empty_notebook
     for number, source in enumerate(sources, 1):
         id = f"c{number}"
@@ -33,7 +32,7 @@ def notebook_of(*sources: str, **tags: str) -> cm.Notebook:
 
 
 def outputs(path: Path) -> list[str]:
-    """What each cell of a file has come to, as text."""
+    """Return the outputs of each cell of a file, as text."""
     cells = cm.load(path).cells
     return [cell.outputs.text for cell in cells if isinstance(cell, cm.CodeCell)]
 
@@ -43,7 +42,7 @@ def counts(path: Path) -> list[int | None]:
 
 
 class Files:
-    """A notebook, and where it is saved when it has run."""
+    """A notebook, and the file to which it is saved."""
 
     def __init__(self, directory: Path) -> None:
         self.given = directory / "given.ipynb"
@@ -66,7 +65,7 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def test_it_runs_in_a_kernel_of_its_own_in_its_directory(files: Files) -> None:
+def test_notebook_runs_in_its_directory(files: Files) -> None:
     files.has("import os; print(os.getcwd())", "6 * 7")
     ended = files.run()
     assert (ended.stdout, ended.returncode) == ("", ExitCode.OK)
@@ -78,7 +77,7 @@ def test_it_runs_in_a_kernel_of_its_own_in_its_directory(files: Files) -> None:
     assert language["name"] == "python"
 
 
-# The kernel says it when it is asked something else.
+# The kernel sends the output when it receives the next request.
 LATE = """
 kernel = get_ipython().kernel
 cell, handlers = kernel.get_parent(), kernel.shell_handlers
@@ -93,7 +92,7 @@ print("in time")
 
 
 @pytest.mark.parametrize("saved", [False, True])
-def test_what_the_last_cell_says_after_its_end_is_kept(files: Files, saved: bool) -> None:
+def test_late_output_of_last_cell_is_kept(files: Files, saved: bool) -> None:
     files.has(LATE)
     ended = files.run() if saved else enchannel("run", str(files.given))
     assert ended.returncode == ExitCode.OK
@@ -101,19 +100,19 @@ def test_what_the_last_cell_says_after_its_end_is_kept(files: Files, saved: bool
     assert outputs(files.done) == ["in time\nlate\n"] if saved else not files.done.exists()
 
 
-class TestInOneKernel:
-    """In a kernel that runs already."""
+class TestRunningKernel:
+    """The kernel is left running."""
 
     @pytest.fixture(autouse=True)
     def connection(self, running: ec.Kernel, files: Files) -> Iterator[None]:
         self.kernel, self.files = running, files
         yield
-        assert running.run("6 * 7", timeout=DEADLINE).text == "42"  # it is still there, and idle
+        assert running.run("6 * 7", timeout=DEADLINE).text == "42"
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return self.files.run("--connection", self.kernel.id, *arguments, stdin=stdin)
 
-    def test_it_stops_at_the_first_cell_that_raises(self) -> None:
+    def test_notebook_stops_at_first_error(self) -> None:
         self.files.has("print('a')", "1 / 0", "print('never')")
         ended = self.run()
         assert ended.returncode == ExitCode.RAISED
@@ -123,39 +122,39 @@ class TestInOneKernel:
         assert (first, third) == ("a\n", "")
         assert second.endswith("ZeroDivisionError: division by zero")
 
-    def test_errors_can_be_allowed(self) -> None:
+    def test_allow_errors_continues(self) -> None:
         self.files.has("1 / 0", "print('after')")
         ended = self.run("--allow-errors")
         assert ended.returncode == ExitCode.OK
         assert "cell 1 of 2: raised, " in ended.stderr
         assert outputs(self.files.done)[1] == "after\n"
 
-    def test_tags_say_what_may_raise_and_what_is_not_run(self) -> None:
+    def test_tags_allow_error_and_skip_cell(self) -> None:
         self.files.has("1 / 0", "print('x')", "2", c1="raises-exception", c2="skip-execution")
         assert self.run().returncode == ExitCode.OK
         assert outputs(self.files.done)[1:] == ["", "2"]
 
-    def test_outputs_of_an_earlier_run_are_not_taken_for_those_of_this(self) -> None:
+    def test_outputs_of_earlier_run_are_cleared(self) -> None:
         notebook = self.files.has("1 / 0", "print('never')")
         cm.save(cm.update_outputs(notebook, "c2", [OLD]), self.files.given)
         self.run()
         assert outputs(self.files.done)[1] == ""
         assert outputs(self.files.given)[1] == "old"
 
-    def test_a_notebook_may_be_saved_where_it_is(self) -> None:
+    def test_notebook_is_saved_in_place(self) -> None:
         self.files.has("6 * 7")
         self.files.done = self.files.given
         assert self.run().returncode == ExitCode.OK
         assert outputs(self.files.given) == ["42"]
 
-    def test_without_a_file_for_them_its_outputs_are_printed(self) -> None:
+    def test_outputs_are_printed_without_output_file(self) -> None:
         self.files.has("import sys; print('out'); print('err', file=sys.stderr)", "6 * 7", "1 / 0")
         ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
         assert (ended.stdout, ended.returncode) == ("out\n42\n", ExitCode.RAISED)
         assert "err\n" in ended.stderr
         assert ended.stderr.count("Traceback (most recent call last)") == 1
 
-    def test_what_a_thread_says_when_its_cell_is_over_is_printed_as_well(self) -> None:
+    def test_late_output_of_thread_is_printed(self) -> None:
         thread = (
             "import threading, time; go = threading.Event()\n"
             "thread = threading.Thread(target=lambda: (go.wait(), print('late', flush=True)))\n"
@@ -165,25 +164,25 @@ class TestInOneKernel:
         ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
         assert sorted(ended.stdout.split("\n")) == ["", "in time", "late", "next"]
 
-    def test_parameters_are_set_behind_the_defaults(self) -> None:
+    def test_parameters_override_defaults(self) -> None:
         self.files.has("n, city = 1, 'here'", "print(n, city, more)", c1="parameters")
         (self.files.given.parent / "p.json").write_text('{"more": [1, null], "n": 0}')
         more = ("--parameters", str(self.files.given.parent / "p.json"))
         assert self.run("-p", "n", "5", "-p", "city", "Lima", *more).returncode == ExitCode.OK
         assert outputs(self.files.done)[2] == "5 Lima [1, None]\n"
 
-    def test_input_is_read_from_stdin(self) -> None:
+    def test_input_reads_stdin(self) -> None:
         self.files.has("print('hello', input('who? '))")
         ended = self.run(stdin="Ada\n")
         assert (ended.stdout, ended.returncode) == ("who? ", ExitCode.OK)
         assert outputs(self.files.done) == ["hello Ada\n"]
 
-    def test_at_the_end_of_stdin_input_raises(self) -> None:
+    def test_input_raises_at_end_of_stdin(self) -> None:
         self.files.has("input()")
         assert self.run().returncode == ExitCode.RAISED
         assert "EOFError" in outputs(self.files.done)[0]
 
-    def test_each_cell_has_its_time(self) -> None:
+    def test_timeout_applies_to_each_cell(self) -> None:
         self.files.has("print('a')", ASLEEP, "print('never')")
         ended = self.run("--timeout", "1")
         assert ended.returncode == ExitCode.TIMED_OUT
@@ -193,7 +192,7 @@ class TestInOneKernel:
         assert second.startswith("asleep\n")
         assert second.endswith("KeyboardInterrupt: ")
 
-    def test_it_goes_on_where_it_stopped(self) -> None:
+    def test_resume_skips_finished_cells(self) -> None:
         self.files.has("print('once'); x = 6", "1 / 0", "print(x)")
         self.run()
         self.files.has("print('once'); x = 6", "x += 1", "print(x)")
@@ -203,7 +202,7 @@ class TestInOneKernel:
         assert outputs(self.files.done) == ["once\n", "", "7\n"]
         assert "nothing to run" in self.run("--resume").stderr
 
-    def test_what_has_been_edited_is_run_again_and_all_that_follows(self) -> None:
+    def test_resume_runs_edited_cell_and_the_rest(self) -> None:
         self.files.has("print('a')", "print('b')", "print('c')")
         self.run()
         before = counts(self.files.done)
@@ -216,12 +215,12 @@ class TestInOneKernel:
             False,
         ]
 
-    def test_without_anything_to_go_on_with_all_of_it_is_run(self) -> None:
+    def test_resume_without_output_runs_all(self) -> None:
         self.files.has("print('a')")
         assert self.run("--resume").returncode == ExitCode.OK
         assert outputs(self.files.done) == ["a\n"]
 
-    def test_much_output_comes_in_completely(self) -> None:
+    def test_large_output_is_complete(self) -> None:
         self.files.has("for i in range(20_000): print(i, flush=not i % 100)")
         assert self.run().returncode == ExitCode.OK
         assert outputs(self.files.done) == ["".join(f"{i}\n" for i in range(20_000))]
@@ -230,7 +229,7 @@ class TestInOneKernel:
 OLD = {"output_type": "stream", "name": "stdout", "text": "old"}
 
 
-def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) -> None:
+def test_ctrl_c_leaves_code_of_other_client(files: Files) -> None:
     files.has("print('never')")
     begun = Event()
     with ec.launch() as kernel:
@@ -238,27 +237,27 @@ def test_a_kernel_that_is_busy_with_other_code_is_not_interrupted(files: Files) 
         busy.pipe(ec.outputs()).subscribe(lambda _: begun.set())
         assert begun.wait(DEADLINE)
         with Terminal(*files.command("--connection", kernel.id)) as terminal:
-            terminal.see("cell 1 of 1")
+            terminal.wait_for("cell 1 of 1")
             terminal.press(CTRL_C)
-            _, exit_code = terminal.end()
+            _, exit_code = terminal.wait()
         assert exit_code == ExitCode.INTERRUPTED
         assert kernel.state.value is ec.KernelState.BUSY
 
 
-def test_it_stops_where_it_is_interrupted(files: Files) -> None:
-    """Also where errors are allowed, and that is one."""
+def test_ctrl_c_stops_notebook(files: Files) -> None:
+    """An interrupt is an error, and ends the run even if errors are allowed."""
     files.has("print('a')", ASLEEP, "print('never')")
     with Terminal(*files.command("--allow-errors")) as terminal:
-        terminal.see("asleep")
+        terminal.wait_for("asleep")
         terminal.press(CTRL_C)
-        shown, exit_code = terminal.end()
+        shown, exit_code = terminal.wait()
     assert exit_code == ExitCode.RAISED
     assert "✗" in shown
     assert outputs(files.done)[2] == ""
     assert "KeyboardInterrupt" in outputs(files.done)[1]
 
 
-def test_a_kernel_that_dies_ends_it_and_what_ran_is_saved(files: Files) -> None:
+def test_dying_kernel_leaves_saved_cells(files: Files) -> None:
     files.has("print('a')", "import os; os._exit(7)", "print('never')")
     ended = files.run()
     assert ended.returncode == ExitCode.DIED
@@ -267,17 +266,16 @@ def test_a_kernel_that_dies_ends_it_and_what_ran_is_saved(files: Files) -> None:
     assert outputs(files.done) == ["a\n", "", ""]
 
 
-def test_each_cell_is_saved_as_it_ends(files: Files) -> None:
-    """Also if the command itself is killed."""
+def test_killed_command_leaves_saved_cells(files: Files) -> None:
     files.has("print('a')", "import os; os.kill(os.getppid(), 9); input()")
     process = subprocess.run(
         [*COMMAND, *files.command()], capture_output=True, timeout=DEADLINE, check=False
     )
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == -9
     assert outputs(files.done) == ["a\n", ""]
 
 
-def test_the_kernel_is_the_one_that_the_notebook_is_for(files: Files) -> None:
+def test_kernel_is_named_by_notebook(files: Files) -> None:
     notebook = files.has("1")
     spec = {"kernelspec": {"name": "no-such-kernel", "display_name": "none"}}
     cm.save(cm.set_metadata(notebook, spec), files.given)
@@ -288,7 +286,7 @@ def test_the_kernel_is_the_one_that_the_notebook_is_for(files: Files) -> None:
 
 
 @pytest.mark.parametrize("text", ["no notebook", "[]", '{"nbformat": 5}', "{}"])
-def test_what_is_no_notebook_is_not_run(files: Files, text: str) -> None:
+def test_invalid_notebook_is_refused(files: Files, text: str) -> None:
     files.given.write_text(text)
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
@@ -297,13 +295,13 @@ def test_what_is_no_notebook_is_not_run(files: Files, text: str) -> None:
     assert not files.done.exists()
 
 
-def test_a_file_that_is_not_there(files: Files) -> None:
+def test_missing_notebook_is_reported(files: Files) -> None:
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert ended.stderr == f"enchannel: {files.given} cannot be read: No such file or directory\n"
 
 
-def test_what_cannot_be_saved_is_not_run(files: Files) -> None:
+def test_unwritable_output_runs_nothing(files: Files) -> None:
     files.has("open('ran', 'w')")
     files.done = files.given.parent / "nowhere" / "done.ipynb"
     ended = files.run()
@@ -312,7 +310,7 @@ def test_what_cannot_be_saved_is_not_run(files: Files) -> None:
     assert not (files.given.parent / "ran").exists()
 
 
-def test_a_disk_that_is_full_on_the_way_is_told(files: Files) -> None:
+def test_full_disk_ends_notebook(files: Files) -> None:
     files.has("print('a')", "print('x' * 200_000)")
     script = (
         "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -342,40 +340,40 @@ def test_a_disk_that_is_full_on_the_way_is_told(files: Files) -> None:
         ("--parameters", os.devnull),
     ],
 )
-def test_options_that_make_no_sense(files: Files, arguments: Sequence[str]) -> None:
+def test_invalid_options_are_refused(files: Files, arguments: Sequence[str]) -> None:
     files.has("1")
     ended = enchannel("run", str(files.given), *arguments)
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert ended.stderr.startswith("enchannel: ")
 
 
-def test_options_for_notebooks_are_for_nothing_else() -> None:
+def test_notebook_options_need_notebook() -> None:
     ended = enchannel("run", "1", "--output", "x")
     assert ended.returncode == ExitCode.USAGE
     assert "--output needs a notebook" in ended.stderr
 
 
-def test_a_person_sees_a_line_for_each_cell_and_one_that_moves(files: Files) -> None:
+def test_terminal_shows_progress_of_cells(files: Files) -> None:
     files.has("print('first')", "name = input('who? ')", "print(f'{name}!')\n1 / 0")
     with Terminal(*files.command()) as terminal:
-        terminal.see("✓")
-        assert "cell 1 of 3" in terminal.see("first")
-        terminal.see("cell 2 of 3")
-        terminal.see("who? ")
+        terminal.wait_for("✓")
+        assert "cell 1 of 3" in terminal.wait_for("first")
+        terminal.wait_for("cell 2 of 3")
+        terminal.wait_for("who? ")
         terminal.press("Ada\r")
-        terminal.see("✓")
-        terminal.see("✗")
-        shown, exit_code = terminal.end()
+        terminal.wait_for("✓")
+        terminal.wait_for("✗")
+        shown, exit_code = terminal.wait()
     assert exit_code == ExitCode.RAISED
     assert shown.endswith("cell 3 of 3 (c3): ZeroDivisionError: division by zero\r\n")
     assert json.loads(files.done.read_text())["cells"][2]["outputs"][0]["text"] == ["Ada!\n"]
 
 
-def test_what_code_prints_moves_no_cursor(files: Files) -> None:
+def test_progress_has_no_escape_sequences(files: Files) -> None:
     files.has(r"print('\x1b[2J\x1b]0;title\x07seen')")
     with Terminal(*files.command()) as terminal:
-        terminal.see("✓")
-        shown, _ = terminal.end()
+        terminal.wait_for("✓")
+        shown, _ = terminal.wait()
     assert "seen" in shown
     assert "\x1b[2J" not in shown
     assert "title" not in shown

@@ -18,7 +18,7 @@ from enchannel._cli.arguments import parse_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import Screen
 from tests.enchannel.test_replay import write as by_hand
-from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import printed
 from tests.rigs.threads import Thread
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 @contextmanager
 def recording(kernel: ec.Kernel, file: Path) -> Iterator["subprocess.Popen[str]"]:
-    """The command, once it records."""
+    """Start ``enchannel record``, and wait until it records."""
     with subprocess.Popen(
         [*COMMAND, "record", kernel.id, file],
         stdout=subprocess.PIPE,
@@ -67,19 +67,19 @@ def types(file: Path) -> list[str]:
 # run --record
 
 
-def test_a_run_that_is_recorded_is_shown_again(file: Path) -> None:
+def test_recorded_run_is_replayed(file: Path) -> None:
     ran = enchannel("run", "--record", str(file), SESSION, stdin="Bob\n")
     assert (ran.stderr, ran.returncode) == ("err\n", 0)
     again = enchannel("replay", "--speed", "inf", str(file))
     assert (again.stderr, again.returncode) == ("err\n", 0)
-    # the answer is seen as on a terminal, and is not kept
+    # The replayed answer is shown as on a terminal, and is not recorded.
     assert ran.stdout == "out\nname? hello Bob\nshown\n42\n"
     assert again.stdout == "out\nname? <redacted>\nhello Bob\nshown\n42\n"
     assert ec.Recording(file).is_whole
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_code_of_a_run_that_is_recorded_says_how_it_ended(file: Path) -> None:
+def test_recorded_run_keeps_exit_code(file: Path) -> None:
     ran = enchannel("run", "--record", str(file), "print('before'); 1 / 0")
     again = enchannel("replay", "--speed", "inf", str(file))
     assert (ran.returncode, again.returncode) == (ExitCode.RAISED, 0)
@@ -88,7 +88,7 @@ def test_the_code_of_a_run_that_is_recorded_says_how_it_ended(file: Path) -> Non
     assert ran.stderr.count("ZeroDivisionError: division by zero") == 1
 
 
-def test_a_death_is_told_again(file: Path) -> None:
+def test_death_is_replayed(file: Path) -> None:
     ran = enchannel("run", "--record", str(file), "import os; os._exit(7)")
     again = enchannel("replay", "--speed", "inf", str(file))
     assert ran.returncode == ExitCode.DIED
@@ -97,7 +97,7 @@ def test_a_death_is_told_again(file: Path) -> None:
     assert again.returncode == 0
 
 
-def test_a_file_that_is_there_is_not_replaced(file: Path) -> None:
+def test_run_keeps_existing_file(file: Path) -> None:
     file.write_text("a thesis")
     ran = enchannel("run", "--record", str(file), "print('woo')")
     assert (ran.stdout, ran.returncode) == ("", ExitCode.USAGE)
@@ -105,9 +105,7 @@ def test_a_file_that_is_there_is_not_replaced(file: Path) -> None:
     assert file.read_text() == "a thesis"
 
 
-def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(
-    running: ec.Kernel, file: Path
-) -> None:
+def test_full_disk_ends_recording_only(running: ec.Kernel, file: Path) -> None:
     script = 'ulimit -f 16; exec "$0" -m enchannel run --connection "$1" --record "$2" "$3"'
     code = "for i in range(200): display({'text/plain': 'x' * 1000}, raw=True)\n'done'"
     ran = subprocess.run(
@@ -126,9 +124,7 @@ def test_a_disk_that_fills_up_ends_the_recording_and_not_the_run(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_kernel_is_recorded_until_somebody_ends_it(
-    running: ec.Kernel, file: Path, how: signal.Signals
-) -> None:
+def test_signal_ends_recording(running: ec.Kernel, file: Path, how: signal.Signals) -> None:
     with recording(running, file) as process:
         running.run("print('woo')", timeout=DEADLINE)
         assert eventually(lambda: "stream" in types(file))
@@ -142,10 +138,8 @@ def test_a_kernel_is_recorded_until_somebody_ends_it(
     assert enchannel("replay", "--speed", "inf", str(file)).stdout == "woo\n"
 
 
-def test_the_end_of_the_kernel_is_the_end_of_the_recording(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once it has been given up, for which nobody waits here."""
+def test_end_of_kernel_ends_recording(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recorder gives up after reconnect_timeout, which is short here."""
     monkeypatch.setattr(ec, "connect", partial(ec.connect, reconnect_timeout=0.1))
     shown = io.StringIO()
     with ec.launch() as kernel:
@@ -164,7 +158,7 @@ def test_the_end_of_the_kernel_is_the_end_of_the_recording(
     assert "stream" in types(file)
 
 
-def test_who_is_killed_leaves_what_there_was(running: ec.Kernel, file: Path) -> None:
+def test_killed_recorder_leaves_valid_file(running: ec.Kernel, file: Path) -> None:
     with recording(running, file) as process:
         running.run("print('woo')", timeout=DEADLINE)
         assert eventually(lambda: "stream" in types(file))
@@ -177,7 +171,7 @@ def test_who_is_killed_leaves_what_there_was(running: ec.Kernel, file: Path) -> 
     )
 
 
-def test_a_file_is_replaced_if_asked_for(running: ec.Kernel, file: Path) -> None:
+def test_record_keeps_existing_file(running: ec.Kernel, file: Path) -> None:
     file.write_text("a thesis")
     refused = enchannel("record", running.id, str(file))
     assert (refused.returncode, refused.stdout) == (ExitCode.USAGE, "")
@@ -185,9 +179,9 @@ def test_a_file_is_replaced_if_asked_for(running: ec.Kernel, file: Path) -> None
     assert file.read_text() == "a thesis"
 
 
-def test_ctrl_c_while_it_connects(tmp_path: Path, file: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+def test_ctrl_c_while_record_connects(tmp_path: Path, file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         ports = {f"{name}_port": port for name in ("shell", "iopub", "stdin", "control", "hb")}
         connection = tmp_path / "connection.json"
         connection.write_text(
@@ -197,14 +191,14 @@ def test_ctrl_c_while_it_connects(tmp_path: Path, file: Path) -> None:
         with subprocess.Popen(
             [*COMMAND, "record", connection, file], stderr=subprocess.PIPE, encoding="utf-8"
         ) as process:
-            nobody.accept()[0].close()
+            listener.accept()[0].close()
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=DEADLINE)[1] == ""
     assert process.returncode == ExitCode.INTERRUPTED
     assert not file.exists()
 
 
-def test_a_kernel_that_there_is_not(file: Path) -> None:
+def test_unknown_kernel_is_reported(file: Path) -> None:
     ended = enchannel("record", "no-such-kernel", str(file))
     assert (ended.returncode, ended.stdout) == (ExitCode.NOT_CONNECTED, "")
     assert not file.exists()
@@ -218,7 +212,7 @@ def write(file: Path, code: str) -> None:
         kernel.run(code, check=False, timeout=DEADLINE)
 
 
-def test_json_is_every_message_of_either_direction(file: Path) -> None:
+def test_replay_json_has_both_directions(file: Path) -> None:
     write(file, "print('woo'); 6 * 7")
     ended = enchannel("replay", "--speed", "inf", "--json", str(file))
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -235,14 +229,14 @@ def printed_at(**texts: float) -> list[tuple[float, ec.AnyMessage]]:
     return [(at, printed(f"{text}\n", request)) for text, at in texts.items()]
 
 
-def test_it_takes_its_time(file: Path) -> None:
+def test_replay_keeps_delays(file: Path) -> None:
     by_hand(file, *printed_at(one=0.0, two=0.6), end=0.6)
     begin = time.monotonic()
     assert enchannel("replay", "--speed", "2", str(file)).stdout == "one\ntwo\n"
     assert time.monotonic() - begin > 0.3
 
 
-def test_ctrl_c_ends_it(file: Path) -> None:
+def test_ctrl_c_ends_replay(file: Path) -> None:
     by_hand(file, *printed_at(one=0.0, two=1000.0))
     with subprocess.Popen(
         [*COMMAND, "replay", file], stdout=subprocess.PIPE, encoding="utf-8"
@@ -263,7 +257,7 @@ def test_ctrl_c_ends_it(file: Path) -> None:
         (b"enchannel recording 9 00000000 {}\n", "newer enchannel"),
     ],
 )
-def test_what_is_no_recording_is_one_sentence(file: Path, data: bytes | None, why: str) -> None:
+def test_invalid_recording_is_reported(file: Path, data: bytes | None, why: str) -> None:
     if data is not None:
         file.write_bytes(data)
     ended = enchannel("replay", str(file))
@@ -273,7 +267,7 @@ def test_what_is_no_recording_is_one_sentence(file: Path, data: bytes | None, wh
     assert why in ended.stderr
 
 
-def test_nobody_reads_it_any_more(file: Path) -> None:
+def test_replay_into_closed_pipe_is_quiet(file: Path) -> None:
     by_hand(file, *printed_at(**{"y" * 80 + str(n): 0.0 for n in range(3000)}))
     with subprocess.Popen(
         [*COMMAND, "replay", "--speed", "inf", file],

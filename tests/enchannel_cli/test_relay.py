@@ -1,4 +1,4 @@
-"""``enchannel relay``, and the command with kernels behind one."""
+"""``enchannel relay``, and the other commands with a relay."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import pytest
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel_socketio import shutdown, spawn
-from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -39,11 +39,11 @@ class Started:
     def at(self) -> str:
         return f"socketio+{self.url}"
 
-    def end(self, signum: int = signal.SIGINT) -> tuple[int, str]:
-        """End it; the exit code, and what it has said on stderr."""
+    def stop(self, signum: int = signal.SIGINT) -> tuple[int, str]:
+        """Send a signal; return the exit code, and the output on stderr."""
         self.process.send_signal(signum)
-        _, said = self.process.communicate(timeout=DEADLINE)
-        return self.process.returncode, said
+        _, err = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, err
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCHANNEL_TOKEN", TOKEN)
 
 
-def test_it_prints_a_link_that_is_good_once_and_serves_the_page(relay: Started) -> None:
+def test_printed_link_works_once(relay: Started) -> None:
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
     with opener.open(relay.link, timeout=DEADLINE) as answer:
         assert answer.url == f"{relay.url}/"
@@ -87,13 +87,13 @@ def test_it_prints_a_link_that_is_good_once_and_serves_the_page(relay: Started) 
     assert refused.value.code == 401
 
 
-def test_code_runs_on_it(relay: Started) -> None:
+def test_run_on_relay(relay: Started) -> None:
     ended = enchannel("run", "--at", relay.at, "print('woo'); 6 * 7")
     assert (ended.returncode, ended.stdout) == (0, "woo\n42\n")
     assert enchannel("run", "--at", relay.at, "1 / 0").returncode == ExitCode.RAISED
 
 
-def test_kernels_there_are_listed_and_connected_to(relay: Started) -> None:
+def test_relay_kernels_are_listed_and_connected(relay: Started) -> None:
     kernel_id = spawn(relay.url, token=TOKEN)
     listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
     assert "python3" in {spec["name"] for spec in listed["kernelspecs"]}
@@ -107,9 +107,7 @@ def test_kernels_there_are_listed_and_connected_to(relay: Started) -> None:
     shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_without_the_token_it_says_where_that_is_looked_for(
-    relay: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_token_names_variable(relay: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCHANNEL_TOKEN", "another")
     ended = enchannel("kernels", "--at", relay.at)
     assert ended.returncode == ExitCode.NOT_CONNECTED
@@ -118,7 +116,7 @@ def test_without_the_token_it_says_where_that_is_looked_for(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_well_and_its_kernels(signum: signal.Signals) -> None:
+def test_signal_ends_relay_and_kernels(signum: signal.Signals) -> None:
     with started() as relay:
         code = "import os; print(os.getpid(), flush=True); import time; time.sleep(600)"
         with subprocess.Popen(
@@ -129,22 +127,22 @@ def test_a_signal_ends_it_well_and_its_kernels(signum: signal.Signals) -> None:
         ) as run:
             assert run.stdout is not None
             pid = int(run.stdout.readline())
-            ended, said = relay.end(signum)
+            ended, err = relay.stop(signum)
             run.kill()
             run.communicate(timeout=DEADLINE)
         assert ended == ExitCode.OK
-        assert "Traceback" not in said
+        assert "Traceback" not in err
         assert not os.path.exists(f"/proc/{pid}")
 
 
-def test_a_token_is_made_and_said_where_none_is_given() -> None:
+def test_random_token_is_printed() -> None:
     with started(token="") as relay:
-        code, said = relay.end()
+        code, err = relay.stop()
     assert code == ExitCode.OK
-    assert re.search(r"access token for programs: ENCHANNEL_TOKEN=\S{40,}", said)
+    assert re.search(r"access token for programs: ENCHANNEL_TOKEN=\S{40,}", err)
 
 
-def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
+def test_share_and_no_spawn() -> None:
     with ec.launch("python3") as kernel, started("--share", kernel.id, "--no-spawn") as relay:
         listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
         (running,) = listed["running"]
@@ -170,14 +168,14 @@ def test_a_kernel_that_runs_is_shared_and_no_other_is_started() -> None:
         (("--port", "99999"), "99999"),
     ],
 )
-def test_what_cannot_be_is_said(arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_options_are_reported(arguments: tuple[str, ...], words: str) -> None:
     ended = enchannel("relay", "--port", "0", *arguments)
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_token_that_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENCHANNEL_TOKEN", "short")
     ended = enchannel("relay", "--port", "0")
     assert ended.returncode == ExitCode.NOT_CONNECTED

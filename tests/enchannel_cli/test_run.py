@@ -1,4 +1,4 @@
-"""``enchannel run`` in pipes: against real kernels, and every fault is a real one."""
+"""``enchannel run`` in pipes, with real kernels and real faults."""
 
 import base64
 import json
@@ -11,45 +11,45 @@ import pytest
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.shell import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
 
 
-def test_output_and_result() -> None:
+def test_run_prints_output_and_result() -> None:
     ended = enchannel("run", "print('woo'); 6 * 7")
     assert (ended.stdout, ended.stderr, ended.returncode) == ("woo\n42\n", "", 0)
 
 
 class TestOutput:
-    """In a kernel that runs already."""
+    """The kernel is left running."""
 
     @pytest.fixture(autouse=True)
     def connection(self, running: ec.Kernel) -> Iterator[None]:
         self.kernel = running
         yield
-        assert running.run("6 * 7", timeout=DEADLINE).text == "42"  # it is still there, and idle
+        assert running.run("6 * 7", timeout=DEADLINE).text == "42"
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return enchannel("run", "--connection", self.kernel.id, *arguments, stdin=stdin)
 
-    def test_stderr_goes_to_stderr(self) -> None:
+    def test_stderr_of_code_goes_to_stderr(self) -> None:
         ended = self.run("import sys; print('out'); print('err', file=sys.stderr)")
         assert (ended.stdout, ended.stderr, ended.returncode) == ("out\n", "err\n", 0)
 
-    def test_an_error_is_a_plain_traceback_and_exit_code_1(self) -> None:
+    def test_error_prints_plain_traceback(self) -> None:
         ended = self.run("print('before'); 1 / 0")
         assert (ended.stdout, ended.returncode) == ("before\n", ExitCode.RAISED)
         assert ended.stderr.endswith("ZeroDivisionError: division by zero\n")
         assert "Traceback (most recent call last)" in ended.stderr
         assert "\x1b" not in ended.stderr
 
-    def test_a_pipe_gets_what_is_printed_as_it_is(self) -> None:
+    def test_stream_in_pipe_is_unchanged(self) -> None:
         ended = self.run(r"print('50%\r100% \x1b[31mred\x1b[2J é')")
         assert ended.stdout == "50%\r100% \x1b[31mred\x1b[2J é\n"
 
-    def test_displays_and_their_updates_are_shown_as_text(self) -> None:
+    def test_displays_are_printed_as_text(self) -> None:
         ended = self.run(
             "d = display({'text/plain': 'one'}, raw=True, display_id=True); "
             "d.update({'text/plain': 'two'}, raw=True); "
@@ -57,42 +57,42 @@ class TestOutput:
         )
         assert ended.stdout == "one\ntwo\n<image/png, text/html>\n"
 
-    def test_help_of_ipython_is_shown(self) -> None:
+    def test_ipython_help_is_printed(self) -> None:
         assert "Prints the values" in self.run("print?").stdout
 
-    def test_much_of_it_arrives_completely(self) -> None:
+    def test_large_output_is_complete(self) -> None:
         ended = self.run("for i in range(100_000): print(i)")
         assert ended.stdout == "".join(f"{i}\n" for i in range(100_000))
 
-    def test_the_beginning_of_a_kernels_id_is_enough(self) -> None:
+    def test_connection_takes_start_of_id(self) -> None:
         ended = enchannel("run", "--connection", self.kernel.id[:8], "6 * 7")
         assert ended.stdout == "42\n"
 
-    def test_code_that_begins_with_a_dash(self) -> None:
+    def test_code_may_begin_with_dash(self) -> None:
         assert self.run("--", "-42").stdout == "-42\n"
 
-    def test_code_from_a_file(self, tmp_path: Path) -> None:
+    def test_code_is_read_from_file(self, tmp_path: Path) -> None:
         path = tmp_path / "code.py"
         path.write_bytes(b"# coding: latin-1\nprint('\xe9')\n")
         assert self.run(str(path)).stdout == "é\n"
 
-    def test_code_from_stdin(self) -> None:
+    def test_code_is_read_from_stdin(self) -> None:
         ended = self.run("-", stdin="x = 6\nprint('é')\nx * 7\n")
         assert (ended.stdout, ended.returncode) == ("é\n42\n", 0)
 
-    def test_input_takes_the_lines_of_stdin_and_then_there_is_no_more(self) -> None:
+    def test_input_reads_stdin_to_its_end(self) -> None:
         code = "from getpass import getpass; print([input('a? '), getpass('b? ')]); input('c? ')"
         ended = self.run(code, stdin="Bob\nsecret")
         assert ended.stdout == "a? b? ['Bob', 'secret']\nc? "
         assert ended.returncode == ExitCode.RAISED
         assert "EOFError" in ended.stderr
 
-    def test_input_of_code_that_came_from_stdin_is_at_its_end(self) -> None:
+    def test_input_of_code_from_stdin_raises_eof(self) -> None:
         ended = self.run("-", stdin="input()\n'no answer'\n")
         assert ended.returncode == ExitCode.RAISED
         assert "EOFError" in ended.stderr
 
-    def test_json_is_every_message_of_every_channel(self) -> None:
+    def test_json_has_messages_of_all_channels(self) -> None:
         code = "print(input('name? ')); 6 * 7"
         ended = self.run("--json", code, stdin="Bob\n")
         messages = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -113,7 +113,7 @@ class TestOutput:
         streams = [m["content"] for m in messages if m["header"]["msg_type"] == "stream"]
         assert streams == [{"name": "stdout", "text": "Bob\n"}]
 
-    def test_json_says_errors_in_messages_and_in_the_exit_code(self) -> None:
+    def test_json_has_error_and_exit_code(self) -> None:
         ended = self.run("--json", "1 / 0")
         assert (ended.returncode, ended.stderr) == (ExitCode.RAISED, "")
         errors = [
@@ -132,13 +132,13 @@ class TestOutput:
         (shown,) = [m for m in messages if m["header"]["msg_type"] == "display_data"]
         assert [base64.b64decode(buffer) for buffer in shown["buffers"]] == [b"\x00\xff", b""]
 
-    def test_code_that_takes_too_long_is_interrupted(self) -> None:
+    def test_timeout_interrupts_code(self) -> None:
         ended = self.run("--timeout", "1", "import time\nprint('began')\ntime.sleep(1000)")
         assert (ended.stdout, ended.returncode) == ("began\n", ExitCode.TIMED_OUT)
         assert "KeyboardInterrupt" in ended.stderr
         assert ended.stderr.endswith("did not finish within 1 s, and was interrupted\n")
 
-    def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(self) -> None:
+    def test_run_into_closed_pipe_is_quiet(self) -> None:
         code = "while True: print('y')"
         with subprocess.Popen(
             [*COMMAND, "run", "--connection", self.kernel.id, code],
@@ -152,8 +152,8 @@ class TestOutput:
             assert process.stderr.read() == b""
         assert process.returncode == ExitCode.PIPE_CLOSED
 
-    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
-    def test_a_disk_that_is_full_is_a_sentence(self) -> None:
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_full_disk_is_reported(self) -> None:
         with open("/dev/full", "w") as full:
             ended = subprocess.run(
                 [*COMMAND, "run", "--connection", self.kernel.id, "print('x')"],
@@ -168,7 +168,7 @@ class TestOutput:
         )
 
 
-def test_a_kernel_that_dies_is_a_sentence_and_an_exit_code() -> None:
+def test_dying_kernel_is_reported() -> None:
     code = "import os; print('last words'); input(); os.kill(os.getpid(), 9)"
     ended = enchannel("run", code, stdin="\n")
     assert (ended.stdout, ended.returncode) == ("last words\n", ExitCode.DIED)
@@ -176,7 +176,7 @@ def test_a_kernel_that_dies_is_a_sentence_and_an_exit_code() -> None:
     assert ended.stderr.endswith(" died by SIGKILL\n")
 
 
-def test_code_that_resists_is_killed_when_its_time_is_up() -> None:
+def test_timeout_kills_uninterruptible_code() -> None:
     code = """if True:
         import os, threading
         print(os.getpid(), flush=True)
@@ -192,7 +192,7 @@ def test_code_that_resists_is_killed_when_its_time_is_up() -> None:
     assert not psutil.pid_exists(int(pid))
 
 
-def test_an_unknown_kernelspec() -> None:
+def test_unknown_kernelspec_is_reported() -> None:
     ended = enchannel("run", "--kernel", "nope", "1")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
     assert ended.stderr.startswith(
@@ -202,14 +202,14 @@ def test_an_unknown_kernelspec() -> None:
 
 
 @pytest.mark.parametrize("target", ["nobody", "./no/such.json"])
-def test_a_connection_that_is_not_there(target: str) -> None:
+def test_missing_connection_is_reported(target: str) -> None:
     ended = enchannel("run", "--connection", target, "1")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
     assert target.rpartition("/")[2] in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-def test_a_connection_file_that_makes_no_sense(tmp_path: Path) -> None:
+def test_invalid_connection_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "kernel-1.json"
     path.write_text("{}")
     ended = enchannel("run", "--connection", str(path), "1")
@@ -217,25 +217,25 @@ def test_a_connection_file_that_makes_no_sense(tmp_path: Path) -> None:
     assert ended.stderr == f"enchannel: the connection file {path} has no ip\n"
 
 
-def test_a_scheme_that_no_backend_knows() -> None:
+def test_unknown_scheme_is_reported() -> None:
     ended = enchannel("run", "--connection", "gopher://host/kernel", "1")
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert "no backend 'gopher'" in ended.stderr
 
 
-def test_a_file_that_is_not_there() -> None:
+def test_missing_file_is_reported() -> None:
     ended = enchannel("run", "missing.py")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
     assert ended.stderr == "enchannel: file missing.py does not exist\n"
 
 
-def test_a_directory(tmp_path: Path) -> None:
+def test_directory_is_refused(tmp_path: Path) -> None:
     ended = enchannel("run", str(tmp_path))
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
     assert ended.stderr == f"enchannel: {tmp_path} is a directory\n"
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_bytes(b"x = '\xff'")
     ended = enchannel("run", str(path))

@@ -1,4 +1,4 @@
-"""Where the command writes."""
+"""Output on terminals and in pipes."""
 
 import io
 import sys
@@ -21,78 +21,78 @@ class Stream(io.StringIO):
         return self._terminal
 
 
-def a_terminal(**environ: str) -> tuple[Screen, Stream]:
+def make_terminal(**environ: str) -> tuple[Screen, Stream]:
     stream = Stream(terminal=True)
     return Screen(stream, stream, environ), stream
 
 
-def a_pipe() -> tuple[Screen, Stream, Stream]:
+def make_pipes() -> tuple[Screen, Stream, Stream]:
     out, err = Stream(terminal=False), Stream(terminal=False)
     return Screen(out, err, {}), out, err
 
 
-def test_a_pipe_gets_streams_as_they_are() -> None:
-    screen, out, _ = a_pipe()
+def test_stream_in_pipe_is_unchanged() -> None:
+    screen, out, _ = make_pipes()
     screen.write_stream(screen.out, "\x1b[2J\x1b[31m50%\r\x00")
     assert out.getvalue() == "\x1b[2J\x1b[31m50%\r\x00"
 
 
-def test_a_pipe_gets_results_and_tracebacks_without_colours() -> None:
-    screen, out, err = a_pipe()
+def test_blocks_in_pipe_have_no_colours() -> None:
+    screen, out, err = make_pipes()
     screen.write_block(screen.out, "\x1b[33m42\x1b[39m")
     screen.write_traceback("\x1b[31mError\x1b[39m")
     assert (out.getvalue(), err.getvalue()) == ("42\n", "Error\n")
 
 
 @pytest.mark.parametrize("environ", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_a_terminal_without_colours(environ: dict[str, str]) -> None:
-    screen, shown = a_terminal(**environ)
+def test_terminal_without_colours(environ: dict[str, str]) -> None:
+    screen, shown = make_terminal(**environ)
     screen.write_stream(screen.out, "\x1b[31mred\x1b[0m")
     screen.write_traceback("\x1b[31mError\x1b[39m")
     assert shown.getvalue() == "red\nError\n"
 
 
-def test_an_empty_no_color_means_nothing() -> None:
-    screen, _ = a_terminal(NO_COLOR="")
+def test_empty_no_color_is_ignored() -> None:
+    screen, _ = make_terminal(NO_COLOR="")
     assert screen.out.has_colours
 
 
-def test_a_colour_that_is_left_on_is_turned_off() -> None:
-    screen, shown = a_terminal()
+def test_finish_resets_colours() -> None:
+    screen, shown = make_terminal()
     screen.write_stream(screen.out, "\x1b[31mred\n")
     screen.finish()
     assert shown.getvalue() == f"\x1b[31mred\n{RESET_COLOURS}"
 
 
-def test_results_begin_on_a_line_of_their_own() -> None:
-    screen, out, _ = a_pipe()
+def test_block_starts_on_new_line() -> None:
+    screen, out, _ = make_pipes()
     screen.write_stream(screen.out, "woo")
     screen.write_block(screen.out, "42")
     screen.write_block(screen.out, "43")
     assert out.getvalue() == "woo\n42\n43\n"
 
 
-def test_a_colour_after_the_newline_is_no_text() -> None:
-    screen, shown = a_terminal()
+def test_colour_after_newline_keeps_line_start() -> None:
+    screen, shown = make_terminal()
     screen.write_stream(screen.out, "\x1b[31mwoo\n\x1b[0m")
     screen.write_block(screen.out, "42")
     assert shown.getvalue() == "\x1b[31mwoo\n\x1b[0m42\n"
 
 
-def test_one_terminal_has_one_cursor() -> None:
-    screen, shown = a_terminal()
+def test_both_streams_share_one_cursor() -> None:
+    screen, shown = make_terminal()
     screen.write_stream(screen.out, "woo")
     screen.write_traceback("Error")
     assert shown.getvalue() == "woo\nError\n"
 
 
-def test_what_is_said_cannot_move_the_terminal() -> None:
-    screen, shown = a_terminal()
+def test_message_has_no_escape_sequences() -> None:
+    screen, shown = make_terminal()
     screen.print_message("kernel \x1b]0;evil\x07\x1b[2Jdied")
     assert shown.getvalue() == "enchannel: kernel died\n"
 
 
-def test_closed_streams_are_written_to_in_vain() -> None:
+def test_closed_streams_are_ignored() -> None:
     screen = Screen(None, None, {})
     screen.write_stream(screen.out, "x")
     screen.print_message("y")
@@ -100,7 +100,7 @@ def test_closed_streams_are_written_to_in_vain() -> None:
     screen.err.stream.close()
 
 
-def test_what_a_stream_cannot_spell_is_escaped() -> None:
+def test_unencodable_text_is_escaped() -> None:
     written = io.BytesIO()
     with io.TextIOWrapper(written, encoding="ascii") as stream:
         screen = Screen(stream, sys.stderr, {})
@@ -109,11 +109,11 @@ def test_what_a_stream_cannot_spell_is_escaped() -> None:
         assert written.getvalue() == b"\\xe9\\ud800\n"
 
 
-def test_after_ctrl_c_most_of_what_had_piled_up_is_left_out(
+def test_skip_backlog_drops_most_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backlog, "SETTLE_TIME", 0.0)
-    screen, shown = a_terminal()
+    screen, shown = make_terminal()
     screen.skip_backlog()
     for _ in range(10):
         screen.write_stream(screen.out, "x" * (MAX_WRITE_LENGTH - 1) + "\n")
@@ -127,24 +127,24 @@ def test_after_ctrl_c_most_of_what_had_piled_up_is_left_out(
     assert shown.getvalue().endswith("the last\nand so on\n")
 
 
-def test_after_ctrl_c_what_is_little_is_shown() -> None:
-    screen, shown = a_terminal()
+def test_skip_backlog_keeps_short_output() -> None:
+    screen, shown = make_terminal()
     screen.skip_backlog()
     screen.write_stream(screen.out, "cleaning up\n")
     screen.write_traceback("KeyboardInterrupt")
     assert shown.getvalue() == "cleaning up\nKeyboardInterrupt\n"
 
 
-def test_in_a_pipe_nothing_is_left_out() -> None:
-    screen, out, _ = a_pipe()
+def test_skip_backlog_keeps_output_in_pipe() -> None:
+    screen, out, _ = make_pipes()
     screen.skip_backlog()
     screen.write_stream(screen.out, "x" * 10 * MAX_WRITE_LENGTH)
     assert len(out.getvalue()) == 10 * MAX_WRITE_LENGTH
 
 
-def test_a_write_notices_a_ctrl_c_in_the_midst_of_it() -> None:
+def test_skip_backlog_takes_effect_during_write() -> None:
     class Reader(Stream):
-        """Presses Ctrl-C when it has seen the first of it."""
+        """Presses Ctrl-C at the first write."""
 
         def write(self, text: str) -> int:
             screen.skip_backlog()

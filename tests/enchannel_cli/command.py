@@ -1,4 +1,4 @@
-"""The command as a shell script uses it: in pipes."""
+"""Runs the command in pipes, as a shell script does."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ COMMAND = (sys.executable, "-m", "enchannel")
 def enchannel(
     *arguments: str, stdin: str = "", environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run it to its end."""
+    """Run the command until it ends."""
     ended = subprocess.run(
         [*COMMAND, *arguments],
         input=stdin.encode(),
@@ -21,6 +21,6 @@ def enchannel(
         env={**os.environ, **(environ or {})},
         timeout=DEADLINE,
     )
-    # Not by subprocess, which would make newlines of carriage returns.
+    # subprocess would convert carriage returns to newlines.
     out, err = ended.stdout.decode(), ended.stderr.decode()
     return subprocess.CompletedProcess(ended.args, ended.returncode, out, err)

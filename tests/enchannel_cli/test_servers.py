@@ -1,4 +1,4 @@
-"""``--at``: the command with kernels on a real Jupyter server, and with servers that are none."""
+"""``--at``: kernels on real Jupyter servers, and servers that deny access or do not answer."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import pytest
 
 import commutable as cm
 from enchannel._cli.exit_code import ExitCode
+from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.enchannel_cli.conftest import SlowKernel
-from tests.enchannel_cli.shell import COMMAND, enchannel
 from tests.enchannel_cli.terminal import CTRL_C, Terminal
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.servers import HOST, JupyterServer
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.kernel
 
 TOKEN = "the-token-of-the-server"
 PASSWORD = "correct horse"
-NOBODY = f"http://{HOST}:9"
+UNREACHABLE_URL = f"http://{HOST}:9"
 
 
 @pytest.fixture(scope="module")
@@ -38,51 +38,52 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
 
 
 @pytest.fixture(scope="module")
-def with_password() -> Iterator[JupyterServer]:
+def password_server() -> Iterator[JupyterServer]:
     with JupyterServer(password=PASSWORD) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def kernel_id(server: JupyterServer) -> str:
-    """A kernel that runs there."""
+    """Start a kernel on the server."""
     return server.start_kernel()
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the token is, unless a test says otherwise."""
+    """Set the token, as most tests need it."""
     monkeypatch.setenv("JUPYTER_TOKEN", TOKEN)
     monkeypatch.delenv("JUPYTER_PASSWORD", raising=False)
 
 
 @pytest.fixture
-def as_before(server: JupyterServer, kernel_id: str) -> Iterator[None]:
-    """What a test has started there has to be gone after it, and nothing else."""
+def no_new_kernels(server: JupyterServer, kernel_id: str) -> Iterator[None]:
+    """Fail a test that leaves a kernel on the server, or shuts down another kernel."""
     yield
-    so = eventually(lambda: running(server) == [kernel_id])
-    for left in {*running(server)} - {kernel_id}:  # which is not the next test's fault
+    is_unchanged = eventually(lambda: running(server) == [kernel_id])
+    # The next test must not fail as well.
+    for left in {*running(server)} - {kernel_id}:
         server.delete_kernel(left)
-    assert so
+    assert is_unchanged
 
 
 def running(server: JupyterServer) -> list[str]:
     return [kernel["id"] for kernel in server.request("GET", "api/kernels")]
 
 
-def without_token(ended: "subprocess.CompletedProcess[str]") -> bool:
+def has_no_token(ended: "subprocess.CompletedProcess[str]") -> bool:
     return TOKEN not in ended.stdout + ended.stderr
 
 
-def is_refused(ended: "subprocess.CompletedProcess[str]", *words: str) -> bool:
-    """With one sentence, with these words in it."""
+def assert_refused(ended: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    """Assert that the command printed one line with all of these words."""
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
     assert ended.stderr.startswith("enchannel: ")
     assert ended.stderr.count("\n") == 1
-    return all(word in ended.stderr for word in words)
+    assert [word for word in words if word not in ended.stderr] == []
 
 
-@pytest.mark.usefixtures("as_before")
+@pytest.mark.usefixtures("no_new_kernels")
 class TestRun:
     @pytest.fixture(autouse=True)
     def at(self, server: JupyterServer) -> None:
@@ -94,49 +95,49 @@ class TestRun:
     def terminal(self, *arguments: str) -> Terminal:
         return Terminal("run", "--at", f"{self.server.url}/tree?token={TOKEN}", *arguments)
 
-    def test_output_and_result(self) -> None:
+    def test_run_prints_output_and_result(self) -> None:
         ended = self.run("print('woo'); import os; os.getcwd()")
-        there = (self.server.home / "work").resolve()
-        assert (ended.stdout, ended.stderr, ended.returncode) == (f"woo\n'{there}'\n", "", 0)
+        cwd = (self.server.home / "work").resolve()
+        assert (ended.stdout, ended.stderr, ended.returncode) == (f"woo\n'{cwd}'\n", "", 0)
 
-    def test_the_url_that_jupyter_prints(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_url_printed_by_jupyter_has_the_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("JUPYTER_TOKEN", "another server's")
         ended = enchannel("run", "--at", f"{self.server.url}/lab?token={TOKEN}", "6 * 7")
         assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
 
-    def test_an_error_is_a_traceback_and_exit_code_1(self) -> None:
+    def test_error_prints_traceback(self) -> None:
         ended = self.run("print('before'); 1 / 0")
         assert (ended.stdout, ended.returncode) == ("before\n", ExitCode.RAISED)
         assert ended.stderr.endswith("ZeroDivisionError: division by zero\n")
 
-    def test_input_takes_the_lines_of_stdin(self) -> None:
+    def test_input_reads_lines_of_stdin(self) -> None:
         ended = self.run("print('hello', input('name? '))", stdin="Bob\n")
         assert (ended.stdout, ended.stderr, ended.returncode) == ("name? hello Bob\n", "", 0)
 
-    def test_an_unknown_kernelspec(self) -> None:
+    def test_unknown_kernelspec_is_reported(self) -> None:
         ended = self.run("--kernel", "nope", "1")
-        assert is_refused(ended, "no kernelspec 'nope'", self.server.url, "installed: python3")
+        assert_refused(ended, "no kernelspec 'nope'", self.server.url, "installed: python3")
 
-    def test_a_kernel_that_dies_is_a_sentence_and_an_exit_code(self) -> None:
+    def test_dying_kernel_is_reported(self) -> None:
         ended = self.run("import os; os.kill(os.getpid(), 9)")
         assert (ended.stdout, ended.returncode) == ("", ExitCode.DIED)
         assert ended.stderr.startswith("enchannel: kernel ")
         assert ended.stderr.count("\n") == 1
 
-    def test_code_that_takes_too_long_is_interrupted(self) -> None:
+    def test_timeout_interrupts_code(self) -> None:
         ended = self.run("--timeout", "1", "print('began')\nwhile True: pass")
         assert (ended.stdout, ended.returncode) == ("began\n", ExitCode.TIMED_OUT)
         assert "KeyboardInterrupt" in ended.stderr
 
-    def test_ctrl_c_interrupts_the_code(self) -> None:
+    def test_ctrl_c_interrupts_code(self) -> None:
         with self.terminal("print('go', flush=True)\nwhile True: pass") as terminal:
-            terminal.see("go")
+            terminal.wait_for("go")
             terminal.press(CTRL_C)
-            shown, exit_code = terminal.end()
+            shown, exit_code = terminal.wait()
         assert "KeyboardInterrupt" in shown
         assert exit_code == ExitCode.RAISED
 
-    def test_the_second_ctrl_c_ends_the_kernel(self) -> None:
+    def test_second_ctrl_c_ends_kernel(self) -> None:
         code = """if True:
             import threading
             try:
@@ -146,25 +147,25 @@ class TestRun:
                 threading.Event().wait()
         """
         with self.terminal(code) as terminal:
-            terminal.see("ready? ")
+            terminal.wait_for("ready? ")
             terminal.press(CTRL_C)
-            terminal.see("never")
+            terminal.wait_for("never")
             terminal.press(CTRL_C)
-            assert terminal.end()[1] == ExitCode.INTERRUPTED
+            assert terminal.wait()[1] == ExitCode.INTERRUPTED
 
-    def test_ctrl_c_while_the_kernel_starts(self, kernel_id: str) -> None:
+    def test_ctrl_c_while_kernel_starts(self, kernel_id: str) -> None:
         assert self.server.jupyter_path is not None
         SlowKernel(self.server.jupyter_path)
         with self.terminal("--kernel", "slow", "1") as terminal:
-            before = terminal.see(f"starting slow on {self.server.url}")
+            before = terminal.wait_for(f"starting slow on {self.server.url}")
             assert eventually(lambda: len(running(self.server)) == 2)
             terminal.press(CTRL_C)
-            shown, exit_code = terminal.end()
+            shown, exit_code = terminal.wait()
         assert exit_code == ExitCode.INTERRUPTED
         assert "Traceback" not in shown
         assert TOKEN not in before + shown
 
-    def test_what_is_recorded_has_no_token(self, tmp_path: Path) -> None:
+    def test_recording_has_no_token(self, tmp_path: Path) -> None:
         file = tmp_path / "session.enchannel"
         url = f"{self.server.url}/lab?token={TOKEN}"
         ended = enchannel("run", "--at", url, "--record", str(file), "6 * 7")
@@ -173,38 +174,38 @@ class TestRun:
         assert TOKEN.encode() not in file.read_bytes()
 
 
-@pytest.mark.usefixtures("as_before")
-class TestAKernelThatRuns:
-    """Which it also does afterwards, with all that it knows."""
+@pytest.mark.usefixtures("no_new_kernels")
+class TestRunningKernel:
+    """The kernel is left running, with its variables."""
 
     @pytest.fixture(autouse=True)
     def kernel(self, server: JupyterServer, kernel_id: str) -> None:
         self.server, self.id = server, kernel_id
         self.url = f"{server.url}/api/kernels/{kernel_id}"
 
-    def test_is_found_by_its_url(self) -> None:
+    def test_kernel_is_found_by_url(self) -> None:
         url = f"{self.url}?token={TOKEN}"
         first = enchannel("run", "--connection", url, "x = 6", environ={"JUPYTER_TOKEN": ""})
         then = enchannel("run", "--connection", self.url, "x * 7")
         assert (first.stdout, first.stderr, first.returncode) == ("", "", 0)
         assert (then.stdout, then.stderr, then.returncode) == ("42\n", "", 0)
 
-    def test_is_found_by_the_beginning_of_its_id(self) -> None:
+    def test_kernel_is_found_by_start_of_id(self) -> None:
         at = f"{self.server.url}/lab?token={TOKEN}"
         options = ("--at", at, "--connection", self.id[:8])
         ended = enchannel("run", *options, "6 * 7", environ={"JUPYTER_TOKEN": ""})
         assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
 
-    def test_another_is_not_found(self) -> None:
+    def test_unknown_id_lists_running_kernels(self) -> None:
         ended = enchannel("run", "--at", self.server.url, "--connection", "nope", "1")
-        assert is_refused(ended, "'nope'", self.server.url, self.id)
+        assert_refused(ended, "'nope'", self.server.url, self.id)
 
-    def test_another_is_not_there(self) -> None:
+    def test_unknown_url_is_reported(self) -> None:
         ended = enchannel("run", "--connection", f"{self.server.url}/api/kernels/nope", "1")
-        assert is_refused(ended, "nope", self.server.url)
+        assert_refused(ended, "nope", self.server.url)
 
     @pytest.mark.parametrize("by_url", [True, False])
-    def test_is_recorded(self, tmp_path: Path, by_url: bool) -> None:
+    def test_kernel_is_recorded(self, tmp_path: Path, by_url: bool) -> None:
         file = tmp_path / "session.enchannel"
         which = (f"{self.url}?token={TOKEN}",) if by_url else ("--at", self.server.url, self.id)
         with subprocess.Popen(
@@ -224,7 +225,7 @@ class TestAKernelThatRuns:
         assert enchannel("replay", "--speed", "inf", str(file)).stdout == "woo\n"
         assert TOKEN.encode() not in file.read_bytes() + err.encode()
 
-    def test_is_listed(self) -> None:
+    def test_kernel_is_listed(self) -> None:
         ended = enchannel("kernels", "--at", f"{self.server.url}/lab?token={TOKEN}")
         rows = [line.split() for line in ended.stdout.splitlines()]
         assert (ended.stderr, ended.returncode) == ("", 0)
@@ -232,9 +233,9 @@ class TestAKernelThatRuns:
         assert ["python3", "python", "Python", "3", "(ipykernel)"] in rows
         assert ["KERNEL", "KERNELSPEC", "TRANSPORT", "STATE"] in rows
         assert [row[:3] for row in rows if self.id in row] == [[self.id, "python3", "http"]]
-        assert without_token(ended)
+        assert has_no_token(ended)
 
-    def test_is_listed_in_json(self) -> None:
+    def test_kernel_is_listed_in_json(self) -> None:
         ended = enchannel("kernels", "--json", "--at", f"{self.server.url}/?token={TOKEN}")
         listing = json.loads(ended.stdout)
         python3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -248,66 +249,68 @@ class TestAKernelThatRuns:
             "alive": True,
             "url": self.url,
         }
-        assert without_token(ended)
+        assert has_no_token(ended)
 
 
-# who is not let in, and who is not there
+# servers that deny access or do not answer
 
 
-def asking(url: str) -> Iterator["subprocess.CompletedProcess[str]"]:
-    """Each command, with a server."""
+def run_each_command(url: str) -> Iterator["subprocess.CompletedProcess[str]"]:
+    """Run each command that connects to a server."""
     yield enchannel("run", "--at", url, "1")
     yield enchannel("run", "--at", url, "--connection", "1a2b", "1")
     yield enchannel("kernels", "--at", url)
     yield enchannel("record", "--at", url, "1a2b", os.devnull)
 
 
-def test_a_wrong_token(server: JupyterServer) -> None:
-    for ended in asking(f"{server.url}/lab?token=wrong-one"):
-        assert is_refused(ended, server.url, "does not accept the token")
+def test_wrong_token_is_refused(server: JupyterServer) -> None:
+    for ended in run_each_command(f"{server.url}/lab?token=wrong-one"):
+        assert_refused(ended, server.url, "does not accept the token")
         assert "wrong-one" not in ended.stderr
-        assert without_token(ended)
+        assert has_no_token(ended)
 
 
-def test_no_token(server: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_token_names_options(
+    server: JupyterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("JUPYTER_TOKEN")
-    for ended in asking(server.url):
-        assert is_refused(ended, server.url, "?token=", "JUPYTER_TOKEN", "--ask-password")
+    for ended in run_each_command(server.url):
+        assert_refused(ended, server.url, "?token=", "JUPYTER_TOKEN", "--ask-password")
         assert "password=" not in ended.stderr
 
 
-def test_nobody_is_there() -> None:
-    for ended in asking(f"{NOBODY}/lab?token={TOKEN}"):
-        assert is_refused(ended, NOBODY, "not to be reached")
-        assert without_token(ended)
+def test_unreachable_server_is_reported() -> None:
+    for ended in run_each_command(f"{UNREACHABLE_URL}/lab?token={TOKEN}"):
+        assert_refused(ended, UNREACHABLE_URL, "not to be reached")
+        assert has_no_token(ended)
 
 
-def test_another_machine_in_the_clear_only_if_asked_for(server: JupyterServer) -> None:
-    url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # which is this one, by another name
-    for ended in asking(url):
-        assert is_refused(ended, "in the clear", "--allow-http")
+def test_http_to_other_host_needs_allow_http(server: JupyterServer) -> None:
+    url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # another name of this machine
+    for ended in run_each_command(url):
+        assert_refused(ended, "in the clear", "--allow-http")
     ended = enchannel("kernels", "--allow-http", "--at", url)
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 
-def test_what_is_no_url_is_not_repeated() -> None:
+def test_invalid_url_is_not_repeated() -> None:
     ended = enchannel("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
     assert "a server URL begins with http:// or https://" in ended.stderr
-    assert without_token(ended)
+    assert has_no_token(ended)
 
 
-def test_a_certificate_that_is_not_trusted_can_be() -> None:
+def test_certificate_is_trusted_by_ssl_cert_file() -> None:
     with JupyterServer(token=TOKEN, tls=True) as server:
-        for ended in asking(server.url):
-            assert is_refused(ended, "certificate", "SSL_CERT_FILE")
+        for ended in run_each_command(server.url):
+            assert_refused(ended, "certificate", "SSL_CERT_FILE")
         environ = {"SSL_CERT_FILE": str(server.certificate)}
         ended = enchannel("run", "--at", server.url, "6 * 7", environ=environ)
         assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
 
 
 @pytest.mark.parametrize("library", ["httpx", "websockets"])
-def test_without_its_libraries_it_says_what_to_install(library: str) -> None:
+def test_missing_library_names_extra(library: str) -> None:
     script = """if True:
         import sys
         sys.modules[sys.argv.pop(1)] = None
@@ -316,24 +319,24 @@ def test_without_its_libraries_it_says_what_to_install(library: str) -> None:
     """
     for arguments in (["run", "1"], ["run", "--connection", "1a2b", "1"], ["kernels"]):
         ended = subprocess.run(
-            [sys.executable, "-c", script, library, *arguments, "--at", NOBODY],
+            [sys.executable, "-c", script, library, *arguments, "--at", UNREACHABLE_URL],
             capture_output=True,
             encoding="utf-8",
             timeout=DEADLINE,
         )
-        assert is_refused(ended, library, 'pip install "enchannel[websocket]"')
+        assert_refused(ended, library, 'pip install "enchannel[websocket]"')
 
 
-def test_a_server_that_is_gone_may_have_kept_the_kernel() -> None:
+def test_lost_server_may_keep_kernel() -> None:
     with (
         JupyterServer(token=TOKEN) as server,
         Terminal("run", "--at", server.url, "input('ready? ')") as terminal,
     ):
-        terminal.see("ready? ")
+        terminal.wait_for("ready? ")
         (kernel_id,) = running(server)
         server.kill()
         terminal.process.terminate()
-        shown, exit_code = terminal.end()
+        shown, exit_code = terminal.wait()
     assert f"kernel {kernel_id} could not be shut down, and may still run" in shown
     assert exit_code == 128 + signal.SIGTERM
 
@@ -341,52 +344,53 @@ def test_a_server_that_is_gone_may_have_kept_the_kernel() -> None:
 # a server with a password
 
 
-def test_a_password_is_asked_for(with_password: JupyterServer) -> None:
-    options = ("--at", with_password.url, "--ask-password")
+def test_ask_password_reads_terminal(password_server: JupyterServer) -> None:
+    options = ("--at", password_server.url, "--ask-password")
     with Terminal("run", *options, "6 * 7") as terminal:
-        terminal.see(f"password for {with_password.url}: ")
+        terminal.wait_for(f"password for {password_server.url}: ")
         terminal.press(f"{PASSWORD}\n")
-        shown, exit_code = terminal.end()
+        shown, exit_code = terminal.wait()
     assert exit_code == 0
     assert shown.endswith("42\r\n")
     assert PASSWORD not in shown
 
 
-def test_a_password_in_the_environment(
-    with_password: JupyterServer, monkeypatch: pytest.MonkeyPatch
+def test_password_is_read_from_environment(
+    password_server: JupyterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JUPYTER_TOKEN")
     for password, exit_code in ((PASSWORD, 0), ("battery staple", ExitCode.NOT_CONNECTED)):
         environ = {"JUPYTER_PASSWORD": password}
-        ended = enchannel("kernels", "--at", with_password.url, environ=environ)
+        ended = enchannel("kernels", "--at", password_server.url, environ=environ)
         assert ended.returncode == exit_code
         assert password not in ended.stdout + ended.stderr
     assert "does not accept the password" in ended.stderr
 
 
-def test_ctrl_c_at_the_password() -> None:
-    with Terminal("kernels", "--at", NOBODY, "--ask-password") as terminal:
-        terminal.see("password for ")
+def test_ctrl_c_at_ask_password() -> None:
+    with Terminal("kernels", "--at", UNREACHABLE_URL, "--ask-password") as terminal:
+        terminal.wait_for("password for ")
         terminal.press(CTRL_C)
-        shown, exit_code = terminal.end()
+        shown, exit_code = terminal.wait()
     assert exit_code == ExitCode.INTERRUPTED
     assert "Traceback" not in shown
 
 
-def test_nobody_is_there_to_type_the_password() -> None:
+def test_ask_password_needs_terminal() -> None:
     ended: Any = subprocess.run(
-        [*COMMAND, "kernels", "--at", NOBODY, "--ask-password"],
+        [*COMMAND, "kernels", "--at", UNREACHABLE_URL, "--ask-password"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         timeout=DEADLINE,
-        start_new_session=True,  # without a terminal
+        # A new session has no terminal.
+        start_new_session=True,
     )
-    assert is_refused(ended, "--ask-password needs a terminal", "JUPYTER_PASSWORD")
+    assert_refused(ended, "--ask-password needs a terminal", "JUPYTER_PASSWORD")
 
 
-@pytest.mark.usefixtures("as_before")
-def test_a_notebook_runs_there(server: JupyterServer, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("no_new_kernels")
+def test_notebook_runs_on_server(server: JupyterServer, tmp_path: Path) -> None:
     path, done = tmp_path / "a.ipynb", tmp_path / "done.ipynb"
     cells = [cm.code_cell("print('woo')"), cm.code_cell("1 / 0"), cm.code_cell("'never'")]
     cm.save(cm.Notebook(cells), path)
