@@ -184,7 +184,7 @@ class KernelError(RequestFailed):
 
 
 class RequestTimeout(RequestFailed):
-    """Raised when a request or observable does not complete in time; the text names what is missing."""
+    """Raised when a request or observable does not complete in time; the text names the missing part."""
 
 
 class RequestAborted(RequestFailed):

@@ -31,7 +31,7 @@ class StreamText:
 
     Args:
         name: ``"stdout"`` or ``"stderr"``.
-        text: The text so far, or what is left of it.
+        text: The text so far, in terminal mode without its overwritten parts.
         settled: The number of characters that are not overwritten; None keeps all text.
     """
 

@@ -1,4 +1,4 @@
-"""What happens to a link and to the kernel at its other end, and that as JSON, to be kept or passed on."""
+"""Events of a link and its kernel, and their JSON records for recordings and relays."""
 
 from __future__ import annotations
 
@@ -164,5 +164,5 @@ def decode_error(data: bytes) -> EnchannelError:
 
 
 def clean(text: str) -> str:
-    """A text that can be encoded, whatever came in it."""
+    """Return a text with characters that UTF-8 cannot encode replaced."""
     return text.encode(errors="replace").decode()

@@ -1,3 +1,3 @@
-"""How messages look on a wire: bytes in, messages out. No sockets here."""
+"""Codecs of messages: bytes in, messages out, without sockets."""
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""JSON as kernels write it: strict and fast first, then tolerant, then refused."""
+"""JSON as kernels write it: a strict, fast decoder first, then a tolerant one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _decode = msgspec.json.Decoder().decode
 
 
 def loads(data: bytes | memoryview) -> tuple[Any, str]:
-    """The value, and what was wrong with it (``""``: nothing).
+    """Return the value, and a description of its flaw (``""`` without one).
 
     Raises:
-        MalformedFrame: it is not JSON.
+        MalformedFrame: the data is not JSON, or nested too deeply.
     """
     try:
         return _decode(data), ""
@@ -28,7 +28,14 @@ def loads(data: bytes | memoryview) -> tuple[Any, str]:
 
 
 def loads_tolerantly(data: bytes | memoryview) -> tuple[Any, str]:
-    """What Python's own packers let through: NaN, lone surrogates, bytes that are not UTF-8."""
+    """Decode the invalid JSON of Python's encoders: NaN, lone surrogates, bytes that are not UTF-8.
+
+    Returns:
+        The value and a description of its flaw, as ``loads`` does.
+
+    Raises:
+        MalformedFrame: the data is not JSON, or nested too deeply.
+    """
     raw = bytes(data)
     flaw = ""
     try:

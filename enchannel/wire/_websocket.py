@@ -1,4 +1,4 @@
-"""What both framings of a WebSocket have: channels by their names, and parts that offsets point at."""
+"""The common part of both WebSocket framings: channel names, and parts at offsets."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from itertools import pairwise
 from enchannel._protocol.channel_name import ChannelName
 from enchannel.errors import MalformedFrame
 
-__all__ = ["channel_of", "cut"]
+__all__ = ["channel_of", "split"]
 
 _CHANNELS = {name.value: name for name in ChannelName if name != ChannelName.HEARTBEAT}
 
 
 def channel_of(name: str) -> ChannelName:
-    """The channel that a frame names.
+    """Return the channel with a name.
 
     Raises:
-        MalformedFrame: it carries no messages, or there is none of that name.
+        MalformedFrame: the name is unknown, or the channel does not carry messages.
     """
     try:
         return _CHANNELS[name]
     except KeyError:
-        raise MalformedFrame(f"is for a channel {name[:40]!r} that there is not") from None
+        raise MalformedFrame(f"names an unknown channel {name[:40]!r}") from None
 
 
-def cut(data: memoryview, start: int, offsets: Sequence[int]) -> list[memoryview]:
-    """The parts of a frame.
+def split(data: memoryview, start: int, offsets: Sequence[int]) -> list[memoryview]:
+    """Return the parts of a frame.
 
     Args:
         data: The frame.
-        start: Where its offsets end, and its parts begin.
-        offsets: Where each part begins, and where the last one ends.
+        start: The end of the offsets, which is the start of the first part.
+        offsets: The start of each part, and the end of the last one.
 
     Raises:
-        MalformedFrame: the offsets do not say so.
+        MalformedFrame: the offsets are inconsistent.
     """
     if offsets[0] != start or offsets[-1] != len(data):
-        raise MalformedFrame("has offsets that do not begin and end where its parts do")
+        raise MalformedFrame("has offsets that do not match its length")
     if any(begin > end for begin, end in pairwise(offsets)):
         raise MalformedFrame("has offsets that do not ascend")
     return [data[begin:end] for begin, end in pairwise(offsets)]

@@ -1,17 +1,17 @@
-"""The frames of Jupyter servers where no subprotocol was agreed on: one JSON object, and buffers behind it.
+"""The WebSocket frames of Jupyter servers without a subprotocol: one JSON object, followed by buffers.
 
-A message without buffers is a text frame, and nothing but the object::
+A message without buffers is a text frame with only the object::
 
     {"channel": …, "header": …, "parent_header": …, "metadata": …, "content": …,
      "msg_id": …, "msg_type": …, "buffers": []}
 
-One with buffers is a binary frame::
+A message with buffers is a binary frame::
 
-    u32                     how many parts follow the offsets
-    u32, u32, …             where each part begins, from the frame's first byte, to where the next does
+    u32                     number of parts after the offsets
+    u32, u32, …             start of each part in bytes from the start of the frame; it ends at the next
     object buffers…
 
-Big endian. Frames in, messages out, and back. No sockets here, and no signatures: servers sign.
+Integers are big endian. There are no signatures: the server signs. No sockets here.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
-from enchannel.wire._websocket import channel_of, cut
+from enchannel.wire._websocket import channel_of, split
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.receiving import header_of
 
 __all__ = ["decode", "encode"]
 
-_NUMBER = 4  # bytes
+_OFFSET_BYTES = 4
 _members_of = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value_at = json.JSONDecoder().raw_decode
 _space = re.compile(r"[ \t\n\r]*").match
 
 
 def encode(message: AnyMessage) -> str | bytes:
-    """The frame of a message, text or binary; bytes that it came in are used again.
+    """Return the text or binary frame of a message; the bytes of a received message are reused.
 
     Raises:
-        InvalidMessage: a part that cannot be written as JSON, or buffers of more than 4 GiB.
+        InvalidMessage: a part that JSON cannot represent, or buffers of more than 4 GiB.
     """
     members = {
         "channel": dumps(message.channel.value),
@@ -58,16 +58,16 @@ def encode(message: AnyMessage) -> str | bytes:
 
 
 def decode(frame: str | Buffer, report: Report = lambda error: None) -> AnyMessage:
-    """The message of a frame. Its buffers are views of the frame, if that is ``bytes``; else of a copy.
+    """Decode a frame. The buffers of the message are views of the frame if it is ``bytes``, else of a copy.
 
-    Without a channel it is taken for shell's, as servers take it; a part that is not there is empty.
+    A frame without a channel is for shell, as servers assume too; a missing part is empty.
 
     Args:
-        frame: What came: text, or bytes.
-        report: Is told of a message that could be read, but not as it should.
+        frame: Text or bytes.
+        report: Called with an error for a message that could be decoded only with replacements.
 
     Raises:
-        MalformedFrame: it cannot be read; and why.
+        MalformedFrame: the frame cannot be decoded; the text has the reason.
     """
     try:
         if isinstance(frame, str):
@@ -84,7 +84,7 @@ def decode(frame: str | Buffer, report: Report = lambda error: None) -> AnyMessa
 
 
 def _object(members: Mapping[str, bytes]) -> str:
-    """Spaced as servers space it. What came as no UTF-8 is replaced, as it was when it was read."""
+    """Return a JSON object with the spacing of servers. Invalid UTF-8 is replaced, as in decoding."""
     written = b", ".join(b'"%b": %b' % (name.encode(), value) for name, value in members.items())
     return f"{{{written.decode(errors='replace')}}}"
 
@@ -92,27 +92,27 @@ def _object(members: Mapping[str, bytes]) -> str:
 def _with_buffers(written: bytes, buffers: tuple[memoryview, ...]) -> bytes:
     parts: tuple[Buffer, ...] = (written, *buffers)
     count = len(parts)
-    offsets = accumulate(map(len, parts[:-1]), initial=_NUMBER * (count + 1))
+    offsets = accumulate(map(len, parts[:-1]), initial=_OFFSET_BYTES * (count + 1))
     try:
         head = struct.pack(f">{count + 1}I", count, *offsets)
     except struct.error:
-        raise InvalidMessage("buffers are longer than this framing can say (4 GiB)") from None
+        raise InvalidMessage("buffers exceed the limit of this framing (4 GiB)") from None
     return b"".join((head, *parts))
 
 
 def _parts(data: memoryview) -> list[memoryview]:
-    if len(data) < _NUMBER:
-        raise MalformedFrame(f"has {len(data)} bytes, and not even a number of parts")
+    if len(data) < _OFFSET_BYTES:
+        raise MalformedFrame(f"has {len(data)} bytes, too few for the number of parts")
     (count,) = struct.unpack_from(">I", data)
-    start = _NUMBER * (count + 1)
+    start = _OFFSET_BYTES * (count + 1)
     if count < 1 or start > len(data):
-        raise MalformedFrame(f"has {len(data)} bytes, and claims {count} parts")
-    offsets = struct.unpack_from(f">{count}I", data, _NUMBER)
-    return cut(data, start, [*offsets, len(data)])
+        raise MalformedFrame(f"claims {count} parts in {len(data)} bytes")
+    offsets = struct.unpack_from(f">{count}I", data, _OFFSET_BYTES)
+    return split(data, start, [*offsets, len(data)])
 
 
 def _members(written: bytes | memoryview) -> dict[str, bytes]:
-    """The members of an object, each value as it is written."""
+    """Return the members of an object, with each value as it is written."""
     try:
         return {name: bytes(value) for name, value in _members_of(written).items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -120,15 +120,17 @@ def _members(written: bytes | memoryview) -> dict[str, bytes]:
 
 
 def _members_tolerantly(written: bytes) -> dict[str, bytes]:
-    """Where there is what only Python's own packers let through; what that is, its part will say."""
-    text = written.decode(errors="surrogateescape")  # gives the same bytes back
+    """Return the members of an object that is not strict JSON; decoding its parts reports the flaws."""
+    # `surrogateescape` encodes to the same bytes again.
+    text = written.decode(errors="surrogateescape")
     members: dict[str, bytes] = {}
     try:
         kind = type(json.loads(text))
         if kind is not dict:
             raise MalformedFrame(f"is a {kind.__name__}, not an object")
         at = text.index("{")
-        while text[at] != "}":  # but a comma, or the brace that opens; what has a flaw is not empty
+        # text[at] is a comma or the opening brace: strict JSON is decoded elsewhere, so there are members.
+        while text[at] != "}":
             name, at = _value_at(text, _after_space(text, at + 1))
             begin = _after_space(text, text.index(":", at) + 1)
             _, end = _value_at(text, begin)
@@ -157,7 +159,7 @@ def _channel(members: Mapping[str, bytes], report: Report) -> ChannelName:
 
 
 def _no_buffers(members: Mapping[str, bytes]) -> list[memoryview]:
-    """What a text can have of them; some clients write ``{}``."""
+    """Return no buffers, after a check that a text frame has none; some clients write ``{}``."""
     if loads(members.get("buffers", b"[]"))[0]:
-        raise MalformedFrame("has buffers in its text, where there can be none")
+        raise MalformedFrame("is text with buffers, which only a binary frame can carry")
     return []

@@ -1,4 +1,4 @@
-"""The four JSON parts of a message, which every framing has: bytes in, a message out, and back."""
+"""The four JSON parts of a message, which all framings share: decoding and encoding."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from enchannel.wire._json import dumps, loads
 __all__ = ["RawParts", "ReadHeader", "Report", "header_of", "message_of", "parts_of"]
 
 Report: TypeAlias = Callable[[EnchannelError], None]
-"""Is told of a message that could be read, but not as it should."""
+"""Called with an error for a message that could be decoded only with replacements."""
 
 ReadHeader: TypeAlias = Callable[[ChannelName, bytes, str, Report], Header]
-"""Reads a header as ``header_of`` does."""
+"""Decodes a header, with the arguments and the result of ``header_of``."""
 
-_KNOWN = ("msg_id", "msg_type", "session", "username", "date", "version")
+_TEXT_FIELDS = ("msg_id", "msg_type", "session", "username", "date", "version")
 
 
 def parts_of(message: AnyMessage) -> RawParts:
-    """The parts of a message; bytes that it came in are used again.
+    """Return the parts of a message; the bytes of a received message are reused.
 
     Raises:
-        InvalidMessage: a part that cannot be written as JSON.
+        InvalidMessage: a part that JSON cannot represent.
     """
     return message.raw or RawParts(
         _dumps(message.header.to_dict(), "header"),
@@ -43,17 +43,18 @@ def message_of(
     report: Report,
     read_header: ReadHeader | None = None,
 ) -> AnyMessage:
-    """The message of these parts.
+    """Decode a message from its parts.
 
     Args:
-        channel: What it is said to come from.
-        raw: The parts.
-        buffers: Views of what nobody can write to.
-        report: Is told of a flaw.
-        read_header: ``header_of``, or what says the same more quickly.
+        channel: The channel of the message.
+        raw: The JSON parts.
+        buffers: Views of immutable memory.
+        report: Called with an error for a part that could be decoded only with replacements.
+        read_header: ``header_of``, or a faster function with the same result.
 
     Raises:
-        MalformedFrame: what it has or has not; the sentence begins with whoever says what has it.
+        MalformedFrame: a part cannot be decoded; the text is a predicate ("has …") for the caller to
+            complete.
     """
     read_header = read_header or header_of
     parent = read_header(channel, raw.parent_header, "parent_header", report)
@@ -79,7 +80,7 @@ def _dumps(part: object, name: str) -> bytes:
 
 
 def _object(channel: ChannelName, raw: bytes, name: str, report: Report) -> FrozenDict:
-    """A JSON object; null, which some kernels write for an empty one, is one too."""
+    """Return a JSON object. Null, which some kernels write for an empty object, is empty."""
     try:
         value, flaw = loads(raw)
     except MalformedFrame as error:
@@ -94,22 +95,24 @@ def _object(channel: ChannelName, raw: bytes, name: str, report: Report) -> Froz
 
 
 def header_of(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
-    """A header, whatever a kernel put there: what is not text is left out.
+    """Decode a header. Protocol fields that are not text are left out.
 
     Args:
-        channel: What it is said to come from.
-        raw: Its bytes.
-        name: Which of the two it is.
-        report: Is told of a flaw.
+        channel: The channel of the message.
+        raw: The bytes of the header.
+        name: ``"header"`` or ``"parent_header"``.
+        report: Called with an error for a header that could be decoded only with replacements.
 
     Raises:
-        MalformedFrame: it is no JSON object.
+        MalformedFrame: the bytes are not a JSON object.
     """
     fields: dict[str, Any] = _object(channel, raw, name, report)
-    known = {name: value for name in _KNOWN if isinstance(value := fields.get(name), str)}
+    known = {name: value for name in _TEXT_FIELDS if isinstance(value := fields.get(name), str)}
     subshell = fields.get("subshell_id")
     return Header(
         **known,
         subshell_id=subshell if isinstance(subshell, str) else None,
-        extra=FrozenDict({k: v for k, v in fields.items() if k not in (*_KNOWN, "subshell_id")}),
+        extra=FrozenDict(
+            {k: v for k, v in fields.items() if k not in (*_TEXT_FIELDS, "subshell_id")}
+        ),
     )

@@ -1,19 +1,20 @@
-"""The hot path: a socket's frames, verified, read, and made into messages. No sockets here either.
-WebSockets have their headers read here as well.
+"""The hot path: receiving, verifying and decoding the frames of a ZeroMQ socket.
 
-This is the one module that is written for speed; ``enchannel.wire.zmq`` says the same in plain words,
-and a test holds the two against each other. What is unusual in any way is left to the plain one. The
-tricks, and what each saves of the 10 microseconds that a small message costs:
+WebSocket headers are decoded here too. No sockets here: a function receives the frames.
 
-- Asking a socket whether a message goes on (``RCVMORE``) costs as much as receiving three frames. So
-  nobody asks: a Frame, unlike bytes, knows it for nothing, and only the first frame and the last that
-  is expected are received as Frames. What lies between is received blindly, because the delimiter
-  says how many frames have to follow. A message that ends too soon is noticed by what its frames say,
-  and then the messages that were run together are told apart again by their delimiters (7 µs).
-- An HMAC is two hashes, of which the beginnings are the same for each message (0.7 µs).
-- The thousands of messages that answer one request have the same bytes for a parent (0.6 µs).
-- Headers are decoded straight into what they become; a FrozenDict and a tuple are filled without
-  the Python code that their constructors are (0.8 µs).
+This is the one module written for speed. ``enchannel.wire.zmq`` is its plain equivalent: a test compares
+the two, and everything unusual is decoded there. The tricks, and the saving of each out of the
+10 microseconds that a small message costs:
+
+- Asking a socket whether a message has more frames (``RCVMORE``) costs as much as receiving three
+  frames. A Frame, unlike bytes, has this flag at no cost, so the first and the last expected frame are
+  received as Frames. The frames between are received blindly, because the delimiter implies how many
+  follow. A message that ends too early is detected by the contents of its frames, and the messages that
+  were joined by mistake are split at their delimiters (7 µs).
+- An HMAC is two hashes, and the first block of each is the same for all messages (0.7 µs).
+- Thousands of messages have the same parent header, so decoded parent headers are cached (0.6 µs).
+- Headers are decoded directly into their class, and a FrozenDict and a tuple are filled without the
+  Python code of their constructors (0.8 µs).
 """
 
 from __future__ import annotations
@@ -35,18 +36,21 @@ from enchannel.wire.zmq import DELIMITER, Decoder
 
 __all__ = ["Frame", "Receiver", "header_of"]
 
-_BATCH = 128  # messages that are received before another socket has its turn
-_PARENTS_KEPT = 8_192  # requests whose header is kept decoded; each is some 1,000 bytes
-_PARENT_MOST = 4_096  # bytes; one that is longer is decoded each time
-_SMALL = 65_536  # bytes; a buffer up to that is copied, so that it keeps no more alive than itself
-_NOTHING = b"{}"
+# Messages that are received before the next socket has its turn.
+_MAX_BATCH_MESSAGES = 128
+# Requests whose header is cached, at about 1,000 bytes each.
+_MAX_CACHED_PARENTS = 8_192
+_MAX_CACHED_PARENT_BYTES = 4_096
+# A buffer up to this size is copied, so that it does not keep its whole frame alive.
+_MAX_COPIED_BYTES = 65_536
+_EMPTY_OBJECT = b"{}"
 
 _new_dict, _fill_dict = dict.__new__, dict.update
 _new_tuple = tuple.__new__
 
 
 class Frame(Protocol):
-    """A received frame that knows whether its message goes on; pyzmq's."""
+    """A received frame with a flag for further frames of its message, as in pyzmq."""
 
     @property
     def more(self) -> bool: ...
@@ -58,19 +62,19 @@ class Frame(Protocol):
 
 
 _Receive: TypeAlias = Callable[[bool], Any]
-"""The next frame as bytes (True), or as a Frame (False)."""
+"""Returns the next frame: as bytes if called with True, as a Frame if called with False."""
 
 
 class Receiver:
-    """Receives the messages of one channel's socket.
+    """Receives the messages of one socket.
 
     Args:
-        channel: What the messages are said to come from.
-        signer: Verifies them.
-        receive: Gives the next frame that is there: as bytes, if called with True, else as a Frame.
-        nothing: What ``receive`` raises when there is none.
-        goes_on: Says whether the message of the frame received last goes on.
-        report: Is told of a message that could be read, but not as it should.
+        channel: The channel of the messages.
+        signer: Verifies signatures.
+        receive: Returns the next available frame: bytes if called with True, else a Frame.
+        no_frame: The exception of ``receive`` when no frame is available.
+        has_more: Returns True if the message of the last received frame has more frames.
+        report: Called with an error for a message that could be decoded only with replacements.
     """
 
     def __init__(
@@ -78,48 +82,48 @@ class Receiver:
         channel: ChannelName,
         signer: Signer,
         receive: _Receive,
-        nothing: type[Exception],
-        goes_on: Callable[[], bool],
+        no_frame: type[Exception],
+        has_more: Callable[[], bool],
         report: Callable[[EnchannelError], None] = lambda error: None,
     ) -> None:
         self._channel = channel
         self._receive = receive
-        self._nothing = nothing
-        self._goes_on = goes_on
+        self._no_frame = no_frame
+        self._has_more = has_more
         self._guard = ReplayGuard()
         self._plain = Decoder(channel, signer, report, guard=self._guard)
         self._states = signer.states
-        # without signatures nothing would say whether the frames are of one message
-        self._next = self._next_blindly if signer.signs else self._next_exactly
+        # Without signatures it is not detectable whether the frames belong to one message.
+        self._receive_next = self._receive_blindly if signer.signs else self._receive_exactly
         self._parents: dict[bytes, Header] = {}
 
     def messages(self) -> tuple[list[AnyMessage | RejectedFrame], bool]:
-        """What is there, up to 128 messages; and whether there is no more.
+        """Return the available messages, up to 128, and True if no more are available.
 
-        Each is a message, or the reason why what came was none.
+        An invalid message is in the list as the reason of its rejection.
         """
-        # All is received before any is read: each receive gives the GIL to whoever waits for it, and
-        # waits for it in turn; the subscribers' thread, which waits for messages, is the usual one.
+        # All frames are received before any is decoded: each receive releases the GIL and waits for it
+        # again, usually behind the delivery thread, which waits for messages.
         batch: list[list[Any]] = []
         drained = False
         try:
-            while len(batch) < _BATCH:
-                self._next(batch)
-        except self._nothing:
+            while len(batch) < _MAX_BATCH_MESSAGES:
+                self._receive_next(batch)
+        except self._no_frame:
             drained = True
         messages: list[AnyMessage | RejectedFrame] = []
         for frames in batch:
-            message = self._read(frames)
+            message = self._decode_frames(frames)
             if message is not None:
                 messages.append(message)
             else:
-                messages.extend(self._read_plainly(frames))
+                messages.extend(self._decode_plainly(frames))
         return messages, drained
 
     # -- frames -----------------------------------------------------------------------------------
 
-    def _next_exactly(self, batch: list[list[Any]]) -> None:
-        """Receive a message."""
+    def _receive_exactly(self, batch: list[list[Any]]) -> None:
+        """Receive one message."""
         frame = self._receive(False)
         frames = [frame]
         while frame.more:
@@ -127,12 +131,13 @@ class Receiver:
             frames.append(frame)
         batch.append(frames)
 
-    def _next_blindly(self, batch: list[list[Any]]) -> None:
-        """Receive a message, or, where some are too short, several of them run together."""
+    def _receive_blindly(self, batch: list[list[Any]]) -> None:
+        """Receive one message, or several joined by mistake, if the first ones are too short."""
         receive = self._receive
         first = receive(False)
         frames = [first.bytes]
-        batch.append(frames)  # at once: what follows may raise
+        # Appended at once, because the following calls may raise.
+        batch.append(frames)
         if not first.more:
             return
         frames.append(receive(True))
@@ -140,7 +145,7 @@ class Receiver:
             frames += (receive(True), receive(True), receive(True), receive(True))
         elif frames[0] == DELIMITER:
             frames += (receive(True), receive(True), receive(True))
-        elif not self._goes_on():
+        elif not self._has_more():
             return
         last = receive(False)
         frames.append(last.bytes)
@@ -150,8 +155,8 @@ class Receiver:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def _read(self, frames: list[Any]) -> AnyMessage | None:
-        """The message, if there is nothing unusual in it."""
+    def _decode_frames(self, frames: list[Any]) -> AnyMessage | None:
+        """Return the message, or None if anything about it is unusual."""
         at = 1 if len(frames) > 1 and frames[1] == DELIMITER else 0
         if frames[at] != DELIMITER or not self._is_signed(frames, at):
             return None
@@ -160,9 +165,9 @@ class Receiver:
         header_bytes, parent_bytes, metadata_bytes, content_bytes = raw
         try:
             header = _decode_header(header_bytes)
-            parent = self._parents.get(parent_bytes) or self._parent(parent_bytes)
+            parent = self._parents.get(parent_bytes) or self._decode_parent(parent_bytes)
             content = _decode(content_bytes)
-            metadata = EMPTY if metadata_bytes == _NOTHING else _decode(metadata_bytes)
+            metadata = EMPTY if metadata_bytes == _EMPTY_OBJECT else _decode(metadata_bytes)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotImplementedError):
             return None
         if not header.msg_id or not header.msg_type or type(content) is not dict:
@@ -187,7 +192,7 @@ class Receiver:
         )
 
     def _is_signed(self, frames: list[Any], at: int) -> bool:
-        """Whether what follows the delimiter at this place is signed as it should be."""
+        """Return True if the signature after the delimiter at this index is valid."""
         if len(frames) < at + 6:
             return False
         if self._states is None:
@@ -199,29 +204,29 @@ class Receiver:
         keyed.update(state.digest())
         return hmac.compare_digest(keyed.hexdigest().encode(), frames[at + 1])
 
-    def _parent(self, raw: bytes) -> Header:
+    def _decode_parent(self, raw: bytes) -> Header:
         parent = _decode_header(raw)
-        if len(raw) <= _PARENT_MOST:
-            if len(self._parents) >= _PARENTS_KEPT:
+        if len(raw) <= _MAX_CACHED_PARENT_BYTES:
+            if len(self._parents) >= _MAX_CACHED_PARENTS:
                 self._parents.clear()
             self._parents[raw] = parent
         return parent
 
-    def _read_plainly(self, frames: list[Any]) -> list[AnyMessage | RejectedFrame]:
-        """What the plain words say of it; each of the messages, if several were run together."""
+    def _decode_plainly(self, frames: list[Any]) -> list[AnyMessage | RejectedFrame]:
+        """Return the results of the plain decoder, for each message if several were joined."""
         read: list[AnyMessage | RejectedFrame] = []
         plain = [frame if isinstance(frame, bytes) else frame.bytes for frame in frames]
-        for message in self._apart(plain):
+        for message in self._split(plain):
             try:
                 read.append(self._plain.decode(message))
             except RejectedFrame as error:
                 read.append(error)
         return read
 
-    def _apart(self, frames: list[bytes]) -> list[list[bytes]]:
-        """The messages that were run together: only the last of them can be a whole one.
+    def _split(self, frames: list[bytes]) -> list[list[bytes]]:
+        """Return the frames of each joined message: only the last one can be complete.
 
-        Those before it ended within the frames that were received blindly: they are too short.
+        The others ended within the frames that were received blindly, so they are too short.
         """
         starts = [at for at, frame in enumerate(frames) if frame == DELIMITER]
         for at in starts if self._states is not None else ():
@@ -234,23 +239,24 @@ _NO_BUFFERS = FrozenBuffers()
 
 
 def _view_of(frame: Frame) -> memoryview:
-    """A buffer that nobody can change: a big one is not copied, and lives as long as it is looked at."""
-    if len(frame) <= _SMALL:
+    """Return a read-only view of a buffer; a large one is not copied, and stays alive with the view."""
+    if len(frame) <= _MAX_COPIED_BYTES:
         return memoryview(frame.bytes)
     return frame.buffer.toreadonly()
 
 
 def header_of(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
-    """What ``parts.header_of`` says, and four times as quickly of a header as headers are."""
+    """Decode a header as ``parts.header_of`` does, four times as fast for a usual one."""
     try:
         return _decode_header(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotImplementedError):
         return parts.header_of(channel, raw, name, report)
 
 
-def _refuse(kind: type, value: object) -> object:
-    raise NotImplementedError  # what is not text is for the plain words
+def _reject_value(kind: type, value: object) -> object:
+    # Fields that are not text are left to the plain decoder.
+    raise NotImplementedError
 
 
 _decode = msgspec.json.Decoder().decode
-_decode_header = msgspec.json.Decoder(Header, dec_hook=_refuse).decode
+_decode_header = msgspec.json.Decoder(Header, dec_hook=_reject_value).decode

@@ -1,4 +1,4 @@
-"""Signatures: an HMAC over a message's four JSON parts, exactly as they are on the wire."""
+"""Signatures: an HMAC over the four JSON parts of a message, exactly as on the wire."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Part: TypeAlias = bytes | memoryview
 
 
 class Signer:
-    """Signs and verifies with one key. An empty key signs nothing and believes everything.
+    """Signs and verifies with one key. With an empty key, nothing is signed and every message is accepted.
 
     Args:
-        key: The key's bytes.
-        scheme: ``hmac-`` and the name of a hash that ``hashlib`` knows.
+        key: The key.
+        scheme: ``hmac-`` and the name of a hash in ``hashlib``.
 
     Attributes:
-        states: The two hashes of an HMAC, with the key already in; None without a key.
+        states: The inner and outer hash of the HMAC, already fed with the key; None without a key.
 
     Raises:
         ConnectionFailed: an unknown scheme.
@@ -39,11 +39,11 @@ class Signer:
 
     @property
     def signs(self) -> bool:
-        """Whether there is a key."""
+        """True if there is a key."""
         return self._keyed is not None
 
     def sign(self, parts: Iterable[Part]) -> bytes:
-        """The signature of the four parts, as lowercase hex; ``b""`` without a key."""
+        """Return the signature of the four parts as lowercase hex; ``b""`` without a key."""
         if self._keyed is None:
             return b""
         state = self._keyed.copy()
@@ -52,24 +52,28 @@ class Signer:
         return state.hexdigest().encode()
 
     def verify(self, signature: bytes, parts: Iterable[Part]) -> None:
-        """Compare in constant time.
+        """Compare a signature in constant time.
 
         Raises:
-            InvalidSignature: it is missing, or another key's.
+            InvalidSignature: the signature is missing, or made with another key.
         """
         if self._keyed is None:
             return
         if not signature:
-            raise InvalidSignature("is not signed, and this connection has a key")
+            raise InvalidSignature("is not signed, but this connection has a key")
         if not hmac.compare_digest(self.sign(parts), signature):
-            raise InvalidSignature("has a signature that is not this connection's key's")
+            raise InvalidSignature("has a signature that does not match the key of this connection")
 
     def __repr__(self) -> str:
         return "Signer(<key>)" if self.signs else "Signer(unsigned)"
 
 
 class ReplayGuard:
-    """Remembers the signatures that one socket saw: the last ``size`` at least, twice that at most."""
+    """Detects replays by the signatures that one socket received.
+
+    Args:
+        size: The minimum number of remembered signatures; the maximum is twice that.
+    """
 
     def __init__(self, size: int = 32_768) -> None:
         self._size = size
@@ -77,16 +81,16 @@ class ReplayGuard:
         self._older: set[bytes] = set()
 
     def check(self, signature: bytes) -> None:
-        """Remember it.
+        """Remember a signature.
 
         Raises:
-            ReplayedFrame: it was here before.
+            ReplayedFrame: the signature was already received.
         """
         if not self.is_new(signature):
             raise ReplayedFrame("was seen before on this socket")
 
     def is_new(self, signature: bytes) -> bool:
-        """Remember it; whether it was not here before."""
+        """Remember a signature, and return True if it is new."""
         if signature in self._recent or signature in self._older:
             return False
         self._recent.add(signature)

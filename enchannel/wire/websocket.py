@@ -1,12 +1,12 @@
-"""The binary frames of ``v1.kernel.websocket.jupyter.org``: a message in one piece of bytes.
+"""The binary frames of the subprotocol ``v1.kernel.websocket.jupyter.org``.
 
 ::
 
-    u64                     how many offsets follow
-    u64, u64, …             where each part begins, from the frame's first byte, and where the last ends
+    u64                     number of offsets
+    u64, u64, …             start of each part in bytes from the start of the frame; end of the last part
     channel header parent metadata content buffers…
 
-Little endian. Frames in, messages out, and back. No sockets here, and no signatures: servers sign.
+Integers are little endian. There are no signatures: the server signs. No sockets here.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from itertools import accumulate
 
 from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import MalformedFrame
-from enchannel.wire._websocket import channel_of, cut
+from enchannel.wire._websocket import channel_of, split
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.receiving import header_of
 
 __all__ = ["SUBPROTOCOL", "decode", "encode"]
 
 SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
-"""What it is called when a WebSocket is opened."""
+"""The name of the subprotocol in the WebSocket handshake."""
 
-_FEWEST = 6  # offsets: of the channel, four JSON parts, and the end
-_NUMBER = 8  # bytes
+# Of the channel, the four JSON parts, and the end.
+_MIN_OFFSETS = 6
+_OFFSET_BYTES = 8
 
 
 def encode(message: AnyMessage) -> bytes:
-    """The frame of a message; bytes that it came in are used again.
+    """Return the frame of a message; the bytes of a received message are reused.
 
     Raises:
-        InvalidMessage: a part that cannot be written as JSON.
+        InvalidMessage: a part that JSON cannot represent.
     """
     parts: tuple[Buffer, ...] = (
         message.channel.value.encode(),
@@ -41,19 +42,19 @@ def encode(message: AnyMessage) -> bytes:
         *message.buffers,
     )
     count = len(parts) + 1
-    offsets = accumulate(map(len, parts), initial=_NUMBER * (count + 1))
+    offsets = accumulate(map(len, parts), initial=_OFFSET_BYTES * (count + 1))
     return b"".join((struct.pack(f"<{count + 1}Q", count, *offsets), *parts))
 
 
 def decode(frame: Buffer, report: Report = lambda error: None) -> AnyMessage:
-    """The message of a frame. Its buffers are views of the frame, if that is ``bytes``; else of a copy.
+    """Decode a frame. The buffers of the message are views of the frame if it is ``bytes``, else of a copy.
 
     Args:
-        frame: What came.
-        report: Is told of a message that could be read, but not as it should.
+        frame: The frame.
+        report: Called with an error for a message that could be decoded only with replacements.
 
     Raises:
-        MalformedFrame: it cannot be read; and why.
+        MalformedFrame: the frame cannot be decoded; the text has the reason.
     """
     data = memoryview(frame if isinstance(frame, bytes) else bytes(frame))
     try:
@@ -66,10 +67,10 @@ def decode(frame: Buffer, report: Report = lambda error: None) -> AnyMessage:
 
 
 def _parts(data: memoryview) -> list[memoryview]:
-    if len(data) < _NUMBER:
-        raise MalformedFrame(f"has {len(data)} bytes, and not even a number of offsets")
+    if len(data) < _OFFSET_BYTES:
+        raise MalformedFrame(f"has {len(data)} bytes, too few for the number of offsets")
     (count,) = struct.unpack_from("<Q", data)
-    start = _NUMBER * (count + 1)
-    if count < _FEWEST or start > len(data):
-        raise MalformedFrame(f"has {len(data)} bytes, and claims {count} offsets")
-    return cut(data, start, struct.unpack_from(f"<{count}Q", data, _NUMBER))
+    start = _OFFSET_BYTES * (count + 1)
+    if count < _MIN_OFFSETS or start > len(data):
+        raise MalformedFrame(f"claims {count} offsets in {len(data)} bytes")
+    return split(data, start, struct.unpack_from(f"<{count}Q", data, _OFFSET_BYTES))

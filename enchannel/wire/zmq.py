@@ -1,6 +1,10 @@
-"""The multipart frames of ZeroMQ: ``prefix… <IDS|MSG> signature header parent metadata content buffers…``.
+"""The multipart messages of ZeroMQ, as frames.
 
-Frames in, messages out, and back. No sockets here.
+::
+
+    prefix… <IDS|MSG> signature header parent metadata content buffers…
+
+No sockets here.
 """
 
 from __future__ import annotations
@@ -19,23 +23,27 @@ DELIMITER = b"<IDS|MSG>"
 
 
 def encode(message: AnyMessage, signer: Signer) -> list[bytes | memoryview]:
-    """The frames of a message, from the delimiter on; bytes that it came in are used again.
+    """Return the frames of a message, from the delimiter on; the bytes of a received message are reused.
+
+    Args:
+        message: The message.
+        signer: Signs it.
 
     Raises:
-        InvalidMessage: a part that cannot be written as JSON.
+        InvalidMessage: a part that JSON cannot represent.
     """
     parts = parts_of(message)
     return [DELIMITER, signer.sign(parts), *parts, *message.buffers]
 
 
 class Decoder:
-    """Reads the messages of one channel's socket.
+    """Decodes the messages of one socket.
 
     Args:
-        channel: What the messages are said to come from.
-        signer: Verifies them.
-        report: Is told of a message that could be read, but not as it should.
-        guard: Knows what the socket has seen; by default one of its own.
+        channel: The channel of the messages.
+        signer: Verifies signatures.
+        report: Called with an error for a message that could be decoded only with replacements.
+        guard: Detects replayed signatures; by default a new one.
     """
 
     def __init__(
@@ -52,10 +60,12 @@ class Decoder:
         self._guard = (guard or ReplayGuard()) if signer.signs else None
 
     def decode(self, frames: Sequence[Part]) -> AnyMessage:
-        """One multipart message.
+        """Decode one multipart message.
 
         Raises:
-            RejectedFrame: it cannot be trusted, or read; which of them, and why.
+            InvalidSignature: the message is unsigned, or signed with another key.
+            ReplayedFrame: its signature was already received.
+            MalformedFrame: it cannot be decoded; the text has the reason.
         """
         try:
             return self._decode([bytes(frame) for frame in frames[:8]], frames)
@@ -65,7 +75,7 @@ class Decoder:
             ) from None
 
     def _decode(self, head: list[bytes], frames: Sequence[Part]) -> AnyMessage:
-        # one prefix frame or none is the rule; more is looked for only where those are not there
+        # Usually there are no prefix frames or one; others are searched for only if neither fits.
         if len(head) > 1 and head[1] == DELIMITER:
             at = 1
         elif head and head[0] == DELIMITER:

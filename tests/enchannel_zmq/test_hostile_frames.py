@@ -264,7 +264,7 @@ def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -
                 kernel.run("1")
             told = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]
     told += [*caplog.messages, caplog.text]
-    assert any("has a signature that is not" in text for text in caplog.messages)
+    assert any("has a signature that does not match" in text for text in caplog.messages)
     for thing in told:
         shown = (
             f"{thing} {thing!r} {getattr(thing, 'args', '')} {getattr(thing, '__context__', '')}"

@@ -18,7 +18,7 @@ from enchannel.testing.strategies import messages
 from enchannel.wire import parts as plain
 from enchannel.wire import receiving
 from enchannel.wire.parts import ReadHeader
-from enchannel.wire.receiving import _BATCH, _SMALL, Receiver
+from enchannel.wire.receiving import _MAX_BATCH_MESSAGES, _MAX_COPIED_BYTES, Receiver
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
 from tests.rigs.frames import KEY, parts, signed
@@ -205,8 +205,8 @@ def test_a_message_that_ends_too_soon_takes_nothing_along() -> None:
 
 
 def test_batches_have_an_end() -> None:
-    wire = Wire([[b"topic", *signed(KEY, *parts())] for _ in range(_BATCH + 1)])
-    assert [len(wire.receiver.messages()[0]) for _ in range(2)] == [_BATCH, 1]
+    wire = Wire([[b"topic", *signed(KEY, *parts())] for _ in range(_MAX_BATCH_MESSAGES + 1)])
+    assert [len(wire.receiver.messages()[0]) for _ in range(2)] == [_MAX_BATCH_MESSAGES, 1]
 
 
 def test_what_was_seen_before_is_rejected_by_either_way() -> None:
@@ -221,7 +221,7 @@ def test_what_was_seen_before_is_rejected_by_either_way() -> None:
 # -- buffers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, _SMALL, _SMALL + 1])
+@pytest.mark.parametrize("size", [0, 1, _MAX_COPIED_BYTES, _MAX_COPIED_BYTES + 1])
 def test_buffers_cannot_be_written_to(size: int) -> None:
     buffers = [b"x" * size, b"y" * size]
     (read,) = Wire([[b"topic", *signed(KEY, *parts(), buffers=buffers)]]).read()
