@@ -1,12 +1,14 @@
 """Jupyter kernels behind a relay, over Socket.IO: a backend of enchannel, and the relay.
 
-``enchannel.connect`` and ``enchannel.launch`` find it by themselves, by ``socketio+http`` and
+``enchannel.connect`` and ``enchannel.launch`` choose it for URLs with the schemes ``socketio+http`` and
 ``socketio+https``. The relay is in ``enchannel_socketio.relay``.
 """
 
 from enchannel_socketio._backend import SocketioBackend
 from enchannel_socketio._client import KernelModel
-from enchannel_socketio._four import (
+from enchannel_socketio._options import SocketioKeywords
+from enchannel_socketio.relay_api import (
+    ConnectKeywords,
     connect,
     disconnect,
     list_kernels,
@@ -16,8 +18,10 @@ from enchannel_socketio._four import (
 )
 
 __all__ = [
+    "ConnectKeywords",
     "KernelModel",
     "SocketioBackend",
+    "SocketioKeywords",
     "backend",
     "connect",
     "disconnect",
@@ -28,4 +32,4 @@ __all__ = [
 ]
 
 backend: SocketioBackend = SocketioBackend()
-"""What the entry points name."""
+"""The object that the entry points name."""

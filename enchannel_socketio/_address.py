@@ -1,4 +1,4 @@
-"""From what a user types to a relay, and a kernel on it."""
+"""Parsing the URL of a relay, or of a kernel on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from enchannel import Secret
 from enchannel.backends import parse_server_url
 from enchannel.errors import ConnectionFailed, Remedy
 
-__all__ = ["Address", "kernel_address", "relay_address"]
+__all__ = ["RelayAddress", "parse_kernel_url", "parse_relay_url"]
 
-_SECURE = {
+_IS_ENCRYPTED = {
     "socketio+http": False,
     "socketio+https": True,
     "http": False,
@@ -20,13 +20,13 @@ _SECURE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A place on a relay.
+class RelayAddress:
+    """A relay, and possibly a kernel on it.
 
     Attributes:
         base: The relay's URL, without a slash at its end.
-        kernel_id: The kernel's id there, if one is meant.
-        token: What was in the query.
+        kernel_id: The kernel's id; empty for the relay itself.
+        token: The token in the URL.
     """
 
     base: str
@@ -35,31 +35,33 @@ class Address:
 
     @property
     def path(self) -> str:
-        """Where the relay is mounted, without slashes around it."""
+        """Path below which the relay is mounted, without slashes around it."""
         return "/".join(self.base.split("/")[3:])
 
 
-def relay_address(url: object, *, allow_http: bool) -> Address:
-    """The URL of a relay, taken apart.
+def parse_relay_url(url: object, *, allow_http: bool) -> RelayAddress:
+    """Parse the URL of a relay.
 
     Raises:
-        ConnectionFailed: it is none, or would send secrets in the clear.
+        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
     """
-    server = parse_server_url(url, _SECURE, allow_http=allow_http)
-    return Address(base=server.origin + server.path.rstrip("/"), token=server.token)
+    server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
+    return RelayAddress(base=server.origin + server.path.rstrip("/"), token=server.token)
 
 
-def kernel_address(url: object, *, allow_http: bool) -> Address:
-    """The URL of a kernel, taken apart: the relay's, and the kernel's id behind it.
+def parse_kernel_url(url: object, *, allow_http: bool) -> RelayAddress:
+    """Parse the URL of a kernel: the relay's URL and the kernel's id.
 
     Raises:
-        ConnectionFailed: it is none, or would send secrets in the clear.
+        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
     """
-    address = relay_address(url, allow_http=allow_http)
+    address = parse_relay_url(url, allow_http=allow_http)
     base, _, kernel_id = address.base.rpartition("/")
     if base.count("/") < 2 or not kernel_id:
         raise ConnectionFailed(
             f"{address.base} is the URL of a relay, not of a kernel as {address.base}/ID is",
             remedy=Remedy.LAUNCH,
         )
-    return Address(base=base, kernel_id=quote(unquote(kernel_id), safe=""), token=address.token)
+    return RelayAddress(
+        base=base, kernel_id=quote(unquote(kernel_id), safe=""), token=address.token
+    )

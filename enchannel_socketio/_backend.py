@@ -1,37 +1,36 @@
-"""The Socket.IO backend: kernels behind a relay."""
+"""The Socket.IO backend: kernels on a relay."""
 
 from __future__ import annotations
 
-import asyncio
-import ssl as tls
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Unpack
 from urllib.parse import quote
 
-from enchannel import Secret, Session
+from enchannel import Session
 from enchannel.abc import Launcher, Link
-from enchannel.backends import EventLoopThread, Lease
-from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied
-from enchannel_socketio._address import Address, kernel_address, relay_address
-from enchannel_socketio._client import Access, Client
-from enchannel_socketio._link import LinkOptions, SocketioLink
-from enchannel_socketio._loop import shared
-from enchannel_socketio._remote import RemoteKernel
+from enchannel.backends import (
+    EventLoopThread,
+    Lease,
+    open_on_server,
+    start_or_undo,
+    undo_start,
+)
+from enchannel.errors import ConnectionFailed
+from enchannel_socketio._address import parse_kernel_url, parse_relay_url
+from enchannel_socketio._client import RelayClient
+from enchannel_socketio._lifecycle import RelayLifecycle
+from enchannel_socketio._link import SocketioLink
+from enchannel_socketio._loop import loops
+from enchannel_socketio._options import SocketioKeywords, SocketioOptions
 
-__all__ = ["GIBIBYTE", "SocketioBackend", "access_of", "on_relay", "spawned"]
-
-T = TypeVar("T")
-
-GIBIBYTE = 1 << 30
-ENDING = 4.0  # seconds for a kernel to go that was launched in vain
+__all__ = ["SocketioBackend", "spawn_kernel"]
 
 
 class SocketioBackend(Launcher):
-    """Kernels behind a relay.
+    """Kernels on a relay.
 
-    ``connect`` takes a kernel's URL, ``socketio+http://host:4000/ID``; ``launch`` a relay's,
+    ``connect`` takes the URL of a kernel, ``socketio+http://host:4000/ID``; ``launch`` that of a relay,
     ``at="socketio+https://host:4000"``.
     """
 
@@ -41,49 +40,41 @@ class SocketioBackend(Launcher):
         *,
         session: Session,
         timeout: float,
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        ssl: tls.SSLContext | None = None,
-        allow_http: bool = False,
         since: int | None = None,
-        max_received: int = GIBIBYTE,
-        reconnect_timeout: float = 60.0,
+        **options: Unpack[SocketioKeywords],
     ) -> Link:
-        """Connect to a kernel that runs.
+        """Connect to a running kernel.
 
         Args:
-            target: See the class.
-            session: Who we are; what answers others on shell, control and stdin is not heard.
+            target: URL of a kernel; see the class.
+            session: The client's session. Answers to other sessions on shell, control and stdin are not
+                received.
             timeout: Seconds until the relay has to answer.
-            token: What it knows us by; or it is in the URL. It travels in a header. With one that is only
-                for watching, iopub is all that is heard, and nothing can be said.
-            headers: What is sent with every request besides.
-            ssl: For ``https``; by default certificates have to be those that the system trusts.
-            allow_http: Speak ``http`` to another host than this.
-            since: The position in the relay's log after which to begin, as ``disconnect`` has returned it;
-                0: with the first message that it has. It waits there until somebody subscribes to a
-                channel, or says something. By default what is said from now on is heard.
-            max_received: Bytes; a relay that sends a larger message is hung up on.
-            reconnect_timeout: Seconds for which a relay that is lost is looked for again.
+            since: Position in the relay's log after which to begin, as returned by ``disconnect``; 0 for
+                the first message in the log. The messages stay in the log until somebody subscribes to a
+                channel or sends a message. By default only messages from now on are received.
+            options: See ``SocketioKeywords``.
 
         Raises:
-            ConnectionFailed: the target makes no sense, or does not answer.
-            AuthenticationFailed: the relay does not know us.
+            ConnectionFailed: The target is invalid or does not answer.
+            AuthenticationFailed: The relay does not accept the token.
         """
         if since is not None and (type(since) is not int or since < 0):
-            raise ConnectionFailed(f"since={since!r} is no position: disconnect(…) returns one")
-        address = kernel_address(target, allow_http=allow_http)
-        access = access_of(token, headers, ssl)
-        options = LinkOptions(
-            max_received=max_received, reconnect_timeout=reconnect_timeout, since=since
-        )
+            raise ConnectionFailed(
+                f"since must be a position that disconnect(…) returned, not {since!r}"
+            )
+        chosen = SocketioOptions.from_keywords(options)
+        address = parse_kernel_url(target, allow_http=chosen.allow_http)
 
-        async def connect(relay: Client, lease: Lease[EventLoopThread]) -> Link:
-            link = await _linked(relay, address.kernel_id, session, lease, options)
-            self._note(link)
+        async def connect(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
+            link = await _open_link(relay, address.kernel_id, session, lease, chosen, since)
+            self._on_opened(link)
             return link.link(owned=False)
 
-        return _opened(address, access, timeout, connect)
+        def make_client() -> RelayClient:
+            return RelayClient(address, chosen, connect_timeout=timeout)
+
+        return open_on_server(loops, make_client, connect, timeout)
 
     def launch(
         self,
@@ -94,145 +85,69 @@ class SocketioBackend(Launcher):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         at: str = "",
-        token: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        ssl: tls.SSLContext | None = None,
-        allow_http: bool = False,
-        max_received: int = GIBIBYTE,
-        reconnect_timeout: float = 60.0,
+        **options: Unpack[SocketioKeywords],
     ) -> Link:
         """Start a kernel on a relay's machine.
 
         Args:
-            name: The kernelspec's.
-            session, timeout: As for ``open``.
-            cwd: The directory that it starts in, there.
-            env: Environment variables for it, beside those of the relay.
+            name: Name of the kernelspec.
+            session: The client's session; see ``open``.
+            timeout: Seconds until the kernel has to answer.
+            cwd: Working directory on that machine.
+            env: Environment variables, in addition to those of the relay.
             at: The relay's URL.
-            token, headers, ssl, allow_http, max_received, reconnect_timeout: As for ``open``.
+            options: See ``SocketioKeywords``.
 
         Raises:
-            LaunchFailed: there is no such kernelspec, or the kernel did not come up.
-            AuthenticationFailed: the relay does not know us.
-            ConnectionFailed: it is not to be reached.
+            LaunchFailed: The kernelspec does not exist, or the kernel did not start.
+            AuthenticationFailed: The relay does not accept the token.
+            ConnectionFailed: The relay could not be reached.
         """
-        address = relay_address(at, allow_http=allow_http)
-        access = access_of(token, headers, ssl)
-        options = LinkOptions(max_received=max_received, reconnect_timeout=reconnect_timeout)
+        chosen = SocketioOptions.from_keywords(options)
+        address = parse_relay_url(at, allow_http=chosen.allow_http)
 
-        async def launch(relay: Client, lease: Lease[EventLoopThread]) -> Link:
-            kernel_id = await spawned(relay, name, cwd, env)
+        async def launch(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
+            kernel_id = await spawn_kernel(relay, name, cwd, env)
             try:
-                link = await _linked(relay, kernel_id, session, lease, options)
+                link = await _open_link(relay, kernel_id, session, lease, chosen, None)
             except BaseException:
-                await _end(relay, kernel_id)
+                await undo_start(relay.shut_down(kernel_id))
                 raise
-            self._note(link)
+            self._on_opened(link)
             return link.link(owned=True)
 
-        return _opened(address, access, timeout, launch)
+        def make_client() -> RelayClient:
+            return RelayClient(address, chosen, connect_timeout=timeout)
 
-    def _note(self, link: SocketioLink) -> None:
-        """A link was opened."""
+        return open_on_server(loops, make_client, launch, timeout)
 
-
-def access_of(
-    token: str | None, headers: Mapping[str, str] | None, ssl: tls.SSLContext | None
-) -> Access:
-    """How to get to a relay; a token that was given wins over that of a URL."""
-    return Access(token=Secret(token or ""), headers=headers or {}, ssl=ssl)
+    def _on_opened(self, link: SocketioLink) -> None:
+        """Handle a new link."""
 
 
-def on_relay(
-    address: Address, access: Access, timeout: float, ask: Callable[[Client], Awaitable[T]]
-) -> T:
-    """Ask a relay something, and leave nothing behind.
-
-    Raises:
-        ConnectionFailed: also when it did not answer in time.
-    """
-    lease = shared.lease()
-    try:
-        return lease.resource.run(_in_time(address, access, timeout, ask, keep=False))
-    finally:
-        lease.release()
-
-
-def _opened(
-    address: Address,
-    access: Access,
-    timeout: float,
-    opening: Callable[[Client, Lease[EventLoopThread]], Awaitable[Link]],
-) -> Link:
-    """Open a link on a relay, which is the link's then."""
-    lease = shared.lease()
-    try:
-        return lease.resource.run(
-            _in_time(address, access, timeout, lambda relay: opening(relay, lease), keep=True)
-        )
-    except BaseException:
-        lease.release()
-        raise
-
-
-async def _in_time(
-    address: Address,
-    access: Access,
-    timeout: float,
-    use: Callable[[Client], Awaitable[T]],
-    *,
-    keep: bool,
-) -> T:
-    relay = Client(address, access, patience=timeout)
-    try:
-        async with asyncio.timeout(timeout):
-            used = await use(relay)
-    except BaseException as error:
-        await relay.close()
-        if isinstance(error, TimeoutError):
-            raise ConnectionFailed(
-                f"{relay} did not answer within {timeout:g} s: it was asked for {relay.pending}"
-            ) from None
-        if isinstance(error, KernelDied):
-            raise ConnectionFailed(str(error)) from None
-        raise
-    if not keep:
-        await relay.close()
-    return used
-
-
-async def _linked(
-    relay: Client,
+async def _open_link(
+    relay: RelayClient,
     kernel_id: str,
     session: Session,
     lease: Lease[EventLoopThread],
-    options: LinkOptions,
+    options: SocketioOptions,
+    since: int | None,
 ) -> SocketioLink:
     model = await relay.kernel(kernel_id)
-    link = SocketioLink(relay, model, session, lease, options)
+    link = SocketioLink(relay, model, session, lease, options, since=since)
     if model.access == "full" and model.lifecycle:
-        link.lifecycle = RemoteKernel(relay, link, lease.resource)
+        link.lifecycle = RelayLifecycle(relay, link, lease.resource)
     await link.open()
     return link
 
 
-async def spawned(relay: Client, name: str, cwd: Path | None, env: Mapping[str, str] | None) -> str:
-    """Start a kernel; its id. Who gives up waiting for that waits for what it has to end."""
-    wanted: dict[str, Any] = {}
+async def spawn_kernel(
+    relay: RelayClient, name: str, cwd: Path | None, env: Mapping[str, str] | None
+) -> str:
+    """Start a kernel and return its id; if that is cancelled, shut the kernel down."""
+    settings: dict[str, Any] = {}
     if cwd is not None:
-        wanted["cwd"] = str(cwd)
+        settings["cwd"] = str(cwd)
     if env:
-        wanted["env"] = dict(env)
-    starting = asyncio.ensure_future(relay.spawn(quote(name, safe=""), wanted))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with suppress(TimeoutError, EnchannelError):
-            async with asyncio.timeout(ENDING):
-                await _end(relay, await starting)
-        raise
-
-
-async def _end(relay: Client, kernel_id: str) -> None:
-    with suppress(TimeoutError, EnchannelError):  # it will notice nobody then
-        await asyncio.wait_for(relay.shut_down(kernel_id), ENDING)
+        settings["env"] = dict(env)
+    return await start_or_undo(relay.spawn(quote(name, safe=""), settings), relay.shut_down)

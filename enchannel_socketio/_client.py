@@ -1,14 +1,12 @@
-"""What a relay does on request: kernels by HTTP. Runs on the loop.
+"""A relay's HTTP API: kernels and kernelspecs. Runs on the event loop.
 
-Whatever aiohttp raises is translated here.
+Exceptions of aiohttp are translated here.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl as tls
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -17,7 +15,7 @@ import aiohttp
 import msgspec
 from aiohttp.abc import ResolveResult
 
-from enchannel import Secret
+from enchannel.backends import ServerOptions
 from enchannel.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -27,43 +25,26 @@ from enchannel.errors import (
     NotSupported,
     Remedy,
 )
-from enchannel_socketio._address import Address
+from enchannel_socketio._address import RelayAddress
 
-__all__ = ["Access", "Client", "KernelModel"]
+__all__ = ["KernelModel", "RelayClient"]
 
 T = TypeVar("T")
-
-_PLAIN = frozenset(map(chr, range(33, 127)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How one gets to a relay.
-
-    Attributes:
-        token: What it knows us by; it travels in a header.
-        headers: What is sent with every request besides.
-        ssl: For ``https``; by default certificates have to be those that the system trusts.
-    """
-
-    token: Secret = Secret("")
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
-    ssl: tls.SSLContext | None = None
 
 
 class KernelModel(msgspec.Struct, frozen=True, kw_only=True):
     """A kernel as its relay describes it.
 
     Attributes:
-        id: The relay's name for it.
-        name: Its kernelspec's.
-        state: What it does: ``"idle"``, ``"busy"``, ``"dead"``, ….
-        watchers: How many sockets watch it.
-        first: The position of the first message that the relay still has.
-        last: That of the last; less than ``first``: it has none.
-        access: ``"full"``, or ``"watch"``: nothing can be said to it.
-        lifecycle: Whether it can be restarted there.
-        max_message: Bytes that can be said in one message; 0 in a listing.
+        id: The kernel's id on that relay.
+        name: Name of its kernelspec.
+        state: Its state: ``"idle"``, ``"busy"``, ``"dead"``, ….
+        watchers: Number of sockets that receive its messages.
+        first: Position of the first event in the relay's log.
+        last: Position of the last event in the log; less than ``first`` if the log is empty.
+        access: ``"full"``, or ``"watch"`` if the token does not allow sending.
+        lifecycle: True if it can be restarted.
+        max_message: Largest message, in bytes, that the relay accepts; 0 in a listing.
     """
 
     id: str
@@ -77,30 +58,31 @@ class KernelModel(msgspec.Struct, frozen=True, kw_only=True):
     max_message: int = 0
 
 
-class Client:
-    """One relay, by HTTP.
+class RelayClient:
+    """A client of one relay.
 
     Args:
-        address: Where it is.
-        access: How one gets there.
-        patience: Seconds for a connection to be made.
+        address: The relay's address.
+        options: Credentials and other options.
+        connect_timeout: Seconds until a TCP connection has to be established.
+
+    Attributes:
+        base: The relay's URL.
+        path: Path below which the relay is mounted, without slashes around it.
+        pending: The current or latest request, for error messages.
+        http: The HTTP session, which Socket.IO uses as well.
     """
 
-    def __init__(self, address: Address, access: Access, *, patience: float) -> None:
+    def __init__(
+        self, address: RelayAddress, options: ServerOptions, *, connect_timeout: float
+    ) -> None:
         self.base = address.base
         self.path = address.path
-        headers = {"User-Agent": "enchannel", **access.headers}
-        if token := (access.token or address.token).reveal().strip():
-            headers["Authorization"] = f"Bearer {token}"
-        for name, value in headers.items():
-            if not set(name) <= _PLAIN or not set(value) <= _PLAIN | {" ", "\t"}:
-                what = "the token" if name == "Authorization" else f"the header {name!r}"
-                raise ConnectionFailed(f"{what} has characters in it that no header may have")
-        self.pending = "nothing yet"
+        self.pending = "a connection"
         self.http = aiohttp.ClientSession(
-            headers=headers,
-            connector=aiohttp.TCPConnector(ssl=access.ssl or True, resolver=_Resolver()),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience),
+            headers=options.with_default_token(address.token).request_headers("Bearer"),
+            connector=aiohttp.TCPConnector(ssl=options.ssl or True, resolver=_Resolver()),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=_proxy_of(address.base),
         )
@@ -109,49 +91,61 @@ class Client:
         return self.base
 
     async def close(self) -> None:
-        """Let go of its connections."""
+        """Close all connections."""
         await self.http.close()
 
     async def kernels(self) -> tuple[KernelModel, ...]:
-        """All that there are."""
-        return self._read(await self._ask("GET", "/kernels"), "kernels", tuple[KernelModel, ...])
+        """Return all kernels."""
+        answer = await self._request("GET", "/kernels")
+        return self._decoded(answer, "kernels", tuple[KernelModel, ...])
 
     async def kernel(self, kernel_id: str) -> KernelModel:
-        """What it knows of a kernel.
+        """Return one kernel.
 
         Raises:
-            KernelDied: there is no such kernel.
+            KernelDied: It does not exist.
         """
-        return self._read(await self._ask("GET", f"/kernels/{kernel_id}"), None, KernelModel)
+        return self._decoded(await self._request("GET", f"/kernels/{kernel_id}"), None, KernelModel)
 
     async def kernelspecs(self) -> Mapping[str, Mapping[str, str]]:
-        """What can be started, by name."""
-        answer = await self._ask("GET", "/kernelspecs")
-        specs = self._read(answer, "kernelspecs", list[dict[str, str]])
+        """Return the kernelspecs by name."""
+        answer = await self._request("GET", "/kernelspecs")
+        specs = self._decoded(answer, "kernelspecs", list[dict[str, str]])
         return {spec["name"]: spec for spec in specs if "name" in spec}
 
-    async def spawn(self, name: str, wanted: Mapping[str, Any]) -> str:
-        """Start a kernel; its id.
+    async def spawn(self, name: str, settings: Mapping[str, Any]) -> str:
+        """Start a kernel and return its id.
+
+        Args:
+            name: Name of the kernelspec, quoted for a URL.
+            settings: ``cwd`` and ``env``, each optional.
 
         Raises:
-            LaunchFailed: it does not start.
+            LaunchFailed: It did not start.
         """
-        return self._read(await self._ask("POST", f"/spawn/{name}", wanted), "id", str)
+        return self._decoded(await self._request("POST", f"/spawn/{name}", settings), "id", str)
 
-    async def rule(self, kernel_id: str, how: str) -> int:
-        """Interrupt or restart it; the position in its log at which that was done."""
-        answer = await self._ask("POST", f"/kernels/{kernel_id}/{how}")
-        return self._read(answer, "position", int)
+    async def interrupt(self, kernel_id: str) -> int:
+        """Interrupt a kernel; return the position in its log at which that was done."""
+        answer = await self._request("POST", f"/kernels/{kernel_id}/interrupt")
+        return self._decoded(answer, "position", int)
+
+    async def restart(self, kernel_id: str) -> int:
+        """Restart a kernel; return the position in its log at which that was done."""
+        answer = await self._request("POST", f"/kernels/{kernel_id}/restart")
+        return self._decoded(answer, "position", int)
 
     async def shut_down(self, kernel_id: str) -> None:
-        """End a kernel.
+        """Shut down a kernel.
 
         Raises:
-            KernelDied: there is no such kernel.
+            KernelDied: It does not exist.
         """
-        await self._ask("POST", f"/shutdown/{kernel_id}")
+        await self._request("POST", f"/shutdown/{kernel_id}")
 
-    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    async def _request(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> bytes:
         self.pending = f"{method} {path}"
         try:
             async with self.http.request(
@@ -159,48 +153,55 @@ class Client:
             ) as answer:
                 if answer.status < 300:
                     return await answer.read()
-                raise self._refused(answer.status, await answer.read())
+                raise self._error_of(answer.status, await answer.read())
         except aiohttp.ClientConnectorCertificateError:
             raise ConnectionFailed(
                 f"{self} has a certificate that is not trusted", remedy=Remedy.TRUST_CERTIFICATE
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise ConnectionFailed(f"{self} is not to be reached: {why}") from None
+            raise ConnectionFailed(
+                f"could not connect to {self} ({why}); check that the relay is running and that the URL is "
+                "correct"
+            ) from None
 
-    def _refused(self, status: int, body: bytes) -> EnchannelError:
+    def _error_of(self, status: int, body: bytes) -> EnchannelError:
         try:
-            told = msgspec.json.decode(body, type=_Refusal)
+            answer = msgspec.json.decode(body, type=_ErrorAnswer)
         except (msgspec.MsgspecError, UnicodeError):
-            return ConnectionFailed(f"{self} answers with {status}, and not as a relay")
+            return ConnectionFailed(
+                f"{self} answered {status}, but not as a relay; check that the URL is that of a relay"
+            )
         if status == 401:
             return AuthenticationFailed(
                 f"{self} requires authentication", remedy=Remedy.AUTHENTICATE_AT_RELAY
             )
         if status == 403:
-            return AuthenticationFailed(f"{self} does not let us: {told.error}")
+            return AuthenticationFailed(f"{self} denied access: {answer.error}")
         if status == 404:
-            return KernelDied(f"{told.error} ({self})")
+            return KernelDied(f"{answer.error} ({self})")
         if status == 501:
-            return NotSupported(f"{self}: {told.error}")
-        if told.kind == "LaunchFailed":
-            return LaunchFailed(f"{self}: {told.error}")
-        if told.kind == "KernelDied":
-            return KernelDied(told.error)
-        return ConnectionFailed(f"{self} answers with {status}: {told.error}")
+            return NotSupported(f"{self}: {answer.error}")
+        if answer.kind == "LaunchFailed":
+            return LaunchFailed(f"{self}: {answer.error}")
+        if answer.kind == "KernelDied":
+            return KernelDied(answer.error)
+        return ConnectionFailed(f"{self} answered {status}: {answer.error}")
 
-    def _read(self, answer: bytes, field: str | None, kind: type[T]) -> T:
+    def _decoded(self, answer: bytes, field: str | None, kind: type[T]) -> T:
         try:
             if field is None:
                 return msgspec.json.decode(answer, type=kind)
             fields = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
             return msgspec.json.decode(fields[field], type=kind)
         except (msgspec.MsgspecError, UnicodeError, KeyError):
-            raise ConnectionFailed(f"{self} answers in a way that is not a relay's") from None
+            raise ConnectionFailed(
+                f"{self} sent an answer that is not a relay's; check that the URL is that of a relay"
+            ) from None
 
 
 def _proxy_of(url: str) -> str | None:
-    """What the environment says; aiohttp would ask it again for each request, on a thread."""
+    """Return the proxy set in the environment; aiohttp would look it up for each request, on a thread."""
     parts = urlsplit(url)
     if not parts.hostname or proxy_bypass(parts.hostname):
         return None
@@ -208,23 +209,23 @@ def _proxy_of(url: str) -> str | None:
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """Finds hosts; at the interpreter's end, when threads are no more, as it has found them before."""
+    """Resolves host names; from its memory during interpreter exit, when no thread can be started."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: dict[tuple[str, int], list[ResolveResult]] = {}
+        self._resolved: dict[tuple[str, int], list[ResolveResult]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         try:
-            found = await super().resolve(host, port, family)
+            results = await super().resolve(host, port, family)
         except RuntimeError:
-            return self._found[host, port]
-        self._found[host, port] = found
-        return found
+            return self._resolved[host, port]
+        self._resolved[host, port] = results
+        return results
 
 
-class _Refusal(msgspec.Struct):
+class _ErrorAnswer(msgspec.Struct):
     error: str
     kind: str = ""

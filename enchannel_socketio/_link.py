@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -27,27 +26,19 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     NotSupported,
 )
-from enchannel_socketio._client import Client, KernelModel
-from enchannel_socketio._connection import Connection
+from enchannel_socketio._client import KernelModel, RelayClient
 from enchannel_socketio._logs import log
+from enchannel_socketio._options import SocketioOptions
 from enchannel_socketio._packet import MSG, Batch, Event, Parts, Prepared, message_from, prepared
+from enchannel_socketio._socket import RelaySocket
 
-__all__ = ["LinkOptions", "SocketioLink"]
+__all__ = ["SocketioLink"]
 
 # Events after which the relay is sent an acknowledgement.
 ACK_INTERVAL = 200
 # Messages that Socket.IO may have in its own queue.
 MAX_PACKETS_QUEUED = 64
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOptions:
-    """See ``SocketioBackend.open``; seconds and bytes."""
-
-    max_received: int
-    reconnect_timeout: float
-    since: int | None = None
 
 
 class SocketioLink(ReconnectingLink[Prepared]):
@@ -58,7 +49,8 @@ class SocketioLink(ReconnectingLink[Prepared]):
         model: The kernel, as the relay describes it.
         session: The client's session.
         lease: Keeps the event loop running; released when the link is closed.
-        options: Timeouts, limits, and the position to begin at.
+        options: Timeouts and limits.
+        since: Position in the relay's log after which to begin; by default its end.
 
     Attributes:
         position: Position in the relay's log up to which all events have been received.
@@ -68,11 +60,13 @@ class SocketioLink(ReconnectingLink[Prepared]):
 
     def __init__(
         self,
-        relay: Client,
+        relay: RelayClient,
         model: KernelModel,
         session: Session,
         lease: Lease[EventLoopThread],
-        options: LinkOptions,
+        options: SocketioOptions,
+        *,
+        since: int | None = None,
     ) -> None:
         super().__init__(
             model.id,
@@ -82,14 +76,15 @@ class SocketioLink(ReconnectingLink[Prepared]):
             reconnect_timeout=options.reconnect_timeout,
             log=log,
         )
-        self.position = options.since or 0
+        self.position = since or 0
         self.lifecycle: Lifecycle | None = None
         self.was_shut_down_here = False
         self._relay = relay
         self._session = session
         self._options = options
+        self._since = since
         self._max_sent = model.max_message
-        self._connection: Connection | None = None
+        self._socket: RelaySocket | None = None
         self._kernel_state = ""
         self._advanced = asyncio.Event()
         self._unacknowledged = 0
@@ -97,7 +92,7 @@ class SocketioLink(ReconnectingLink[Prepared]):
             self.unsupported = NotSupported(
                 f"the token only allows watching kernel {self.kernel_id}"
             )
-        if options.since is not None:
+        if since is not None:
             # Events after that position stay in the relay's log until somebody subscribes.
             self.defer()
 
@@ -117,7 +112,7 @@ class SocketioLink(ReconnectingLink[Prepared]):
             ),
             lifecycle=self.lifecycle,
             owned=owned,
-            on_first_subscriber=None if self._options.since is None else self.begin_soon,
+            on_first_subscriber=None if self._since is None else self.begin_soon,
         )
 
     def encode(self, message: AnyMessage) -> Prepared:
@@ -136,17 +131,17 @@ class SocketioLink(ReconnectingLink[Prepared]):
         if self.phase is LinkPhase.RECONNECTING:
             # Raises KernelDied if it was shut down meanwhile.
             await self._relay.kernel(self.kernel_id)
-        connection = Connection(
+        socket = RelaySocket(
             self._relay,
             self.kernel_id,
             "main" if self.unsupported is None else ChannelName.IOPUB.value,
             max_received=self._options.max_received,
         )
-        connection.on_batch = partial(self._on_batch, connection)
-        connection.on_refused = self._on_refused
-        connection.on_garbage = self.emit
-        self._connection = connection
-        ready = await connection.open(session=self._session.id, since=since)
+        socket.on_batch = partial(self._on_batch, socket)
+        socket.on_refused = self._on_refused
+        socket.on_malformed = self.emit
+        self._socket = socket
+        ready = await socket.open(session=self._session.id, since=since)
         self.position = ready.position
         self._kernel_state = ready.state
         self._unacknowledged = 0
@@ -163,17 +158,17 @@ class SocketioLink(ReconnectingLink[Prepared]):
             died = KernelDied(f"kernel {self.kernel_id} has died; it can be restarted")
             self.suspend(died, discard=False)
             self.emit(KernelState.DEAD)
-        elif self._kernel_state == KernelState.BUSY and is_first and self._options.since is None:
+        elif self._kernel_state == KernelState.BUSY and is_first and self._since is None:
             self.emit(KernelState.BUSY)
 
     async def disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.close()
 
     async def wait_until_lost(self) -> ConnectionLoss:
-        assert self._connection is not None  # noqa: S101  # set by connect
-        await self._connection.lost.wait()
+        assert self._socket is not None  # noqa: S101  # set by connect
+        await self._socket.lost.wait()
         return ConnectionLoss(ConnectionLost(f"{self.description} broke"))
 
     async def close_client(self) -> None:
@@ -182,16 +177,16 @@ class SocketioLink(ReconnectingLink[Prepared]):
     # -- sending and receiving --------------------------------------------------------------------
 
     async def send(self, frame: Prepared) -> None:
-        if self._connection is not None:
-            await self._connection.say(MSG, frame)
-            await self._connection.until_sent(MAX_PACKETS_QUEUED - 1)
+        if self._socket is not None:
+            await self._socket.emit(MSG, frame)
+            await self._socket.wait_until_written(MAX_PACKETS_QUEUED - 1)
 
     async def flush(self) -> None:
-        if self._connection is not None:
-            await self._connection.until_heard(self.position)
+        if self._socket is not None:
+            await self._socket.wait_until_processed(self.position)
 
-    def _on_batch(self, connection: Connection, batch: Batch) -> None:
-        if self.phase is LinkPhase.CLOSED or connection is not self._connection:
+    def _on_batch(self, socket: RelaySocket, batch: Batch) -> None:
+        if self.phase is LinkPhase.CLOSED or socket is not self._socket:
             return
         if batch.after != self.position:
             self.emit(
@@ -200,7 +195,7 @@ class SocketioLink(ReconnectingLink[Prepared]):
                     f"{self.position}; reconnecting to request them again from there"
                 )
             )
-            connection.abort()
+            socket.abort()
             return
         messages = iter(batch.messages)
         for event in batch.events:
@@ -219,9 +214,9 @@ class SocketioLink(ReconnectingLink[Prepared]):
         self._advanced.set()
         self._advanced = asyncio.Event()
         self._unacknowledged += len(batch.events)
-        if self._unacknowledged >= ACK_INTERVAL or connection.is_heavy:
+        if self._unacknowledged >= ACK_INTERVAL or socket.needs_ack:
             self._unacknowledged = 0
-            connection.acknowledge(self.position)
+            socket.acknowledge(self.position)
 
     def _on_event(self, event: Event, parts: Parts | None) -> None:
         if event.name == MSG:
@@ -267,10 +262,10 @@ class SocketioLink(ReconnectingLink[Prepared]):
 
     async def wait_until_ended(self) -> None:
         """Wait until the kernel's end has been received, or the connection is lost."""
-        while self._is_active() and self._connection is not None:
-            if self._connection.lost.is_set():
+        while self._is_active() and self._socket is not None:
+            if self._socket.lost.is_set():
                 return
-            lost = asyncio.ensure_future(self._connection.lost.wait())
+            lost = asyncio.ensure_future(self._socket.lost.wait())
             advanced = asyncio.ensure_future(self._advanced.wait())
             await asyncio.wait((lost, advanced), return_when=asyncio.FIRST_COMPLETED)
             lost.cancel()

@@ -1,4 +1,4 @@
-"""What the libraries may log: nothing of what is said, at whatever level."""
+"""Loggers. What Socket.IO logs would show the contents of messages, so it is silenced at any level."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ __all__ = ["log", "quiet"]
 log = logging.getLogger("enchannel.socketio")
 
 quiet = logging.Logger("enchannel.socketio.library", logging.CRITICAL)
-"""For Socket.IO, which at INFO shows all that is sent: nobody can turn it to that by a name. What it
-calls errors reaches who is concerned in other ways."""
+"""The logger for Socket.IO, which logs all messages at INFO.
+
+It is not registered, so its level cannot be set by name. What Socket.IO logs as errors is reported
+otherwise.
+"""
 quiet.parent = log

@@ -1,15 +1,14 @@
-"""The one thread of the process on which Socket.IO and HTTP happen, for all connections."""
+"""The event-loop thread that all Socket.IO links of the process share."""
 
 from __future__ import annotations
 
 from enchannel.backends import EventLoopThread, SharedResource
 
-__all__ = ["shared"]
+__all__ = ["loops"]
 
 
-def _loop() -> EventLoopThread:
+def _make_loop() -> EventLoopThread:
     return EventLoopThread("enchannel-socketio I/O")
 
 
-shared = SharedResource(_loop)
-"""Who leases it has it run; it ends with the last link."""
+loops = SharedResource(_make_loop)

@@ -1,4 +1,4 @@
-"""From what a user types to a server, a kernel on it, and a token that is in no URL any more."""
+"""Parsing the URL of a Jupyter server, kernel or session."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from urllib.parse import unquote
 from enchannel import Secret
 from enchannel.backends import parse_server_url
 
-__all__ = ["Address", "address_of"]
+__all__ = ["ServerAddress", "parse_address"]
 
-_WHERE = re.compile(r"(?P<base>.*?)/api/(?P<kind>kernels|sessions)/(?P<id>[^/]+)(?:/channels)?/?")
-# The first page in a path, and all behind it. A user of a hub may be called like one.
+_API_ID = re.compile(r"(?P<base>.*?)/api/(?P<kind>kernels|sessions)/(?P<id>[^/]+)(?:/channels)?/?")
+# The first page in a path and everything after it. A user of a hub may have the name of a page.
 _PAGES = re.compile(r"(?<!/user)/(?:lab|tree|notebooks|doc|consoles|edit)(?:/.*)?$")
 _API = re.compile(r"/api(?:/kernels|/sessions)?/?$")
-_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
+_IS_ENCRYPTED = {"http": False, "ws": False, "https": True, "wss": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
-    """A place on a server.
+class ServerAddress:
+    """A Jupyter server, and a kernel or session on it.
 
     Attributes:
-        base: The server's URL, without a slash at its end; ``http`` or ``https``.
-        kind: What ``id`` is of.
-        id: Of a kernel, or of a session (a notebook's kernel); empty where only the server is meant.
-        token: What was in the query.
+        base: The server's URL, ``http`` or ``https``, without a slash at its end.
+        kind: Whether ``id`` is that of a kernel, or of a session, which has a notebook's kernel.
+        id: Id of the kernel or session; empty for the server itself.
+        token: The token in the URL.
     """
 
     base: str
@@ -37,22 +37,22 @@ class Address:
 
     @property
     def websocket(self) -> str:
-        """The server's URL for WebSockets."""
+        """The server's URL with the scheme ``ws`` or ``wss``."""
         return "ws" + self.base.removeprefix("http")
 
 
-def address_of(url: object, *, allow_http: bool) -> Address:
-    """Take a URL apart. That of a page (``/lab``, ``/tree``), which Jupyter prints, will do.
+def parse_address(url: object, *, allow_http: bool) -> ServerAddress:
+    """Parse a URL; also that of a page (``/lab``, ``/tree``), which Jupyter prints.
 
     Raises:
-        ConnectionFailed: it is none, or would send secrets in the clear.
+        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
     """
-    server = parse_server_url(url, _SECURE, allow_http=allow_http)
-    where = _WHERE.fullmatch(server.path)
-    path = where["base"] if where else _API.sub("", _PAGES.sub("", server.path)).rstrip("/")
-    return Address(
+    server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
+    match = _API_ID.fullmatch(server.path)
+    path = match["base"] if match else _API.sub("", _PAGES.sub("", server.path)).rstrip("/")
+    return ServerAddress(
         base=f"{server.origin}{path}",
-        kind="sessions" if where and where["kind"] == "sessions" else "kernels",
-        id=unquote(where["id"]) if where else "",
+        kind="sessions" if match and match["kind"] == "sessions" else "kernels",
+        id=unquote(match["id"]) if match else "",
         token=server.token,
     )

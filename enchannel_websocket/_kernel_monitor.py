@@ -21,7 +21,7 @@ from enchannel.errors import (
     KernelDied,
     MessagesMayBeMissing,
 )
-from enchannel_websocket._server import Server
+from enchannel_websocket._server import JupyterClient
 
 __all__ = ["PROBED_CHANNELS", "KernelMonitor"]
 
@@ -72,7 +72,7 @@ class KernelMonitor:
     """
 
     def __init__(
-        self, link: MonitoredLink, server: Server, kernel_id: str, session: Session
+        self, link: MonitoredLink, server: JupyterClient, kernel_id: str, session: Session
     ) -> None:
         self.is_restarting = False
         self._link = link

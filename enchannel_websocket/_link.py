@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
 
 import websockets
 
@@ -23,9 +22,11 @@ from enchannel.wire import legacy_websocket, websocket
 from enchannel.wire.parts import Report
 from enchannel_websocket._kernel_monitor import KernelMonitor
 from enchannel_websocket._logs import log
-from enchannel_websocket._server import KernelModel, Server, Socket
+from enchannel_websocket._options import WebsocketOptions
+from enchannel_websocket._server import JupyterClient, KernelModel
+from enchannel_websocket._socket import KernelSocket
 
-__all__ = ["LinkOptions", "WebsocketLink"]
+__all__ = ["WebsocketLink"]
 
 # Between two probes of a kernel that sends nothing.
 PROBE_INTERVAL = 0.2
@@ -36,18 +37,6 @@ IDLE_GRACE = 10.0
 # Close codes of a WebSocket.
 ABNORMAL_CLOSURE, MESSAGE_TOO_BIG = 1006, 1009
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkOptions:
-    """See ``WebsocketBackend.open``; seconds and bytes."""
-
-    max_sent: int
-    max_received: int
-    keepalive_timeout: float
-    reconnect_timeout: float
-    poll_interval: float
-    legacy: bool
 
 
 class WebsocketLink(ReconnectingLink[bytes | str]):
@@ -66,11 +55,11 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
 
     def __init__(
         self,
-        server: Server,
+        server: JupyterClient,
         kernel_id: str,
         session: Session,
         lease: Lease[EventLoopThread],
-        options: LinkOptions,
+        options: WebsocketOptions,
     ) -> None:
         super().__init__(
             kernel_id,
@@ -84,7 +73,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
         self._server = server
         self._session = session
         self._options = options
-        self._socket: Socket | None = None
+        self._socket: KernelSocket | None = None
         self._reader: asyncio.Task[None] | None = None
         self._is_legacy = False
         self._kernel_state = ""
@@ -127,7 +116,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
 
     async def connect(self) -> None:
         model = await self._server.kernel(self.kernel_id)
-        socket = await self._server.channels(
+        socket = await self._server.open_socket(
             self.kernel_id,
             self._session.id,
             max_received=self._options.max_received,
@@ -148,7 +137,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
         finally:
             proof.cancel()
 
-    async def _wait_for_iopub(self, socket: Socket, model: KernelModel) -> None:
+    async def _wait_for_iopub(self, socket: KernelSocket, model: KernelModel) -> None:
         """Wait until no message can be lost: the server has subscribed to the kernel, and iopub works.
 
         A server answers no ping before it has subscribed.
@@ -213,7 +202,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
             is_rejection=code not in (None, ABNORMAL_CLOSURE, MESSAGE_TOO_BIG),
         )
 
-    async def _keep_alive(self, socket: Socket) -> None:
+    async def _keep_alive(self, socket: KernelSocket) -> None:
         """Abort the connection if nothing at all is received for ``keepalive_timeout``."""
         loop, half = asyncio.get_running_loop(), self._options.keepalive_timeout / 2
         while True:
@@ -231,7 +220,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
         if self._socket is not None and not keep_channels:
             self._socket.transport.abort()
 
-    def _how_it_broke(self, socket: Socket) -> str:
+    def _how_it_broke(self, socket: KernelSocket) -> str:
         code, reason, sent = socket.close_code, socket.close_reason, socket.protocol.close_sent
         if sent is not None and sent.code == MESSAGE_TOO_BIG:
             limit = self._options.max_received
@@ -266,7 +255,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
     async def close_client(self) -> None:
         await self._server.close()
 
-    async def _read(self, socket: Socket) -> None:
+    async def _read(self, socket: KernelSocket) -> None:
         decode = _decode_legacy if self._is_legacy else websocket.decode
         report, closed = self.emit, LinkPhase.CLOSED
         with suppress(websockets.ConnectionClosed):
@@ -294,7 +283,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
             self.incoming[message.channel].on_next(message)
 
 
-async def _ping(socket: Socket) -> None:
+async def _ping(socket: KernelSocket) -> None:
     await (await socket.ping())
 
 

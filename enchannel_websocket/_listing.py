@@ -1,71 +1,65 @@
-"""What there is on a server."""
+"""Listing the kernels and kernelspecs of a server."""
 
 from __future__ import annotations
 
-import ssl as tls
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, Unpack
 
-from enchannel_websocket._address import address_of
-from enchannel_websocket._backend import access_of, on_server
-from enchannel_websocket._server import KernelModel, Server
+from enchannel.backends import call_server
+from enchannel_websocket._address import parse_address
+from enchannel_websocket._loop import loops
+from enchannel_websocket._options import JupyterKeywords, JupyterOptions
+from enchannel_websocket._server import JupyterClient, KernelModel
 
 __all__ = ["list_kernels", "list_kernelspecs"]
 
+T = TypeVar("T")
+
 
 def list_kernels(
-    at: str,
-    *,
-    timeout: float = 10.0,
-    token: str | None = None,
-    password: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    ssl: tls.SSLContext | None = None,
-    proxy: str | bool | None = True,
-    allow_http: bool = False,
+    at: str, *, timeout: float = 10.0, **options: Unpack[JupyterKeywords]
 ) -> tuple[KernelModel, ...]:
-    """The kernels that run on a server.
+    """Return the kernels that run on a server.
 
     Args:
         at: The server's URL.
-        timeout: Seconds.
-        token, password, headers, ssl, proxy, allow_http: As for ``WebsocketBackend.open``.
+        timeout: Seconds until the server has to answer.
+        options: See ``JupyterKeywords``.
 
     Raises:
-        ConnectionFailed: the server does not answer, or not as one of Jupyter's.
-        AuthenticationFailed: it does not know us.
+        ConnectionFailed: The server could not be reached, or is not a Jupyter server.
+        AuthenticationFailed: It does not accept the credentials.
     """
-    address = address_of(at, allow_http=allow_http)
-    access = access_of(
-        address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
-    )
-    return on_server(address, access, timeout, Server.kernels)
+    return _call(at, options, timeout, JupyterClient.kernels)
 
 
 def list_kernelspecs(
-    at: str,
-    *,
-    timeout: float = 10.0,
-    token: str | None = None,
-    password: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    ssl: tls.SSLContext | None = None,
-    proxy: str | bool | None = True,
-    allow_http: bool = False,
+    at: str, *, timeout: float = 10.0, **options: Unpack[JupyterKeywords]
 ) -> Mapping[str, Mapping[str, Any]]:
-    """What can be started on a server: the contents of each ``kernel.json``, by name.
+    """Return the kernelspecs of a server: the contents of each ``kernel.json``, by name.
 
     Args:
         at: The server's URL.
-        timeout: Seconds.
-        token, password, headers, ssl, proxy, allow_http: As for ``WebsocketBackend.open``.
+        timeout: Seconds until the server has to answer.
+        options: See ``JupyterKeywords``.
 
     Raises:
-        ConnectionFailed: the server does not answer, or not as one of Jupyter's.
-        AuthenticationFailed: it does not know us.
+        ConnectionFailed: The server could not be reached, or is not a Jupyter server.
+        AuthenticationFailed: It does not accept the credentials.
     """
-    address = address_of(at, allow_http=allow_http)
-    access = access_of(
-        address, token=token, password=password, headers=headers, ssl=ssl, proxy=proxy
-    )
-    return on_server(address, access, timeout, Server.kernelspecs)
+    return _call(at, options, timeout, JupyterClient.kernelspecs)
+
+
+def _call(
+    at: str,
+    keywords: JupyterKeywords,
+    timeout: float,
+    call: Callable[[JupyterClient], Awaitable[T]],
+) -> T:
+    options = JupyterOptions.from_keywords(keywords)
+    address = parse_address(at, allow_http=options.allow_http)
+
+    def make_client() -> JupyterClient:
+        return JupyterClient(address, options, connect_timeout=timeout)
+
+    return call_server(loops, make_client, call, timeout)

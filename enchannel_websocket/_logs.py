@@ -1,6 +1,6 @@
-"""What the two libraries may log: nothing with a secret in it, at whatever level.
+"""Loggers, and filters that keep secrets out of what httpcore and websockets log, at any level.
 
-At DEBUG one of them shows the headers that it sends, the other those that it is sent.
+At DEBUG websockets logs the headers that it sends, and httpcore those that it receives.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ __all__ = ["log", "quiet"]
 log = logging.getLogger("enchannel.websocket")
 
 quiet = logging.Logger("enchannel.websocket.library", logging.INFO)
-"""For the WebSockets: nobody can turn it to DEBUG by a name."""
+"""The logger for websockets. It is not registered, so its level cannot be set to DEBUG by name."""
 quiet.parent = log
 
 _COOKIE = re.compile(r"(b?['\"]set-cookie['\"], b?['\"])[^'\"]*", re.IGNORECASE)
 
 
-def _without_cookies(record: logging.LogRecord) -> bool:
+def _redact_cookies(record: logging.LogRecord) -> bool:
     if isinstance(record.msg, str):
         record.msg = _COOKIE.sub(r"\1<cookie>", record.msg)
     return True
 
 
 for _name in ("httpcore.http11", "httpcore.http2"):
-    logging.getLogger(_name).addFilter(_without_cookies)
+    logging.getLogger(_name).addFilter(_redact_cookies)

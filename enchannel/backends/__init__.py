@@ -9,6 +9,14 @@ from enchannel.backends._reconnecting_link import (
     LinkPhase,
     ReconnectingLink,
 )
+from enchannel.backends._server_calls import (
+    ServerClient,
+    call_server,
+    open_on_server,
+    start_or_undo,
+    undo_start,
+)
+from enchannel.backends._server_options import ServerKeywords, ServerOptions
 from enchannel.backends._server_url import ServerUrl, parse_server_url
 from enchannel.backends._shared_resource import Lease, SharedResource, Startable
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
@@ -22,15 +30,22 @@ __all__ = [
     "Lease",
     "LinkPhase",
     "ReconnectingLink",
+    "ServerClient",
+    "ServerKeywords",
+    "ServerOptions",
     "ServerUrl",
     "SharedResource",
     "Startable",
+    "call_server",
     "decode_error",
     "decode_event",
     "encode_event",
     "launch_link",
     "open_link",
+    "open_on_server",
     "parse_server_url",
     "redact_url",
+    "start_or_undo",
     "token_of_url",
+    "undo_start",
 ]

@@ -281,7 +281,7 @@ def test_missing_token_names_options(
 
 def test_unreachable_server_is_reported() -> None:
     for ended in run_each_command(f"{UNREACHABLE_URL}/lab?token={TOKEN}"):
-        assert_refused(ended, UNREACHABLE_URL, "not to be reached")
+        assert_refused(ended, UNREACHABLE_URL, "could not connect to")
         assert has_no_token(ended)
 
 

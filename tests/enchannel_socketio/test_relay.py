@@ -136,7 +136,7 @@ def test_a_position_that_the_log_has_not_reached(relay: Running, shared_kernel: 
 
 @pytest.mark.parametrize("since", [-1, "5", 1.5, True])
 def test_a_position_that_is_none(relay: Running, shared_kernel: str, since: Any) -> None:
-    with pytest.raises(ConnectionFailed, match="no position"):
+    with pytest.raises(ConnectionFailed, match="since must be a position"):
         connect(relay.url, shared_kernel, token=TOKEN, since=since)
 
 

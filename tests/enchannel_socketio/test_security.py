@@ -338,7 +338,7 @@ def test_who_may_only_watch_cannot_take_all_connections() -> None:
         assert statuses == [200] * 9 + [503]
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             assert kernel.run("6 * 7").text == "42"
-            with pytest.raises(ConnectionFailed, match="as many connections as it bears"):
+            with pytest.raises(ConnectionFailed, match="has reached its limit of connections"):
                 connect(relay.url, kernel_id, token=TOKEN)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import enchannel as ec
-from enchannel_websocket._address import address_of
+from enchannel_websocket._address import parse_address
 
 KERNEL = "0b6f2f5e-1d4c-4b62-9d2d-6f2f8f0f2a11"
 
@@ -30,40 +30,40 @@ KERNEL = "0b6f2f5e-1d4c-4b62-9d2d-6f2f8f0f2a11"
     ],
 )
 def test_the_server_of_a_url(url: str, base: str) -> None:
-    assert address_of(url, allow_http=False).base == base
+    assert parse_address(url, allow_http=False).base == base
 
 
 @pytest.mark.parametrize("prefix", ["http://localhost:8888", "https://hub.example.org/user/me"])
 @pytest.mark.parametrize("suffix", ["", "/", "/channels", "?token=abc", "#x"])
 @pytest.mark.parametrize("kind", ["kernels", "sessions"])
 def test_the_kernel_of_a_url(prefix: str, suffix: str, kind: str) -> None:
-    address = address_of(f"{prefix}/api/{kind}/{KERNEL}{suffix}", allow_http=False)
+    address = parse_address(f"{prefix}/api/{kind}/{KERNEL}{suffix}", allow_http=False)
     assert (address.base, address.kind, address.id) == (prefix, kind, KERNEL)
 
 
 def test_a_token_is_taken_out_of_the_url() -> None:
     for url in ("http://localhost/lab?token=abc", "http://me:abc@localhost/lab"):
-        address = address_of(url, allow_http=False)
+        address = parse_address(url, allow_http=False)
         assert address.token.reveal() == "abc"
         assert "abc" not in f"{address!r} {address.base}"
 
 
 def test_a_websockets_url() -> None:
-    assert address_of("https://a.org/b", allow_http=False).websocket == "wss://a.org/b"
-    assert address_of("http://localhost/b", allow_http=False).websocket == "ws://localhost/b"
+    assert parse_address("https://a.org/b", allow_http=False).websocket == "wss://a.org/b"
+    assert parse_address("http://localhost/b", allow_http=False).websocket == "ws://localhost/b"
 
 
 @pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "localhost.example.org"])
 def test_nothing_is_sent_in_the_clear_unless_told_so(host: str) -> None:
     with pytest.raises(ec.ConnectionFailed, match="allow_http=True"):
-        address_of(f"http://{host}:8888", allow_http=False)
-    assert address_of(f"http://{host}:8888", allow_http=True).base == f"http://{host}:8888"
-    assert address_of(f"https://{host}", allow_http=False).base == f"https://{host}"
+        parse_address(f"http://{host}:8888", allow_http=False)
+    assert parse_address(f"http://{host}:8888", allow_http=True).base == f"http://{host}:8888"
+    assert parse_address(f"https://{host}", allow_http=False).base == f"https://{host}"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "a.localhost"])
 def test_what_stays_on_this_machine_may_be_in_the_clear(host: str) -> None:
-    assert address_of(f"http://{host}:8888", allow_http=False).base == f"http://{host}:8888"
+    assert parse_address(f"http://{host}:8888", allow_http=False).base == f"http://{host}:8888"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_stays_on_this_machine_may_be_in_the_clear(host: str) -> None:
 )
 def test_what_is_no_url_of_a_server_is_said_to_be_none(nonsense: object) -> None:
     with pytest.raises(ec.ConnectionFailed):
-        address_of(nonsense, allow_http=True)
+        parse_address(nonsense, allow_http=True)
 
 
 def test_what_is_no_kernel_says_how_to_name_one() -> None:

@@ -10,7 +10,7 @@ import pytest
 import enchannel as ec
 from enchannel import LinkState
 from enchannel.testing import Collector, FakeKernel
-from enchannel_websocket._loop import shared
+from enchannel_websocket._loop import loops
 from tests.enchannel_zmq.test_hangs import ctrl_c
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.servers import JupyterServer
@@ -102,10 +102,10 @@ def test_a_forked_child_harms_nothing(server: JupyterServer) -> None:
 def test_ctrl_c_while_it_connects_leaves_nothing(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         rig.pause_reading()
-        with ctrl_c(lambda: eventually(lambda: shared.current is not None)):
+        with ctrl_c(lambda: eventually(lambda: loops.current is not None)):
             ec.connect(rig.target, timeout=600)
         rig.resume_reading()
-        assert eventually(lambda: shared.current is None)
+        assert eventually(lambda: loops.current is None)
 
 
 def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> None:
@@ -126,7 +126,7 @@ def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> Non
             ec.launch("python3", at=base, token=TOKEN, timeout=600)
         rig.resume_reading()
         assert eventually(lambda: kernel_ids(server) - {rig.kernel_id} <= before)
-    assert eventually(lambda: shared.current is None)
+    assert eventually(lambda: loops.current is None)
 
 
 @pytest.mark.parametrize("name", ["shell", "iopub", "main", "link", "state", "errors"])

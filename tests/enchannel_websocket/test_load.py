@@ -11,7 +11,7 @@ import pytest
 import enchannel as ec
 from enchannel import AnyMessage
 from enchannel.testing import Collector, FakeKernel
-from enchannel_websocket._loop import shared
+from enchannel_websocket._loop import loops
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.servers import JupyterServer
 from tests.rigs.websocket import TOKEN, WebsocketRig
@@ -102,7 +102,7 @@ def test_rounds_of_connecting_leave_nothing(server: JupyterServer) -> None:
         assert eventually(lambda: threading.active_count() <= threads)
         assert eventually(lambda: me.num_fds() <= descriptors)
         assert me.memory_info().rss - memory < 16 * MEBIBYTE
-        assert shared.current is None
+        assert loops.current is None
 
 
 def test_ten_connections_share_a_thread(server: JupyterServer) -> None:
@@ -115,4 +115,4 @@ def test_ten_connections_share_a_thread(server: JupyterServer) -> None:
             assert kernel.run(str(number), timeout=DEADLINE).text == str(number)
         for kernel in kernels:
             kernel.close()
-        assert eventually(lambda: shared.current is None)
+        assert eventually(lambda: loops.current is None)

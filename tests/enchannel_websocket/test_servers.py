@@ -173,7 +173,7 @@ def test_a_server_that_waits_for_a_kernel_that_is_gone_is_asked_again(
     any_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It started another meanwhile, on other ports."""
-    monkeypatch.setattr(_backend, "ATTEMPT", 1.0)
+    monkeypatch.setattr(_backend, "LAUNCH_ATTEMPT_TIMEOUT", 1.0)
     with Proxy(any_server.port) as proxy:
         swallowed: list[str] = []
 
@@ -195,7 +195,7 @@ def test_only_gateways_take_an_environment(any_server: Server) -> None:
         return ec.launch("python3", at=any_server.url, token=TOKEN, env={"KERNEL_OURS": "there"})
 
     if not isinstance(any_server, GATEWAYS):
-        with pytest.raises(ec.NotSupported, match="gateways do"):
+        with pytest.raises(ec.NotSupported, match="only gateways do"):
             launch()
         return
     with launch() as kernel:
@@ -215,7 +215,7 @@ def test_a_wrong_token_is_a_sentence(any_server: Server) -> None:
 
 
 def test_a_kernel_that_is_not_there_is_a_sentence(any_server: Server) -> None:
-    with pytest.raises(ec.ConnectionFailed, match="there is no kernel 0-0-0-0-0 on"):
+    with pytest.raises(ec.ConnectionFailed, match="kernel 0-0-0-0-0 does not exist on"):
         ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token=TOKEN)
 
 
@@ -229,7 +229,7 @@ def test_a_kernel_beside_a_notebook(any_server: Server) -> None:
         url = f"{any_server.url}/api/sessions/{session['id']}?token={TOKEN}"
         with ec.connect(url, timeout=DEADLINE) as beside:
             assert beside.id == kernel.id
-        with pytest.raises(ec.LaunchFailed, match="a/b.ipynb has a kernel already"):
+        with pytest.raises(ec.LaunchFailed, match="a/b.ipynb already has a kernel"):
             ec.launch("python3", at=any_server.url, token=TOKEN, notebook="a/b.ipynb")
     assert any_server.request("GET", "api/sessions") == []
 
