@@ -1,8 +1,8 @@
-"""What each message says: the content of every message type of protocol 5.5, field by field.
+"""The content of every message type of protocol 5.5, field by field.
 
-A field that the protocol asks for and real kernels give is required. What a real kernel was seen
-to leave out is ``NotRequired``, and so is what an error reply leaves out. More fields than these
-may be there. ``CONTENT_TYPES`` finds the type by its ``msg_type``.
+Fields that the protocol requires and all known kernels send are required; fields that a kernel was
+observed to omit, and fields that error replies omit, are ``NotRequired``. Messages may have additional
+fields. ``CONTENT_TYPES`` maps each ``msg_type`` to the type of its content.
 """
 
 # No `from __future__ import annotations` here: Python 3.11 would not see NotRequired in strings.
@@ -67,22 +67,37 @@ __all__ = [
 ]
 
 MimeBundle: TypeAlias = dict[str, Any]
-"""The same thing in several formats, by MIME type: a str, base64 text, or JSON for JSON types."""
+"""One object in several formats, by MIME type: text, base64 text for binary types, JSON for JSON types."""
 
 
 class ErrorFields(TypedDict):
-    """What a reply adds when its status is ``"error"``; some kernels leave them out even then."""
+    """The error fields of a reply with the status ``"error"``. Some kernels omit them.
+
+    Attributes:
+        ename: The name of the exception.
+        evalue: The text of the exception.
+        traceback: The lines of the traceback, with ANSI escape sequences.
+    """
 
     ename: NotRequired[str]
     evalue: NotRequired[str]
     traceback: NotRequired[list[str]]
 
 
-# shell: running code
+# Shell: execution.
 
 
 class ExecuteRequest(TypedDict):
-    """Run code; without ``silent`` the execution is counted, stored and shown to every client."""
+    """Execution of code.
+
+    Attributes:
+        code: One or more lines of code.
+        silent: If true, the execution is not counted, stored or published. Default: false.
+        store_history: Adds the code to the history. Default: true, unless silent.
+        user_expressions: Expressions to evaluate afterwards, by name.
+        allow_stdin: Allows the code to request input. Default: true.
+        stop_on_error: Aborts queued requests if the code raises. Default: true.
+    """
 
     code: str
     silent: NotRequired[bool]
@@ -93,7 +108,18 @@ class ExecuteRequest(TypedDict):
 
 
 class Payload(TypedDict):
-    """What a kernel asks of the front end (deprecated, and alive: IPython's ``?`` is one)."""
+    """An action for the front end (deprecated, but in use: IPython's ``?`` is one).
+
+    Attributes:
+        source: The action: ``"page"``, ``"set_next_input"``, ``"edit_magic"``, ``"ask_exit"``.
+        data: The page, by MIME type.
+        start: The line at which the page starts.
+        text: The next input.
+        replace: Replaces the current input, in place of adding one.
+        filename: The file to edit.
+        line_number: The line to edit.
+        keepkernel: Keeps the kernel alive on exit.
+    """
 
     source: str
     data: NotRequired[MimeBundle]
@@ -106,7 +132,13 @@ class Payload(TypedDict):
 
 
 class ExpressionResult(ErrorFields):
-    """The value of one user expression, or the error that it raised."""
+    """The value of a user expression, or its error.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        data: The value by MIME type.
+        metadata: Display options by MIME type.
+    """
 
     status: str
     data: NotRequired[MimeBundle]
@@ -114,7 +146,14 @@ class ExpressionResult(ErrorFields):
 
 
 class ExecuteReply(ErrorFields):
-    """How it went: ``"ok"``, ``"error"``, or ``"aborted"`` (some say ``"abort"``): not run."""
+    """The outcome of an execution.
+
+    Attributes:
+        status: ``"ok"``, ``"error"``, or ``"aborted"`` (some kernels: ``"abort"``) if the code was not run.
+        execution_count: The number of the execution, from 1.
+        payload: Actions for the front end.
+        user_expressions: The results of the user expressions, by name.
+    """
 
     status: str
     execution_count: NotRequired[int]
@@ -122,11 +161,17 @@ class ExecuteReply(ErrorFields):
     user_expressions: NotRequired[dict[str, ExpressionResult]]
 
 
-# shell: asking about code
+# Shell: introspection of code.
 
 
 class InspectRequest(TypedDict):
-    """What is known of the thing at ``cursor_pos`` (unicode code points); level 1 tells more."""
+    """A request for documentation of the object at the cursor.
+
+    Attributes:
+        code: The code around the cursor.
+        cursor_pos: The cursor, in Unicode code points.
+        detail_level: 1 for more details, such as the source code.
+    """
 
     code: str
     cursor_pos: int
@@ -134,7 +179,14 @@ class InspectRequest(TypedDict):
 
 
 class InspectReply(ErrorFields):
-    """What the kernel knows; ``data`` is empty or None where nothing was found."""
+    """Documentation of an object.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        found: True if the object was found.
+        data: The documentation by MIME type; empty or None if the object was not found.
+        metadata: Display options by MIME type.
+    """
 
     status: str
     found: NotRequired[bool]
@@ -143,14 +195,27 @@ class InspectReply(ErrorFields):
 
 
 class CompleteRequest(TypedDict):
-    """How the code could go on at ``cursor_pos`` (unicode code points)."""
+    """A request for completions at the cursor.
+
+    Attributes:
+        code: The code around the cursor.
+        cursor_pos: The cursor, in Unicode code points.
+    """
 
     code: str
     cursor_pos: int
 
 
 class CompleteReply(ErrorFields):
-    """The texts that could stand from ``cursor_start`` to ``cursor_end`` (unicode code points)."""
+    """Completions.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        matches: The completions.
+        cursor_start: The start of the text that a completion replaces, in Unicode code points.
+        cursor_end: The end of that text, in Unicode code points.
+        metadata: Extra information, such as the types of the matches.
+    """
 
     status: str
     matches: NotRequired[list[str]]
@@ -160,7 +225,19 @@ class CompleteReply(ErrorFields):
 
 
 class HistoryRequest(TypedDict):
-    """Past input: a range of lines of one session, the last ``n``, or what matches a glob."""
+    """A request for past input.
+
+    Attributes:
+        output: Includes results.
+        raw: Returns the code as typed, not as the kernel transformed it.
+        hist_access_type: A range of one session, the last entries, or entries that match a pattern.
+        session: For a range: 0 is the current session, -1 the previous one.
+        start: For a range: its first line.
+        stop: For a range: the line after its last line.
+        n: For a tail or a search: the maximum number of entries.
+        pattern: For a search: a glob.
+        unique: For a search: omits duplicates.
+    """
 
     output: bool
     raw: bool
@@ -174,34 +251,48 @@ class HistoryRequest(TypedDict):
 
 
 class HistoryReply(ErrorFields):
-    """Entries of ``[session, line, input]``, or ``[session, line, [input, output]]``."""
+    """Past input.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        history: Entries ``[session, line, input]`` or ``[session, line, [input, output]]``.
+    """
 
     status: NotRequired[str]
     history: NotRequired[list[list[Any]]]
 
 
 class IsCompleteRequest(TypedDict):
-    """Whether the code could be run as it is, or wants another line."""
+    """A request whether code is complete, or needs another line.
+
+    Attributes:
+        code: The code.
+    """
 
     code: str
 
 
 class IsCompleteReply(ErrorFields):
-    """``"complete"``, ``"incomplete"`` (and the next indent), ``"invalid"`` or ``"unknown"``."""
+    """The completeness of code.
+
+    Attributes:
+        status: ``"complete"``, ``"incomplete"``, ``"invalid"`` or ``"unknown"``.
+        indent: The indentation of the next line of incomplete code.
+    """
 
     status: str
     indent: NotRequired[str]
 
 
-# shell: asking about the kernel
+# Shell: information about the kernel.
 
 
 class ConnectRequest(TypedDict):
-    """Which ports the kernel listens on (deprecated: few kernels answer)."""
+    """A request for the ports of the kernel (deprecated; few kernels answer)."""
 
 
 class ConnectReply(ErrorFields):
-    """The kernel's ports; one that is left out is not open."""
+    """The ports of the kernel; the port of a channel that is not open is missing."""
 
     status: NotRequired[str]
     shell_port: NotRequired[int]
@@ -212,30 +303,53 @@ class ConnectReply(ErrorFields):
 
 
 class CommInfoRequest(TypedDict):
-    """Which comms are open, of all targets or of one."""
+    """A request for the open comms.
+
+    Attributes:
+        target_name: The target of the comms; missing for all targets.
+    """
 
     target_name: NotRequired[str]
 
 
 class CommInfo(TypedDict):
-    """An open comm."""
+    """An open comm.
+
+    Attributes:
+        target_name: The target of the comm.
+    """
 
     target_name: str
 
 
 class CommInfoReply(ErrorFields):
-    """The open comms, by ``comm_id``."""
+    """The open comms.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        comms: The comms by ``comm_id``.
+    """
 
     status: str
     comms: NotRequired[dict[str, CommInfo]]
 
 
 class KernelInfoRequest(TypedDict):
-    """What the kernel is and what it speaks."""
+    """A request for information about the kernel."""
 
 
 class LanguageInfo(TypedDict):
-    """The language that a kernel runs."""
+    """The language of a kernel.
+
+    Attributes:
+        name: The name, such as ``"python"``.
+        version: The version of the language.
+        file_extension: With the dot, such as ``".py"``.
+        mimetype: The MIME type of source files.
+        pygments_lexer: The lexer for highlighting, if not ``name``.
+        codemirror_mode: The CodeMirror mode for highlighting, if not ``name``.
+        nbconvert_exporter: The nbconvert exporter for scripts, if not the default.
+    """
 
     name: str
     version: str
@@ -247,14 +361,31 @@ class LanguageInfo(TypedDict):
 
 
 class HelpLink(TypedDict):
-    """An entry for a help menu."""
+    """An entry of a help menu.
+
+    Attributes:
+        text: The label.
+        url: The address.
+    """
 
     text: str
     url: str
 
 
 class KernelInfoReply(ErrorFields):
-    """What the kernel is; what it can is in ``supported_features``, not in the version."""
+    """Information about the kernel.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        protocol_version: The version of the messaging protocol.
+        implementation: The name of the kernel, such as ``"ipython"``.
+        implementation_version: The version of the kernel.
+        language_info: The language of the kernel.
+        banner: Text for consoles.
+        debugger: True if the kernel has a debugger (since 5.5 in ``supported_features``).
+        help_links: Entries for a help menu.
+        supported_features: Optional features, such as ``"debugger"``; independent of the version.
+    """
 
     status: NotRequired[str]
     protocol_version: str
@@ -267,11 +398,18 @@ class KernelInfoReply(ErrorFields):
     supported_features: NotRequired[list[str]]
 
 
-# shell from the client, iopub from the kernel
+# Comms: shell from the client, iopub from the kernel.
 
 
 class CommOpen(TypedDict):
-    """A comm is opened, under an id that the sender made up."""
+    """The opening of a comm.
+
+    Attributes:
+        comm_id: A new id, chosen by the sender.
+        target_name: The name under which the receiver registered a handler.
+        data: The first data of the comm.
+        target_module: A module that provides the handler.
+    """
 
     comm_id: str
     target_name: str
@@ -280,47 +418,77 @@ class CommOpen(TypedDict):
 
 
 class CommMsg(TypedDict):
-    """Something said on an open comm."""
+    """Data on an open comm.
+
+    Attributes:
+        comm_id: The id of the comm.
+        data: The data.
+    """
 
     comm_id: str
     data: dict[str, Any]
 
 
 class CommClose(TypedDict):
-    """A comm is closed, or was opened for a target that the receiver does not know."""
+    """The closing of a comm, or the rejection of one with an unknown target.
+
+    Attributes:
+        comm_id: The id of the comm.
+        data: The last data of the comm.
+    """
 
     comm_id: str
     data: dict[str, Any]
 
 
-# control
+# Control.
 
 
 class ShutdownRequest(TypedDict):
-    """End, for good or to be started anew."""
+    """A request that the kernel exits.
+
+    Attributes:
+        restart: True if the kernel will be started again.
+    """
 
     restart: bool
 
 
 class ShutdownReply(ErrorFields):
-    """The kernel is about to end; ipykernel says so on iopub too."""
+    """The confirmation that the kernel is about to exit. ipykernel sends it on iopub too.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        restart: As in the request.
+    """
 
     status: NotRequired[str]
     restart: bool
 
 
 class InterruptRequest(TypedDict):
-    """Stop what is running."""
+    """A request to interrupt running code."""
 
 
 class InterruptReply(ErrorFields):
-    """The request was understood; that something was stopped it does not prove."""
+    """The receipt of an interrupt request; running code may continue nevertheless.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+    """
 
     status: str
 
 
 class DebugRequest(TypedDict):
-    """A request of the Debug Adapter Protocol, as it is."""
+    """A request of the Debug Adapter Protocol, unchanged.
+
+    Attributes:
+        type: ``"request"``.
+        seq: The sequence number of the request.
+        command: The command, such as ``"debugInfo"``.
+        arguments: The arguments of the command.
+    """
 
     type: Literal["request"]
     seq: int
@@ -329,7 +497,17 @@ class DebugRequest(TypedDict):
 
 
 class DebugReply(TypedDict, total=False):
-    """A response of the Debug Adapter Protocol; ipykernel's may lack any field, and be empty."""
+    """A response of the Debug Adapter Protocol. ipykernel's may lack any field, and may be empty.
+
+    Attributes:
+        type: ``"response"``.
+        seq: The sequence number of the response.
+        request_seq: The sequence number of the request.
+        success: False for a failed command.
+        command: The command of the request.
+        message: The reason of a failure.
+        body: The result.
+    """
 
     type: Literal["response"]
     seq: int
@@ -341,75 +519,120 @@ class DebugReply(TypedDict, total=False):
 
 
 class CreateSubshellRequest(TypedDict):
-    """A new subshell, please."""
+    """A request for a new subshell."""
 
 
 class CreateSubshellReply(ErrorFields):
-    """The new subshell's id."""
+    """A new subshell.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        subshell_id: The id of the subshell.
+    """
 
     status: str
     subshell_id: NotRequired[str]
 
 
 class DeleteSubshellRequest(TypedDict):
-    """A subshell is no longer needed."""
+    """A request to delete a subshell.
+
+    Attributes:
+        subshell_id: The id of the subshell.
+    """
 
     subshell_id: str
 
 
 class DeleteSubshellReply(ErrorFields):
-    """Whether it is gone."""
+    """The outcome of a deletion.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+    """
 
     status: str
 
 
 class ListSubshellRequest(TypedDict):
-    """Which subshells there are."""
+    """A request for the ids of the subshells."""
 
 
 class ListSubshellReply(ErrorFields):
-    """The ids of the subshells; the main shell is not among them."""
+    """The subshells.
+
+    Attributes:
+        status: ``"ok"`` or ``"error"``.
+        subshell_id: The ids of the subshells; the main shell has none.
+    """
 
     status: str
     subshell_id: NotRequired[list[str]]
 
 
-# iopub
+# Iopub.
 
 
 class IopubWelcome(TypedDict):
-    """A subscription to iopub has reached the kernel; ``subscription`` is its topic."""
+    """The confirmation of a subscription to iopub.
+
+    Attributes:
+        subscription: The topic; empty for all.
+    """
 
     subscription: str
 
 
 class Status(TypedDict):
-    """``"busy"`` or ``"idle"`` with the parent request, ``"starting"`` once; servers say more."""
+    """The execution state of the kernel.
+
+    Attributes:
+        execution_state: ``"busy"`` and ``"idle"`` for each request, ``"starting"`` once; servers add more.
+    """
 
     execution_state: str
 
 
 class Stream(TypedDict):
-    """Text that was written to standard output or standard error."""
+    """Text written to stdout or stderr.
+
+    Attributes:
+        name: The stream.
+        text: The text.
+    """
 
     name: Literal["stdout", "stderr"]
     text: str
 
 
 class Transient(TypedDict):
-    """What a notebook file does not keep: the id by which a display is updated."""
+    """Display data that notebook files do not store.
+
+    Attributes:
+        display_id: The id by which the display can be updated.
+    """
 
     display_id: NotRequired[str]
 
 
 class DisplayId(TypedDict):
-    """The display that is updated."""
+    """The display to update.
+
+    Attributes:
+        display_id: The id of the display.
+    """
 
     display_id: str
 
 
 class DisplayData(TypedDict):
-    """Something to show."""
+    """A display.
+
+    Attributes:
+        data: The content by MIME type.
+        metadata: Display options by MIME type.
+        transient: The id of an updatable display.
+    """
 
     data: MimeBundle
     metadata: dict[str, Any]
@@ -417,7 +640,13 @@ class DisplayData(TypedDict):
 
 
 class UpdateDisplayData(TypedDict):
-    """Something to show in place of what was shown under the same ``display_id``."""
+    """New content for all displays with a ``display_id``.
+
+    Attributes:
+        data: The content by MIME type.
+        metadata: Display options by MIME type.
+        transient: The id of the displays.
+    """
 
     data: MimeBundle
     metadata: dict[str, Any]
@@ -425,14 +654,26 @@ class UpdateDisplayData(TypedDict):
 
 
 class ExecuteInput(TypedDict):
-    """The code that is being run, for every client to see."""
+    """The code that is about to run, for all clients.
+
+    Attributes:
+        code: The code.
+        execution_count: The number of the execution, from 1.
+    """
 
     code: str
     execution_count: int
 
 
 class ExecuteResult(TypedDict):
-    """The value of the executed code."""
+    """The value of the last expression.
+
+    Attributes:
+        execution_count: The number of the execution, from 1.
+        data: The value by MIME type.
+        metadata: Display options by MIME type.
+        transient: The id of an updatable result.
+    """
 
     execution_count: int
     data: MimeBundle
@@ -441,7 +682,13 @@ class ExecuteResult(TypedDict):
 
 
 class Error(TypedDict):
-    """The code raised; the traceback's lines have colours (ANSI escapes) in them."""
+    """An exception of the code.
+
+    Attributes:
+        ename: The name of the exception.
+        evalue: The text of the exception.
+        traceback: The lines of the traceback, with ANSI escape sequences.
+    """
 
     ename: str
     evalue: str
@@ -449,13 +696,24 @@ class Error(TypedDict):
 
 
 class ClearOutput(TypedDict):
-    """Clear what was shown, at once or (``wait``) when the next output comes."""
+    """The removal of the outputs so far.
+
+    Attributes:
+        wait: Waits until the next output arrives.
+    """
 
     wait: bool
 
 
 class DebugEvent(TypedDict):
-    """An event of the Debug Adapter Protocol, as it is."""
+    """An event of the Debug Adapter Protocol, unchanged.
+
+    Attributes:
+        type: ``"event"``.
+        event: The name of the event.
+        seq: The sequence number of the event.
+        body: The data of the event.
+    """
 
     type: Literal["event"]
     event: str
@@ -463,18 +721,27 @@ class DebugEvent(TypedDict):
     body: NotRequired[Any]
 
 
-# stdin
+# Stdin.
 
 
 class InputRequest(TypedDict):
-    """The kernel waits for a line of input; a ``password`` is not to be shown while it is typed."""
+    """A request for a line of input from the user.
+
+    Attributes:
+        prompt: Text to show before the input.
+        password: True to hide the input while it is typed.
+    """
 
     prompt: str
     password: bool
 
 
 class InputReply(TypedDict):
-    """The line, without its newline; ``"\\x04"`` means end of file to ipykernel."""
+    """The input of the user.
+
+    Attributes:
+        value: The line, without its newline; ipykernel takes ``"\\x04"`` as end of file.
+    """
 
     value: str
 
@@ -526,4 +793,4 @@ CONTENT_TYPES: Mapping[str, type] = MappingProxyType(
         "update_display_data": UpdateDisplayData,
     }
 )
-"""The content's type by ``msg_type``."""
+"""The type of the content by ``msg_type``."""

@@ -1,4 +1,4 @@
-"""A builder for every message that a client or a kernel sends, named as its message type is."""
+"""Constructors of all message types, of clients and kernels; each has the name of its message type."""
 
 from __future__ import annotations
 

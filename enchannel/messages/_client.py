@@ -1,4 +1,4 @@
-"""What a client says: a builder for each request, named as its message type is."""
+"""Constructors of the messages that clients send."""
 
 from __future__ import annotations
 
@@ -58,13 +58,17 @@ def execute_request(
     """Run code.
 
     Args:
-        code: One or more lines.
-        silent: Do not count, store or show the execution.
-        store_history: Remember the code; a kernel does not when ``silent``.
-        user_expressions: Expressions to evaluate afterwards, by names of one's own.
-        allow_stdin: The code may ask for input, and somebody will answer.
-        stop_on_error: An error aborts the requests that are queued behind this one.
-        subshell_id: The subshell to run it in; None is the main one.
+        code: One or more lines of code.
+        silent: Do not count, store or publish the execution.
+        store_history: Add the code to the history; ignored if ``silent``.
+        user_expressions: Expressions to evaluate afterwards, by arbitrary names.
+        allow_stdin: Allow the code to request input; the client answers ``input_request``.
+        stop_on_error: Abort the requests that are queued behind this one if it fails.
+        subshell_id: The subshell that runs it; None for the main shell.
+
+    Example:
+        >>> ec.execute_request("6 * 7").content["code"]
+        '6 * 7'
     """
     content = {
         "code": code,
@@ -84,23 +88,29 @@ def inspect_request(
     *,
     subshell_id: str | None = None,
 ) -> Message[InspectRequest]:
-    """Ask what is known of the thing at ``cursor_pos``, in code points (None: the code's end).
+    """Request documentation of the object at the cursor.
 
-    Level 1 also asks for what costs more, such as its source.
+    Args:
+        code: The code around the cursor.
+        cursor_pos: The cursor in code points; None is the end of the code.
+        detail_level: 1 also requests expensive details, such as the source code.
+        subshell_id: The subshell that answers; None for the main shell.
     """
-    content = {
-        "code": code,
-        "cursor_pos": len(code) if cursor_pos is None else cursor_pos,
-        "detail_level": detail_level,
-    }
+    content = {**_code_at(code, cursor_pos), "detail_level": detail_level}
     return build("inspect_request", content, subshell_id=subshell_id)
 
 
 def complete_request(
     code: str, cursor_pos: int | None = None, *, subshell_id: str | None = None
 ) -> Message[CompleteRequest]:
-    """Ask how the code could go on at ``cursor_pos``, in code points (None: the code's end)."""
-    content = {"code": code, "cursor_pos": len(code) if cursor_pos is None else cursor_pos}
+    """Request completions at the cursor.
+
+    Args:
+        code: The code around the cursor.
+        cursor_pos: The cursor in code points; None is the end of the code.
+        subshell_id: The subshell that answers; None for the main shell.
+    """
+    content = _code_at(code, cursor_pos)
     return build("complete_request", content, subshell_id=subshell_id)
 
 
@@ -148,19 +158,19 @@ def history_request(
     pattern: str | None = None,
     unique: bool | None = None,
 ) -> Message[HistoryRequest]:
-    """Ask for past input: the last lines, a range of a session's lines, or those like a pattern.
+    """Request past input: the last entries, a range of one session, or entries that match a pattern.
 
     Args:
         hist_access_type: ``"tail"``, ``"range"`` or ``"search"``.
-        output: Ask for the results too.
-        raw: Ask for the code as it was typed, rather than as the kernel transformed it.
-        subshell_id: The subshell to ask; None is the main one.
-        session: Of a range: 0 is the current session, -1 the one before.
-        start: Of a range: its first line.
-        stop: Of a range: the line behind its last (None: to the end).
-        n: Of a tail or a search: how many of the last lines (None: all).
-        pattern: Of a search: a glob, with ``*`` and ``?``.
-        unique: Of a search: leave out repetitions.
+        output: Include results.
+        raw: Return the code as it was typed, not as the kernel transformed it.
+        subshell_id: The subshell that answers; None for the main shell.
+        session: For a range: 0 is the current session, -1 the previous one.
+        start: For a range: its first line.
+        stop: For a range: the line after its last line; None for all.
+        n: For a tail or a search: the maximum number of entries; None for all.
+        pattern: For a search: a glob with ``*`` and ``?``.
+        unique: For a search: omit duplicates.
     """
     if hist_access_type == "range":
         session, start = session or 0, start or 0
@@ -180,14 +190,14 @@ def history_request(
 
 
 def is_complete_request(code: str, *, subshell_id: str | None = None) -> Message[IsCompleteRequest]:
-    """Ask whether the code could be run as it is, or wants another line."""
+    """Request whether code is complete, or needs another line."""
     return build("is_complete_request", {"code": code}, subshell_id=subshell_id)
 
 
 def comm_info_request(
     target_name: str | None = None, *, subshell_id: str | None = None
 ) -> Message[CommInfoRequest]:
-    """Ask which comms are open: those of one target, or (None) all."""
+    """Request the open comms of one target, or of all (None)."""
     content = {} if target_name is None else {"target_name": target_name}
     return build("comm_info_request", content, subshell_id=subshell_id)
 
@@ -195,29 +205,35 @@ def comm_info_request(
 def kernel_info_request(
     *, channel: ChannelName | str = ChannelName.SHELL
 ) -> Message[KernelInfoRequest]:
-    """Ask what the kernel is; on control newer kernels answer while code runs."""
+    """Request information about the kernel. On control, newer kernels answer while code runs."""
     return build("kernel_info_request", {}, channel=channel)
 
 
 def connect_request() -> Message[ConnectRequest]:
-    """Ask for the kernel's ports (deprecated: few kernels answer)."""
+    """Request the ports of the kernel (deprecated; few kernels answer)."""
     return build("connect_request", {})
 
 
 def shutdown_request(restart: bool = False) -> Message[ShutdownRequest]:
-    """Ask the kernel to end, for good or to be started anew by whoever started it."""
+    """Request that the kernel exits; with ``restart``, the process that launched it starts it again."""
     return build("shutdown_request", {"restart": restart}, channel=ChannelName.CONTROL)
 
 
 def interrupt_request() -> Message[InterruptRequest]:
-    """Ask the kernel to stop what it runs; some answer and do not stop."""
+    """Request that the kernel interrupts running code. Some kernels answer without interrupting it."""
     return build("interrupt_request", {}, channel=ChannelName.CONTROL)
 
 
 def debug_request(
     command: str, arguments: Mapping[str, Any] | None = None, *, seq: int
 ) -> Message[DebugRequest]:
-    """Say something to the kernel's debugger; ``seq`` counts a session's requests from 1."""
+    """Send a Debug Adapter Protocol request to the debugger of the kernel.
+
+    Args:
+        command: The command, such as ``"debugInfo"``.
+        arguments: Its arguments.
+        seq: The sequence number of the request in the session, from 1.
+    """
     content: dict[str, Any] = {"type": "request", "seq": seq, "command": command}
     if arguments is not None:
         content["arguments"] = arguments
@@ -225,21 +241,30 @@ def debug_request(
 
 
 def create_subshell_request() -> Message[CreateSubshellRequest]:
-    """Ask for a new subshell, which runs code while the main shell is busy."""
+    """Request a new subshell, which runs code while the main shell is busy."""
     return build("create_subshell_request", {}, channel=ChannelName.CONTROL)
 
 
 def delete_subshell_request(subshell_id: str) -> Message[DeleteSubshellRequest]:
-    """Give a subshell back."""
+    """Delete a subshell."""
     content = {"subshell_id": subshell_id}
     return build("delete_subshell_request", content, channel=ChannelName.CONTROL)
 
 
 def list_subshell_request() -> Message[ListSubshellRequest]:
-    """Ask for the ids of the subshells."""
+    """Request the ids of the subshells."""
     return build("list_subshell_request", {}, channel=ChannelName.CONTROL)
 
 
 def input_reply(value: str, *, parent: Parent | None = None) -> Message[InputReply]:
-    """Answer the kernel's ``input_request`` with a line, without its newline."""
+    """Answer an ``input_request`` of the kernel.
+
+    Args:
+        value: The line, without its newline.
+        parent: The ``input_request``.
+    """
     return build("input_reply", {"value": value}, channel=ChannelName.STDIN, parent=parent)
+
+
+def _code_at(code: str, cursor_pos: int | None) -> dict[str, Any]:
+    return {"code": code, "cursor_pos": len(code) if cursor_pos is None else cursor_pos}

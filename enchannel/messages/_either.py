@@ -1,4 +1,4 @@
-"""What both sides say: comms; and what both sides' builders are made with."""
+"""Constructors of the messages that clients and kernels send (comms), and helpers of all constructors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def build(
     buffers: Iterable[Buffer] = (),
     subshell_id: str | None = None,
 ) -> AnyMessage:
-    """``create_message`` for a caller whose own annotation says what the content is."""
+    """Create a message; the caller's return annotation has the type of its content."""
     return create_message(
         msg_type,
         content,
@@ -37,7 +37,12 @@ def build(
 
 
 def is_child_message(parent: Parent, message: AnyMessage) -> bool:
-    """Whether the message belongs to that request: an answer to it, or output of it."""
+    """Return True if a message is a reply to a request, or belongs to it in another way.
+
+    Args:
+        parent: The request, or its header.
+        message: The message.
+    """
     header = parent.header if isinstance(parent, Message) else parent
     return bool(header.msg_id) and message.parent_header.msg_id == header.msg_id
 
@@ -53,9 +58,17 @@ def comm_open(
     parent: Parent | None = None,
     channel: ChannelName | str = ChannelName.SHELL,
 ) -> Message[CommOpen]:
-    """Open a comm; a client says so on shell (the default), a kernel on iopub.
+    """Open a comm. Clients send it on shell (the default), kernels on iopub.
 
-    ``metadata`` is the message's own.
+    Args:
+        comm_id: A new id, chosen by the sender.
+        target_name: The name under which the receiver registered a handler.
+        data: The first data of the comm.
+        target_module: A module that provides the handler; rarely used.
+        metadata: The metadata of the message.
+        buffers: Binary data.
+        parent: The request that it belongs to.
+        channel: The channel to send it on.
     """
     content: dict[str, Any] = {
         "comm_id": comm_id,
@@ -78,8 +91,8 @@ def comm_msg(
     parent: Parent | None = None,
     channel: ChannelName | str = ChannelName.SHELL,
 ) -> Message[CommMsg]:
-    """Say something on an open comm: a client on shell (the default), a kernel on iopub."""
-    content = {"comm_id": comm_id, "data": {} if data is None else data}
+    """Send data on an open comm. Clients send it on shell (the default), kernels on iopub."""
+    content = _comm_content(comm_id, data)
     return build(
         "comm_msg", content, channel=channel, parent=parent, metadata=metadata, buffers=buffers
     )
@@ -94,8 +107,12 @@ def comm_close(
     parent: Parent | None = None,
     channel: ChannelName | str = ChannelName.SHELL,
 ) -> Message[CommClose]:
-    """Close a comm: a client says so on shell (the default), a kernel on iopub."""
-    content = {"comm_id": comm_id, "data": {} if data is None else data}
+    """Close a comm. Clients send it on shell (the default), kernels on iopub."""
+    content = _comm_content(comm_id, data)
     return build(
         "comm_close", content, channel=channel, parent=parent, metadata=metadata, buffers=buffers
     )
+
+
+def _comm_content(comm_id: str, data: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"comm_id": comm_id, "data": {} if data is None else data}

@@ -1,4 +1,4 @@
-"""What a kernel says: a builder for each reply and output, named as its message type is."""
+"""Constructors of the messages that kernels send."""
 
 from __future__ import annotations
 
@@ -69,11 +69,16 @@ __all__ = [
     "update_display_data",
 ]
 
-# What is said on iopub, mostly while a request runs.
+# Messages on iopub, most of them while a request runs.
 
 
 def status(execution_state: str, *, parent: Parent | None) -> Message[Status]:
-    """Say ``"busy"`` before a request's work and ``"idle"`` after it, or ``"starting"`` once."""
+    """Publish the execution state.
+
+    Args:
+        execution_state: ``"busy"`` before and ``"idle"`` after each request; ``"starting"`` once.
+        parent: The request; None for ``"starting"``.
+    """
     content = {"execution_state": execution_state}
     return build("status", content, channel=ChannelName.IOPUB, parent=parent)
 
@@ -81,7 +86,7 @@ def status(execution_state: str, *, parent: Parent | None) -> Message[Status]:
 def stream(
     name: Literal["stdout", "stderr"], text: str, *, parent: Parent | None = None
 ) -> Message[Stream]:
-    """Text that the code wrote."""
+    """Publish text written to stdout or stderr."""
     content = {"name": name, "text": text}
     return build("stream", content, channel=ChannelName.IOPUB, parent=parent)
 
@@ -94,7 +99,15 @@ def display_data(
     parent: Parent | None = None,
     buffers: Iterable[Buffer] = (),
 ) -> Message[DisplayData]:
-    """Something to show, by MIME type; ``transient={"display_id": …}`` makes it updatable."""
+    """Publish a display.
+
+    Args:
+        data: The content by MIME type.
+        metadata: Display options by MIME type.
+        transient: ``{"display_id": …}`` makes the display updatable.
+        parent: The request.
+        buffers: Binary data.
+    """
     content = _display(data, metadata, transient)
     return build("display_data", content, channel=ChannelName.IOPUB, parent=parent, buffers=buffers)
 
@@ -107,7 +120,7 @@ def update_display_data(
     parent: Parent | None = None,
     buffers: Iterable[Buffer] = (),
 ) -> Message[UpdateDisplayData]:
-    """Show this in place of what was shown as ``display_id``."""
+    """Replace the content of all displays with a ``display_id``."""
     content = _display(data, metadata, {"display_id": display_id})
     return build(
         "update_display_data", content, channel=ChannelName.IOPUB, parent=parent, buffers=buffers
@@ -115,7 +128,7 @@ def update_display_data(
 
 
 def execute_input(code: str, execution_count: int, *, parent: Parent) -> Message[ExecuteInput]:
-    """Tell every client which code is being run."""
+    """Publish the code that is about to run, for all clients."""
     content = {"code": code, "execution_count": execution_count}
     return build("execute_input", content, channel=ChannelName.IOPUB, parent=parent)
 
@@ -129,7 +142,7 @@ def execute_result(
     parent: Parent,
     buffers: Iterable[Buffer] = (),
 ) -> Message[ExecuteResult]:
-    """The value of the code, by MIME type."""
+    """Publish the value of the last expression, by MIME type."""
     content = {"execution_count": execution_count, **_display(data, metadata, transient)}
     return build(
         "execute_result", content, channel=ChannelName.IOPUB, parent=parent, buffers=buffers
@@ -137,20 +150,20 @@ def execute_result(
 
 
 def error(ename: str, evalue: str, traceback: Sequence[str], *, parent: Parent) -> Message[Error]:
-    """The code raised; ``execute_reply`` says it again."""
+    """Publish the exception that the code raised; the ``execute_reply`` contains it too."""
     content = {"ename": ename, "evalue": evalue, "traceback": traceback}
     return build("error", content, channel=ChannelName.IOPUB, parent=parent)
 
 
 def clear_output(wait: bool = False, *, parent: Parent | None = None) -> Message[ClearOutput]:
-    """Clear the output, at once or (``wait``) when there is something new to show."""
+    """Clear the outputs, at once or, with ``wait``, when the next output arrives."""
     return build("clear_output", {"wait": wait}, channel=ChannelName.IOPUB, parent=parent)
 
 
 def debug_event(
     event: str, body: Any = None, *, seq: int, parent: Parent | None = None
 ) -> Message[DebugEvent]:
-    """Something happened in the debugger."""
+    """Publish a Debug Adapter Protocol event."""
     content: dict[str, Any] = {"type": "event", "seq": seq, "event": event}
     if body is not None:
         content["body"] = body
@@ -158,7 +171,7 @@ def debug_event(
 
 
 def iopub_welcome(subscription: str = "") -> Message[IopubWelcome]:
-    """A subscription to that topic has arrived."""
+    """Confirm a subscription to a topic of iopub; ``""`` is all topics."""
     return build("iopub_welcome", {"subscription": subscription}, channel=ChannelName.IOPUB)
 
 
@@ -176,17 +189,17 @@ def execute_reply(
     evalue: str = "",
     traceback: Sequence[str] = (),
 ) -> Message[ExecuteReply]:
-    """Say how the execution went.
+    """Reply to ``execute_request``.
 
     Args:
-        execution_count: Of this execution, from 1; None leaves it out, for code that did not run.
+        execution_count: The number of the execution, from 1; None omits it, for code that did not run.
         parent: The request.
         status: ``"ok"``, ``"error"`` or ``"aborted"``.
-        payload: With ``"ok"``: what is asked of the front end.
-        user_expressions: With ``"ok"``: their results, by name.
-        ename: With ``"error"``: the exception's name.
-        evalue: With ``"error"``: its text.
-        traceback: With ``"error"``: its lines.
+        payload: With ``"ok"``: actions for the front end, such as showing a page.
+        user_expressions: With ``"ok"``: the results of the expressions, by name.
+        ename: With ``"error"``: the name of the exception.
+        evalue: With ``"error"``: the text of the exception.
+        traceback: With ``"error"``: the lines of the traceback.
     """
     content: dict[str, Any] = {"status": status}
     if execution_count is not None:
@@ -204,7 +217,7 @@ def inspect_reply(
     metadata: Mapping[str, Any] | None = None,
     parent: Parent,
 ) -> Message[InspectReply]:
-    """Tell about a thing, by MIME type; without data, that nothing was found."""
+    """Reply with documentation by MIME type; None means that the object was not found."""
     content = {
         "status": "ok",
         "found": data is not None,
@@ -222,7 +235,15 @@ def complete_reply(
     metadata: Mapping[str, Any] | None = None,
     parent: Parent,
 ) -> Message[CompleteReply]:
-    """Offer texts that could stand from ``cursor_start`` to ``cursor_end``, in code points."""
+    """Reply with completions.
+
+    Args:
+        matches: The completions.
+        cursor_start: The start of the text that a completion replaces, in code points.
+        cursor_end: The end of that text, in code points.
+        metadata: Extra information.
+        parent: The request.
+    """
     content = {
         "status": "ok",
         "matches": matches,
@@ -234,7 +255,12 @@ def complete_reply(
 
 
 def history_reply(history: Sequence[Sequence[Any]], *, parent: Parent) -> Message[HistoryReply]:
-    """Give past input: ``(session, line, input)`` or ``(session, line, (input, output))`` each."""
+    """Reply with past input.
+
+    Args:
+        history: Entries ``(session, line, input)`` or ``(session, line, (input, output))``.
+        parent: The request.
+    """
     return build("history_reply", {"status": "ok", "history": history}, parent=parent)
 
 
@@ -244,7 +270,13 @@ def is_complete_reply(
     indent: str = "",
     parent: Parent,
 ) -> Message[IsCompleteReply]:
-    """Say whether the code is complete; ``indent`` is for the next line of what is incomplete."""
+    """Reply whether code is complete.
+
+    Args:
+        status: The verdict.
+        indent: The indentation of the next line, for ``"incomplete"``.
+        parent: The request.
+    """
     content: dict[str, str] = {"status": status}
     if status == "incomplete":
         content["indent"] = indent
@@ -260,7 +292,7 @@ def connect_reply(
     control_port: int | None = None,
     parent: Parent,
 ) -> Message[ConnectReply]:
-    """Name the kernel's ports; one left out says that the kernel does not listen there."""
+    """Reply with the ports of the kernel; None omits the port of a channel that is not open."""
     ports = {
         "shell_port": shell_port,
         "iopub_port": iopub_port,
@@ -273,7 +305,7 @@ def connect_reply(
 
 
 def comm_info_reply(comms: Mapping[str, CommInfo], *, parent: Parent) -> Message[CommInfoReply]:
-    """List the open comms by id, as ``{comm_id: {"target_name": …}}``."""
+    """Reply with the open comms by id: ``{comm_id: {"target_name": …}}``."""
     return build("comm_info_reply", {"status": "ok", "comms": comms}, parent=parent)
 
 
@@ -289,9 +321,18 @@ def kernel_info_reply(
     parent: Parent,
     channel: ChannelName | str | None = None,
 ) -> Message[KernelInfoReply]:
-    """Say what the kernel is, on the channel that was asked (of a bare header: on shell).
+    """Reply with information about the kernel.
 
-    The features that there are words for are ``"debugger"`` and ``"kernel subshells"``.
+    Args:
+        implementation: The name of the kernel, such as ``"ipython"``.
+        implementation_version: Its version.
+        language_info: The language that it runs.
+        banner: Text for consoles.
+        help_links: Entries for a help menu.
+        supported_features: The protocol defines ``"debugger"`` and ``"kernel subshells"``.
+        protocol_version: The version of the messaging protocol.
+        parent: The request, or its header.
+        channel: By default the channel of the request; shell if ``parent`` is a header.
     """
     content = {
         "status": "ok",
@@ -303,7 +344,7 @@ def kernel_info_reply(
         "help_links": help_links,
         "supported_features": supported_features,
     }
-    channel = channel or _asked_on(parent, ChannelName.SHELL)
+    channel = channel or _channel_of(parent, ChannelName.SHELL)
     return build("kernel_info_reply", content, channel=channel, parent=parent)
 
 
@@ -313,14 +354,20 @@ def kernel_info_reply(
 def shutdown_reply(
     restart: bool = False, *, parent: Parent, channel: ChannelName | str | None = None
 ) -> Message[ShutdownReply]:
-    """Agree to end, on the channel that was asked (of a bare header: on control)."""
+    """Confirm that the kernel is about to exit.
+
+    Args:
+        restart: As in the request.
+        parent: The request, or its header.
+        channel: By default the channel of the request; control if ``parent`` is a header.
+    """
     content = {"status": "ok", "restart": restart}
-    channel = channel or _asked_on(parent, ChannelName.CONTROL)
+    channel = channel or _channel_of(parent, ChannelName.CONTROL)
     return build("shutdown_reply", content, channel=channel, parent=parent)
 
 
 def interrupt_reply(*, parent: Parent) -> Message[InterruptReply]:
-    """Say that the interrupt was passed on."""
+    """Confirm an interrupt request."""
     return _reply_on_control("interrupt_reply", parent)
 
 
@@ -334,7 +381,17 @@ def debug_reply(
     message: str | None = None,
     parent: Parent,
 ) -> Message[DebugReply]:
-    """Give the debugger's answer; ``message`` tells why there was no success."""
+    """Reply with a Debug Adapter Protocol response.
+
+    Args:
+        command: The command of the request.
+        body: The result.
+        seq: The sequence number of the response.
+        request_seq: The sequence number of the request.
+        success: False for a failed command.
+        message: The reason of a failure.
+        parent: The request.
+    """
     content: dict[str, Any] = {
         "type": "response",
         "seq": seq,
@@ -350,29 +407,35 @@ def debug_reply(
 
 
 def create_subshell_reply(subshell_id: str, *, parent: Parent) -> Message[CreateSubshellReply]:
-    """Give the new subshell's id."""
+    """Reply with the id of the new subshell."""
     return _reply_on_control("create_subshell_reply", parent, subshell_id=subshell_id)
 
 
 def delete_subshell_reply(*, parent: Parent) -> Message[DeleteSubshellReply]:
-    """Say that the subshell is gone."""
+    """Confirm that a subshell was deleted."""
     return _reply_on_control("delete_subshell_reply", parent)
 
 
 def list_subshell_reply(
     subshell_ids: Sequence[str], *, parent: Parent
 ) -> Message[ListSubshellReply]:
-    """List the subshells' ids, the main shell not among them."""
+    """Reply with the ids of all subshells; the main shell has none."""
     return _reply_on_control("list_subshell_reply", parent, subshell_id=subshell_ids)
 
 
-# stdin
+# Requests on stdin.
 
 
 def input_request(
     prompt: str = "", *, password: bool = False, parent: Parent
 ) -> Message[InputRequest]:
-    """Ask the client that sent ``parent`` for a line; a password is not to be shown."""
+    """Request a line of input from the client that sent a request.
+
+    Args:
+        prompt: Text to show before the input.
+        password: Hide the input while it is typed.
+        parent: The request of the client.
+    """
     content = {"prompt": prompt, "password": password}
     return build("input_request", content, channel=ChannelName.STDIN, parent=parent)
 
@@ -389,7 +452,7 @@ def _or_empty(mapping: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return {} if mapping is None else mapping
 
 
-def _asked_on(parent: Parent, default: ChannelName) -> ChannelName:
+def _channel_of(parent: Parent, default: ChannelName) -> ChannelName:
     return parent.channel if isinstance(parent, Message) else default
 
 
