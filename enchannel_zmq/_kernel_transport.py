@@ -30,7 +30,7 @@ class KernelTransport:
         self._directory: str | None = None
 
     def prepare(self, manager: KernelProcessManager, spec: Any) -> None:
-        """Create the directories, and tell the manager the addresses.
+        """Create the directories, and set the manager's addresses.
 
         Args:
             manager: Writes the connection file when it starts the kernel.

@@ -401,7 +401,7 @@ class ZmqLink:
             self._incoming[name].on_next(message)
 
     def _on_echo(self, name: ChannelName) -> None:
-        """Fail the link: no kernel sends requests on these channels, so the peer echoes ours."""
+        """Fail the link: kernels send no requests on these channels, so the peer echoes its input."""
         text = (
             f"{self._kernel()} echoes messages sent on {name} ({self.info.url(name)}), as a heartbeat port "
             f"would; check that {name}_port and hb_port are not swapped"

@@ -48,11 +48,11 @@ class TestWithoutWelcome(BackendSuite):
 def test_late_subscription_misses_nothing() -> None:
     """Connecting waits until the kernel has processed the subscription; then messages arrive."""
     with ZmqRig(accepts_subscriptions=False) as rig, ThreadPoolExecutor(1) as threads:
-        asked = threading.Event()
+        probed = threading.Event()
         answered = FakeKernel(rig)
-        rig.on_message(lambda message: asked.set())
+        rig.on_message(lambda message: probed.set())
         connecting = threads.submit(ec.connect, rig.info, timeout=DEADLINE)
-        assert asked.wait(DEADLINE)  # the probe: all sockets are connected, and iopub is silent
+        assert probed.wait(DEADLINE)  # the probe: all sockets are connected, and iopub is silent
         assert not connecting.done()
         rig.accept_subscriptions()
         with connecting.result(DEADLINE) as kernel:

@@ -181,8 +181,8 @@ def test_unread_messages_are_queued_and_counted() -> None:
         finally:
             process.resume()
         replies.wait_until(lambda replies: len(replies) == len(requests))
-        asked = [request.header.msg_id for request in requests]
-        assert [reply.parent_header.msg_id for reply in replies.items] == asked
+        sent_ids = [request.header.msg_id for request in requests]
+        assert [reply.parent_header.msg_id for reply in replies.items] == sent_ids
         assert kernel.control.unsent == 0
 
 

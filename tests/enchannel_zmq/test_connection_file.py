@@ -88,9 +88,9 @@ def test_missing_file_is_reported(tmp_path: Path) -> None:
 def test_empty_file_is_reported(tmp_path: Path, text: str) -> None:
     path = tmp_path / "k.json"
     path.write_text(text)
-    said = refusal(path)
-    assert str(path) in said
-    assert "is empty; a kernel that is starting writes it" in said or text == "\0"
+    error_text = refusal(path)
+    assert str(path) in error_text
+    assert "is empty; a kernel that is starting writes it" in error_text or text == "\0"
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_json_that_is_not_an_object_is_reported(tmp_path: Path, value: object) -
 def test_invalid_field_is_named(tmp_path: Path, changes: dict[str, Any]) -> None:
     [name] = changes
     path = write(tmp_path / "k.json", **changes)
-    said = refusal(path)
-    assert name in said or name.replace("_", " ") in said
-    assert str(path) in said
+    error_text = refusal(path)
+    assert name in error_text or name.replace("_", " ") in error_text
+    assert str(path) in error_text
 
 
 @given(data=st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")))
@@ -234,11 +234,11 @@ def test_ambiguous_prefix_lists_matches(runtime: Path) -> None:
     write(runtime / "kernel-12.json")
     write(runtime / "kernel-13.json")
     write(runtime / "kernel-2.json")
-    said = refusal("1")
-    assert "several running kernels" in said
-    assert "12" in said
-    assert "13" in said
-    assert "2" not in said.replace("12", "")
+    error_text = refusal("1")
+    assert "several running kernels" in error_text
+    assert "12" in error_text
+    assert "13" in error_text
+    assert "2" not in error_text.replace("12", "")
 
 
 @pytest.mark.parametrize("name", ["3", "2ab", "ab", "*", "[1]*", "kernel-12.txt"])
@@ -247,11 +247,11 @@ def test_unknown_name_lists_running_kernels(runtime: Path, name: str) -> None:
     write(runtime / "kernel-12ab.json")
     write(runtime / "kernel-13.json")
     (runtime / "jpserver-3.json").write_text('{"port": 3}')
-    said = refusal(name)
-    assert repr(name) in said
-    assert "12ab" in said
-    assert "13" in said
-    assert "jpserver" not in said
+    error_text = refusal(name)
+    assert repr(name) in error_text
+    assert "12ab" in error_text
+    assert "13" in error_text
+    assert "jpserver" not in error_text
 
 
 def test_names_are_found_in_runtime_dir_only(runtime: Path) -> None:
@@ -276,10 +276,10 @@ def test_directory_with_kernel_name_is_ignored(runtime: Path) -> None:
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o622])
 def test_file_writable_by_others_is_refused(runtime: Path, mode: int) -> None:
     path = write(runtime / "kernel-1.json", mode=mode)
-    said = refusal("1")
-    assert str(path) in said
-    assert "other users can write it" in said
-    assert "chmod 600" in said
+    error_text = refusal("1")
+    assert str(path) in error_text
+    assert "other users can write it" in error_text
+    assert "chmod 600" in error_text
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o400])
@@ -296,9 +296,9 @@ def test_file_of_other_user_is_refused(runtime: Path) -> None:
     path = write(runtime / "kernel-1.json")
     if sys.platform != "win32":
         os.chown(path, 65_534, 65_534)
-    said = refusal("1")
-    assert str(path) in said
-    assert "another user owns it" in said
+    error_text = refusal("1")
+    assert str(path) in error_text
+    assert "another user owns it" in error_text
 
 
 def test_file_of_other_uid_is_refused(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,12 +70,12 @@ def test_dead_kernel_refuses_until_restarted(mortal: ec.Kernel) -> None:
 
 def test_request_during_death_has_exit_code(mortal: ec.Kernel) -> None:
     kill(pid_of(mortal))
-    asked: list[ec.KernelDied] = []
+    errors: list[ec.KernelDied] = []
     while mortal.state.value != "dead":
         with pytest.raises(ec.KernelDied) as raised:
             mortal.run("1", timeout=DEADLINE)
-        asked.append(raised.value)
-    assert {error.exit_code for error in asked} == {KILL_EXIT_CODE}
+        errors.append(raised.value)
+    assert {error.exit_code for error in errors} == {KILL_EXIT_CODE}
 
 
 def test_connected_client_notices_death(mortal: ec.Kernel) -> None:

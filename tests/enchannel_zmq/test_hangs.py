@@ -54,7 +54,7 @@ def cheap() -> Iterator[ec.Kernel]:
 PREAMBLE = """
 import contextlib, gc, os, sys, threading
 import enchannel as ec
-heard = threading.Event()
+received = threading.Event()
 """
 # Python's warning about forking with threads, which these tests do on purpose.
 IGNORED = ("-W", "ignore:This process:DeprecationWarning")
@@ -101,7 +101,7 @@ def cause_events(kernel: ec.Kernel) -> None:
     """Cause a message on every channel, and an event on every other observable."""
     kernel.shell.on_next(ec.kernel_info_request())
     kernel.control.on_next(ec.kernel_info_request(channel="control"))
-    kernel.heartbeat.on_next(b"a beat of ours")
+    kernel.heartbeat.on_next(b"a beat")
     kernel.errors.report(ec.EnchannelError("nothing is wrong"))
     kernel.shell.on_next(ec.execute_request("input('?')", allow_stdin=True))
 
@@ -206,8 +206,8 @@ def test_process_survives_kernel_death_in_flood() -> None:
             for _ in range(10):
                 with ec.launch({CHEAP!r}) as kernel:
                     pid = int(kernel.run('__import__("os").getpid()').text)
-                    heard.clear()
-                    kernel.iopub.subscribe(lambda message: heard.set())
+                    received.clear()
+                    kernel.iopub.subscribe(lambda message: received.set())
                     kernel.errors.subscribe(lambda error: None)
                     ended = kernel.execute({FLOOD!r})
                     threading.Timer(0.1, lambda: os.kill(pid, signal.SIGKILL)).start()
@@ -233,8 +233,8 @@ def test_output_of_dead_kernel_is_delivered() -> None:
             there.set()
             states.wait_until(lambda states: states[-1:] == ["dead"])
             streams.wait_until(lambda messages: len(messages) == OUTPUT_BEFORE_DEATH)
-            said = [message.content["text"] for message in streams.items]
-            assert said == [str(number) for number in range(OUTPUT_BEFORE_DEATH)]
+            texts = [message.content["text"] for message in streams.items]
+            assert texts == [str(number) for number in range(OUTPUT_BEFORE_DEATH)]
     finally:
         there.set()
         lease.release()
@@ -256,26 +256,26 @@ def publish_and_die(wire: WireKernel, count: int) -> None:
 
 AT_EXIT = {
     "in a flood": """
-        kernel.iopub.subscribe(lambda message: heard.set())
+        kernel.iopub.subscribe(lambda message: received.set())
         kernel.shell.on_next(ec.execute_request("while True: print('x' * 100, flush=True)"))
-        heard.wait()
+        received.wait()
     """,
     "while a thread waits": """
         code = "print('asleep', flush=True); import time; time.sleep(600)"
-        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(lambda message: heard.set())
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(lambda message: received.set())
         def run():
             with contextlib.suppress(ec.EnchannelError):
                 kernel.run(code)
         threading.Thread(target=run, daemon=True).start()
-        heard.wait()
+        received.wait()
     """,
     "while a subscriber blocks": """
         def block(message):
-            heard.set()
+            received.set()
             threading.Event().wait()
         kernel.iopub.subscribe(block)
         kernel.shell.on_next(ec.execute_request("6 * 7"))
-        heard.wait()
+        received.wait()
         from enchannel._kernel import kernel as _kernel
         _kernel.CLOSING = 0.5  # instead of 10 seconds
     """,
@@ -355,9 +355,9 @@ def test_repeated_fork_in_flood_never_hangs() -> None:
     """The child has copies of held locks, without the threads that held them."""
     script = PREAMBLE + textwrap.dedent(f"""
             kernel = ec.launch({CHEAP!r})
-            kernel.iopub.subscribe(lambda message: heard.set())
+            kernel.iopub.subscribe(lambda message: received.set())
             kernel.shell.on_next(ec.execute_request({FLOOD!r}))
-            heard.wait()
+            received.wait()
             for _ in range(6):
                 child = os.fork()
                 if not child:
@@ -405,7 +405,7 @@ def ctrl_c(when: Callable[[], object]) -> Iterator[None]:
 def test_ctrl_c_ends_run_and_its_code(mortal: ec.Kernel) -> None:
     streams = Collector(mortal.iopub.pipe(ec.of_message_type("stream")))
     # The code's own output, since ipykernel may print a warning before it starts.
-    with ctrl_c(lambda: streams.wait_for(lambda said: "asleep" in said.content["text"])):
+    with ctrl_c(lambda: streams.wait_for(lambda message: "asleep" in message.content["text"])):
         mortal.run(ASLEEP)
     settle(mortal)
     assert mortal.run("6 * 7", timeout=DEADLINE).text == "42"

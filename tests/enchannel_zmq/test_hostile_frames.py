@@ -156,7 +156,7 @@ def test_odd_heartbeats_arrive_as_bytes(wire: WireKernel, kernel: ec.Kernel) -> 
     beats, errors = Collector(kernel.heartbeat), Collector(kernel.errors)
     for beat in (b"", b"\xff\x00", DELIMITER, b"x" * 100_000):
         kernel.heartbeat.on_next(beat)
-        assert beats.wait_for(lambda said, beat=beat: said == beat) == beat  # type: ignore[misc]
+        assert beats.wait_for(lambda answer, beat=beat: answer == beat) == beat  # type: ignore[misc]
     assert errors.items == []
 
 
@@ -262,10 +262,10 @@ def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -
             links.wait_until(lambda states: states[-1:] == ["lost"])
             with pytest.raises(ec.EnchannelError) as raised:
                 kernel.run("1")
-            told = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]
-    told += [*caplog.messages, caplog.text]
+            exposed = [*messages.items, *errors, raised.value, kernel, kernel.iopub, kernel.main]
+    exposed += [*caplog.messages, caplog.text]
     assert any("has a signature that does not match" in text for text in caplog.messages)
-    for thing in told:
+    for thing in exposed:
         shown = (
             f"{thing} {thing!r} {getattr(thing, 'args', '')} {getattr(thing, '__context__', '')}"
         )

@@ -25,11 +25,11 @@ BURST_MESSAGES = 10_000
 def test_burst_is_sent_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         wire.answers.clear()
-        said = [ec.kernel_info_request(channel="control") for _ in range(BURST_MESSAGES)]
-        for message in said:
+        sent = [ec.kernel_info_request(channel="control") for _ in range(BURST_MESSAGES)]
+        for message in sent:
             kernel.control.on_next(message)
-        heard = [wire.next_request("kernel_info_request").header["msg_id"] for _ in said]
-        assert heard == [message.header.msg_id for message in said]
+        received = [wire.next_request("kernel_info_request").header["msg_id"] for _ in sent]
+        assert received == [message.header.msg_id for message in sent]
 
 
 def flood(count: int) -> list[list[bytes]]:
@@ -50,7 +50,7 @@ def test_flood_arrives_complete_and_in_order() -> None:
 def test_flooding_kernel_delays_no_other() -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(WireKernel()) for _ in range(20)]
-        loud, *quiet = (
+        flooding, *quiet = (
             stack.enter_context(ec.connect(wire.info, timeout=DEADLINE)) for wire in wires
         )
         read_on = Event()
@@ -59,8 +59,8 @@ def test_flooding_kernel_delays_no_other() -> None:
         def pause(_: ec.AnyMessage) -> None:
             read_on.wait(DEADLINE)
 
-        said = loud.iopub.pipe(ec.of_message_type("stream"), ops.do_action(pause))
-        streams = Collector(said)
+        paused = flooding.iopub.pipe(ec.of_message_type("stream"), ops.do_action(pause))
+        streams = Collector(paused)
         wires[0].send(ChannelName.IOPUB, *flood(BURST_MESSAGES))
         for kernel in quiet:
             assert kernel.run("1", timeout=DEADLINE).status == "ok"
@@ -105,20 +105,20 @@ def test_messages_unread_beyond_keepalive_arrive() -> None:
     ):
         lost = Event()
         kernel.link.subscribe(lambda state: lost.set() if state is ec.LinkState.LOST else None)
-        said = [ec.comm_msg("c", {"text": "x" * 10_000}) for _ in range(3_000)]
+        sent = [ec.comm_msg("c", {"text": "x" * 10_000}) for _ in range(3_000)]
         with not_reading(wire):
-            for message in said:
+            for message in sent:
                 kernel.shell.on_next(message)
             assert not lost.wait(3 * KEEPALIVE_TIMEOUT)
             assert kernel.shell.unsent > 0
-        heard = [wire.next_request("comm_msg").header["msg_id"] for _ in said]
-        assert heard == [message.header.msg_id for message in said]
+        received = [wire.next_request("comm_msg").header["msg_id"] for _ in sent]
+        assert received == [message.header.msg_id for message in sent]
 
 
 def test_full_send_queue_hides_no_reply(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    full, said, read = Event(), Event(), Event()
+    full, replied, read = Event(), Event(), Event()
     attempt = ChannelSocket._try_send
 
     def trying(socket: ChannelSocket, frames: Sequence[bytes | memoryview]) -> bool:
@@ -126,7 +126,7 @@ def test_full_send_queue_hides_no_reply(
         if tried or socket.name is not ChannelName.SHELL or full.is_set():
             return tried
         full.set()  # from here on a single reply is the socket's only event
-        assert said.wait(DEADLINE)
+        assert replied.wait(DEADLINE)
         # Until the reply has arrived. Checking for it would consume the event.
         Event().wait(0.2)
         return attempt(socket, frames)
@@ -145,7 +145,7 @@ def test_full_send_queue_hides_no_reply(
         def busy() -> None:
             assert full.wait(DEADLINE)
             wire.say(ChannelName.SHELL, "execute_reply", {"status": "ok"})
-            said.set()
+            replied.set()
             read.wait(DEADLINE)
 
         thread = Thread(lambda: wire.do(busy))

@@ -127,8 +127,8 @@ def test_kernel_is_read_while_io_thread_is_busy() -> None:
             publish_and_drop_nothing(wire, BIG_MESSAGES)
             there.set()
             seen.wait_until(lambda messages: len(messages) == BIG_MESSAGES)
-            said = [message.content["text"] for message in seen.items]
-            assert said == [str(number) for number in range(BIG_MESSAGES)]
+            texts = [message.content["text"] for message in seen.items]
+            assert texts == [str(number) for number in range(BIG_MESSAGES)]
     finally:
         there.set()
         lease.release()

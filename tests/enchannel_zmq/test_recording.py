@@ -69,7 +69,7 @@ def test_replay_equals_live_session(tmp_path: Path) -> None:
     with ec.launch() as kernel:
         # The kernel sends its status "starting" at any time before its first reply.
         kernel.run("", timeout=DEADLINE)
-        live, said = watch(kernel), Collector(kernel.sent)
+        live, sent = watch(kernel), Collector(kernel.sent)
         with ec.record(kernel, path) as recorder:
             session(kernel)
             live["state"].wait_until(lambda states: states[-1:] == [KernelState.DEAD])
@@ -96,9 +96,9 @@ def test_replay_equals_live_session(tmp_path: Path) -> None:
     assert recording.is_whole
     assert recording.kernel_id == kernel.id
     again = [r.message for r in recording if r.direction is Direction.SENT]
-    assert [m.header for m in again if m is not None] == [m.header for m in said.items]
-    heard = sum(len(live[name].items) for name in CHANNELS)
-    assert recorder.messages == heard + len(said.items)
+    assert [m.header for m in again if m is not None] == [m.header for m in sent.items]
+    received = sum(len(live[name].items) for name in CHANNELS)
+    assert recorder.messages == received + len(sent.items)
     data = path.read_bytes()
     assert b"open sesame" not in data
     assert b"there" in data

@@ -55,10 +55,10 @@ def test_raising_input_handler_interrupts_kernel(kernel: ec.Kernel) -> None:
 
 def test_dispose_during_input_interrupts_kernel(kernel: ec.Kernel) -> None:
     errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
-    asked = Collector(kernel.stdin)
+    input_requests = Collector(kernel.stdin)
     waiting = kernel.execute("input()", on_input=lambda prompt, password: rx.never())
     subscription = waiting.subscribe()
-    asked.wait_until(lambda messages: messages)
+    input_requests.wait_until(lambda messages: messages)
     subscription.dispose()
     errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
     settle(kernel)
@@ -82,8 +82,8 @@ def test_coroutine_answers_input(kernel: ec.Kernel) -> None:
 
 
 def test_input_reply_can_be_sent_manually(kernel: ec.Kernel) -> None:
-    asked = Collector(kernel.stdin)
+    input_requests = Collector(kernel.stdin)
     seen = Collector(kernel.execute("print(input('? '))", allow_stdin=True).pipe(ec.to_result()))
-    question = asked.wait_until(lambda messages: messages)[0]
+    question = input_requests.wait_until(lambda messages: messages)[0]
     kernel.stdin.on_next(ec.input_reply("by hand", parent=question))
     assert seen.wait_for_end()[0].text == "by hand\n"
