@@ -123,7 +123,8 @@ class WebsocketBackend(Launcher):
         address = parse_address(at, allow_http=chosen.allow_http)
         if address.id:
             raise ConnectionFailed(
-                "at must be the URL of a server, not of a kernel", remedy=Remedy.CONNECT
+                f"{address.base}/api/kernels/{address.id} is the URL of a kernel, not of a server",
+                remedy=Remedy.CONNECT,
             )
         settings = KernelSettings(name, cwd, env, notebook)
 

@@ -21,6 +21,15 @@ SET_CONTROLLING_TERMINAL = (
 )
 CTRL_C = "\x03"
 CTRL_D = "\x04"
+# Waits for input, and goes on after the first interrupt. See ``press_ctrl_c_twice``.
+CODE_THAT_SURVIVES_CTRL_C = """if True:
+    import threading
+    try:
+        input('ready? ')
+    except KeyboardInterrupt:
+        print('never', flush=True)
+        threading.Event().wait()
+"""
 
 
 class Terminal:
@@ -79,6 +88,13 @@ class Terminal:
         while self._read(deadline):
             pass
         return self.shown, self.process.wait(DEADLINE)
+
+    def press_ctrl_c_twice(self) -> None:
+        """Interrupt CODE_THAT_SURVIVES_CTRL_C, and press Ctrl-C again when it goes on."""
+        self.wait_for("ready? ")
+        self.press(CTRL_C)
+        self.wait_for("never")
+        self.press(CTRL_C)
 
     def _read(self, deadline: float) -> bool:
         """Wait for output; return False at its end."""

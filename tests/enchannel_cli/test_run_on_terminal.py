@@ -11,7 +11,7 @@ import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import ERASE_LINE
 from tests.enchannel_cli.conftest import SlowKernel
-from tests.enchannel_cli.terminal import CTRL_C, CTRL_D, Terminal
+from tests.enchannel_cli.terminal import CODE_THAT_SURVIVES_CTRL_C, CTRL_C, CTRL_D, Terminal
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -70,10 +70,7 @@ def test_ctrl_c_while_kernel_starts(slow_kernel: SlowKernel) -> None:
 def test_second_ctrl_c_kills_kernel() -> None:
     with Terminal("run", STUBBORN) as terminal:
         pid = pid_of(terminal)
-        terminal.wait_for("ready? ")
-        terminal.press(CTRL_C)
-        terminal.wait_for("never")
-        terminal.press(CTRL_C)
+        terminal.press_ctrl_c_twice()
         shown, exit_code = terminal.wait()
     assert (shown.strip(), exit_code) == ("^C", ExitCode.INTERRUPTED)
     assert not psutil.pid_exists(pid)
@@ -221,19 +218,8 @@ class TestRunningKernel:
         assert exit_code == ExitCode.RAISED
 
     def test_second_ctrl_c_interrupts_and_disconnects(self) -> None:
-        code = """if True:
-            import threading
-            try:
-                input('ready? ')
-            except KeyboardInterrupt:
-                print('never', flush=True)
-                threading.Event().wait()
-        """
-        with self.run(code) as terminal:
-            terminal.wait_for("ready? ")
-            terminal.press(CTRL_C)
-            terminal.wait_for("never")
-            terminal.press(CTRL_C)
+        with self.run(CODE_THAT_SURVIVES_CTRL_C) as terminal:
+            terminal.press_ctrl_c_twice()
             assert terminal.wait()[1] == ExitCode.INTERRUPTED
 
     def test_timeout_cancels_input(self) -> None:

@@ -15,7 +15,7 @@ import commutable as cm
 from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.command import COMMAND, enchannel
 from tests.enchannel_cli.conftest import SlowKernel
-from tests.enchannel_cli.terminal import CTRL_C, Terminal
+from tests.enchannel_cli.terminal import CODE_THAT_SURVIVES_CTRL_C, CTRL_C, Terminal
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.servers import HOST, JupyterServer
 
@@ -138,19 +138,8 @@ class TestRun:
         assert exit_code == ExitCode.RAISED
 
     def test_second_ctrl_c_ends_kernel(self) -> None:
-        code = """if True:
-            import threading
-            try:
-                input('ready? ')
-            except KeyboardInterrupt:
-                print('never', flush=True)
-                threading.Event().wait()
-        """
-        with self.terminal(code) as terminal:
-            terminal.wait_for("ready? ")
-            terminal.press(CTRL_C)
-            terminal.wait_for("never")
-            terminal.press(CTRL_C)
+        with self.terminal(CODE_THAT_SURVIVES_CTRL_C) as terminal:
+            terminal.press_ctrl_c_twice()
             assert terminal.wait()[1] == ExitCode.INTERRUPTED
 
     def test_ctrl_c_while_kernel_starts(self, kernel_id: str) -> None:

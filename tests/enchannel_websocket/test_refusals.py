@@ -117,7 +117,7 @@ def test_a_url_with_a_token_is_shown_without_it() -> None:
 def test_a_place_that_is_no_server() -> None:
     with pytest.raises(ec.ConnectionFailed, match="at must be a server URL"):
         ec.launch("python3", at="localhost")
-    with pytest.raises(ec.ConnectionFailed, match="must be the URL of a server, not of a kernel"):
+    with pytest.raises(ec.ConnectionFailed, match="is the URL of a kernel, not of a server"):
         ec.launch("python3", at=f"http://localhost/api/kernels/{KERNEL}")
 
 
