@@ -58,7 +58,8 @@ class KernelActivity:
 
     def on_open(self) -> None:
         """Handle the opening of the link: the kernel is idle until it reports otherwise."""
-        self._change_to(KernelState.IDLE)
+        with self._lock:
+            self._change_to(KernelState.IDLE)
 
     def on_execution_state(self, request_id: str, execution_state: object) -> None:
         """Handle a ``status`` message of the kernel.
@@ -131,9 +132,8 @@ class KernelActivity:
         return KernelState.BUSY if self._busy else KernelState.IDLE
 
     def _change_to(self, state: KernelState) -> KernelState | None:
-        with self._lock:
-            if state is self.state:
-                return None
-            self.state = state
-            self._publish(state)
-            return state
+        if state is self.state:
+            return None
+        self.state = state
+        self._publish(state)
+        return state

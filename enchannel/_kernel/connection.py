@@ -214,7 +214,8 @@ class Connection:
 
     def send(self, message: AnyMessage) -> None:
         """Send a message on the channel that it names."""
-        self.channel(message.channel).on_next(message)
+        self.require_link()
+        self.channels.get(message.channel).on_next(message)
 
     def reset_after_fork(self) -> None:
         """Give up the copy in a forked child, and replace locks that a thread of the parent may hold."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from reactivex import abc
 
@@ -85,6 +85,14 @@ class KernelParts:
         )
         self.connection.bind(self.dispatcher)
 
+        # The other methods of RequestHost are those of one part, without a call in between.
+        self.send = self.connection.send
+        self.report = subjects.report
+        self.interrupt = self.interrupter.interrupt
+        self.interrupt_when_running = self.interrupter.interrupt_when_running
+        self.on_idle_missing = self.activity.on_idle_missing
+        self.on_recovered = self.activity.on_recovered
+
     def tap(self, sink: Sink[AnyMessage | LinkEvent]) -> abc.DisposableBase:
         """Pass incoming messages and link events to a sink, before anything else gets them.
 
@@ -106,18 +114,6 @@ class KernelParts:
     def is_busy(self) -> bool:
         return self.activity.is_busy
 
-    def send(self, message: AnyMessage) -> None:
-        self.connection.send(message)
-
-    def report(self, error: Exception) -> None:
-        self.subjects.report(error)
-
-    def interrupt(self) -> None:
-        self.interrupter.interrupt()
-
-    def interrupt_when_running(self, request_id: str) -> None:
-        self.interrupter.interrupt_when_running(request_id)
-
     def on_unanswered_input(self, request: AnyMessage) -> None:
         if self.capabilities.can_send and not self.connection.channels.is_stdin_observed():
             self.report(
@@ -127,12 +123,6 @@ class KernelParts:
                 )
             )
             self.interrupt()
-
-    def on_idle_missing(self, request_id: str) -> None:
-        self.activity.on_idle_missing(request_id)
-
-    def on_recovered(self, in_flight: Collection[str]) -> None:
-        self.activity.on_recovered(in_flight)
 
     def _send_on_shell(self, message: AnyMessage) -> None:
         self.connection.channel(ChannelName.SHELL).on_next(message)
