@@ -1,24 +1,20 @@
-"""A kernel's end of ZeroMQ, in a test's hand: five bound sockets, and no kernel behind them.
+"""The kernel's end of the ZeroMQ backend as a rig, for the conformance suite and for fake kernels.
 
-With ``enchannel.testing.FakeKernel`` behind it, it is one that does what a function says.
+``ZmqRig`` sends and receives messages, and does not answer them. Add ``enchannel.testing.FakeKernel`` to it
+for a kernel that answers requests with a function.
 """
 
 from __future__ import annotations
 
 import secrets
-import socket
-import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
 
 import zmq
 
-from enchannel import AnyMessage, ChannelName, ConnectionInfo, Session, create_message
+from enchannel import AnyMessage, ChannelName, Session, create_message
 from enchannel.abc import Backend, Link
 from enchannel.errors import RejectedFrame
 from enchannel.messages import status
@@ -26,45 +22,35 @@ from enchannel.testing import Rig
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
 from enchannel_zmq._backend import ZmqBackend
+from enchannel_zmq._kernel_sockets import PORT_FIELDS, Frames, KernelSockets, reserve_port
 
 __all__ = ["ZmqRig"]
 
-_T = TypeVar("_T")
-
-_IOPUB, _HEARTBEAT = ChannelName.IOPUB, ChannelName.HEARTBEAT
-_AHEAD: Final = 10  # messages that a socket takes ahead of what is read
-_DEADLINE: Final = 30.0
-_PORTS: Final = {
-    ChannelName.SHELL: "shell_port",
-    ChannelName.CONTROL: "control_port",
-    ChannelName.STDIN: "stdin_port",
-    ChannelName.IOPUB: "iopub_port",
-    ChannelName.HEARTBEAT: "hb_port",
-}
-
-_Frames = Sequence[bytes]
+# Messages that a socket receives ahead of being read, so that pausing has an effect soon.
+RECEIVE_LIMIT: Final = 10
+PAUSE_TIMEOUT: Final = 30.0
 
 
-class ZmqRig(Rig):
-    """The kernel's end of the ZeroMQ backend, for the suite and for fake kernels; use it with ``with``.
+class ZmqRig(KernelSockets, Rig):
+    """The kernel's end of the ZeroMQ backend; ``with`` starts and stops it.
 
-    A port stays taken while nobody listens on it, so that nobody else ever does.
+    While a socket is closed its port stays reserved, so that no other process can listen there.
 
     Args:
-        transport: ``"tcp"`` (on loopback) or ``"ipc"``.
-        curve: Whether it wants CURVE.
-        sends_welcome: Whether it says ``iopub_welcome`` to who subscribes. Most kernels do not: then it
-            answers each ``kernel_info_request`` by itself, as clients ask for any sign of life.
-        accepts_subscriptions: Whether subscriptions count at once; else once ``accept_subscriptions`` is
-            called.
+        transport: ``"tcp"`` (on the loopback interface) or ``"ipc"``.
+        curve: Whether the sockets require CURVE encryption.
+        sends_welcome: Whether subscriptions are answered with ``iopub_welcome``. Most kernels do not
+            send it; without it the rig answers each ``kernel_info_request``, which clients send to
+            learn that their subscription is in effect.
+        accepts_subscriptions: Whether subscriptions take effect at once; otherwise when
+            ``accept_subscriptions`` is called.
 
     Attributes:
-        info: What its connection file would say.
-        answers_heartbeat: Whether it answers on the heartbeat.
+        info: The content of the connection file.
     """
 
     give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.2}
-    replayed = "said before"
+    replayed = "a message twice"
 
     def __init__(
         self,
@@ -74,90 +60,88 @@ class ZmqRig(Rig):
         sends_welcome: bool = True,
         accepts_subscriptions: bool = True,
     ) -> None:
-        self.answers_heartbeat: bool = True
-        self._key = secrets.token_hex()
-        self.secrets = (self._key,)
-        self._welcomes, self._joins = sends_welcome, accepts_subscriptions
-        self._signer = Signer(self._key.encode())
+        key = secrets.token_hex()
+        super().__init__(
+            key=key,
+            kernel_name="zmq rig",
+            transport=transport,
+            curve=curve,
+            receive_limit=RECEIVE_LIMIT,
+        )
+        self.secrets = (key,)
+        self._sends_welcome = sends_welcome
+        self._accepts_subscriptions = accepts_subscriptions
+        self._signer = Signer(key.encode())
         self._decoders = {name: Decoder(name, self._signer) for name in ChannelName}
         self._session = Session(username="kernel")
-        self._clients: list[bytes] = []
-        self.backend: Backend = _Noting(self._clients)
-        self._hear: Callable[[AnyMessage], None] = lambda message: None
-        self._sockets: dict[ChannelName, tuple[zmq.Context[Any], zmq.Socket[bytes]]] = {}
-        self._unsent: deque[tuple[ChannelName, _Frames]] = deque()
-        self._posted: deque[Callable[[], None]] = deque()
-        self._ending = False
-        self._reads = threading.Event()
-        self._owned = ExitStack()
-        self._curve = zmq.curve_keypair() if curve else None
-        self.info: dict[str, Any] = self._place(transport)
+        self._identities: list[bytes] = []
+        self.backend: Backend = _RecordingBackend(self._identities)
+        self._callback: Callable[[AnyMessage], None] = lambda message: None
+        self._reading = threading.Event()
         self.target: Any = self.info
-        free = {port: _reserved(self._owned) for port in _PORTS.values()}
-        self.unreachable_target: Any = {**self.info, **free, "transport": "tcp", "ip": "127.0.0.1"}
-        self._bell, self._button = map(self._owned.enter_context, socket.socketpair())
-        self._thread = threading.Thread(target=self._run, name="zmq rig", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self.reconnect()
-        return self
+        unused = {port: reserve_port(self._owned) for port in PORT_FIELDS.values()}
+        self.unreachable_target: Any = {
+            **self.info,
+            **unused,
+            "transport": "tcp",
+            "ip": "127.0.0.1",
+        }
 
     def __exit__(self, *_: object) -> None:
-        self._reads.set()
-        self._ending = True
-        self._button.send(b"!")
-        self._thread.join()
-        self._owned.close()
-
-    # -- what a test has it do --------------------------------------------------------------------
+        self._reading.set()
+        super().__exit__()
 
     def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
-        self._hear = callback
+        self._callback = callback
 
     def send(self, message: AnyMessage) -> None:
-        self._say_to(message.parent_header.session.encode(), message)
+        self._send_message(message.parent_header.session.encode(), message)
 
     def send_to_last_client(self, message: AnyMessage) -> None:
-        """Say something to who connected last, whoever it is that it answers: one who passes it on."""
-        self._say_to(self._clients[0], message)
+        """Send a message to the client that connected last, even if it answers another client.
 
-    def _say_to(self, identity: bytes, message: AnyMessage) -> None:
-        frames = [bytes(frame) for frame in encode(message, self._signer)]
-        if message.channel is _IOPUB:
-            self._send(_IOPUB, [b"kernel.iopub", *frames])
-        else:
-            self._send(message.channel, [identity, *frames])
+        The last client may be a proxy that forwards it.
+        """
+        self._send_message(self._identities[0], message)
 
     def disconnect(self) -> None:
-        """Close all sockets, as a process does that is killed."""
-        self._do(self._close_all)
+        """Close all sockets, as the end of a killed process does."""
+        self.close_sockets()
 
     def reconnect(self) -> None:
-        """Listen again on the same ports, as a kernel does that was restarted."""
-        self._do(self._bind_all)
+        """Listen on the same ports again, as a restarted kernel does."""
+        self.open_sockets()
 
     def disconnect_permanently(self) -> None:
-        self.disconnect()
+        self.close_sockets()
 
     def pause_reading(self) -> None:
-        begun = threading.Event()
-        self._reads.clear()
+        paused = threading.Event()
+        self._reading.clear()
 
         def wait() -> None:
-            begun.set()
-            self._reads.wait(_DEADLINE)
+            paused.set()
+            self._reading.wait(PAUSE_TIMEOUT)
 
-        self._post(wait)
-        begun.wait(_DEADLINE)
+        self.post(wait)
+        paused.wait(PAUSE_TIMEOUT)
 
     def resume_reading(self) -> None:
-        self._reads.set()
+        self._reading.set()
 
     def accept_subscriptions(self) -> None:
-        """Have the subscriptions count that were made: a slow joiner has joined."""
-        self._joins = True
-        self._post(lambda: None)
+        """Let the subscriptions take effect that clients have made."""
+        self._accepts_subscriptions = True
+        self.post(lambda: None)
+
+    @property
+    def answers_heartbeat(self) -> bool:
+        """Whether heartbeats are echoed; may be set."""
+        return ChannelName.HEARTBEAT not in self.muted
+
+    @answers_heartbeat.setter
+    def answers_heartbeat(self, answers: bool) -> None:
+        (self.muted.discard if answers else self.muted.add)(ChannelName.HEARTBEAT)
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
@@ -167,209 +151,77 @@ class ZmqRig(Rig):
         good = [bytes(frame) for frame in encode(message, self._signer)]
         other = [bytes(frame) for frame in encode(message, Signer(b"another key"))]
         *head, content = good
-        kinds: dict[str, list[_Frames]] = {
-            "the key of another": [other],
+        kinds: dict[str, list[Frames]] = {
+            "signed with another key": [other],
             "unsigned": [[DELIMITER, b"", *good[2:]]],
-            "changed on the way": [[*head, content[:-1] + b" }"]],
-            "said before": [good, good],
-            "half of one": [good[:4]],
-            "no delimiter": [good[1:]],
-            "no JSON": [[DELIMITER, self._signer.sign([*good[2:5], b"{"]), *good[2:5], b"{"]],
-            "noise": [[secrets.token_bytes()]],
-            "nothing": [[b""]],
+            "modified": [[*head, content[:-1] + b" }"]],
+            "a message twice": [good, good],
+            "half a message": [good[:4]],
+            "without a delimiter": [good[1:]],
+            "invalid JSON": [[DELIMITER, self._signer.sign([*good[2:5], b"{"]), *good[2:5], b"{"]],
+            "random bytes": [[secrets.token_bytes()]],
+            "an empty frame": [[b""]],
         }
-        return {kind: self._saying(messages) for kind, messages in kinds.items()}
+        return {kind: self._sending(messages) for kind, messages in kinds.items()}
 
-    def _saying(self, messages: list[_Frames]) -> Callable[[ChannelName], None]:
-        def say(name: ChannelName) -> None:
-            prefixes = [b"topic"] if name is _IOPUB else self._clients
-            for frames in messages:
-                for prefix in prefixes:
-                    self._send(name, [prefix, *frames])
+    def _sending(self, messages: list[Frames]) -> Callable[[ChannelName], None]:
+        def send(name: ChannelName) -> None:
+            if name is ChannelName.IOPUB:
+                self.publish(*([b"topic", *frames] for frames in messages))
+                return
+            for identity in self._identities:
+                self.send_to(name, identity, *messages)
 
-        return say
+        return send
 
-    # -- between a test's threads and its own -----------------------------------------------------
-
-    def _post(self, call: Callable[[], None]) -> None:
-        self._posted.append(call)
-        self._button.send(b"!")
-
-    def _do(self, action: Callable[[], _T]) -> _T:
-        if threading.current_thread() is self._thread:
-            return action()
-        done: Future[_T] = Future()
-
-        def call() -> None:
-            try:
-                done.set_result(action())
-            except Exception as error:
-                done.set_exception(error)
-
-        self._post(call)
-        return done.result(_DEADLINE)
-
-    def _send(self, name: ChannelName, frames: _Frames) -> None:
-        def send() -> None:
-            self._unsent.append((name, frames))
-            self._flush()
-
-        self._do(send)
-
-    # -- on its thread ----------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        try:
-            while not self._ending:
-                self._turn()
-        finally:
-            self._close_all()
-
-    def _turn(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self._bell, zmq.POLLIN)
-        for name, (_, listening) in self._sockets.items():
-            if name is not _IOPUB or self._joins:
-                poller.register(listening, zmq.POLLIN)
-        # that a client is there now makes no event: look again in a moment
-        ready = dict(poller.poll(1 if self._unsent else None))
-        if self._bell.fileno() in ready:
-            self._bell.recv(4096)
-        while self._posted:
-            self._posted.popleft()()
-        for name in _PORTS:
-            while (frames := self._receive(name)) is not None:
-                self._received(name, frames)
-        self._flush()
-
-    def _receive(self, name: ChannelName) -> list[bytes] | None:
-        if name not in self._sockets or (name is _IOPUB and not self._joins):
-            return None
-        try:
-            return self._sockets[name][1].recv_multipart(zmq.NOBLOCK)
-        except zmq.Again:
-            return None
-
-    def _received(self, name: ChannelName, frames: list[bytes]) -> None:
-        if name is _HEARTBEAT:
-            if self.answers_heartbeat:
-                self._sockets[name][1].send_multipart(frames)
-        elif name is _IOPUB:
-            self._subscribed(frames[0])
+    def _send_message(self, identity: bytes, message: AnyMessage) -> None:
+        frames = [bytes(frame) for frame in encode(message, self._signer)]
+        if message.channel is ChannelName.IOPUB:
+            self.publish([b"kernel.iopub", *frames])
         else:
-            with suppress(RejectedFrame):
-                self._heard(frames[0], self._decoders[name].decode(frames))
+            self.send_to(message.channel, identity, frames)
 
-    def _heard(self, identity: bytes, message: AnyMessage) -> None:
-        if self._welcomes or message.header.msg_type != "kernel_info_request":
-            self._hear(message)
+    # -- on the thread of the sockets -------------------------------------------------------------
+
+    def configure(self, channel: ChannelName, opened: zmq.Socket[bytes]) -> bool:
+        if channel is ChannelName.IOPUB:
+            opened.set(zmq.XPUB_MANUAL, 1)
+            opened.set(zmq.XPUB_VERBOSE, 1)
+        return True
+
+    def reads(self, channel: ChannelName) -> bool:
+        return channel is not ChannelName.IOPUB or self._accepts_subscriptions
+
+    def on_frames(self, channel: ChannelName, frames: list[bytes]) -> None:
+        with suppress(RejectedFrame):
+            self._receive_message(frames[0], self._decoders[channel].decode(frames))
+
+    def _receive_message(self, identity: bytes, message: AnyMessage) -> None:
+        if self._sends_welcome or message.header.msg_type != "kernel_info_request":
+            self._callback(message)
             return
         reply = create_message(
             "kernel_info_reply", {"status": "ok"}, channel=message.channel, parent=message
         )
-        for said in (status("busy", parent=message), reply, status("idle", parent=message)):
-            # whatever its session is called: a server asks with sockets that are not its client's
-            self._say_to(identity, self._session.fill_headers(said))
+        for answer in (status("busy", parent=message), reply, status("idle", parent=message)):
+            # By identity, not by session: a server's own sockets have another identity than its clients.
+            self._send_message(identity, self._session.fill_headers(answer))
 
-    def _subscribed(self, asked: bytes) -> None:
-        iopub = self._sockets[_IOPUB][1]
-        topic = asked[1:]
-        if asked[:1] != b"\x01":
-            return
-        iopub.setsockopt(zmq.SUBSCRIBE, topic)
-        if self._welcomes:
+    def on_subscription(self, topic: bytes) -> None:
+        self.socket(ChannelName.IOPUB).set(zmq.SUBSCRIBE, topic)
+        if self._sends_welcome:
             content = {"subscription": topic.decode()}
-            welcome = create_message("iopub_welcome", content, channel=_IOPUB)
+            welcome = create_message("iopub_welcome", content, channel=ChannelName.IOPUB)
             frames = encode(self._session.fill_headers(welcome), self._signer)
-            iopub.send_multipart([topic, *frames] if topic else frames)
-
-    def _flush(self) -> None:
-        waiting, self._unsent = self._unsent, deque()
-        held = set[tuple[ChannelName, bytes]]()  # to whom nothing more goes before what waits
-        while waiting:
-            name, frames = waiting.popleft()
-            if name not in self._sockets:
-                continue  # nobody hears what a kernel says that is not there
-            if (name, frames[0]) in held or not self._sent(name, frames):
-                if name is not _IOPUB:
-                    held.add((name, frames[0]))
-                    self._unsent.append((name, frames))
-
-    def _sent(self, name: ChannelName, frames: _Frames) -> bool:
-        try:
-            self._sockets[name][1].send_multipart(frames)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False  # its handshake is not done on our side yet
-        return True
-
-    def _bind_all(self) -> None:
-        for name in _PORTS:
-            if name not in self._sockets:
-                self._bind(name)
-
-    def _bind(self, name: ChannelName) -> None:
-        # in a context of its own, whose end is the end of its descriptors
-        context = zmq.Context()
-        listening = context.socket(zmq.XPUB if name is _IOPUB else zmq.ROUTER)
-        self._sockets[name] = context, listening
-        listening.linger = 0
-        listening.set_hwm(0)
-        if name is _IOPUB:
-            listening.setsockopt(zmq.XPUB_MANUAL, 1)
-            listening.setsockopt(zmq.XPUB_VERBOSE, 1)
-        elif name is not _HEARTBEAT:  # who does not wait for an answer gets none
-            listening.setsockopt(zmq.RCVHWM, _AHEAD)
-            listening.setsockopt(zmq.ROUTER_MANDATORY, 1)
-            listening.setsockopt(zmq.ROUTER_HANDOVER, 1)  # as ipykernel does it
-        if self._curve is not None:
-            listening.curve_publickey, listening.curve_secretkey = self._curve
-            listening.curve_server = True
-        listening.bind(ConnectionInfo.from_dict(self.info).url(name))
-
-    def _close_all(self) -> None:
-        self._unsent.clear()
-        while self._sockets:
-            _, (context, listening) = self._sockets.popitem()
-            listening.close()
-            context.term()
-
-    def _place(self, transport: str) -> dict[str, Any]:
-        if transport == "ipc":
-            directory = tempfile.TemporaryDirectory(prefix="ec-")
-            ip, ports = str(Path(self._owned.enter_context(directory), "k")), list(range(1, 6))
-        else:
-            ip, ports = "127.0.0.1", [_reserved(self._owned) for _ in _PORTS]
-        info: dict[str, Any] = {
-            "transport": transport,
-            "ip": ip,
-            **dict(zip(_PORTS.values(), ports, strict=True)),
-            "key": self._key,
-            "signature_scheme": "hmac-sha256",
-            "kernel_name": "rig",
-        }
-        if self._curve is not None:
-            public, secret = self._curve
-            info |= {"curve_publickey": public.decode(), "curve_secretkey": secret.decode()}
-        return info
+            self.socket(ChannelName.IOPUB).send_multipart([topic, *frames] if topic else frames)
 
 
-class _Noting(ZmqBackend):
-    """Notes who connected last: to garble a message for a client, one has to know its name."""
+class _RecordingBackend(ZmqBackend):
+    """Records the identity of the client that connected last, to which garbage is sent."""
 
-    def __init__(self, clients: list[bytes]) -> None:
-        self._clients = clients
+    def __init__(self, identities: list[bytes]) -> None:
+        self._identities = identities
 
     def open(self, target: Any, *, session: Session, timeout: float, **options: Any) -> Link:
-        self._clients[:] = [session.id.encode()]
+        self._identities[:] = [session.id.encode()]
         return super().open(target, session=session, timeout=timeout, **options)
-
-
-def _reserved(owned: ExitStack) -> int:
-    """A port on which only who says SO_REUSEADDR can listen, and nobody does yet."""
-    holder = owned.enter_context(socket.socket())
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    port: int = holder.getsockname()[1]
-    return port

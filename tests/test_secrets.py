@@ -97,7 +97,7 @@ def test_keys_are_never_shown(
         path.write_text(json.dumps(wire.info))
         visible.add("the command", enchannel("run", "1", "--connection", str(path)))
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
-            wire.send(
+            wire.send_frames(
                 ChannelName.IOPUB, signed(b"another", *parts())
             )  # before there is a subscriber
             assert eventually(lambda: bool(log.records))
@@ -144,10 +144,10 @@ def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:
     kernel.main.subscribe(raising)
     good = signed(KEY, *parts("stream", {"text": "heard"}))
     bad = [signed(b"another", *parts()), signed(b"", *parts()), [b"x"], good[:4], good, good]
-    wire.send(ChannelName.IOPUB, *bad)
+    wire.send_frames(ChannelName.IOPUB, *bad)
     kernel.run("1", timeout=DEADLINE)
 
-    wire.answers.clear()
+    wire.handlers.clear()
     with visible.failing("a timeout", ec.RequestTimeout):
         kernel.run("1", timeout=0.05)
     with visible.failing("an invalid message", ec.InvalidMessage):

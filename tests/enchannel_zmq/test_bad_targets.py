@@ -21,7 +21,7 @@ import enchannel_zmq
 from enchannel import ChannelName
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.wire_kernel import CLIENT, PORTS, Welcome, WireKernel, reserved_port
+from tests.rigs.wire_kernel import CLIENT, PORT_FIELDS, Welcome, WireKernel, reserve_port
 
 CONNECT_TIMEOUT = 1.0
 # For a busy machine, and shorter than a wait that has no limit.
@@ -95,7 +95,7 @@ def names(text: str, *channels: ChannelName) -> bool:
 @contextmanager
 def closed_ports() -> Iterator[dict[str, Any]]:
     with ExitStack() as owned:
-        yield info([reserved_port(owned) for _ in PORTS])
+        yield info([reserve_port(owned) for _ in PORT_FIELDS])
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def pub_socket() -> Iterator[dict[str, Any]]:
 
 
 def info(ports: list[int], **changes: Any) -> dict[str, Any]:
-    named = dict(zip(PORTS.values(), ports, strict=True))
+    named = dict(zip(PORT_FIELDS.values(), ports, strict=True))
     return {"ip": "127.0.0.1", "key": KEY.decode(), **named, **changes}
 
 
@@ -229,7 +229,7 @@ def test_wrong_key_of_silent_kernel_times_out() -> None:
         assert not isinstance(error, ec.AuthenticationFailed)
         assert "check that the key is correct" in str(error)
         assert names(str(error), ChannelName.IOPUB)
-        assert not wire.refused.empty()
+        assert not wire.rejected.empty()
         assert wire.requests.empty()
 
 
@@ -240,7 +240,7 @@ def test_wrong_key_of_busy_kernel_fails_at_once() -> None:
 
         def work() -> None:
             while not working.wait(0.005):
-                wire.send(
+                wire.send_frames(
                     ChannelName.IOPUB, signed(KEY, *parts("status", {"execution_state": "busy"}))
                 )
 
@@ -440,7 +440,7 @@ def test_file_of_ended_kernel_is_explained(tmp_path: Path) -> None:
 def test_kernel_that_starts_later_connects() -> None:
     with WireKernel() as wire:
         wire.die()
-        timer = threading.Timer(0.1, wire.come_back)
+        timer = threading.Timer(0.1, wire.restart)
         timer.start()
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
             assert kernel.run("1", timeout=DEADLINE).status == "ok"

@@ -245,10 +245,10 @@ def publish_and_die(wire: WireKernel, count: int) -> None:
     messages = [signed(KEY, *parts("stream", {"text": str(n)})) for n in range(count)]
 
     def set_linger() -> None:
-        wire._sockets[ChannelName.IOPUB][1].set(zmq.LINGER, int(DEADLINE * 1000))
+        wire.socket(ChannelName.IOPUB).set(zmq.LINGER, int(DEADLINE * 1000))
 
-    wire.do(set_linger)
-    wire.send(ChannelName.IOPUB, *messages)
+    wire.call(set_linger)
+    wire.send_frames(ChannelName.IOPUB, *messages)
     wire.die()
 
 

@@ -86,7 +86,7 @@ def test_bad_frames_are_reported_and_dropped(
 ) -> None:
     kind_of_error, bad = BAD[kind]
     received = Received(kernel, name)
-    wire.send(name, good(0), bad(), good(1), bad(), good(2))
+    wire.send_frames(name, good(0), bad(), good(1), bad(), good(2))
     assert received.texts(2) == ["0", "1", "2"]
     errors = received.errors.items
     assert [type(error) for error in errors] == [kind_of_error] * 2
@@ -99,15 +99,15 @@ def test_replayed_frame_is_reported_and_dropped(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     received = Received(kernel, name)
-    wire.send(name, good(0), good(1), (once := good(2)), once, [*once, b"buffer"], good(3))
+    wire.send_frames(name, good(0), good(1), (once := good(2)), once, [*once, b"buffer"], good(3))
     assert received.texts(3) == ["0", "1", "2", "3"]
     assert [type(error) for error in received.errors.items] == [ec.ReplayedFrame] * 2
 
 
 def test_same_message_on_two_channels_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
     control, iopub = Received(kernel, ChannelName.CONTROL), Received(kernel, ChannelName.IOPUB)
-    wire.send(ChannelName.CONTROL, once := good(0))
-    wire.send(ChannelName.IOPUB, once)
+    wire.send_frames(ChannelName.CONTROL, once := good(0))
+    wire.send_frames(ChannelName.IOPUB, once)
     assert control.texts(0) == iopub.texts(0) == ["0"]
     assert iopub.errors.items == []
 
@@ -117,7 +117,7 @@ def test_invalid_text_is_reported_and_delivered(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     received = Received(kernel, name)
-    wire.send(
+    wire.send_frames(
         name,
         signed(KEY, *parts()[:3], b'{"text": "\xff"}'),
         signed(KEY, *parts()[:3], b'{"text": "\\ud800"}'),
@@ -134,7 +134,7 @@ def test_invalid_text_is_reported_and_delivered(
 def test_flood_of_bad_frames_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> None:
     received = Received(kernel, ChannelName.IOPUB)
     flood = [[b"topic", *signed(b"another", *parts())] for _ in range(1_000)]
-    wire.send(ChannelName.IOPUB, good(0), *flood[:500], good(1), *flood[500:], good(2))
+    wire.send_frames(ChannelName.IOPUB, good(0), *flood[:500], good(1), *flood[500:], good(2))
     assert received.texts(2) == ["0", "1", "2"]
     assert [type(error) for error in received.errors.items] == [ec.InvalidSignature] * 1_000
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
@@ -142,11 +142,11 @@ def test_flood_of_bad_frames_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> 
 
 
 def test_forged_reply_is_dropped(wire: WireKernel, kernel: ec.Kernel) -> None:
-    wire.answers["execute_request"] = lambda request: None
+    wire.handlers["execute_request"] = lambda request: None
     seen, errors = Collector(kernel.execute("1")), Collector(kernel.errors)
     request = wire.next_request("execute_request")
     reply = parts("execute_reply", {"status": "error"}, parent=request.raw_header)
-    wire.send(ChannelName.SHELL, signed(b"another", *reply), signed(b"", *reply))
+    wire.send_frames(ChannelName.SHELL, signed(b"another", *reply), signed(b"", *reply))
     wire.answer_execute(request)
     assert seen.wait_for_end()[-1].content["status"] == "ok"
     assert [type(error) for error in errors.items] == [ec.InvalidSignature] * 2
@@ -165,15 +165,15 @@ def test_frame_over_limit_reconnects_channel(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     received, links = Received(kernel, name), Collector(kernel.link)
-    wire.send(name, good(0))
+    wire.send_frames(name, good(0))
     received.texts(0)
-    wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
+    wire.send_frames(name, [*good(1), bytes(MEBIBYTE + 1)])
     links.wait_until(lambda states: states[1:] == ["lost", "connected"])
     [error] = received.errors.wait_until(len)
     assert isinstance(error, ec.MessagesMayBeMissing)
     assert f"on {name.value}" in str(error)
     assert f"max_received={MEBIBYTE}" in str(error)
-    wire.send(name, good(2))
+    wire.send_frames(name, good(2))
     assert received.texts(2) == ["0", "2"]
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
@@ -182,25 +182,25 @@ def test_frame_over_limit_reconnects_channel(
 def test_reply_over_limit_ends_request(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    wire.answers.clear()
+    wire.handlers.clear()
     links, errors = Collector(kernel.link), Collector(kernel.errors)
     seen = Collector(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
     wire.next_request("big_request")
-    wire.send(name, [*good(1), bytes(MEBIBYTE + 1)])
+    wire.send_frames(name, [*good(1), bytes(MEBIBYTE + 1)])
     seen.wait_for_end()
     assert isinstance(seen.error, ec.ConnectionLost)
     assert name.value in str(seen.error)
     links.wait_until(lambda states: states[1:] == ["lost", "connected"])
     assert [type(error) for error in errors.items] == [ec.ConnectionLost]
-    wire.answers["execute_request"] = wire.answer_execute
-    wire.answers["kernel_info_request"] = wire.answer_kernel_info
+    wire.handlers["execute_request"] = wire.answer_execute
+    wire.handlers["kernel_info_request"] = wire.answer_kernel_info
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
 def test_frame_at_limit_arrives(wire: WireKernel, kernel: ec.Kernel) -> None:
     messages = Collector(kernel.iopub)
     buffers = [bytes(MEBIBYTE), b"", bytes(MEBIBYTE)]
-    wire.say(ChannelName.IOPUB, "comm_msg", {"comm_id": "c", "data": {}}, buffers=buffers)
+    wire.send(ChannelName.IOPUB, "comm_msg", {"comm_id": "c", "data": {}}, buffers=buffers)
     message = messages.wait_for(lambda message: message.buffers)
     assert [len(buffer) for buffer in message.buffers] == [MEBIBYTE, 0, MEBIBYTE]
 
@@ -210,7 +210,7 @@ def test_gradual_loss_ends_open_requests(
     wire: WireKernel, kernel: ec.Kernel, then: ChannelName | None
 ) -> None:
     """Otherwise the request would wait for a reply that the new sockets never receive."""
-    wire.answers.pop("execute_request")
+    wire.handlers.pop("execute_request")
     seen, links = Collector(kernel.execute("1")), Collector(kernel.link)
     wire.next_request("execute_request")
     wire.close_socket(ChannelName.IOPUB)
@@ -222,9 +222,9 @@ def test_gradual_loss_ends_open_requests(
         wire.close_socket(then)
     seen.wait_for_end()
     assert isinstance(seen.error, ec.ConnectionLost | ec.KernelDied)
-    wire.come_back()
+    wire.restart()
     links.wait_until(lambda states: states[-1:] == ["connected"])
-    wire.answers["execute_request"] = wire.answer_execute
+    wire.handlers["execute_request"] = wire.answer_execute
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
 
@@ -233,13 +233,13 @@ def test_wrong_key_after_restart_is_reported(wire: WireKernel, kernel: ec.Kernel
     wire.die()
     links.wait_until(lambda states: states[-1:] == ["lost"])
     wire.key = b"another"
-    wire.come_back()
+    wire.restart()
     error = errors.wait_for(lambda error: isinstance(error, ec.InvalidSignature))
     assert "on iopub" in str(error)
     assert kernel.link.value is ec.LinkState.LOST
     wire.die()
     wire.key = KEY
-    wire.come_back()
+    wire.restart()
     links.wait_until(lambda states: states[-1:] == ["connected"])
     assert kernel.run("1", timeout=DEADLINE).status == "ok"
 
@@ -250,8 +250,8 @@ def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -
     with WireKernel(welcome=welcome) as wire:
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
             for _, bad in BAD.values():
-                wire.send(ChannelName.IOPUB, bad())
-            wire.send(ChannelName.IOPUB, once := good(0), once, good(1))
+                wire.send_frames(ChannelName.IOPUB, bad())
+            wire.send_frames(ChannelName.IOPUB, once := good(0), once, good(1))
             messages = Collector(kernel.iopub)
             kernel.run("1", timeout=DEADLINE)
             received = Collector(kernel.errors)
@@ -288,6 +288,8 @@ def test_unhandled_message_drops_no_other(
 
         monkeypatch.setattr(dispatcher, "_handle", failing)
         odd = signed(KEY, *parts("comm_msg", {"comm_id": "c", "data": {}}))
-        wire.send(ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20)))
+        wire.send_frames(
+            ChannelName.IOPUB, *(good(n) for n in range(10)), odd, *map(good, range(10, 20))
+        )
         assert received.texts(19) == [str(number) for number in range(20)]
         assert "too deep" in str(received.errors.wait_for(lambda error: True))

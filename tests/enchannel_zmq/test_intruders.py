@@ -191,7 +191,9 @@ def test_message_after_json_bomb_arrives(kind: str, caplog: pytest.LogCaptureFix
         )
         before, began = resident_bytes(), time.monotonic()
         bomb = signed(KEY, *parts("bomb")[:3], BOMBS[kind]())
-        wire.send(ChannelName.IOPUB, bomb, signed(KEY, *parts("stream", {"text": "after it"})))
+        wire.send_frames(
+            ChannelName.IOPUB, bomb, signed(KEY, *parts("stream", {"text": "after it"}))
+        )
         streams.wait_for(lambda message: message.content["text"] == "after it")
         assert time.monotonic() - began < DEADLINE
         assert resident_bytes() - before < 400 * MEBIBYTE

@@ -49,7 +49,7 @@ def test_slow_restart_outlasts_earlier_deadline(wire: WireKernel, link: ZmqLink)
     with pytest.raises(ConnectionFailed, match="no answer within"):
         link.reopen(2 * RECONNECT_TIMEOUT)
     assert events.error is None
-    wire.come_back()
+    wire.restart()
     link.reopen(DEADLINE)
     assert events.items[-1] is LinkState.CONNECTED
 
@@ -58,7 +58,7 @@ def test_failed_reopen_leaves_link_suspended(wire: WireKernel, link: ZmqLink) ->
     link.suspend(KernelDied("kernel 1 was restarted"))
     wire.key = b"another"
     wire.die()
-    wire.come_back()
+    wire.restart()
     with pytest.raises(ConnectionFailed, match="another key"):
         link.reopen(DEADLINE)
     assert link._phase is LinkPhase.SUSPENDED

@@ -24,7 +24,7 @@ BURST_MESSAGES = 10_000
 
 def test_burst_is_sent_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
-        wire.answers.clear()
+        wire.handlers.clear()
         sent = [ec.kernel_info_request(channel="control") for _ in range(BURST_MESSAGES)]
         for message in sent:
             kernel.control.on_next(message)
@@ -42,7 +42,7 @@ def flood(count: int) -> list[list[bytes]]:
 def test_flood_arrives_complete_and_in_order() -> None:
     with WireKernel() as wire, ec.connect(wire.info, timeout=DEADLINE) as kernel:
         seen = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
-        wire.send(ChannelName.IOPUB, *flood(BURST_MESSAGES))
+        wire.send_frames(ChannelName.IOPUB, *flood(BURST_MESSAGES))
         seen.wait_until(lambda messages: len(messages) == BURST_MESSAGES)
         assert [m.content["text"] for m in seen.items] == [str(n) for n in range(BURST_MESSAGES)]
 
@@ -61,7 +61,7 @@ def test_flooding_kernel_delays_no_other() -> None:
 
         paused = flooding.iopub.pipe(ec.of_message_type("stream"), ops.do_action(pause))
         streams = Collector(paused)
-        wires[0].send(ChannelName.IOPUB, *flood(BURST_MESSAGES))
+        wires[0].send_frames(ChannelName.IOPUB, *flood(BURST_MESSAGES))
         for kernel in quiet:
             assert kernel.run("1", timeout=DEADLINE).status == "ok"
         assert streams.items == []
@@ -89,7 +89,7 @@ def not_reading(wire: WireKernel) -> Iterator[None]:
         begun.set()
         go_on.wait(DEADLINE)
 
-    thread = Thread(lambda: wire.do(busy))
+    thread = Thread(lambda: wire.call(busy))
     assert begun.wait(DEADLINE)
     try:
         yield
@@ -144,11 +144,11 @@ def test_full_send_queue_hides_no_reply(
 
         def busy() -> None:
             assert full.wait(DEADLINE)
-            wire.say(ChannelName.SHELL, "execute_reply", {"status": "ok"})
+            wire.send(ChannelName.SHELL, "execute_reply", {"status": "ok"})
             replied.set()
             read.wait(DEADLINE)
 
-        thread = Thread(lambda: wire.do(busy))
+        thread = Thread(lambda: wire.call(busy))
         try:
             # One by one, because a successful send rechecks the socket.
             while not full.is_set():

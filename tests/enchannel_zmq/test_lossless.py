@@ -140,7 +140,7 @@ def publish_and_drop_nothing(wire: WireKernel, count: int) -> None:
     padding = bytes(10_000)
 
     def publish() -> None:
-        iopub = wire._sockets[ChannelName.IOPUB][1]
+        iopub = wire.socket(ChannelName.IOPUB)
         iopub.set_hwm(1_000)
         iopub.set(zmq.XPUB_NODROP, 1)
         iopub.set(zmq.SNDTIMEO, int(DEADLINE / 2 * 1000))
@@ -148,4 +148,4 @@ def publish_and_drop_nothing(wire: WireKernel, count: int) -> None:
             made = signed(KEY, *parts("stream", {"text": str(number)}), buffers=[padding])
             iopub.send_multipart([b"stream", *made])
 
-    wire.do(publish)
+    wire.call(publish)
