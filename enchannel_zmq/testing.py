@@ -27,8 +27,8 @@ from enchannel_zmq._kernel_sockets import PORT_FIELDS, Frames, KernelSockets, re
 __all__ = ["ZmqRig"]
 
 # Messages that a socket receives ahead of being read, so that pausing has an effect soon.
-RECEIVE_LIMIT: Final = 10
-PAUSE_TIMEOUT: Final = 30.0
+_RECEIVE_LIMIT: Final = 10
+_PAUSE_TIMEOUT: Final = 30.0
 
 
 class ZmqRig(KernelSockets, Rig):
@@ -66,7 +66,7 @@ class ZmqRig(KernelSockets, Rig):
             kernel_name="zmq rig",
             transport=transport,
             curve=curve,
-            receive_limit=RECEIVE_LIMIT,
+            receive_limit=_RECEIVE_LIMIT,
         )
         self.secrets = (key,)
         self._sends_welcome = sends_welcome
@@ -121,10 +121,10 @@ class ZmqRig(KernelSockets, Rig):
 
         def wait() -> None:
             paused.set()
-            self._reading.wait(PAUSE_TIMEOUT)
+            self._reading.wait(_PAUSE_TIMEOUT)
 
         self.post(wait)
-        paused.wait(PAUSE_TIMEOUT)
+        paused.wait(_PAUSE_TIMEOUT)
 
     def resume_reading(self) -> None:
         self._reading.set()
