@@ -42,7 +42,7 @@ async def written(directory: Path, *numbers: int, bounds: Bounds = Bounds()) -> 
     await log.close()
 
 
-def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_reopened_log_continues(tmp_path: Path) -> None:
     async def main() -> None:
         await written(tmp_path, 1, 2, 3)
         await written(tmp_path, 4, 5)
@@ -54,7 +54,7 @@ def test_a_log_goes_on_where_it_was(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_writer_that_was_killed_loses_the_entry_that_it_was_writing(tmp_path: Path) -> None:
+def test_torn_entry_is_dropped(tmp_path: Path) -> None:
     async def main() -> None:
         await written(tmp_path, 1, 2)
         (file,) = tmp_path.glob("*.log")
@@ -72,7 +72,7 @@ def test_a_writer_that_was_killed_loses_the_entry_that_it_was_writing(tmp_path: 
     run(main())
 
 
-def test_a_damaged_byte_ends_the_log_before_it(tmp_path: Path) -> None:
+def test_damaged_byte_ends_the_log(tmp_path: Path) -> None:
     async def main() -> None:
         await written(tmp_path, 1, 2, 3)
         (file,) = tmp_path.glob("*.log")
@@ -103,7 +103,7 @@ def test_log_with_zero_filled_tail_ends_before_it(tmp_path: Path) -> None:
     run(main())
 
 
-def test_what_came_after_the_damage_does_not_come_back(tmp_path: Path) -> None:
+def test_append_overwrites_damaged_tail(tmp_path: Path) -> None:
     async def main() -> None:
         await written(tmp_path, 1, 2, 3, 4, 5)
         (file,) = tmp_path.glob("*.log")
@@ -119,7 +119,7 @@ def test_what_came_after_the_damage_does_not_come_back(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_damaged_beginning_is_a_gap_and_the_rest_is_there(tmp_path: Path) -> None:
+def test_damaged_first_segment_reads_as_gap(tmp_path: Path) -> None:
     async def main() -> None:
         bounds = Bounds(messages=160)  # ten in a segment
         await written(tmp_path, *range(1, 101), bounds=bounds)
@@ -135,7 +135,7 @@ def test_a_damaged_beginning_is_a_gap_and_the_rest_is_there(tmp_path: Path) -> N
     run(main())
 
 
-def test_a_segment_of_which_nothing_is_left_does_not_set_the_positions_back(
+def test_emptied_segment_keeps_positions(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
@@ -154,7 +154,7 @@ def test_a_segment_of_which_nothing_is_left_does_not_set_the_positions_back(
     run(main())
 
 
-def test_much_at_once_is_bounded_as_well(tmp_path: Path) -> None:
+def test_large_append_respects_bounds(tmp_path: Path) -> None:
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds(bytes=100_000))
         await log.append(entries(*range(1, 1_001), size=1_000))
@@ -166,9 +166,7 @@ def test_much_at_once_is_bounded_as_well(tmp_path: Path) -> None:
     run(main())
 
 
-def test_what_could_only_be_written_in_part_is_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_partly_written_append_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds())
         await log.append(entries(1))
@@ -186,7 +184,7 @@ def test_what_could_only_be_written_in_part_is_not_there(
     run(main())
 
 
-def test_an_append_that_is_given_up_is_in_the_files_as_it_is_in_memory(tmp_path: Path) -> None:
+def test_cancelled_append_is_consistent(tmp_path: Path) -> None:
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds())
         given_up = asyncio.create_task(log.append(entries(1, 2, size=3_000_000)))
@@ -212,7 +210,7 @@ def _most(file: Any, data: bytes) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path) -> None:
+def test_entries_survive_sigkill_of_writer(tmp_path: Path) -> None:
     script = """if True:
         import asyncio, sys
         from pathlib import Path
@@ -246,7 +244,7 @@ def test_all_that_a_writer_has_written_is_there_when_it_is_killed(tmp_path: Path
     run(main())
 
 
-def test_what_is_damaged_while_it_is_read_is_a_gap_and_no_end(tmp_path: Path) -> None:
+def test_damage_while_reading_reads_as_gap(tmp_path: Path) -> None:
     async def main() -> None:
         log = DiskLog(tmp_path, Bounds(messages=16_000))  # a thousand in a segment
         await log.append(entries(*range(1, 5_001)))
@@ -261,7 +259,7 @@ def test_what_is_damaged_while_it_is_read_is_a_gap_and_no_end(tmp_path: Path) ->
     run(main())
 
 
-def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_log_is_readable_by_owner_only(tmp_path: Path) -> None:
     with running(store=make_store(str(tmp_path / "logs"))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         there = [tmp_path / "logs" / kernel_id, *(tmp_path / "logs" / kernel_id).iterdir()]
@@ -273,7 +271,7 @@ def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
         assert not (tmp_path / "logs" / kernel_id).exists()
 
 
-def test_what_a_kernel_said_outlives_its_relay(tmp_path: Path) -> None:
+def test_log_outlives_relay(tmp_path: Path) -> None:
     with running(store=make_store(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         kernel = connect(relay.url, kernel_id, token=TOKEN)
@@ -295,7 +293,7 @@ def test_what_a_kernel_said_outlives_its_relay(tmp_path: Path) -> None:
         assert not (tmp_path / kernel_id).exists()
 
 
-def test_a_relay_that_was_killed_has_no_end_in_its_log_until_the_next_finds_it(
+def test_next_relay_ends_logs_of_killed_relay(
     tmp_path: Path,
 ) -> None:
     run(written(tmp_path / "a-kernel", 1, 2))
@@ -306,7 +304,7 @@ def test_a_relay_that_was_killed_has_no_end_in_its_log_until_the_next_finds_it(
             assert (model.state, model.first, model.last) == ("dead", 1, 3)
 
 
-def test_two_relays_have_not_one_directory(tmp_path: Path) -> None:
+def test_directory_in_use_raises(tmp_path: Path) -> None:
     with running(store=make_store(str(tmp_path))):
         with pytest.raises(ConnectionFailed, match="another relay"):
             with running(store=make_store(str(tmp_path))):
@@ -315,7 +313,7 @@ def test_two_relays_have_not_one_directory(tmp_path: Path) -> None:
         pass
 
 
-def test_a_kernel_that_ended_with_its_relay_says_so_whatever_is_wanted_of_it(
+def test_ended_kernel_refuses_commands(
     tmp_path: Path,
 ) -> None:
     _kernel_at(tmp_path, "a-kernel")
@@ -342,7 +340,7 @@ def _kernel_at(directory: Path, kernel_id: str, created: float = 0.0) -> Path:
     return card
 
 
-def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
+def test_store_deletes_only_incomplete_kernels(
     tmp_path: Path,
 ) -> None:
     begun = tmp_path / str(uuid.uuid4())
@@ -368,9 +366,7 @@ def test_what_is_not_of_the_relay_is_left_alone_and_what_was_hardly_begun_goes(
     assert len(list((tmp_path / "data").iterdir())) == 1
 
 
-def test_the_oldest_of_many_kernels_that_have_ended_are_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_oldest_ended_kernels_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_disk_store, "MAX_ENDED_KERNELS", 2)
     for number in range(4):
         _kernel_at(tmp_path, f"kernel-{number}", created=float(number))
@@ -382,7 +378,7 @@ def test_the_oldest_of_many_kernels_that_have_ended_are_dropped(
     assert [path.name for path in (tmp_path / "kernel-0").iterdir()] == ["notes.txt"]
 
 
-def test_a_store_that_could_not_be_opened_keeps_nobody_else_out(tmp_path: Path) -> None:
+def test_failed_open_releases_the_lock(tmp_path: Path) -> None:
     card = _kernel_at(tmp_path, "a-kernel")
     card.unlink()
     card.mkdir()
@@ -399,7 +395,7 @@ def test_a_store_that_could_not_be_opened_keeps_nobody_else_out(tmp_path: Path) 
     run(main())
 
 
-def test_no_kernel_starts_of_which_nothing_could_be_kept(tmp_path: Path) -> None:
+def test_kernel_without_log_is_not_launched(tmp_path: Path) -> None:
     directory = tmp_path / "logs"
     with running(store=make_store(str(directory))) as relay:
         shutil.rmtree(directory)
@@ -410,7 +406,7 @@ def test_no_kernel_starts_of_which_nothing_could_be_kept(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("where", ["/proc/nothing", "/dev/null/logs"])
-def test_a_place_that_is_none(where: str) -> None:
+def test_invalid_directory_raises(where: str) -> None:
     with (
         pytest.raises(ConnectionFailed, match="cannot be stored"),
         running(store=make_store(where)),
@@ -418,7 +414,7 @@ def test_a_place_that_is_none(where: str) -> None:
         pass
 
 
-def test_a_disk_that_is_full_is_told_and_the_rest_comes(
+def test_full_disk_is_reported_as_missing_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Segment.append
@@ -446,7 +442,7 @@ def test_a_disk_that_is_full_is_told_and_the_rest_comes(
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_an_entry_is_what_it_was(tmp_path: Path) -> None:
+def test_entry_round_trips(tmp_path: Path) -> None:
     entry = Entry("status", "", "", b"{}", (b"\x00",))
 
     async def main() -> None:
@@ -460,7 +456,7 @@ def test_an_entry_is_what_it_was(tmp_path: Path) -> None:
     run(main())
 
 
-def test_first_release_log_is_read_and_written_alike(tmp_path: Path) -> None:
+def test_first_release_log_format_is_stable(tmp_path: Path) -> None:
     """The file was written by the first version of this format; it must stay readable."""
     first_release = Path(__file__).parent / "data" / "00000000000000000001.log"
     shutil.copy(first_release, tmp_path)

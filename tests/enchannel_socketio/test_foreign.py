@@ -19,7 +19,7 @@ HEADER = {"msg_id": "a-request", "msg_type": "execute_request", "session": "me"}
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("batch", [False, True])
-def test_code_is_run_and_heard(relay: Running, transport: str, batch: bool) -> None:
+def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -> None:
     kernel_id = spawn(relay.url, token=TOKEN)
 
     async def run() -> list[str]:
@@ -60,9 +60,7 @@ async def messages(client: Foreign) -> AsyncIterator[Any]:
                 yield message
 
 
-def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
-    relay: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_client_without_acks_is_reminded(relay: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_watcher, "ACK_TIMEOUT", 0.1)
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
@@ -86,7 +84,7 @@ def test_who_acknowledges_nothing_is_told_and_hears_the_rest_when_it_does(
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_positions_go_on_in_each_namespace(relay: Running) -> None:
+def test_since_works_in_each_namespace(relay: Running) -> None:
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
 

@@ -18,7 +18,7 @@ from tests.rigs.relay import TOKEN
 WATCHERS, MESSAGES = 200, 20_000
 
 
-def test_two_hundred_watch_a_flood_of_twenty_thousand_messages_and_miss_none() -> None:
+def test_200_watchers_receive_whole_flood() -> None:
     with running() as relay, InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
@@ -42,7 +42,7 @@ async def watchers_of(relay: Running, kernel_id: str) -> int:
     return (await relay.relay._directory.find(kernel_id)).watchers
 
 
-def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
+def test_disconnected_clients_leave_nothing(relay: Running) -> None:
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
 
@@ -61,7 +61,7 @@ def test_who_comes_and_goes_leaves_nothing(relay: Running) -> None:
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: Running) -> None:
+def test_unwatched_flood_stays_within_bounds(relay: Running) -> None:
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         message = build.stream("stdout", "x" * 100_000)
@@ -74,7 +74,7 @@ def test_a_kernel_that_floods_with_nobody_watching_is_kept_within_bounds(relay: 
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_thirty_kernels_are_watched_at_once(relay: Running) -> None:
+def test_30_kernels_are_watched_at_once(relay: Running) -> None:
     remotes = [InMemoryKernel() for _ in range(30)]
     ids = [relay.server.call(relay.relay.share(remote.target)) for remote in remotes]
     kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]

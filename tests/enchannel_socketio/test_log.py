@@ -99,7 +99,7 @@ async def all_of(log: Log, after: int, upto: int) -> list[int]:
     return found
 
 
-def test_positions_begin_with_one_and_have_no_holes(opening: Opening) -> None:
+def test_positions_are_consecutive_from_one(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
             assert await log.positions() == (1, 0)
@@ -113,7 +113,7 @@ def test_positions_begin_with_one_and_have_no_holes(opening: Opening) -> None:
     run(main())
 
 
-def test_what_is_in_an_entry_comes_out(opening: Opening) -> None:
+def test_log_returns_entries_unchanged(opening: Opening) -> None:
     entry = Entry(
         "msg", "stdin", "a-session", b'{"a": "\xc3\xa9"}', (b"", b"\x00\xff", b"x" * 100_000)
     )
@@ -126,7 +126,7 @@ def test_what_is_in_an_entry_comes_out(opening: Opening) -> None:
     run(main())
 
 
-def test_who_waits_is_told_at_once_and_who_gives_up_loses_nothing(opening: Opening) -> None:
+def test_read_waits_and_can_be_cancelled(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
             await log.append(entries(1))
@@ -143,7 +143,7 @@ def test_who_waits_is_told_at_once_and_who_gives_up_loses_nothing(opening: Openi
     run(main())
 
 
-def test_so_much_at_once_that_it_is_not_all_at_hand(opening: Opening) -> None:
+def test_large_append_is_read_completely(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
             await log.append(entries(1))
@@ -157,7 +157,7 @@ def test_so_much_at_once_that_it_is_not_all_at_hand(opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("bounds", [Bounds(messages=64), Bounds(bytes=64_000)])
-def test_the_beginning_falls_off_and_the_end_never(opening: Opening, bounds: Bounds) -> None:
+def test_oldest_entries_are_dropped(opening: Opening, bounds: Bounds) -> None:
     async def main() -> None:
         async with opening(bounds) as log:
             for number in range(1, 1_001):
@@ -172,7 +172,7 @@ def test_the_beginning_falls_off_and_the_end_never(opening: Opening, bounds: Bou
     run(main())
 
 
-def test_an_entry_larger_than_all_that_is_to_be_kept_is_kept(opening: Opening) -> None:
+def test_oversized_newest_entry_is_kept(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds(bytes=1_000)) as log:
             await log.append(entries(1, size=10_000))
@@ -184,9 +184,7 @@ def test_an_entry_larger_than_all_that_is_to_be_kept_is_kept(opening: Opening) -
 
 
 @pytest.mark.parametrize("moments", range(4))
-def test_an_append_that_is_given_up_is_there_as_a_whole_or_not_at_all(
-    opening: Opening, moments: int
-) -> None:
+def test_cancelled_append_is_atomic(opening: Opening, moments: int) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
             await log.append(entries(1))
@@ -202,7 +200,7 @@ def test_an_append_that_is_given_up_is_there_as_a_whole_or_not_at_all(
     run(main())
 
 
-def test_who_waits_for_what_comes_much_later_is_not_told_before(opening: Opening) -> None:
+def test_read_far_ahead_waits_for_its_position(opening: Opening) -> None:
     async def main() -> None:
         async with opening(Bounds()) as log:
             waiting = asyncio.create_task(log.read(2, 10))
@@ -226,7 +224,7 @@ def test_who_waits_for_what_comes_much_later_is_not_told_before(opening: Opening
     size=st.integers(0, 40),
     most=st.integers(1, 80),
 )
-def test_whoever_reads_finds_each_at_its_position_or_that_it_has_gone(
+def test_readers_find_entries_at_their_positions(
     opening: Opening, batches: list[int], messages: int, size: int, most: int
 ) -> None:
     async def main() -> None:

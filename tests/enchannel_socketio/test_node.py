@@ -17,7 +17,7 @@ HERE = Path(__file__).parent / "node"
 VENDOR = Path(enchannel_socketio.relay.__file__).parent / "page" / "vendor"
 
 
-def test_a_foreign_client_runs_code(relay: Running, tmp_path: Path) -> None:
+def test_node_client_runs_code(relay: Running, tmp_path: Path) -> None:
     for file in (HERE / "client.mjs", VENDOR / "socket.io.esm.min.js"):
         shutil.copy(file, tmp_path)
     kernel_id = spawn(relay.url, token=TOKEN)

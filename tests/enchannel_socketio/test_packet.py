@@ -42,14 +42,14 @@ def no_constant(name: str) -> None:
 
 
 @given(messages())
-def test_what_is_said_is_heard(message: AnyMessage) -> None:
+def test_message_round_trips_by_socketio(message: AnyMessage) -> None:
     name, parts = travelled(MSG, prepared(message))
     assert name == MSG
     assert message_from(parts, None, fail) == message
 
 
 @given(messages())
-def test_others_read_an_object_with_binary_buffers(message: AnyMessage) -> None:
+def test_packet_is_object_with_attachments(message: AnyMessage) -> None:
     name, told, position = travelled(MSG, prepared(message), 7, kind=PlainPacket)
     assert (name, position) == (MSG, 7)
     assert isinstance(told, dict)
@@ -60,7 +60,7 @@ def test_others_read_an_object_with_binary_buffers(message: AnyMessage) -> None:
 
 
 @given(st.lists(messages(), min_size=3, max_size=3))
-def test_messages_that_travel_together_keep_their_own_buffers(those: list[AnyMessage]) -> None:
+def test_batched_messages_keep_their_buffers(those: list[AnyMessage]) -> None:
     entries = []
     for message in those:
         ready = prepared(message)
@@ -79,7 +79,7 @@ def raw(content: bytes, metadata: bytes = b"{}") -> AnyMessage:
     return message_of(ChannelName.IOPUB, parts, (), lambda flaw: None)
 
 
-def test_what_a_kernel_wrote_is_not_written_again() -> None:
+def test_kernel_bytes_are_not_reencoded() -> None:
     ready = prepared(raw(b'{"text":  "\\u00e9", "number": 1.50}'))
     assert b'"odd":  1e5' in ready.json
     assert b'{"text":  "\\u00e9", "number": 1.50}' in ready.json
@@ -97,12 +97,12 @@ def test_what_a_kernel_wrote_is_not_written_again() -> None:
         ),
     ],
 )
-def test_what_browsers_do_not_read_is_made_such_that_they_do(content: bytes, read: object) -> None:
+def test_invalid_json_is_made_valid_for_browsers(content: bytes, read: object) -> None:
     told = json.loads(prepared(raw(content)).json, parse_constant=no_constant)
     assert told["content"] == read
 
 
-def test_what_some_clients_write_is_read() -> None:
+def test_tolerated_json_of_clients_is_read() -> None:
     packet = r'2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell",'
     packet += r'"content":{"a":NaN,"b":"\ud800"}}]'
     data: Any = Packet(encoded_packet=packet).data
@@ -125,7 +125,7 @@ def test_what_some_clients_write_is_read() -> None:
         '[{"_placeholder":true,"num":9}]}]',
     ],
 )
-def test_what_is_no_message_is_told_so(packet: str) -> None:
+def test_packet_without_message_raises(packet: str) -> None:
     data: Any = Packet(encoded_packet=packet).data
     with pytest.raises(MalformedFrame):
         message_from(data[1] if len(data) > 1 else None, None, fail)
@@ -134,6 +134,6 @@ def test_what_is_no_message_is_told_so(packet: str) -> None:
 @pytest.mark.parametrize(
     "packet", ["2[", '2["msg",', '2["batch",7]', '2["batch",{"after":"x"}]', "2" + "[" * 100_000]
 )
-def test_what_is_no_json_is_a_value_error(packet: str) -> None:
+def test_invalid_json_raises_value_error(packet: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Packet(encoded_packet=packet)

@@ -124,20 +124,20 @@ def _kernel(relay: Running) -> Iterator[str]:
 # -- the console ------------------------------------------------------------------------------------
 
 
-def test_code_is_run_and_its_outputs_are_shown(page: Shown) -> None:
+def test_console_shows_outputs(page: Shown) -> None:
     cell = page.run("print('hello'); 6 * 7")
     expect(page.outputs(cell)).to_have_text("hello 42")
     expect(cell.locator(".count")).to_have_text(re.compile(r"In \[\d+\]"))
 
 
-def test_an_error_is_shown_with_its_traceback_in_colours(page: Shown) -> None:
+def test_console_shows_coloured_traceback(page: Shown) -> None:
     cell = page.run("1 / 0", "failed")
     expect(page.outputs(cell)).to_contain_text("ZeroDivisionError: division by zero")
     expect(page.outputs(cell).locator("[class^=ink]").first).to_be_visible()
     assert "\x1b" not in page.outputs(cell).inner_text()
 
 
-def test_a_table_is_shown_in_a_frame_as_high_as_it_is(page: Shown) -> None:
+def test_html_output_frame_fits_content(page: Shown) -> None:
     table = "<table><tr><th>city</th></tr>" + "<tr><td>Lima</td></tr>" * 3 + "</table>"
     cell = page.run(f"from IPython.display import HTML; HTML({table!r})")
     frame = cell.locator("iframe")
@@ -145,7 +145,7 @@ def test_a_table_is_shown_in_a_frame_as_high_as_it_is(page: Shown) -> None:
     expect(frame).to_have_css("height", re.compile(r"^(8|9|1[0-3])\d"))
 
 
-def test_images_are_shown_and_nothing_in_them_is_run(page: Shown) -> None:
+def test_images_are_shown_without_scripts(page: Shown) -> None:
     cell = page.run(
         "from IPython.display import SVG, Image, display\n"
         "import base64\n"
@@ -162,7 +162,7 @@ def test_images_are_shown_and_nothing_in_them_is_run(page: Shown) -> None:
     assert page.page.evaluate("window.ran") is None
 
 
-def test_what_has_no_picture_is_shown_as_text(page: Shown) -> None:
+def test_other_mime_types_are_shown_as_text(page: Shown) -> None:
     cell = page.run(
         "from IPython.display import JSON, Latex, display\n"
         "display(JSON({'a': [1, None]}), Latex('$x^2$'))\n"
@@ -174,13 +174,13 @@ def test_what_has_no_picture_is_shown_as_text(page: Shown) -> None:
     expect(shown).to_contain_text("Cannot display application/x-unknown")
 
 
-def test_a_display_is_updated_wherever_it_stands(page: Shown) -> None:
+def test_display_is_updated_in_place(page: Shown) -> None:
     first = page.run("shown = display('before', display_id=True)")
     page.run("shown.update('after')")
     expect(page.outputs(first)).to_have_text("'after'")
 
 
-def test_outputs_are_cleared_when_the_next_comes(page: Shown) -> None:
+def test_clear_output_waits_for_next_output(page: Shown) -> None:
     cell = page.run(
         "from IPython.display import clear_output\n"
         "print('old')\n"
@@ -191,7 +191,7 @@ def test_outputs_are_cleared_when_the_next_comes(page: Shown) -> None:
     expect(page.outputs(cell)).to_have_text("new")
 
 
-def test_what_was_run_before_comes_back_at_the_edges_of_the_code(page: Shown) -> None:
+def test_arrow_keys_recall_history(page: Shown) -> None:
     page.run("'one'")
     page.run("'two'\n'three'")
     page.code.fill("draft")
@@ -204,7 +204,7 @@ def test_what_was_run_before_comes_back_at_the_edges_of_the_code(page: Shown) ->
     expect(page.code).to_have_value("draft")
 
 
-def test_a_kernel_asks_for_input(page: Shown) -> None:
+def test_input_prompt_is_answered(page: Shown) -> None:
     cell = page.say("name = input('Who? ')\nimport getpass\nword = getpass.getpass('Word? ')")
     page.page.get_by_label("Who?").fill("Ada")
     page.page.keyboard.press("Enter")
@@ -217,7 +217,7 @@ def test_a_kernel_asks_for_input(page: Shown) -> None:
     expect(page.outputs(page.run("name, word"))).to_have_text("('Ada', 'sesame')")
 
 
-def test_an_interrupt_ends_what_runs(browser: Browser, relay: Running, own_kernel: str) -> None:
+def test_interrupt_button_stops_code(browser: Browser, relay: Running, own_kernel: str) -> None:
     with shown(browser, f"{relay.link}#{own_kernel}") as page:
         page.is_ready()
         cell = page.say("while True: pass")
@@ -227,7 +227,7 @@ def test_an_interrupt_ends_what_runs(browser: Browser, relay: Running, own_kerne
         expect(page.outputs(cell)).to_contain_text("KeyboardInterrupt")
 
 
-def test_a_restart_is_asked_about_and_forgets_everything(
+def test_restart_button_asks_and_restarts(
     browser: Browser, relay: Running, own_kernel: str
 ) -> None:
     with shown(browser, f"{relay.link}#{own_kernel}") as page:
@@ -259,7 +259,7 @@ def test_a_restart_is_asked_about_and_forgets_everything(
         pytest.param(["\x1b]8;;http://a\x07x\x1b]8;;\x07"], [[["x", None]]], id="link"),
     ],
 )
-def test_text_is_as_in_a_terminal(page: Shown, written: list[str], shown: object) -> None:
+def test_terminal_text_is_interpreted(page: Shown, written: list[str], shown: object) -> None:
     expression = (
         "(() => { const t = new m.Terminal(); for (const part of x) t.write(part); "
         "return t.screen.map((line) => line.map(({text, style}) => [text, style.ink ?? null])); })()"
@@ -270,7 +270,7 @@ def test_text_is_as_in_a_terminal(page: Shown, written: list[str], shown: object
 # -- the messages -----------------------------------------------------------------------------------
 
 
-def test_messages_are_seen_both_ways_and_one_of_them_as_json(page: Shown) -> None:
+def test_message_list_shows_both_directions(page: Shown) -> None:
     page.run("'seen'")
     expect(page.row("execute_request").last).to_contain_text("→shellexecute_request'seen'")
     expect(page.row("execute_input").last).to_contain_text("←iopubexecute_input")
@@ -279,7 +279,7 @@ def test_messages_are_seen_both_ways_and_one_of_them_as_json(page: Shown) -> Non
     expect(page.json).to_contain_text('"text/plain": "\'seen\'"')
 
 
-def test_messages_are_filtered_by_type_text_and_request(page: Shown) -> None:
+def test_message_list_filters(page: Shown) -> None:
     words = page.page.get_by_label("Filter by text")
     types = page.page.locator("summary")
     page.run("print('first')")
@@ -307,7 +307,7 @@ def test_messages_are_filtered_by_type_text_and_request(page: Shown) -> None:
     expect(page.row("second").first).to_be_visible()
 
 
-def test_a_pause_counts_what_arrives_and_loses_nothing(page: Shown) -> None:
+def test_paused_message_list_loses_nothing(page: Shown) -> None:
     page.button("Pause").click()
     page.run("print('during the pause')")
     expect(page.counts).to_contain_text(re.compile("paused: [1-9]"))
@@ -317,7 +317,7 @@ def test_a_pause_counts_what_arrives_and_loses_nothing(page: Shown) -> None:
     expect(page.counts).not_to_contain_text("paused")
 
 
-def test_a_flood_does_not_stop_the_page(browser: Browser, relay: Running, own_kernel: str) -> None:
+def test_page_stays_responsive_in_flood(browser: Browser, relay: Running, own_kernel: str) -> None:
     with shown(browser, f"{relay.link}#{own_kernel}") as page:
         page.is_ready()
         cell = page.say(FLOOD)
@@ -342,9 +342,7 @@ def test_a_flood_does_not_stop_the_page(browser: Browser, relay: Running, own_ke
 # -- the connection ---------------------------------------------------------------------------------
 
 
-def test_a_connection_that_is_lost_comes_back_with_what_was_said_meanwhile(
-    browser: Browser, relay: Running, kernel_id: str
-) -> None:
+def test_page_reconnects_and_catches_up(browser: Browser, relay: Running, kernel_id: str) -> None:
     with _proxied(relay) as proxy, shown(browser, _through(proxy, relay, kernel_id)) as page:
         page.is_ready()
         cell = page.say("import time\nfor i in range(40): print(i, end=' '); time.sleep(0.05)")
@@ -362,7 +360,7 @@ def test_a_connection_that_is_lost_comes_back_with_what_was_said_meanwhile(
         expect(page.console).to_contain_text("Connection restored")
 
 
-def test_what_fell_off_the_log_meanwhile_is_said(browser: Browser, tmp_path: Path) -> None:
+def test_page_reports_dropped_log_entries(browser: Browser, tmp_path: Path) -> None:
     store = MemoryStore(Bounds(messages=50))
     gone = tmp_path / "gone"
     code = (
@@ -386,7 +384,7 @@ def test_what_fell_off_the_log_meanwhile_is_said(browser: Browser, tmp_path: Pat
             expect(page.row("gap").first).to_be_visible()
 
 
-def test_a_relay_that_has_begun_anew_has_other_kernels(browser: Browser) -> None:
+def test_page_handles_restarted_relay(browser: Browser) -> None:
     with ExitStack() as opened:
         with running() as relay:
             kernel_id = relay.server.call(relay.relay.spawn("python3"))
@@ -402,7 +400,7 @@ def test_a_relay_that_has_begun_anew_has_other_kernels(browser: Browser) -> None
             expect(page.outputs(page.run("x", "failed"))).to_contain_text("NameError")
 
 
-def test_who_has_no_cookie_any_more_is_told_where_to_get_one(page: Shown) -> None:
+def test_missing_cookie_shows_remedy(page: Shown) -> None:
     page.page.context.clear_cookies()
     page.button("Interrupt").click()
     expect(page.page.get_by_role("alert")).to_contain_text("Open the link that the relay printed")
@@ -411,7 +409,7 @@ def test_who_has_no_cookie_any_more_is_told_where_to_get_one(page: Shown) -> Non
 # -- who may do what --------------------------------------------------------------------------------
 
 
-def test_a_read_only_link_shows_everything_and_does_nothing(
+def test_read_only_link_hides_controls(
     browser: Browser, page: Shown, relay: Running, kernel_id: str
 ) -> None:
     page.button(f"Read-only link to python3 {kernel_id[:8]}").click()
@@ -431,9 +429,7 @@ def test_a_read_only_link_shows_everything_and_does_nothing(
         expect(theirs.row("stream").last).to_contain_text("for all to see")
 
 
-def test_html_of_a_kernel_reaches_neither_the_page_nor_the_relay(
-    browser: Browser, relay: Running, own_kernel: str
-) -> None:
+def test_html_output_is_isolated(browser: Browser, relay: Running, own_kernel: str) -> None:
     html = f"<script>const RELAY = {relay.url!r};</script>{HOSTILE}"
     names = ("parent", "cookie", "storage", "fetch", "socket", "image", "module", "top", "window")
     with shown(browser, f"{relay.link}#{own_kernel}") as page:
@@ -448,7 +444,7 @@ def test_html_of_a_kernel_reaches_neither_the_page_nor_the_relay(
         page.complaints.clear()  # those of the frame, about what it may not do
 
 
-def test_a_kernel_is_shut_down_when_that_is_meant(browser: Browser, relay: Running) -> None:
+def test_shutdown_button_asks_and_shuts_down(browser: Browser, relay: Running) -> None:
     kernel_id = relay.server.call(relay.relay.spawn("python3"))
     with shown(browser, f"{relay.link}#{kernel_id}") as page:
         page.is_ready()
@@ -465,9 +461,7 @@ def test_a_kernel_is_shut_down_when_that_is_meant(browser: Browser, relay: Runni
 # -- how it looks, and for whom ---------------------------------------------------------------------
 
 
-def test_it_is_light_or_dark_as_the_system_is_until_somebody_chooses(
-    browser: Browser, relay: Running
-) -> None:
+def test_theme_follows_system_or_choice(browser: Browser, relay: Running) -> None:
     grounds = []
     for theme in ("light", "dark"):
         with shown(browser, relay.link, theme=theme) as page:
@@ -481,9 +475,7 @@ def test_it_is_light_or_dark_as_the_system_is_until_somebody_chooses(
     assert grounds == [light, dark, dark, dark, light, light]
 
 
-def test_everything_can_be_done_with_the_keyboard(
-    browser: Browser, relay: Running, own_kernel: str
-) -> None:
+def test_page_works_with_keyboard(browser: Browser, relay: Running, own_kernel: str) -> None:
     with shown(browser, relay.link) as page:
         keyboard = page.page.keyboard
         row = page.page.locator(f"[data-kernel='{own_kernel}']")
@@ -512,7 +504,7 @@ def test_everything_can_be_done_with_the_keyboard(
         expect(page.page.get_by_role("dialog", name="Keys")).to_be_hidden()
 
 
-def test_it_fits_a_telephone(browser: Browser, relay: Running, kernel_id: str) -> None:
+def test_page_fits_narrow_screen(browser: Browser, relay: Running, kernel_id: str) -> None:
     with shown(browser, f"{relay.link}#{kernel_id}", width=400) as page:
         page.is_ready()
         page.run("print('x' * 500)")

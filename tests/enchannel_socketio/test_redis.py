@@ -90,7 +90,7 @@ def at(relay: Running, kernel_id: str) -> ServedKernel:
     return relay.server.call(relay.relay._store.other_kernels())[kernel_id]
 
 
-def test_a_kernel_of_one_relay_is_driven_at_another(relays: tuple[Running, Running]) -> None:
+def test_kernel_is_usable_at_other_relay(relays: tuple[Running, Running]) -> None:
     one, other = relays
     with spawned(one) as kernel_id:
         assert kernel_id in {model.id for model in list_kernels(other.url, token=TOKEN)}
@@ -120,7 +120,7 @@ def test_a_kernel_of_one_relay_is_driven_at_another(relays: tuple[Running, Runni
             assert here.run("1").text == "1"
 
 
-def test_what_is_wanted_of_a_kernel_and_not_possible_is_told_at_another(
+def test_failed_command_raises_at_other_relay(
     relays: tuple[Running, Running],
 ) -> None:
     one, other = relays
@@ -139,7 +139,7 @@ def _own(relay: Running, kernel_id: str) -> ServedKernel:
     return relay.server.call(relay.relay._directory.find(kernel_id))
 
 
-def test_what_nobody_answers_any_more_is_not_done_later(redis: RedisServer) -> None:
+def test_abandoned_command_is_not_executed(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
         kernel = PeerKernel("a-kernel", "", RedisLog(client, "a-kernel", Bounds()), client)
         saying = asyncio.create_task(kernel.send(ec.execute_request("'too late'")))
@@ -154,7 +154,7 @@ def test_what_nobody_answers_any_more_is_not_done_later(redis: RedisServer) -> N
     run(redis, main)
 
 
-def test_who_was_at_one_goes_on_at_another(relays: tuple[Running, Running]) -> None:
+def test_client_continues_at_other_relay(relays: tuple[Running, Running]) -> None:
     one, other = relays
     with spawned(one) as kernel_id:
         kernel = connect(one.url, kernel_id, token=TOKEN)
@@ -167,7 +167,7 @@ def test_who_was_at_one_goes_on_at_another(relays: tuple[Running, Running]) -> N
             assert ec.wait(texts, timeout=DEADLINE).content["text"] == "meanwhile\n"
 
 
-def test_a_kernel_is_shut_down_at_another(relays: tuple[Running, Running]) -> None:
+def test_kernel_is_shut_down_by_other_relay(relays: tuple[Running, Running]) -> None:
     one, other = relays
     kernel_id = spawn(one.url, token=TOKEN)
     with connect(one.url, kernel_id, token=TOKEN) as kernel:
@@ -178,7 +178,7 @@ def test_a_kernel_is_shut_down_at_another(relays: tuple[Running, Running]) -> No
         assert kernel_id not in {model.id for model in list_kernels(relay.url, token=TOKEN)}
 
 
-def test_a_kernel_that_was_shut_down_leaves_nothing(
+def test_shut_down_kernel_leaves_no_keys(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
@@ -216,9 +216,7 @@ class Numbers:
             self.all_there.set()
 
 
-def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
-    relays: tuple[Running, Running], redis: RedisServer
-) -> None:
+def test_flood_survives_stalled_redis(relays: tuple[Running, Running], redis: RedisServer) -> None:
     one, other = relays
     with InMemoryKernel() as remote:
         kernel_id = one.server.call(one.relay.share(remote.target))
@@ -239,7 +237,7 @@ def test_a_flood_is_complete_at_both_though_redis_stands_still_and_falls_silent(
         shutdown(one.url, kernel_id, token=TOKEN)
 
 
-def test_a_relay_that_is_killed_ends_its_kernels_for_all_who_watch(
+def test_killed_relay_ends_kernels_for_watchers(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     script = """if True:
@@ -274,9 +272,7 @@ def test_a_relay_that_is_killed_ends_its_kernels_for_all_who_watch(
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
-def test_a_redis_that_is_not_there_or_does_not_know_us(
-    redis: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unreachable_redis_raises(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     wrong = redis.url.replace("the-password", "a-password")
     for url in ("redis://:the-password-of-redis@127.0.0.1:9", wrong):
         with (
@@ -287,7 +283,7 @@ def test_a_redis_that_is_not_there_or_does_not_know_us(
         assert "password" not in f"{refused.value}{caplog.text}"
 
 
-def test_a_redis_that_comes_back_has_the_rest(
+def test_log_continues_after_redis_restart(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with (
@@ -309,7 +305,7 @@ def test_a_redis_that_comes_back_has_the_rest(
             assert texts == ["meanwhile", "after"]
 
 
-def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
+def test_emptied_redis_is_filled_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with (
@@ -330,7 +326,7 @@ def test_a_redis_that_has_forgotten_all_learns_of_the_kernels_again(
                 assert heard.get(timeout=DEADLINE).content["text"] == "again"
 
 
-def test_a_kernel_is_shared_though_redis_is_away(
+def test_share_works_without_redis(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with (
@@ -347,7 +343,7 @@ def test_a_kernel_is_shared_though_redis_is_away(
             )
 
 
-def test_a_kernel_that_could_not_be_forgotten_is_forgotten_later(
+def test_forget_is_retried(
     relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forget = RedisStore._forget
@@ -367,7 +363,7 @@ def test_a_kernel_that_could_not_be_forgotten_is_forgotten_later(
     )
 
 
-def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_missing(
+def test_pending_messages_are_bounded(
     relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_kernels, "PENDING_BOUNDS", Bounds(messages=100))
@@ -399,9 +395,7 @@ def test_so_much_waits_for_a_redis_that_stands_still_and_the_rest_is_told_to_be_
         assert sum(missing) == 1_000 - len(kept) > 0
 
 
-def test_a_relay_that_was_taken_for_dead_goes_on(
-    relays: tuple[Running, Running], redis: RedisServer
-) -> None:
+def test_relay_reported_dead_continues(relays: tuple[Running, Running], redis: RedisServer) -> None:
     one, other = relays
     gone = KernelDied("kernel a-kernel ended with its relay")
     with shared(one) as (kernel_id, remote):
@@ -425,7 +419,7 @@ def _encoded(error: KernelDied) -> bytes:
     return msgspec.msgpack.encode(Entry.of_event(EventRecord.of_end(error)))
 
 
-def test_what_a_relay_of_another_version_has_left_harms_nobody(
+def test_unknown_data_in_redis_is_ignored(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
@@ -441,7 +435,7 @@ def test_what_a_relay_of_another_version_has_left_harms_nobody(
         at(other, kernel_id)
 
 
-def test_an_append_whose_answer_was_lost_is_not_done_twice(
+def test_append_with_lost_reply_is_not_repeated(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transaction = Redis.transaction
@@ -469,7 +463,7 @@ def test_an_append_whose_answer_was_lost_is_not_done_twice(
     run(redis, main)
 
 
-def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
+def test_end_is_appended_once(
     redis: RedisServer,
 ) -> None:
     gone = KernelDied("its relay has ended")
@@ -498,7 +492,7 @@ def test_the_end_is_told_once_and_what_comes_after_it_has_its_own_position(
     run(redis, main)
 
 
-def test_the_end_is_told_again_when_it_was_none_and_then_is_one(redis: RedisServer) -> None:
+def test_end_is_appended_after_removed_end(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
         ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
@@ -517,7 +511,7 @@ def test_the_end_is_told_again_when_it_was_none_and_then_is_one(redis: RedisServ
     run(redis, main)
 
 
-def test_what_has_gone_before_a_reader_comes_to_it_is_a_gap(redis: RedisServer) -> None:
+def test_entries_dropped_before_read_are_a_gap(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
         ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
@@ -538,7 +532,7 @@ def test_what_has_gone_before_a_reader_comes_to_it_is_a_gap(redis: RedisServer) 
     run(redis, main)
 
 
-def test_an_entry_that_cannot_be_read_is_told_and_the_next_one_comes(redis: RedisServer) -> None:
+def test_unreadable_entry_is_reported(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
         ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
@@ -566,7 +560,7 @@ def test_an_entry_that_cannot_be_read_is_told_and_the_next_one_comes(redis: Redi
         "REDIS://:secret@host/0",
     ],
 )
-def test_no_secret_of_a_url_is_in_what_is_told(url: str) -> None:
+def test_errors_hide_credentials_of_url(url: str) -> None:
     with (
         pytest.raises((ConnectionFailed, NotSupported)) as refused,
         running(store=make_store(url)),
@@ -576,7 +570,7 @@ def test_no_secret_of_a_url_is_in_what_is_told(url: str) -> None:
     assert refused.value.__cause__ is None
 
 
-def test_a_store_does_not_show_its_password() -> None:
+def test_store_repr_hides_password() -> None:
     store = make_store("redis://user:secret@host/0")
     assert isinstance(store, RedisStore)
     assert "secret" not in f"{store!r} {store._redis!r}"

@@ -94,7 +94,7 @@ class Failure:
         return self._errors[0]
 
 
-def test_the_four_of_the_ancestor(relay: Running) -> None:
+def test_spawn_connect_disconnect_shutdown(relay: Running) -> None:
     kernel_id = spawn(relay.url, "python3", token=TOKEN)
     kernel = connect(relay.url, kernel_id, token=TOKEN)
     assert kernel.run("print('woo'); 6 * 7").text == "woo\n42"
@@ -105,14 +105,14 @@ def test_the_four_of_the_ancestor(relay: Running) -> None:
         connect(relay.url, kernel_id, token=TOKEN)
 
 
-def test_a_kernel_by_its_url_and_a_token_in_it(relay: Running, shared_kernel: str) -> None:
+def test_connect_by_url_with_token(relay: Running, shared_kernel: str) -> None:
     url = relay.url.replace("http://", "socketio+http://")
     with ec.connect(f"{url}/{shared_kernel}?token={TOKEN}") as kernel:
         assert kernel.run("6 * 7").text == "42"
         assert not kernel.owned
 
 
-def test_a_kernel_that_is_launched_at_a_relay_ends_with_its_block(relay: Running) -> None:
+def test_launched_kernel_ends_with_block(relay: Running) -> None:
     with ec.launch(
         "python3", at=f"socketio+{relay.url}", token=TOKEN, cwd="/", env={"A": "B"}
     ) as kernel:
@@ -121,12 +121,12 @@ def test_a_kernel_that_is_launched_at_a_relay_ends_with_its_block(relay: Running
     assert kernel.id not in {model.id for model in list_kernels(relay.url, token=TOKEN)}
 
 
-def test_launching_what_is_not_there(relay: Running) -> None:
+def test_launch_of_unknown_kernelspec_raises(relay: Running) -> None:
     with pytest.raises(LaunchFailed, match="no-such"):
         ec.launch("no-such", at=f"socketio+{relay.url}", token=TOKEN)
 
 
-def test_a_position_that_the_log_has_not_reached(relay: Running, shared_kernel: str) -> None:
+def test_since_beyond_log_is_clamped(relay: Running, shared_kernel: str) -> None:
     with connect(relay.url, shared_kernel, token=TOKEN, since=10**9) as kernel:
         told: SimpleQueue[Exception] = SimpleQueue()
         kernel.errors.subscribe(told.put)
@@ -135,12 +135,12 @@ def test_a_position_that_the_log_has_not_reached(relay: Running, shared_kernel: 
 
 
 @pytest.mark.parametrize("since", [-1, "5", 1.5, True])
-def test_a_position_that_is_none(relay: Running, shared_kernel: str, since: Any) -> None:
+def test_invalid_since_raises(relay: Running, shared_kernel: str, since: Any) -> None:
     with pytest.raises(ConnectionFailed, match="since must be a position"):
         connect(relay.url, shared_kernel, token=TOKEN, since=since)
 
 
-def test_asyncio(relay: Running, shared_kernel: str) -> None:
+def test_connect_with_asyncio(relay: Running, shared_kernel: str) -> None:
     async def main() -> str:
         async with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
             result = await kernel.execute("6 * 7").pipe(ec.to_result())
@@ -149,9 +149,7 @@ def test_asyncio(relay: Running, shared_kernel: str) -> None:
     assert asyncio.run(main()) == "42"
 
 
-def test_who_goes_and_comes_back_sees_what_was_said_meanwhile_once_and_in_order(
-    relay: Running, shared_kernel: str
-) -> None:
+def test_reconnected_client_gets_missed_messages(relay: Running, shared_kernel: str) -> None:
     code = "import time\nfor i in range(100): print(i, flush=True); time.sleep(0.002)\nprint('end')"
     first = connect(relay.url, shared_kernel, token=TOKEN)
     texts = Texts(first)
@@ -168,7 +166,7 @@ def test_who_goes_and_comes_back_sees_what_was_said_meanwhile_once_and_in_order(
     assert disconnect(again) > position
 
 
-def test_who_comes_late_can_see_all_that_there_is(relay: Running) -> None:
+def test_late_client_gets_whole_log(relay: Running) -> None:
     with spawned(relay) as kernel_id:
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("print('early')")
@@ -176,7 +174,7 @@ def test_who_comes_late_can_see_all_that_there_is(relay: Running) -> None:
             assert Texts(late).until("early\n") == "early\n"
 
 
-def test_what_fell_off_the_log_is_said() -> None:
+def test_dropped_log_entries_are_reported() -> None:
     with (
         running(store=MemoryStore(Bounds(messages=10))) as relay,
         spawned(relay) as kernel_id,
@@ -190,7 +188,7 @@ def test_what_fell_off_the_log_is_said() -> None:
             assert "had been removed from the relay's log" in str(told)
 
 
-def test_a_connection_that_breaks_loses_nothing(relay: Running, shared_kernel: str) -> None:
+def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> None:
     with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         with connect(url, shared_kernel, token=TOKEN) as kernel:
@@ -215,9 +213,7 @@ def test_a_connection_that_breaks_loses_nothing(relay: Running, shared_kernel: s
             assert not errors
 
 
-def test_two_clients_are_answered_each_for_itself_and_see_each_other(
-    relay: Running, shared_kernel: str
-) -> None:
+def test_replies_go_to_their_client_only(relay: Running, shared_kernel: str) -> None:
     with (
         connect(relay.url, shared_kernel, token=TOKEN) as one,
         connect(relay.url, shared_kernel, token=TOKEN) as other,
@@ -231,7 +227,7 @@ def test_two_clients_are_answered_each_for_itself_and_see_each_other(
         assert replies.get(timeout=DEADLINE).parent_header.session == other.session.id
 
 
-def test_input_is_asked_of_who_runs_the_code(relay: Running, shared_kernel: str) -> None:
+def test_input_request_goes_to_requesting_client(relay: Running, shared_kernel: str) -> None:
     with (
         connect(relay.url, shared_kernel, token=TOKEN) as one,
         connect(relay.url, shared_kernel, token=TOKEN) as other,
@@ -243,7 +239,7 @@ def test_input_is_asked_of_who_runs_the_code(relay: Running, shared_kernel: str)
         assert not asked
 
 
-def test_buffers_travel_both_ways(relay: Running, shared_kernel: str) -> None:
+def test_buffers_arrive_in_both_directions(relay: Running, shared_kernel: str) -> None:
     code = """if True:
         from ipykernel.comm import Comm
         from comm import get_comm_manager
@@ -260,7 +256,7 @@ def test_buffers_travel_both_ways(relay: Running, shared_kernel: str) -> None:
         assert [bytes(buffer) for buffer in heard.get(timeout=DEADLINE).buffers] == [b"cba", b""]
 
 
-def test_interrupt_and_restart(relay: Running) -> None:
+def test_relay_interrupts_and_restarts(relay: Running) -> None:
     with spawned(relay) as kernel_id:
         with (
             connect(relay.url, kernel_id, token=TOKEN) as one,
@@ -284,7 +280,7 @@ def is_idle(state: KernelState) -> bool:
     return state is KernelState.IDLE
 
 
-def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: Running) -> None:
+def test_kernel_death_reaches_all_clients(relay: Running) -> None:
     with (
         spawned(relay) as kernel_id,
         connect(relay.url, kernel_id, token=TOKEN) as one,
@@ -307,7 +303,7 @@ def test_a_kernel_that_dies_is_told_to_all_and_can_be_restarted_by_each(relay: R
         assert one.run("6 * 7").text == "42"
 
 
-def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> None:
+def test_shutdown_by_another_client_ends_channels(relay: Running) -> None:
     with spawned(relay) as kernel_id, connect(relay.url, kernel_id, token=TOKEN) as kernel:
         failed = Failure(kernel.iopub)
         running = Failure(kernel.execute("while True: print('x' * 100)"))
@@ -318,7 +314,7 @@ def test_a_kernel_that_another_shuts_down_ends_every_channel(relay: Running) -> 
             kernel.run("1")
 
 
-def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
+def test_client_gives_up_on_closed_relay() -> None:
     with running() as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         kernel = connect(relay.url, kernel_id, token=TOKEN, reconnect_timeout=0.3)
@@ -327,7 +323,7 @@ def test_a_relay_that_ends_is_looked_for_and_given_up() -> None:
         assert isinstance(failed.wait(), (ConnectionLost, KernelDied))
 
 
-def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> None:
+def test_shared_kernel_survives_relay(relay: Running) -> None:
     with ec.launch("python3") as ours:
         shared = relay.server.call(relay.relay.share(ours.id))
         with connect(relay.url, shared, token=TOKEN) as theirs:
@@ -340,7 +336,7 @@ def test_a_kernel_that_runs_already_is_shared_and_left_alone(relay: Running) -> 
         assert ours.run("x").text == "42"
 
 
-def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay: Running) -> None:
+def test_slow_watcher_delays_no_others(relay: Running) -> None:
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
@@ -372,7 +368,7 @@ def test_a_slow_watcher_slows_neither_kernel_nor_others_and_loses_nothing(relay:
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-def test_a_relay_that_is_mounted_in_an_application() -> None:
+def test_mounted_relay_serves_kernels() -> None:
     relay = Relay(token=TOKEN)
     app = Starlette(routes=[Mount("/jupyter/kernels", relay)], lifespan=relay.lifespan)
     with serving(app, free_port()) as url:
@@ -402,13 +398,13 @@ def serving(app: Starlette, port: int) -> Iterator[str]:
         thread.join(DEADLINE)
 
 
-def test_a_port_that_is_taken(relay: Running) -> None:
+def test_port_in_use_raises(relay: Running) -> None:
     port = int(relay.url.rpartition(":")[2])
     with pytest.raises(ConnectionFailed, match=str(port)):
         RelayServer(Relay(), port=port)
 
 
-def test_a_relay_that_cannot_share_what_it_should_does_not_begin() -> None:
+def test_unreachable_share_fails_relay_start() -> None:
     server = RelayServer(Relay(share=["no-such-kernel"]))
     with pytest.raises(ConnectionFailed, match="no-such-kernel"), server:
         pass
@@ -418,9 +414,7 @@ FLOODS = "kernel.execute('while True: print(1)').subscribe()"
 
 
 @pytest.mark.parametrize("end", ["", "raise KeyError", FLOODS])
-def test_an_interpreter_that_ends_takes_the_kernel_along_that_it_has_launched(
-    relay: Running, end: str
-) -> None:
+def test_interpreter_exit_ends_launched_kernel(relay: Running, end: str) -> None:
     script = f"""if True:
         import sys
         import enchannel as ec
@@ -440,7 +434,7 @@ def test_an_interpreter_that_ends_takes_the_kernel_along_that_it_has_launched(
     assert {model.id for model in list_kernels(relay.url, token=TOKEN)} == before
 
 
-def test_kernels_end_with_their_relay_however_that_ends(relay: Running) -> None:
+def test_kernels_end_with_killed_relay(relay: Running) -> None:
     script = """if True:
         import os, signal, sys, threading
         from enchannel_socketio import spawn, connect

@@ -112,7 +112,9 @@ def upgrading(path: str) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize(("method", "path"), ALL)
-def test_nobody_gets_in(relay: Running, kernel: str, method: str, path: str) -> None:
+def test_requests_without_token_are_rejected(
+    relay: Running, kernel: str, method: str, path: str
+) -> None:
     path = path.replace("ID", kernel)
     answer = ask(relay.url, method, path, upgrading(path))
     assert answer.status == 401
@@ -133,12 +135,12 @@ def test_nobody_gets_in(relay: Running, kernel: str, method: str, path: str) -> 
         "Bearer caf\xe9",
     ],
 )
-def test_a_wrong_token_is_none(relay: Running, wrong: str) -> None:
+def test_wrong_token_is_rejected(relay: Running, wrong: str) -> None:
     assert ask(relay.url, "GET", "/kernels", {"Authorization": wrong}).status == 401
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ROUTES)
-def test_who_may_watch_does_nothing_else(
+def test_watch_token_allows_reading_only(
     relay: Running, kernel: str, watch: str, method: str, path: str, status: int
 ) -> None:
     answer = ask(
@@ -147,7 +149,7 @@ def test_who_may_watch_does_nothing_else(
     assert answer.status == status
 
 
-def test_who_may_watch_one_kernel_sees_no_other(relay: Running, kernel: str, watch: str) -> None:
+def test_watch_token_is_for_one_kernel(relay: Running, kernel: str, watch: str) -> None:
     bearer = {"Authorization": f"Bearer {watch}"}
     other = spawn(relay.url, token=TOKEN)
     try:
@@ -167,7 +169,7 @@ def test_who_may_watch_one_kernel_sees_no_other(relay: Running, kernel: str, wat
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://localhost", "https://localhost:1", "file://"]
 )
-def test_a_page_from_elsewhere_gets_nothing(
+def test_cross_origin_requests_are_rejected(
     relay: Running, kernel: str, method: str, path: str, origin: str
 ) -> None:
     path = path.replace("ID", kernel)
@@ -176,7 +178,7 @@ def test_a_page_from_elsewhere_gets_nothing(
 
 @pytest.mark.parametrize(("method", "path"), ALL)
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "127.0.0.1.nip.io"])
-def test_a_name_that_is_not_its_own_is_not_answered(
+def test_unknown_host_names_are_rejected(
     relay: Running, kernel: str, method: str, path: str, host: str
 ) -> None:
     port = relay.url.rpartition(":")[2]
@@ -185,23 +187,21 @@ def test_a_name_that_is_not_its_own_is_not_answered(
     assert ask(relay.url, method, path, headers).status == 421
 
 
-def test_other_names_and_origins_where_they_are_allowed() -> None:
+def test_allowed_hosts_and_origins_are_accepted() -> None:
     with running(hosts=["relay.example"], origins=["https://lab.example"]) as relay:
         headers = {**FULL, "Host": "relay.example", "Origin": "https://lab.example"}
         assert ask(relay.url, "GET", "/kernels", headers).status == 200
         assert ask(relay.url, "GET", "/kernels", {**headers, "Host": "lab.example"}).status == 421
 
 
-def test_its_own_page_may_use_it(relay: Running) -> None:
+def test_same_origin_requests_are_accepted(relay: Running) -> None:
     assert ask(relay.url, "GET", "/kernels", {**FULL, "Origin": relay.url}).status == 200
 
 
 @pytest.mark.parametrize(
     "path", ["/spawn/python3", "/kernels/ID/watch", "/socket.io/?EIO=4&transport=polling&sid=x"]
 )
-def test_what_is_too_large_is_refused_before_it_is_read(
-    relay: Running, kernel: str, path: str
-) -> None:
+def test_large_body_is_rejected_before_reading(relay: Running, kernel: str, path: str) -> None:
     path = path.replace("ID", kernel)
     huge = {**FULL, "Content-Length": str(1 << 40)}
     assert ask(relay.url, "POST", path, huge).status == 413
@@ -212,9 +212,7 @@ def test_what_is_too_large_is_refused_before_it_is_read(
     )
 
 
-def test_a_message_that_is_too_large_is_the_callers_error_and_the_relay_hangs_up_on_who_sends_it() -> (
-    None
-):
+def test_large_message_raises_or_disconnects() -> None:
     with running(limits=Limits(max_message=20_000)) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
@@ -235,7 +233,7 @@ def test_a_message_that_is_too_large_is_the_callers_error_and_the_relay_hangs_up
 
 
 @pytest.mark.parametrize("kind", ["main", "iopub"])
-def test_a_message_whose_attachments_are_too_large_together_is_hung_up_on(
+def test_large_attachments_disconnect_client(
     relay: Running, kernel: str, watch: str, kind: str
 ) -> None:
     token = watch if kind == "iopub" else TOKEN
@@ -255,7 +253,7 @@ def test_a_message_whose_attachments_are_too_large_together_is_hung_up_on(
 
 
 @pytest.mark.parametrize("packet", ["2" + "x" * 10_000, '551-/iopub/ID,["msg",{}]', b"x"])
-def test_who_may_only_watch_and_says_much_is_hung_up_on(
+def test_watcher_sending_messages_is_disconnected(
     relay: Running, kernel: str, watch: str, packet: str | bytes
 ) -> None:
     async def send() -> str:
@@ -271,7 +269,7 @@ def test_who_may_only_watch_and_says_much_is_hung_up_on(
     assert asyncio.run(send()) == "ended"
 
 
-def test_a_relay_that_was_not_started_says_so() -> None:
+def test_relay_not_started_responds_503() -> None:
     app = Starlette(routes=[Mount("/relay", Relay(token=TOKEN))])
     port = free_port()
     with serving(app, port) as url:
@@ -282,7 +280,7 @@ def test_a_relay_that_was_not_started_says_so() -> None:
 @pytest.mark.parametrize(
     "packet", ['2/main/ID,["msg"', "2", "9", "", "x", "5-/main/ID,[]", b"\x00", '4/main/ID,"x"']
 )
-def test_who_sends_what_is_no_packet_is_hung_up_on_alone(
+def test_invalid_packet_disconnects_its_client(
     relay: Running, kernel: str, packet: str | bytes
 ) -> None:
     async def send() -> str:
@@ -300,7 +298,7 @@ def test_who_sends_what_is_no_packet_is_hung_up_on_alone(
         assert ours.run("6 * 7").text == "42"
 
 
-def test_one_kernel_too_many() -> None:
+def test_kernel_limit_is_enforced() -> None:
     with running(limits=Limits(kernels=1)) as relay:
         spawn(relay.url, token=TOKEN)
         assert ask(relay.url, "POST", "/spawn/python3").status == 429
@@ -308,7 +306,7 @@ def test_one_kernel_too_many() -> None:
             spawn(relay.url, token=TOKEN)
 
 
-def test_one_connection_too_many() -> None:
+def test_connection_limit_is_enforced() -> None:
     with running(limits=Limits(connections=2)) as relay:
         assert ask(relay.url, "GET", SOCKET).status == 200
         assert ask(relay.url, "GET", SOCKET).status == 200
@@ -329,7 +327,7 @@ def test_connection_limit_ignores_other_parameters() -> None:
         assert ask(relay.url, "GET", f"{SOCKET}&sid=").status == 503
 
 
-def test_who_may_only_watch_cannot_take_all_connections() -> None:
+def test_watchers_cannot_use_all_connections() -> None:
     with running(limits=Limits(connections=10)) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         token = ask(relay.url, "POST", f"/kernels/{kernel_id}/watch").json["token"]
@@ -342,7 +340,7 @@ def test_who_may_only_watch_cannot_take_all_connections() -> None:
                 connect(relay.url, kernel_id, token=TOKEN)
 
 
-def test_a_relay_that_starts_no_kernels() -> None:
+def test_spawn_can_be_disabled() -> None:
     with running(allow_spawn=False) as relay:
         assert ask(relay.url, "POST", "/spawn/python3").status == 501
         assert ask(relay.url, "GET", "/kernels").json["can_spawn"] is False
@@ -365,7 +363,9 @@ def test_a_relay_that_starts_no_kernels() -> None:
         ("POST", "/spawn/..%2f..%2fetc", 404),
     ],
 )
-def test_what_makes_no_sense(relay: Running, method: str, path: str, status: int) -> None:
+def test_invalid_requests_get_error_status(
+    relay: Running, method: str, path: str, status: int
+) -> None:
     answer = ask(relay.url, method, path)
     assert (answer.status, "error" in answer.json) == (status, True)
 
@@ -380,7 +380,9 @@ def test_what_makes_no_sense(relay: Running, method: str, path: str, status: int
         (b'{"cwd": "/"}', "text/plain", 415),
     ],
 )
-def test_a_wish_that_makes_no_sense(relay: Running, body: bytes, kind: str, status: int) -> None:
+def test_invalid_spawn_body_is_rejected(
+    relay: Running, body: bytes, kind: str, status: int
+) -> None:
     headers = {**FULL, "Content-Type": kind, "Content-Length": str(len(body))}
     assert ask(relay.url, "POST", "/spawn/python3", headers, body).status == status
 
@@ -392,7 +394,7 @@ def cookie_of(answer: Answer) -> Mapping[str, str]:
     return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
-def test_a_one_time_token_becomes_a_cookie_once(relay: Running) -> None:
+def test_one_time_token_works_once(relay: Running) -> None:
     link = relay.link
     path = link.removeprefix(relay.url)
     first = ask(relay.url, "GET", path, {})
@@ -406,14 +408,12 @@ def test_a_one_time_token_becomes_a_cookie_once(relay: Running) -> None:
     assert ask(relay.url, "GET", "/?token=used", cookie_of(first)).headers["location"] == "/"
 
 
-def test_who_has_used_the_link_gets_another_for_the_token(relay: Running) -> None:
+def test_link_route_returns_new_link(relay: Running) -> None:
     path = ask(relay.url, "POST", "/link").json["url"]
     assert ask(relay.url, "GET", path, {}).status == 303
 
 
-def test_who_may_do_everything_is_not_less_for_following_a_link(
-    relay: Running, kernel: str
-) -> None:
+def test_watch_link_keeps_full_access(relay: Running, kernel: str) -> None:
     mine = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
     path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
     followed = ask(relay.url, "GET", path, mine)
@@ -422,7 +422,7 @@ def test_who_may_do_everything_is_not_less_for_following_a_link(
     assert ask(relay.url, "GET", path, {}).status == 303  # it is good for another
 
 
-def test_a_cookie_outlives_its_relay_and_no_other_token(relay: Running) -> None:
+def test_cookie_is_bound_to_relay_token(relay: Running) -> None:
     cookie = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
     name, _, value = cookie["Cookie"].partition("=")
     with running() as again:
@@ -435,13 +435,13 @@ def test_a_cookie_outlives_its_relay_and_no_other_token(relay: Running) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "x.y", "e30.x", "é", '"', "a=b; c", "W1tdLDFd.AA"])
-def test_a_cookie_that_is_none(relay: Running, wrong: str) -> None:
+def test_invalid_cookie_is_rejected(relay: Running, wrong: str) -> None:
     port = relay.url.rpartition(":")[2]
     headers = {"Cookie": f"enchannel-relay-{port}={wrong}".encode().decode("latin-1")}
     assert ask(relay.url, "GET", "/kernels", headers).status == 401
 
 
-def test_a_cookie_is_good_for_a_week_and_a_link_for_an_hour() -> None:
+def test_cookies_and_links_expire() -> None:
     from enchannel_socketio.relay._tokens import Grant, Tokens
 
     now = 0.0
@@ -461,7 +461,7 @@ def test_a_cookie_is_good_for_a_week_and_a_link_for_an_hour() -> None:
     assert keys.grant_of_cookies(f"c={cookie}", "c") is None
 
 
-def test_a_link_for_watching_opens_nothing_else(relay: Running, kernel: str) -> None:
+def test_watch_link_grants_watching_only(relay: Running, kernel: str) -> None:
     path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
     cookie = cookie_of(ask(relay.url, "GET", path, {}))
     assert ask(relay.url, "GET", "/kernels", cookie).json["access"] == "watch"
@@ -469,7 +469,7 @@ def test_a_link_for_watching_opens_nothing_else(relay: Running, kernel: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/", "/page/index.html", "/kernels", "/nothing"])
-def test_every_answer_has_its_policy(relay: Running, path: str) -> None:
+def test_responses_have_security_headers(relay: Running, path: str) -> None:
     headers = ask(relay.url, "GET", path).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -478,7 +478,7 @@ def test_every_answer_has_its_policy(relay: Running, path: str) -> None:
     assert "unsafe" not in headers["content-security-policy"]
 
 
-def test_the_frame_of_outputs_is_a_sandbox_without_a_network(relay: Running) -> None:
+def test_output_frame_policy_is_sandboxed(relay: Running) -> None:
     policy = ask(relay.url, "GET", "/page/frame.html").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")
     assert "allow-same-origin" not in policy
@@ -486,12 +486,12 @@ def test_the_frame_of_outputs_is_a_sandbox_without_a_network(relay: Running) -> 
 
 
 @pytest.mark.parametrize("wrong", ["lab.example", ["*"], ["http://lab.example"], ["a b"], [""]])
-def test_names_that_are_none(wrong: Any) -> None:
+def test_invalid_hosts_and_origins_raise(wrong: Any) -> None:
     with pytest.raises(ValueError, match="host"):
         Relay(hosts=wrong)
 
 
-def test_a_short_token_is_none() -> None:
+def test_short_token_raises() -> None:
     with pytest.raises(ValueError, match="16 characters"):
         Relay(token="short")
 
@@ -500,7 +500,7 @@ def test_a_short_token_is_none() -> None:
 
 
 @pytest.mark.parametrize("kind", ["main", "shell", "control", "stdin"])
-def test_who_may_watch_hears_iopub_only(relay: Running, kernel: str, watch: str, kind: str) -> None:
+def test_watch_token_opens_iopub_only(relay: Running, kernel: str, watch: str, kind: str) -> None:
     async def refused() -> Any:
         client = Foreign(relay.url, f"/{kind}/{kernel}")
         with pytest.raises(SocketioRefused):
@@ -512,9 +512,7 @@ def test_who_may_watch_hears_iopub_only(relay: Running, kernel: str, watch: str,
 
 
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
-def test_who_may_watch_says_nothing_on_any_channel(
-    relay: Running, kernel: str, watch: str, channel: str
-) -> None:
+def test_watch_token_cannot_send(relay: Running, kernel: str, watch: str, channel: str) -> None:
     async def refused() -> Any:
         client = Foreign(relay.url, f"/iopub/{kernel}")
         await client.open({"Authorization": f"Bearer {watch}"})
@@ -533,9 +531,7 @@ def test_who_may_watch_says_nothing_on_any_channel(
     assert told["msg_id"] == "1"
 
 
-def test_a_kernel_that_is_watched_with_a_watch_token_is_a_kernel_to_whom_nothing_can_be_said(
-    relay: Running, kernel: str, watch: str
-) -> None:
+def test_watched_kernel_refuses_sending(relay: Running, kernel: str, watch: str) -> None:
     with (
         connect(relay.url, kernel, token=TOKEN) as ours,
         connect(relay.url, kernel, token=watch) as theirs,
@@ -554,7 +550,7 @@ def test_a_kernel_that_is_watched_with_a_watch_token_is_a_kernel_to_whom_nothing
     "namespace",
     ["/", "/main", "/main/", "/nothing/x", "/main/nothing", "/heartbeat/x", "/../x", "/main/x/y"],
 )
-def test_a_namespace_that_makes_no_sense(relay: Running, namespace: str) -> None:
+def test_invalid_namespace_is_refused(relay: Running, namespace: str) -> None:
     async def refused() -> Any:
         client = Foreign(relay.url, namespace)
         with pytest.raises(SocketioRefused):
@@ -568,9 +564,7 @@ def test_a_namespace_that_makes_no_sense(relay: Running, namespace: str) -> None
 @pytest.mark.parametrize(
     "auth", [{"since": -1}, {"since": "x"}, {"credit": 0}, {"credit": 10**9}, {"session": 7}]
 )
-def test_a_wish_to_watch_that_makes_no_sense(
-    relay: Running, kernel: str, auth: Mapping[str, Any]
-) -> None:
+def test_invalid_auth_is_refused(relay: Running, kernel: str, auth: Mapping[str, Any]) -> None:
     async def refused() -> Any:
         client = Foreign(relay.url, f"/main/{kernel}")
         with pytest.raises(SocketioRefused):
@@ -598,9 +592,7 @@ def test_a_wish_to_watch_that_makes_no_sense(
         {"header": {"msg_id": "1", "msg_type": "x"}, "channel": "heartbeat"},
     ],
 )
-def test_what_is_no_message_is_refused_in_words_and_the_next_one_passes(
-    relay: Running, kernel: str, message: Any
-) -> None:
+def test_invalid_message_is_refused_with_reason(relay: Running, kernel: str, message: Any) -> None:
     async def answers() -> tuple[Any, Any]:
         client = Foreign(relay.url, f"/main/{kernel}")
         await client.open(FULL, session="me")
@@ -619,7 +611,7 @@ def test_what_is_no_message_is_refused_in_words_and_the_next_one_passes(
     assert good == {}
 
 
-def test_the_token_is_in_no_text(
+def test_token_is_in_no_text(
     relay: Running, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -637,7 +629,7 @@ def test_the_token_is_in_no_text(
     assert link not in seen
 
 
-def test_a_relay_elsewhere_is_spoken_to_by_https_only() -> None:
+def test_remote_relay_needs_https() -> None:
     for url in ("http://relay.example:4000", "socketio+http://192.0.2.1"):
         with pytest.raises(ConnectionFailed, match="in the clear"):
             list_kernels(url, token=TOKEN)
