@@ -137,7 +137,6 @@ class SocketioLink(ReconnectingLink[Prepared]):
             "main" if self.unsupported is None else ChannelName.IOPUB.value,
             max_received=self._options.max_received,
         )
-        socket.on_batch = partial(self._on_batch, socket)
         socket.on_refused = self._on_refused
         socket.on_malformed = self.emit
         self._socket = socket
@@ -154,6 +153,13 @@ class SocketioLink(ReconnectingLink[Prepared]):
             )
 
     def on_connected(self, *, is_first: bool) -> None:
+        self._report_kernel_state(is_first=is_first)
+        if self._socket is not None:
+            # Batches that follow the first event at once may have been received before ``connect``
+            # returned.
+            self._socket.deliver_to(partial(self._on_batch, self._socket))
+
+    def _report_kernel_state(self, *, is_first: bool) -> None:
         if self._kernel_state == KernelState.DEAD:
             died = KernelDied(f"kernel {self.kernel_id} has died; it can be restarted")
             self.suspend(died, discard=False)

@@ -49,7 +49,6 @@ class RelaySocket:
     Attributes:
         lost: Set when the connection is broken.
         needs_ack: True after many bytes were received without an acknowledgement.
-        on_batch: Called with each batch of events.
         on_refused: Called with the relay's reason for rejecting a message.
         on_malformed: Called with an error for each packet that cannot be decoded.
     """
@@ -57,11 +56,12 @@ class RelaySocket:
     def __init__(self, relay: RelayClient, kernel_id: str, kind: str, *, max_received: int) -> None:
         self.lost = asyncio.Event()
         self.needs_ack = False
-        self.on_batch: Callable[[Batch], None] = lambda batch: None
         self.on_refused: Callable[[Any], None] = lambda refusal: None
         self.on_malformed: Callable[[MalformedFrame], None] = lambda error: None
         self._relay = relay
         self._namespace = f"/{kind}/{kernel_id}"
+        self._on_batch: Callable[[Batch], None] | None = None
+        self._early: list[Batch] = []
         self._bytes_received = 0
         # Without a reference, the event loop may collect a task before it is done.
         self._sending: set[asyncio.Future[None]] = set()
@@ -82,7 +82,7 @@ class RelaySocket:
         self._io.eio.on("message", self._on_packet)
         on = self._io.on
         on("ready", self._on_ready, namespace=self._namespace)
-        on("batch", self._on_batch, namespace=self._namespace)
+        on("batch", self._on_batch_event, namespace=self._namespace)
         on("refused", lambda refusal=None, *_: self.on_refused(refusal), namespace=self._namespace)
         on("connect_error", self._on_connect_error, namespace=self._namespace)
         on("disconnect", lambda *_: self.lost.set(), namespace=self._namespace)
@@ -212,9 +212,18 @@ class RelaySocket:
     def _on_connect_error(self, data: Any = None, *_: Any) -> None:
         self._refusal = data
 
-    def _on_batch(self, batch: Any = None, *_: Any) -> None:
+    def deliver_to(self, on_batch: Callable[[Batch], None]) -> None:
+        """Call a function with each batch of events, also with those that were received before."""
+        self._on_batch = on_batch
+        while self._early:
+            on_batch(self._early.pop(0))
+
+    def _on_batch_event(self, batch: Any = None, *_: Any) -> None:
         if isinstance(batch, Batch):
-            self.on_batch(batch)
+            if self._on_batch is None:
+                self._early.append(batch)
+            else:
+                self._on_batch(batch)
         else:
             self.on_malformed(MalformedFrame("a batch has an invalid structure; it was dropped"))
 
