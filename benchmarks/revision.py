@@ -10,7 +10,13 @@ from benchmarks.rounds import WORKING_TREE, Tree
 
 __all__ = ["checked_out"]
 
-PACKAGES = ("enchannel", "enchannel_websocket", "enchannel_zmq")
+PACKAGES = (
+    "commutable",
+    "enchannel",
+    "enchannel_socketio",
+    "enchannel_websocket",
+    "enchannel_zmq",
+)
 
 
 @contextmanager
@@ -23,7 +29,8 @@ def checked_out(revision: str) -> Iterator[Tree]:
             path.mkdir()
             (path / "benchmarks").symlink_to(WORKING_TREE.path / "benchmarks")
             for package in PACKAGES:
-                (path / package).symlink_to(worktree / package)
+                if (worktree / package).exists():
+                    (path / package).symlink_to(worktree / package)
             yield Tree(revision, path)
         finally:
             _git("worktree", "remove", "--force", str(worktree))
