@@ -182,7 +182,7 @@ class Connection:
             WouldDeadlock: the kernel is not open yet.
         """
         if self.link is None:
-            self._raise_if_closing()
+            self._raise_if_closed()
             raise WouldDeadlock(
                 "this kernel is not connected yet: on a running event loop write "
                 "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
@@ -199,7 +199,7 @@ class Connection:
             WouldDeadlock: the kernel is not open yet.
         """
         link = self.require_link()
-        self._raise_if_closing()
+        self._raise_if_closed()
         return link
 
     def channel(self, name: ChannelName) -> Channel:
@@ -232,7 +232,7 @@ class Connection:
 
     def _start_opening(self) -> None:
         with self._lock:
-            self._raise_if_closing()
+            self._raise_if_closed()
             self._move_to(Phase.OPENING)
         _connections.add(self)
 
@@ -250,7 +250,7 @@ class Connection:
                 self._subscribe(link)
                 return
         self._disconnect(link)
-        self._raise_if_closing()
+        self._raise_if_closed()
 
     def _subscribe(self, link: Link) -> None:
         receiver = self._receiver
@@ -283,7 +283,7 @@ class Connection:
             except EnchannelError as error:
                 self._subjects.report(error)
 
-    def _raise_if_closing(self) -> None:
+    def _raise_if_closed(self) -> None:
         if self.phase is Phase.FORKED:
             raise ChannelClosed(FORKED_ERROR)
         if self.is_closing:

@@ -24,7 +24,7 @@ from enchannel.errors import (
 __all__ = ["DEFAULT_TIMEOUT", "InFlightRequest", "RequestHost", "RequestOptions"]
 
 DEFAULT_TIMEOUT = 10.0  # a kernel does not answer a request type that it does not know
-REPLY_GRACE = 10.0  # after idle, as the reply comes on another socket
+REPLY_GRACE = 10.0  # after idle: the reply arrives on another socket
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})  # some kernels send these on shell
 
 
@@ -53,15 +53,15 @@ class RequestHost(InputHost, Protocol):
         """Handle an ``input_request`` that no ``on_input`` answers."""
 
     def on_idle_missing(self, request_id: str, /) -> None:
-        """Take a request for idle that was answered and whose idle did not come."""
+        """Count a request as ended that was answered and whose idle status did not arrive."""
 
     def on_recovered(self, in_flight: Collection[str], /) -> None:
-        """Take the kernel for idle, unless it works on one of these requests."""
+        """Count all requests as ended but these: the idle status of others may be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """The options of one request, as ``Requests.request`` describes them; in seconds."""
+    """The options of one request; ``Requests.request`` describes them."""
 
     timeout: float | None = None
     idle_grace: float | None = None

@@ -27,11 +27,11 @@ __all__ = ["KernelParts"]
 
 
 class KernelParts:
-    """The internal interface of a kernel. It is the host of requests (see ``RequestHost``).
+    """The parts of a kernel, and its interface inside the library. Implements ``RequestHost``.
 
     Attributes:
         subjects: The observables beside the channels.
-        scheduler: Where time comes from.
+        scheduler: The scheduler of timeouts, delays and heartbeats.
         activity: Its state, and the requests that it works on.
         connection: Its link and its channels.
         requests: Its in-flight requests.
@@ -85,7 +85,7 @@ class KernelParts:
         )
         self.connection.bind(self.dispatcher)
 
-        # The other methods of RequestHost are those of one part, without a call in between.
+        # Each of the other methods of RequestHost is a method of one part.
         self.send = self.connection.send
         self.report = subjects.report
         self.interrupt = self.interrupter.interrupt

@@ -73,12 +73,14 @@ class InputResponder:
 
     def on_request(self, request: AnyMessage) -> None:
         """Call the user's callback for an ``input_request``."""
-        self._pending = request
+        with self._lock:
+            self._pending = request
         self._call(lambda: self._ask(request))
 
     def on_idle(self) -> None:
         """Forget a pending input request: the code has ended."""
-        self._pending = None
+        with self._lock:
+            self._pending = None
 
     def on_reconnect(self) -> None:
         """Send the answer that could not be sent while the link was lost."""
