@@ -29,7 +29,15 @@ from enchannel.errors import (
 from enchannel_socketio._client import KernelModel, RelayClient
 from enchannel_socketio._logs import log
 from enchannel_socketio._options import SocketioOptions
-from enchannel_socketio._packet import MSG, Batch, Event, Parts, Prepared, message_from, prepared
+from enchannel_socketio._packet import (
+    MSG,
+    Batch,
+    EncodedJson,
+    Event,
+    MessageParts,
+    decode_message,
+    encode_message,
+)
 from enchannel_socketio._socket import RelaySocket
 
 __all__ = ["SocketioLink"]
@@ -41,7 +49,7 @@ MAX_PACKETS_QUEUED = 64
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 
 
-class SocketioLink(ReconnectingLink[Prepared]):
+class SocketioLink(ReconnectingLink[EncodedJson]):
     """A link to one kernel on a relay.
 
     Args:
@@ -115,8 +123,8 @@ class SocketioLink(ReconnectingLink[Prepared]):
             on_first_subscriber=None if self._since is None else self.begin_soon,
         )
 
-    def encode(self, message: AnyMessage) -> Prepared:
-        frame = prepared(message)
+    def encode(self, message: AnyMessage) -> EncodedJson:
+        frame = encode_message(message)
         if len(frame) > self._max_sent:
             raise InvalidMessage(
                 f"a message of {len(frame)} bytes exceeds the relay's limit of {self._max_sent} (option "
@@ -182,7 +190,7 @@ class SocketioLink(ReconnectingLink[Prepared]):
 
     # -- sending and receiving --------------------------------------------------------------------
 
-    async def send(self, frame: Prepared) -> None:
+    async def send(self, frame: EncodedJson) -> None:
         if self._socket is not None:
             await self._socket.emit(MSG, frame)
             await self._socket.wait_until_written(MAX_PACKETS_QUEUED - 1)
@@ -224,14 +232,14 @@ class SocketioLink(ReconnectingLink[Prepared]):
             self._unacknowledged = 0
             socket.acknowledge(self.position)
 
-    def _on_event(self, event: Event, parts: Parts | None) -> None:
+    def _on_event(self, event: Event, parts: MessageParts | None) -> None:
         if event.name == MSG:
-            message = message_from(parts, None, self.emit)
+            message = decode_message(parts, None, self.emit)
             self.incoming[message.channel].on_next(message)
         elif event.name == "status":
-            self._on_status(bytes(event.told))
+            self._on_status(bytes(event.data))
         elif event.name == "gap":
-            gap = msgspec.json.decode(event.told)
+            gap = msgspec.json.decode(event.data)
             self.emit(
                 MessagesMayBeMissing(
                     f"{gap['to'] - gap['from'] + 1} messages of kernel {self.kernel_id} had been removed "

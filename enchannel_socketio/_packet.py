@@ -1,7 +1,7 @@
-"""Socket.IO packets whose messages stay the JSON that they came as. Both ends use them.
+"""Socket.IO packets for messages and batches of events, used by relay and client.
 
-A message is an object with the four parts, its channel, and its buffers as binary attachments. The parts
-are put in as they are, and taken out as they are: what a kernel wrote is not written again.
+A message is an object with the four parts, its channel, and its buffers as binary attachments. The JSON of
+the parts is copied as it is: neither end encodes again what a kernel has encoded.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = [
     "BATCH",
     "MSG",
     "Batch",
+    "EncodedJson",
     "Event",
+    "MessageParts",
     "Packet",
-    "Parts",
-    "Prepared",
-    "message_from",
-    "prepared",
-    "renumbered",
+    "decode_message",
+    "encode_message",
+    "renumber_attachments",
 ]
 
 MSG: Final = "msg"
@@ -39,12 +39,12 @@ _EMPTY = msgspec.Raw(b"{}")
 _CHANNELS = {name.value: name for name in ChannelName if name is not ChannelName.HEARTBEAT}
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """JSON that is written already, and what is attached to it.
+class EncodedJson(msgspec.Struct, frozen=True):
+    """Encoded JSON with its attachments; its length is that of both in bytes.
 
     Attributes:
-        json: With a placeholder for each attachment.
-        attachments: In their order.
+        json: The JSON, with a placeholder for each attachment.
+        attachments: The attachments in order.
     """
 
     json: bytes
@@ -54,8 +54,8 @@ class Prepared(msgspec.Struct, frozen=True):
         return len(self.json) + sum(map(len, self.attachments))
 
 
-class Parts(msgspec.Struct):
-    """A message as it travels."""
+class MessageParts(msgspec.Struct):
+    """A message in a packet; see ``decode_message``."""
 
     header: msgspec.Raw
     parent_header: msgspec.Raw = _EMPTY
@@ -66,36 +66,45 @@ class Parts(msgspec.Struct):
 
 
 class Event(msgspec.Struct, array_like=True):
-    """One of a batch: its name, what it tells, and where it is in the log."""
+    """One event of a batch.
+
+    Attributes:
+        name: Name of the event, such as ``"msg"``.
+        data: Its JSON.
+        position: Its position in the kernel's log.
+    """
 
     name: str
-    told: msgspec.Raw
+    data: msgspec.Raw
     position: int
 
 
 class Batch(msgspec.Struct):
-    """Events that travel together.
+    """Events that are sent together.
 
     Attributes:
-        after: The position that the receiver is at, if it missed nothing.
-        upto: That which it is at then; what is between and not here is not for it.
-        events: In their order.
-        messages: Of the events that are messages, what they tell.
+        after: Position of the receiver before this batch, if it has missed nothing.
+        upto: Position of the receiver after this batch. Positions in between that have no event here are
+            not for this receiver.
+        events: The events in order.
+        messages: The messages of those events that are messages.
     """
 
     after: int
     upto: int
     events: list[Event]
-    messages: list[Parts] = []
+    messages: list[MessageParts] = []
 
 
 class _Json:
-    """What Socket.IO calls for JSON."""
+    """The JSON module for python-socketio."""
 
     @staticmethod
     def dumps(data: Any, **_: Any) -> str:
         if isinstance(data, list):
-            data = [msgspec.Raw(item.json) if isinstance(item, Prepared) else item for item in data]
+            data = [
+                msgspec.Raw(item.json) if isinstance(item, EncodedJson) else item for item in data
+            ]
         return msgspec.json.encode(data).decode()
 
     @staticmethod
@@ -106,7 +115,7 @@ class _Json:
                 return [MSG, _parts(message), *map(msgspec.json.decode, rest)]
             if text.startswith('["batch",'):
                 _, batch = msgspec.json.decode(text, type=tuple[str, Batch])
-                batch.messages = [_parts(event.told) for event in batch.events if event.name == MSG]
+                batch.messages = [_parts(event.data) for event in batch.events if event.name == MSG]
                 return [BATCH, batch]
             return msgspec.json.decode(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
@@ -114,10 +123,14 @@ class _Json:
 
 
 def _loads_tolerantly(text: str, why: str) -> Any:
-    """NaN and half a character, which not all parsers take, and some clients write.
+    """Decode JSON with NaN or lone surrogates, which some clients send and msgspec rejects.
+
+    Args:
+        text: The JSON.
+        why: Why msgspec rejected it.
 
     Raises:
-        ValueError: it is no JSON all the same.
+        ValueError: It is not JSON either.
     """
     try:
         data = json.loads(text)
@@ -133,28 +146,28 @@ def _loads_tolerantly(text: str, why: str) -> Any:
 
 
 class Packet(SocketioPacket):  # type: ignore[misc]
-    """A packet of Socket.IO."""
+    """A Socket.IO packet with messages and batches as this module encodes them."""
 
     json = _Json
-    most = sys.maxsize
-    """Bytes that the attachments of one may have together."""
+    max_attachment_bytes = sys.maxsize
+    """Maximum size of all attachments of one packet."""
 
     def add_attachment(self, attachment: bytes) -> bool:
-        if sum(map(len, self.attachments)) + len(attachment) > self.most:
-            raise ValueError(f"its attachments have more than {self.most} bytes")
-        there: bool = super().add_attachment(attachment)
-        return there
+        if sum(map(len, self.attachments)) + len(attachment) > self.max_attachment_bytes:
+            raise ValueError(f"its attachments exceed {self.max_attachment_bytes} bytes")
+        is_complete: bool = super().add_attachment(attachment)
+        return is_complete
 
     @classmethod
     def data_is_binary(cls, data: Any) -> bool:
         if isinstance(data, list):
-            return any(isinstance(item, Prepared) and bool(item.attachments) for item in data)
+            return any(isinstance(item, EncodedJson) and bool(item.attachments) for item in data)
         return False
 
     @classmethod
     def deconstruct_binary(cls, data: list[Any]) -> tuple[list[Any], list[bytes]]:
-        (prepared,) = (item for item in data if isinstance(item, Prepared))
-        return data, list(prepared.attachments)
+        (encoded,) = (item for item in data if isinstance(item, EncodedJson))
+        return data, list(encoded.attachments)
 
     @classmethod
     def reconstruct_binary(cls, data: Any, attachments: list[Any]) -> Any:
@@ -164,19 +177,19 @@ class Packet(SocketioPacket):  # type: ignore[misc]
 
 
 def _parts(raw: msgspec.Raw) -> Any:
-    """A message in its parts; or whatever it is that is none."""
+    """Decode a message into its parts, or other JSON into values."""
     try:
-        return msgspec.json.decode(raw, type=Parts)
+        return msgspec.json.decode(raw, type=MessageParts)
     except msgspec.ValidationError:
         return msgspec.json.decode(raw)
 
 
-def _messages_in(data: Any) -> Iterable[Parts]:
+def _messages_in(data: Any) -> Iterable[MessageParts]:
     match data:
-        case [_, Parts() as parts, *_]:
+        case [_, MessageParts() as parts, *_]:
             return (parts,)
         case [_, Batch() as batch]:
-            return (parts for parts in batch.messages if isinstance(parts, Parts))
+            return (parts for parts in batch.messages if isinstance(parts, MessageParts))
         case _:
             return ()
 
@@ -189,15 +202,15 @@ def _attached(buffer: Any, attachments: list[Any]) -> Any:
             return buffer
 
 
-def prepared(message: AnyMessage, first: int = 0) -> Prepared:
-    """A message as it travels; bytes that it came in are used again, where they are JSON as all read it.
+def encode_message(message: AnyMessage, first: int = 0) -> EncodedJson:
+    """Encode a message; parts that were received as strict JSON are copied.
 
     Args:
         message: The message.
-        first: The number of its first attachment.
+        first: Number of its first attachment.
 
     Raises:
-        InvalidMessage: a part that cannot be written as JSON.
+        InvalidMessage: A part cannot be encoded as JSON.
     """
     places = _placeholders(first, len(message.buffers))
     attachments = tuple(map(bytes, message.buffers))
@@ -205,15 +218,16 @@ def prepared(message: AnyMessage, first: int = 0) -> Prepared:
     try:
         json.decode()
         msgspec.json.decode(json, type=msgspec.Raw)
-    except (UnicodeDecodeError, msgspec.MsgspecError):  # NaN, or half a character: not for browsers
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        # NaN or a lone surrogate, which browsers reject.
         values = (message.header.to_dict(), message.parent_header.to_dict(), message.metadata)
         parts = map(_strict, (*values, message.content))
         json = _object(message.channel, RawParts(*parts), places)
-    return Prepared(json, attachments)
+    return EncodedJson(json, attachments)
 
 
-def renumbered(json: bytes, count: int, first: int) -> bytes:
-    """Return the JSON of a prepared message with its attachments numbered from another number.
+def renumber_attachments(json: bytes, count: int, first: int) -> bytes:
+    """Return the JSON of an encoded message with its attachments numbered from another number.
 
     Args:
         json: The JSON, with its attachments numbered from 0.
@@ -239,40 +253,40 @@ def _object(channel: ChannelName, parts: RawParts, places: bytes) -> bytes:
 
 
 def _strict(value: Any) -> bytes:
-    """JSON in which NaN is null, and half a character is a replacement."""
-    return msgspec.json.encode(_whole(value))
+    """Encode as strict JSON: NaN becomes null, a lone surrogate the replacement character."""
+    return msgspec.json.encode(_without_surrogates(value))
 
 
-def _whole(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_whole(key): _whole(item) for key, item in value.items()}
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return list(map(_whole, value))
+        return list(map(_without_surrogates, value))
     return value
 
 
-def message_from(
+def decode_message(
     parts: object, channel: ChannelName | None, report: Callable[[EnchannelError], None]
 ) -> AnyMessage:
-    """The message of what travelled.
+    """Return the message of a packet.
 
     Args:
-        parts: What came in its place.
-        channel: Which it is for; None: it says so itself.
-        report: Is told of a flaw.
+        parts: The decoded argument of a ``msg`` event.
+        channel: The message's channel; None for the one that it names itself.
+        report: Called with an error for a flaw of a message that can be used all the same.
 
     Raises:
-        MalformedFrame: it is none; and why.
+        MalformedFrame: The argument is not a valid message.
     """
-    if not isinstance(parts, Parts):
+    if not isinstance(parts, MessageParts):
         raise MalformedFrame(
-            "what came is no message: an object with header, parent_header, metadata, content"
+            "a message must be an object with header, parent_header, metadata and content"
         )
     channel = channel or _CHANNELS.get(parts.channel)
     if channel is None:
-        raise MalformedFrame(f"a message is for a channel {parts.channel[:40]!r} that there is not")
+        raise MalformedFrame(f"a message names an unknown channel: {parts.channel[:40]!r}")
     raw = RawParts(*map(bytes, (parts.header, parts.parent_header, parts.metadata, parts.content)))
     try:
         return message_of(channel, raw, _views(parts.buffers), report, header_of)
@@ -283,5 +297,5 @@ def message_from(
 def _views(buffers: Iterable[object]) -> Iterator[memoryview]:
     for buffer in buffers:
         if not isinstance(buffer, bytes | bytearray):
-            raise MalformedFrame("has a buffer that is no attachment")
+            raise MalformedFrame("has a buffer that is not an attachment")
         yield memoryview(bytes(buffer))

@@ -27,7 +27,7 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     NotSupported,
 )
-from enchannel_socketio._packet import MSG, prepared
+from enchannel_socketio._packet import MSG, encode_message
 from enchannel_socketio.relay._log import Bounds, Entry, Log
 from enchannel_socketio.relay._watcher import BatchCache
 
@@ -196,7 +196,7 @@ class LocalKernel(ServedKernel):
         else:
             session = message.parent_header.session
         try:
-            ready = prepared(message)
+            ready = encode_message(message)
         except Exception as error:  # any failure concerns this message only
             self._on_event(
                 MalformedFrame(

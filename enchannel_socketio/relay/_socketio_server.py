@@ -16,7 +16,7 @@ from socketio.exceptions import ConnectionRefusedError as NamespaceRefused
 from enchannel import ChannelName
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel_socketio._logs import quiet
-from enchannel_socketio._packet import Packet, Parts, message_from
+from enchannel_socketio._packet import MessageParts, Packet, decode_message
 from enchannel_socketio.relay._access_control import GRANT, RequestRefused
 from enchannel_socketio.relay._directory import KernelDirectory, NoSuchKernel
 from enchannel_socketio.relay._kernels import ServedKernel
@@ -67,7 +67,7 @@ class SocketioServer:
         self._max_message = max_message
         self._max_connections = max_connections
         self._clients: dict[tuple[str, str], _NamespaceClient] = {}
-        bounded = type("BoundedPacket", (Packet,), {"most": max_message})
+        bounded = type("BoundedPacket", (Packet,), {"max_attachment_bytes": max_message})
         options: dict[str, Any] = {
             "async_mode": "asgi",
             # Messages of a client keep their order.
@@ -294,7 +294,7 @@ class _NamespaceClient:
                 "messages cannot be sent here; this namespace or token is for watching"
             )
         flaws: list[EnchannelError] = []
-        message = message_from(parts, self._channel, flaws.append)
+        message = decode_message(parts, self._channel, flaws.append)
         if message.channel is ChannelName.IOPUB:
             raise NotSupported("messages cannot be sent on iopub")
         await self.kernel.send(message)
@@ -339,7 +339,7 @@ def _min_limit(*limits: int | None) -> int:
 
 
 def _message_id_of(parts: object) -> str:
-    if not isinstance(parts, Parts):
+    if not isinstance(parts, MessageParts):
         return ""
     try:
         return str(msgspec.json.decode(parts.header)["msg_id"])

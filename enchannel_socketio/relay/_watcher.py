@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from enchannel_socketio._packet import BATCH, MSG, Event, Prepared, renumbered
+from enchannel_socketio._packet import BATCH, MSG, EncodedJson, Event, renumber_attachments
 from enchannel_socketio.relay._log import Entry, Log, LogSlice
 
 __all__ = ["DEFAULT_CREDIT", "MAX_CREDIT", "BatchCache", "Emit", "WatchOptions", "Watcher"]
@@ -137,16 +137,16 @@ class Watcher:
         gap = msgspec.json.encode({"from": first, "to": last})
         if self._options.batch:
             events = [Event("gap", msgspec.Raw(gap), last)]
-            batch = Prepared(_encode_batch(self._sent_position, last, events))
+            batch = EncodedJson(_encode_batch(self._sent_position, last, events))
             await self._send(BATCH, batch, last, 1)
         else:
-            await self._send("gap", (Prepared(gap), last), last, 1)
+            await self._send("gap", (EncodedJson(gap), last), last, 1)
         self._sent_position = last
 
     async def _send_each(self, entries: LogSlice) -> None:
         for position, entry in enumerate(entries.entries, entries.first):
             if self._options.selects(entry):
-                item = Prepared(entry.json, entry.buffers)
+                item = EncodedJson(entry.json, entry.buffers)
                 await self._send(entry.event, (item, position), position, 1)
 
     async def _send_batch(self, entries: LogSlice) -> None:
@@ -156,9 +156,13 @@ class Watcher:
             self._sent_position = entries.last
 
     async def _send(
-        self, name: str, argument: Prepared | tuple[Prepared, int], position: int, messages: int
+        self,
+        name: str,
+        argument: EncodedJson | tuple[EncodedJson, int],
+        position: int,
+        messages: int,
     ) -> None:
-        size = len(argument if isinstance(argument, Prepared) else argument[0])
+        size = len(argument if isinstance(argument, EncodedJson) else argument[0])
         self._unacknowledged.append((position, messages, size))
         self._messages += messages
         self._bytes += size
@@ -170,9 +174,9 @@ class BatchCache:
 
     def __init__(self, max_batches: int = 32) -> None:
         self._max_batches = max_batches
-        self._batches: OrderedDict[object, tuple[int, Prepared]] = OrderedDict()
+        self._batches: OrderedDict[object, tuple[int, EncodedJson]] = OrderedDict()
 
-    def get(self, after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, Prepared]:
+    def get(self, after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, EncodedJson]:
         """Return the number of selected entries, and the batch with them."""
         has_replies = any(entry.session for entry in entries.entries)
         key = (
@@ -201,17 +205,17 @@ def _limit_bytes(entries: LogSlice) -> LogSlice:
     return entries
 
 
-def _prepare_batch(after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, Prepared]:
+def _prepare_batch(after: int, entries: LogSlice, options: WatchOptions) -> tuple[int, EncodedJson]:
     events: list[Event] = []
     attachments: list[bytes] = []
     for position, entry in enumerate(entries.entries, entries.first):
         if options.selects(entry):
             json = entry.json
             if entry.buffers and attachments:
-                json = renumbered(json, len(entry.buffers), len(attachments))
+                json = renumber_attachments(json, len(entry.buffers), len(attachments))
             events.append(Event(entry.event, msgspec.Raw(json), position))
             attachments += entry.buffers
-    return len(events), Prepared(_encode_batch(after, entries.last, events), attachments)
+    return len(events), EncodedJson(_encode_batch(after, entries.last, events), attachments)
 
 
 def _encode_batch(after: int, upto: int, events: Sequence[Event]) -> bytes:

@@ -13,7 +13,7 @@ from enchannel_socketio._client import RelayClient
 from enchannel_socketio._link import SocketioLink
 from enchannel_socketio._loop import loops
 from enchannel_socketio._options import SocketioOptions
-from enchannel_socketio._packet import Packet, prepared
+from enchannel_socketio._packet import Packet, encode_message
 from enchannel_socketio._socket import Ready, RelaySocket
 from tests.rigs import eventually
 
@@ -39,7 +39,7 @@ class FakeRelay:
 
 
 def batch_after(position: int) -> Any:
-    message = prepared(Session().fill_headers(stream("stdout", "early")))
+    message = encode_message(Session().fill_headers(stream("stdout", "early")))
     fields = (position, position + 1, message.json, position + 1)
     text = b'["batch",{"after":%d,"upto":%d,"events":[["msg",%b,%d]]}]' % fields
     return Packet(encoded_packet=f"2{text.decode()}").data[1]

@@ -13,7 +13,7 @@ from enchannel import AnyMessage, ChannelName
 from enchannel.errors import MalformedFrame
 from enchannel.testing.strategies import messages
 from enchannel.wire.parts import RawParts, message_of
-from enchannel_socketio._packet import MSG, Packet, message_from, prepared
+from enchannel_socketio._packet import MSG, Packet, decode_message, encode_message
 from enchannel_socketio.relay._log import Entry, LogSlice
 from enchannel_socketio.relay._watcher import BatchCache, WatchOptions
 
@@ -43,14 +43,14 @@ def no_constant(name: str) -> None:
 
 @given(messages())
 def test_message_round_trips_by_socketio(message: AnyMessage) -> None:
-    name, parts = travelled(MSG, prepared(message))
+    name, parts = travelled(MSG, encode_message(message))
     assert name == MSG
-    assert message_from(parts, None, fail) == message
+    assert decode_message(parts, None, fail) == message
 
 
 @given(messages())
 def test_packet_is_object_with_attachments(message: AnyMessage) -> None:
-    name, told, position = travelled(MSG, prepared(message), 7, kind=PlainPacket)
+    name, told, position = travelled(MSG, encode_message(message), 7, kind=PlainPacket)
     assert (name, position) == (MSG, 7)
     assert isinstance(told, dict)
     assert told["channel"] == message.channel
@@ -63,14 +63,14 @@ def test_packet_is_object_with_attachments(message: AnyMessage) -> None:
 def test_batched_messages_keep_their_buffers(those: list[AnyMessage]) -> None:
     entries = []
     for message in those:
-        ready = prepared(message)
+        ready = encode_message(message)
         entries.append(Entry(MSG, message.channel, "", ready.json, tuple(ready.attachments)))
     count, batch = BatchCache().get(3, LogSlice(4, entries), ALL)
     assert count == 3
     _, heard = travelled("batch", batch)
     assert (heard.after, heard.upto) == (3, 6)  # type: ignore[attr-defined]
     assert [event.position for event in heard.events] == [4, 5, 6]  # type: ignore[attr-defined]
-    assert [message_from(parts, None, fail) for parts in heard.messages] == those  # type: ignore[attr-defined]
+    assert [decode_message(parts, None, fail) for parts in heard.messages] == those  # type: ignore[attr-defined]
 
 
 def raw(content: bytes, metadata: bytes = b"{}") -> AnyMessage:
@@ -80,7 +80,7 @@ def raw(content: bytes, metadata: bytes = b"{}") -> AnyMessage:
 
 
 def test_kernel_bytes_are_not_reencoded() -> None:
-    ready = prepared(raw(b'{"text":  "\\u00e9", "number": 1.50}'))
+    ready = encode_message(raw(b'{"text":  "\\u00e9", "number": 1.50}'))
     assert b'"odd":  1e5' in ready.json
     assert b'{"text":  "\\u00e9", "number": 1.50}' in ready.json
 
@@ -98,7 +98,7 @@ def test_kernel_bytes_are_not_reencoded() -> None:
     ],
 )
 def test_invalid_json_is_made_valid_for_browsers(content: bytes, read: object) -> None:
-    told = json.loads(prepared(raw(content)).json, parse_constant=no_constant)
+    told = json.loads(encode_message(raw(content)).json, parse_constant=no_constant)
     assert told["content"] == read
 
 
@@ -106,7 +106,7 @@ def test_tolerated_json_of_clients_is_read() -> None:
     packet = r'2["msg",{"header":{"msg_id":"1","msg_type":"x"},"channel":"shell",'
     packet += r'"content":{"a":NaN,"b":"\ud800"}}]'
     data: Any = Packet(encoded_packet=packet).data
-    message = message_from(data[1], None, fail)
+    message = decode_message(data[1], None, fail)
     assert message.content == {"a": None, "b": "\N{REPLACEMENT CHARACTER}"}
 
 
@@ -128,7 +128,7 @@ def test_tolerated_json_of_clients_is_read() -> None:
 def test_packet_without_message_raises(packet: str) -> None:
     data: Any = Packet(encoded_packet=packet).data
     with pytest.raises(MalformedFrame):
-        message_from(data[1] if len(data) > 1 else None, None, fail)
+        decode_message(data[1] if len(data) > 1 else None, None, fail)
 
 
 @pytest.mark.parametrize(

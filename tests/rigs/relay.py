@@ -10,7 +10,7 @@ from enchannel.abc import Backend
 from enchannel.messages import stream
 from enchannel.testing import Rig
 from enchannel_socketio import SocketioBackend
-from enchannel_socketio._packet import prepared
+from enchannel_socketio._packet import encode_message
 from enchannel_socketio.relay import Relay, RelayServer
 from enchannel_zmq.testing import ZmqRig
 from tests.rigs.proxy import Proxy
@@ -80,7 +80,7 @@ class RelayRig(Rig):
 
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
-        message = prepared(Session(username="kernel").fill_headers(stream("stdout", "x")))
+        message = encode_message(Session(username="kernel").fill_headers(stream("stdout", "x")))
         at = f"42/main/{self.kernel_id},".encode()
         event = b'["batch",{"after":0,"upto":1,"events":[["msg",%b,1]]}]' % message.json
         return {
