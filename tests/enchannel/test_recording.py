@@ -434,7 +434,7 @@ def test_slow_disk_does_not_delay_kernel(tmp_path: Path) -> None:
     remote, count = ScriptedLink(), 2000
     with remote.kernel() as kernel:
         recorder = ec.record(kernel, pipe, overwrite=True)
-        remote.send(*(printed(str(n)) for n in range(count)))  # more than a pipe holds
+        remote.send(*(printed(str(n)) for n in range(count)))  # more than the buffer of a pipe
         closing = Thread(recorder.dispose)
         os.set_blocking(reading, True)
         with open(reading, "rb") as file, open(tmp_path / "copy", "wb") as copy:

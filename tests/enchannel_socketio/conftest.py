@@ -1,4 +1,4 @@
-"""A real relay, one for the tests of a worker."""
+"""A real relay, shared by the tests of a worker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from tests.rigs.relay import TOKEN
 
 @dataclass(frozen=True)
 class Running:
-    """A relay that runs."""
+    """A running relay."""
 
     relay: Relay
     server: RelayServer
@@ -24,13 +24,13 @@ class Running:
 
     @property
     def link(self) -> str:
-        """For a browser, once."""
+        """A one-time link for a browser."""
         return f"{self.url}/?token={self.relay.one_time_token()}"
 
 
 @contextmanager
 def running(**options: Any) -> Iterator[Running]:
-    """A relay with options of its own."""
+    """Run a relay with the given options."""
     relay = Relay(token=TOKEN, **options)
     with RelayServer(relay) as server:
         yield Running(relay, server)

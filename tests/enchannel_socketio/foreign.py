@@ -1,4 +1,4 @@
-"""A foreign client in Python."""
+"""A plain Socket.IO client in Python."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,35 +10,35 @@ import socketio
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
 
-__all__ = ["FULL", "Foreign"]
+__all__ = ["FULL", "ForeignClient"]
 
 FULL: Final = {"Authorization": f"Bearer {TOKEN}"}
 
 
-class Foreign:
-    """A client of Socket.IO that knows nothing of enchannel.
+class ForeignClient:
+    """A Socket.IO client without enchannel.
 
     Args:
-        url: The relay's.
-        namespace: Where to.
-        transport: How: ``websocket`` or ``polling``.
+        url: The URL of the relay.
+        namespace: The namespace to connect to.
+        transport: ``websocket`` or ``polling``.
 
     Attributes:
-        io: The library's client.
-        heard: The events that came: each its name, and what it told.
-        refusal: Why it was not let in.
+        io: The client of the library.
+        received: The incoming events: name and arguments.
+        refusal: The error with which the connection was refused.
     """
 
     def __init__(self, url: str, namespace: str, *, transport: str = "websocket") -> None:
         self.namespace = namespace
         self._transport = transport
         self._url = url
-        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self.received: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
         self._gone = asyncio.Event()
-        # The library itself sends headers with the first request only, and long polling has many.
+        # The library sends its headers with the first request only; long polling has many requests.
         self._session = aiohttp.ClientSession()
         self.io: Any = socketio.AsyncClient(reconnection=False, http_session=self._session)
-        self.io.on("*", lambda *event: self.heard.put_nowait(event), namespace=namespace)
+        self.io.on("*", lambda *event: self.received.put_nowait(event), namespace=namespace)
         self.io.on("connect_error", self._refused, namespace=namespace)
         self.io.on("disconnect", lambda *_: self._gone.set(), namespace=namespace)
         self.refusal: Any = None
@@ -54,14 +54,14 @@ class Foreign:
         )
 
     async def close(self) -> None:
-        # A poll that waits is not answered when its connection is closed.
+        # A pending poll gets no response when its connection is closed.
         await self.io.eio.disconnect(abort=self._transport == "polling")
         await self._session.close()
 
     async def next(self, name: str) -> Any:
         async with asyncio.timeout(DEADLINE):
             while True:
-                heard = await self.heard.get()
+                heard = await self.received.get()
                 if heard[0] == name:
                     return heard[1:]
 

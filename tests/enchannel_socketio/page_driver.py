@@ -1,4 +1,4 @@
-"""The page of a relay in a headless browser, in a test's hand."""
+"""Drives the page of a relay in a headless browser."""
 
 import os
 import re
@@ -13,28 +13,29 @@ from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, 
 
 from tests.rigs import DEADLINE
 
-__all__ = ["PATIENCE", "Shown", "a_browser", "shown"]
+__all__ = ["TIMEOUT_MS", "PageDriver", "start_browser", "open_page"]
 
-PATIENCE: Final = DEADLINE * 1000
-"""Milliseconds after which a test gives up on whatever it waits for, as Playwright wants it."""
+TIMEOUT_MS: Final = DEADLINE * 1000
+"""The timeout of all waits, in milliseconds."""
 
 INSTALLED: Final = ("chromium", "chromium-browser", "google-chrome")
-# The cells with the code of a `cell`.
+# JavaScript: the cells with the same code as `cell`.
 ALIKE: Final = (
     "[...document.querySelectorAll('article.cell')]"
     ".filter((other) => other.querySelector('.code').textContent === cell.code)"
 )
-# What a browser says of a connection that a test has broken.
+# Console errors of connections that a test has cut.
 EXPECTED: Final = re.compile("^(Failed to load resource|WebSocket connection to .* failed)")
 
 
 @contextmanager
-def a_browser() -> Iterator[Browser]:
-    """The system's Chromium."""
+def start_browser() -> Iterator[Browser]:
+    """Start the Chromium of the system."""
     found = next(filter(None, map(shutil.which, INSTALLED)), None)
-    if found is None and not os.environ.get("CI"):  # where nothing may be left out
-        pytest.skip(f"there is no browser here: {', '.join(INSTALLED)}")
-    expect.set_options(timeout=PATIENCE)
+    # On CI, a missing browser is an error.
+    if found is None and not os.environ.get("CI"):
+        pytest.skip(f"no browser found: {', '.join(INSTALLED)}")
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser
@@ -42,42 +43,42 @@ def a_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def shown(
+def open_page(
     browser: Browser, url: str, *, theme: Literal["light", "dark"] = "light", width: int = 1280
-) -> Iterator["Shown"]:
-    """The page at an address, for somebody who was never there before; it must have nothing to complain of.
+) -> Iterator["PageDriver"]:
+    """Open the page in a new browser context; it must not log errors.
 
     Args:
-        browser: In which.
-        url: The address.
-        theme: What the system prefers.
-        width: Of the window, in pixels.
+        browser: The browser.
+        url: The URL of the page.
+        theme: The theme that the system prefers.
+        width: The width of the window, in pixels.
     """
     size: Any = {"width": width, "height": 800}
     context = browser.new_context(viewport=size, color_scheme=theme)
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT_MS)
     try:
-        page = Shown(context.new_page())
+        page = PageDriver(context.new_page())
         page.page.goto(url)
         yield page
-        assert page.complaints == []
+        assert page.console_errors == []
     finally:
         context.close()
 
 
-class Shown:
-    """The page, in the words of who uses it.
+class PageDriver:
+    """The page, as its user sees it.
 
     Attributes:
-        page: It.
-        complaints: What it wrote to the browser's console as an error: violations of its policy as well.
+        page: The page of Playwright.
+        console_errors: The errors in the browser's console, violations of the CSP included.
     """
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.complaints: list[str] = []
+        self.console_errors: list[str] = []
         page.on("console", self._said)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         self.connection = page.get_by_label("Connection", exact=True)
         self.state = page.get_by_label("Kernel state")
         self.code = page.get_by_label("Code", exact=True)
@@ -88,18 +89,18 @@ class Shown:
         self.json = page.get_by_label("JSON of the message")
 
     def button(self, name: str) -> Locator:
-        """A button by the beginning of its name."""
+        """Return a button by the beginning of its name."""
         return self.page.get_by_role("button", name=re.compile(f"^{name}"))
 
-    def is_ready(self) -> None:
-        """Wait until a kernel is open, and does nothing."""
+    def wait_until_ready(self) -> None:
+        """Wait until a kernel is open and idle."""
         expect(self.connection).to_have_text("connected")
         expect(self.state).to_have_text("idle")
 
-    def say(self, code: str) -> Locator:
-        """Run code, and wait for nothing; its cell.
+    def start(self, code: str) -> Locator:
+        """Run code without waiting; return its cell.
 
-        It is known by its code, and not by its place: what was said before may still arrive.
+        The cell is found by its code, not by its place: outputs of earlier code may still arrive.
         """
         cell = {"code": code.strip(), "name": uuid.uuid4().hex}
         cell["before"] = self.page.evaluate(f"(cell) => ({ALIKE}).length", cell)
@@ -110,33 +111,33 @@ class Shown:
         return self.page.locator(f"[data-name='{cell['name']}']")
 
     def run(self, code: str, status: str = "done") -> Locator:
-        """Run code to its end; its cell."""
-        cell = self.say(code)
-        self.ends(cell, status)
+        """Run code, wait for its end, and return its cell."""
+        cell = self.start(code)
+        self.wait_for_status(cell, status)
         return cell
 
-    def ends(self, cell: Locator, status: str = "done") -> None:
-        """Wait for the end of a cell."""
+    def wait_for_status(self, cell: Locator, status: str = "done") -> None:
+        """Wait until a cell has a status."""
         expect(cell).to_have_attribute("data-status", status)
 
     def outputs(self, cell: Locator) -> Locator:
-        """All outputs of a cell."""
+        """Return the outputs of a cell."""
         return cell.locator(".outputs")
 
     def row(self, text: str) -> Locator:
-        """The rows in view that have a text in them."""
+        """Return the visible rows that contain a text."""
         return self.rows.filter(has_text=text)
 
     def tab_to(self, place: Locator) -> None:
-        """Press Tab until something has the focus."""
+        """Press Tab until an element has the focus."""
         for _ in range(60):
             self.page.keyboard.press("Tab")
             if place.evaluate("place => place === document.activeElement"):
                 return
-        raise AssertionError(f"Tab does not come to {place}")
+        raise AssertionError(f"{place} cannot be reached with Tab")
 
-    def of_module(self, name: str, expression: str, argument: object = None) -> Any:
-        """What an expression about a module of the page is, `m`, and an argument, `x`."""
+    def evaluate_in_module(self, name: str, expression: str, argument: object = None) -> Any:
+        """Evaluate an expression with a module of the page, `m`, and an argument, `x`."""
         function = (
             f"async (x) => {{ const m = await import('/page/{name}.js'); return {expression}; }}"
         )
@@ -144,4 +145,4 @@ class Shown:
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not EXPECTED.match(message.text):
-            self.complaints.append(message.text)
+            self.console_errors.append(message.text)

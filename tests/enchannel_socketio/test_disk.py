@@ -1,4 +1,4 @@
-"""Logs on disk: what a killed writer leaves, what a new relay finds, and a disk that is none."""
+"""Logs on disk: damaged files, logs of earlier relays, and failures of the disk."""
 
 import asyncio
 import errno
@@ -108,9 +108,9 @@ def test_append_overwrites_damaged_tail(tmp_path: Path) -> None:
         await written(tmp_path, 1, 2, 3, 4, 5)
         (file,) = tmp_path.glob("*.log")
         whole = bytearray(file.read_bytes())
-        whole[len(whole) * 3 // 10] ^= 1  # in the second
+        whole[len(whole) * 3 // 10] ^= 1  # in the second entry
         file.write_bytes(whole)
-        await written(tmp_path, 6)  # just as long as what is damaged
+        await written(tmp_path, 6)  # as long as the damaged entry
         log = DiskLog(tmp_path, Bounds())
         assert await log.positions() == (1, 2)
         assert await all_of(log, 0, 2) == [1, 6]
@@ -121,7 +121,7 @@ def test_append_overwrites_damaged_tail(tmp_path: Path) -> None:
 
 def test_damaged_first_segment_reads_as_gap(tmp_path: Path) -> None:
     async def main() -> None:
-        bounds = Bounds(messages=160)  # ten in a segment
+        bounds = Bounds(messages=160)  # 10 in a segment
         await written(tmp_path, *range(1, 101), bounds=bounds)
         oldest, *_ = files = sorted(tmp_path.glob("*.log"))
         oldest.write_bytes(b"x" * oldest.stat().st_size)
@@ -139,7 +139,7 @@ def test_emptied_segment_keeps_positions(
     tmp_path: Path,
 ) -> None:
     async def main() -> None:
-        bounds = Bounds(messages=32)  # two in a segment
+        bounds = Bounds(messages=32)  # 2 in a segment
         await written(tmp_path, *range(1, 102), bounds=bounds)
         *older, newest = sorted(tmp_path.glob("*.log"))
         for file in older:
@@ -172,7 +172,7 @@ def test_partly_written_append_is_dropped(tmp_path: Path, monkeypatch: pytest.Mo
         await log.append(entries(1))
         monkeypatch.setattr(Segment, "_write", staticmethod(_most))
         with pytest.raises(OSError, match="No space"):
-            await log.append(entries(2, 3, 4))  # two of them as a whole
+            await log.append(entries(2, 3, 4))  # the first two fit
         monkeypatch.undo()
         await log.append(entries(5))
         await log.close()
@@ -246,7 +246,7 @@ def test_entries_survive_sigkill_of_writer(tmp_path: Path) -> None:
 
 def test_damage_while_reading_reads_as_gap(tmp_path: Path) -> None:
     async def main() -> None:
-        log = DiskLog(tmp_path, Bounds(messages=16_000))  # a thousand in a segment
+        log = DiskLog(tmp_path, Bounds(messages=16_000))  # 1,000 in a segment
         await log.append(entries(*range(1, 5_001)))
         first, second, *_ = sorted(tmp_path.glob("*.log"))
         first.write_bytes(b"x" * 100)
@@ -350,7 +350,8 @@ def test_store_deletes_only_incomplete_kernels(
     (spec / "kernel.json").write_text('{"argv": [], "display_name": "Python"}')
     elsewhere = _kernel_at(tmp_path, "a-kernel")
     elsewhere.write_text('{"id": "../another", "name": "python3"}')
-    run(written(tmp_path / "data", 1))  # whoever has made that: it is not called as a kernel is
+    # Not named like a kernel, so another program may have written it.
+    run(written(tmp_path / "data", 1))
     (tmp_path / "notes.log").write_text("mine")
     (spec / "notes.log").write_text("mine")
     with running(store=make_store(str(tmp_path))) as relay:

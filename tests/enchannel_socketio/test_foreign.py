@@ -1,4 +1,4 @@
-"""Clients that know Socket.IO and nothing else: channel by channel, one event a message."""
+"""Plain Socket.IO clients: one namespace per channel, one event per message."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from enchannel.memory import InMemoryKernel
 from enchannel_socketio import shutdown, spawn
 from enchannel_socketio.relay import _watcher
 from tests.enchannel_socketio.conftest import Running
-from tests.enchannel_socketio.foreign import FULL, Foreign
+from tests.enchannel_socketio.foreign import FULL, ForeignClient
 from tests.rigs.relay import TOKEN
 
 HEADER = {"msg_id": "a-request", "msg_type": "execute_request", "session": "me"}
@@ -24,7 +24,7 @@ def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -
 
     async def run() -> list[str]:
         shell, iopub = (
-            Foreign(relay.url, f"/{channel}/{kernel_id}", transport=transport)
+            ForeignClient(relay.url, f"/{channel}/{kernel_id}", transport=transport)
             for channel in ("shell", "iopub")
         )
         for client in (shell, iopub):
@@ -47,10 +47,10 @@ def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -
     shutdown(relay.url, kernel_id, token=TOKEN)
 
 
-async def messages(client: Foreign) -> AsyncIterator[Any]:
-    """What is said on its channel to its request, one after the other."""
+async def messages(client: ForeignClient) -> AsyncIterator[Any]:
+    """Yield the messages of the client's channel that belong to its request."""
     while True:
-        name, *told = await client.heard.get()
+        name, *told = await client.received.get()
         if name == "batch":
             those = [event[1] for event in told[0]["events"] if event[0] == "msg"]
         else:
@@ -66,7 +66,7 @@ def test_client_without_acks_is_reminded(relay: Running, monkeypatch: pytest.Mon
         kernel_id = relay.server.call(relay.relay.share(remote.target))
 
         async def listen() -> tuple[Any, list[int]]:
-            client = Foreign(relay.url, f"/iopub/{kernel_id}")
+            client = ForeignClient(relay.url, f"/iopub/{kernel_id}")
             await client.open(FULL, credit=10)
             for number in range(30):
                 remote.send(build.stream("stdout", f"{number}"))
@@ -93,7 +93,7 @@ def test_since_works_in_each_namespace(relay: Running) -> None:
             since = 0
             for number in range(3):
                 remote.send(build.stream("stdout", f"{number}"))
-                client = Foreign(relay.url, f"/iopub/{kernel_id}")
+                client = ForeignClient(relay.url, f"/iopub/{kernel_id}")
                 await client.open(FULL, since=since)
                 message, since = await client.next("msg")
                 numbers.append(int(message["content"]["text"]))

@@ -1,4 +1,4 @@
-"""Many who watch one flood: each sees all of it, in order, and nothing is left of them."""
+"""Many watchers of one flood: each receives all of it, in order, and leaves nothing behind."""
 
 import asyncio
 import gc

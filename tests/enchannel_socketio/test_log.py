@@ -1,4 +1,4 @@
-"""What a log promises, wherever it is: positions, bounds, and that who waits loses nothing."""
+"""The contract of logs in memory, on disk and in Redis: positions, bounds, waiting readers."""
 
 import asyncio
 import tempfile
@@ -30,7 +30,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(params=["memory", "disk", "redis", "redis, of another relay"])
 def opening(request: pytest.FixtureRequest, redis: RedisServer) -> Opening:
-    """Opens an empty log, and that of nobody else."""
+    """Return a function that opens an empty log."""
 
     @asynccontextmanager
     async def opened(bounds: Bounds) -> AsyncIterator[Log]:
@@ -54,7 +54,7 @@ def opening(request: pytest.FixtureRequest, redis: RedisServer) -> Opening:
 
 
 class _Elsewhere(Log):
-    """Appended to at one relay, and read at another."""
+    """A log that one relay appends to and another one reads."""
 
     def __init__(self, ours: Log, theirs: Log) -> None:
         self.append = ours.append  # type: ignore[method-assign]
@@ -89,7 +89,7 @@ def run(doing: Coroutine[Any, Any, None]) -> None:
 
 
 async def all_of(log: Log, after: int, upto: int) -> list[int]:
-    """The numbers from one position to another, in as many steps as it takes."""
+    """Return the numbers between two positions, in as many reads as it takes."""
     found: list[int] = []
     while after < upto:
         stretch = await log.read(after, 100)
@@ -164,9 +164,9 @@ def test_oldest_entries_are_dropped(opening: Opening, bounds: Bounds) -> None:
                 await log.append(entries(number, size=1_000))
             first, last = await log.positions()
             assert last == 1_000
-            assert 60 <= last - first + 1 <= 90  # on disk segments go as a whole
+            assert 60 <= last - first + 1 <= 90  # on disk, whole segments are deleted
             stretch = await log.read(0, 1)
-            assert 1 <= stretch.first <= first  # some may still be at hand
+            assert 1 <= stretch.first <= first  # the tail may still have some
             assert numbers(stretch.entries) == [stretch.first]
 
     run(main())
@@ -216,7 +216,7 @@ def test_read_far_ahead_waits_for_its_position(opening: Opening) -> None:
 @settings(
     max_examples=12,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # it is opened anew each time
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example opens its own log
 )
 @given(
     batches=st.lists(st.integers(1, 60), min_size=1, max_size=8),

@@ -1,4 +1,4 @@
-"""A foreign client: socket.io-client in Node, which knows nothing of enchannel, runs code."""
+"""The protocol as seen by socket.io-client in Node."""
 
 import json
 import shutil

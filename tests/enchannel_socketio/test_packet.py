@@ -1,4 +1,4 @@
-"""A message that travels by Socket.IO is what it was, in the bytes in which it came."""
+"""Messages in Socket.IO packets: unchanged, in their original bytes."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ ALL = WatchOptions(
 
 
 def travelled(event: str, *told: object, kind: type = Packet) -> list[object]:
-    """What is at the other end of Socket.IO."""
+    """Encode an event as packets, decode them, and return the arguments."""
     pieces = Packet(EVENT, namespace="/main/x", data=[event, *told]).encode()
     first, *attachments = pieces if isinstance(pieces, list) else [pieces]
     packet = kind(encoded_packet=first)

@@ -11,14 +11,14 @@ from playwright.sync_api import Browser, expect
 
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
-from tests.enchannel_socketio.page_driver import Shown, a_browser, shown
+from tests.enchannel_socketio.page_driver import PageDriver, open_page, start_browser
 from tests.rigs import eventually
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
 
 pytestmark = pytest.mark.kernel
 
-# As fast as a kernel can without losing too many of them itself: print() would wait for each.
+# As fast as possible without losses in the kernel; print() would wait for each message.
 FLOOD = """
 import time
 kernel = get_ipython().kernel
@@ -34,11 +34,11 @@ print("the end")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
 
 HOSTILE = """
-<p id="said"></p>
+<p id="log"></p>
 <script>
-  const said = [];
+  const log = [];
   async function attempt(name, doing) {
-    try { said.push(`${name}: ${await doing()}`); } catch (error) { said.push(`${name} failed`); }
+    try { log.push(`${name}: ${await doing()}`); } catch (error) { log.push(`${name} failed`); }
   }
   (async () => {
     await attempt("parent", () => parent.document.title);
@@ -61,7 +61,7 @@ HOSTILE = """
     await attempt("window", () => window.open(RELAY) ?? Promise.reject());
     parent.postMessage({ height: 1e9 }, "*");
     parent.postMessage(null, "*");
-    document.getElementById("said").textContent = said.join("; ");
+    document.getElementById("log").textContent = log.join("; ");
   })();
 </script>
 """
@@ -69,19 +69,19 @@ HOSTILE = """
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> None:
-    """A browser's processes come and go as it likes; whether all have gone at its end, `browser` sees."""
+    """Replace the check for leaked processes: `browser` checks its own at its end."""
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     before = set(psutil.Process().children(recursive=True))
-    with a_browser() as browser:
+    with start_browser() as browser:
         yield browser
     assert eventually(lambda: not _browsers(before))
 
 
 def _browsers(before: set[psutil.Process]) -> set[psutil.Process]:
-    """Those that are left of what was started since; kernels end with their relay, and later."""
+    """Return the browser processes that were started since; kernels end later, with their relay."""
     started = set(psutil.Process().children(recursive=True)) - before
     return {process for process in started if "chrom" in _name(process)}
 
@@ -95,21 +95,21 @@ def _name(process: psutil.Process) -> str:
 
 @pytest.fixture(scope="module")
 def kernel_id(relay: Running) -> Iterator[str]:
-    """A kernel for all tests that leave it as it is."""
+    """A kernel shared by the tests that do not restart or end it."""
     with _kernel(relay) as kernel_id:
         yield kernel_id
 
 
 @pytest.fixture
-def page(browser: Browser, relay: Running, kernel_id: str) -> Iterator[Shown]:
-    with shown(browser, f"{relay.link}#{kernel_id}") as page:
-        page.is_ready()
+def page(browser: Browser, relay: Running, kernel_id: str) -> Iterator[PageDriver]:
+    with open_page(browser, f"{relay.link}#{kernel_id}") as page:
+        page.wait_until_ready()
         yield page
 
 
 @pytest.fixture
 def own_kernel(relay: Running) -> Iterator[str]:
-    """A kernel that a test may do with what it likes."""
+    """A kernel for one test."""
     with _kernel(relay) as kernel_id:
         yield kernel_id
 
@@ -124,20 +124,20 @@ def _kernel(relay: Running) -> Iterator[str]:
 # -- the console ------------------------------------------------------------------------------------
 
 
-def test_console_shows_outputs(page: Shown) -> None:
+def test_console_shows_outputs(page: PageDriver) -> None:
     cell = page.run("print('hello'); 6 * 7")
     expect(page.outputs(cell)).to_have_text("hello 42")
     expect(cell.locator(".count")).to_have_text(re.compile(r"In \[\d+\]"))
 
 
-def test_console_shows_coloured_traceback(page: Shown) -> None:
+def test_console_shows_coloured_traceback(page: PageDriver) -> None:
     cell = page.run("1 / 0", "failed")
     expect(page.outputs(cell)).to_contain_text("ZeroDivisionError: division by zero")
     expect(page.outputs(cell).locator("[class^=ink]").first).to_be_visible()
     assert "\x1b" not in page.outputs(cell).inner_text()
 
 
-def test_html_output_frame_fits_content(page: Shown) -> None:
+def test_html_output_frame_fits_content(page: PageDriver) -> None:
     table = "<table><tr><th>city</th></tr>" + "<tr><td>Lima</td></tr>" * 3 + "</table>"
     cell = page.run(f"from IPython.display import HTML; HTML({table!r})")
     frame = cell.locator("iframe")
@@ -145,7 +145,7 @@ def test_html_output_frame_fits_content(page: Shown) -> None:
     expect(frame).to_have_css("height", re.compile(r"^(8|9|1[0-3])\d"))
 
 
-def test_images_are_shown_without_scripts(page: Shown) -> None:
+def test_images_are_shown_without_scripts(page: PageDriver) -> None:
     cell = page.run(
         "from IPython.display import SVG, Image, display\n"
         "import base64\n"
@@ -162,7 +162,7 @@ def test_images_are_shown_without_scripts(page: Shown) -> None:
     assert page.page.evaluate("window.ran") is None
 
 
-def test_other_mime_types_are_shown_as_text(page: Shown) -> None:
+def test_other_mime_types_are_shown_as_text(page: PageDriver) -> None:
     cell = page.run(
         "from IPython.display import JSON, Latex, display\n"
         "display(JSON({'a': [1, None]}), Latex('$x^2$'))\n"
@@ -174,13 +174,13 @@ def test_other_mime_types_are_shown_as_text(page: Shown) -> None:
     expect(shown).to_contain_text("Cannot display application/x-unknown")
 
 
-def test_display_is_updated_in_place(page: Shown) -> None:
+def test_display_is_updated_in_place(page: PageDriver) -> None:
     first = page.run("shown = display('before', display_id=True)")
     page.run("shown.update('after')")
     expect(page.outputs(first)).to_have_text("'after'")
 
 
-def test_clear_output_waits_for_next_output(page: Shown) -> None:
+def test_clear_output_waits_for_next_output(page: PageDriver) -> None:
     cell = page.run(
         "from IPython.display import clear_output\n"
         "print('old')\n"
@@ -191,7 +191,7 @@ def test_clear_output_waits_for_next_output(page: Shown) -> None:
     expect(page.outputs(cell)).to_have_text("new")
 
 
-def test_arrow_keys_recall_history(page: Shown) -> None:
+def test_arrow_keys_recall_history(page: PageDriver) -> None:
     page.run("'one'")
     page.run("'two'\n'three'")
     page.code.fill("draft")
@@ -199,50 +199,51 @@ def test_arrow_keys_recall_history(page: Shown) -> None:
     expect(page.code).to_have_value("'two'\n'three'")
     page.code.press("ArrowUp")
     expect(page.code).to_have_value("'one'")
-    for _ in range(3):  # to the end of the first of two lines, to the second, and past it
+    # To the end of the first line, to the second line, and to the draft.
+    for _ in range(3):
         page.code.press("ArrowDown")
     expect(page.code).to_have_value("draft")
 
 
-def test_input_prompt_is_answered(page: Shown) -> None:
-    cell = page.say("name = input('Who? ')\nimport getpass\nword = getpass.getpass('Word? ')")
+def test_input_prompt_is_answered(page: PageDriver) -> None:
+    cell = page.start("name = input('Who? ')\nimport getpass\nword = getpass.getpass('Word? ')")
     page.page.get_by_label("Who?").fill("Ada")
     page.page.keyboard.press("Enter")
     secret = page.page.get_by_label("Word?")
     expect(secret).to_have_attribute("type", "password")
     secret.fill("sesame")
     page.button("Send").click()
-    page.ends(cell)
+    page.wait_for_status(cell)
     expect(page.outputs(cell)).to_have_text("Who? Ada Word? …")
     expect(page.outputs(page.run("name, word"))).to_have_text("('Ada', 'sesame')")
 
 
 def test_interrupt_button_stops_code(browser: Browser, relay: Running, own_kernel: str) -> None:
-    with shown(browser, f"{relay.link}#{own_kernel}") as page:
-        page.is_ready()
-        cell = page.say("while True: pass")
+    with open_page(browser, f"{relay.link}#{own_kernel}") as page:
+        page.wait_until_ready()
+        cell = page.start("while True: pass")
         expect(page.state).to_have_text("busy")
         page.button("Interrupt").click()
-        page.ends(cell, "failed")
+        page.wait_for_status(cell, "failed")
         expect(page.outputs(cell)).to_contain_text("KeyboardInterrupt")
 
 
 def test_restart_button_asks_and_restarts(
     browser: Browser, relay: Running, own_kernel: str
 ) -> None:
-    with shown(browser, f"{relay.link}#{own_kernel}") as page:
-        page.is_ready()
+    with open_page(browser, f"{relay.link}#{own_kernel}") as page:
+        page.wait_until_ready()
         page.run("x = 1")
         page.button("Restart").click()
         page.page.keyboard.press("Escape")
         page.run("x")
-        cell = page.say("import time; time.sleep(1000)")
+        cell = page.start("import time; time.sleep(1000)")
         expect(page.state).to_have_text("busy")
         page.button("Restart").click()
         page.page.get_by_role("dialog").get_by_role("button", name="Restart").click()
-        page.ends(cell, "aborted")
+        page.wait_for_status(cell, "aborted")
         expect(page.console).to_contain_text("The kernel was restarted")
-        page.is_ready()
+        page.wait_until_ready()
         expect(page.outputs(page.run("x", "failed"))).to_contain_text("NameError")
 
 
@@ -259,18 +260,18 @@ def test_restart_button_asks_and_restarts(
         pytest.param(["\x1b]8;;http://a\x07x\x1b]8;;\x07"], [[["x", None]]], id="link"),
     ],
 )
-def test_terminal_text_is_interpreted(page: Shown, written: list[str], shown: object) -> None:
+def test_terminal_text_is_interpreted(page: PageDriver, written: list[str], shown: object) -> None:
     expression = (
         "(() => { const t = new m.Terminal(); for (const part of x) t.write(part); "
         "return t.screen.map((line) => line.map(({text, style}) => [text, style.ink ?? null])); })()"
     )
-    assert page.of_module("ansi", expression, written) == shown
+    assert page.evaluate_in_module("ansi", expression, written) == shown
 
 
-# -- the messages -----------------------------------------------------------------------------------
+# -- the message list -------------------------------------------------------------------------------
 
 
-def test_message_list_shows_both_directions(page: Shown) -> None:
+def test_message_list_shows_both_directions(page: PageDriver) -> None:
     page.run("'seen'")
     expect(page.row("execute_request").last).to_contain_text("→shellexecute_request'seen'")
     expect(page.row("execute_input").last).to_contain_text("←iopubexecute_input")
@@ -279,7 +280,7 @@ def test_message_list_shows_both_directions(page: Shown) -> None:
     expect(page.json).to_contain_text('"text/plain": "\'seen\'"')
 
 
-def test_message_list_filters(page: Shown) -> None:
+def test_message_list_filters(page: PageDriver) -> None:
     words = page.page.get_by_label("Filter by text")
     types = page.page.locator("summary")
     page.run("print('first')")
@@ -307,7 +308,7 @@ def test_message_list_filters(page: Shown) -> None:
     expect(page.row("second").first).to_be_visible()
 
 
-def test_paused_message_list_loses_nothing(page: Shown) -> None:
+def test_paused_message_list_loses_nothing(page: PageDriver) -> None:
     page.button("Pause").click()
     page.run("print('during the pause')")
     expect(page.counts).to_contain_text(re.compile("paused: [1-9]"))
@@ -318,12 +319,12 @@ def test_paused_message_list_loses_nothing(page: Shown) -> None:
 
 
 def test_page_stays_responsive_in_flood(browser: Browser, relay: Running, own_kernel: str) -> None:
-    with shown(browser, f"{relay.link}#{own_kernel}") as page:
-        page.is_ready()
-        cell = page.say(FLOOD)
+    with open_page(browser, f"{relay.link}#{own_kernel}") as page:
+        page.wait_until_ready()
+        cell = page.start(FLOOD)
         expect(page.counts).to_contain_text(re.compile(r"\d,\d{3} messages"))
         page.button("Pause").click()
-        page.ends(cell)
+        page.wait_for_status(cell)
         expect(page.counts).to_contain_text(re.compile("paused: [1-9]"))
         page.button("Resume").click()
         expect(page.counts).to_contain_text(
@@ -343,9 +344,9 @@ def test_page_stays_responsive_in_flood(browser: Browser, relay: Running, own_ke
 
 
 def test_page_reconnects_and_catches_up(browser: Browser, relay: Running, kernel_id: str) -> None:
-    with _proxied(relay) as proxy, shown(browser, _through(proxy, relay, kernel_id)) as page:
-        page.is_ready()
-        cell = page.say("import time\nfor i in range(40): print(i, end=' '); time.sleep(0.05)")
+    with _proxied(relay) as proxy, open_page(browser, _through(proxy, relay, kernel_id)) as page:
+        page.wait_until_ready()
+        cell = page.start("import time\nfor i in range(40): print(i, end=' '); time.sleep(0.05)")
         expect(page.outputs(cell)).to_contain_text("0 1")
         proxy.cut()
         expect(page.connection).to_have_text("lost; reconnecting")
@@ -354,8 +355,8 @@ def test_page_reconnects_and_catches_up(browser: Browser, relay: Running, kernel
         page.code.press("Shift+Enter")
         expect(page.page.get_by_text("the relay is not connected")).to_be_visible()
         proxy.restore()
-        page.is_ready()
-        page.ends(cell)
+        page.wait_until_ready()
+        page.wait_for_status(cell)
         expect(page.outputs(cell)).to_have_text(" ".join(map(str, range(40))) + " ")
         expect(page.console).to_contain_text("Connection restored")
 
@@ -369,16 +370,16 @@ def test_page_reports_dropped_log_entries(browser: Browser, tmp_path: Path) -> N
         "for i in range(200): print(i, flush=True)"
     )
     with running(store=store) as relay, _kernel(relay) as kernel_id, _proxied(relay) as proxy:
-        with shown(browser, _through(proxy, relay, kernel_id)) as page:
-            page.is_ready()
-            cell = page.say(code)
+        with open_page(browser, _through(proxy, relay, kernel_id)) as page:
+            page.wait_until_ready()
+            cell = page.start(code)
             expect(page.state).to_have_text("busy")
             proxy.cut()
             gone.touch()
             assert eventually(lambda: _last(relay, kernel_id) > 150)
             proxy.restore()
-            page.is_ready()
-            page.ends(cell)
+            page.wait_until_ready()
+            page.wait_for_status(cell)
             expect(page.console).to_contain_text("messages were dropped from the relay's log")
             page.page.get_by_label("Filter by text").fill("dropped from")
             expect(page.row("gap").first).to_be_visible()
@@ -388,37 +389,37 @@ def test_page_handles_restarted_relay(browser: Browser) -> None:
     with ExitStack() as opened:
         with running() as relay:
             kernel_id = relay.server.call(relay.relay.spawn("python3"))
-            page = opened.enter_context(shown(browser, f"{relay.link}#{kernel_id}"))
-            page.is_ready()
+            page = opened.enter_context(open_page(browser, f"{relay.link}#{kernel_id}"))
+            page.wait_until_ready()
             page.run("x = 1")
         expect(page.connection).to_have_text("lost; reconnecting")
         with RelayServer(Relay(token=TOKEN), port=int(relay.url.rpartition(":")[2])):
             expect(page.connection).to_contain_text("does not exist at this relay")
             expect(page.page.get_by_text("No kernels are running.")).to_be_visible()
             page.button("Start").click()
-            page.is_ready()
+            page.wait_until_ready()
             expect(page.outputs(page.run("x", "failed"))).to_contain_text("NameError")
 
 
-def test_missing_cookie_shows_remedy(page: Shown) -> None:
+def test_missing_cookie_shows_remedy(page: PageDriver) -> None:
     page.page.context.clear_cookies()
     page.button("Interrupt").click()
     expect(page.page.get_by_role("alert")).to_contain_text("Open the link that the relay printed")
 
 
-# -- who may do what --------------------------------------------------------------------------------
+# -- access control ---------------------------------------------------------------------------------
 
 
 def test_read_only_link_hides_controls(
-    browser: Browser, page: Shown, relay: Running, kernel_id: str
+    browser: Browser, page: PageDriver, relay: Running, kernel_id: str
 ) -> None:
     page.button(f"Read-only link to python3 {kernel_id[:8]}").click()
     field = page.page.get_by_label("Link", exact=True)
     expect(field).to_have_value(re.compile(f"^{relay.url}/.token="))
     link = field.input_value()
     page.page.keyboard.press("Escape")
-    with shown(browser, link) as theirs:
-        theirs.is_ready()
+    with open_page(browser, link) as theirs:
+        theirs.wait_until_ready()
         page.run("print('for all to see')")
         expect(theirs.cells.last).to_contain_text("for all to see")
         expect(theirs.cells.last).to_contain_text("another client")
@@ -432,22 +433,23 @@ def test_read_only_link_hides_controls(
 def test_html_output_is_isolated(browser: Browser, relay: Running, own_kernel: str) -> None:
     html = f"<script>const RELAY = {relay.url!r};</script>{HOSTILE}"
     names = ("parent", "cookie", "storage", "fetch", "socket", "image", "module", "top", "window")
-    with shown(browser, f"{relay.link}#{own_kernel}") as page:
-        page.is_ready()
+    with open_page(browser, f"{relay.link}#{own_kernel}") as page:
+        page.wait_until_ready()
         cell = page.run(f"from IPython.display import HTML; HTML({html!r})")
         frame = cell.locator("iframe")
         expect(frame).to_have_attribute("sandbox", "allow-scripts")
-        said = "; ".join(f"{name} failed" for name in names)
-        expect(frame.content_frame.locator("#said")).to_have_text(said)
+        log = "; ".join(f"{name} failed" for name in names)
+        expect(frame.content_frame.locator("#log")).to_have_text(log)
         expect(frame).to_have_css("height", re.compile(r"^(\d{2}|[1-5]\d{2}|600)(\.\d+)?px"))
         assert page.page.url.startswith(relay.url)
-        page.complaints.clear()  # those of the frame, about what it may not do
+        # The frame's blocked attempts are logged as errors.
+        page.console_errors.clear()
 
 
 def test_shutdown_button_asks_and_shuts_down(browser: Browser, relay: Running) -> None:
     kernel_id = relay.server.call(relay.relay.spawn("python3"))
-    with shown(browser, f"{relay.link}#{kernel_id}") as page:
-        page.is_ready()
+    with open_page(browser, f"{relay.link}#{kernel_id}") as page:
+        page.wait_until_ready()
         row = page.page.locator(f"[data-kernel='{kernel_id}']")
         row.get_by_role("button", name="Shut down").click()
         page.button("Cancel").click()
@@ -458,13 +460,13 @@ def test_shutdown_button_asks_and_shuts_down(browser: Browser, relay: Running) -
         expect(page.state).to_have_text("dead")
 
 
-# -- how it looks, and for whom ---------------------------------------------------------------------
+# -- appearance and accessibility -------------------------------------------------------------------
 
 
 def test_theme_follows_system_or_choice(browser: Browser, relay: Running) -> None:
     grounds = []
     for theme in ("light", "dark"):
-        with shown(browser, relay.link, theme=theme) as page:
+        with open_page(browser, relay.link, theme=theme) as page:
             grounds.append(_ground(page))
             page.button("Dark theme" if theme == "light" else "Light theme").click()
             grounds.append(_ground(page))
@@ -476,19 +478,19 @@ def test_theme_follows_system_or_choice(browser: Browser, relay: Running) -> Non
 
 
 def test_page_works_with_keyboard(browser: Browser, relay: Running, own_kernel: str) -> None:
-    with shown(browser, relay.link) as page:
+    with open_page(browser, relay.link) as page:
         keyboard = page.page.keyboard
         row = page.page.locator(f"[data-kernel='{own_kernel}']")
         expect(row).to_be_visible()
         page.tab_to(row.get_by_role("button").first)
         keyboard.press("Enter")
-        page.is_ready()
+        page.wait_until_ready()
         page.tab_to(page.code)
         keyboard.type("while True: pass")
         keyboard.press("Shift+Enter")
         expect(page.state).to_have_text("busy")
         keyboard.press("Control+.")
-        page.ends(page.cells.last, "failed")
+        page.wait_for_status(page.cells.last, "failed")
         page.tab_to(page.page.locator("#rows"))
         keyboard.press("End")
         keyboard.press("ArrowUp")
@@ -505,8 +507,8 @@ def test_page_works_with_keyboard(browser: Browser, relay: Running, own_kernel: 
 
 
 def test_page_fits_narrow_screen(browser: Browser, relay: Running, kernel_id: str) -> None:
-    with shown(browser, f"{relay.link}#{kernel_id}", width=400) as page:
-        page.is_ready()
+    with open_page(browser, f"{relay.link}#{kernel_id}", width=400) as page:
+        page.wait_until_ready()
         page.run("print('x' * 500)")
         page.button("Messages").click()
         expect(page.rows.last).to_be_visible()
@@ -516,7 +518,7 @@ def test_page_fits_narrow_screen(browser: Browser, relay: Running, kernel_id: st
         assert page.page.evaluate("document.documentElement.scrollWidth") <= 400
 
 
-def _ground(page: Shown) -> str:
+def _ground(page: PageDriver) -> str:
     ground: str = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
     return ground
 
@@ -533,7 +535,7 @@ def _through(proxy: Proxy, relay: Running, kernel_id: str) -> str:
 
 
 def _last(relay: Running, kernel_id: str) -> int:
-    """The position of the last that a kernel has said."""
+    """Return the position of a kernel's last log entry."""
 
     async def last() -> int:
         kernel = await relay.relay._directory.find(kernel_id)

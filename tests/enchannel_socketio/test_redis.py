@@ -1,4 +1,4 @@
-"""Several relays on one Redis, which is a real one."""
+"""Several relays with one Redis, with a real Redis server."""
 
 import asyncio
 import os
@@ -70,7 +70,7 @@ def spawned(relay: Running) -> Iterator[str]:
 
 @contextmanager
 def shared(relay: Running) -> Iterator[tuple[str, InMemoryKernel]]:
-    """A kernel that is not there, but for what a test says for it."""
+    """Share an in-memory kernel whose messages the test sends."""
     with InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         try:
@@ -86,7 +86,7 @@ def asking(redis: RedisServer) -> Iterator[redis_py.Redis]:
 
 
 def at(relay: Running, kernel_id: str) -> ServedKernel:
-    """A kernel of another relay, as this one has it."""
+    """Return a kernel of another relay, as seen by this one."""
     return relay.server.call(relay.relay._store.other_kernels())[kernel_id]
 
 
@@ -187,7 +187,9 @@ def test_shut_down_kernel_leaves_no_keys(
             kernel.run("1")
             kernel.run("input()", on_input=lambda prompt, password: "a secret")
         with asking(redis) as client:
-            assert client.xlen(command_stream_of(kernel_id)) == 0  # what was typed has gone
+            assert (
+                client.xlen(command_stream_of(kernel_id)) == 0
+            )  # the answer to input() was deleted
     for relay in relays:
         list_kernels(relay.url, token=TOKEN)
         store = relay.relay._store
@@ -200,7 +202,7 @@ def test_shut_down_kernel_leaves_no_keys(
 
 
 class Numbers:
-    """The numbers that a kernel says, in order."""
+    """Collects the numbers that a kernel prints, in order."""
 
     def __init__(self, kernel: ec.Kernel) -> None:
         self.count = 0
@@ -267,7 +269,7 @@ def test_killed_relay_ends_kernels_for_watchers(
             with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
                 ec.wait(kernel.iopub.pipe(ops.ignore_elements()), timeout=DEADLINE)
         shutdown(other.url, kernel_id, token=TOKEN)
-    with suppress(ProcessLookupError):  # ipykernel notices by itself, in time
+    with suppress(ProcessLookupError):  # ipykernel may have ended by itself
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
@@ -477,12 +479,12 @@ def test_end_is_appended_once(
         assert (await watched.positions()) == (1, 3)
         (end,) = (await watched.read(2, 10)).entries
         assert end == Entry.of_event(EventRecord.of_end(gone))
-        await ours.append(entries(4, 5))  # we are not dead
+        await ours.append(entries(4, 5))  # removes the false end
         assert (await watched.read(3, 10)).first == 4
         assert await all_of(watched, 3, 5) == [4, 5]
         late = RedisLog(client, "a-kernel", Bounds())
         assert numbers((await late.read(0, 10)).entries) == [1, 2]
-        assert await all_of(late, 3, 5) == [4, 5]  # the end that was none has gone
+        assert await all_of(late, 3, 5) == [4, 5]  # the false end was removed
         await ours.take_back()
         await others[0].end(gone)
         assert (await ours.positions(), await late.positions()) == ((1, 5), (1, 6))
@@ -499,7 +501,7 @@ def test_end_is_appended_after_removed_end(redis: RedisServer) -> None:
         await ours.append(entries(1))
         assert await client.ttl(ours.key) > 0
         await theirs.end(KernelDied("not yet"))
-        await ours.take_back()  # and then nothing comes after it
+        await ours.take_back()  # without further entries
         await theirs.end(KernelDied("now"))
         assert await theirs.positions() == (1, 3)
         assert numbers((await theirs.read(0, 10)).entries) == [1]
@@ -516,7 +518,7 @@ def test_entries_dropped_before_read_are_a_gap(redis: RedisServer) -> None:
         ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
         await ours.append(entries(1))
-        assert numbers((await theirs.read(0, 10)).entries) == [1]  # they follow
+        assert numbers((await theirs.read(0, 10)).entries) == [1]  # the log is followed from now on
         waiting = asyncio.create_task(theirs.read(1, 10))
         pipeline = client.pipeline()
         for position, entry in enumerate(entries(2, 3, 4), 2):
@@ -577,7 +579,7 @@ def test_store_repr_hides_password() -> None:
 
 
 def run(redis: RedisServer, main: Callable[[Redis], Awaitable[None]]) -> None:
-    """With a Redis in which there is nothing of a kernel of this name."""
+    """Run with a client of a Redis without keys of the kernel."""
 
     async def in_time() -> None:
         async with asyncio.timeout(DEADLINE), Redis.from_url(redis.url) as client:

@@ -1,4 +1,4 @@
-"""Many watchers, one kernel: what a relay is for, with real kernels."""
+"""A relay with real kernels, and clients that share them."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ def spawned(relay: Running) -> Iterator[str]:
 
 
 class Texts:
-    """What a kernel prints, until a text comes."""
+    """Collects the printed texts of a kernel."""
 
     def __init__(self, kernel: ec.Kernel) -> None:
         self.all: list[str] = []
@@ -65,7 +65,7 @@ class Texts:
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._heard)
 
     def _heard(self, message: AnyMessage) -> None:
-        if message.content["name"] != "stdout":  # where debuggers warn
+        if message.content["name"] != "stdout":  # debuggers write warnings to stderr
             return
         with self._changed:
             self.all.append(message.content["text"])
@@ -78,7 +78,7 @@ class Texts:
 
 
 class Failure:
-    """How something ends, which should."""
+    """Waits for the error of an observable."""
 
     def __init__(self, observable: Observable[Any]) -> None:
         self._errors: list[Exception] = []
@@ -158,7 +158,8 @@ def test_reconnected_client_gets_missed_messages(relay: Running, shared_kernel: 
     position = disconnect(first)
     heard = "".join(texts.all)
     with connect(relay.url, shared_kernel, token=TOKEN) as watching:
-        watching.run("1")  # behind it in the queue
+        # Queued behind it.
+        watching.run("1")
     again = connect(relay.url, shared_kernel, token=TOKEN, since=position)
     rest = Texts(again).until("end\n")
     assert heard + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
@@ -265,7 +266,8 @@ def test_relay_interrupts_and_restarts(relay: Running) -> None:
             with pytest.raises(ec.RequestTimeout):
                 one.run("import time; x = 7; time.sleep(60)", timeout=0.5)
             assert one.run("x").text == "7"
-            ended = threading.Event()  # it dies, or is interrupted as it is asked to end
+            # The code is killed, or interrupted by the shutdown request.
+            ended = threading.Event()
             other.execute("import time; time.sleep(60)").subscribe(
                 on_error=lambda error: ended.set(), on_completed=ended.set
             )
@@ -356,11 +358,13 @@ def test_slow_watcher_delays_no_others(relay: Running) -> None:
 
             watch(slow)
             watch(quick)
-            proxy.pause()  # what it acknowledges does not arrive
+            # Its acknowledgements do not arrive.
+            proxy.pause()
             for number in range(5_000):
                 remote.send(build.stream("stdout", f"{number}"))
             assert done[quick].wait(DEADLINE)
-            assert counts[slow] <= 1_100  # no more than its credit is on its way
+            # No more than its credit has been sent.
+            assert counts[slow] <= 1_100
             proxy.resume()
             assert done[slow].wait(DEADLINE)
             slow.close()
@@ -380,7 +384,7 @@ def test_mounted_relay_serves_kernels() -> None:
 
 @contextmanager
 def serving(app: Starlette, port: int) -> Iterator[str]:
-    """An application of a user's, run by uvicorn."""
+    """Run an application under uvicorn."""
     import uvicorn
 
     server = uvicorn.Server(

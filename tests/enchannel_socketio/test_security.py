@@ -1,4 +1,4 @@
-"""Closed by default: every route and every socket, to nobody, to who may only watch, and from elsewhere."""
+"""Access control of every route and socket: without token, with a watch token, and cross-origin."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ from enchannel.errors import AuthenticationFailed, ConnectionFailed, NotSupporte
 from enchannel_socketio import connect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Limits, Relay
 from tests.enchannel_socketio.conftest import Running, running
-from tests.enchannel_socketio.foreign import FULL, Foreign
+from tests.enchannel_socketio.foreign import FULL, ForeignClient
 from tests.enchannel_socketio.test_relay import serving
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
@@ -58,7 +58,7 @@ ALL = [(method, path) for method, path, _ in ROUTES] + [
 
 @dataclass(frozen=True)
 class Answer:
-    """What a relay answers."""
+    """The response of a relay."""
 
     status: int
     headers: Mapping[str, str]
@@ -76,7 +76,7 @@ def ask(
     headers: Mapping[str, str] = FULL,
     body: bytes | None = None,
 ) -> Answer:
-    """One request, with these headers and no others."""
+    """Send one request with exactly these headers."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=DEADLINE)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
@@ -221,7 +221,7 @@ def test_large_message_raises_or_disconnects() -> None:
             assert kernel.run("6 * 7").text == "42"
 
         async def oversized() -> str:
-            client = Foreign(relay.url, f"/main/{kernel_id}")
+            client = ForeignClient(relay.url, f"/main/{kernel_id}")
             await client.open(FULL)
             await client.io.emit("msg", {"header": {"x": "y" * 50_000}}, namespace=client.namespace)
             ended = await client.ended()
@@ -239,7 +239,7 @@ def test_large_attachments_disconnect_client(
     token = watch if kind == "iopub" else TOKEN
 
     async def announce() -> str:
-        client = Foreign(relay.url, f"/{kind}/{kernel}")
+        client = ForeignClient(relay.url, f"/{kind}/{kernel}")
         await client.open({"Authorization": f"Bearer {token}"})
         parts = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(50))
         await client.io.eio.send(f'550-{client.namespace},["msg",{{"buffers":[{parts}]}}]')
@@ -257,7 +257,7 @@ def test_watcher_sending_messages_is_disconnected(
     relay: Running, kernel: str, watch: str, packet: str | bytes
 ) -> None:
     async def send() -> str:
-        client = Foreign(relay.url, f"/iopub/{kernel}")
+        client = ForeignClient(relay.url, f"/iopub/{kernel}")
         await client.open({"Authorization": f"Bearer {watch}"})
         await client.io.eio.send(
             packet.replace("ID", kernel) if isinstance(packet, str) else packet
@@ -284,7 +284,7 @@ def test_invalid_packet_disconnects_its_client(
     relay: Running, kernel: str, packet: str | bytes
 ) -> None:
     async def send() -> str:
-        client = Foreign(relay.url, f"/main/{kernel}")
+        client = ForeignClient(relay.url, f"/main/{kernel}")
         await client.open(FULL)
         await client.io.eio.send(
             packet.replace("ID", kernel) if isinstance(packet, str) else packet
@@ -419,7 +419,9 @@ def test_watch_link_keeps_full_access(relay: Running, kernel: str) -> None:
     followed = ask(relay.url, "GET", path, mine)
     assert (followed.status, followed.headers["location"]) == (303, "/")
     assert "set-cookie" not in followed.headers
-    assert ask(relay.url, "GET", path, {}).status == 303  # it is good for another
+    assert (
+        ask(relay.url, "GET", path, {}).status == 303
+    )  # the link is still valid for another browser
 
 
 def test_cookie_is_bound_to_relay_token(relay: Running) -> None:
@@ -502,7 +504,7 @@ def test_short_token_raises() -> None:
 @pytest.mark.parametrize("kind", ["main", "shell", "control", "stdin"])
 def test_watch_token_opens_iopub_only(relay: Running, kernel: str, watch: str, kind: str) -> None:
     async def refused() -> Any:
-        client = Foreign(relay.url, f"/{kind}/{kernel}")
+        client = ForeignClient(relay.url, f"/{kind}/{kernel}")
         with pytest.raises(SocketioRefused):
             await client.open({"Authorization": f"Bearer {watch}"})
         await client.close()
@@ -514,7 +516,7 @@ def test_watch_token_opens_iopub_only(relay: Running, kernel: str, watch: str, k
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
 def test_watch_token_cannot_send(relay: Running, kernel: str, watch: str, channel: str) -> None:
     async def refused() -> Any:
-        client = Foreign(relay.url, f"/iopub/{kernel}")
+        client = ForeignClient(relay.url, f"/iopub/{kernel}")
         await client.open({"Authorization": f"Bearer {watch}"})
         message = {
             "channel": channel,
@@ -552,7 +554,7 @@ def test_watched_kernel_refuses_sending(relay: Running, kernel: str, watch: str)
 )
 def test_invalid_namespace_is_refused(relay: Running, namespace: str) -> None:
     async def refused() -> Any:
-        client = Foreign(relay.url, namespace)
+        client = ForeignClient(relay.url, namespace)
         with pytest.raises(SocketioRefused):
             await client.open(FULL)
         await client.close()
@@ -566,7 +568,7 @@ def test_invalid_namespace_is_refused(relay: Running, namespace: str) -> None:
 )
 def test_invalid_auth_is_refused(relay: Running, kernel: str, auth: Mapping[str, Any]) -> None:
     async def refused() -> Any:
-        client = Foreign(relay.url, f"/main/{kernel}")
+        client = ForeignClient(relay.url, f"/main/{kernel}")
         with pytest.raises(SocketioRefused):
             await client.open(FULL, **auth)
         await client.close()
@@ -594,7 +596,7 @@ def test_invalid_auth_is_refused(relay: Running, kernel: str, auth: Mapping[str,
 )
 def test_invalid_message_is_refused_with_reason(relay: Running, kernel: str, message: Any) -> None:
     async def answers() -> tuple[Any, Any]:
-        client = Foreign(relay.url, f"/main/{kernel}")
+        client = ForeignClient(relay.url, f"/main/{kernel}")
         await client.open(FULL, session="me")
         bad = await client.io.call("msg", message, namespace=client.namespace, timeout=DEADLINE)
         header = {"msg_id": "2", "msg_type": "kernel_info_request", "session": "me"}

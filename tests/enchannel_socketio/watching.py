@@ -1,4 +1,4 @@
-"""Watchers that read nothing but positions, so that hundreds of them fit in one process."""
+"""Watchers that parse positions only, so that one process can run hundreds of them."""
 
 import asyncio
 import re
@@ -16,13 +16,13 @@ ACKNOWLEDGED = 250
 
 @dataclass
 class Watched:
-    """What one has seen.
+    """The progress of a watcher.
 
     Attributes:
         begin: The position at which it began.
-        at: That at which it is.
-        frames: In how many.
-        bytes: Of how many bytes.
+        at: The current position.
+        frames: The number of received frames.
+        bytes: Their size, in bytes.
     """
 
     begin: int
@@ -34,7 +34,7 @@ class Watched:
 async def watch(
     url: str, kernel_id: str, *, until: int, ready: Callable[[], None], token: str = TOKEN
 ) -> Watched:
-    """Watch a kernel's iopub until so much more was said, without a hole."""
+    """Watch the iopub channel of a kernel for ``until`` positions; raise on a gap."""
     address = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     namespace = f"/iopub/{kernel_id}"
     async with websockets.connect(
@@ -63,7 +63,7 @@ async def watch(
             batch = BATCH.match(frame)
             assert batch, frame[:200]
             after, upto = int(batch[1]), int(batch[2])
-            assert after == seen.at, f"a hole: {seen.at} is followed by {after}"
+            assert after == seen.at, f"gap: {seen.at} is followed by {after}"
             seen.at = upto
             seen.frames += 1
             seen.bytes += len(frame)
@@ -76,7 +76,7 @@ async def watch(
 async def watch_together(
     url: str, kernel_id: str, *, watchers: int, until: int, flood: Callable[[], None]
 ) -> list[Watched]:
-    """So many at once, who are there before it begins."""
+    """Run watchers concurrently; start the flood when all of them are connected."""
     there, waiting = asyncio.Event(), watchers
 
     def ready() -> None:
