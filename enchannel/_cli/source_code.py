@@ -34,7 +34,8 @@ def read_code(argument: str) -> str:
         data = b"" if sys.stdin is None else sys.stdin.buffer.read()
         return _decode(data, "stdin")
     path = Path(argument)
-    if os.path.isfile(path):  # Path.is_file() raises for code that is too long for a path
+    # Path.is_file() raises for code that is too long for a path.
+    if os.path.isfile(path):
         return _read_file(path)
     if os.path.isdir(path) and not argument.isidentifier():
         raise UnreadableCode(f"{argument} is a directory")

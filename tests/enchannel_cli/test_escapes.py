@@ -39,7 +39,8 @@ def test_text_and_colours_pass(text: str) -> None:
         "\x1b[10;10H",
         "\x1b[?1049h",
         "\x1b[>4;2m",  # xterm's modifyOtherKeys
-        "\x1b[6n",  # the answer would be read as input
+        # The terminal's answer would be read as input.
+        "\x1b[6n",
         "\x1b]0;title\x07",
         "\x1b]52;c;ZXZpbA==\x1b\\",
         "\x1b]8;;http://evil\x1b\\",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from reactivex import Observable
@@ -14,6 +12,7 @@ import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
+from enchannel._cli.notebook.cell_tracker import CellFinished, CellStarted, CellTracker
 from enchannel._cli.notebook.files import NotebookWriter, UnusableNotebook
 from enchannel._cli.notebook.output import OutputPrinter
 from enchannel._cli.notebook.plan import NotebookPlan
@@ -28,18 +27,11 @@ __all__ = ["NotebookRun"]
 STATE_INTERVAL = 0.02
 
 
-@dataclass(frozen=True, slots=True)
-class _CellFinished:
-    notebook: cm.Notebook
-    cell_id: str
-    seconds: float
-
-
 class _StateChanged:
     """The notebook has changed; only its latest state is shown."""
 
 
-_Item: TypeAlias = _StateChanged | _CellFinished
+_Item: TypeAlias = _StateChanged | CellFinished
 
 
 class NotebookRun:
@@ -75,11 +67,8 @@ class NotebookRun:
         self._printer = OutputPrinter(screen, self._progress) if saver is None else None
         self._inbox: RunInbox[_Item] = RunInbox(input_reader, signals)
         self._states = SerialDisposable()
-        self._latest = plan.notebook
+        self._tracker = CellTracker(plan)
         self._change_pending = False
-        self._index = 0  # of the current cell in plan.cells
-        self._input_index = -1  # of the last cell that has requested input
-        self._started_at: float | None = None  # None: the current cell does not run yet
         self._interrupted = False
 
     def run(self, *, timeout: float | None, allow_errors: bool) -> ExitCode:
@@ -124,31 +113,27 @@ class NotebookRun:
             self._writer.language_info = info
 
     def _on_state(self, notebook: cm.Notebook) -> None:
-        self._latest = notebook
-        if self._index < len(self._plan.cells):
-            cell_id = self._plan.cells[self._index]
-            is_running = _is_running(notebook.cell(cell_id))
-            if is_running and self._started_at is None:
+        match self._tracker.update(notebook):
+            case CellStarted():
                 self._on_cell_started()
-            elif not is_running and self._started_at is not None:
-                self._on_cell_finished(notebook, cell_id, time.monotonic() - self._started_at)
+            case CellFinished() as finished:
+                self._on_cell_finished(finished)
+            case None:
+                pass
         if not self._change_pending:
             self._change_pending = True
             self._inbox.put(_StateChanged())
 
     def _on_cell_started(self) -> None:
-        self._started_at = time.monotonic()
         if self._interrupted:
             # The interrupted cell was the one before. With --allow-errors the next one would run.
             self._states.dispose()
             self._inbox.end()
 
-    def _on_cell_finished(self, notebook: cm.Notebook, cell_id: str, seconds: float) -> None:
-        self._index += 1
-        self._started_at = None
-        self._inbox.put(_CellFinished(notebook, cell_id, seconds))
+    def _on_cell_finished(self, finished: CellFinished) -> None:
+        self._inbox.put(finished)
         try:
-            self._save(notebook)
+            self._save(finished.notebook)
         except UnusableNotebook as error:
             self._states.dispose()
             self._inbox.end(error)
@@ -160,14 +145,13 @@ class NotebookRun:
     def _save_and_end(self, error: Exception | None = None) -> None:
         """Save output that the last cell's threads printed after the end of the cell."""
         try:
-            self._save(self._latest)
+            self._save(self._tracker.notebook)
         except UnusableNotebook as unusable:
             error = error or unusable
         self._inbox.end(error)
 
     def _on_input(self, prompt: str, password: bool) -> Observable[str]:
-        # The message that sets the execution count has a channel of its own, and may arrive later.
-        self._input_index = self._index
+        self._tracker.on_input_request()
         return self._inbox.on_input(prompt, password)
 
     def _interrupt(self) -> None:
@@ -185,11 +169,8 @@ class NotebookRun:
 
     def _is_cell_running(self) -> bool:
         """Return True if the kernel runs a cell of the plan, and not the code of another client."""
-        if self._started_at is None or self._index == len(self._plan.cells):
-            return False
-        cell = self._latest.cell(self._plan.cells[self._index])
-        has_count = isinstance(cell, cm.CodeCell) and cell.execution_count is not None
-        return has_count or self._input_index == self._index or self._kernel.owned
+        tracker = self._tracker
+        return tracker.is_executing or (tracker.is_started and self._kernel.owned)
 
     # -- on the main thread -------------------------------------------------------------------------
 
@@ -197,8 +178,8 @@ class NotebookRun:
         """Handle events until the end; return the error that ended the run."""
         while True:
             match self._inbox.get():
-                case _CellFinished(notebook, cell_id, seconds):
-                    self._show_finished(notebook, cell_id, seconds)
+                case CellFinished() as finished:
+                    self._show_finished(finished)
                     self._show_running()
                 case InputRequest() as request:
                     with self._progress.paused():
@@ -207,7 +188,7 @@ class NotebookRun:
                     with self._progress.paused():
                         self._screen.warn(text)
                 case RunEnd(error):
-                    self._print_outputs(self._latest)
+                    self._print_outputs(self._tracker.notebook)
                     return error
                 case _:
                     self._change_pending = False
@@ -215,17 +196,18 @@ class NotebookRun:
                     self._inbox.has_ended.wait(STATE_INTERVAL)
 
     def _show_running(self) -> None:
-        started_at, index = self._started_at, self._index
-        if started_at is not None and index < len(self._plan.cells):
-            self._progress.show_running(self._latest, self._plan.cells[index], started_at)
+        tracker = self._tracker
+        started_at, cell_id = tracker.started_at, tracker.cell_id
+        if started_at is not None and cell_id is not None:
+            self._progress.show_running(tracker.notebook, cell_id, started_at)
 
-    def _show_finished(self, notebook: cm.Notebook, cell_id: str, seconds: float) -> None:
-        cell = notebook.cell(cell_id)
+    def _show_finished(self, finished: CellFinished) -> None:
+        cell = finished.notebook.cell(finished.cell_id)
         assert isinstance(cell, cm.CodeCell)  # noqa: S101  # only code cells run
-        self._progress.show_finished(notebook, cell, seconds)
+        self._progress.show_finished(finished.notebook, cell, finished.seconds)
         if self._printer is not None:
-            self._printer.add_finished(cell_id)
-        self._print_outputs(notebook)
+            self._printer.add_finished(finished.cell_id)
+        self._print_outputs(finished.notebook)
 
     def _print_outputs(self, notebook: cm.Notebook) -> None:
         if self._printer is not None:
@@ -248,7 +230,3 @@ class NotebookRun:
             self._screen.write_traceback("\n".join(reason.traceback))
         self._screen.print_message(str(error))
         return ExitCode.of(reason) if isinstance(reason, ec.EnchannelError) else ExitCode.RAISED
-
-
-def _is_running(cell: cm.Cell) -> bool:
-    return isinstance(cell, cm.CodeCell) and cell.status is cm.CellStatus.RUNNING
