@@ -39,6 +39,7 @@ from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.messages import answered, busy, idle, printed, reply_to, types
+from tests.rigs.processes import interrupt_main_thread
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
@@ -1328,7 +1329,7 @@ def void(_: object) -> None: ...
 def test_run_starts_no_thread() -> None:
     with answering("woo").kernel() as kernel:
         kernel.run("6 * 7")
-        assert parts_of(kernel).delivery._thread is None
+        assert not parts_of(kernel).delivery.is_started
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="there are no such signals here")
@@ -1339,8 +1340,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
 
     def press_when_it_waits() -> None:
         wait_until_blocked_in(main, Waiter.wait)
-        assert main.ident is not None
-        signal.pthread_kill(main.ident, signal.SIGINT)
+        interrupt_main_thread()
         if not left.wait(1.0):
             # A signal that arrives just before CPython blocks does not wake it up.
             parts_of(kernel).requests.by_id[remote.last_request.header.msg_id]._sink.call(
