@@ -22,7 +22,7 @@ LIFECYCLE_TIMEOUT = 90.0
 class RelayLifecycle(Lifecycle):
     """Interrupts, restarts and shuts down a kernel through its relay's HTTP API.
 
-    The relay reports what happens to the kernel in the same order as its messages. An observable completes
+    The relay reports events of the kernel in order with its messages. An observable completes
     when the events of its action have been received.
 
     Args:

@@ -1,4 +1,4 @@
-"""Loggers. What Socket.IO logs would show the contents of messages, so it is silenced at any level."""
+"""Loggers. Those of Socket.IO would show the contents of messages, so they are silenced at any level."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Socket.IO packets for messages and batches of events, used by relay and client.
 
 A message is an object with the four parts, its channel, and its buffers as binary attachments. The JSON of
-the parts is copied as it is: neither end encodes again what a kernel has encoded.
+the parts is copied as it is: neither end decodes and encodes it again.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class RelaySocket:
         self.lost.set()
 
     async def close(self) -> None:
-        """Close the connection, in whatever state it is."""
+        """Close the connection, in any state."""
         self.lost.set()
         try:
             with suppress(SocketIOError, aiohttp.ClientError, OSError):

@@ -130,7 +130,7 @@ class HttpClient:
         return response
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request without logging in, and return the answer whatever its status.
+        """Send a request without logging in; return the answer, also if its status is an error.
 
         Raises:
             ConnectionFailed: The server could not be reached.

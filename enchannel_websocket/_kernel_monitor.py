@@ -1,4 +1,4 @@
-"""What happens to a kernel, as far as its messages and its server show: restarts, deaths, dropped output.
+"""Restarts and deaths of a kernel and dropped output, as far as messages and the server show them.
 
 Servers report little. A kernel that is deleted or culled just stops sending; one that another client
 restarts sends in another session; one that dies is announced, seconds later, as ``restarting`` or ``dead``.
@@ -46,7 +46,7 @@ RATE_LIMIT_MESSAGES = (
 
 
 class MonitoredLink(Protocol):
-    """What the monitor needs of a link; see ``enchannel.backends.ReconnectingLink``."""
+    """The part of ``enchannel.backends.ReconnectingLink`` that the monitor uses."""
 
     refusal: EnchannelError | None
 
@@ -179,7 +179,7 @@ class KernelMonitor:
                 )
 
     def _on_shutdown_reply(self, message: AnyMessage) -> None:
-        """Handle what some kernels send to all clients when they are told to shut down."""
+        """Handle a shutdown reply on iopub, which some kernels send to all clients."""
         if message.content.get("restart"):
             self._on_restart(
                 "was restarted by another client", old_sessions=frozenset(self._sessions)
@@ -215,7 +215,7 @@ class KernelMonitor:
             self._link.emit(KernelState.IDLE)
 
     def on_connected(self) -> None:
-        """Handle the first connection: whatever process has answered is the kernel."""
+        """Handle the first connection: the process that has answered is the kernel."""
         self._was_replaced_while_lost = False
 
     def on_reconnected(self) -> None:

@@ -1,4 +1,4 @@
-"""Loggers, and filters that keep secrets out of what httpcore and websockets log, at any level.
+"""Loggers, and filters that keep secrets out of the logs of httpcore and websockets, at any level.
 
 At DEBUG websockets logs the headers that it sends, and httpcore those that it receives.
 """

@@ -70,7 +70,7 @@ class EventLoopThread:
         Args:
             coroutine: The coroutine.
             log: Receives "<activity> failed: <error>".
-            activity: What the coroutine does, for the log ("watching a kernel").
+            activity: Name of the coroutine's activity, for the log ("watching a kernel").
 
         Raises:
             RuntimeError: The loop is closed.

@@ -53,7 +53,7 @@ MAX_REJECTIONS = 5
 
 
 class LinkPhase(Enum):
-    """What a ``ReconnectingLink`` is doing. Messages can be sent while it is DEFERRED or OPEN."""
+    """The phase of a ``ReconnectingLink``. Messages can be sent while it is DEFERRED or OPEN."""
 
     NEW = auto()
     """The first connection is being opened."""
@@ -95,7 +95,7 @@ _FINAL = frozenset({LinkPhase.ENDED, LinkPhase.CLOSED})
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLoss:
-    """Why a connection broke.
+    """The reason for which a connection broke.
 
     Attributes:
         error: The reason, for users.
@@ -127,7 +127,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         kernel_id: The kernel's id.
         incoming: For each channel, the subject of incoming messages.
         events: State changes of link and kernel, and errors; ``Link.events``.
-        phase: What the link is doing; read-only.
+        phase: The current phase; read-only.
         refusal: Why messages cannot be sent now; None if they can.
         unsupported: Why messages can never be sent; None if they can.
     """
@@ -251,7 +251,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
 
     @abstractmethod
     async def disconnect(self) -> None:
-        """Close the connection, in whatever state it is; idempotent."""
+        """Close the connection, in any state; idempotent."""
 
     @abstractmethod
     async def wait_until_lost(self) -> ConnectionLoss:
@@ -275,7 +275,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
 
     @abstractmethod
     async def close_client(self) -> None:
-        """Close what outlives a connection, such as an HTTP client."""
+        """Close resources that outlive a connection, such as an HTTP client."""
 
     def on_connected(self, *, is_first: bool) -> None:
         """Handle a new connection: report the kernel's state, start tasks with ``run_while_connected``."""
@@ -389,7 +389,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         self._supervisor.add_done_callback(self._on_supervisor_done)
 
     def _on_supervisor_done(self, supervisor: asyncio.Task[None]) -> None:
-        # It should not fail; but if it does, nobody may wait for ever.
+        # This task should not fail; but if it does, its error must end all waiting.
         if supervisor.cancelled() or (error := supervisor.exception()) is None:
             return
         if self.phase in _FINAL:

@@ -19,7 +19,7 @@ __all__ = ["Lease", "SharedResource", "Startable", "leases_in_process"]
 
 
 class Startable(Protocol):
-    """Something that can be shared. Creating it must not start anything yet."""
+    """A resource that can be shared. Creating it must not start anything yet."""
 
     def start(self) -> None:
         """Start it; a no-op if it is running."""
@@ -71,7 +71,7 @@ class SharedResource(Generic[T]):
 
     @property
     def current(self) -> T | None:
-        """The running resource; None while nobody leases it."""
+        """The running resource; None while there is no lease."""
         return self._resource
 
     @property
@@ -152,7 +152,7 @@ class Lease(Generic[T]):
 
 
 _all: weakref.WeakSet[SharedResource[Any]] = weakref.WeakSet()
-# Never freed in a child: their finalizers would close what belongs to the parent.
+# Never freed in a child: their finalizers would close resources of the parent.
 _of_parents: list[Any] = []
 
 

@@ -1,4 +1,4 @@
-"""The two halves of a pair, for backends that do not have their own."""
+"""The two halves of a ``ChannelPair``, for backends that do not have their own."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ T = TypeVar("T")
 
 
 class IncomingSubject(Observable[T], Generic[T]):
-    """What arrives, for the one subscriber that the core is; kept until it is there.
+    """Incoming items for one subscriber, the core; they are buffered until it subscribes.
 
-    One thread at a time tells it something.
+    Its ``on_…`` methods may be called on any thread, one at a time. They call the subscriber on that
+    thread.
     """
 
     def __init__(self) -> None:
@@ -34,49 +35,51 @@ class IncomingSubject(Observable[T], Generic[T]):
             while self._early:
                 self._early.popleft()(observer)
             self._observer = observer
-        return Disposable(self._forget)
+        return Disposable(self._unsubscribe)
 
     def on_next(self, item: T) -> None:
-        """Something arrived."""
+        """Emit an item."""
         if self._observer is not None:
             self._observer.on_next(item)
         else:
-            self._tell(lambda observer: observer.on_next(item))
+            self._emit(lambda observer: observer.on_next(item))
 
     def on_error(self, error: Exception) -> None:
-        """Nothing will arrive any more, and why."""
-        self._tell(lambda observer: observer.on_error(error))
+        """Fail, after the last item."""
+        self._emit(lambda observer: observer.on_error(error))
 
     def on_completed(self) -> None:
-        """Nothing will arrive any more."""
-        self._tell(lambda observer: observer.on_completed())
+        """Complete, after the last item."""
+        self._emit(lambda observer: observer.on_completed())
 
-    def _tell(self, event: Callable[[abc.ObserverBase[T]], None]) -> None:
+    def _emit(self, event: Callable[[abc.ObserverBase[T]], None]) -> None:
         with self._emitting:
             if self._observer is None:
                 self._early.append(event)
             else:
                 event(self._observer)
 
-    def _forget(self) -> None:
+    def _unsubscribe(self) -> None:
         self._observer = None
 
 
 class CallbackObserver(abc.ObserverBase[T], Generic[T]):
-    """Where the core says something; what a source ends with is the core's business.
+    """An observer that passes items to a callback and ignores the end of its source.
+
+    The core never ends the outgoing half of a channel.
 
     Args:
-        say: Is given each item; what it raises, the caller is raised.
+        send: Called with each item; its exceptions are raised to the caller of ``on_next``.
     """
 
-    def __init__(self, say: Callable[[T], None]) -> None:
-        self._say: Callable[[T], None] = say
+    def __init__(self, send: Callable[[T], None]) -> None:
+        self._send: Callable[[T], None] = send
 
     def on_next(self, value: T) -> None:
-        self._say(value)
+        self._send(value)
 
     def on_error(self, error: Exception) -> None:
-        """Nothing: the core does not end what a backend sends."""
+        """Ignore the error."""
 
     def on_completed(self) -> None:
-        """Nothing: the core does not end what a backend sends."""
+        """Ignore the completion."""
