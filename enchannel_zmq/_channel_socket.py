@@ -14,6 +14,9 @@ from zmq.backend import Socket as compiled
 from zmq.utils.monitor import parse_monitor_message
 
 from enchannel import ChannelName, ConnectionInfo
+from enchannel.errors import EnchannelError
+from enchannel.wire.receiving import Receiver
+from enchannel.wire.signing import Signer
 from enchannel_zmq._io_thread import IoThread
 
 __all__ = ["ChannelSocket", "SocketOptions"]
@@ -76,13 +79,16 @@ class ChannelSocket:
         name: The channel.
         info: The addresses.
         options: The socket options.
+        signer: Verifies incoming messages.
         on_readable: Called with the socket when frames may have arrived; returns True once all are read.
         on_event: Called with the socket and each ``zmq.EVENT_…`` of its monitor.
+        report: Receives an error for each message that could be decoded only in part.
 
     Attributes:
         name: The channel.
         is_connected: True while the ZeroMQ handshake is done and the connection is up.
         unsent: Messages waiting for a kernel that does not read.
+        receiver: Receives, verifies and decodes messages.
         receive: Returns the next frame, as bytes if called with True, else as a Frame; raises zmq.Again.
 
     Raises:
@@ -95,8 +101,11 @@ class ChannelSocket:
         name: ChannelName,
         info: ConnectionInfo,
         options: SocketOptions,
+        signer: Signer,
+        *,
         on_readable: Callable[[ChannelSocket], bool],
         on_event: Callable[[ChannelSocket, int], None],
+        report: Callable[[EnchannelError], None],
     ) -> None:
         self.name = name
         self.is_connected = False
@@ -111,6 +120,10 @@ class ChannelSocket:
             raise
         # Bypasses the methods that zmq.Socket adds in Python, which cost more than receiving a frame.
         self.receive: Callable[[bool], Any] = partial(compiled.recv, socket, NOBLOCK)
+        # Each socket has its own replay guard, since no message arrives on two sockets.
+        self.receiver = Receiver(
+            name, signer, self.receive, zmq.Again, self.has_more_frames, report
+        )
         if name is ChannelName.IOPUB:
             socket.setsockopt(zmq.SUBSCRIBE, b"")
             socket.setsockopt(zmq.SUBSCRIBE, options.topic)

@@ -75,10 +75,12 @@ class ConnectDiagnostics:
 
     Args:
         info: The addresses.
+        kernel_id: Names the kernel.
     """
 
-    def __init__(self, info: ConnectionInfo) -> None:
+    def __init__(self, info: ConnectionInfo, kernel_id: str) -> None:
         self._info = info
+        self._kernel_id = kernel_id
         self._failures: dict[ChannelName, SocketFailure] = {}
 
     def reset(self) -> None:
@@ -114,13 +116,10 @@ class ConnectDiagnostics:
             return Diagnosis.NO_IPC_SOCKET
         return Diagnosis.NO_CONNECTION if _is_address(info.ip) else Diagnosis.NO_CONNECTION_TO_HOST
 
-    def explain(
-        self, kernel_id: str, timeout: float, disconnected: Collection[ChannelName]
-    ) -> ConnectionFailed:
+    def explain(self, timeout: float, disconnected: Collection[ChannelName]) -> ConnectionFailed:
         """Return the error of a connection attempt that timed out.
 
         Args:
-            kernel_id: Names the kernel.
             timeout: Seconds that the attempt took.
             disconnected: The channels whose sockets are not connected.
         """
@@ -129,7 +128,7 @@ class ConnectDiagnostics:
         names = [name for name in ChannelName if name in failures or name in disconnected]
         where = ", ".join(f"{name} ({info.url(name)})" for name in names or [ChannelName.IOPUB])
         return ConnectionFailed(
-            f"connecting to kernel {kernel_id} failed: no answer within {timeout:g} s on {where}: "
+            f"connecting to kernel {self._kernel_id} failed: no answer within {timeout:g} s on {where}: "
             f"{cause}; {remedy.format(host=info.ip)}"
         )
 

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["TRANSITIONS", "LinkPhase", "PhaseEvent", "next_phase"]
+__all__ = ["TRANSITIONS", "LinkPhase", "PhaseEvent", "PhaseTracker"]
 
 
 class LinkPhase(Enum):
@@ -90,6 +90,24 @@ TRANSITIONS: Final[Mapping[tuple[LinkPhase, PhaseEvent], LinkPhase]] = MappingPr
 """The next phase; an event that is not listed for a phase is ignored in it."""
 
 
-def next_phase(phase: LinkPhase, event: PhaseEvent) -> LinkPhase | None:
-    """Return the phase after an event, or None if the event is ignored in this phase."""
-    return TRANSITIONS.get((phase, event))
+class PhaseTracker:
+    """The current phase; only the I/O thread changes it.
+
+    Attributes:
+        phase: The current phase.
+    """
+
+    def __init__(self) -> None:
+        self.phase = LinkPhase.NEW
+
+    def accepts(self, event: PhaseEvent) -> bool:
+        """Return True unless the event is ignored in the current phase."""
+        return (self.phase, event) in TRANSITIONS
+
+    def advance(self, event: PhaseEvent) -> bool:
+        """Change the phase; return False if the event is ignored in the current phase."""
+        phase = TRANSITIONS.get((self.phase, event))
+        if phase is None:
+            return False
+        self.phase = phase
+        return True

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import zmq
-
 from enchannel import ChannelName, ConnectionInfo
 from enchannel.errors import EnchannelError
-from enchannel.wire.receiving import Receiver
 from enchannel.wire.signing import Signer
 from enchannel_zmq._channel_socket import ChannelSocket, SocketOptions
 from enchannel_zmq._io_thread import IoThread
@@ -20,7 +17,7 @@ MAX_DRAIN_BATCHES = 500
 
 
 class SocketSet:
-    """The current socket of each channel, and the decoder of its messages.
+    """The current socket of each channel.
 
     Use it on the I/O thread only, except ``unsent`` and ``disconnected``.
 
@@ -33,9 +30,6 @@ class SocketSet:
             arrived, and returns True once all are read.
         on_event: Called with a socket and each ``zmq.EVENT_…`` of its monitor.
         report: Receives an error for each message that could be decoded only in part.
-
-    Attributes:
-        receivers: Each channel's decoder, which reads from its current socket.
     """
 
     def __init__(
@@ -49,7 +43,6 @@ class SocketSet:
         on_event: Callable[[ChannelSocket, int], None],
         report: Callable[[EnchannelError], None],
     ) -> None:
-        self.receivers: dict[ChannelName, Receiver] = {}
         self._io = io
         self._info = info
         self._options = options
@@ -66,13 +59,15 @@ class SocketSet:
             zmq.ZMQError: libzmq rejects the address or an option.
         """
         self.discard(name)
-        socket = ChannelSocket(
-            self._io, name, self._info, self._options, self._on_readable[name], self._on_event
-        )
-        self._sockets[name] = socket
-        # Each socket has its own replay guard, since no message arrives on two sockets.
-        self.receivers[name] = Receiver(
-            name, self._signer, socket.receive, zmq.Again, socket.has_more_frames, self._report
+        self._sockets[name] = ChannelSocket(
+            self._io,
+            name,
+            self._info,
+            self._options,
+            self._signer,
+            on_readable=self._on_readable[name],
+            on_event=self._on_event,
+            report=self._report,
         )
 
     def discard(self, name: ChannelName) -> None:

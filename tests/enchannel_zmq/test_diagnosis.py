@@ -33,7 +33,7 @@ CURVE = {"curve_publickey": "p" * 40, "curve_secretkey": "s" * 40}
 def test_diagnosis_of_sockets_that_do_not_connect(
     changes: dict[str, object], accepted: bool, expected: Diagnosis
 ) -> None:
-    diagnostics = ConnectDiagnostics(info(**changes))
+    diagnostics = ConnectDiagnostics(info(**changes), "1")
     if accepted:
         diagnostics.on_connected(ChannelName.SHELL)
     diagnostics.on_closed(ChannelName.SHELL)
@@ -44,7 +44,7 @@ def test_diagnosis_of_sockets_that_do_not_connect(
 def test_handshake_clears_earlier_failure(
     end: Callable[[ConnectDiagnostics, ChannelName], None],
 ) -> None:
-    diagnostics = ConnectDiagnostics(info())
+    diagnostics = ConnectDiagnostics(info(), "1")
     end(diagnostics, ChannelName.SHELL)
     diagnostics.on_handshake(ChannelName.SHELL)
     assert diagnostics.diagnose([]) is Diagnosis.NO_IOPUB_MESSAGE
@@ -56,7 +56,7 @@ def test_every_diagnosis_has_cause_and_remedy() -> None:
 
 
 def test_explanation_names_channels_and_host() -> None:
-    error = ConnectDiagnostics(info(ip="a-host")).explain("1", 2.0, [ChannelName.CONTROL])
+    error = ConnectDiagnostics(info(ip="a-host"), "1").explain(2.0, [ChannelName.CONTROL])
     assert str(error) == (
         "connecting to kernel 1 failed: no answer within 2 s on control (tcp://a-host:4): "
         "connection refused or no response; check that the host a-host exists, that the kernel is "

@@ -61,5 +61,5 @@ def test_failed_reopen_leaves_link_suspended(wire: WireKernel, link: ZmqLink) ->
     wire.restart()
     with pytest.raises(ConnectionFailed, match="another key"):
         link.reopen(DEADLINE)
-    assert link._phase is LinkPhase.SUSPENDED
-    assert link._sockets.disconnected() == list(ChannelName)
+    assert link._connection.tracker.phase is LinkPhase.SUSPENDED
+    assert link._connection._sockets.disconnected() == list(ChannelName)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enchannel_zmq._link_phase import TRANSITIONS, LinkPhase, PhaseEvent, next_phase
+from enchannel_zmq._link_phase import TRANSITIONS, LinkPhase, PhaseEvent, PhaseTracker
 
 LIFE = {
     "opened and closed": [
@@ -41,23 +41,32 @@ LIFE = {
 RECONNECTING = {LinkPhase.PARTIAL, LinkPhase.RECONNECTING}
 
 
+def tracker_in(phase: LinkPhase) -> PhaseTracker:
+    tracker = PhaseTracker()
+    tracker.phase = phase
+    return tracker
+
+
 @pytest.mark.parametrize("name", LIFE)
 def test_phases_follow_events(name: str) -> None:
-    phase: LinkPhase | None = LinkPhase.NEW
+    tracker = PhaseTracker()
     for event, expected in LIFE[name]:
-        assert phase is not None
-        phase = next_phase(phase, event)
-        assert phase is expected
+        assert tracker.accepts(event)
+        assert tracker.advance(event)
+        assert tracker.phase is expected
 
 
 @pytest.mark.parametrize("event", PhaseEvent)
 def test_closed_phase_ignores_every_event(event: PhaseEvent) -> None:
-    assert next_phase(LinkPhase.CLOSED, event) is None
+    tracker = tracker_in(LinkPhase.CLOSED)
+    assert not tracker.accepts(event)
+    assert not tracker.advance(event)
+    assert tracker.phase is LinkPhase.CLOSED
 
 
-@pytest.mark.parametrize("phase", set(LinkPhase) - RECONNECTING)
+@pytest.mark.parametrize("phase", [phase for phase in LinkPhase if phase not in RECONNECTING])
 def test_deadline_is_ignored_unless_reconnecting(phase: LinkPhase) -> None:
-    assert next_phase(phase, PhaseEvent.TIMED_OUT) is None
+    assert not tracker_in(phase).accepts(PhaseEvent.TIMED_OUT)
 
 
 def test_every_phase_can_be_left_and_reached() -> None:

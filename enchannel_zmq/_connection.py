@@ -1,0 +1,376 @@
+"""The sockets of a link over time: connecting, proving that they are ready, losing, reconnecting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
+
+import zmq
+
+from enchannel import AnyMessage, ChannelName, ConnectionInfo, Session
+from enchannel.abc import KernelState, LinkEvent, LinkState
+from enchannel.backends import IncomingSubject
+from enchannel.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ConnectionLost,
+    EnchannelError,
+    InvalidSignature,
+    KernelDied,
+    MessagesMayBeMissing,
+    RejectedFrame,
+)
+from enchannel.wire.signing import Signer
+from enchannel.wire.zmq import encode
+from enchannel_zmq._channel_socket import ChannelSocket, SocketOptions
+from enchannel_zmq._diagnosis import ConnectDiagnostics
+from enchannel_zmq._incoming import MESSAGE_CHANNELS, REQUEST_CHANNELS, IncomingMessages
+from enchannel_zmq._io_thread import IoThread, Timer, TimerGroup
+from enchannel_zmq._link_phase import LinkPhase, PhaseEvent, PhaseTracker
+from enchannel_zmq._readiness import ReadinessProof
+from enchannel_zmq._reconnect_policy import ReconnectPolicy
+from enchannel_zmq._socket_set import SocketSet
+
+__all__ = ["FindDeath", "KernelConnection"]
+
+# The sockets of a kernel that died are lost one after the other. Seconds from the first loss until the link
+# looks which of them are left.
+ASSESSMENT_DELAY = 0.02
+# For sending queued messages before the end, above all an interrupt.
+LINGER_MS = 1000
+
+FindDeath = Callable[[Callable[[KernelDied | None], None]], None]
+"""Finds out whether the kernel's process ended; see ``ZmqLink``."""
+
+
+class KernelConnection:
+    """Connects, monitors and reconnects the sockets of one kernel.
+
+    Its methods run on the I/O thread, except those that say otherwise.
+
+    Args:
+        io: The I/O thread.
+        info: The addresses and the key.
+        session: The client's session.
+        signer: Signs and verifies messages.
+        kernel_id: Names the kernel in error messages.
+        max_received: Maximum frame size in bytes.
+        keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
+        reconnect_timeout: Seconds for which lost sockets are reconnected before the connection is given up.
+        find_death: See ``ZmqLink``.
+
+    Attributes:
+        tracker: The phase.
+        events: Changes of the connection and the kernel, and errors.
+        incoming: The received messages.
+        opening: Completes once messages can no longer be lost, or fails.
+        send_error: Raised when sending in any phase but READY.
+    """
+
+    def __init__(
+        self,
+        io: IoThread,
+        info: ConnectionInfo,
+        session: Session,
+        signer: Signer,
+        *,
+        kernel_id: str,
+        max_received: int,
+        keepalive_timeout: float,
+        reconnect_timeout: float,
+        find_death: FindDeath | None,
+    ) -> None:
+        self.tracker = PhaseTracker()
+        self.events: IncomingSubject[LinkEvent] = IncomingSubject()
+        self.opening: Future[None] = Future()
+        self.send_error: EnchannelError = ConnectionLost("the link is not open yet")
+        self._io = io
+        self._info = info
+        self._signer = signer
+        self._name = f"kernel {kernel_id}"
+        self._max_received = max_received
+        self._find_death = find_death
+        self._timers = TimerGroup(io)
+        self._proof = ReadinessProof(session, self._timers, self._send_probe)
+        self._reconnect = ReconnectPolicy(io, reconnect_timeout)
+        self._diagnostics = ConnectDiagnostics(info, kernel_id)
+        self._assessment: Timer | None = None
+        # Counts the times that the connection became ready.
+        self._generation = 0
+        self.incoming = IncomingMessages(
+            self.tracker,
+            self._proof,
+            on_proven=self._on_proven,
+            on_echo=self._on_echo,
+            on_rejected=self._on_rejected,
+            report=self.events.on_next,
+        )
+        self._sockets = SocketSet(
+            io,
+            info,
+            SocketOptions(
+                identity=session.id.encode(),
+                max_received=max_received,
+                keepalive_timeout=keepalive_timeout,
+                topic=self._proof.topic.encode(),
+            ),
+            signer,
+            on_readable={
+                **dict.fromkeys(MESSAGE_CHANNELS, self.incoming.receive_messages),
+                ChannelName.HEARTBEAT: self.incoming.receive_beat,
+            },
+            on_event=self._on_socket_event,
+            report=self.events.on_next,
+        )
+
+    # -- for any thread ---------------------------------------------------------------------------
+
+    def fail_opening(self, error: EnchannelError) -> None:
+        """Make ``opening`` fail; a no-op if it has ended. From any thread."""
+        with suppress(InvalidStateError):
+            self.opening.set_exception(error)
+
+    def explain_timeout(self, timeout: float) -> ConnectionFailed:
+        """Return the error for an opening that took too long; from any thread."""
+        return self._diagnostics.explain(timeout, self._sockets.disconnected())
+
+    def unsent(self, name: ChannelName) -> int:
+        """Return the number of messages waiting for a kernel that does not read; from any thread."""
+        return self._sockets.unsent(name)
+
+    # -- connecting -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect all sockets; ignored unless new, suspended or given up."""
+        if not self.tracker.advance(PhaseEvent.OPENED):
+            return
+        self._proof.reset()
+        self._diagnostics.reset()
+        for name in ChannelName:
+            self._reconnect.reset_delay(name)
+            self._connect(name)
+
+    def stop_connecting(self) -> None:
+        """Suspend the link again, without reporting a loss: it was suspended before."""
+        if self.tracker.advance(PhaseEvent.SUSPENDED):
+            self._timers.cancel()
+            self._sockets.close()
+
+    def send(self, name: ChannelName, frames: Sequence[bytes | memoryview]) -> None:
+        """Send a message; drop it unless READY."""
+        if self.tracker.phase is LinkPhase.READY:
+            self._sockets.send(name, frames)
+
+    def _connect(self, name: ChannelName) -> None:
+        try:
+            self._sockets.connect(name)
+        except zmq.ZMQError as error:
+            self.fail_opening(
+                ConnectionFailed(
+                    f"connecting to {self._name} failed: ZeroMQ rejects the address or the keys of "
+                    f"{name} ({error}); check the connection info"
+                )
+            )
+
+    def _on_socket_event(self, socket: ChannelSocket, event: int) -> None:
+        name = socket.name
+        if not self._sockets.is_current(socket):
+            return
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            socket.is_connected = True
+            self._diagnostics.on_handshake(name)
+            self._reconnect.reset_delay(name)
+            if not self._sockets.disconnected():
+                self._on_all_connected()
+        elif event == zmq.EVENT_CONNECTED:
+            self._diagnostics.on_connected(name)
+        elif event == zmq.EVENT_DISCONNECTED and self._is_loss(socket):
+            socket.is_connected = False
+            if not self._is_assessing():
+                self._assessment = self._timers.later(ASSESSMENT_DELAY, self._assess)
+        elif not (self.tracker.phase is LinkPhase.READY or self._is_assessing()):
+            socket.is_connected = False
+            if event == zmq.EVENT_CLOSED:
+                self._diagnostics.on_closed(name)
+            self._retry(name)
+
+    def _is_loss(self, socket: ChannelSocket) -> bool:
+        """Return True if a disconnect is a loss, and not a failed attempt to connect."""
+        return self.tracker.phase is LinkPhase.READY or (
+            self.tracker.phase is LinkPhase.PARTIAL and socket.is_connected
+        )
+
+    def _retry(self, name: ChannelName) -> None:
+        self._sockets.discard(name)
+        self._timers.later(self._reconnect.next_delay(name), partial(self._connect, name))
+
+    def _on_all_connected(self) -> None:
+        if self._proof.is_proven:
+            self._become_ready()
+        elif self.tracker.phase is not LinkPhase.READY:
+            self._proof.start_probing()
+
+    def _on_proven(self) -> None:
+        if not self._sockets.disconnected():
+            self._become_ready()
+
+    def _send_probe(self, probe: AnyMessage) -> None:
+        if self._sockets.is_connected(probe.channel):
+            self._sockets.send(probe.channel, encode(probe, self._signer))
+
+    def _become_ready(self) -> None:
+        was_opened = self.opening.done()
+        if not self.tracker.advance(PhaseEvent.PROVEN):
+            return
+        self._generation += 1
+        self._reconnect.stop_deadline()
+        self.events.on_next(LinkState.CONNECTED)
+        if was_opened:
+            self.events.on_next(KernelState.IDLE)
+        else:
+            with suppress(InvalidStateError):  # raised if it was abandoned just now
+                self.opening.set_result(None)
+
+    def _on_echo(self, name: ChannelName) -> None:
+        text = (
+            f"{self._name} echoes messages sent on {name} ({self._info.url(name)}), as a heartbeat port "
+            f"would; check that {name}_port and hb_port are not swapped"
+        )
+        if not self.opening.done():
+            self.fail_opening(ConnectionFailed(text))
+        elif self._lose_all(PhaseEvent.MISCONFIGURED, ConnectionLost(text)):
+            self.events.on_error(ConnectionLost(text))
+
+    def _on_rejected(self, name: ChannelName, error: RejectedFrame) -> None:
+        if isinstance(error, InvalidSignature) and not self.opening.done():
+            self.fail_opening(
+                AuthenticationFailed(
+                    f"connecting to {self._name} failed: messages on {name} are signed with another "
+                    "key; check that the connection file is not an old one"
+                )
+            )
+            return
+        self.events.on_next(error)
+
+    # -- losing sockets and reconnecting ----------------------------------------------------------
+
+    def _is_assessing(self) -> bool:
+        return self._assessment is not None and self._assessment.is_pending
+
+    def _assess(self) -> None:
+        """Handle the loss of sockets, depending on those left and on the process."""
+        if self.tracker.phase not in (LinkPhase.READY, LinkPhase.PARTIAL):
+            return
+        lost = self._sockets.disconnected()
+        if len(lost) < len(ChannelName):
+            self._on_some_lost(lost)
+        elif self._find_death is not None:
+            generation = self._generation
+            self._find_death(
+                lambda died: self._io.post(partial(self._on_death_found, generation, died))
+            )
+        else:
+            text = f"{self._name} closed all its sockets; it ended or was restarted"
+            self._reconnect_all(KernelDied(text), is_dead=True)
+
+    def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
+        if generation != self._generation:  # the kernel was restarted meanwhile
+            return
+        if died is not None:
+            self.on_process_died(died)
+        else:
+            text = f"the connection to {self._name} was lost, but its process is running"
+            self._reconnect_all(ConnectionLost(text), is_dead=False)
+
+    def _on_some_lost(self, lost: list[ChannelName]) -> None:
+        names = ", ".join(lost)
+        if self.tracker.phase is LinkPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
+            why: EnchannelError = ConnectionLost(
+                f"the connection to {self._name} was lost on {names}; requests in flight there get no "
+                "reply"
+            )
+        else:
+            why = MessagesMayBeMissing(
+                f"the connection to {self._name} was lost on {names} and is restored: messages sent "
+                "meanwhile are missing; a possible cause is a message over "
+                f"max_received={self._max_received} bytes"
+            )
+        if self.tracker.phase is LinkPhase.PARTIAL:
+            # More sockets were lost while some were being reconnected: reconnect all of them.
+            self._reconnect_all(why, is_dead=False)
+            return
+        if ChannelName.IOPUB in lost:
+            self._proof.reset()
+        # Set before the phase, by which other threads choose to raise it.
+        self.send_error = ConnectionLost(str(why))
+        self.tracker.advance(PhaseEvent.SOME_LOST)
+        self.events.on_next(LinkState.LOST)
+        self.events.on_next(why)
+        self._start_reconnecting(lost, why)
+
+    def on_process_died(self, why: KernelDied) -> None:
+        """Report the death of the process; ignored if it is known."""
+        if self._lose_all(PhaseEvent.DIED, why):
+            self.events.on_next(KernelState.DEAD)
+
+    def suspend(self, why: EnchannelError) -> None:
+        """Close all sockets until the next ``start``, and report the reason."""
+        self._lose_all(PhaseEvent.SUSPENDED, why)
+
+    def _reconnect_all(self, why: EnchannelError, *, is_dead: bool) -> None:
+        if not self._lose_all(PhaseEvent.ALL_LOST, why):
+            return
+        if is_dead:
+            self.events.on_next(KernelState.DEAD)
+        self._start_reconnecting(ChannelName, why)
+
+    def _lose_all(self, event: PhaseEvent, why: EnchannelError) -> bool:
+        """Close all sockets and report the loss; return False if the phase ignores the event.
+
+        Received messages are delivered first, and messages queued for the kernel are dropped.
+        """
+        if not self.tracker.accepts(event):
+            return False
+        self._sockets.drain_remaining()
+        if not self.tracker.accepts(event):  # changed by a subscriber
+            return False
+        self.send_error = why
+        self.tracker.advance(event)
+        if self.tracker.phase is not LinkPhase.RECONNECTING:
+            self._reconnect.stop_deadline()
+        self._proof.reset()
+        self._timers.cancel()
+        self._sockets.close()
+        self.events.on_next(LinkState.LOST)
+        self.events.on_next(why)
+        return True
+
+    def _start_reconnecting(self, names: Iterable[ChannelName], why: EnchannelError) -> None:
+        if self.tracker.phase not in (LinkPhase.PARTIAL, LinkPhase.RECONNECTING):
+            return  # a subscriber to the loss closed the link
+        self._reconnect.start_deadline(partial(self._give_up, why))
+        for name in names:
+            self._retry(name)
+
+    def _give_up(self, why: EnchannelError) -> None:
+        if not self.tracker.accepts(PhaseEvent.TIMED_OUT):
+            return
+        kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
+        text = f"{why}; reconnecting did not succeed within {self._reconnect.timeout:g} s"
+        self.send_error = kind(text)
+        self.tracker.advance(PhaseEvent.TIMED_OUT)
+        self._timers.cancel()
+        self._sockets.close()
+        self.events.on_error(kind(text))
+
+    def close(self) -> None:
+        """Close all sockets; queued messages are sent within LINGER_MS, in the background."""
+        was_ready = self.tracker.phase is LinkPhase.READY
+        if not self.tracker.advance(PhaseEvent.CLOSED):
+            return
+        self._reconnect.stop_deadline()
+        self._timers.cancel()
+        self._sockets.close(linger_ms=LINGER_MS if was_ready else 0)
+        self.events.on_completed()
