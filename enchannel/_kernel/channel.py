@@ -13,7 +13,7 @@ from enchannel._kernel.subjects import SentMessages
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Header, Message
 from enchannel._protocol.session import Session
-from enchannel._protocol.validation import check
+from enchannel._protocol.validation import validate_message
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.fanout import Fanout, FanoutSubject, KeyedFanout
 from enchannel._rx.sink import Reporter, Sink
@@ -180,7 +180,7 @@ class Channel(BaseChannel[AnyMessage]):
             )
         if value.channel is not self.name and isinstance(self.name, ChannelName):
             value = value.replace(channel=self.name)
-        check(value)
+        validate_message(value)
         return self._context.session.fill_headers(value)
 
     def _dispatch(self, item: AnyMessage) -> None:

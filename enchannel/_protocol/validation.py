@@ -12,7 +12,7 @@ from enchannel._protocol.message import AnyMessage
 from enchannel.contents import CONTENT_TYPES
 from enchannel.errors import InvalidMessage
 
-__all__ = ["check"]
+__all__ = ["validate_message"]
 
 _COMM_TYPES = ("comm_open", "comm_msg", "comm_close")
 _TYPES_BY_CHANNEL = {
@@ -64,7 +64,7 @@ _WRONG_TYPE = re.compile(r"Expected `(.+)`, got `(.+)`")
 _PYTHON_NAMES = {"object": "dict", "array": "list", "null": "None"}
 
 
-def check(message: AnyMessage) -> None:
+def validate_message(message: AnyMessage) -> None:
     """Raise if the content or the channel of a message violates the protocol.
 
     Unknown message types and fields are accepted. Error texts contain no values, since a value may be a

@@ -1,4 +1,4 @@
-"""At least one message of every type, made by its builder: as short and as full as it can be."""
+"""At least one message of every type, with as few and with as many arguments as possible."""
 
 from enchannel import messages as build
 from enchannel._protocol.message import AnyMessage

@@ -1,4 +1,4 @@
-"""Whether a JSON value is of a type: slow, plain, and written without what it is to judge."""
+"""A plain, slow type check of JSON values, independent of the code under test."""
 
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints

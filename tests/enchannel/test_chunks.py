@@ -1,4 +1,4 @@
-"""A chunks is what adding would give, and costs no more than a few copies of it."""
+"""Chunks equal plain concatenation, and copy each element only a few times."""
 
 import math
 from operator import add
@@ -13,12 +13,12 @@ def text_of(chunks: Chunks[str] | None) -> str:
     return "".join(in_order(chunks))
 
 
-def test_nothing_has_no_pieces() -> None:
+def test_empty_sequence_has_no_chunks() -> None:
     assert in_order(None) == []
 
 
 @given(st.lists(st.text(min_size=1)))
-def test_it_is_all_that_was_added_in_order(texts: list[str]) -> None:
+def test_chunks_are_in_order(texts: list[str]) -> None:
     chunks: Chunks[str] | None = None
     for text in texts:
         chunks = append(chunks, text, add)
@@ -26,8 +26,8 @@ def test_it_is_all_that_was_added_in_order(texts: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(min_value=0), st.text(min_size=1))))
-def test_every_state_stays_as_it_was(steps: list[tuple[int, str]]) -> None:
-    """Also when something else is added to an old one."""
+def test_earlier_chunks_stay_unchanged(steps: list[tuple[int, str]]) -> None:
+    """Also when an earlier state is extended in another way."""
     states: list[tuple[Chunks[str] | None, str]] = [(None, "")]
     for which, text in steps:
         chunks, expected = states[which % len(states)]
@@ -36,21 +36,21 @@ def test_every_state_stays_as_it_was(steps: list[tuple[int, str]]) -> None:
 
 
 @given(st.lists(st.text(min_size=1), min_size=1))
-def test_it_is_not_deep(texts: list[str]) -> None:
+def test_chunk_count_is_logarithmic(texts: list[str]) -> None:
     chunks: Chunks[str] | None = None
     for text in texts:
         chunks = append(chunks, text, add)
     assert len(in_order(chunks)) <= math.log2(len("".join(texts))) + 1
 
 
-def test_it_is_not_deep_though_each_piece_is_a_bit_shorter() -> None:
+def test_chunk_count_of_shrinking_chunks() -> None:
     chunks: Chunks[str] | None = None
     for length in range(100, 0, -1):
         chunks = append(chunks, "x" * length, add)
     assert len(in_order(chunks)) <= math.log2(5050) + 1
 
 
-def test_what_is_added_is_copied_a_few_times_only() -> None:
+def test_append_copies_logarithmically() -> None:
     copied = 0
 
     def join(older: str, newer: str) -> str:

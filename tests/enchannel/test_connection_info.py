@@ -1,4 +1,4 @@
-"""What a connection file says, and what is wrong with it."""
+"""Connection info: reading and writing connection files, and errors for invalid ones."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ def info(**changes: Any) -> ConnectionInfo:
 
 
 def failure(fields: dict[str, Any]) -> str:
-    """Why these fields are refused; it never says the key."""
+    """Return the text of the error for these fields, after a check that it does not contain the key."""
     with pytest.raises(ec.ConnectionFailed) as raised:
         ConnectionInfo.from_dict(fields, source="the connection file k.json")
     error: BaseException | None = raised.value
@@ -49,7 +49,7 @@ def failure(fields: dict[str, Any]) -> str:
     return text
 
 
-def test_all_that_it_says() -> None:
+def test_connection_info_has_all_fields() -> None:
     read = info(**CURVE)
     assert read.transport == "tcp"
     assert read.ip == "127.0.0.1"
@@ -68,7 +68,7 @@ def test_all_that_it_says() -> None:
     assert read.extra == {}
 
 
-def test_what_may_be_left_out() -> None:
+def test_optional_fields_have_defaults() -> None:
     least = {name: FIELDS[name] for name in ("ip", *PORTS)}
     for fields in (least, {**dict.fromkeys(FIELDS), **least, "transport": "tcp"}):
         read = ConnectionInfo.from_dict(fields)
@@ -101,12 +101,12 @@ def test_url_over_ipc() -> None:
     assert read.url(ChannelName.HEARTBEAT) == "ipc:///run/user/0/kernel-1-ipc-5"
 
 
-def test_ipc_numbers_are_no_ports() -> None:
+def test_ipc_port_may_exceed_65535() -> None:
     assert info(transport="ipc", shell_port=1_000_000).ports[ChannelName.SHELL] == 1_000_000
 
 
-def test_a_key_may_be_bytes() -> None:
-    """As in jupyter_client's own dicts."""
+def test_key_may_be_bytes() -> None:
+    """As in the dicts of jupyter_client."""
     read = info(key=KEY, curve_publickey=Z85.encode(), curve_secretkey=Z85.encode())
     assert read == info(curve_publickey=Z85, curve_secretkey=Z85)
     assert info(key="ключ".encode()).key == Secret("ключ")
@@ -120,7 +120,7 @@ def test_a_key_may_be_bytes() -> None:
     ),
     st.booleans(),
 )
-def test_it_is_written_as_it_was_read(extra: dict[str, Any], curve: bool) -> None:
+def test_connection_info_round_trips(extra: dict[str, Any], curve: bool) -> None:
     fields = {**FIELDS, **(CURVE if curve else {}), **extra}
     read = ConnectionInfo.from_dict(fields)
     assert read.extra == extra
@@ -129,7 +129,7 @@ def test_it_is_written_as_it_was_read(extra: dict[str, Any], curve: bool) -> Non
     assert json.loads(json.dumps(read.to_dict())) == fields
 
 
-def test_fields_of_others_are_kept() -> None:
+def test_unknown_fields_are_kept() -> None:
     read = info(jupyter_session="/home/ada/a.ipynb", new={"nested": [1]})
     assert read.extra == {"jupyter_session": "/home/ada/a.ipynb", "new": {"nested": [1]}}
     with pytest.raises(TypeError):
@@ -138,7 +138,7 @@ def test_fields_of_others_are_kept() -> None:
 
 @pytest.mark.parametrize("name", ["ip", *PORTS])
 @pytest.mark.parametrize("missing", [True, False], ids=["missing", "null"])
-def test_a_field_that_is_missing_is_named(name: str, missing: bool) -> None:
+def test_missing_field_error_names_field(name: str, missing: bool) -> None:
     fields = {**FIELDS, name: None}
     if missing:
         del fields[name]
@@ -147,37 +147,37 @@ def test_a_field_that_is_missing_is_named(name: str, missing: bool) -> None:
 
 @pytest.mark.parametrize("name", ["ip", "key", "signature_scheme", "kernel_name", *CURVE])
 @pytest.mark.parametrize("odd", [5, 0, 1.5, True, False, [], [SECRET], {"a": SECRET}])
-def test_a_text_that_is_none_is_named(name: str, odd: object) -> None:
+def test_non_text_field_error_names_field(name: str, odd: object) -> None:
     assert failure({**FIELDS, **CURVE, name: odd}).endswith(f": {name} must be text")
 
 
 @pytest.mark.parametrize("odd", [b"\xff" + KEY, SECRET + "\ud800"], ids=["bytes", "surrogate"])
 @pytest.mark.parametrize("name", ["ip", "key", *CURVE])
-def test_a_text_that_utf8_cannot_write_is_named(name: str, odd: object) -> None:
+def test_non_utf8_field_error_names_field(name: str, odd: object) -> None:
     assert failure({**FIELDS, **CURVE, name: odd}).endswith(f": {name} must be text")
 
 
 @pytest.mark.parametrize("name", PORTS)
 @pytest.mark.parametrize("odd", [0, -1, 1.5, True, "50001", "", [], {}])
-def test_an_odd_port_is_named(name: str, odd: object) -> None:
+def test_invalid_port_error_names_field(name: str, odd: object) -> None:
     assert name in failure({**FIELDS, name: odd})
 
 
 @pytest.mark.parametrize("name", PORTS)
-def test_a_port_that_tcp_does_not_have_is_named(name: str) -> None:
+def test_too_high_tcp_port_error_names_field(name: str) -> None:
     text = failure({**FIELDS, name: 65_536})
     assert text.endswith(f": {name} must be at most 65535, not 65536")
     assert info(**{name: 65_535})
 
 
 @pytest.mark.parametrize("odd", ["udp", "TCP", "", None, 5, [], {}])
-def test_an_unknown_transport_is_named(odd: object) -> None:
+def test_unknown_transport_error_names_it(odd: object) -> None:
     text = failure({**FIELDS, "transport": odd})
     assert text.endswith(f": transport must be tcp or ipc, not {odd!r}")
 
 
 @pytest.mark.parametrize("odd", ["hmac-sha257", "sha256", "hmac-shake_128", "none"])
-def test_an_unknown_scheme_is_named(odd: str) -> None:
+def test_unknown_signature_scheme_error_names_it(odd: str) -> None:
     text = failure({**FIELDS, "signature_scheme": odd})
     assert "signature scheme" in text
     assert odd in text
@@ -185,20 +185,20 @@ def test_an_unknown_scheme_is_named(odd: str) -> None:
 
 @pytest.mark.parametrize("name", CURVE)
 @pytest.mark.parametrize("other", ["", None])
-def test_one_curve_key_without_the_other(name: str, other: str | None) -> None:
+def test_single_curve_key_is_an_error(name: str, other: str | None) -> None:
     assert "CURVE" in failure({**FIELDS, **CURVE, name: other})
 
 
 @pytest.mark.parametrize("name", CURVE)
 @pytest.mark.parametrize("odd", ["x", Z85 + "x", Z85[:-1] + " ", Z85[:-1] + '"', Z85[:-1] + "é"])
-def test_a_curve_key_that_is_not_z85_is_named(name: str, odd: str) -> None:
+def test_non_z85_curve_key_error_names_field(name: str, odd: str) -> None:
     text = failure({**FIELDS, **CURVE, name: odd})
     assert name in text
     assert odd not in text
 
 
 @given(st.dictionaries(st.sampled_from([*FIELDS, *CURVE]), st.text() | st.integers() | st.none()))
-def test_whatever_it_says_nothing_else_is_raised(changes: dict[str, Any]) -> None:
+def test_any_fields_raise_only_connection_failed(changes: dict[str, Any]) -> None:
     try:
         read = ConnectionInfo.from_dict({**FIELDS, **changes})
     except ec.ConnectionFailed:
@@ -207,7 +207,7 @@ def test_whatever_it_says_nothing_else_is_raised(changes: dict[str, Any]) -> Non
     assert SECRET not in repr(read)
 
 
-def test_secrets_are_shown_nowhere() -> None:
+def test_secrets_are_not_in_reprs() -> None:
     read = info(**CURVE)
     for shown in (repr(read), str(read), f"{read}", repr([read]), repr(vars(read.key.__class__))):
         assert SECRET not in shown
@@ -216,7 +216,7 @@ def test_secrets_are_shown_nowhere() -> None:
     assert repr(Secret("")) == str(Secret("")) == "<no key>"
 
 
-def test_secrets_compare_and_are_no_text() -> None:
+def test_secrets_compare_but_are_not_text() -> None:
     assert Secret("a") == Secret("a")
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
@@ -230,6 +230,6 @@ def test_secrets_compare_and_are_no_text() -> None:
         assert copied == Secret("a")
 
 
-def test_it_never_changes() -> None:
+def test_connection_info_is_immutable() -> None:
     with pytest.raises(AttributeError):
         info().ip = "10.0.0.1"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""The types of contents say what the protocol says."""
+"""The content types have the message types and fields of the protocol."""
 
 from typing import Any, get_type_hints
 
@@ -9,8 +9,8 @@ from enchannel.contents import CONTENT_TYPES, ErrorFields
 from tests.enchannel.examples import EXAMPLES, IDS
 from tests.enchannel.fitting import fits
 
-# The tables of the protocol, 5.5. A question mark: it has a default, is optional, or real kernels
-# (or their error replies) were seen to leave it out.
+# The tables of protocol 5.5. A question mark: the field has a default, is optional, or is omitted by
+# some kernels or in error replies.
 SPEC = {
     "execute_request": "code silent? store_history? user_expressions? allow_stdin? stop_on_error?",
     "execute_reply": "status execution_count? payload? user_expressions?",
@@ -64,48 +64,48 @@ def fields_of(content_type: Any, *, but: frozenset[str] = frozenset()) -> set[st
     return required | {f"{name}?" for name in content_type.__optional_keys__ - but}
 
 
-def test_every_message_type_of_the_protocol_has_a_type() -> None:
+def test_every_message_type_has_a_content_type() -> None:
     assert CONTENT_TYPES.keys() == SPEC.keys()
 
 
 @pytest.mark.parametrize("msg_type", SPEC)
-def test_a_type_has_the_fields_of_the_protocol(msg_type: str) -> None:
+def test_content_type_has_the_protocol_fields(msg_type: str) -> None:
     errors = ErrorFields.__optional_keys__ if msg_type.endswith("_reply") else frozenset[str]()
     assert fields_of(CONTENT_TYPES[msg_type], but=errors) == set(SPEC[msg_type].split())
 
 
 @pytest.mark.parametrize("msg_type", [name for name in SPEC if name.endswith("_reply")])
-def test_every_reply_of_a_kernel_may_be_an_error(msg_type: str) -> None:
-    if msg_type not in {"debug_reply", "input_reply"}:  # the debugger has its own way, a user none
+def test_every_kernel_reply_may_be_an_error(msg_type: str) -> None:
+    if msg_type not in {"debug_reply", "input_reply"}:  # debugger and user differ
         assert fields_of(ErrorFields) <= fields_of(CONTENT_TYPES[msg_type])
 
 
-def test_a_type_is_named_as_its_messages_are() -> None:
+def test_content_type_is_named_after_msg_type() -> None:
     camel = {name: "".join(part.title() for part in name.split("_")) for name in CONTENT_TYPES}
     assert {name: kind.__name__ for name, kind in CONTENT_TYPES.items()} == camel
 
 
-def test_the_table_cannot_be_changed() -> None:
+def test_content_types_table_is_immutable() -> None:
     with pytest.raises(TypeError):
         CONTENT_TYPES["stream"] = dict  # type: ignore[index]
 
 
-def test_every_type_is_listed_and_described() -> None:
+def test_content_types_are_listed_and_documented() -> None:
     kinds = {name: kind for name, kind in vars(contents).items() if hasattr(kind, "__total__")}
     assert kinds.keys() <= set(contents.__all__)
     assert [name for name, kind in kinds.items() if not kind.__doc__] == []
 
 
-def test_every_type_of_the_table_is_listed() -> None:
+def test_content_types_in_table_are_listed() -> None:
     assert {kind.__name__ for kind in CONTENT_TYPES.values()} <= set(contents.__all__)
 
 
-def test_not_required_is_seen_at_run_time() -> None:
+def test_not_required_is_available_at_run_time() -> None:
     hints = get_type_hints(contents.Stream)
     assert set(hints) == {"name", "text"}
     assert contents.ExecuteRequest.__required_keys__ == {"code"}
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
-def test_what_the_builders_make_is_of_its_type(message: Any) -> None:
+def test_examples_match_content_types(message: Any) -> None:
     assert fits(message.content, CONTENT_TYPES[message.header.msg_type])

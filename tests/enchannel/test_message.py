@@ -1,4 +1,4 @@
-"""A message never changes, and still is the dict and the list that everybody can read."""
+"""Messages: immutable at any depth, and still usable as plain dicts and lists."""
 
 import copy
 import ctypes
@@ -43,7 +43,7 @@ def created(content: dict[str, Any], **options: Any) -> AnyMessage:
 
 
 def received(content: dict[str, Any]) -> AnyMessage:
-    """As a wire makes it: what is nested is frozen only when it is reached."""
+    """Return a message as a decoder creates it: nested values are frozen only on access."""
     plain = json.loads(json.dumps(content))
     return Message(
         ChannelName.SHELL, Header("1", "x"), Header(), FrozenDict(plain), FrozenDict(plain)
@@ -51,7 +51,7 @@ def received(content: dict[str, Any]) -> AnyMessage:
 
 
 def unpickled(content: dict[str, Any]) -> AnyMessage:
-    message: AnyMessage = pickle.loads(pickle.dumps(received(content)))  # noqa: S301  # our own
+    message: AnyMessage = pickle.loads(pickle.dumps(received(content)))  # noqa: S301
     return message
 
 
@@ -75,7 +75,7 @@ def content(message: AnyMessage) -> Any:
     return message.content
 
 
-# Every method that a dict or a list has either reads, or is refused.
+# Every method of a dict or a list either reads or is refused.
 
 DICT_READERS = {
     *("__class_getitem__", "__contains__", "__doc__", "__eq__", "__ge__", "__getattribute__"),
@@ -117,14 +117,14 @@ LIST_MUTATORS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def test_every_method_of_dict_and_list_is_accounted_for() -> None:
+def test_every_dict_and_list_method_is_covered() -> None:
     assert DICT_READERS | DICT_MUTATORS.keys() == set(vars(dict))
     assert LIST_READERS | {name.split()[0] for name in LIST_MUTATORS} == set(vars(list))
 
 
 @pytest.mark.parametrize("mutate", DICT_MUTATORS.values(), ids=DICT_MUTATORS)
 @pytest.mark.parametrize("part", ["content", "metadata", "nested"])
-def test_a_dict_cannot_be_changed(
+def test_frozen_dict_methods_refuse_changes(
     make: Callable[[dict[str, Any]], AnyMessage], part: str, mutate: Callable[[Any], Any]
 ) -> None:
     message = make(CONTENT).replace(metadata=CONTENT)
@@ -136,7 +136,7 @@ def test_a_dict_cannot_be_changed(
 
 
 @pytest.mark.parametrize("mutate", LIST_MUTATORS.values(), ids=LIST_MUTATORS)
-def test_a_list_cannot_be_changed(content: Any, mutate: Callable[[Any], Any]) -> None:
+def test_frozen_list_methods_refuse_changes(content: Any, mutate: Callable[[Any], Any]) -> None:
     for target in (content["list"], content["list"][1]):
         before = copy.deepcopy(target)
         with pytest.raises(TypeError, match="this object is immutable"):
@@ -144,7 +144,7 @@ def test_a_list_cannot_be_changed(content: Any, mutate: Callable[[Any], Any]) ->
         assert target == before
 
 
-def test_statements_that_change_are_refused(content: Any) -> None:
+def test_mutating_statements_raise(content: Any) -> None:
     words = content["list"]
     with pytest.raises(TypeError):
         content["number"] += 1
@@ -167,13 +167,13 @@ def test_statements_that_change_are_refused(content: Any) -> None:
     assert content == CONTENT
 
 
-def test_init_fills_nothing_again(content: Any) -> None:
+def test_calling_init_again_changes_nothing(content: Any) -> None:
     content.__init__({"number": 8})
     content["list"].__init__([1])
     assert content == CONTENT
 
 
-def test_a_frozen_thing_takes_no_attributes_and_no_other_class(content: Any) -> None:
+def test_frozen_value_has_no_settable_attributes(content: Any) -> None:
     for thing, plain in ((content, dict), (content["list"], list)):
         with pytest.raises(AttributeError):
             thing.extra = 1
@@ -185,26 +185,26 @@ def test_a_frozen_thing_takes_no_attributes_and_no_other_class(content: Any) -> 
 @pytest.mark.parametrize(
     "name", ["channel", "header", "parent_header", "metadata", "content", "buffers", "raw", "more"]
 )
-def test_a_message_cannot_be_changed(message: AnyMessage, name: str) -> None:
+def test_message_attributes_are_read_only(message: AnyMessage, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(message, name, None)
     with pytest.raises(AttributeError):
         delattr(message, name)
 
 
-def test_a_header_cannot_be_changed(message: AnyMessage) -> None:
+def test_header_attributes_are_read_only(message: AnyMessage) -> None:
     with pytest.raises(AttributeError):
         message.header.msg_id = "2"  # type: ignore[misc]
 
 
-def test_init_of_a_message_changes_nothing(message: AnyMessage) -> None:
+def test_calling_message_init_changes_nothing(message: AnyMessage) -> None:
     before = message.replace()
     message.__init__(ChannelName.IOPUB, Header(), Header(), {}, {})  # type: ignore[misc]
     message.__post_init__()
     assert message == before
 
 
-# However one comes to what is nested, it is frozen.
+# Nested values are frozen on any access.
 
 
 def by_match(content: Any) -> list[Any]:
@@ -290,7 +290,7 @@ ROUTES: dict[str, Callable[[Any], list[Any]]] = {
 
 
 def unfrozen(value: Any) -> list[Any]:
-    """The dicts and lists in it that could be changed."""
+    """Yield the mutable dicts and lists in a value."""
     if isinstance(value, tuple):
         return [one for item in value for one in unfrozen(item)]
     if isinstance(value, dict):
@@ -303,7 +303,7 @@ def unfrozen(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
-def test_what_is_nested_is_frozen_by_whatever_way_it_is_reached(
+def test_nested_values_are_frozen_on_any_access(
     content: Any, route: Callable[[Any], list[Any]]
 ) -> None:
     reached = route(content)
@@ -312,24 +312,24 @@ def test_what_is_nested_is_frozen_by_whatever_way_it_is_reached(
 
 
 @pytest.mark.xfail(reason="list's own C code concatenates without asking FrozenList")
-def test_what_operator_concat_gives_is_frozen() -> None:
+def test_operator_concat_result_is_frozen() -> None:
     content = received(CONTENT).content
     assert unfrozen(tuple(operator.concat([], content["list"]))) == []
 
 
 @pytest.mark.xfail(reason="FrozenList.__radd__ comes before list's own +=, and makes a new list")
-def test_a_plain_list_is_extended_where_it_is(content: Any) -> None:
+def test_plain_list_is_extended_in_place(content: Any) -> None:
     plain = collected = [0]
     plain += content["list"]
     assert len(collected) == 4
 
 
-def test_what_is_reached_twice_is_the_same(content: Any) -> None:
+def test_nested_value_is_the_same_object_each_time(content: Any) -> None:
     assert content["dict"]["dict"] is content["dict"]["dict"]
     assert content["list"][0] is content["list"][0]
 
 
-def test_lookups_that_fail_do_so_as_with_a_plain_dict_or_list(content: Any) -> None:
+def test_failed_lookups_raise_like_plain_ones(content: Any) -> None:
     with pytest.raises(KeyError, match="nothing"):
         operator.getitem(content, "nothing")
     with pytest.raises(IndexError):
@@ -343,10 +343,10 @@ def test_lookups_that_fail_do_so_as_with_a_plain_dict_or_list(content: Any) -> N
     assert "nothing" not in content
 
 
-# It is a dict and a list to whoever reads.
+# Readers can use it as a dict and a list.
 
 
-def test_the_frozen_is_equal_to_the_plain(content: Any) -> None:
+def test_frozen_equals_plain(content: Any) -> None:
     assert content == CONTENT
     assert CONTENT == content
     assert content["list"] == CONTENT["list"]
@@ -364,7 +364,7 @@ def test_the_frozen_is_equal_to_the_plain(content: Any) -> None:
     assert repr(received(CONTENT).content) == repr(CONTENT)
 
 
-def test_json_takes_it_as_it_is(content: Any) -> None:
+def test_json_encodes_frozen_content(content: Any) -> None:
     assert json.dumps(content) == json.dumps(CONTENT)
     assert json.dumps(content, indent=1, sort_keys=True) == json.dumps(
         CONTENT, indent=1, sort_keys=True
@@ -372,13 +372,13 @@ def test_json_takes_it_as_it_is(content: Any) -> None:
     assert json.loads("".join(json.JSONEncoder().iterencode(content))) == CONTENT
 
 
-def test_msgspec_takes_it_as_it_is(content: Any) -> None:
+def test_msgspec_encodes_frozen_content(content: Any) -> None:
     assert msgspec.json.encode(content) == msgspec.json.encode(CONTENT)
     assert msgspec.to_builtins(content) == CONTENT
     assert msgspec.convert(content, dict[str, Any]) == CONTENT
 
 
-def test_nbformat_takes_it_as_it_is(make: Callable[[dict[str, Any]], AnyMessage]) -> None:
+def test_nbformat_accepts_frozen_content(make: Callable[[dict[str, Any]], AnyMessage]) -> None:
     output = make({"data": {"text/plain": ["4", "2"]}, "metadata": {"a": [1]}}).content
     notebook = make(
         {
@@ -403,7 +403,7 @@ def test_nbformat_takes_it_as_it_is(make: Callable[[dict[str, Any]], AnyMessage]
 
 
 @given(json_objects)
-def test_any_json_object_comes_out_as_it_went_in(value: dict[str, Any]) -> None:
+def test_json_object_round_trips(value: dict[str, Any]) -> None:
     for make in (created, received, unpickled, replaced):
         content = make(value).content
         assert content == value
@@ -424,16 +424,16 @@ def plain_all_through(value: Any) -> bool:
 
 
 @given(json_objects)
-def test_a_deep_copy_is_plain(value: dict[str, Any]) -> None:
+def test_deep_copy_is_plain(value: dict[str, Any]) -> None:
     for make in (created, received):
         content = make(value).content
         assert plain_all_through(copy.deepcopy(content))
         assert copy.deepcopy(content) == value
-        list(map(repr, content.values()))  # some of it reached, and so frozen, by now
+        list(map(repr, content.values()))  # some of it frozen by now
         assert plain_all_through(copy.deepcopy(content))
 
 
-def test_a_deep_copy_can_be_changed_and_nobody_notices(content: Any) -> None:
+def test_deep_copy_is_independent(content: Any) -> None:
     copied = copy.deepcopy(content)
     copied["dict"]["dict"]["x"].append(2)
     copied["list"].sort(key=str)
@@ -444,7 +444,7 @@ def test_a_deep_copy_can_be_changed_and_nobody_notices(content: Any) -> None:
     assert content == CONTENT
 
 
-def test_a_shallow_copy_can_be_changed_at_its_top(content: Any) -> None:
+def test_shallow_copy_is_mutable_at_its_top(content: Any) -> None:
     copied = content.copy()
     copied["number"] = 8
     words = content["list"].copy()
@@ -453,7 +453,7 @@ def test_a_shallow_copy_can_be_changed_at_its_top(content: Any) -> None:
     assert (type(copied), type(words)) == (dict, list)
 
 
-def test_a_copy_of_what_never_changes_is_itself(message: AnyMessage) -> None:
+def test_copy_of_immutable_returns_itself(message: AnyMessage) -> None:
     assert copy.copy(message) is message
     assert copy.deepcopy(message) is message
     assert copy.copy(message.content) is message.content
@@ -461,20 +461,20 @@ def test_a_copy_of_what_never_changes_is_itself(message: AnyMessage) -> None:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickled_message_comes_back(message: AnyMessage, protocol: int) -> None:
+def test_pickled_message_is_equal(message: AnyMessage, protocol: int) -> None:
     message = message.replace(
         buffers=[b"abc", b""], raw=RawParts(b"1", b"2", b"3", b"4"), parent_header=Header("0")
     )
-    again = pickle.loads(pickle.dumps(message, protocol))  # noqa: S301  # our own
+    again = pickle.loads(pickle.dumps(message, protocol))  # noqa: S301
     assert again == message
     assert (again.raw, list(map(bytes, again.buffers))) == (message.raw, [b"abc", b""])
     assert unfrozen((again.content, again.metadata)) == []
     assert all(buffer.readonly for buffer in again.buffers)
 
 
-def test_a_pickled_part_comes_back_frozen(content: Any) -> None:
+def test_unpickled_part_is_frozen(content: Any) -> None:
     for part in (content, content["dict"], content["list"]):
-        again = pickle.loads(pickle.dumps(part))  # noqa: S301  # our own
+        again = pickle.loads(pickle.dumps(part))  # noqa: S301
         assert again == part
         assert unfrozen((again,)) == []
 
@@ -508,24 +508,24 @@ def test_messages_differ_by_any_part(changes: dict[str, Any]) -> None:
     assert message.replace(**changes) == message.replace(**changes)
 
 
-def test_a_message_is_not_equal_to_anything_else() -> None:
+def test_message_differs_from_other_types() -> None:
     message = received(CONTENT)
     assert message != message.content
     assert message != message.header
     assert message.__eq__(1) is NotImplemented
 
 
-def test_headers_are_equal_by_value_and_can_be_keys() -> None:
+def test_headers_are_equal_by_value_and_hashable() -> None:
     assert {Header("1", "x"): "found"}[Header("1", "x")] == "found"
     assert Header("1") != Header("2")
     assert Header("1")
     assert not Header()
 
 
-# What the caller keeps.
+# Independence from the caller's objects.
 
 
-def test_later_changes_of_what_was_passed_in_do_not_reach_the_message() -> None:
+def test_message_copies_passed_containers() -> None:
     given = copy.deepcopy(CONTENT)
     about = {"tags": ["a"]}
     for message in (
@@ -542,7 +542,7 @@ def test_later_changes_of_what_was_passed_in_do_not_reach_the_message() -> None:
         given, about = copy.deepcopy(CONTENT), {"tags": ["a"]}
 
 
-def test_whatever_is_like_a_dict_or_a_list_becomes_one() -> None:
+def test_mappings_and_sequences_are_converted() -> None:
     message = create_message(
         "x",
         MappingProxyType(
@@ -597,13 +597,13 @@ def test_buffers_are_read_only_views() -> None:
         view[0] = 1
 
 
-def test_bytes_are_not_copied() -> None:
+def test_bytes_buffers_are_not_copied() -> None:
     data = b"abc"
     assert create_message("x", buffers=[data]).buffers[0].obj is data
     assert create_message("x", buffers=[memoryview(data)[1:]]).buffers[0].obj is data
 
 
-def test_what_somebody_could_still_write_to_is_copied() -> None:
+def test_writable_buffers_are_copied() -> None:
     data, numbers = bytearray(b"abc"), (ctypes.c_int32 * 2)(1, 2)
     given: list[Any] = [data, memoryview(data), memoryview(data).toreadonly(), numbers]
     message = create_message("x", buffers=given)
@@ -613,7 +613,7 @@ def test_what_somebody_could_still_write_to_is_copied() -> None:
     assert message.buffers[3].cast("i").tolist() == [1, 2]
 
 
-def test_buffers_of_any_shape_are_bytes_in_order() -> None:
+def test_buffers_of_any_shape_become_bytes() -> None:
     table = memoryview(bytes(range(6)))
     assert buffers(table.cast("B", (2, 3)), table.cast("H"), table[::2], b"") == [
         bytes(range(6)),
@@ -623,8 +623,8 @@ def test_buffers_of_any_shape_are_bytes_in_order() -> None:
     ]
 
 
-def test_columns_first_arrays_are_written_rows_first() -> None:
-    testbuffer = pytest.importorskip("_testbuffer")  # as numpy has them, and not everybody numpy
+def test_fortran_arrays_become_row_major_bytes() -> None:
+    testbuffer = pytest.importorskip("_testbuffer")  # as numpy has them
     columns = testbuffer.ndarray(
         [1, 2, 3, 4], shape=[2, 2], format="B", flags=testbuffer.ND_FORTRAN
     )
@@ -632,17 +632,17 @@ def test_columns_first_arrays_are_written_rows_first() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["text", 7, None, [1], object()])
-def test_what_is_no_buffer_is_refused(wrong: Any) -> None:
+def test_non_buffer_raises_invalid_message(wrong: Any) -> None:
     with pytest.raises(
         InvalidMessage, match=f"a buffer must be bytes-like, not {type(wrong).__name__}"
     ):
         create_message("x", buffers=[b"", wrong])
 
 
-# repr
+# Reprs.
 
 
-def test_a_repr_is_short() -> None:
+def test_message_repr_is_short() -> None:
     content = {"code": "x" * 100_000, "list": list(range(1000)), "deep": CONTENT}
     message = create_message("execute_request", content, buffers=[b"abc", b"d"])
     assert repr(message).startswith("<shell execute_request {'code': 'xxx")
@@ -651,13 +651,13 @@ def test_a_repr_is_short() -> None:
 
 
 @pytest.mark.parametrize("channel", ["stdin", "shell"])
-def test_a_repr_never_shows_an_answer(channel: str) -> None:
+def test_message_repr_hides_input_reply(channel: str) -> None:
     message = create_message("input_reply", {"value": "hunter2"}, channel=channel)
     assert repr(message) == f"<{channel} input_reply …>"
     assert "hunter2" not in f"{message}{message!r}{[message]}"
 
 
-# What JSON has no word for.
+# Values that JSON cannot represent.
 
 
 @pytest.mark.parametrize(
@@ -682,9 +682,9 @@ def test_a_repr_never_shows_an_answer(channel: str) -> None:
             "a key of content.a[1].b contains a lone surrogate, which UTF-8 cannot encode",
         ),
     ],
-    ids=lambda value: type(value).__name__,  # the same in each process of a run
+    ids=lambda value: type(value).__name__,  # same in all processes
 )
-def test_what_json_has_no_word_for_is_refused_by_its_path(value: Any, said: str) -> None:
+def test_non_json_value_error_names_path(value: Any, said: str) -> None:
     content = {"a": [0, {"b": value}]}
     for make in (created, replaced):
         with pytest.raises(InvalidMessage) as raised:
@@ -694,7 +694,7 @@ def test_what_json_has_no_word_for_is_refused_by_its_path(value: Any, said: str)
         create_message("x", metadata=content)
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
+def test_too_deep_nesting_raises_invalid_message() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(InvalidMessage, match="content is nested too deeply"):
@@ -702,14 +702,14 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
 
 
 @pytest.mark.parametrize("part", [[1], "text", 7, None])
-def test_a_part_that_is_no_object_is_refused(part: Any) -> None:
+def test_non_dict_part_raises_invalid_message(part: Any) -> None:
     with pytest.raises(InvalidMessage, match="content must be a dict, not "):
         create_message("x").replace(content=part)
     with pytest.raises(InvalidMessage, match="metadata must be a dict, not "):
         create_message("x").replace(metadata=part)
 
 
-def test_a_channel_that_does_not_exist_is_refused_with_those_that_do() -> None:
+def test_unknown_channel_error_lists_channels() -> None:
     said = "channel must be one of shell, iopub, stdin, control, heartbeat, not 'iopup'"
     with pytest.raises(InvalidMessage) as raised:
         create_message("x", channel="iopup")
@@ -719,29 +719,29 @@ def test_a_channel_that_does_not_exist_is_refused_with_those_that_do() -> None:
     assert str(raised.value) == said
 
 
-# replace and create_message
+# Replacing and creating messages.
 
 
-def test_replace_changes_what_it_is_told_and_nothing_else() -> None:
+def test_replace_changes_only_given_attributes() -> None:
     message = received(CONTENT).replace(raw=RawParts(b"{}", b"{}", b"{}", b"{}"))
     changed = message.replace(channel="control", content={"a": [{}]})
     assert (changed.channel, changed.content) == (ChannelName.CONTROL, {"a": [{}]})
     assert changed.header is message.header
     assert changed.metadata is message.metadata
-    assert changed.raw is None  # those bytes say something else
+    assert changed.raw is None  # raw would be wrong
     assert unfrozen((changed.content,)) == []
     with pytest.raises(TypeError, match="colour"):
         message.replace(colour="red")
 
 
-def test_a_new_message_has_an_id_and_leaves_the_rest_to_the_session() -> None:
+def test_new_message_has_only_an_id() -> None:
     header = create_message("x", subshell_id="s").header
     assert header.msg_id
     assert (header.msg_type, header.version, header.subshell_id) == ("x", "5.5", "s")
     assert (header.session, header.username, header.date) == ("", "", "")
 
 
-def test_a_parent_is_kept_as_it_is() -> None:
+def test_parent_header_is_kept_unchanged() -> None:
     parent = create_message("x").replace(
         header=Header("1", "x", date="2024-01-01T00:00:00.000Z", extra=FrozenDict({"odd": 1}))
     )

@@ -1,4 +1,4 @@
-"""The builders make what the protocol asks for, and no kernel or client has to know that we did."""
+"""The constructors in enchannel.messages follow the protocol, as jupyter_client reads it."""
 
 import inspect
 import json
@@ -21,29 +21,29 @@ NEVER_A_CHILD = ("iopub_welcome",)
 any_text = st.text(st.characters(codec="utf-8"))
 
 
-def test_every_type_has_a_builder_of_its_name() -> None:
+def test_every_message_type_has_a_constructor() -> None:
     assert set(build.__all__) == {*CONTENT_TYPES, "is_child_message"}
 
 
 @pytest.mark.parametrize("msg_type", CONTENT_TYPES)
-def test_a_builder_is_typed_and_described(msg_type: str) -> None:
-    builder = getattr(build, msg_type)
+def test_constructor_has_return_type_and_docstring(msg_type: str) -> None:
+    constructor = getattr(build, msg_type)
     kind = CONTENT_TYPES[msg_type]
-    assert get_type_hints(builder)["return"] == Message[kind]  # type: ignore[valid-type]
-    assert inspect.getdoc(builder)
+    assert get_type_hints(constructor)["return"] == Message[kind]  # type: ignore[valid-type]
+    assert inspect.getdoc(constructor)
 
 
-def test_every_builder_has_an_example() -> None:
+def test_every_constructor_has_an_example() -> None:
     assert {message.header.msg_type for message in EXAMPLES} == CONTENT_TYPES.keys()
 
 
-def test_every_message_has_an_id_of_its_own() -> None:
+def test_message_ids_are_unique() -> None:
     assert len({message.header.msg_id for message in EXAMPLES}) == len(EXAMPLES)
     assert build.connect_request().header.msg_id != build.connect_request().header.msg_id
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
-def test_jupyter_client_reads_what_we_make(message: AnyMessage) -> None:
+def test_jupyter_client_reads_messages(message: AnyMessage) -> None:
     session = pytest.importorskip("jupyter_client.session").Session(key=b"secret")
     message = Session().fill_headers(message)
     ours = {
@@ -76,7 +76,7 @@ def test_jupyter_client_reads_what_we_make(message: AnyMessage) -> None:
         ("shutdown", {"restart": True}),
     ],
 )
-def test_our_requests_are_those_of_jupyter_client(name: str, arguments: dict[str, Any]) -> None:
+def test_request_content_equals_jupyter_client(name: str, arguments: dict[str, Any]) -> None:
     client_module = pytest.importorskip("jupyter_client.client")
     sent: list[dict[str, Any]] = []
 
@@ -92,20 +92,20 @@ def test_our_requests_are_those_of_jupyter_client(name: str, arguments: dict[str
     assert ours.content == sent[0]["content"]
 
 
-def test_the_cursor_is_at_the_end_unless_told() -> None:
+def test_cursor_defaults_to_end_of_code() -> None:
     assert build.complete_request("pri").content["cursor_pos"] == 3
     assert build.complete_request("pri", 0).content["cursor_pos"] == 0
     assert build.inspect_request("pri", 1).content["cursor_pos"] == 1
 
 
 @given(any_text)
-def test_the_cursor_counts_code_points(code: str) -> None:
+def test_cursor_counts_code_points(code: str) -> None:
     end = len(code.encode("utf-32-le")) // 4
     assert build.complete_request(code).content["cursor_pos"] == end
     assert build.inspect_request(code).content["cursor_pos"] == end
 
 
-def test_a_client_asks_for_no_input_and_stores_history_unless_told() -> None:
+def test_execute_request_defaults() -> None:
     assert build.execute_request("x").content == {
         "code": "x",
         "silent": False,
@@ -150,13 +150,13 @@ def test_a_client_asks_for_no_input_and_stores_history_unless_told() -> None:
         ),
     ],
 )
-def test_history_is_asked_for_with_what_belongs_to_the_way_of_asking(
+def test_history_request_fields_per_access_type(
     message: AnyMessage, content: dict[str, Any]
 ) -> None:
     assert message.content == content
 
 
-def test_what_was_not_said_is_not_sent() -> None:
+def test_omitted_arguments_are_not_sent() -> None:
     assert build.comm_info_request().content == {}
     assert "arguments" not in build.debug_request("attach", seq=1).content
     assert "target_module" not in build.comm_open("c", "t").content
@@ -170,7 +170,7 @@ def test_what_was_not_said_is_not_sent() -> None:
     }
 
 
-def test_a_reply_says_what_goes_with_its_status() -> None:
+def test_execute_reply_fields_per_status() -> None:
     ok = build.execute_reply(1, parent=REQUEST)
     failed = build.execute_reply(1, status="error", ename="E", evalue="e", parent=REQUEST)
     aborted = build.execute_reply(status="aborted", parent=REQUEST)
@@ -179,21 +179,21 @@ def test_a_reply_says_what_goes_with_its_status() -> None:
     assert set(aborted.content) == {"status"}
 
 
-def test_an_indent_goes_only_with_what_is_incomplete() -> None:
+def test_indent_only_for_incomplete_code() -> None:
     reply = build.is_complete_reply
     assert reply("incomplete", indent="  ", parent=REQUEST).content.get("indent") == "  "
     assert reply("incomplete", parent=REQUEST).content.get("indent") == ""
     assert "indent" not in reply("complete", indent="  ", parent=REQUEST).content
 
 
-def test_nothing_was_found_without_data() -> None:
+def test_inspect_reply_without_data_is_not_found() -> None:
     nothing = build.inspect_reply(parent=REQUEST).content
     something = build.inspect_reply({}, parent=REQUEST).content
     assert nothing == {"status": "ok", "found": False, "data": {}, "metadata": {}}
     assert something == {"status": "ok", "found": True, "data": {}, "metadata": {}}
 
 
-def test_a_reply_goes_back_on_the_channel_that_was_asked() -> None:
+def test_reply_uses_channel_of_request() -> None:
     def info(parent: AnyMessage | Header, **options: Any) -> ChannelName:
         return build.kernel_info_reply(
             implementation="fake",
@@ -215,33 +215,33 @@ def test_a_reply_goes_back_on_the_channel_that_was_asked() -> None:
     assert build.shutdown_reply(parent=old, channel="iopub").channel is ChannelName.IOPUB
 
 
-def test_a_parent_may_be_a_message_or_its_header() -> None:
+def test_parent_may_be_message_or_header() -> None:
     by_message = build.stream("stdout", "x", parent=REQUEST)
     by_header = build.stream("stdout", "x", parent=REQUEST.header)
     assert by_message.parent_header == by_header.parent_header == REQUEST.header
 
 
 @pytest.mark.parametrize("message", FROM_KERNELS, ids=lambda m: m.header.msg_type)
-def test_a_child_knows_its_parent(message: AnyMessage) -> None:
+def test_child_message_is_recognized(message: AnyMessage) -> None:
     parent = message.parent_header
     assert build.is_child_message(parent, message) == bool(parent)
     assert not build.is_child_message(build.connect_request(), message)
 
 
-def test_no_reply_can_be_made_without_its_request() -> None:
+def test_reply_requires_parent() -> None:
     replies = [name for name in CONTENT_TYPES if name.endswith("_reply") and name != "input_reply"]
     for name in replies:
         parent = inspect.signature(getattr(build, name)).parameters["parent"]
         assert parent.default is inspect.Parameter.empty
 
 
-def test_every_message_of_a_kernel_can_have_a_parent() -> None:
+def test_kernel_message_accepts_parent() -> None:
     kernels = {message.header.msg_type for message in FROM_KERNELS}.difference(NEVER_A_CHILD)
     for name in kernels:
         assert "parent" in inspect.signature(getattr(build, name)).parameters
 
 
-def test_a_message_without_parent_is_nobodys_child() -> None:
+def test_message_without_parent_is_not_a_child() -> None:
     orphan = build.stream("stdout", "x")
     assert not build.is_child_message(Header(), orphan)
     assert not build.is_child_message(build.stream("stdout", "y"), orphan)
@@ -249,7 +249,7 @@ def test_a_message_without_parent_is_nobodys_child() -> None:
     assert build.is_child_message(REQUEST.header, build.stream("stdout", "x", parent=REQUEST))
 
 
-def test_a_subshell_is_named_in_the_header() -> None:
+def test_subshell_id_is_in_the_header() -> None:
     assert build.execute_request("x", subshell_id="a1").header.subshell_id == "a1"
     assert "subshell_id" not in build.execute_request("x").header.to_dict()
     child = build.stream("stdout", "x", parent=build.execute_request("x", subshell_id="a1"))
@@ -257,12 +257,12 @@ def test_a_subshell_is_named_in_the_header() -> None:
     assert child.header.subshell_id is None
 
 
-def test_tuples_become_lists() -> None:
+def test_tuples_become_lists_in_content() -> None:
     content = build.history_reply([(1, 2, ("in", "out"))], parent=REQUEST).content
     assert json.dumps(content.get("history")) == '[[1, 2, ["in", "out"]]]'
 
 
-def test_what_is_not_json_is_refused_where_it_is_said() -> None:
+def test_non_json_value_error_names_path() -> None:
     with pytest.raises(
         InvalidMessage, match=r"content\.data\.a\[1\] must be a finite number, not nan"
     ):

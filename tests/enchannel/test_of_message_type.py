@@ -1,4 +1,4 @@
-"""The table of overloads knows every message type, and both checkers believe it."""
+"""of_message_type has an overload for every message type, and both type checkers infer contents."""
 
 from typing import Any, assert_type, get_overloads
 
@@ -11,7 +11,7 @@ from enchannel._rx.of_message_type import of_message_type
 from enchannel.contents import CONTENT_TYPES
 
 
-def test_every_type_is_in_the_table() -> None:
+def test_every_message_type_has_an_overload() -> None:
     *table, any_other = (f.__annotations__ for f in get_overloads(of_message_type))
     assert {one["msg_type"]: one["return"] for one in table} == {
         f"Literal[{msg_type!r}]": f"Only[c.{content.__name__}]"
@@ -20,7 +20,7 @@ def test_every_type_is_in_the_table() -> None:
     assert any_other == {"msg_types": "str", "return": "Only[Any]"}
 
 
-def test_a_checker_knows_what_is_in_a_message() -> None:
+def test_checker_infers_content_type() -> None:
     source: Observable[AnyMessage] = reactivex.just(
         create_message("stream", {"name": "stdout", "text": "woo"}, channel="iopub")
     )

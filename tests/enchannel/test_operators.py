@@ -1,4 +1,4 @@
-"""The operators that need only messages: what each picks, and what all of them promise."""
+"""The operators on messages: the values that each emits, and the rules that all follow."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -73,7 +73,7 @@ def items(operator: Operator, messages: Iterable[Any]) -> list[Any]:
     return picked
 
 
-# What each of them picks.
+# Emitted values.
 
 
 @dataclass
@@ -207,7 +207,7 @@ PICKED = {
 
 
 def without_ids(values: list[Any]) -> list[Any]:
-    """Two messages that say the same have each its own id."""
+    """Return messages without ids, which differ between otherwise equal messages."""
     return [
         (v.header.msg_type, v.parent_header, v.content) if isinstance(v, Message) else v
         for v in values
@@ -215,11 +215,11 @@ def without_ids(values: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("case", PICKED.values(), ids=PICKED.keys())
-def test_it_picks(case: Case) -> None:
+def test_operator_emits(case: Case) -> None:
     assert without_ids(items(case.operator, case.messages)) == without_ids(case.picked)
 
 
-# What all of them promise.
+# Common rules.
 
 OPERATORS: dict[str, Operator] = {
     "of_message_type": of_message_type("stream", "status"),
@@ -242,7 +242,7 @@ def test_every_operator_is_tested() -> None:
 
 
 @each_operator
-def test_the_error_of_the_source_goes_on(operator: Operator) -> None:
+def test_operator_passes_errors_on(operator: Operator) -> None:
     scheduler, error = TestScheduler(), ValueError("broken")
     source = scheduler.create_hot_observable(on_error(300, error))
     results = scheduler.start(lambda: source.pipe(operator))
@@ -251,7 +251,7 @@ def test_the_error_of_the_source_goes_on(operator: Operator) -> None:
 
 
 @each_operator
-def test_completion_goes_on(operator: Operator) -> None:
+def test_operator_passes_completion_on(operator: Operator) -> None:
     scheduler = TestScheduler()
     source = scheduler.create_hot_observable(on_completed(300))
     results = scheduler.start(lambda: source.pipe(operator))
@@ -260,7 +260,7 @@ def test_completion_goes_on(operator: Operator) -> None:
 
 
 @each_operator
-def test_disposing_unsubscribes(operator: Operator) -> None:
+def test_operator_unsubscribes_on_dispose(operator: Operator) -> None:
     scheduler = TestScheduler()
     source = scheduler.create_hot_observable(on_next(210, A), on_next(400, A))
     results = scheduler.start(lambda: source.pipe(operator), disposed=300)
@@ -269,7 +269,7 @@ def test_disposing_unsubscribes(operator: Operator) -> None:
 
 
 @each_operator
-def test_the_scheduler_is_handed_to_the_source(operator: Operator) -> None:
+def test_operator_passes_scheduler_to_source(operator: Operator) -> None:
     seen: list[abc.SchedulerBase | None] = []
 
     def subscribe(
@@ -286,7 +286,7 @@ def test_the_scheduler_is_handed_to_the_source(operator: Operator) -> None:
 
 
 @each_operator
-def test_no_message_is_too_odd(operator: Operator) -> None:
+def test_operator_survives_any_content(operator: Operator) -> None:
     odd: list[Any] = [None, {}, object()]
     odd += [said(msg_type, parent=None) for msg_type in CONTENT_TYPES]
     odd += [create_message(msg_type) for msg_type in CONTENT_TYPES]
@@ -299,7 +299,7 @@ def test_no_message_is_too_odd(operator: Operator) -> None:
 
 
 @each_operator
-def test_each_subscription_starts_anew(operator: Operator) -> None:
+def test_operator_state_is_per_subscription(operator: Operator) -> None:
     messages = [BUSY, said("execute_input", code="1", execution_count=1), A, display("x"), OK, IDLE]
     source = reactivex.from_iterable(messages).pipe(operator)
     first: list[Any] = []
@@ -314,8 +314,8 @@ def timeless(item: Any) -> Any:
 
 
 @each_operator
-def test_what_a_subscriber_raises_is_the_subscribers(operator: Operator) -> None:
-    """It is for the channel to guard; an operator neither hides it nor takes it for an error."""
+def test_operator_does_not_catch_subscriber_errors(operator: Operator) -> None:
+    """Channels guard subscribers; an operator neither hides the exception nor passes it to on_error."""
     told: list[Exception] = []
 
     def fail(item: object) -> None:
@@ -335,10 +335,10 @@ def test_what_a_subscriber_raises_is_the_subscribers(operator: Operator) -> None
     assert told == []
 
 
-# until_idle
+# The operator until_idle.
 
 
-def test_idle_completes_at_once_and_unsubscribes() -> None:
+def test_until_idle_completes_and_unsubscribes() -> None:
     scheduler = TestScheduler()
     source = scheduler.create_hot_observable(
         on_next(210, BUSY), on_next(220, IDLE), on_next(230, A)
@@ -348,10 +348,10 @@ def test_idle_completes_at_once_and_unsubscribes() -> None:
     assert source.subscriptions == [Subscription(200, 220)]
 
 
-# to_result
+# The operator to_result.
 
 
-def test_a_result_comes_with_the_completion() -> None:
+def test_to_result_emits_on_completion() -> None:
     scheduler = TestScheduler()
     source = scheduler.create_hot_observable(
         on_next(210, BUSY), on_next(220, A), on_next(230, B), on_next(240, OK), on_completed(250)
@@ -362,7 +362,7 @@ def test_a_result_comes_with_the_completion() -> None:
     assert results.messages == [on_next(250, expected), on_completed(250)]
 
 
-def test_without_a_scheduler_the_duration_is_real() -> None:
+def test_to_result_measures_real_time_by_default() -> None:
     (result,) = items(ops.to_result(), [OK])
     assert 0 <= result.duration < 60
 
@@ -376,7 +376,7 @@ def failure_of(operator: Operator, source: Observable[Any]) -> Exception:
     return error
 
 
-def test_code_that_raised_is_an_error() -> None:
+def test_to_result_fails_if_code_raised() -> None:
     reply = replied(status="error", ename="E", evalue="why")
     error = failure_of(ops.to_result(), reactivex.of(A, reply))
     assert isinstance(error, KernelError)
@@ -385,7 +385,7 @@ def test_code_that_raised_is_an_error() -> None:
     assert error.result.text == "a"
 
 
-def test_what_was_not_run_is_an_error() -> None:
+def test_to_result_fails_if_code_was_not_run() -> None:
     error = failure_of(ops.to_result(), reactivex.of(replied(status="aborted")))
     assert isinstance(error, RequestAborted)
     assert error.result is not None
@@ -393,23 +393,23 @@ def test_what_was_not_run_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("status", ["error", "aborted"])
-def test_unchecked_it_is_a_result(status: str) -> None:
+def test_to_result_unchecked_emits_failed_result(status: str) -> None:
     (result,) = items(ops.to_result(check=False), [replied(status=status)])
     assert result.status == status
 
 
-def test_no_more_output_than_was_asked_for() -> None:
+def test_to_result_limits_output() -> None:
     (result,) = items(ops.to_result(max_output=3), [out("abcd"), OK])
     assert result.text == "abc"
     assert result.truncated
 
 
-def test_no_messages_are_an_incomplete_result() -> None:
+def test_to_result_without_messages_is_incomplete() -> None:
     (result,) = items(ops.to_result(), [])
     assert result.status == "incomplete"
 
 
-def test_an_error_that_carries_a_result_is_given_what_arrived() -> None:
+def test_to_result_adds_result_to_error() -> None:
     died = KernelDied("the kernel died", exit_code=-9, stderr="Killed")
     error = failure_of(
         ops.to_result(), reactivex.concat(reactivex.of(BUSY, A), reactivex.throw(died))
@@ -421,8 +421,8 @@ def test_an_error_that_carries_a_result_is_given_what_arrived() -> None:
     assert error.result.text == "a"
 
 
-def test_each_subscriber_has_an_error_of_its_own() -> None:
-    """The source's own is the same for all of them."""
+def test_to_result_copies_error_per_subscriber() -> None:
+    """The source passes the same exception to all of them."""
     lost = ConnectionLost("gone")
     subject: Subject[AnyMessage] = Subject()
     told: list[Exception] = []
@@ -439,16 +439,16 @@ def test_each_subscriber_has_an_error_of_its_own() -> None:
     assert lost.result is None
 
 
-def test_an_error_that_has_its_result_keeps_it() -> None:
+def test_to_result_keeps_existing_result() -> None:
     lost = ConnectionLost("gone")
     lost.result = Result(status="ok")
     assert failure_of(ops.to_result(), reactivex.throw(lost)) is lost
 
 
-# What a checker knows.
+# Types.
 
 
-def test_the_types_are_known_in_a_pipe() -> None:
+def test_operator_types_in_a_pipe() -> None:
     source: Observable[AnyMessage] = reactivex.never()
     streams = source.pipe(of_message_type("stream"))
     assert_type(streams.pipe(ops.with_comm_id("1")), Observable[Message[Stream]])

@@ -1,4 +1,4 @@
-"""The outputs of a cell are what nbclient and JupyterLab would make of the messages."""
+"""Outputs of a cell equal those that nbclient and JupyterLab make of the messages."""
 
 import copy
 import pickle
@@ -154,13 +154,13 @@ CASES: dict[str, tuple[list[AnyMessage], list[Plain]]] = {
 
 
 @pytest.mark.parametrize(("messages", "expected"), CASES.values(), ids=CASES.keys())
-def test_messages_come_to(messages: list[AnyMessage], expected: list[Plain]) -> None:
+def test_messages_become_outputs(messages: list[AnyMessage], expected: list[Plain]) -> None:
     outputs = outputs_of(*messages)
     assert list(outputs) == expected
     assert len(outputs) == len(expected)
 
 
-def test_every_other_message_is_ignored() -> None:
+def test_other_messages_are_ignored() -> None:
     outputs = outputs_of(out("a"))
     ours = {"stream", "display_data", "execute_result", "error", "clear_output"}
     for msg_type in {*CONTENT_TYPES, "who_knows"} - ours:
@@ -182,12 +182,12 @@ UNCHANGED = {
 
 
 @pytest.mark.parametrize(("messages", "more"), UNCHANGED.values(), ids=UNCHANGED.keys())
-def test_what_changes_nothing_gives_the_same(messages: list[AnyMessage], more: AnyMessage) -> None:
+def test_add_without_change_returns_self(messages: list[AnyMessage], more: AnyMessage) -> None:
     outputs = outputs_of(*messages)
     assert outputs.add(more) is outputs
 
 
-# A slow, plain twin, that changes a list.
+# A plain, slow reducer that mutates a list.
 
 
 class Twin:
@@ -234,7 +234,7 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, max_size=30))
-def test_it_is_what_its_plain_twin_says(messages: list[AnyMessage]) -> None:
+def test_outputs_equal_plain_reducer(messages: list[AnyMessage]) -> None:
     outputs, twin = Outputs(), Twin()
     for message in messages:
         outputs = outputs.add(message)
@@ -245,7 +245,7 @@ def test_it_is_what_its_plain_twin_says(messages: list[AnyMessage]) -> None:
 
 
 @given(st.lists(messages, max_size=30), st.booleans())
-def test_every_state_stays_as_it_was(messages: list[AnyMessage], read_at_once: bool) -> None:
+def test_earlier_outputs_stay_unchanged(messages: list[AnyMessage], read_at_once: bool) -> None:
     outputs, twin = Outputs(), Twin()
     states: list[tuple[Outputs, list[Plain]]] = []
     for message in messages:
@@ -259,9 +259,7 @@ def test_every_state_stays_as_it_was(messages: list[AnyMessage], read_at_once: b
 
 
 @given(st.lists(messages, max_size=20), messages, messages)
-def test_an_old_state_can_go_on_in_two_ways(
-    before: list[AnyMessage], one: AnyMessage, other: AnyMessage
-) -> None:
+def test_outputs_can_branch(before: list[AnyMessage], one: AnyMessage, other: AnyMessage) -> None:
     fork = outputs_of(*before)
     one_way, other_way = fork.add(one), fork.add(other)
     assert one_way == outputs_of(*before, one)
@@ -269,7 +267,7 @@ def test_an_old_state_can_go_on_in_two_ways(
 
 
 @given(st.lists(messages, min_size=1, max_size=20))
-def test_the_last_is_the_last_without_reading_all(messages: list[AnyMessage]) -> None:
+def test_last_output_is_read_alone(messages: list[AnyMessage]) -> None:
     outputs = outputs_of(*messages)
     if len(outputs):
         assert outputs[-1] == list(outputs_of(*messages))[-1]
@@ -278,13 +276,13 @@ def test_the_last_is_the_last_without_reading_all(messages: list[AnyMessage]) ->
             outputs[-1]
 
 
-def test_the_last_is_as_it_was_last_updated() -> None:
+def test_last_output_is_updated() -> None:
     outputs = outputs_of(*(display("x", id) for id in "abcd"), update("y", "d"))
     assert outputs[-1] == displayed("y")
 
 
-def test_what_stays_is_the_same_object() -> None:
-    """So whoever shows outputs sees what is new."""
+def test_unchanged_output_is_the_same_object() -> None:
+    """Front ends detect new outputs by identity."""
     before = outputs_of(display("1", "a"), display("2", "b"), out("3"), display("4"), out("5"))
     shown = list(before)
     after = list(before.add(update("6", "b")).add(raised()))
@@ -297,7 +295,7 @@ def test_what_stays_is_the_same_object() -> None:
     ]
 
 
-# Kernels that say odd things.
+# Kernels that send invalid content.
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text("ab") | st.floats(allow_nan=False),
@@ -314,7 +312,7 @@ FIELDS = "name text data metadata transient execution_count ename evalue traceba
     st.dictionaries(st.sampled_from(FIELDS), finite),
     st.dictionaries(mime_types, finite),
 )
-def test_no_message_is_too_odd(kind: str, content: Plain, data: Plain) -> None:
+def test_any_content_gives_valid_outputs(kind: str, content: Plain, data: Plain) -> None:
     content.setdefault("data", data)
     outputs = outputs_of(display("x", "a"), clear(wait=True), said(kind, **content))
     assert isinstance(outputs.text, str)
@@ -402,33 +400,33 @@ ODD: dict[str, tuple[AnyMessage, Plain]] = {
 
 
 @pytest.mark.parametrize(("message", "expected"), ODD.values(), ids=ODD.keys())
-def test_an_odd_message_is(message: AnyMessage, expected: Plain) -> None:
+def test_odd_message_becomes_output(message: AnyMessage, expected: Plain) -> None:
     assert list(outputs_of(message)) == [expected]
 
 
 @pytest.mark.parametrize("id", [[], {}, 0, "", None, False, 1.5])
-def test_an_odd_display_id_is_none(id: Any) -> None:
+def test_odd_display_id_is_ignored(id: Any) -> None:
     shown = said("display_data", data={}, transient={"display_id": id})
     other = said("update_display_data", **bundle("x"), transient={"display_id": id})
     outputs = outputs_of(shown)
     assert outputs.add(other) is outputs
 
 
-def test_a_display_id_may_be_a_number() -> None:
+def test_display_id_may_be_a_number() -> None:
     shown = said("display_data", data={}, transient={"display_id": 7})
     other = said("update_display_data", **bundle("x"), transient={"display_id": 7})
     assert list(outputs_of(shown, other)) == [displayed("x")]
 
 
-# As a value.
+# Value semantics.
 
 
 @given(st.lists(messages, max_size=20))
-def test_nbformat_takes_them(messages: list[AnyMessage]) -> None:
+def test_nbformat_accepts_outputs(messages: list[AnyMessage]) -> None:
     nbformat.validate(notebook(outputs_of(*messages)))
 
 
-def test_nobody_changes_them() -> None:
+def test_outputs_are_immutable() -> None:
     stream, shown, error = outputs_of(out("a"), display("b"), raised())
     with pytest.raises(TypeError):
         stream["text"] = "c"  # type: ignore[typeddict-unknown-key]
@@ -438,14 +436,14 @@ def test_nobody_changes_them() -> None:
         error["traceback"].append("c")  # type: ignore[typeddict-item]
 
 
-def test_a_copy_can_be_changed() -> None:
+def test_deep_copied_list_is_mutable() -> None:
     outputs = outputs_of(out("a"), display("b"))
     plain: list[Any] = copy.deepcopy(list(outputs))
     plain[1]["data"]["text/plain"] = "c"
     assert outputs[1] == displayed("b")
 
 
-def test_they_are_a_sequence() -> None:
+def test_outputs_are_a_sequence() -> None:
     outputs = outputs_of(out("a"), display("b"), raised())
     assert outputs[0] == streamed("a")
     assert outputs[1:] == (displayed("b"), error())
@@ -457,7 +455,7 @@ def test_they_are_a_sequence() -> None:
         outputs[3]
 
 
-def test_they_are_equal_by_value() -> None:
+def test_outputs_are_equal_by_value() -> None:
     outputs = outputs_of(out("ab"))
     assert outputs == outputs_of(out("a"), out("b"))
     assert outputs == [streamed("ab")]
@@ -469,21 +467,21 @@ def test_they_are_equal_by_value() -> None:
         hash(outputs)
 
 
-def test_copying_gives_the_same() -> None:
+def test_copy_returns_self() -> None:
     outputs = outputs_of(out("a"))
     assert copy.copy(outputs) is outputs
     assert copy.deepcopy(outputs) is outputs
 
 
-def test_they_are_picklable_and_go_on() -> None:
+def test_unpickled_outputs_can_grow() -> None:
     outputs = outputs_of(display("x", "a"), out("1"), clear(wait=True))
-    again = pickle.loads(pickle.dumps(outputs))  # noqa: S301  # our own
+    again = pickle.loads(pickle.dumps(outputs))  # noqa: S301
     assert again == outputs
     assert again.add(update("y")) == [displayed("y"), streamed("1")]
     assert again.add(out("2")) == [streamed("2")]
 
 
-def test_repr_is_short() -> None:
+def test_outputs_repr_is_short() -> None:
     png = said("display_data", data={"image/png": "abc"}, metadata={})
     outputs = outputs_of(out("woo\n"), result("42"), png, raised("ValueError"))
     assert repr(outputs) == (
@@ -495,7 +493,7 @@ def test_repr_is_short() -> None:
     assert repr(outputs_of(*[raised()] * 100)).endswith(", and 94 more)")
 
 
-# As text.
+# Plain text.
 
 TEXTS: dict[str, tuple[list[AnyMessage], str]] = {
     "nothing": ([], ""),
@@ -512,45 +510,47 @@ TEXTS: dict[str, tuple[list[AnyMessage], str]] = {
 
 
 @pytest.mark.parametrize(("messages", "text"), TEXTS.values(), ids=TEXTS.keys())
-def test_as_text(messages: list[AnyMessage], text: str) -> None:
+def test_outputs_as_text(messages: list[AnyMessage], text: str) -> None:
     outputs = outputs_of(*messages)
     assert outputs.text == text
     assert outputs.text is outputs.text
 
 
-# The cost. A quadratic one would take minutes here.
+# Cost: a quadratic one would take minutes here.
 
-MANY = 100_000
+OUTPUT_COUNT = 100_000
 
 
-def test_a_long_stream_is_cheap_and_kept_once() -> None:
+def test_long_stream_is_cheap_and_stored_once() -> None:
     outputs, message = Outputs(), out("0123456789")
-    for _ in range(MANY):
+    for _ in range(OUTPUT_COUNT):
         outputs = outputs.add(message)
     (output,) = outputs
     assert output["output_type"] == "stream"
-    assert len(output["text"]) == 10 * MANY
+    assert len(output["text"]) == 10 * OUTPUT_COUNT
 
 
-def test_many_outputs_are_cheap_and_can_be_thrown_away() -> None:
+def test_many_outputs_are_cheap_and_freed() -> None:
     outputs, pair = Outputs(), (out("a"), err("b"))
-    for _ in range(MANY // 2):
+    for _ in range(OUTPUT_COUNT // 2):
         for message in pair:
             outputs = outputs.add(message)
-    assert len(outputs) == MANY
-    assert [o["text"] for o in outputs if o["output_type"] == "stream"] == ["a", "b"] * (MANY // 2)
+    assert len(outputs) == OUTPUT_COUNT
+    assert [o["text"] for o in outputs if o["output_type"] == "stream"] == ["a", "b"] * (
+        OUTPUT_COUNT // 2
+    )
 
 
-def test_many_displays_under_one_id_are_cheap() -> None:
+def test_many_displays_of_one_id_are_cheap() -> None:
     outputs = Outputs()
-    for number in range(MANY // 5):
+    for number in range(OUTPUT_COUNT // 5):
         outputs = outputs.add(display(str(number), "a"))
-    assert outputs[0] == outputs[-1] == displayed(str(MANY // 5 - 1))
+    assert outputs[0] == outputs[-1] == displayed(str(OUTPUT_COUNT // 5 - 1))
 
 
-def test_the_last_is_cheap_to_ask_for_each_time() -> None:
+def test_last_output_is_cheap_each_time() -> None:
     outputs = Outputs()
-    for number in range(MANY // 5):
+    for number in range(OUTPUT_COUNT // 5):
         outputs = outputs.add(display(str(number), str(number)))
         assert outputs[-1] == displayed(str(number))
 
@@ -558,7 +558,7 @@ def test_the_last_is_cheap_to_ask_for_each_time() -> None:
 # -- a notebook's own outputs, and updates from other cells -----------------------------------------
 
 
-def test_what_a_notebook_has_is_equal_and_frozen() -> None:
+def test_from_nbformat_is_equal_and_frozen() -> None:
     before = [streamed("a"), displayed("b"), returned("c"), error()]
     outputs = Outputs.from_nbformat(before)
     assert outputs == before
@@ -568,48 +568,48 @@ def test_what_a_notebook_has_is_equal_and_frozen() -> None:
         outputs[1]["data"]["text/plain"] = "other"  # type: ignore[typeddict-item]
 
 
-def test_what_is_frozen_is_not_copied() -> None:
+def test_from_nbformat_keeps_frozen_values() -> None:
     (output,) = Outputs.from_nbformat([streamed("a")])
     assert Outputs.from_nbformat([output])[0] is output
 
 
-def test_no_outputs_are_those_of_an_empty_cell() -> None:
+def test_from_nbformat_of_empty_cell() -> None:
     assert Outputs.from_nbformat([]) == Outputs()
     assert Outputs.from_nbformat([]).add(out("a")) == [streamed("a")]
 
 
-def test_what_json_has_no_word_for_is_no_output() -> None:
+def test_from_nbformat_refuses_non_json_values() -> None:
     with pytest.raises(InvalidMessage, match="an output"):
         Outputs.from_nbformat(
             [{"output_type": "display_data", "data": {"a": object()}, "metadata": {}}]
         )
 
 
-def test_messages_go_on_after_what_a_notebook_has() -> None:
+def test_from_nbformat_outputs_can_grow() -> None:
     outputs = Outputs.from_nbformat([streamed("a"), displayed("b")])
     assert outputs.add(out("c")) == [streamed("a"), displayed("b"), streamed("c")]
 
 
-def test_an_output_of_a_later_nbformat_is_let_be() -> None:
+def test_unknown_output_type_is_kept() -> None:
     outputs = Outputs.from_nbformat([{"output_type": "hologram", "data": 5}])
     assert outputs.text == ""
     assert repr(outputs) == "Outputs(hologram '')"
 
 
-def test_it_says_what_can_be_updated() -> None:
+def test_display_ids_are_listed() -> None:
     outputs = outputs_of(display("x", "a"), out("-"), result("y", "b"), display("z"))
     assert outputs.display_ids == {"a", "b"}
     assert Outputs().display_ids == frozenset()
 
 
 @pytest.mark.parametrize("other", [update("new"), display("new", "a"), result("new", "a", 7)])
-def test_another_cell_updates_what_stands_here(other: AnyMessage) -> None:
+def test_update_from_other_cell_changes_display(other: AnyMessage) -> None:
     here = outputs_of(display("old", "a"), result("other", "b"), display("old", "a"))
     assert here.update(other) == [displayed("new"), returned("other"), displayed("new")]
 
 
 @pytest.mark.parametrize("other", [update("new", "c"), display("new"), out("new"), clear()])
-def test_what_does_not_stand_here_is_not_updated(other: AnyMessage) -> None:
+def test_update_of_unknown_display_returns_self(other: AnyMessage) -> None:
     here = outputs_of(display("old", "a"))
     assert here.update(other) is here
 
@@ -624,36 +624,36 @@ def on_terminal(*messages: AnyMessage) -> Outputs:
     return outputs
 
 
-def test_of_a_progress_bar_the_last_state_is_kept_in_its_colours() -> None:
+def test_terminal_keeps_last_progress_bar_state() -> None:
     bar = on_terminal(*(out(f"\r\x1b[32m{percent:3}%\x1b[0m") for percent in range(101)))
     assert bar == [streamed("\x1b[32m100%\x1b[0m")]
 
 
-def test_otherwise_all_that_was_written_is_kept() -> None:
+def test_default_keeps_all_text() -> None:
     assert outputs_of(out("1%"), out("\r2%")) == [streamed("1%\r2%")]
 
 
-def test_the_cursor_stays_where_it_was_also_when_that_was_read() -> None:
+def test_terminal_cursor_survives_reading() -> None:
     first = on_terminal(out("12345\r"))
     assert first == [streamed("12345")]
     assert first.add(out("ab")) == [streamed("ab345")]
     assert first.add(out("\n")) == [streamed("12345\n")]
 
 
-def test_what_was_cleared_is_still_a_terminal() -> None:
+def test_cleared_outputs_keep_terminal_mode() -> None:
     assert on_terminal(out("a"), clear(), out("1\r2")) == [streamed("2")]
     assert on_terminal(out("a"), clear(wait=True), out("1\r2")) == [streamed("2")]
     assert on_terminal(out("a"), display("b"), out("1\r2"))[2] == streamed("2")
 
 
-def test_each_state_stays_as_it_was() -> None:
+def test_earlier_terminal_outputs_stay_unchanged() -> None:
     states = [Outputs(terminal=True)]
     for percent in range(50):
         states.append(states[-1].add(out(f"\r{percent}%")))
     assert [state.text for state in states[1:]] == [f"{percent}%" for percent in range(50)]
 
 
-def test_a_progress_bar_without_end_takes_no_room() -> None:
+def test_endless_progress_bar_uses_bounded_memory() -> None:
     outputs = Outputs(terminal=True)
     for number in range(20_000):
         outputs = outputs.add(out(f"\r{number:100}"))
@@ -662,7 +662,7 @@ def test_a_progress_bar_without_end_takes_no_room() -> None:
 
 
 @given(st.lists(st.text(st.sampled_from("ab \n\r\b"), max_size=8)), st.sets(st.integers(0, 20)))
-def test_it_is_the_same_in_pieces_whenever_it_is_read(texts: list[str], read: set[int]) -> None:
+def test_terminal_text_is_independent_of_splits(texts: list[str], read: set[int]) -> None:
     outputs = Outputs(terminal=True)
     for number, text in enumerate(texts):
         outputs = outputs.add(out(text))

@@ -1,4 +1,4 @@
-"""A request's messages become a result, at any moment, and never more than was asked for."""
+"""Results: built from the messages of a request at any time, within the output limit."""
 
 import copy
 import dataclasses
@@ -53,7 +53,7 @@ OK = replied(status="ok", execution_count=3)
 RAISED = said("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["t"])
 
 
-def test_code_that_ran() -> None:
+def test_result_of_successful_code() -> None:
     builder = ResultBuilder()
     for message in (said("status", execution_state="busy"), out("woo\n"), OK):
         builder.add(message)
@@ -71,7 +71,7 @@ def test_code_that_ran() -> None:
     assert result.check() is result
 
 
-def test_without_a_reply_it_is_incomplete() -> None:
+def test_result_without_reply_is_incomplete() -> None:
     result = result_of(said("execute_input", code="1", execution_count=7), out("woo"))
     assert result.status == "incomplete"
     assert result.reply is None
@@ -80,16 +80,16 @@ def test_without_a_reply_it_is_incomplete() -> None:
     assert result.check() is result
 
 
-def test_the_execution_count_is_told_when_the_reply_leaves_it_out() -> None:
+def test_execution_count_without_reply_count() -> None:
     running = said("execute_input", code="1", execution_count=7)
     assert result_of(running, replied(status="aborted")).execution_count == 7
 
 
-def test_the_outputs_may_come_after_the_reply() -> None:
+def test_result_has_outputs_after_the_reply() -> None:
     assert result_of(OK, out("woo")).text == "woo"
 
 
-def test_a_result_stays_as_it_is_when_more_comes() -> None:
+def test_built_result_stays_unchanged() -> None:
     builder = ResultBuilder()
     builder.add(out("woo"))
     before = builder.build()
@@ -99,7 +99,7 @@ def test_a_result_stays_as_it_is_when_more_comes() -> None:
 
 
 @pytest.mark.parametrize("status", ["aborted", "abort"])
-def test_what_was_not_run_is_aborted(status: str) -> None:
+def test_result_of_code_that_was_not_run(status: str) -> None:
     result = result_of(replied(status=status))
     assert result.status == "aborted"
     with pytest.raises(RequestAborted) as caught:
@@ -108,26 +108,26 @@ def test_what_was_not_run_is_aborted(status: str) -> None:
 
 
 @pytest.mark.parametrize("content", [{}, {"status": None}, {"status": "complete"}])
-def test_a_reply_that_tells_no_failure_is_ok(content: dict[str, Any]) -> None:
+def test_reply_with_other_status_is_ok(content: dict[str, Any]) -> None:
     assert result_of(replied("kernel_info_reply", **content)).status == "ok"
 
 
 @pytest.mark.parametrize("channel", ["iopub", "stdin"])
-def test_a_reply_comes_on_shell_or_control(channel: str) -> None:
+def test_reply_on_shell_or_control_counts(channel: str) -> None:
     stray = create_message("shutdown_reply", {"status": "ok"}, channel=channel)
     assert result_of(stray).reply is None
     answer = stray.replace(channel="control")
     assert result_of(answer).reply is answer
 
 
-def test_no_other_message_on_shell_is_the_reply() -> None:
+def test_other_shell_message_is_not_a_reply() -> None:
     assert result_of(replied("comm_close", comm_id="a", data={})).reply is None
 
 
 # Errors.
 
 
-def test_code_that_raised() -> None:
+def test_result_of_code_that_raised() -> None:
     result = result_of(
         RAISED, replied(status="error", ename="ValueError", evalue="no", traceback=["here", "no"])
     )
@@ -138,7 +138,7 @@ def test_code_that_raised() -> None:
     assert caught.value.result is result
 
 
-def test_what_the_reply_leaves_out_the_error_message_tells() -> None:
+def test_error_message_completes_error_reply() -> None:
     error = result_of(RAISED, replied(status="error", evalue="no")).error
     assert error
     assert (error.ename, error.evalue, error.traceback) == ("ZeroDivisionError", "no", ("t",))
@@ -148,11 +148,11 @@ def test_what_the_reply_leaves_out_the_error_message_tells() -> None:
     ("content", "text"),
     [({}, "Error"), ({"ename": None, "evalue": 3, "traceback": None}, "Error: 3")],
 )
-def test_a_reply_may_tell_almost_nothing(content: dict[str, Any], text: str) -> None:
+def test_error_reply_may_be_almost_empty(content: dict[str, Any], text: str) -> None:
     assert str(result_of(replied(status="error", **content)).error) == text
 
 
-def test_an_error_message_without_a_reply_is_told_and_raised() -> None:
+def test_error_message_without_reply_is_raised() -> None:
     result = result_of(RAISED)
     assert result.status == "incomplete"
     with pytest.raises(KernelError, match="division by zero") as caught:
@@ -160,14 +160,14 @@ def test_an_error_message_without_a_reply_is_told_and_raised() -> None:
     assert caught.value.result is result
 
 
-def test_an_error_that_was_only_shown_is_none() -> None:
-    """IPython's ``showtraceback`` says it of code that went on."""
+def test_displayed_error_is_not_a_failure() -> None:
+    """IPython's ``showtraceback`` sends an error message for code that continues."""
     result = result_of(RAISED, OK)
     assert result.status == "ok"
     assert result.error is None
 
 
-def test_each_check_raises_an_error_of_its_own() -> None:
+def test_check_raises_a_new_error_each_time() -> None:
     result = result_of(replied(status="error", ename="E", evalue=""))
     caught = []
     for _ in range(2):
@@ -180,7 +180,7 @@ def test_each_check_raises_an_error_of_its_own() -> None:
     assert result.error.__traceback__ is None
 
 
-def test_a_copy_of_an_error_says_all_that_it_says() -> None:
+def test_error_copy_has_all_attributes() -> None:
     error = KernelDied("gone", exit_code=-9, stderr="Killed")
     error.__cause__ = cause = OSError("pipe")
     error.add_note("a note")
@@ -195,7 +195,7 @@ def test_a_copy_of_an_error_says_all_that_it_says() -> None:
     assert type(twin) is KernelDied
 
 
-def test_a_copy_of_an_error_was_raised_where_it_was_raised() -> None:
+def test_error_copy_keeps_traceback() -> None:
     with pytest.raises(KernelDied) as info:
         raise KernelDied("gone") from None
     twin = copy_of_error(info.value)
@@ -203,20 +203,20 @@ def test_a_copy_of_an_error_was_raised_where_it_was_raised() -> None:
     assert twin.__suppress_context__
 
 
-def test_a_copy_of_an_error_happened_where_it_happened() -> None:
+def test_error_copy_keeps_context() -> None:
     error, error.__context__ = KernelDied("gone"), OSError("pipe")
     twin = copy_of_error(error)
     assert twin.__context__ is error.__context__
     assert not twin.__suppress_context__
 
 
-def test_a_copy_of_an_error_whose_making_takes_more_than_its_text() -> None:
+def test_error_copy_with_other_init_arguments() -> None:
     twin = copy_of_error(KernelError("E", "why", ("t",)))
     assert str(twin) == "E: why"
     assert (twin.ename, twin.evalue, twin.traceback) == ("E", "why", ("t",))
 
 
-# As a value.
+# Value semantics.
 
 
 def test_results_are_equal_by_value() -> None:
@@ -225,35 +225,35 @@ def test_results_are_equal_by_value() -> None:
     assert result_of(*messages) != result_of(out("a"), *messages)
 
 
-def test_nobody_changes_it() -> None:
+def test_result_is_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         result_of().status = "ok"  # type: ignore[misc]
 
 
-def test_it_can_be_pickled_and_copied() -> None:
+def test_result_can_be_pickled_and_copied() -> None:
     result = result_of(out("a"), display("b", "id"), OK)
-    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301  # our own
+    assert pickle.loads(pickle.dumps(result)) == result  # noqa: S301
     assert copy.deepcopy(result) == result
 
 
-def test_repr_shows_what_there_is() -> None:
+def test_result_repr_shows_its_fields() -> None:
     shown = repr(result_of(out("woo\n"), OK))
     assert shown.startswith("Result(status='ok', outputs=Outputs(stream 'woo\\n'), error=None, ")
     assert "execution_count=3" in shown
 
 
-# Not more than was asked for.
+# The output limit.
 
 SIZE = len('{"data":{"text/plain":"x"},"metadata":{}}')
 ROOM = len('{"data":{"text/plain":"x"},"metadata":{},"transient":{"display_id":"a"}}')
 
 
-def test_the_size_of_a_display_is_that_of_its_json() -> None:
+def test_display_size_is_its_json_length() -> None:
     assert not result_of(display("x"), max_output=SIZE).truncated
     assert result_of(display("x"), max_output=SIZE - 1).truncated
 
 
-def test_the_size_is_of_the_bytes_that_came() -> None:
+def test_received_display_size_is_its_bytes() -> None:
     raw = RawParts(b"{}", b"{}", b"{}", b" " * 100)
     message: AnyMessage = Message(
         channel=display("x").channel,
@@ -294,67 +294,69 @@ LIMITED: dict[str, tuple[list[AnyMessage], int, str, bool]] = {
 @pytest.mark.parametrize(
     ("messages", "most", "text", "truncated"), LIMITED.values(), ids=LIMITED.keys()
 )
-def test_limited(messages: list[AnyMessage], most: int, text: str, truncated: bool) -> None:
+def test_max_output_limits_outputs(
+    messages: list[AnyMessage], most: int, text: str, truncated: bool
+) -> None:
     result = result_of(*messages, max_output=most)
     assert result.text == text
     assert result.truncated is truncated
 
 
-def test_an_update_takes_the_place_of_what_it_updates() -> None:
+def test_update_replaces_size_of_display() -> None:
     updates = [update(text, "a") for text in "bcdef"]
     result = result_of(display("x", "a"), *updates, max_output=ROOM)
     assert result.text == "f"
     assert not result.truncated
 
 
-def test_an_update_may_need_more_room() -> None:
+def test_larger_update_uses_more_budget() -> None:
     result = result_of(display("x", "a"), update("xyz", "a"), out("abc"), max_output=ROOM + 4)
     assert result.text == "xyz\nab"
     assert result.truncated
 
 
-def test_an_update_needs_room_once() -> None:
+def test_update_of_two_displays_counts_once() -> None:
     updates = [update(text, "a") for text in ("xyz", "xy", "xyz", "abc")]
     result = result_of(display("x", "a"), *updates, max_output=ROOM + 2)
     assert result.text == "abc"
     assert not result.truncated
 
 
-def test_nothing_comes_after_text_that_was_cut() -> None:
+def test_no_text_follows_truncated_text() -> None:
     result = result_of(out("x" * (SIZE + 2)), display("y"), max_output=SIZE + 1)
     assert result.text == "x" * (SIZE + 1)
 
 
-def test_text_that_is_cut_to_nothing_is_no_output() -> None:
+def test_text_truncated_to_nothing_is_omitted() -> None:
     assert result_of(out("x"), max_output=0).outputs == []
 
 
-def test_an_update_that_does_not_fit_is_dropped() -> None:
+def test_too_large_update_is_dropped() -> None:
     result = result_of(display("x", "a"), update("y" * ROOM, "a"), max_output=ROOM)
     assert result.text == "x"
     assert result.truncated
 
 
-def test_an_update_of_what_is_not_there_takes_no_room() -> None:
+def test_update_of_unknown_display_uses_no_budget() -> None:
     result = result_of(update("y" * ROOM, "a"), out("z"), max_output=1)
     assert result.text == "z"
     assert not result.truncated
 
 
-def test_an_update_that_makes_room_does_not_bring_back_text_that_was_cut() -> None:
+def test_smaller_update_does_not_resume_text() -> None:
     big, text = display("x" * 50, "a"), out("1" * 200)
     result = result_of(big, text, update("y", "a"), out("2"), max_output=150)
     assert "2" not in result.text
     assert result.text.startswith("y\n1")
 
 
-def test_the_error_is_told_though_its_output_does_not_fit() -> None:
+def test_error_is_reported_without_its_output() -> None:
     result = result_of(out("abc"), RAISED, replied(status="error"), max_output=3)
     assert result.text == "abc"
     assert str(result.error) == "ZeroDivisionError: division by zero"
 
 
-def test_an_odd_text_is_cut_as_well() -> None:
+def test_non_string_text_is_truncated_too() -> None:
     result = result_of(said("stream", name=None, text=["ab", "cd"]), max_output=3)
     assert list(result.outputs) == [{"output_type": "stream", "name": "stdout", "text": "abc"}]
 
@@ -369,14 +371,14 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, max_size=20), st.integers(0, 200))
-def test_what_is_not_truncated_is_all(messages: list[AnyMessage], most: int) -> None:
+def test_untruncated_result_has_all_outputs(messages: list[AnyMessage], most: int) -> None:
     limited, unlimited = result_of(*messages, max_output=most), result_of(*messages)
     if not limited.truncated:
         assert limited.outputs == unlimited.outputs
 
 
 @given(st.lists(st.builds(out, texts), max_size=20), st.integers(0, 30))
-def test_of_text_it_is_the_beginning(messages: list[AnyMessage], most: int) -> None:
+def test_truncated_text_is_the_beginning(messages: list[AnyMessage], most: int) -> None:
     limited = result_of(*messages, max_output=most)
     all_of_it = "".join(thaw(message.content)["text"] for message in messages)
     texts = [o["text"] for o in limited.outputs if o["output_type"] == "stream"]

@@ -1,4 +1,4 @@
-"""What a terminal would show of a text."""
+"""Text as a terminal shows it."""
 
 import re
 
@@ -43,28 +43,28 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("text", "shown"), SHOWN.values(), ids=SHOWN.keys())
-def test_it_shows(text: str, shown: str) -> None:
+def test_plain_text_of_terminal_text(text: str, shown: str) -> None:
     assert plain_text(text) == shown
 
 
 @given(ODD)
-def test_it_shows_no_control_characters(text: str) -> None:
+def test_plain_text_has_no_control_characters(text: str) -> None:
     shown = plain_text(text)
     assert all(character.isprintable() or character in "\n\t" for character in shown)
 
 
 @given(ODD)
-def test_what_is_plain_stays(text: str) -> None:
+def test_plain_text_stays_unchanged(text: str) -> None:
     shown = plain_text(text)
     assert plain_text(shown) == shown
 
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])))
-def test_other_text_stays(text: str) -> None:
+def test_text_without_overwriting_stays_unchanged(text: str) -> None:
     assert plain_text(text) == text
 
 
-# -- text that goes on ------------------------------------------------------------------------------
+# -- text that grows ------------------------------------------------------------------------------
 
 RED, GREEN, BOLD, RESET = (f"{ESC}[{code}m" for code in (31, 32, 1, 0))
 
@@ -91,7 +91,7 @@ SETTLED = {
     "titles elsewhere": (f"{ESC}]0;t\x07x\nab\rc\n", f"{ESC}]0;t\x07x\ncb\n", ""),
     "erased": (f"12345\rab{ESC}[K", "ab", ""),
 }
-# Where nothing is quoted a terminal sees the same; what is quoted may have newlines in it.
+# Without control strings a terminal shows the same; control strings may contain newlines.
 LINES = st.lists(
     st.sampled_from(
         [*"ab \n\r\b", RED, GREEN, BOLD, RESET, f"{ESC}[0;31m", f"{ESC}[K", f"{ESC}[1K", ESC, "["]
@@ -100,40 +100,40 @@ LINES = st.lists(
 
 
 @pytest.mark.parametrize(("text", "shown", "rest"), SETTLED.values(), ids=SETTLED.keys())
-def test_it_settles(text: str, shown: str | None, rest: str | None) -> None:
+def test_settled_text(text: str, shown: str | None, rest: str | None) -> None:
     now = settled(text)
     assert shown is None or now.shown == shown
     assert rest is None or now.rest == rest
-    if "]" not in text:  # what was begun and not ended is shown by nobody
+    if "]" not in text:  # An unfinished escape sequence is not shown.
         assert plain_text(now.shown) == plain_text(text)
 
 
 @given(LINES)
-def test_what_is_settled_is_shown_as_before(text: str) -> None:
+def test_settled_text_looks_the_same(text: str) -> None:
     assert plain_text(settled(text).shown) == plain_text(text)
     assert "\r" not in settled(text).shown
     assert "\b" not in settled(text).shown
 
 
 @given(LINES, LINES)
-def test_text_that_comes_in_pieces_settles_as_one(first: str, second: str) -> None:
+def test_settling_pieces_equals_settling_all(first: str, second: str) -> None:
     in_pieces = settled(str(settled(first)) + second)
     assert Screenful(in_pieces.shown) == Screenful(settled(first + second).shown)
 
 
 @given(LINES)
-def test_what_is_settled_stays(text: str) -> None:
+def test_settling_is_idempotent(text: str) -> None:
     now = settled(text)
     assert settled(now.shown).shown == now.shown
 
 
-def test_colours_without_end_are_not_kept_without_end() -> None:
+def test_colour_codes_are_bounded() -> None:
     colours = "".join(f"{ESC}[38;2;{i};0;0m" for i in range(200))
     assert len(settled(f"{colours}ab\rc").shown) < 1000
 
 
 class Screenful:
-    """A text as it looks: each character in its colour, however that was said."""
+    """A text as it looks: each character with its colour, independent of the codes used."""
 
     def __init__(self, text: str) -> None:
         self.looks: list[tuple[str, tuple[str, ...]]] = []

@@ -1,4 +1,4 @@
-"""What may be sent, and what a message that may not is told."""
+"""Validation of outgoing messages: accepted messages, and the errors of rejected ones."""
 
 import traceback
 from typing import Any, get_type_hints
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, create_message
-from enchannel._protocol.validation import check
+from enchannel._protocol.validation import validate_message
 from enchannel.contents import CONTENT_TYPES
 from enchannel.errors import InvalidMessage
 from tests.enchannel.examples import EXAMPLES, IDS
@@ -26,7 +26,7 @@ OTHERS = {
     " update_display_data execute_input execute_result error clear_output debug_event"
     " shutdown_reply",
 }
-SPOKEN = {
+VALID_CHANNELS = {
     (f"{about}_{way}", channel)
     for channel, row in REQUESTS_AND_REPLIES.items()
     for about in row.split()
@@ -53,60 +53,60 @@ def message_with(msg_type: str, content: dict[str, Any]) -> AnyMessage:
     return create_message(msg_type, content, channel=FULLEST[msg_type].channel)
 
 
-def objection(message: AnyMessage) -> str:
+def error_text(message: AnyMessage) -> str:
     with pytest.raises(InvalidMessage) as raised:
-        check(message)
+        validate_message(message)
     return str(raised.value)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
-def test_what_a_builder_makes_may_be_sent(message: AnyMessage) -> None:
-    check(message)
+def test_constructed_messages_are_valid(message: AnyMessage) -> None:
+    validate_message(message)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=IDS)
-def test_a_message_goes_on_its_channels_and_no_other(message: AnyMessage) -> None:
+def test_message_is_valid_on_its_channels_only(message: AnyMessage) -> None:
     msg_type = message.header.msg_type
     for channel in ChannelName:
         moved = message.replace(channel=channel)
-        if (msg_type, channel.value) in SPOKEN:
-            check(moved)
+        if (msg_type, channel.value) in VALID_CHANNELS:
+            validate_message(moved)
         else:
-            assert objection(moved).startswith(f"{msg_type} must be sent on ")
-            assert objection(moved).endswith(f"not on {channel.value}")
+            assert error_text(moved).startswith(f"{msg_type} must be sent on ")
+            assert error_text(moved).endswith(f"not on {channel.value}")
 
 
-def test_the_channels_of_every_type_are_known() -> None:
-    assert {msg_type for msg_type, _ in SPOKEN} == CONTENT_TYPES.keys()
+def test_every_message_type_has_channels() -> None:
+    assert {msg_type for msg_type, _ in VALID_CHANNELS} == CONTENT_TYPES.keys()
 
 
 @pytest.mark.parametrize(("msg_type", "field"), FIELDS)
-def test_a_missing_field_is_named_where_it_is_required(msg_type: str, field: str) -> None:
+def test_missing_required_field_is_named(msg_type: str, field: str) -> None:
     content = {k: v for k, v in FULLEST[msg_type].content.items() if k != field}
     if field in CONTENT_TYPES[msg_type].__required_keys__:  # type: ignore[attr-defined]
-        said = objection(message_with(msg_type, content))
-        assert said == f"{msg_type}: content.{field} is missing"
+        expected = error_text(message_with(msg_type, content))
+        assert expected == f"{msg_type}: content.{field} is missing"
     else:
-        check(message_with(msg_type, content))
+        validate_message(message_with(msg_type, content))
 
 
 @pytest.mark.parametrize(("msg_type", "field"), FIELDS)
-def test_a_value_of_a_wrong_type_is_named(msg_type: str, field: str) -> None:
+def test_field_of_wrong_type_is_named(msg_type: str, field: str) -> None:
     hint = get_type_hints(CONTENT_TYPES[msg_type])[field]
     for value in ODD_VALUES:
         message = message_with(msg_type, {**FULLEST[msg_type].content, field: value})
         if fits(value, hint):
-            check(message)
+            validate_message(message)
         else:
-            assert objection(message).startswith(f"{msg_type}: content.{field}")
+            assert error_text(message).startswith(f"{msg_type}: content.{field}")
 
 
 @given(st.sampled_from(FIELDS), json_values)
-def test_any_value_passes_where_it_fits_and_only_there(at: tuple[str, str], value: Any) -> None:
+def test_value_is_valid_if_it_matches_the_type(at: tuple[str, str], value: Any) -> None:
     msg_type, field = at
     message = message_with(msg_type, {**FULLEST[msg_type].content, field: value})
     try:
-        check(message)
+        validate_message(message)
         passed = True
     except InvalidMessage:
         passed = False
@@ -114,18 +114,18 @@ def test_any_value_passes_where_it_fits_and_only_there(at: tuple[str, str], valu
 
 
 @given(st.dictionaries(st.text("abc", min_size=1).map("x_".__add__), json_values, max_size=3))
-def test_fields_that_the_protocol_does_not_know_pass(extra: dict[str, Any]) -> None:
+def test_unknown_fields_are_valid(extra: dict[str, Any]) -> None:
     for msg_type, message in FULLEST.items():
-        check(message_with(msg_type, {**extra, **message.content}))
+        validate_message(message_with(msg_type, {**extra, **message.content}))
 
 
 @pytest.mark.parametrize("channel", ChannelName)
-def test_a_type_that_the_protocol_does_not_know_passes(channel: ChannelName) -> None:
-    check(create_message("usage_request", {"anything": [1]}, channel=channel))
+def test_unknown_message_type_is_valid(channel: ChannelName) -> None:
+    validate_message(create_message("usage_request", {"anything": [1]}, channel=channel))
 
 
 @pytest.mark.parametrize(
-    ("msg_type", "content", "said"),
+    ("msg_type", "content", "expected"),
     [
         ("execute_request", {}, "execute_request: content.code is missing"),
         (
@@ -185,18 +185,18 @@ def test_a_type_that_the_protocol_does_not_know_passes(channel: ChannelName) -> 
         ),
     ],
 )
-def test_the_objection_says_which_field_and_what_it_has_to_be(
-    msg_type: str, content: dict[str, Any], said: str
+def test_error_names_path_and_expected_type(
+    msg_type: str, content: dict[str, Any], expected: str
 ) -> None:
-    assert objection(message_with(msg_type, content)) == said
+    assert error_text(message_with(msg_type, content)) == expected
 
 
-def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
+def test_wrong_channel_error_lists_valid_ones() -> None:
     message = create_message("execute_request", {"code": ""}, channel="stdin")
-    assert objection(message) == "execute_request must be sent on shell, not on stdin"
+    assert error_text(message) == "execute_request must be sent on shell, not on stdin"
     message = create_message("kernel_info_request", channel="iopub")
     assert (
-        objection(message) == "kernel_info_request must be sent on shell or control, not on iopub"
+        error_text(message) == "kernel_info_request must be sent on shell or control, not on iopub"
     )
 
 
@@ -209,13 +209,13 @@ def test_a_wrong_channel_is_told_with_the_right_ones() -> None:
         ("execute_request", {"code": "", "user_expressions": {"hunter2": ["hunter2"]}}),
     ],
 )
-def test_no_value_is_ever_shown(msg_type: str, content: dict[str, Any]) -> None:
+def test_error_does_not_contain_values(msg_type: str, content: dict[str, Any]) -> None:
     with pytest.raises(InvalidMessage) as raised:
-        check(message_with(msg_type, content))
+        validate_message(message_with(msg_type, content))
     assert raised.value.__context__ is None
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_what_came_from_a_wire_is_judged_as_what_was_made_here() -> None:
+def test_received_message_is_validated_alike() -> None:
     received = FULLEST["execute_reply"].replace(content={"status": "ok", "payload": [{}]})
-    assert "payload[0].source is missing" in objection(received)
+    assert "payload[0].source is missing" in error_text(received)
