@@ -1,4 +1,4 @@
-"""Handing over to a loop, at its pace."""
+"""Delivery on an event loop: batches, intervals, limits and coalescing."""
 
 import asyncio
 import math
@@ -32,7 +32,7 @@ OVERFLOWS: list[Overflow] = ["buffer", "latest", "coalesce", "error"]
 
 
 class Loop(VirtualTimeScheduler):
-    """A loop in virtual time, which counts how often it is woken."""
+    """A loop in virtual time that counts its wake-ups."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Loop(VirtualTimeScheduler):
 def delivered(
     *items: Any, overflow: Overflow = "buffer", limit: int | None = None, end: bool = True
 ) -> Collector[Any]:
-    """What a subscriber gets of items that all wait when the loop comes."""
+    """Return the notifications for items that all wait when the loop runs."""
     loop, source, seen = Loop(), Subject[Any](), Collector[Any]()
     source.pipe(ec.deliver_on(loop, overflow=overflow, limit=limit)).subscribe(seen)
     for item in items:
@@ -58,10 +58,10 @@ def delivered(
     return seen
 
 
-# Where and when.
+# Threads and turns.
 
 
-def test_nothing_is_delivered_before_the_loop_comes() -> None:
+def test_delivery_waits_for_the_loop() -> None:
     loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     source.on_next(1)
@@ -70,7 +70,7 @@ def test_nothing_is_delivered_before_the_loop_comes() -> None:
     assert seen.items == [1]
 
 
-def test_one_turn_of_the_loop_delivers_all_that_has_arrived() -> None:
+def test_one_turn_delivers_all_waiting_items() -> None:
     loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     for number in range(200):
@@ -82,7 +82,7 @@ def test_one_turn_of_the_loop_delivers_all_that_has_arrived() -> None:
     assert loop.woken == 1
 
 
-def test_the_loop_gets_a_turn_every_few_hundred_items() -> None:
+def test_long_batch_yields_to_the_loop() -> None:
     loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop)).subscribe(seen)
     for number in range(1000):
@@ -93,13 +93,13 @@ def test_the_loop_gets_a_turn_every_few_hundred_items() -> None:
 
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)
-def test_the_end_comes_after_the_items(overflow: Overflow) -> None:
+def test_completion_is_delivered_after_items(overflow: Overflow) -> None:
     seen = delivered(1, overflow=overflow)
     assert (seen.items, seen.completed) == ([1], True)
 
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)
-def test_an_error_comes_after_the_items(overflow: Overflow) -> None:
+def test_error_is_delivered_after_items(overflow: Overflow) -> None:
     loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop, overflow=overflow)).subscribe(seen)
     source.on_next(1)
@@ -109,7 +109,7 @@ def test_an_error_comes_after_the_items(overflow: Overflow) -> None:
     assert isinstance(seen.error, ZeroDivisionError)
 
 
-def test_subscribers_have_their_own_turns() -> None:
+def test_subscribers_have_separate_batches() -> None:
     loop, source, seen = Loop(), Subject[int](), (Collector[int](), Collector[int]())
     on_loop = source.pipe(ec.deliver_on(loop))
     on_loop.subscribe(seen[0])
@@ -120,7 +120,7 @@ def test_subscribers_have_their_own_turns() -> None:
     assert (seen[0].items, seen[1].items) == ([1, 2], [2])
 
 
-def test_who_disposes_gets_nothing_of_what_waits() -> None:
+def test_dispose_drops_waiting_items() -> None:
     remote, loop, seen = ScriptedLink(), Loop(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         subscription = kernel.iopub.pipe(ec.deliver_on(loop)).subscribe(seen)
@@ -131,7 +131,7 @@ def test_who_disposes_gets_nothing_of_what_waits() -> None:
     assert seen.items == []
 
 
-def test_who_disposes_in_a_turn_gets_nothing_more_of_it() -> None:
+def test_dispose_during_batch_drops_the_rest() -> None:
     loop, source, seen = Loop(), Subject[int](), list[int]()
 
     def on_next(item: int) -> None:
@@ -146,11 +146,11 @@ def test_who_disposes_in_a_turn_gets_nothing_more_of_it() -> None:
     assert seen == [0, 1]
 
 
-# At an interval.
+# Intervals.
 
 
 def times(arrivals: dict[float, int], interval: float) -> list[tuple[float, int]]:
-    """When each item is delivered, of so many that arrive at these times."""
+    """Return the delivery time of each item, for batches of items that arrive at the given times."""
     loop, source, seen = Loop(), Subject[int](), list[tuple[float, int]]()
     source.pipe(ec.deliver_on(loop, interval=interval)).subscribe(
         lambda item: seen.append((loop.now.timestamp(), item))
@@ -166,7 +166,7 @@ def times(arrivals: dict[float, int], interval: float) -> list[tuple[float, int]
     return seen
 
 
-def test_batches_keep_their_distance() -> None:
+def test_batches_keep_the_interval() -> None:
     delivered = times({0.0: 1, 0.2: 1, 0.4: 1, 0.9: 1, 1.1: 1, 1.9: 1}, interval=1.0)
     assert [time for time, _ in delivered] == [
         1.0,
@@ -178,12 +178,12 @@ def test_batches_keep_their_distance() -> None:
     ]
 
 
-def test_a_pause_begins_anew() -> None:
+def test_interval_restarts_after_a_pause() -> None:
     delivered = times({0.0: 1, 5.0: 1}, interval=1.0)
     assert [time for time, _ in delivered] == [1.0, 6.0]
 
 
-def test_what_arrives_while_a_batch_is_delivered_waits_for_the_next() -> None:
+def test_item_during_batch_waits_for_the_next() -> None:
     loop, source, seen = Loop(), Subject[int](), list[float]()
 
     def on_next(item: int) -> None:
@@ -197,8 +197,8 @@ def test_what_arrives_while_a_batch_is_delivered_waits_for_the_next() -> None:
     assert seen == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_a_big_batch_is_delivered_at_once_whatever_the_interval() -> None:
-    """The turns in between are the loop's, and not pauses: who keeps up a pace must keep up."""
+def test_long_batch_ignores_the_interval() -> None:
+    """The loop only runs its other tasks between the parts of a batch."""
     delivered = times({0.0: 5000}, interval=1.0)
     assert [item for _, item in delivered] == list(range(5000))
     assert delivered[-1][0] < 1.1
@@ -221,16 +221,16 @@ def test_an_interval_on_a_real_loop() -> None:
         while len(seen) < 10:
             await asyncio.wait_for(came.wait(), DEADLINE)
             came.clear()
-        assert passed[0] - begun >= 0.019  # a loop may be early by its clock's resolution
+        assert passed[0] - begun >= 0.019  # its clock's resolution
 
     run_on_loop(main)
     assert seen == list(range(10))
 
 
-# On real loops.
+# Real loops.
 
 
-def test_a_channel_is_delivered_on_an_asyncio_loop() -> None:
+def test_channel_on_asyncio_loop() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
 
     async def main() -> None:
@@ -248,7 +248,7 @@ def test_a_channel_is_delivered_on_an_asyncio_loop() -> None:
     assert seen.threads == {threading.current_thread()}
 
 
-def test_the_loop_does_other_things_between_batches() -> None:
+def test_loop_runs_other_tasks_between_batches() -> None:
     order = list[object]()
 
     async def main() -> None:
@@ -264,7 +264,7 @@ def test_the_loop_does_other_things_between_batches() -> None:
     assert 0 < order.index("other") < 1000
 
 
-def test_a_channel_is_delivered_on_an_event_loop_scheduler() -> None:
+def test_channel_on_event_loop_scheduler() -> None:
     remote, seen, scheduler = ScriptedLink(), Collector[AnyMessage](), EventLoopScheduler()
     with remote.kernel() as kernel:
         kernel.iopub.pipe(ec.deliver_on(scheduler)).subscribe(seen)
@@ -288,7 +288,7 @@ def closed_event_loop() -> tuple[abc.SchedulerBase, Callable[[], None]]:
 @pytest.mark.parametrize("overflow", OVERFLOWS)
 @pytest.mark.parametrize("make", [closed_asyncio_loop, closed_event_loop])
 @pytest.mark.parametrize("interval", [0.0, 0.01])
-def test_a_loop_that_is_gone_ends_the_subscription(
+def test_closed_loop_ends_subscription(
     make: Callable[[], tuple[abc.SchedulerBase, Callable[[], None]]],
     overflow: Overflow,
     interval: float,
@@ -303,7 +303,7 @@ def test_a_loop_that_is_gone_ends_the_subscription(
         assert kernel.iopub.observer_count == 0
 
 
-def test_a_request_can_be_delivered_on_a_loop() -> None:
+def test_request_on_loop() -> None:
     remote = ScriptedLink()
     remote.handler = lambda asked: void(
         Thread(lambda: remote.send(*answered(asked, printed("woo", asked))))
@@ -318,7 +318,7 @@ def test_a_request_can_be_delivered_on_a_loop() -> None:
     run_on_loop(main)
 
 
-def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
+def test_on_input_is_called_on_the_loop() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
     def on_sent(message: AnyMessage) -> None:
@@ -345,14 +345,14 @@ def test_on_input_is_called_on_the_loop_that_is_delivered_on() -> None:
 def void(_: object) -> None: ...
 
 
-# A subscriber that raises.
+# Subscribers that raise.
 
 
 def broken(_: object) -> None:
     raise ZeroDivisionError("oh")
 
 
-def test_a_subscriber_that_raises_is_told_on_errors() -> None:
+def test_raising_subscriber_is_reported_on_errors() -> None:
     remote, loop, errors, other = (
         ScriptedLink(),
         Loop(),
@@ -373,7 +373,7 @@ def test_a_subscriber_that_raises_is_told_on_errors() -> None:
     assert isinstance(error.__cause__, ZeroDivisionError)
 
 
-def test_a_subscriber_of_another_observable_that_raises_is_logged(
+def test_raising_foreign_subscriber_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     loop, source = Loop(), Subject[int]()
@@ -385,7 +385,7 @@ def test_a_subscriber_of_another_observable_that_raises_is_logged(
     assert "ZeroDivisionError: oh" in record.getMessage()
 
 
-def test_what_waits_is_counted() -> None:
+def test_backlog_counts_waiting_items() -> None:
     loop, source = Loop(), Subject[int]()
     deliver = ec.deliver_on(loop)
     first = source.pipe(deliver).subscribe()
@@ -399,7 +399,7 @@ def test_what_waits_is_counted() -> None:
     assert deliver.backlog == 0
 
 
-def test_a_loop_that_survives_ctrl_c_gets_the_rest() -> None:
+def test_batch_continues_after_keyboard_interrupt() -> None:
     loop, source, seen = Loop(), Subject[int](), list[int]()
 
     def on_next(item: int) -> None:
@@ -412,12 +412,12 @@ def test_a_loop_that_survives_ctrl_c_gets_the_rest() -> None:
         source.on_next(number)
     with pytest.raises(KeyboardInterrupt):
         loop.start()
-    loop.stop()  # it thinks that it runs
+    loop.stop()  # it seems to run
     loop.start()
     assert seen == [number for number in range(1000) if number != 300]
 
 
-def test_a_loop_that_cannot_say_that_it_is_closed_may_raise() -> None:
+def test_loop_that_raises_ends_subscription() -> None:
     class Closed(Loop):
         def schedule_absolute(self, *args: Any, **options: Any) -> abc.DisposableBase:
             raise RuntimeError("closed")
@@ -428,8 +428,8 @@ def test_a_loop_that_cannot_say_that_it_is_closed_may_raise() -> None:
     assert not source.observers
 
 
-def test_no_wake_up_is_lost() -> None:
-    """Two threads that say something, and a loop that always has just finished."""
+def test_concurrent_items_lose_no_wake_up() -> None:
+    """Two threads emit items while the loop finishes its batches."""
     scheduler, sources, seen = (
         EventLoopScheduler(),
         (Subject[int](), Subject[int]()),
@@ -450,25 +450,25 @@ def test_no_wake_up_is_lost() -> None:
     scheduler.dispose()
 
 
-# What becomes of what the consumer cannot take.
+# Overflow policies.
 
 
-def test_the_buffer_keeps_everything_whatever_the_limit() -> None:
+def test_buffer_keeps_all_items() -> None:
     seen = delivered(*range(1000), limit=3)
     assert seen.items == list(range(1000))
 
 
-def test_the_latest_is_the_newest_item() -> None:
+def test_latest_keeps_newest_item() -> None:
     seen = delivered(*range(1000), overflow="latest")
     assert (seen.items, seen.completed) == ([999], True)
 
 
-def test_the_latest_may_be_several() -> None:
+def test_latest_keeps_limit_items() -> None:
     assert delivered(*range(1000), overflow="latest", limit=3).items == [997, 998, 999]
     assert delivered(1, 2, overflow="latest", limit=3).items == [1, 2]
 
 
-def test_the_latest_comes_again_and_again() -> None:
+def test_latest_continues_after_delivery() -> None:
     loop, source, seen = Loop(), Subject[int](), Collector[int]()
     source.pipe(ec.deliver_on(loop, overflow="latest")).subscribe(seen)
     for number in range(6):
@@ -478,21 +478,21 @@ def test_the_latest_comes_again_and_again() -> None:
     assert seen.items == [2, 5]
 
 
-def test_too_many_are_an_error_after_those_that_there_was_room_for() -> None:
+def test_error_policy_fails_after_limit_items() -> None:
     seen = delivered(*range(1000), overflow="error", limit=3)
     assert seen.items == [0, 1, 2]
     assert isinstance(seen.error, MessagesMayBeMissing)
     assert "more than 3 items waited" in str(seen.error)
 
 
-def test_as_many_as_the_limit_are_no_error() -> None:
-    seen = delivered(1, 2, 3, overflow="error", limit=4)  # with its completion
+def test_error_policy_accepts_limit_items() -> None:
+    seen = delivered(1, 2, 3, overflow="error", limit=4)  # and the completion
     assert (seen.items, seen.completed) == ([1, 2, 3], True)
     assert delivered(*range(1000), overflow="error").items == list(range(1000))
 
 
-def test_after_too_many_nothing_more_is_taken() -> None:
-    """What nobody will get must not pile up while the consumer hangs."""
+def test_error_policy_stops_queueing() -> None:
+    """Items that will never be delivered must not use memory while the consumer hangs."""
 
     class Item:
         pass
@@ -509,7 +509,7 @@ def test_after_too_many_nothing_more_is_taken() -> None:
     assert isinstance(seen.error, MessagesMayBeMissing)
 
 
-def test_too_many_are_told_once() -> None:
+def test_error_policy_fails_once() -> None:
     told = list[Exception]()
     loop, source = Loop(), Subject[int]()
     limited = ec.deliver_on(loop, overflow="error", limit=1)(source)
@@ -538,42 +538,42 @@ def err(text: str, request: AnyMessage = FIRST) -> AnyMessage:
     return build.stream("stderr", text, parent=request)
 
 
-def test_text_that_waits_is_joined() -> None:
+def test_coalesce_joins_waiting_text() -> None:
     (message,) = coalesced(*(out(str(number)) for number in range(1000)))
     assert text_of(message) == "".join(map(str, range(1000)))
     assert message.content["name"] == "stdout"
     assert message.parent_header.msg_id == FIRST.header.msg_id
 
 
-def test_text_that_does_not_wait_is_not_touched() -> None:
+def test_coalesce_keeps_single_message() -> None:
     message = out("woo")
     assert coalesced(message)[0] is message
 
 
-def test_text_of_another_stream_or_request_is_not_joined() -> None:
+def test_coalesce_separates_streams_and_requests() -> None:
     messages = [out("a"), err("b"), out("c"), out("d", SECOND)]
     assert coalesced(*messages) == messages
 
 
-def test_what_is_no_text_is_kept_in_its_place() -> None:
+def test_coalesce_keeps_order_of_other_messages() -> None:
     value = build.execute_result({"text/plain": "42"}, 1, parent=FIRST)
     messages = coalesced(busy(FIRST), out("a"), out("b"), value, out("c"), out("d"), idle(FIRST))
     assert types(messages) == ["status", "stream", "execute_result", "stream", "status"]
     assert (text_of(messages[1]), text_of(messages[3])) == ("ab", "cd")
 
 
-def test_what_is_no_message_is_kept() -> None:
+def test_coalesce_keeps_items_of_other_types() -> None:
     assert coalesced(1, 1, "a", None) == [1, 1, "a", None]
 
 
 @pytest.mark.parametrize("content", [{"name": "stdout"}, {"name": "stdout", "text": ["a"]}])
-def test_odd_text_is_kept_as_it_is(content: dict[str, Any]) -> None:
+def test_coalesce_keeps_invalid_text(content: dict[str, Any]) -> None:
     odd = ec.create_message("stream", content, channel="iopub", parent=FIRST)
     messages = [out("a"), odd, odd, out("b")]
     assert coalesced(*messages) == messages
 
 
-def test_text_goes_on_being_joined_turn_after_turn() -> None:
+def test_coalesce_continues_after_delivery() -> None:
     loop, source, seen = Loop(), Subject[AnyMessage](), Collector[AnyMessage]()
     source.pipe(ec.deliver_on(loop, overflow="coalesce")).subscribe(seen)
     for turn in ("ab", "cd"):
@@ -583,8 +583,8 @@ def test_text_goes_on_being_joined_turn_after_turn() -> None:
     assert texts(seen.items) == ["ab", "cd"]
 
 
-def test_text_is_joined_once_however_much_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joining each message with all before it would take a time that grows with the square."""
+def test_coalesce_joins_in_linear_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining each message with all previous ones would take quadratic time."""
     made, replace = 0, Message.replace
 
     def counted(message: AnyMessage, **changes: Any) -> AnyMessage:
@@ -599,7 +599,7 @@ def test_text_is_joined_once_however_much_waits(monkeypatch: pytest.MonkeyPatch)
     assert made == 1
 
 
-def test_coalesced_text_makes_the_same_result() -> None:
+def test_coalesced_messages_give_the_same_result() -> None:
     remote, loop, plain, joined = (
         ScriptedLink(),
         Loop(),
@@ -623,10 +623,10 @@ def test_coalesced_text_makes_the_same_result() -> None:
         assert joined.wait_for_end()[0].outputs == plain.wait_for_end()[0].outputs
 
 
-# With the rest.
+# Combinations.
 
 
-def test_goes_behind_other_operators() -> None:
+def test_deliver_on_works_behind_operators() -> None:
     remote, loop, seen = ScriptedLink(), Loop(), Collector[str]()
     with remote.kernel() as kernel:
         on_loop: Observable[str] = kernel.iopub.pipe(
@@ -641,7 +641,7 @@ def test_goes_behind_other_operators() -> None:
     assert isinstance(seen.error, KernelDied)
 
 
-def test_a_source_that_ends_at_once_is_delivered() -> None:
+def test_immediate_completion_is_delivered() -> None:
     loop, seen = Loop(), Collector[int]()
     reactivex.of(1, 2, 3).pipe(ec.deliver_on(loop)).subscribe(seen)
     loop.start()
@@ -660,6 +660,6 @@ def test_a_source_that_ends_at_once_is_delivered() -> None:
     ],
     ids=str,
 )
-def test_what_makes_no_sense_is_refused_at_once(odd: dict[str, Any]) -> None:
+def test_invalid_argument_raises_value_error(odd: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(odd))):
         ec.deliver_on(EventLoopScheduler(), **odd)

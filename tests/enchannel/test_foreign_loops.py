@@ -1,4 +1,4 @@
-"""What every loop gets: asyncio's, Qt's, Tk's, Textual's and reactivex's own, each a real one."""
+"""Delivery on real event loops: asyncio, Qt, Tk, Textual and reactivex's own."""
 
 import asyncio
 import gc
@@ -38,19 +38,19 @@ def void(_: object) -> None: ...
 
 
 class Loop(ABC):
-    """A real loop, which is run by a test."""
+    """A real event loop that a test runs."""
 
     def __init__(self) -> None:
         self._failure: BaseException | None = None
         self._closed = False
 
     def run(self, setup: Setup) -> None:
-        """Run it: what is set up is so on its own thread; until ``stop`` is called there."""
+        """Run the loop until ``stop`` is called on its thread; ``setup`` is called there first."""
 
         def guarded(scheduler: abc.SchedulerBase) -> None:
             try:
                 setup(scheduler)
-            except BaseException as failure:  # most loops print it, and go on
+            except BaseException as failure:  # most loops print and continue
                 self._failure = failure
                 self.stop()
             finally:
@@ -67,20 +67,20 @@ class Loop(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Let ``run`` return."""
+        """Make ``run`` return."""
 
     @abstractmethod
     def later(self, seconds: float, function: Callable[[], object]) -> None:
-        """A timer of the loop's own; called on its thread."""
+        """Start a timer of the loop; call it on the loop's thread."""
 
     def close(self) -> None:
-        """Have it be gone for good."""
+        """Close the loop."""
         if not self._closed:
             self._closed = True
             self._close()
 
     def _close(self) -> None:
-        """Called once; what has nothing to close needs nothing."""
+        """Release the resources; called once."""
         return
 
     def give_up(self) -> None:
@@ -129,7 +129,7 @@ class EventLoop(Loop):
 
     def _close(self) -> None:
         self.scheduler.dispose()
-        del self.scheduler  # which keeps what it was to do later
+        del self.scheduler  # keeps pending calls
 
 
 class Qt(Loop):
@@ -141,7 +141,7 @@ class Qt(Loop):
     def _new_app(self) -> Any:
         try:
             from PySide6.QtGui import QGuiApplication
-        except ImportError:  # a library of the system's that draws
+        except ImportError:  # needs a system library
             return self.core.QCoreApplication([])
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("QT_QPA_PLATFORM", "offscreen")
@@ -164,7 +164,7 @@ class Qt(Loop):
 
 
 class Tcl(Loop):
-    """Tk's loop, which needs no display."""
+    """Tk's loop without a display."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class Tcl(Loop):
     def _run(self, setup: Setup) -> None:
         limit = self.root.after(round(DEADLINE * 1000), self.give_up)
         self.root.after(0, setup, TkinterScheduler(self.root))
-        self.root.mainloop(-1)  # the number of windows at which it ends: never
+        self.root.mainloop(-1)  # never ends
         self.root.after_cancel(limit)
 
     def stop(self) -> None:
@@ -189,7 +189,7 @@ class Tcl(Loop):
     def _close(self) -> None:
         import tkinter
 
-        tkinter.Misc.destroy(self.root)  # Tk.destroy, but for the windows that there are none of
+        tkinter.Misc.destroy(self.root)  # Tk.destroy without windows
 
 
 class Tk(Tcl):
@@ -228,7 +228,7 @@ class Textual(Loop):
 
 @pytest.fixture(scope="session", autouse=True)
 def display() -> Iterator[None]:
-    """A screen for Tk, where there is none, and Xvfb is installed."""
+    """Provide a display for Tk, from Xvfb if there is none."""
     xvfb = shutil.which("Xvfb")
     if "DISPLAY" in os.environ or xvfb is None:
         yield
@@ -252,7 +252,7 @@ def loop(request: pytest.FixtureRequest) -> Iterator[Loop]:
 
 
 class LoopCollector(Collector[Any]):
-    """Keeps what it is given, and stops the loop at the end."""
+    """Collects notifications, and stops the loop on completion."""
 
     def __init__(self, loop: Loop) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ class LoopCollector(Collector[Any]):
         self._loop.stop()
 
 
-def test_what_another_thread_says_arrives_on_the_loops_own_in_order(loop: Loop) -> None:
+def test_items_arrive_in_order_on_loop_thread(loop: Loop) -> None:
     source, seen, threads = Subject[int](), LoopCollector(loop), list[threading.Thread]()
 
     def say() -> None:
@@ -285,8 +285,8 @@ def test_what_another_thread_says_arrives_on_the_loops_own_in_order(loop: Loop) 
     assert seen.threads == set(threads)
 
 
-def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
-    """The next is said only when the last has been seen, from another thread: none may be forgotten."""
+def test_each_item_wakes_idle_loop(loop: Loop) -> None:
+    """Each item is emitted from another thread only after the previous one was received."""
     source, seen = Subject[int](), LoopCollector(loop)
 
     def say() -> None:
@@ -304,7 +304,7 @@ def test_every_item_wakes_the_loop_that_waits(loop: Loop) -> None:
     assert isinstance(seen.error, ZeroDivisionError)
 
 
-def test_the_scheduler_of_the_loop_is_enough(loop: Loop) -> None:
+def test_subscribe_with_loop_scheduler(loop: Loop) -> None:
     remote, seen, threads = ScriptedLink(), LoopCollector(loop), list[threading.Thread]()
     with remote.kernel() as kernel:
 
@@ -322,7 +322,7 @@ def test_the_scheduler_of_the_loop_is_enough(loop: Loop) -> None:
     assert seen.threads == set(threads)
 
 
-def test_a_batch_waits_for_its_interval(loop: Loop) -> None:
+def test_batch_waits_for_interval(loop: Loop) -> None:
     source, order = Subject[object](), list[object]()
 
     def setup(scheduler: abc.SchedulerBase) -> None:
@@ -337,8 +337,8 @@ def test_a_batch_waits_for_its_interval(loop: Loop) -> None:
     assert order == ["earlier", "item"]
 
 
-def test_a_flood_leaves_the_loop_its_own_timers(loop: Loop) -> None:
-    """It goes on until the timer has fired, and each item that is taken brings another."""
+def test_flood_does_not_starve_loop_timers(loop: Loop) -> None:
+    """Each received item causes another, until the timer of the loop has fired."""
     source, subscription = Subject[int](), SerialDisposable()
     fired, overdue = threading.Event(), threading.Event()
 
@@ -360,7 +360,7 @@ def test_a_flood_leaves_the_loop_its_own_timers(loop: Loop) -> None:
     assert fired.is_set()
 
 
-def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> None:
+def test_raising_subscriber_ends_only_its_own(loop: Loop) -> None:
     remote, seen, errors = ScriptedLink(), LoopCollector(loop), Collector[EnchannelError]()
 
     def broken(_: object) -> None:
@@ -387,9 +387,7 @@ def test_who_raises_on_the_loop_loses_its_own_subscription_only(loop: Loop) -> N
 
 @pytest.mark.parametrize("interval", [0.0, 0.1])
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
-    loop: Loop, interval: float, waits: bool
-) -> None:
+def test_closed_loop_ends_and_frees_subscription(loop: Loop, interval: float, waits: bool) -> None:
     class Widget:
         def show(self, message: AnyMessage) -> None: ...
 
@@ -403,7 +401,7 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
             kernel.iopub.pipe(deliver).subscribe(widget.show)
             kernel.iopub.subscribe(widget.show, scheduler=scheduler)
             loop.stop()
-            if waits:  # for a loop that will not come any more
+            if waits:  # for a closed loop
                 in_thread(lambda: remote.send(printed("1")))
 
         loop.run(setup)
@@ -416,7 +414,7 @@ def test_a_loop_that_has_gone_ends_the_subscription_and_keeps_nothing(
 # Qt.
 
 
-def test_qt_delivers_also_what_was_subscribed_on_another_thread() -> None:
+def test_qt_subscription_from_another_thread() -> None:
     loop, source = Qt(), Subject[int]()
     seen = LoopCollector(loop)
 
@@ -429,7 +427,7 @@ def test_qt_delivers_also_what_was_subscribed_on_another_thread() -> None:
     assert (seen.items, seen.threads) == ([1], {threading.current_thread()})
 
 
-def test_qt_that_runs_again_delivers_again() -> None:
+def test_qt_application_may_run_again() -> None:
     loop = Qt()
     for _ in range(2):
         source, seen = Subject[int](), LoopCollector(loop)
@@ -455,7 +453,7 @@ def script(code: str) -> str:
     return run.stdout
 
 
-def test_qt_without_an_application_says_so() -> None:
+def test_qt_without_application_raises() -> None:
     pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
     said = script("""if True:
         import enchannel as ec
@@ -472,8 +470,8 @@ def test_qt_without_an_application_says_so() -> None:
 
 
 @pytest.mark.parametrize("end", ["app.shutdown()", "shiboken6.delete(app)"])
-def test_qt_whose_application_is_deleted_ends_the_subscription(end: str) -> None:
-    """Without having been run: it does not say that it quits."""
+def test_qt_deleted_application_ends_subscription(end: str) -> None:
+    """An application that never ran does not emit aboutToQuit."""
     pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
     said = script(f"""if True:
         import enchannel as ec
@@ -494,7 +492,7 @@ def test_qt_whose_application_is_deleted_ends_the_subscription(end: str) -> None
     assert said == "to be seen\n0\n"
 
 
-def test_enchannel_imports_no_user_interface() -> None:
+def test_import_does_not_load_user_interfaces() -> None:
     said = script("""if True:
         import sys
         import enchannel
@@ -505,10 +503,10 @@ def test_enchannel_imports_no_user_interface() -> None:
 
 
 class OwnQtScheduler(QtScheduler):
-    """As somebody may have who wants one of reactivex's to do more."""
+    """A subclass of reactivex's scheduler, as an application may have."""
 
 
-def test_a_scheduler_made_of_qts_is_qts() -> None:
+def test_qt_scheduler_subclass_is_recognized() -> None:
     remote, loop = ScriptedLink(), Qt()
     seen = LoopCollector(loop)
     with remote.kernel() as kernel:
@@ -526,7 +524,7 @@ def test_a_scheduler_made_of_qts_is_qts() -> None:
 
 
 class Noted:
-    """A Tcl, and who asked it for something."""
+    """A Tcl loop that records the threads of its calls."""
 
     def __init__(self, tk: Any) -> None:
         self._tk = tk
@@ -537,8 +535,8 @@ class Noted:
         return getattr(self._tk, name)
 
 
-def test_tk_is_asked_for_nothing_by_other_threads() -> None:
-    """It would block them until its main loop comes round, or raise where none runs."""
+def test_tk_is_not_called_from_other_threads() -> None:
+    """A call would block until the main loop handles it, or raise if none runs."""
     loop, source = Tcl(), Subject[int]()
     seen = LoopCollector(loop)
 
@@ -554,7 +552,7 @@ def test_tk_is_asked_for_nothing_by_other_threads() -> None:
     loop.close()
 
 
-def test_tk_looks_once_for_all_subscriptions_and_no_more_without() -> None:
+def test_tk_polls_once_for_all_subscriptions() -> None:
     loop, source = Tcl(), Subject[int]()
 
     def setup(scheduler: abc.SchedulerBase) -> None:
@@ -582,7 +580,7 @@ def test_tk_looks_once_for_all_subscriptions_and_no_more_without() -> None:
     loop.close()
 
 
-def test_tk_that_is_destroyed_by_a_subscriber_ends_the_subscription() -> None:
+def test_tk_root_destroyed_by_subscriber() -> None:
     loop, source = Tcl(), Subject[int]()
 
     def on_next(_: int) -> None:
@@ -598,8 +596,8 @@ def test_tk_that_is_destroyed_by_a_subscriber_ends_the_subscription() -> None:
     assert not source.observers
 
 
-def test_tk_redraws_in_a_flood() -> None:
-    """Which it does when idle: after all events, and timers that are due."""
+def test_tk_redraws_during_flood() -> None:
+    """Tk redraws when idle: after all events and due timers."""
     loop, source, subscription = Tcl(), Subject[int](), SerialDisposable()
     drawn, overdue = threading.Event(), threading.Event()
 
@@ -624,8 +622,8 @@ def test_tk_redraws_in_a_flood() -> None:
 # Textual.
 
 
-def test_a_widget_of_textual_knows_its_app() -> None:
-    """Which a context variable says, that is not set in the thread which a message comes from."""
+def test_textual_widget_finds_its_app() -> None:
+    """The app is in a context variable that is not set on the delivery thread."""
     loop, source, apps = Textual(), Subject[int](), list[object]()
     active_app = pytest.importorskip("textual._context").active_app
 

@@ -1,6 +1,7 @@
-"""The one thread that waits for time to pass. Where order matters, time stands still until it is set."""
+"""The timer thread. Where order matters, time stands still until a test sets it."""
 
 import os
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,11 +14,11 @@ from enchannel._rx.timer import TimerScheduler, timer
 from tests.rigs import DEADLINE
 from tests.rigs.threads import Thread
 
-FAR = 3600.0
+FAR_SECONDS = 3600.0
 
 
 class Calls:
-    """Actions for a scheduler, and what became of them."""
+    """Records the actions that a scheduler runs."""
 
     def __init__(self) -> None:
         self.made: list[object] = []
@@ -38,7 +39,7 @@ class Calls:
 
 @pytest.fixture
 def scheduler(monkeypatch: pytest.MonkeyPatch) -> TimerScheduler:
-    """One of the test's own, whose thread does not linger."""
+    """Return a new scheduler whose thread ends soon when idle."""
     monkeypatch.setattr(_timer, "IDLE_TIMEOUT", 0.01)
     return TimerScheduler()
 
@@ -71,9 +72,7 @@ def calls() -> Calls:
     return Calls()
 
 
-def test_actions_are_made_in_the_order_in_which_they_are_due(
-    scheduler: TimerScheduler, calls: Calls, clock: Clock
-) -> None:
+def test_actions_run_in_due_order(scheduler: TimerScheduler, calls: Calls, clock: Clock) -> None:
     for due in (0.6, 0.2, 0.4, 0.8):
         scheduler.schedule_relative(due, calls.action, due)
     clock.set(0.7)
@@ -82,31 +81,27 @@ def test_actions_are_made_in_the_order_in_which_they_are_due(
     assert calls.first(4) == [0.2, 0.4, 0.6, 0.8]
 
 
-def test_an_action_waits_for_its_time(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_action_waits_until_due(scheduler: TimerScheduler, calls: Calls) -> None:
     begun = time.monotonic()
     scheduler.schedule_relative(0.02, calls.action)
     calls.first(1)
     assert time.monotonic() - begun >= 0.02
 
 
-def test_what_is_due_together_is_made_in_the_order_it_was_asked_for(
-    scheduler: TimerScheduler, calls: Calls
-) -> None:
+def test_simultaneous_actions_run_in_call_order(scheduler: TimerScheduler, calls: Calls) -> None:
     for number in range(100):
         scheduler.schedule(calls.action, number)
     assert calls.first(100) == list(range(100))
 
 
-def test_what_comes_to_be_next_does_not_wait_for_what_was(
-    scheduler: TimerScheduler, calls: Calls
-) -> None:
-    remote = scheduler.schedule_relative(FAR, calls.action, "remote")
+def test_earlier_action_shortens_the_wait(scheduler: TimerScheduler, calls: Calls) -> None:
+    remote = scheduler.schedule_relative(FAR_SECONDS, calls.action, "remote")
     scheduler.schedule_relative(0.01, calls.action, "near")
     assert calls.first(1) == ["near"]
     remote.dispose()
 
 
-def test_an_action_may_schedule_another(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_action_may_schedule_another(scheduler: TimerScheduler, calls: Calls) -> None:
     def action(_: abc.SchedulerBase, state: object = None) -> None:
         scheduler.schedule_relative(0.01, calls.action, "second")
 
@@ -114,20 +109,18 @@ def test_an_action_may_schedule_another(scheduler: TimerScheduler, calls: Calls)
     assert calls.first(1) == ["second"]
 
 
-def test_time_is_given_in_seconds_or_as_timedelta_or_datetime(
-    scheduler: TimerScheduler, calls: Calls
-) -> None:
+def test_due_time_types(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule_relative(timedelta(milliseconds=10), calls.action, "relative")
     scheduler.schedule_absolute(datetime.now(UTC) + timedelta(seconds=0.05), calls.action, "then")
     assert calls.first(2) == ["relative", "then"]
 
 
-def test_what_is_over_already_is_made_at_once(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_past_due_action_runs_at_once(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule_relative(-5, calls.action, "past")
     assert calls.first(1) == ["past"]
 
 
-def test_what_was_cancelled_is_not_made(
+def test_cancelled_action_does_not_run(
     scheduler: TimerScheduler, calls: Calls, clock: Clock
 ) -> None:
     scheduler.schedule_relative(0.2, calls.action, "cancelled").dispose()
@@ -136,7 +129,7 @@ def test_what_was_cancelled_is_not_made(
     assert calls.first(1) == ["kept"]
 
 
-def test_cancelling_twice_or_too_late_is_nothing(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_second_or_late_cancel_is_a_no_op(scheduler: TimerScheduler, calls: Calls) -> None:
     first = scheduler.schedule(calls.action, "first")
     calls.first(1)
     first.dispose()
@@ -145,32 +138,32 @@ def test_cancelling_twice_or_too_late_is_nothing(scheduler: TimerScheduler, call
     assert calls.first(2) == ["first", "second"]
 
 
-def test_what_was_cancelled_is_forgotten_before_its_time(scheduler: TimerScheduler) -> None:
-    """Each request has a timeout, and nearly all of them are cancelled."""
-    kept = scheduler.schedule_relative(FAR, Calls().action)
+def test_cancelled_actions_are_purged(scheduler: TimerScheduler) -> None:
+    """Each request has a timeout, and nearly all timeouts are cancelled."""
+    kept = scheduler.schedule_relative(FAR_SECONDS, Calls().action)
     for _ in range(10_000):
-        scheduler.schedule_relative(FAR, Calls().action).dispose()
+        scheduler.schedule_relative(FAR_SECONDS, Calls().action).dispose()
     assert len(scheduler._due) < 200
     kept.dispose()
     for _ in range(100):
-        scheduler.schedule_relative(FAR, Calls().action).dispose()
+        scheduler.schedule_relative(FAR_SECONDS, Calls().action).dispose()
     assert len(scheduler._due) < 200
 
 
-def test_what_is_kept_survives_the_forgetting(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_purge_keeps_other_actions(scheduler: TimerScheduler, calls: Calls) -> None:
     for number in range(50):
         scheduler.schedule_relative(0.1, calls.action, number)
     for _ in range(1000):
-        scheduler.schedule_relative(FAR, calls.action, "cancelled").dispose()
+        scheduler.schedule_relative(FAR_SECONDS, calls.action, "cancelled").dispose()
     assert calls.first(50) == list(range(50))
 
 
-def test_all_actions_are_made_on_one_thread(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_actions_run_on_one_thread(scheduler: TimerScheduler, calls: Calls) -> None:
     def schedule() -> None:
         for number in range(50):
             scheduler.schedule_relative(number / 10_000, calls.action)
 
-    kept = scheduler.schedule_relative(FAR, calls.action)  # there is something to wait for
+    kept = scheduler.schedule_relative(FAR_SECONDS, calls.action)  # keeps the thread alive
     for thread in [Thread(schedule) for _ in range(4)]:
         thread.result()
     calls.first(200)
@@ -178,9 +171,7 @@ def test_all_actions_are_made_on_one_thread(scheduler: TimerScheduler, calls: Ca
     assert [thread.name for thread in calls.threads] == ["enchannel timer"]
 
 
-def test_the_thread_ends_when_there_is_nothing_to_wait_for(
-    scheduler: TimerScheduler, calls: Calls
-) -> None:
+def test_idle_timer_thread_ends(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule(calls.action)
     calls.first(1)
     (thread,) = calls.threads
@@ -188,7 +179,7 @@ def test_the_thread_ends_when_there_is_nothing_to_wait_for(
     assert not thread.is_alive()
 
 
-def test_the_thread_ends_when_all_was_cancelled(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_timer_thread_ends_after_cancellations(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule(calls.action)
     cancelled = scheduler.schedule_relative(0.02, calls.action)
     calls.first(1)
@@ -198,7 +189,7 @@ def test_the_thread_ends_when_all_was_cancelled(scheduler: TimerScheduler, calls
     assert not thread.is_alive()
 
 
-def test_there_is_a_thread_again_when_it_is_needed(scheduler: TimerScheduler, calls: Calls) -> None:
+def test_timer_thread_restarts(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule(calls.action, "first")
     calls.first(1)
     (thread,) = calls.threads
@@ -208,20 +199,19 @@ def test_there_is_a_thread_again_when_it_is_needed(scheduler: TimerScheduler, ca
     assert len(calls.threads) == 2
 
 
-def test_the_thread_keeps_no_interpreter_from_ending(
-    scheduler: TimerScheduler, calls: Calls
-) -> None:
+def test_timer_thread_does_not_block_exit(scheduler: TimerScheduler, calls: Calls) -> None:
     scheduler.schedule(calls.action)
     calls.first(1)
     assert all(thread.daemon for thread in calls.threads)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_has_a_timer_with_a_thread_of_its_own() -> None:
+def test_forked_process_has_its_own_timer() -> None:
+    if sys.platform == "win32":
+        pytest.skip("Windows has no fork")
     calls = Calls()
     timer().schedule(calls.action)
-    calls.first(1)  # so that the parent's has one
+    calls.first(1)  # starts the parent's thread
     child = os.fork()
     if child == 0:
         made = threading.Event()

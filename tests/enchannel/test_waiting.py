@@ -24,7 +24,7 @@ from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocke
 
 
 def answering(*outputs: str) -> ScriptedLink:
-    """A kernel that answers on a thread of its own, which is where backends do."""
+    """Yield a kernel that answers on another thread, as backends do."""
     remote = ScriptedLink()
 
     def answer(request: AnyMessage) -> None:
@@ -41,33 +41,33 @@ async def collected(observable: Observable[Any]) -> list[Any]:
     return [item async for item in ec.aiter(observable)]
 
 
-# In a thread.
+# Waiting in a thread.
 
 
-def test_wait_gives_the_last_item() -> None:
+def test_wait_returns_last_item() -> None:
     assert ec.wait(reactivex.of(1, 2, 3)) == 3
 
 
-def test_wait_raises_what_the_observable_ended_with() -> None:
+def test_wait_raises_error_of_observable() -> None:
     with pytest.raises(ZeroDivisionError):
         ec.wait(reactivex.throw(ZeroDivisionError()))
 
 
-def test_wait_has_nothing_to_give_where_there_was_nothing() -> None:
+def test_wait_without_items_raises() -> None:
     with pytest.raises(SequenceContainsNoElementsError):
         ec.wait(reactivex.empty())
 
 
-def test_wait_gives_none_where_that_is_the_item() -> None:
+def test_wait_may_return_none() -> None:
     assert ec.wait(reactivex.just(None)) is None
 
 
-def test_wait_waits_for_another_thread() -> None:
+def test_wait_receives_from_another_thread() -> None:
     with answering().kernel() as kernel:
         assert ec.wait(kernel.kernel_info()).header.msg_type == "kernel_info_reply"
 
 
-def test_wait_waits_through_operators_and_subjects() -> None:
+def test_wait_works_behind_operators_and_subjects() -> None:
     with answering("woo").kernel() as kernel:
         texts = kernel.execute("print('woo')").pipe(
             ec.of_message_type("stream"), ops.map(text_of), ops.share()
@@ -75,7 +75,7 @@ def test_wait_waits_through_operators_and_subjects() -> None:
         assert ec.wait(texts) == "woo"
 
 
-def test_wait_waits_for_so_long_and_stops_listening() -> None:
+def test_wait_timeout_disposes_subscription() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
@@ -88,7 +88,7 @@ def test_wait_waits_for_so_long_and_stops_listening() -> None:
         assert kernel.iopub.observer_count == 0
 
 
-def test_wait_on_a_loop_would_block_it() -> None:
+def test_wait_on_event_loop_raises() -> None:
     async def main() -> None:
         with pytest.raises(WouldDeadlock, match="await it instead"):
             ec.wait(reactivex.just(1))
@@ -96,7 +96,7 @@ def test_wait_on_a_loop_would_block_it() -> None:
     run_on_loop(main)
 
 
-def test_wait_in_a_subscriber_would_wait_for_itself() -> None:
+def test_wait_in_subscriber_raises() -> None:
     remote, errors = ScriptedLink(), Collector[Exception]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -109,12 +109,12 @@ def test_wait_in_a_subscriber_would_wait_for_itself() -> None:
 def void(_: object) -> None: ...
 
 
-def test_wait_may_be_called_on_any_other_thread() -> None:
+def test_wait_works_on_other_threads() -> None:
     with answering().kernel() as kernel:
         assert in_thread(lambda: ec.wait(kernel.kernel_info())).channel == "shell"
 
 
-def test_wait_ends_with_the_connection() -> None:
+def test_wait_ends_with_connection() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         waiting = Thread(lambda: ec.wait(kernel.iopub))
@@ -124,7 +124,7 @@ def test_wait_ends_with_the_connection() -> None:
         assert waiting.result().content["text"] == "woo"
 
 
-# In a coroutine.
+# Waiting in a coroutine.
 
 
 async def plain_await(observable: Observable[Any]) -> Any:
@@ -135,7 +135,7 @@ LASTS: list[Callable[[Observable[Any]], Awaitable[Any]]] = [ec.last_value, plain
 
 
 @pytest.mark.parametrize("last", LASTS)
-def test_awaiting_gives_the_last_item(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
+def test_await_returns_last_item(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
     async def main() -> None:
         async with answering("woo").kernel() as kernel:
             reply = await last(kernel.execute("print('woo')"))
@@ -145,10 +145,10 @@ def test_awaiting_gives_the_last_item(last: Callable[[Observable[Any]], Awaitabl
 
 
 @pytest.mark.parametrize("last", LASTS)
-def test_awaiting_wakes_the_loop_through_operators(
+def test_await_behind_operators_wakes_loop(
     last: Callable[[Observable[Any]], Awaitable[Any]],
 ) -> None:
-    """reactivex's own sets its future on the backend's thread, and the loop sleeps on."""
+    """The ``__await__`` of reactivex sets its future on another thread, which does not wake the loop."""
 
     async def main() -> None:
         async with answering("woo").kernel() as kernel:
@@ -166,7 +166,7 @@ def test_awaiting_wakes_the_loop_through_operators(
 
 
 @pytest.mark.parametrize("last", LASTS)
-def test_awaiting_wakes_the_loop_through_children_of_a_channel(
+def test_await_behind_child_of_wakes_loop(
     last: Callable[[Observable[Any]], Awaitable[Any]],
 ) -> None:
     async def main() -> None:
@@ -182,8 +182,8 @@ def test_awaiting_wakes_the_loop_through_children_of_a_channel(
     run_on_loop(main)
 
 
-def test_last_wakes_the_loop_through_a_share() -> None:
-    """Whose first subscriber was on another thread, where all others are then called."""
+def test_last_value_behind_share_wakes_loop() -> None:
+    """``share`` calls all subscribers on the thread of the first one."""
 
     async def main() -> None:
         remote = ScriptedLink()
@@ -198,7 +198,7 @@ def test_last_wakes_the_loop_through_a_share() -> None:
     run_on_loop(main)
 
 
-def test_last_wakes_the_loop_through_a_subject() -> None:
+def test_last_value_behind_subject_wakes_loop() -> None:
     async def main() -> None:
         async with answering().kernel() as kernel:
             subject = ReplaySubject[AnyMessage]()
@@ -208,7 +208,7 @@ def test_last_wakes_the_loop_through_a_subject() -> None:
     run_on_loop(main)
 
 
-def test_last_takes_observables_of_others() -> None:
+def test_last_value_of_foreign_observables() -> None:
     async def main() -> None:
         assert await ec.last_value(reactivex.of(1, 2, 3)) == 3
         assert await ec.last_value(reactivex.just(None)) is None  # type: ignore[func-returns-value]
@@ -221,7 +221,7 @@ def test_last_takes_observables_of_others() -> None:
 
 
 @pytest.mark.parametrize("last", LASTS)
-def test_awaiting_raises_what_the_request_ended_with(
+def test_await_raises_error_of_request(
     last: Callable[[Observable[Any]], Awaitable[Any]],
 ) -> None:
     async def main() -> None:
@@ -241,7 +241,7 @@ def test_awaiting_raises_what_the_request_ended_with(
     run_on_loop(main)
 
 
-def test_last_waits_for_so_long_and_stops_listening() -> None:
+def test_last_value_timeout_disposes_subscription() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
             with pytest.raises(RequestTimeout, match="did not complete within 0.01 s"):
@@ -251,7 +251,7 @@ def test_last_waits_for_so_long_and_stops_listening() -> None:
     run_on_loop(main)
 
 
-def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
+def test_last_value_raises_timeout_of_observable() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError):
             await ec.last_value(reactivex.throw(TimeoutError("the observable's")), timeout=DEADLINE)
@@ -260,7 +260,9 @@ def test_a_timeout_of_the_observable_is_not_taken_for_ones_own() -> None:
 
 
 @pytest.mark.parametrize("last", LASTS)
-def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[Any]]) -> None:
+def test_cancelled_await_disposes_subscription(
+    last: Callable[[Observable[Any]], Awaitable[Any]],
+) -> None:
     async def main() -> None:
         remote = ScriptedLink()
         async with remote.kernel() as kernel:
@@ -282,7 +284,7 @@ def test_cancelling_stops_listening(last: Callable[[Observable[Any]], Awaitable[
     run_on_loop(main)
 
 
-def test_cancelling_interrupts_where_that_was_asked_for() -> None:
+def test_cancelled_await_interrupts_on_request() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         remote.handler = lambda asked: remote.send(busy(asked))
@@ -295,7 +297,7 @@ def test_cancelling_interrupts_where_that_was_asked_for() -> None:
     run_on_loop(main)
 
 
-def test_many_coroutines_wait_at_once() -> None:
+def test_many_coroutines_await_at_once() -> None:
     async def main() -> None:
         async with answering("woo").kernel() as kernel:
             cells = [kernel.execute(str(number)).pipe(ec.to_result()) for number in range(100)]
@@ -305,10 +307,10 @@ def test_many_coroutines_wait_at_once() -> None:
     run_on_loop(main)
 
 
-# In an async for.
+# Iterating.
 
 
-def test_aiter_gives_each_item() -> None:
+def test_aiter_yields_each_item() -> None:
     async def main() -> None:
         async with answering("1", "2").kernel() as kernel:
             items = await collected(kernel.execute("print(1, 2)"))
@@ -319,7 +321,7 @@ def test_aiter_gives_each_item() -> None:
     run_on_loop(main)
 
 
-def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
+def test_aiter_queues_fast_items() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         async with remote.kernel() as kernel:
@@ -336,7 +338,7 @@ def test_aiter_keeps_items_that_come_faster_than_they_are_taken() -> None:
     run_on_loop(main)
 
 
-def test_aiter_gives_what_came_before_an_error() -> None:
+def test_aiter_yields_items_before_an_error() -> None:
     async def main() -> None:
         remote, seen = ScriptedLink(), list[AnyMessage]()
 
@@ -359,7 +361,7 @@ def test_aiter_gives_what_came_before_an_error() -> None:
     run_on_loop(main)
 
 
-def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
+def test_aiter_subscribes_on_first_item() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         async with remote.kernel() as kernel:
@@ -372,7 +374,7 @@ def test_aiter_subscribes_when_the_first_item_is_asked_for() -> None:
     run_on_loop(main)
 
 
-def test_leaving_an_async_for_stops_listening() -> None:
+def test_leaving_aiter_disposes_subscription() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         remote.handler = lambda asked: remote.send(busy(asked))
@@ -386,7 +388,7 @@ def test_leaving_an_async_for_stops_listening() -> None:
     run_on_loop(main)
 
 
-def test_cancelling_an_async_for_stops_listening() -> None:
+def test_cancelled_aiter_disposes_subscription() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
             watching = asyncio.ensure_future(collected(kernel.iopub))
@@ -400,7 +402,7 @@ def test_cancelling_an_async_for_stops_listening() -> None:
     run_on_loop(main)
 
 
-def test_aiter_ends_with_the_connection() -> None:
+def test_aiter_ends_with_connection() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         async with remote.kernel() as kernel:
@@ -413,8 +415,8 @@ def test_aiter_ends_with_the_connection() -> None:
     run_on_loop(main)
 
 
-def test_the_loop_is_not_woken_for_each_item() -> None:
-    """Whoever waits for the last item is woken once, and who iterates is not woken when awake."""
+def test_waiting_wakes_loop_rarely() -> None:
+    """last_value wakes it once, and aiter only while it sleeps."""
     woken = 0
 
     async def main() -> None:
@@ -441,7 +443,7 @@ def test_the_loop_is_not_woken_for_each_item() -> None:
     run_on_loop(main)
 
 
-def test_a_loop_that_is_closed_while_something_is_waited_for_harms_nobody() -> None:
+def test_closed_loop_does_not_disturb_others() -> None:
     remote, others = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         loop = asyncio.new_event_loop()
@@ -457,7 +459,7 @@ def test_a_loop_that_is_closed_while_something_is_waited_for_harms_nobody() -> N
         waiting._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
-def test_an_item_that_is_there_at_once_needs_no_other_thread() -> None:
+def test_immediate_item_needs_no_thread() -> None:
     subject = Subject[int]()
 
     async def main() -> None:
