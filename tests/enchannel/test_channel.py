@@ -209,17 +209,17 @@ def test_deliveries_never_overlap() -> None:
             channel.subscribe(on_next)
         start = threading.Barrier(6)
 
-        def speak(channel: ChannelName) -> None:
+        def emit_on(channel: ChannelName) -> None:
             start.wait(DEADLINE)
             for _ in range(200):
                 remote.send(ec.create_message("woo", channel=channel))
 
-        talkers = [
-            Thread(lambda name=name: speak(name))  # type: ignore[misc]
+        emitters = [
+            Thread(lambda name=name: emit_on(name))  # type: ignore[misc]
             for name in (SHELL, ChannelName.CONTROL, IOPUB) * 2
         ]
-        for talker in talkers:
-            talker.result()
+        for emitter in emitters:
+            emitter.result()
     assert not overlaps
     assert count == 2 * 6 * 200
 
@@ -236,12 +236,12 @@ def test_subscribers_run_on_delivery_thread() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen)
-        speaker = Thread(lambda: remote.send(printed("woo")))
-        speaker.result()
+        emitting_thread = Thread(lambda: remote.send(printed("woo")))
+        emitting_thread.result()
         remote.send(printed("woo"))
     seen.wait_for_end()
     (thread,) = seen.threads
-    assert thread not in (speaker, threading.current_thread())
+    assert thread not in (emitting_thread, threading.current_thread())
     assert thread.name.startswith("enchannel kernel")
 
 
@@ -316,16 +316,16 @@ def test_raising_subscriber_is_reported_with_item() -> None:
 
 
 def test_raising_subscriber_gets_on_error() -> None:
-    remote, told = ScriptedLink(), Collector[AnyMessage]()
+    remote, observer_errors = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
-        kernel.iopub.subscribe(raising(ZeroDivisionError()), told.on_error)
+        kernel.iopub.subscribe(raising(ZeroDivisionError()), observer_errors.on_error)
         remote.send(printed("woo"))
-        assert isinstance(told.wait_for_error(), SubscriberRaised)
+        assert isinstance(observer_errors.wait_for_error(), SubscriberRaised)
 
 
 def test_raising_operator_ends_wait() -> None:
-    def careless(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
+    def raising_operator(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
         def subscribe(
             observer: abc.ObserverBase[AnyMessage], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
@@ -340,7 +340,7 @@ def test_raising_operator_ends_wait() -> None:
         kernel.errors.subscribe(lambda _: None)
         remote.handler = lambda request: remote.send(*answered(request))
         with pytest.raises(SubscriberRaised):
-            in_thread(lambda: ec.wait(kernel.execute("6 * 7").pipe(careless)))
+            in_thread(lambda: ec.wait(kernel.execute("6 * 7").pipe(raising_operator)))
 
 
 def test_subscriber_raising_systemexit_ends_alone() -> None:
@@ -586,11 +586,11 @@ def test_event_loop_scheduler_delivers_there() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     threads = list[threading.Thread]()
 
-    def thread_of_its_own(target: Callable[[], None]) -> threading.Thread:
+    def own_thread(target: Callable[[], None]) -> threading.Thread:
         threads.append(threading.Thread(target=target, daemon=True))
         return threads[0]
 
-    scheduler = EventLoopScheduler(thread_of_its_own)
+    scheduler = EventLoopScheduler(own_thread)
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(seen, scheduler=scheduler)
         remote.send(*numbered(1000))
@@ -770,9 +770,9 @@ def test_child_of_same_parent_is_independent() -> None:
     remote, seen, request = ScriptedLink(), Collector[AnyMessage](), ec.execute_request("6 * 7")
     with remote.kernel() as kernel:
         children = kernel.iopub.pipe(ec.child_of(request))
-        gone = children.subscribe(Collector())
+        disposed = children.subscribe(Collector())
         children.subscribe(seen)
-        gone.dispose()
+        disposed.dispose()
         remote.send(printed("mine", request))
     assert texts(seen.wait_for_end()) == ["mine"]
 
@@ -801,12 +801,12 @@ def test_concurrent_subscribe_and_dispose() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
 
-        def come_and_go() -> None:
+        def subscribe_and_dispose() -> None:
             for number in range(200):
                 kernel.iopub.subscribe(Collector()).dispose()
                 kernel.iopub.pipe(ec.child_of(str(number % 3))).subscribe(Collector()).dispose()
 
-        threads = [Thread(come_and_go) for _ in range(4)]
+        threads = [Thread(subscribe_and_dispose) for _ in range(4)]
         kernel.iopub.subscribe(seen)
         for thread in threads:
             thread.result()

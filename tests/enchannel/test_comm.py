@@ -30,16 +30,16 @@ from tests.rigs.threads import Thread, run_on_loop
 SHELL = ChannelName.SHELL
 
 
-def said(comm_id: str, **data: object) -> AnyMessage:
+def comm_message(comm_id: str, **data: object) -> AnyMessage:
     """Return the comm_open message of a kernel."""
     return ec.comm_msg(comm_id, data, channel="iopub")
 
 
-def opened_by_the_kernel(comm_id: str = "k1", **data: object) -> AnyMessage:
+def opened_by_kernel(comm_id: str = "k1", **data: object) -> AnyMessage:
     return ec.comm_open(comm_id, "jupyter.widget", data, channel="iopub")
 
 
-def closed_by_the_kernel(comm_id: str, **data: object) -> AnyMessage:
+def closed_by_kernel(comm_id: str, **data: object) -> AnyMessage:
     return ec.comm_close(comm_id, data, channel="iopub")
 
 
@@ -136,7 +136,11 @@ def test_comm_receives_its_messages() -> None:
         first, second = kernel.comm("echo"), kernel.comm("echo")
         first.subscribe(one)
         second.subscribe(other)
-        remote.send(said(first.id, n=1), said(second.id, n=2), said("a stranger's", n=3))
+        remote.send(
+            comm_message(first.id, n=1),
+            comm_message(second.id, n=2),
+            comm_message("a stranger's", n=3),
+        )
     assert data(one.wait_for_end()) == [{"n": 1}]
     assert data(other.wait_for_end()) == [{"n": 2}]
 
@@ -162,13 +166,13 @@ def test_sent_comm_msg_is_not_echoed() -> None:
 
 def test_first_subscriber_gets_early_messages() -> None:
     remote, first, second = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
-    remote.handler = lambda message: remote.send(said(message.content["comm_id"], n=1))
+    remote.handler = lambda message: remote.send(comm_message(message.content["comm_id"], n=1))
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
-        remote.send(said(comm.id, n=2))
+        remote.send(comm_message(comm.id, n=2))
         comm.subscribe(first)
         comm.subscribe(second)
-        remote.send(said(comm.id, n=3))
+        remote.send(comm_message(comm.id, n=3))
     assert data(first.wait_for_end()) == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert data(second.wait_for_end()) == [{"n": 3}]
 
@@ -178,7 +182,7 @@ def test_comm_messages_stay_on_iopub() -> None:
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         kernel.iopub.pipe(ec.with_comm_id(comm.id)).subscribe(seen)
-        remote.send(said(comm.id, n=1))
+        remote.send(comm_message(comm.id, n=1))
     assert data(seen.wait_for_end()) == [{"n": 1}]
 
 
@@ -193,7 +197,7 @@ def test_raising_subscriber_ends_alone() -> None:
         comm = kernel.comm("echo", comm_id="c1")
         comm.subscribe(on_next)
         comm.subscribe(seen)
-        remote.send(said("c1", n=1), said("c1", n=2))
+        remote.send(comm_message("c1", n=1), comm_message("c1", n=2))
     assert data(seen.wait_for_end()) == [{"n": 1}, {"n": 2}]
     (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
@@ -206,7 +210,7 @@ def test_subscriber_may_send() -> None:
         comm = kernel.comm("echo")
         comm.subscribe(lambda message: comm.send({"n": message.content["data"]["n"] + 1}))
         comm.subscribe(seen)
-        remote.send(said(comm.id, n=1))
+        remote.send(comm_message(comm.id, n=1))
         seen.wait_for_count(1)
         settle(kernel)
         assert remote.last_request.content["data"] == {"n": 2}
@@ -220,7 +224,7 @@ def test_loop_scheduler_delivers_on_loop() -> None:
             comm = kernel.comm("echo")
             comm.subscribe(seen, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
             await asyncio.to_thread(
-                remote.send, *(said(comm.id, n=number) for number in range(1000))
+                remote.send, *(comm_message(comm.id, n=number) for number in range(1000))
             )
             while len(seen.items) < 1000:
                 await asyncio.sleep(0)
@@ -262,7 +266,11 @@ def test_comm_close_of_kernel_is_last_item() -> None:
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        remote.send(said(comm.id, n=1), closed_by_the_kernel(comm.id, why="no"), said(comm.id, n=2))
+        remote.send(
+            comm_message(comm.id, n=1),
+            closed_by_kernel(comm.id, why="no"),
+            comm_message(comm.id, n=2),
+        )
         assert types(seen.wait_for_end()) == ["comm_msg", "comm_close"]
         assert seen.items[-1].content["data"] == {"why": "no"}
         assert seen.completed
@@ -286,7 +294,7 @@ def test_late_subscriber_gets_early_and_end() -> None:
     remote, first, late = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
-        remote.send(said(comm.id, n=1), closed_by_the_kernel(comm.id))
+        remote.send(comm_message(comm.id, n=1), closed_by_kernel(comm.id))
         comm.subscribe(first)
         comm.subscribe(late)
         assert types(first.wait_for_end()) == ["comm_msg", "comm_close"]
@@ -327,7 +335,7 @@ def test_piped_terminal_events_are_ignored(source: reactivex.Observable[AnyMessa
         comm = kernel.comm("echo")
         comm.subscribe(seen)
         source.subscribe(comm)
-        remote.send(said(comm.id, n=1))
+        remote.send(comm_message(comm.id, n=1))
         assert data(seen.wait_for_count(1)) == [{"n": 1}]
 
 
@@ -338,7 +346,7 @@ def test_dispose_keeps_comm_open() -> None:
         comm.subscribe(seen)
         comm.dispose()
         comm.subscribe(later)
-        remote.send(said(comm.id, n=1))
+        remote.send(comm_message(comm.id, n=1))
     assert data(later.wait_for_end()) == [{"n": 1}]
     assert seen.items == []
 
@@ -348,15 +356,15 @@ def test_concurrent_subscribe_and_dispose() -> None:
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
 
-        def come_and_go() -> None:
+        def subscribe_and_dispose() -> None:
             for _ in range(500):
                 comm.subscribe(Collector()).dispose()
 
-        threads = [Thread(come_and_go) for _ in range(4)]
+        threads = [Thread(subscribe_and_dispose) for _ in range(4)]
         comm.subscribe(seen)
         for thread in threads:
             thread.result()
-        remote.send(said(comm.id, n=1))
+        remote.send(comm_message(comm.id, n=1))
         assert data(seen.wait_for_count(1)) == [{"n": 1}]
 
 
@@ -369,9 +377,9 @@ def test_comm_opened_by_kernel_is_adopted() -> None:
         kernel.iopub.pipe(ec.of_message_type("comm_open")).subscribe(
             lambda message: void(kernel.comm(message).subscribe(seen))
         )
-        remote.send(opened_by_the_kernel("k1"))
+        remote.send(opened_by_kernel("k1"))
         settle(kernel)
-        remote.send(said("k1", n=1), closed_by_the_kernel("k1"))
+        remote.send(comm_message("k1", n=1), closed_by_kernel("k1"))
         assert types(seen.wait_for_end()) == ["comm_msg", "comm_close"]
         assert remote.received[SHELL] == []
 
@@ -382,7 +390,7 @@ def void(_: object) -> None: ...
 def test_adopted_comm_can_send() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        comm = kernel.comm(opened_by_the_kernel("k1"))
+        comm = kernel.comm(opened_by_kernel("k1"))
         assert (comm.id, comm.target_name) == ("k1", "jupyter.widget")
         comm.send({"n": 1})
         comm.close()
@@ -391,7 +399,7 @@ def test_adopted_comm_can_send() -> None:
 
 def test_adopting_twice_returns_same_comm() -> None:
     with ScriptedLink().kernel() as kernel:
-        message = opened_by_the_kernel("k1")
+        message = opened_by_kernel("k1")
         assert kernel.comm(message) is kernel.comm(message)
 
 
@@ -422,7 +430,7 @@ def test_malformed_comm_messages_are_ignored(odd: Callable[[], AnyMessage]) -> N
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
-        remote.send(odd(), said(comm.id, n=1))
+        remote.send(odd(), comm_message(comm.id, n=1))
     assert data(seen.wait_for_end()) == [{"n": 1}]
 
 

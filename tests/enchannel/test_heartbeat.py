@@ -37,7 +37,7 @@ def stop(remote: ScriptedLink) -> None:
     remote.heartbeat_handler = lambda beat: None
 
 
-def how(kernel: Kernel) -> KernelState:
+def state_of(kernel: Kernel) -> KernelState:
     return kernel.state.value
 
 
@@ -86,9 +86,9 @@ def test_kernel_is_silent_after_missed_pings() -> None:
         remote.clock.advance_by(1.5)
         stop(remote)
         remote.clock.advance_by(3)
-        assert how(kernel) is KernelState.IDLE
+        assert state_of(kernel) is KernelState.IDLE
         remote.clock.advance_by(1)
-        assert how(kernel) is KernelState.SILENT
+        assert state_of(kernel) is KernelState.SILENT
         assert kernel.heartbeat.is_beating is False
 
 
@@ -140,13 +140,13 @@ def test_kernel_is_silent_repeatedly() -> None:
 def test_one_missed_ping_is_ignored() -> None:
     remote, count = ScriptedLink(), 0
 
-    def every_third(beat: bytes) -> None:
+    def echo_every_third(beat: bytes) -> None:
         nonlocal count
         count += 1
         if count % 3 == 1:
             remote.send_heartbeat(beat)
 
-    remote.heartbeat_handler = every_third
+    remote.heartbeat_handler = echo_every_third
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         state = states(kernel)
         remote.clock.advance_by(60)
@@ -206,9 +206,9 @@ def test_unpause_resets_missed_pings() -> None:
         remote.clock.advance_by(60)
         kernel.heartbeat.unpause()
         remote.clock.advance_by(2.5)
-        assert how(kernel) is KernelState.IDLE
+        assert state_of(kernel) is KernelState.IDLE
         remote.clock.advance_by(1)
-        assert how(kernel) is KernelState.SILENT
+        assert state_of(kernel) is KernelState.SILENT
 
 
 def test_unpause_is_idempotent() -> None:
@@ -255,11 +255,11 @@ def test_heartbeat_completes_with_connection() -> None:
 
 
 def test_link_failure_fails_heartbeat() -> None:
-    remote, seen, gone = ScriptedLink(), Collector[bytes](), KernelDied("for good")
+    remote, seen, failure = ScriptedLink(), Collector[bytes](), KernelDied("for good")
     with remote.kernel() as kernel:
         kernel.heartbeat.subscribe(seen)
-        remote.fail(gone)
-        assert seen.wait_for_error() is gone
+        remote.fail(failure)
+        assert seen.wait_for_error() is failure
 
 
 def test_unsupported_heartbeat_raises() -> None:
@@ -299,7 +299,7 @@ def test_echo_may_arrive_on_any_thread() -> None:
             remote.clock.advance_by(1)
             threads.pop().result()
         assert kernel.heartbeat.is_beating
-        assert how(kernel) is KernelState.IDLE
+        assert state_of(kernel) is KernelState.IDLE
     assert seen.wait_for_end() == [b"ping"] * 10
 
 
@@ -308,10 +308,10 @@ def test_stopped_kernel_gets_few_pings() -> None:
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.clock.advance_by(1_000)
-        assert how(kernel) is KernelState.SILENT
+        assert state_of(kernel) is KernelState.SILENT
         assert len(remote.heartbeats) < 100
         remote.send_heartbeat()
-        assert how(kernel) is KernelState.IDLE
+        assert state_of(kernel) is KernelState.IDLE
         before = len(remote.heartbeats)
         remote.heartbeat_handler = remote.send_heartbeat
         remote.clock.advance_by(10)

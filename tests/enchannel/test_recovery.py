@@ -20,12 +20,12 @@ class Forgetful:
 
     def __init__(self, rig: MemoryRig) -> None:
         self.forgets = True
-        self.asked: list[AnyMessage] = []
+        self.received: list[AnyMessage] = []
         self._kernel = FakeKernel(rig, echo)
-        rig.on_message(self._hear)
+        rig.on_message(self._on_message)
 
-    def _hear(self, message: AnyMessage) -> None:
-        self.asked.append(message)
+    def _on_message(self, message: AnyMessage) -> None:
+        self.received.append(message)
         if not self.forgets:
             self._kernel.receive(message)
 
@@ -56,14 +56,14 @@ def test_reply_after_reconnect_completes_request(
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     kernel.errors.subscribe(errors)
     kernel.execute("6 * 7").subscribe(seen)
-    (request,) = remote.asked
+    (request,) = remote.received
     rig.disconnect()
     assert kernel.link.value is LinkState.LOST
     rig.reconnect()
     remote.answer(request)
     assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
-    (said,) = errors.wait_for_count(1)
-    assert isinstance(said, MessagesMayBeMissing)
+    (reported,) = errors.wait_for_count(1)
+    assert isinstance(reported, MessagesMayBeMissing)
 
 
 def test_unanswered_request_fails_after_probe(
@@ -90,15 +90,15 @@ def test_probe_per_channel_and_subshell(
     ]
     rig.disconnect()
     rig.reconnect()
-    asked = remote.asked[len(seen) :]
-    assert {(m.channel, m.header.subshell_id) for m in asked} == {
+    received = remote.received[len(seen) :]
+    assert {(m.channel, m.header.subshell_id) for m in received} == {
         (ChannelName.SHELL, "below"),
         (ChannelName.CONTROL, None),
     }
-    remote.answer(asked[0])
+    remote.answer(received[0])
     assert isinstance(seen[0].wait_for_error(), ConnectionLost)
     assert not seen[1].ended
-    remote.answer(asked[1])
+    remote.answer(received[1])
     assert isinstance(seen[1].wait_for_error(), ConnectionLost)
 
 
@@ -120,7 +120,7 @@ def test_second_reconnect_probes_again(
 def test_no_probe_without_requests(rig: MemoryRig, remote: Forgetful, kernel: ec.Kernel) -> None:
     rig.disconnect()
     rig.reconnect()
-    assert remote.asked == []
+    assert remote.received == []
 
 
 def test_reconnect_ends_busy_for_others(

@@ -326,13 +326,13 @@ def test_200_requests_keep_their_outputs() -> None:
 
     with remote.kernel() as kernel:
 
-        def run_ten(thread: int) -> list[Result]:
+        def run_ten_times(thread: int) -> list[Result]:
             requests = [
                 kernel.execute(f"{thread} {number}").pipe(ec.to_result()) for number in range(10)
             ]
             return ec.wait(reactivex.merge(*requests).pipe(ops.to_list()))
 
-        threads = [Thread(lambda thread=thread: run_ten(thread)) for thread in range(20)]  # type: ignore[misc]
+        threads = [Thread(lambda thread=thread: run_ten_times(thread)) for thread in range(20)]  # type: ignore[misc]
         for _ in range(200):
             assert enough.acquire(timeout=DEADLINE)
         answers = [
@@ -467,11 +467,11 @@ def test_execute_has_no_default_timeout() -> None:
         assert seen.completed
 
 
-def timed_out(remote: ScriptedLink, *said: Callable[[AnyMessage], AnyMessage]) -> str:
+def timed_out(remote: ScriptedLink, *replies_sent: Callable[[AnyMessage], AnyMessage]) -> str:
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
         kernel.execute("6 * 7", timeout=3, idle_grace=60).subscribe(seen)
-        remote.send(*(say(remote.last_request) for say in said))
+        remote.send(*(make(remote.last_request) for make in replies_sent))
         remote.clock.advance_by(4)
         error = seen.wait_for_error()
     assert isinstance(error, RequestTimeout)
@@ -480,10 +480,10 @@ def timed_out(remote: ScriptedLink, *said: Callable[[AnyMessage], AnyMessage]) -
 
 def test_timeout_counts_messages() -> None:
     assert timed_out(ScriptedLink()) == "no messages received, the reply is missing"
-    had = timed_out(ScriptedLink(), busy, idle)
-    assert had == "2 messages received, the reply is missing"
-    had = timed_out(ScriptedLink(), reply_to)
-    assert had == "1 message received, the idle status is missing"
+    text = timed_out(ScriptedLink(), busy, idle)
+    assert text == "2 messages received, the reply is missing"
+    text = timed_out(ScriptedLink(), reply_to)
+    assert text == "1 message received, the idle status is missing"
 
 
 def test_timeout_names_busy_kernel() -> None:
@@ -533,12 +533,12 @@ def test_loss_fails_requests_in_flight(end: EnchannelError) -> None:
 
 
 def test_link_failure_fails_requests_in_flight() -> None:
-    remote, seen, gone = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("for good")
+    remote, seen, failure = ScriptedLink(), Collector[AnyMessage](), ConnectionLost("for good")
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe(seen)
-        remote.fail(gone)
-        assert seen.wait_for_error() is gone
+        remote.fail(failure)
+        assert seen.wait_for_error() is failure
 
 
 def test_loss_after_completion_is_ignored() -> None:
@@ -670,7 +670,7 @@ def test_dispose_interrupts_running_request() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "replies_sent",
     [
         pytest.param([], id="it is queued"),
         pytest.param([busy, idle], id="it has run, and the reply is on its way"),
@@ -678,13 +678,13 @@ def test_dispose_interrupts_running_request() -> None:
     ],
 )
 def test_dispose_does_not_interrupt_others(
-    said: list[Callable[[AnyMessage], AnyMessage]],
+    replies_sent: list[Callable[[AnyMessage], AnyMessage]],
 ) -> None:
     remote, lifecycle = interruptible()
     other = ec.execute_request("other")
     with remote.kernel() as kernel:
         subscription = kernel.execute("mine", on_dispose="interrupt").subscribe()
-        remote.send(busy(other), *(say(remote.last_request) for say in said))
+        remote.send(busy(other), *(make(remote.last_request) for make in replies_sent))
         subscription.dispose()
         assert lifecycle.calls == []
 
@@ -702,7 +702,9 @@ def test_completion_does_not_interrupt() -> None:
 # Input.
 
 
-def asked_for_input(remote: ScriptedLink, prompt: str = "Name? ", password: bool = False) -> None:
+def send_input_request(
+    remote: ScriptedLink, prompt: str = "Name? ", password: bool = False
+) -> None:
     remote.send(
         busy(remote.last_request),
         build.input_request(prompt, password=password, parent=remote.last_request),
@@ -730,19 +732,19 @@ def test_allow_stdin_follows_on_input() -> None:
 
 
 def test_on_input_answers_input() -> None:
-    remote, questions, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
+    remote, prompts_seen, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
     def on_input(prompt: str, password: bool) -> str:
-        questions.append((prompt, password))
+        prompts_seen.append((prompt, password))
         return "Ada"
 
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=on_input).subscribe(seen)
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
-        asked_for_input(remote, "Password: ", password=True)
+        send_input_request(remote, "Password: ", password=True)
         settle(kernel)
-        assert questions == [("Name? ", False), ("Password: ", True)]
+        assert prompts_seen == [("Name? ", False), ("Password: ", True)]
         assert replies(remote) == ["Ada", "Ada"]
         assert "input_request" in types(seen.items)
 
@@ -753,8 +755,8 @@ def test_late_answer_is_dropped() -> None:
     with remote.kernel() as kernel:
         left = iter(answers)
         kernel.execute("input()", on_input=lambda *_: next(left)).subscribe()
-        asked_for_input(remote, "Name? ")
-        asked_for_input(remote, "Password: ", password=True)
+        send_input_request(remote, "Name? ")
+        send_input_request(remote, "Password: ", password=True)
         settle(kernel)
         answers[0].on_next("Ada")
         assert replies(remote) == []
@@ -768,11 +770,11 @@ def test_answers_keep_their_parents() -> None:
         kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
         remote.send(
             busy(remote.last_request),
-            question := build.input_request("Name? ", parent=remote.last_request),
+            input_request := build.input_request("Name? ", parent=remote.last_request),
         )
         settle(kernel)
     (reply,) = remote.received[STDIN]
-    assert reply.parent_header.msg_id == question.header.msg_id
+    assert reply.parent_header.msg_id == input_request.header.msg_id
 
 
 @pytest.mark.parametrize("prompt", [None, 3, ["Name?"]])
@@ -801,7 +803,7 @@ def test_on_input_runs_on_subscribers_thread() -> None:
         return "Ada"
 
     remote.handler = lambda message: (
-        asked_for_input(remote)
+        send_input_request(remote)
         if message.channel is SHELL
         else remote.send(*answered(remote.last_request))
     )
@@ -822,7 +824,7 @@ def test_on_input_runs_on_subscribers_thread() -> None:
 
     remote = ScriptedLink()
     remote.handler = lambda message: (
-        asked_for_input(remote)
+        send_input_request(remote)
         if message.channel is SHELL
         else remote.send(*answered(remote.last_request))
     )
@@ -833,7 +835,7 @@ def test_on_input_runs_on_subscribers_thread() -> None:
 def test_on_input_awaitable_answers() -> None:
     remote = ScriptedLink()
     remote.handler = lambda message: (
-        asked_for_input(remote)
+        send_input_request(remote)
         if message.channel is SHELL
         else remote.send(*answered(remote.last_request))
     )
@@ -857,7 +859,7 @@ def test_on_input_observable_answers_once() -> None:
     remote, answers = ScriptedLink(), Subject[str]()
     with remote.kernel() as kernel:
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         answers.on_next("Ada")
         answers.on_next("Eve")
@@ -867,27 +869,27 @@ def test_on_input_observable_answers_once() -> None:
 def test_on_input_eoferror_sends_end_of_file() -> None:
     remote = ScriptedLink()
 
-    def at_once(prompt: str, password: bool) -> str:
+    def answer_at_once(prompt: str, password: bool) -> str:
         raise EOFError
 
-    async def when_done(prompt: str, password: bool) -> str:
+    async def answer_later(prompt: str, password: bool) -> str:
         raise EOFError
 
     async def main() -> None:
         async with remote.kernel() as kernel:
             remote.handler = lambda message: (
-                asked_for_input(remote)
+                send_input_request(remote)
                 if message.channel is SHELL
                 else remote.send(*answered(remote.last_request))
             )
-            for on_input in (at_once, when_done, lambda *_: reactivex.throw(EOFError())):
+            for on_input in (answer_at_once, answer_later, lambda *_: reactivex.throw(EOFError())):
                 await ec.last_value(kernel.execute("input()", on_input=on_input))
 
     run_on_loop(main)
     assert replies(remote) == ["\x04"] * 3
 
 
-def broken(prompt: str, password: bool) -> str:
+def raise_in_on_input(prompt: str, password: bool) -> str:
     raise ZeroDivisionError("oh")
 
 
@@ -903,8 +905,10 @@ def test_on_input_raising_ends_and_interrupts() -> None:
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        kernel.execute("input()", on_input=broken, on_dispose="interrupt").subscribe(seen)
-        asked_for_input(remote)
+        kernel.execute("input()", on_input=raise_in_on_input, on_dispose="interrupt").subscribe(
+            seen
+        )
+        send_input_request(remote)
         assert isinstance(seen.wait_for_error(), SubscriberRaised)
         assert lifecycle.calls == ["interrupt"]
     (error,) = errors.wait_for_end()
@@ -915,21 +919,21 @@ def test_on_input_raising_ends_and_interrupts() -> None:
 @pytest.mark.parametrize("run", BLOCKING)
 def test_on_input_error_is_raised_by_wait(run: Callable[..., object]) -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
     with remote.kernel() as kernel:
         with pytest.raises(ZeroDivisionError):
-            run(kernel, "input()", on_input=broken)
+            run(kernel, "input()", on_input=raise_in_on_input)
         assert lifecycle.calls == ["interrupt"]
 
 
 def test_on_input_error_is_raised_by_await() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
 
     async def main() -> None:
         async with remote.kernel() as kernel:
             with pytest.raises(ZeroDivisionError):
-                await ec.last_value(kernel.execute("input()", on_input=broken))
+                await ec.last_value(kernel.execute("input()", on_input=raise_in_on_input))
             assert lifecycle.calls == ["interrupt"]
 
     run_on_loop(main)
@@ -942,7 +946,7 @@ def test_on_input_non_text_fails_and_interrupts(answer: Any) -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("input()", on_input=lambda *_: answer).subscribe(seen)
-        asked_for_input(remote)
+        send_input_request(remote)
         error = seen.wait_for_error()
         assert isinstance(error.__cause__, InvalidMessage)
         assert lifecycle.calls == ["interrupt"]
@@ -961,7 +965,7 @@ def test_on_input_empty_observable_interrupts(answers: Observable[Any]) -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         assert lifecycle.calls == ["interrupt"]
 
@@ -972,7 +976,7 @@ def test_on_input_failing_observable_is_reported() -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", on_input=on_input).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         (error,) = errors.wait_for_count(1)
     assert isinstance(error, InvalidMessage)
 
@@ -989,7 +993,7 @@ async def answers_a_number(prompt: str, password: bool) -> Any:
 def test_on_input_failing_coroutine_interrupts(on_input: Any) -> None:
     remote, lifecycle = interruptible()
     errors: Collector[EnchannelError] = Collector()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -1004,7 +1008,7 @@ def test_on_input_failing_coroutine_interrupts(on_input: Any) -> None:
 
 def test_on_input_cancelled_coroutine_interrupts() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
 
     async def on_input(prompt: str, password: bool) -> str:
         raise asyncio.CancelledError
@@ -1020,7 +1024,7 @@ def test_on_input_cancelled_coroutine_interrupts() -> None:
 @pytest.mark.parametrize("run", BLOCKING)
 def test_on_input_awaitable_needs_loop(run: Callable[..., object]) -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
     with remote.kernel() as kernel:
         with pytest.raises(WouldDeadlock, match="without a running event loop"):
             run(kernel, "input()", on_input=fails)
@@ -1033,7 +1037,7 @@ def test_dispose_during_input_interrupts() -> None:
     answers: Subject[str] = Subject()
     with remote.kernel() as kernel:
         subscription = kernel.execute("input()", on_input=lambda *_: answers).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         subscription.dispose()
         assert lifecycle.calls == ["interrupt"]
@@ -1045,7 +1049,7 @@ def test_dispose_after_answer_does_not_interrupt() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         subscription = kernel.execute("input()", on_input=lambda *_: "Ada").subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         subscription.dispose()
         assert lifecycle.calls == []
@@ -1053,7 +1057,7 @@ def test_dispose_after_answer_does_not_interrupt() -> None:
 
 def test_dispose_cancels_on_input_coroutine() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda message: asked_for_input(remote)
+    remote.handler = lambda message: send_input_request(remote)
 
     async def main() -> None:
         asked, cancelled = asyncio.Event(), asyncio.Event()
@@ -1084,7 +1088,7 @@ def test_timeout_during_input_interrupts() -> None:
     with remote.kernel() as kernel:
         request = kernel.execute("input()", timeout=5, on_input=lambda *_: reactivex.never())
         request.subscribe(seen)
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         remote.clock.advance_by(6)
         assert isinstance(seen.wait_for_error(), RequestTimeout)
@@ -1097,7 +1101,7 @@ def test_input_after_dispose_interrupts() -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", on_input=never).subscribe().dispose()
-        asked_for_input(remote)
+        send_input_request(remote)
         assert lifecycle.calls == ["interrupt"]
     assert "because no on_input was given" in str(errors.wait_for_end()[0])
 
@@ -1108,7 +1112,7 @@ def test_unanswered_input_interrupts() -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         kernel.execute("input()", allow_stdin=True).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         assert lifecycle.calls == ["interrupt"]
     assert "because no on_input was given" in str(errors.wait_for_end()[0])
 
@@ -1119,13 +1123,13 @@ def test_stdin_subscriber_answers_input(name: str) -> None:
     with remote.kernel() as kernel:
         channel: ec.Channel = getattr(kernel, name)
 
-        def answer(question: AnyMessage) -> None:
-            if question.header.msg_type == "input_request":
-                channel.on_next(ec.input_reply("Ada", parent=question))
+        def answer(input_request: AnyMessage) -> None:
+            if input_request.header.msg_type == "input_request":
+                channel.on_next(ec.input_reply("Ada", parent=input_request))
 
         channel.subscribe(answer)
         kernel.execute("input()", allow_stdin=True).subscribe()
-        asked_for_input(remote)
+        send_input_request(remote)
         settle(kernel)
         assert replies(remote) == ["Ada"]
         assert lifecycle.calls == []
@@ -1142,7 +1146,7 @@ def test_on_input_runs_on_loop() -> None:
         async with remote.kernel() as kernel:
             scheduler = AsyncIOScheduler(asyncio.get_running_loop())
             kernel.execute("input()", on_input=on_input).subscribe(scheduler=scheduler)
-            await asyncio.to_thread(asked_for_input, remote)
+            await asyncio.to_thread(send_input_request, remote)
             while not remote.received[STDIN]:
                 await asyncio.sleep(0)
 
@@ -1254,7 +1258,7 @@ def test_queued_run_timeout_interrupts_later() -> None:
 
 def test_answering_input_keeps_run_timeout() -> None:
     remote, _ = interruptible()
-    remote.handler = lambda _: void(Thread(lambda: asked_for_input(remote)))
+    remote.handler = lambda _: void(Thread(lambda: send_input_request(remote)))
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         with pytest.raises(RequestTimeout):
@@ -1338,7 +1342,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
     main, left = threading.main_thread(), threading.Event()
     assert main is threading.current_thread()
 
-    def press_when_it_waits() -> None:
+    def interrupt_when_blocked() -> None:
         wait_until_blocked_in(main, Waiter.wait)
         interrupt_main_thread()
         if not left.wait(1.0):
@@ -1349,11 +1353,11 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
 
     remote.handler = lambda asked: remote.send(busy(asked))
     with remote.kernel() as kernel:
-        pressing = Thread(press_when_it_waits)
+        interrupting = Thread(interrupt_when_blocked)
         with pytest.raises(KeyboardInterrupt):
             kernel.run("train()")
         left.set()
-        pressing.result()
+        interrupting.result()
         assert lifecycle.calls == ["interrupt"]
         assert parts_of(kernel).requests.by_id == {}
 
@@ -1364,7 +1368,7 @@ def test_interrupted_wait_disposes_request() -> None:
     def interrupted(prompt: str, password: bool) -> str:
         raise KeyboardInterrupt
 
-    remote.handler = lambda asked: asked_for_input(remote)
+    remote.handler = lambda asked: send_input_request(remote)
     with remote.kernel() as kernel:
         with pytest.raises(KeyboardInterrupt):
             ec.wait(kernel.execute("input()", on_input=interrupted))

@@ -127,21 +127,21 @@ def with_link(remote: ScriptedLink, **changes: Any) -> ec.Kernel:
     ids=["channel", "main", "child_of", "of_message_type"],
 )
 def test_on_first_subscriber_is_called_once(listen: Any) -> None:
-    remote, told, seen = ScriptedLink(), list[object](), Collector[AnyMessage]()
+    remote, calls, seen = ScriptedLink(), list[object](), Collector[AnyMessage]()
 
-    def listened() -> None:
-        told.append(None)
+    def on_first() -> None:
+        calls.append(None)
         remote.send(printed("first"))
 
-    with with_link(remote, on_first_subscriber=listened) as kernel:
+    with with_link(remote, on_first_subscriber=on_first) as kernel:
         for other in (kernel.errors, kernel.link, kernel.state, kernel.sent, kernel.heartbeat):
             other.subscribe(reactivex.Observer())
-        assert told == []
+        assert calls == []
         listen(kernel)
-        assert told == [None]
+        assert calls == [None]
         kernel.iopub.subscribe(seen)
         kernel.main.subscribe(seen)
-    assert told == [None]
+    assert calls == [None]
     assert seen.wait_for_end() == []
 
 

@@ -207,16 +207,16 @@ def test_starting_kernel_is_idle() -> None:
     assert states_after(busy(FIRST), build.status("starting", parent=None)) == [BUSY, IDLE]
 
 
-@pytest.mark.parametrize("said", ["restarting", "dead"])
-def test_states_from_server_are_used(said: str) -> None:
-    told = states_after(busy(FIRST), build.status(said, parent=None))
-    assert told == [BUSY, KernelState(said)]
+@pytest.mark.parametrize("execution_state", ["restarting", "dead"])
+def test_states_from_server_are_used(execution_state: str) -> None:
+    emitted = states_after(busy(FIRST), build.status(execution_state, parent=None))
+    assert emitted == [BUSY, KernelState(execution_state)]
 
 
 def test_restarted_kernel_is_not_busy() -> None:
     restarting = build.status("restarting", parent=None)
-    told = states_after(busy(FIRST), restarting, busy(SECOND), idle(SECOND))
-    assert told == [BUSY, KernelState.RESTARTING, BUSY, IDLE]
+    emitted = states_after(busy(FIRST), restarting, busy(SECOND), idle(SECOND))
+    assert emitted == [BUSY, KernelState.RESTARTING, BUSY, IDLE]
 
 
 @pytest.mark.parametrize("state", ["terminating", "unknown", "", None, 3, ["busy"]])
@@ -265,11 +265,11 @@ def test_lost_requests_do_not_keep_busy(end: EnchannelError) -> None:
 
 def test_error_of_backend_is_reported() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
-    told = [InvalidSignature("a stranger"), MalformedFrame("three frames")]
+    emitted = [InvalidSignature("a stranger"), MalformedFrame("three frames")]
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        remote.emit_event(*told)
-    assert errors.wait_for_end() == told
+        remote.emit_event(*emitted)
+    assert errors.wait_for_end() == emitted
 
 
 def test_errors_complete_with_connection() -> None:
@@ -444,23 +444,23 @@ def test_death_of_kernel_is_reported() -> None:
 
 
 def test_link_failure_fails_every_channel() -> None:
-    remote, gone = ScriptedLink(), ConnectionLost("for good")
+    remote, failure = ScriptedLink(), ConnectionLost("for good")
     seen = [Collector[AnyMessage]() for _ in range(5)]
     with remote.kernel() as kernel:
         channels = (kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel.main)
         for channel, one in zip(channels, seen, strict=True):
             channel.subscribe(one)
-        remote.fail(gone)
-        assert [one.wait_for_error() for one in seen] == [gone] * 5
+        remote.fail(failure)
+        assert [one.wait_for_error() for one in seen] == [failure] * 5
         assert kernel.link.value is LinkState.CLOSED
 
 
 def test_link_failure_is_logged_if_unobserved() -> None:
-    remote, late, gone = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
+    remote, late, failure = ScriptedLink(), Collector[EnchannelError](), ConnectionLost("for good")
     with remote.kernel() as kernel:
-        remote.fail(gone)
+        remote.fail(failure)
         kernel.errors.subscribe(late)
-        assert late.wait_for_end() == [gone]
+        assert late.wait_for_end() == [failure]
 
 
 def test_states_on_other_thread() -> None:

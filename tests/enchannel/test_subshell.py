@@ -25,8 +25,8 @@ def with_subshells(*features: str, lifecycle: ScriptedLifecycle | None = None) -
         nonlocal made
         match asked.header.msg_type:
             case "kernel_info_request":
-                said = {"implementation": "fake", "supported_features": list(features)}
-                remote.send(*answered(asked, **said))
+                info = {"implementation": "fake", "supported_features": list(features)}
+                remote.send(*answered(asked, **info))
             case "create_subshell_request":
                 made += 1
                 remote.send(*answered(asked, subshell_id=f"s{made}"))
@@ -40,12 +40,12 @@ def with_subshells(*features: str, lifecycle: ScriptedLifecycle | None = None) -
     return remote
 
 
-def able(lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
+def supporting(lifecycle: ScriptedLifecycle | None = None) -> ScriptedLink:
     return with_subshells("debugger", "kernel subshells", lifecycle=lifecycle)
 
 
 def test_shell_request_has_subshell_id() -> None:
-    remote = able()
+    remote = supporting()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         assert isinstance(subshell, Subshell)
         assert subshell.id == "s1"
@@ -56,12 +56,12 @@ def test_shell_request_has_subshell_id() -> None:
 
 
 def test_kernel_request_has_no_subshell_id() -> None:
-    with able().kernel() as kernel, kernel.subshell():
+    with supporting().kernel() as kernel, kernel.subshell():
         assert kernel.run("6 * 7").text == "in None"
 
 
 def test_control_request_has_no_subshell_id() -> None:
-    remote = able()
+    remote = supporting()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         ec.wait(subshell.debug("initialize"))
         assert types(remote.received[CONTROL]) == ["create_subshell_request", "debug_request"]
@@ -69,7 +69,7 @@ def test_control_request_has_no_subshell_id() -> None:
 
 
 def test_request_adds_only_subshell_id() -> None:
-    remote, message = able(), ec.execute_request("6 * 7")
+    remote, message = supporting(), ec.execute_request("6 * 7")
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         ec.wait(subshell.request(message))
     assert remote.last_request.header.msg_id == message.header.msg_id
@@ -77,7 +77,7 @@ def test_request_adds_only_subshell_id() -> None:
 
 
 def test_with_block_creates_and_deletes() -> None:
-    remote = able()
+    remote = supporting()
     with remote.kernel() as kernel:
         subshell = kernel.subshell()
         assert remote.received[CONTROL] == []
@@ -88,7 +88,7 @@ def test_with_block_creates_and_deletes() -> None:
 
 
 def test_with_block_that_raises_deletes() -> None:
-    remote = able()
+    remote = supporting()
     with remote.kernel() as kernel:
         with pytest.raises(ZeroDivisionError), kernel.subshell():
             raise ZeroDivisionError
@@ -96,7 +96,7 @@ def test_with_block_that_raises_deletes() -> None:
 
 
 def test_request_outside_of_block_raises() -> None:
-    with able().kernel() as kernel:
+    with supporting().kernel() as kernel:
         subshell = kernel.subshell()
         with pytest.raises(NotSupported, match="inside its `with` block"):
             subshell.execute("6 * 7")
@@ -107,12 +107,12 @@ def test_request_outside_of_block_raises() -> None:
 
 
 def test_two_subshells_have_two_ids() -> None:
-    with able().kernel() as kernel, kernel.subshell() as one, kernel.subshell() as other:
+    with supporting().kernel() as kernel, kernel.subshell() as one, kernel.subshell() as other:
         assert (one.run("1").text, other.run("1").text) == ("in s1", "in s2")
 
 
 def test_async_with_creates_and_deletes() -> None:
-    remote = able()
+    remote = supporting()
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -126,7 +126,7 @@ def test_async_with_creates_and_deletes() -> None:
 
 def test_with_block_on_loop_raises() -> None:
     async def main() -> None:
-        async with able().kernel() as kernel:
+        async with supporting().kernel() as kernel:
             with pytest.raises(WouldDeadlock), kernel.subshell():
                 raise AssertionError
 
@@ -180,20 +180,20 @@ def test_failed_creation_raises(content: dict[str, object]) -> None:
 
 
 def test_failed_deletion_is_reported() -> None:
-    remote, late = able(), Collector[EnchannelError]()
+    remote, late = supporting(), Collector[EnchannelError]()
     here = threading.current_thread()
 
-    def pass_the_time() -> None:
+    def advance_clock() -> None:
         wait_until_blocked_in(here, Waiter.wait)
         remote.clock.advance_by(60)
 
-    def does_not_delete(asked: AnyMessage) -> None:
+    def fail_to_delete(asked: AnyMessage) -> None:
         if asked.header.msg_type == "delete_subshell_request":
-            Thread(pass_the_time)
+            Thread(advance_clock)
         else:
             answer(asked)
 
-    answer, remote.handler = remote.handler, does_not_delete
+    answer, remote.handler = remote.handler, fail_to_delete
     with remote.kernel() as kernel:
         with pytest.raises(ZeroDivisionError), kernel.subshell():
             raise ZeroDivisionError
@@ -204,13 +204,13 @@ def test_failed_deletion_is_reported() -> None:
 
 
 def test_leaving_block_of_closed_kernel() -> None:
-    with able().kernel() as kernel, kernel.subshell():
+    with supporting().kernel() as kernel, kernel.subshell():
         kernel.close()
 
 
 def test_run_timeout_interrupts_subshell() -> None:
     lifecycle = ScriptedLifecycle()
-    remote = able(lifecycle)
+    remote = supporting(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         answer = remote.handler
         remote.handler = lambda asked: remote.send(busy(asked))
@@ -222,7 +222,7 @@ def test_run_timeout_interrupts_subshell() -> None:
 
 
 def test_two_subshells_keep_outputs_apart() -> None:
-    remote = able()
+    remote = supporting()
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         remote.handler = lambda _: None
         seen = Collector[AnyMessage](), Collector[AnyMessage]()
