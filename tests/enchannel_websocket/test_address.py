@@ -29,32 +29,32 @@ KERNEL = "0b6f2f5e-1d4c-4b62-9d2d-6f2f8f0f2a11"
         ("http://[::1]:8888/x", "http://[::1]:8888/x"),
     ],
 )
-def test_the_server_of_a_url(url: str, base: str) -> None:
+def test_parsed_url_has_server_base(url: str, base: str) -> None:
     assert parse_address(url, allow_http=False).base == base
 
 
 @pytest.mark.parametrize("prefix", ["http://localhost:8888", "https://hub.example.org/user/me"])
 @pytest.mark.parametrize("suffix", ["", "/", "/channels", "?token=abc", "#x"])
 @pytest.mark.parametrize("kind", ["kernels", "sessions"])
-def test_the_kernel_of_a_url(prefix: str, suffix: str, kind: str) -> None:
+def test_parsed_url_has_kernel_or_session_id(prefix: str, suffix: str, kind: str) -> None:
     address = parse_address(f"{prefix}/api/{kind}/{KERNEL}{suffix}", allow_http=False)
     assert (address.base, address.kind, address.id) == (prefix, kind, KERNEL)
 
 
-def test_a_token_is_taken_out_of_the_url() -> None:
+def test_parsed_url_has_token_apart() -> None:
     for url in ("http://localhost/lab?token=abc", "http://me:abc@localhost/lab"):
         address = parse_address(url, allow_http=False)
         assert address.token.reveal() == "abc"
         assert "abc" not in f"{address!r} {address.base}"
 
 
-def test_a_websockets_url() -> None:
+def test_websocket_url_of_server() -> None:
     assert parse_address("https://a.org/b", allow_http=False).websocket == "wss://a.org/b"
     assert parse_address("http://localhost/b", allow_http=False).websocket == "ws://localhost/b"
 
 
 @pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "localhost.example.org"])
-def test_nothing_is_sent_in_the_clear_unless_told_so(host: str) -> None:
+def test_http_to_other_host_needs_allow_http(host: str) -> None:
     with pytest.raises(ec.ConnectionFailed, match="allow_http=True"):
         parse_address(f"http://{host}:8888", allow_http=False)
     assert parse_address(f"http://{host}:8888", allow_http=True).base == f"http://{host}:8888"
@@ -62,7 +62,7 @@ def test_nothing_is_sent_in_the_clear_unless_told_so(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "[::1]", "a.localhost"])
-def test_what_stays_on_this_machine_may_be_in_the_clear(host: str) -> None:
+def test_http_to_loopback_is_allowed(host: str) -> None:
     assert parse_address(f"http://{host}:8888", allow_http=False).base == f"http://{host}:8888"
 
 
@@ -81,11 +81,11 @@ def test_what_stays_on_this_machine_may_be_in_the_clear(host: str) -> None:
         ),
     ],
 )
-def test_what_is_no_url_of_a_server_is_said_to_be_none(nonsense: object) -> None:
+def test_invalid_url_raises(nonsense: object) -> None:
     with pytest.raises(ec.ConnectionFailed):
         parse_address(nonsense, allow_http=True)
 
 
-def test_what_is_no_kernel_says_how_to_name_one() -> None:
+def test_server_url_in_connect_explains_remedy() -> None:
     with pytest.raises(ec.ConnectionFailed, match=r"/api/kernels/ID is; .*launch\(…, at=…\)"):
         ec.connect("http://localhost:8888/lab?token=abc")

@@ -30,7 +30,7 @@ def kernel(any_server: Server) -> Iterator[ec.Kernel]:
         yield kernel
 
 
-def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel) -> None:
+def test_killed_kernel_fails_requests_and_restarts(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
     states, asked = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
     asked.wait_for_count(1)
@@ -42,7 +42,7 @@ def test_a_kernel_that_dies_ends_what_is_open_and_lives_again(kernel: ec.Kernel)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_death_after_a_restart_is_told_as_well(kernel: ec.Kernel) -> None:
+def test_kernel_killed_after_restart_is_reported(kernel: ec.Kernel) -> None:
     ec.wait(kernel.restart(), timeout=DEADLINE)
     errors = Collector(kernel.errors)
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
@@ -50,9 +50,7 @@ def test_a_death_after_a_restart_is_told_as_well(kernel: ec.Kernel) -> None:
     errors.wait_for(lambda error: isinstance(error, KernelDied))
 
 
-def test_a_kernel_that_is_shut_down_while_others_restart_it_stays_dead(
-    any_server: Server, kernel: ec.Kernel
-) -> None:
+def test_shutdown_during_foreign_restart_stays_dead(any_server: Server, kernel: ec.Kernel) -> None:
     states = Collector(kernel.state)
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
@@ -64,7 +62,7 @@ def test_a_kernel_that_is_shut_down_while_others_restart_it_stays_dead(
         kernel.run("1")
 
 
-def test_a_kernel_that_has_just_died_ends_with_the_block(any_server: Server) -> None:
+def test_killed_kernel_is_shut_down_with_block(any_server: Server) -> None:
     """A server that is about to restart it refuses to end it."""
     with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
@@ -74,9 +72,7 @@ def test_a_kernel_that_has_just_died_ends_with_the_block(any_server: Server) -> 
     assert kernel.id not in {m["id"] for m in any_server.request("GET", "api/kernels")}
 
 
-def test_a_kernel_that_somebody_else_restarts_ends_what_is_open(
-    any_server: Server, kernel: ec.Kernel
-) -> None:
+def test_foreign_restart_fails_open_requests(any_server: Server, kernel: ec.Kernel) -> None:
     asked = Collector(kernel.execute(ASLEEP))
     asked.wait_for_count(1)
     states = Collector(kernel.state)
@@ -86,7 +82,7 @@ def test_a_kernel_that_somebody_else_restarts_ends_what_is_open(
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_kernel_that_somebody_else_deletes_is_gone(any_server: Server, kernel: ec.Kernel) -> None:
+def test_foreign_delete_fails_channels(any_server: Server, kernel: ec.Kernel) -> None:
     asked, channel = Collector(kernel.execute(ASLEEP)), Collector(kernel.iopub)
     asked.wait_for_count(1)
     any_server.delete_kernel(kernel.id)
@@ -98,7 +94,7 @@ def test_a_kernel_that_somebody_else_deletes_is_gone(any_server: Server, kernel:
         kernel.run("1")
 
 
-def test_a_kernel_of_which_nothing_is_heard_any_more_is_looked_for(any_server: Server) -> None:
+def test_silently_deleted_kernel_is_found_by_poll(any_server: Server) -> None:
     """Killed and deleted at once, it says nothing, and neither does its server."""
     kernel_id = any_server.start_kernel()
     url = f"{any_server.url}/api/kernels/{kernel_id}"
@@ -110,7 +106,7 @@ def test_a_kernel_of_which_nothing_is_heard_any_more_is_looked_for(any_server: S
         assert isinstance(channel.wait_for_error(), KernelDied)
 
 
-def test_a_kernel_that_is_culled_is_gone() -> None:
+def test_culled_kernel_fails_channels() -> None:
     options = {
         "MappingKernelManager": {"cull_idle_timeout": 1, "cull_interval": 1, "cull_connected": True}
     }
@@ -122,7 +118,7 @@ def test_a_kernel_that_is_culled_is_gone() -> None:
         kernel.close()
 
 
-def test_a_kernel_that_others_keep_busy_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
+def test_kernel_busy_for_another_client_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
     asked = Collector(kernel.execute(ASLEEP))
     asked.wait_until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
     url = f"{any_server.url}/api/kernels/{kernel.id}"
@@ -133,7 +129,7 @@ def test_a_kernel_that_others_keep_busy_is_busy(any_server: Server, kernel: ec.K
         states.wait_until(lambda told: told[-1] is KernelState.IDLE)
 
 
-def test_output_that_the_server_drops_is_told() -> None:
+def test_output_dropped_by_server_is_reported() -> None:
     options = {"ZMQChannelsWebsocketConnection": {"iopub_msg_rate_limit": 100}}
     with (
         JupyterServer(token=TOKEN, options=options) as server,
@@ -150,7 +146,7 @@ def test_output_that_the_server_drops_is_told() -> None:
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_what_code_prints_in_the_words_of_the_server_is_what_code_prints(
+def test_printed_server_text_is_only_output(
     kernel: ec.Kernel,
 ) -> None:
     errors = Collector(kernel.errors)

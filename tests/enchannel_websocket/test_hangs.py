@@ -61,20 +61,20 @@ AT_THE_END = {
 
 
 @pytest.mark.parametrize("when", AT_THE_END)
-def test_an_interpreter_that_ends_takes_its_kernel_along(server: JupyterServer, when: str) -> None:
+def test_interpreter_exit_ends_launched_kernel(server: JupyterServer, when: str) -> None:
     script = "kernel = ec.launch('python3', at=url, token=token)\nprint(kernel.id)\n"
     kernel_id = ended(script + textwrap.dedent(AT_THE_END[when]), server)
     assert kernel_id not in kernel_ids(server)
 
 
-def test_an_interpreter_that_ends_leaves_the_kernel_of_others(server: JupyterServer) -> None:
+def test_interpreter_exit_keeps_connected_kernel(server: JupyterServer) -> None:
     kernel_id = server.start_kernel()
     ended(f"kernel = ec.connect(f'{{url}}/api/kernels/{kernel_id}', token=token)\n", server)
     assert kernel_id in kernel_ids(server)
     server.delete_kernel(kernel_id)
 
 
-def test_a_forked_child_harms_nothing(server: JupyterServer) -> None:
+def test_forked_child_does_not_affect_parent(server: JupyterServer) -> None:
     script = f"""
         kernel = ec.launch("python3", at=url, token=token)
         kernel_id = kernel.id
@@ -99,7 +99,7 @@ def test_a_forked_child_harms_nothing(server: JupyterServer) -> None:
     assert ended(textwrap.dedent(script), server) == "42"
 
 
-def test_ctrl_c_while_it_connects_leaves_nothing(server: JupyterServer) -> None:
+def test_ctrl_c_in_connect_leaves_nothing(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         rig.pause_reading()
         with ctrl_c(lambda: eventually(lambda: loops.current is not None)):
@@ -108,7 +108,7 @@ def test_ctrl_c_while_it_connects_leaves_nothing(server: JupyterServer) -> None:
         assert eventually(lambda: loops.current is None)
 
 
-def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> None:
+def test_ctrl_c_in_launch_leaves_no_kernel(server: JupyterServer) -> None:
     before = kernel_ids(server)
     with WebsocketRig(server) as rig:
         asked = Collector[str]()
@@ -130,7 +130,7 @@ def test_ctrl_c_while_it_launches_leaves_no_kernel(server: JupyterServer) -> Non
 
 
 @pytest.mark.parametrize("name", ["shell", "iopub", "main", "link", "state", "errors"])
-def test_a_subscriber_may_disconnect(server: JupyterServer, name: str) -> None:
+def test_subscriber_can_close_kernel(server: JupyterServer, name: str) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         kernel = ec.connect(rig.target, timeout=DEADLINE)
@@ -147,7 +147,7 @@ def test_a_subscriber_may_disconnect(server: JupyterServer, name: str) -> None:
         assert kernel.link.value is LinkState.CLOSED
 
 
-def test_closing_in_a_flood(server: JupyterServer) -> None:
+def test_close_during_flood_returns(server: JupyterServer) -> None:
     kernel = ec.launch("python3", at=server.url, token=TOKEN)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     kernel.shell.on_next(ec.execute_request(FLOOD))
@@ -157,7 +157,7 @@ def test_closing_in_a_flood(server: JupyterServer) -> None:
     assert kernel.id not in kernel_ids(server)
 
 
-def test_closing_while_it_is_lost(server: JupyterServer) -> None:
+def test_close_while_lost_completes_channels(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         kernel = ec.connect(rig.target, timeout=DEADLINE)
         links, ends = Collector(kernel.link), Collector(kernel.iopub)
@@ -168,7 +168,7 @@ def test_closing_while_it_is_lost(server: JupyterServer) -> None:
         assert ends.completed
 
 
-def test_a_launched_kernel_whose_server_is_away_can_be_closed() -> None:
+def test_close_of_launched_kernel_without_server() -> None:
     with JupyterServer(token=TOKEN) as server:
         kernel = ec.launch("python3", at=server.url, token=TOKEN)
         links = Collector(kernel.link)

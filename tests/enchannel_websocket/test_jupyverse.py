@@ -24,13 +24,13 @@ def kernel(jupyverse: Jupyverse) -> Iterator[ec.Kernel]:
         yield kernel
 
 
-def test_run(kernel: ec.Kernel) -> None:
+def test_run_returns_output_and_raises_error(kernel: ec.Kernel) -> None:
     assert kernel.run("print('woo'); 6 * 7", timeout=DEADLINE).text == "woo\n42"
     with pytest.raises(ec.KernelError, match="ZeroDivisionError"):
         kernel.run("1 / 0", timeout=DEADLINE)
 
 
-def test_a_kernel_is_there_as_long_as_the_block(jupyverse: Jupyverse) -> None:
+def test_launched_kernel_ends_with_block(jupyverse: Jupyverse) -> None:
     with ec.launch("python3", at=jupyverse.url) as kernel:
         url = f"{jupyverse.url}/api/kernels/{kernel.id}"
         with ec.connect(url, timeout=DEADLINE) as other:
@@ -40,7 +40,7 @@ def test_a_kernel_is_there_as_long_as_the_block(jupyverse: Jupyverse) -> None:
     assert jupyverse.request("GET", "api/sessions") == []
 
 
-def test_it_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
+def test_kernel_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     asleep = Collector(kernel.execute(ASLEEP))
     streams.wait_for(lambda said: "asleep" in said.content["text"])
@@ -50,7 +50,7 @@ def test_it_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_token_that_it_does_not_take_is_a_sentence() -> None:
+def test_token_in_header_is_rejected() -> None:
     with (
         Jupyverse(token="abc") as server,
         pytest.raises(ec.AuthenticationFailed, match="does not accept the token"),

@@ -28,7 +28,7 @@ def kernel(server: JupyterServer) -> Iterator[ec.Kernel]:
         yield kernel
 
 
-def test_20_000_displays_arrive_complete_and_in_order(kernel: ec.Kernel) -> None:
+def test_20_000_displays_arrive_in_order(kernel: ec.Kernel) -> None:
     kernel.run(  # else it drops what its own library has no room for
         "import ipykernel.kernelapp as app\n"
         "iopub = app.IPKernelApp.instance().iopub_thread\n"
@@ -54,7 +54,7 @@ def test_20_000_displays_arrive_complete_and_in_order(kernel: ec.Kernel) -> None
     assert sum(m.header.msg_type == "display_data" for m in asked.items) == MANY
 
 
-def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> None:
+def test_200_concurrent_runs_get_own_results(kernel: ec.Kernel) -> None:
     def ask(number: int) -> str:
         return kernel.run(f"print({number}); {number} * 2", timeout=DEADLINE).text
 
@@ -63,9 +63,7 @@ def test_200_at_once_from_many_threads_each_get_their_own(kernel: ec.Kernel) -> 
     assert answers == [f"{number}\n{number * 2}" for number in range(200)]
 
 
-def test_a_kernel_that_floods_keeps_no_other_waiting(
-    server: JupyterServer, kernel: ec.Kernel
-) -> None:
+def test_flooding_kernel_does_not_delay_others(server: JupyterServer, kernel: ec.Kernel) -> None:
     flood = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     stuck = threading.Event()
 
@@ -82,7 +80,7 @@ def test_a_kernel_that_floods_keeps_no_other_waiting(
     flood.wait_until(len)
 
 
-def test_rounds_of_connecting_leave_nothing(server: JupyterServer) -> None:
+def test_repeated_connects_leak_nothing(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
 
@@ -105,7 +103,7 @@ def test_rounds_of_connecting_leave_nothing(server: JupyterServer) -> None:
         assert loops.current is None
 
 
-def test_ten_connections_share_a_thread(server: JupyterServer) -> None:
+def test_ten_connections_share_one_thread(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         kernels = [ec.connect(rig.target, timeout=DEADLINE) for _ in range(10)]

@@ -53,9 +53,7 @@ def lost_and_found(kernel: ec.Kernel, proxy: Proxy) -> None:
     links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
 
 
-def test_code_that_runs_while_the_network_is_away_is_answered(
-    kernel: ec.Kernel, proxy: Proxy
-) -> None:
+def test_code_running_during_loss_is_answered(kernel: ec.Kernel, proxy: Proxy) -> None:
     errors = Collector(kernel.errors)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     counting = Collector(kernel.execute(COUNTING))
@@ -72,7 +70,7 @@ def test_code_that_runs_while_the_network_is_away_is_answered(
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_what_the_server_kept_comes_once(
+def test_buffered_output_is_delivered_once(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer, tmp_path: Path
 ) -> None:
     displays: Collector[AnyMessage] = Collector(
@@ -100,7 +98,7 @@ def test_what_the_server_kept_comes_once(
     assert said == [str(number) for number in range(200)]
 
 
-def test_what_cannot_be_answered_any_more_ends(server: JupyterServer) -> None:
+def test_request_lost_on_its_way_fails(server: JupyterServer) -> None:
     """Its frame never came to the server: only the question after it shows that."""
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
@@ -116,7 +114,7 @@ def test_what_cannot_be_answered_any_more_ends(server: JupyterServer) -> None:
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
-def test_it_is_refused_while_it_is_lost(kernel: ec.Kernel, proxy: Proxy) -> None:
+def test_run_while_lost_raises(kernel: ec.Kernel, proxy: Proxy) -> None:
     links = Collector(kernel.link)
     proxy.cut()
     links.wait_until(lambda told: LinkState.LOST in told)
@@ -127,7 +125,7 @@ def test_it_is_refused_while_it_is_lost(kernel: ec.Kernel, proxy: Proxy) -> None
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> None:
+def test_reconnect_timeout_fails_channels(server: JupyterServer, proxy: Proxy) -> None:
     kernel_id = server.start_kernel()
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}"
     with ec.connect(url, token=TOKEN, reconnect_timeout=0.3, timeout=DEADLINE) as kernel:
@@ -144,7 +142,7 @@ def test_who_is_not_patient_gives_up(server: JupyterServer, proxy: Proxy) -> Non
     server.delete_kernel(kernel_id)
 
 
-def test_a_server_that_is_silent_is_lost(server: JupyterServer) -> None:
+def test_silent_server_is_lost_after_keepalive(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE, keepalive_timeout=0.4) as kernel:
@@ -156,7 +154,7 @@ def test_a_server_that_is_silent_is_lost(server: JupyterServer) -> None:
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
-def test_a_token_that_has_expired_is_not_tried_for_ever(
+def test_expired_token_fails_at_once(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
 ) -> None:
     refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -171,7 +169,7 @@ def test_a_token_that_has_expired_is_not_tried_for_ever(
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Busy"])
-def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, status: str) -> None:
+def test_server_error_is_retried(kernel: ec.Kernel, proxy: Proxy, status: str) -> None:
     trouble = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
     links = Collector(kernel.link)
     tried = Collector[str]()
@@ -188,9 +186,7 @@ def test_a_server_in_trouble_is_tried_again(kernel: ec.Kernel, proxy: Proxy, sta
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_an_answer_that_is_typed_while_the_link_is_lost_is_given_when_it_is_back(
-    kernel: ec.Kernel, proxy: Proxy
-) -> None:
+def test_input_reply_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) -> None:
     links = Collector(kernel.link)
 
     def answer(prompt: str, password: bool) -> str:
@@ -204,9 +200,7 @@ def test_an_answer_that_is_typed_while_the_link_is_lost_is_given_when_it_is_back
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_code_that_could_not_be_interrupted_is_when_the_link_is_back(
-    kernel: ec.Kernel, proxy: Proxy
-) -> None:
+def test_interrupt_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) -> None:
     kernel.errors.subscribe(lambda _: None)
     links, begun = (
         Collector(kernel.link),
@@ -229,7 +223,7 @@ def test_code_that_could_not_be_interrupted_is_when_the_link_is_back(
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_kernel_that_was_replaced_meanwhile_ends_what_was_open(
+def test_kernel_replaced_during_loss_fails_requests(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
 ) -> None:
     asked = Collector(kernel.execute("import time; time.sleep(600)"))
@@ -252,7 +246,7 @@ def test_a_kernel_that_was_replaced_meanwhile_ends_what_was_open(
     assert eventually(answers)
 
 
-def test_two_clients_with_one_session_do_not_fight_for_ever(server: JupyterServer) -> None:
+def test_one_of_two_clients_with_a_session_gives_up(server: JupyterServer) -> None:
     """A server closes the older of two connections with one session."""
     twins = Session("twin", "ada")
     with WebsocketRig(server) as rig:
@@ -271,7 +265,7 @@ def test_two_clients_with_one_session_do_not_fight_for_ever(server: JupyterServe
             kernel.close()
 
 
-def test_a_server_that_hangs_up_at_once() -> None:
+def test_server_that_closes_at_once_raises() -> None:
     """Ours is what comes out, and not the library's."""
 
     def serve(connection: ServerConnection) -> None:
@@ -302,7 +296,7 @@ def mortal() -> Iterator[JupyterServer]:
         yield server
 
 
-def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -> None:
+def test_restarted_server_has_lost_the_kernel(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN)
     asked, channel = (
         Collector(kernel.execute("import time; time.sleep(60)")),
@@ -318,7 +312,7 @@ def test_a_server_that_was_restarted_has_no_such_kernel(mortal: JupyterServer) -
     kernel.close()
 
 
-def test_a_server_that_does_not_come_back(mortal: JupyterServer) -> None:
+def test_killed_server_fails_requests(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5)
     asked = Collector(kernel.execute("import time; time.sleep(60)"))
     asked.wait_for_count(1)

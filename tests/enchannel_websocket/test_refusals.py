@@ -58,7 +58,7 @@ def proxy(server: JupyterServer) -> Iterator[Proxy]:
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_that_is_a_refusal(proxy: Proxy, kind: str) -> None:
+def test_refused_request_is_explained(proxy: Proxy, kind: str) -> None:
     said, expected = ANSWERS[kind]
     url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
     with proxy.answering(lambda request: said), pytest.raises(ec.ConnectionFailed) as failed:
@@ -83,7 +83,7 @@ CHANNELS = {
 
 
 @pytest.mark.parametrize("kind", CHANNELS)
-def test_channels_that_are_refused(proxy: Proxy, kind: str) -> None:
+def test_refused_websocket_is_explained(proxy: Proxy, kind: str) -> None:
     said, expected = CHANNELS[kind]
     model = answer("200 OK", body=MODEL)
     url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
@@ -94,7 +94,7 @@ def test_channels_that_are_refused(proxy: Proxy, kind: str) -> None:
         ec.connect(url, token=TOKEN, timeout=DEADLINE)
 
 
-def test_the_token_goes_in_a_header_and_nowhere_else(proxy: Proxy, server: JupyterServer) -> None:
+def test_token_is_sent_in_header_only(proxy: Proxy, server: JupyterServer) -> None:
     kernel_id = server.start_kernel()
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}?token={TOKEN}"
     with ec.connect(url, timeout=DEADLINE) as kernel:
@@ -108,20 +108,20 @@ def test_the_token_goes_in_a_header_and_nowhere_else(proxy: Proxy, server: Jupyt
     server.delete_kernel(kernel_id)
 
 
-def test_a_url_with_a_token_is_shown_without_it() -> None:
+def test_error_redacts_token_of_url() -> None:
     with pytest.raises(ec.ConnectionFailed) as failed:
         ec.connect(f"http://me:{TOKEN}@{HOST}:{free_port()}/api/kernels/{KERNEL}?token={TOKEN}")
     assert TOKEN not in str(failed.value)
 
 
-def test_a_place_that_is_no_server() -> None:
+def test_invalid_at_raises() -> None:
     with pytest.raises(ec.ConnectionFailed, match="at must be a server URL"):
         ec.launch("python3", at="localhost")
     with pytest.raises(ec.ConnectionFailed, match="is the URL of a kernel, not of a server"):
         ec.launch("python3", at=f"http://localhost/api/kernels/{KERNEL}")
 
 
-def test_a_kernel_that_is_not_connected_yet_shows_no_token() -> None:
+def test_unopened_kernel_repr_has_no_token() -> None:
     async def shown() -> str:
         return repr(ec.connect(f"http://me:{TOKEN}@localhost/api/kernels/{KERNEL}?token={TOKEN}"))
 
@@ -130,7 +130,7 @@ def test_a_kernel_that_is_not_connected_yet_shows_no_token() -> None:
     assert KERNEL in text
 
 
-def test_nobody_there() -> None:
+def test_unreachable_server_raises() -> None:
     with pytest.raises(
         ec.ConnectionFailed, match="could not connect to.*check that the server is running"
     ):
@@ -139,15 +139,13 @@ def test_nobody_there() -> None:
         enchannel_websocket.list_kernels("https://nowhere.invalid")
 
 
-def test_a_token_from_a_file_ends_with_its_line(proxy: Proxy) -> None:
+def test_token_may_end_with_newline(proxy: Proxy) -> None:
     base = f"http://{HOST}:{proxy.port}"
     assert enchannel_websocket.list_kernels(base, token=f"{TOKEN}\n") is not None
 
 
 @pytest.mark.parametrize("bad", ["a\nb", "a\r\nX: y", "a\0b", "a\u00e4"])
-def test_what_no_header_may_have_is_shown_nowhere(
-    caplog: pytest.LogCaptureFixture, bad: str
-) -> None:
+def test_invalid_header_is_not_shown(caplog: pytest.LogCaptureFixture, bad: str) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"http://{HOST}:{free_port()}"
     told: list[dict[str, Any]] = [
@@ -164,7 +162,7 @@ ODD = ["[]", "{}", "1", '"x"', "null", '[{"id": 1}]', '{"kernelspecs": ["x"]}', 
 
 
 @pytest.mark.parametrize("body", ODD)
-def test_json_that_is_not_jupyters(proxy: Proxy, body: str) -> None:
+def test_unexpected_json_raises_connection_failed(proxy: Proxy, body: str) -> None:
     base = f"http://{HOST}:{proxy.port}"
     with proxy.answering(lambda request: answer("200 OK", body=body)):
         for ask in (
@@ -181,14 +179,14 @@ def test_json_that_is_not_jupyters(proxy: Proxy, body: str) -> None:
                 continue
 
 
-def test_headers_of_ones_own_are_sent(proxy: Proxy) -> None:
+def test_own_headers_are_sent(proxy: Proxy) -> None:
     enchannel_websocket.list_kernels(
         f"http://{HOST}:{proxy.port}", token=TOKEN, headers={"X-Of-Ours": "there"}
     )
     assert any("X-Of-Ours: there" in request for request in proxy.requests)
 
 
-def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
+def test_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
     """It is asked for the whole URL."""
     with proxy.answering(lambda request: answer("200 OK", body="[]")):
         kernels = enchannel_websocket.list_kernels(
@@ -198,7 +196,7 @@ def test_a_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
     assert proxy.requests[0].startswith("GET http://far.example.org/api/kernels ")
 
 
-def test_a_proxy_or_a_header_that_is_none() -> None:
+def test_invalid_proxy_or_header_raises() -> None:
     told: list[dict[str, Any]] = [
         {"proxy": "gopher://x"},
         {"proxy": "http://u:p@127.0.0.1:99999"},
@@ -212,7 +210,7 @@ def test_a_proxy_or_a_header_that_is_none() -> None:
 # Passwords.
 
 
-def test_a_password_opens_a_server_that_has_one() -> None:
+def test_password_logs_in() -> None:
     with JupyterServer(token=TOKEN, password="open sesame") as server:
         with ec.launch("python3", at=server.url, password="open sesame") as kernel:
             assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -221,7 +219,7 @@ def test_a_password_opens_a_server_that_has_one() -> None:
             ec.launch("python3", at=server.url, password="open barley")
 
 
-def test_a_login_that_has_expired_is_made_again() -> None:
+def test_expired_login_is_repeated() -> None:
     with JupyterServer(token=TOKEN, password="open sesame") as server, Proxy(server.port) as proxy:
         base = f"http://{HOST}:{proxy.port}"
         refused: list[str] = []
@@ -242,7 +240,7 @@ def test_a_login_that_has_expired_is_made_again() -> None:
             assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_server_without_either() -> None:
+def test_server_without_authentication() -> None:
     with (
         JupyterServer(token="") as server,
         ec.launch("python3", at=server.url, timeout=DEADLINE) as kernel,
@@ -259,13 +257,13 @@ def encrypted() -> Iterator[JupyterServer]:
         yield server
 
 
-def test_a_certificate_that_is_trusted(encrypted: JupyterServer) -> None:
+def test_certificate_trusted_by_ssl_option(encrypted: JupyterServer) -> None:
     trusting = ssl.create_default_context(cafile=encrypted.certificate)
     with ec.launch("python3", at=encrypted.url, token=TOKEN, ssl=trusting) as kernel:
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_certificate_that_the_system_trusts(
+def test_certificate_trusted_by_system(
     encrypted: JupyterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(encrypted.certificate))
@@ -273,14 +271,12 @@ def test_a_certificate_that_the_system_trusts(
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_certificate_that_is_not_trusted(encrypted: JupyterServer) -> None:
+def test_untrusted_certificate_raises(encrypted: JupyterServer) -> None:
     with pytest.raises(ec.ConnectionFailed, match=r"a certificate that is not trusted.*ssl=…"):
         ec.launch("python3", at=encrypted.url, token=TOKEN)
 
 
-def test_tls_where_there_is_none_and_none_where_there_is(
-    encrypted: JupyterServer, server: JupyterServer
-) -> None:
+def test_wrong_scheme_raises(encrypted: JupyterServer, server: JupyterServer) -> None:
     with pytest.raises(
         ec.ConnectionFailed, match="and that it supports https"
     ):  # it waits for more
@@ -292,7 +288,7 @@ def test_tls_where_there_is_none_and_none_where_there_is(
 # Framings.
 
 
-def test_a_server_that_speaks_no_subprotocol() -> None:
+def test_server_without_subprotocol_runs_code() -> None:
     options = {"ZMQChannelsWebsocketConnection": {"kernel_ws_protocol": ""}}
     with (
         JupyterServer(token=TOKEN, options=options) as server,
@@ -301,14 +297,14 @@ def test_a_server_that_speaks_no_subprotocol() -> None:
         assert kernel.run("print('woo'); 6 * 7", timeout=DEADLINE).text == "woo\n42"
 
 
-def test_a_message_over_the_limit_is_refused_before_it_is_sent(server: JupyterServer) -> None:
+def test_message_over_max_sent_raises(server: JupyterServer) -> None:
     with ec.launch("python3", at=server.url, token=TOKEN) as kernel:
         with pytest.raises(ec.InvalidMessage, match="10485760.*websocket_max_message_size"):
             kernel.run("# " + "x" * (10 << 20))
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_the_older_framing_counts_bytes_as_well(server: JupyterServer) -> None:
+def test_legacy_message_size_counts_bytes(server: JupyterServer) -> None:
     with (
         ec.launch("python3", at=server.url, token=TOKEN, legacy=True) as kernel,
         pytest.raises(ec.InvalidMessage, match="10485760"),
@@ -316,7 +312,7 @@ def test_the_older_framing_counts_bytes_as_well(server: JupyterServer) -> None:
         kernel.run("# " + "\u00e9" * (6 << 20))
 
 
-def test_a_server_that_takes_more() -> None:
+def test_max_sent_allows_larger_messages() -> None:
     options = {"ServerApp": {"tornado_settings": {"websocket_max_message_size": 40 << 20}}}
     with (
         JupyterServer(token=TOKEN, options=options) as server,
@@ -326,7 +322,7 @@ def test_a_server_that_takes_more() -> None:
         assert ec.wait(kernel.request(heavy, timeout=DEADLINE)).content["status"] == "ok"
 
 
-def test_a_message_that_is_larger_than_we_take_is_told(server: JupyterServer) -> None:
+def test_message_over_max_received_is_reported(server: JupyterServer) -> None:
     with ec.launch("python3", at=server.url, token=TOKEN, max_received=100_000) as kernel:
         kernel.run("1", timeout=DEADLINE)
         errors = Collector(kernel.errors)

@@ -44,7 +44,7 @@ def ids(server: Server) -> set[str]:
     return {model.id for model in enchannel_websocket.list_kernels(server.url, token=TOKEN)}
 
 
-def test_run(kernel: ec.Kernel) -> None:
+def test_run_returns_output_and_raises_error(kernel: ec.Kernel) -> None:
     result = kernel.run("print('woo'); 6 * 7", timeout=DEADLINE)
     assert result.text == "woo\n42"
     assert result.status == "ok"
@@ -52,14 +52,14 @@ def test_run(kernel: ec.Kernel) -> None:
         kernel.run("1 / 0", timeout=DEADLINE)
 
 
-def test_a_kernel_is_there_as_long_as_the_block(any_server: Server) -> None:
+def test_launched_kernel_ends_with_block(any_server: Server) -> None:
     with ec.launch("python3", at=f"{any_server.url}/lab?token={TOKEN}") as kernel:
         assert kernel.owned
         assert kernel.id in ids(any_server)
     assert kernel.id not in ids(any_server)
 
 
-def test_who_connects_leaves_it_running(any_server: Server, kernel: ec.Kernel) -> None:
+def test_connected_kernel_outlives_block(any_server: Server, kernel: ec.Kernel) -> None:
     kernel.run("a = 42", timeout=DEADLINE)
     url = f"{any_server.url}/api/kernels/{kernel.id}?token={TOKEN}"
     with ec.connect(url, timeout=DEADLINE) as other:
@@ -69,7 +69,7 @@ def test_who_connects_leaves_it_running(any_server: Server, kernel: ec.Kernel) -
     assert kernel.run("a", timeout=DEADLINE).text == "42"
 
 
-def test_input_is_answered(kernel: ec.Kernel) -> None:
+def test_input_request_is_answered(kernel: ec.Kernel) -> None:
     asked = []
 
     def answer(prompt: str, password: bool) -> str:
@@ -81,7 +81,7 @@ def test_input_is_answered(kernel: ec.Kernel) -> None:
     assert asked == [("who? ", False)]
 
 
-def test_buffers_go_there_and_come_back(kernel: ec.Kernel) -> None:
+def test_buffers_round_trip(kernel: ec.Kernel) -> None:
     kernel.run(
         "from comm import get_comm_manager\n"
         "def opened(comm, message):\n"
@@ -98,7 +98,7 @@ def test_buffers_go_there_and_come_back(kernel: ec.Kernel) -> None:
     assert [bytes(buffer) for buffer in echoed.buffers] == buffers
 
 
-def test_code_is_interrupted(kernel: ec.Kernel) -> None:
+def test_interrupt_stops_code(kernel: ec.Kernel) -> None:
     streams: Collector[ec.AnyMessage] = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     asleep = Collector(kernel.execute(ASLEEP))
     streams.wait_for(lambda said: "asleep" in said.content["text"])
@@ -106,13 +106,13 @@ def test_code_is_interrupted(kernel: ec.Kernel) -> None:
     assert asleep.wait_for_end()[-1].content["status"] == "error"
 
 
-def test_a_timeout_interrupts(kernel: ec.Kernel) -> None:
+def test_timeout_interrupts_code(kernel: ec.Kernel) -> None:
     with pytest.raises(ec.RequestTimeout):
         kernel.run("print('on', flush=True); import time; time.sleep(600)", timeout=1)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_a_restart_is_another_process_behind_the_same_channels(kernel: ec.Kernel) -> None:
+def test_restart_keeps_channels(kernel: ec.Kernel) -> None:
     kernel.run("a = 1", timeout=DEADLINE)
     ec.wait(kernel.restart(), timeout=DEADLINE)
     assert kernel.state.value == "idle"
@@ -120,7 +120,7 @@ def test_a_restart_is_another_process_behind_the_same_channels(kernel: ec.Kernel
         kernel.run("a", timeout=DEADLINE)
 
 
-def test_a_shutdown_is_told_and_the_channels_stay(any_server: Server, kernel: ec.Kernel) -> None:
+def test_shutdown_keeps_channels_open(any_server: Server, kernel: ec.Kernel) -> None:
     end: Collector[ec.AnyMessage] = Collector(kernel.iopub)
     ec.wait(kernel.shutdown(), timeout=DEADLINE)
     assert kernel.state.value == "dead"
@@ -132,9 +132,7 @@ def test_a_shutdown_is_told_and_the_channels_stay(any_server: Server, kernel: ec
         ec.wait(kernel.restart(), timeout=DEADLINE)
 
 
-def test_a_rule_over_a_kernel_of_others_is_not_its_end(
-    any_server: Server, kernel: ec.Kernel
-) -> None:
+def test_connected_kernel_can_be_restarted(any_server: Server, kernel: ec.Kernel) -> None:
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     states = Collector(kernel.state)
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
@@ -145,7 +143,7 @@ def test_a_rule_over_a_kernel_of_others_is_not_its_end(
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_what_there_is(any_server: Server, kernel: ec.Kernel) -> None:
+def test_kernels_and_kernelspecs_are_listed(any_server: Server, kernel: ec.Kernel) -> None:
     (model,) = [
         m
         for m in enchannel_websocket.list_kernels(any_server.url, token=TOKEN)
@@ -157,19 +155,19 @@ def test_what_there_is(any_server: Server, kernel: ec.Kernel) -> None:
     assert specs["python3"]["language"] == "python"
 
 
-def test_an_unknown_kernelspec_lists_those_that_are_there(any_server: Server) -> None:
+def test_unknown_kernelspec_lists_installed_ones(any_server: Server) -> None:
     with pytest.raises(ec.LaunchFailed, match="no kernelspec 'pythn3' on .*installed: .*python3"):
         ec.launch("pythn3", at=any_server.url, token=TOKEN)
 
 
-def test_a_kernel_that_does_not_start_leaves_nothing(any_server: Server) -> None:
+def test_launch_timeout_leaves_no_kernel(any_server: Server) -> None:
     before = ids(any_server)
     with pytest.raises(ec.ConnectionFailed):
         ec.launch("python3", at=any_server.url, token=TOKEN, timeout=0.05)
     assert ids(any_server) <= before
 
 
-def test_a_server_that_waits_for_a_kernel_that_is_gone_is_asked_again(
+def test_launch_retries_hanging_websocket(
     any_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It started another meanwhile, on other ports."""
@@ -190,7 +188,7 @@ def test_a_server_that_waits_for_a_kernel_that_is_gone_is_asked_again(
         assert swallowed
 
 
-def test_only_gateways_take_an_environment(any_server: Server) -> None:
+def test_env_is_supported_by_gateways_only(any_server: Server) -> None:
     def launch() -> ec.Kernel:
         return ec.launch("python3", at=any_server.url, token=TOKEN, env={"KERNEL_OURS": "there"})
 
@@ -202,7 +200,7 @@ def test_only_gateways_take_an_environment(any_server: Server) -> None:
         assert kernel.run("__import__('os').environ['KERNEL_OURS']").text == "'there'"
 
 
-def test_a_wrong_token_is_a_sentence(any_server: Server) -> None:
+def test_wrong_token_raises(any_server: Server) -> None:
     for ask in (
         lambda: ec.launch("python3", at=any_server.url, token="wrong"),
         lambda: enchannel_websocket.list_kernels(any_server.url, token="wrong"),
@@ -214,12 +212,12 @@ def test_a_wrong_token_is_a_sentence(any_server: Server) -> None:
         ec.launch("python3", at=any_server.url)
 
 
-def test_a_kernel_that_is_not_there_is_a_sentence(any_server: Server) -> None:
+def test_unknown_kernel_raises(any_server: Server) -> None:
     with pytest.raises(ec.ConnectionFailed, match="kernel 0-0-0-0-0 does not exist on"):
         ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token=TOKEN)
 
 
-def test_a_kernel_beside_a_notebook(any_server: Server) -> None:
+def test_notebook_kernel_has_a_session(any_server: Server) -> None:
     if not isinstance(any_server, JupyterServer):
         pytest.skip("gateways have no notebooks")
     launched = ec.launch("python3", at=any_server.url, token=TOKEN, notebook="a/b.ipynb")
@@ -234,7 +232,7 @@ def test_a_kernel_beside_a_notebook(any_server: Server) -> None:
     assert any_server.request("GET", "api/sessions") == []
 
 
-def test_a_directory_below_the_servers_root(any_server: Server) -> None:
+def test_cwd_is_below_server_root(any_server: Server) -> None:
     (any_server.home / "work" / "below").mkdir(exist_ok=True)
     with ec.launch("python3", at=any_server.url, token=TOKEN, cwd="below") as kernel:
         said = kernel.run("print(__import__('os').getcwd())", timeout=DEADLINE).text
@@ -242,7 +240,7 @@ def test_a_directory_below_the_servers_root(any_server: Server) -> None:
         assert Path(said.strip()).name == "below"
 
 
-def test_nothing_blocks_the_loop(any_server: Server) -> None:
+def test_launch_in_event_loop_does_not_block(any_server: Server) -> None:
     async def main() -> str:
         async with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
             return (await kernel.execute("6 * 7").pipe(ec.to_result())).text

@@ -12,7 +12,7 @@ def kernels(server: Server) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.name)
-def test_runs_a_kernel(kind: type[Server]) -> None:
+def test_real_server_runs_a_kernel(kind: type[Server]) -> None:
     with kind(token="a token of the tests") as server:
         assert "python3" in server.request("GET", "api/kernelspecs")["kernelspecs"]
         kernel_id = server.start_kernel()
