@@ -13,6 +13,7 @@ from enchannel_socketio import connect, shutdown
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.watching import watch_together
 from tests.rigs import DEADLINE, eventually
+from tests.rigs.processes import count_descriptors
 from tests.rigs.relay import TOKEN
 
 WATCHERS, MESSAGES = 200, 20_000
@@ -53,11 +54,11 @@ def test_disconnected_clients_leave_nothing(relay: Running) -> None:
         come_and_go()
         gc.collect()
         process = psutil.Process()
-        before = process.num_fds(), process.num_threads()
+        before = count_descriptors(), process.num_threads()
         for _ in range(20):
             come_and_go()
         eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
-        eventually(lambda: (process.num_fds(), process.num_threads()) <= before)
+        eventually(lambda: (count_descriptors(), process.num_threads()) <= before)
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 

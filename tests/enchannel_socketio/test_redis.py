@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 import redis as redis_py
 from reactivex import operators as ops
@@ -37,6 +37,7 @@ from enchannel_socketio.relay._redis_store import RedisStore
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.test_log import all_of, entries, numbers
 from tests.rigs import DEADLINE, eventually
+from tests.rigs.processes import kill
 from tests.rigs.redis import RedisServer
 from tests.rigs.relay import TOKEN
 
@@ -269,8 +270,8 @@ def test_killed_relay_ends_kernels_for_watchers(
             with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
                 ec.wait(kernel.iopub.pipe(ops.ignore_elements()), timeout=DEADLINE)
         shutdown(other.url, kernel_id, token=TOKEN)
-    with suppress(ProcessLookupError):  # ipykernel may have ended by itself
-        os.kill(pid, signal.SIGKILL)
+    with suppress(psutil.NoSuchProcess):  # ipykernel may have ended by itself
+        kill(pid)
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +32,7 @@ from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spaw
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
 from tests.rigs import DEADLINE
+from tests.rigs.processes import KILL_EXIT_CODE, kill
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
 from tests.rigs.servers import free_port
@@ -292,11 +292,11 @@ def test_kernel_death_reaches_all_clients(relay: Running) -> None:
         dead = threading.Event()
         other.state.subscribe(lambda state: dead.set() if state is KernelState.DEAD else None)
         waiting = Failure(one.execute("import time; time.sleep(60)"))
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         died = waiting.wait()
         assert dead.wait(DEADLINE)
         assert isinstance(died, KernelDied)
-        assert died.exit_code == -signal.SIGKILL
+        assert died.exit_code == KILL_EXIT_CODE
         with pytest.raises(KernelDied):
             other.run("1")
         lives = one.state.pipe(ops.filter(is_idle))
