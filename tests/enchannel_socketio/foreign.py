@@ -61,9 +61,9 @@ class ForeignClient:
     async def next(self, name: str) -> Any:
         async with asyncio.timeout(DEADLINE):
             while True:
-                heard = await self.received.get()
-                if heard[0] == name:
-                    return heard[1:]
+                event = await self.received.get()
+                if event[0] == name:
+                    return event[1:]
 
     async def ended(self) -> str:
         async with asyncio.timeout(DEADLINE):

@@ -31,17 +31,17 @@ def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -
             await client.open(FULL, session="me", batch=batch)
         message = {"header": HEADER, "content": {"code": "6 * 7", "silent": False}}
         await shell.io.emit("msg", message, namespace=shell.namespace)
-        told: list[str] = []
+        kinds: list[str] = []
         async for message in messages(iopub):
-            told.append(message["header"]["msg_type"])
+            kinds.append(message["header"]["msg_type"])
             if message["content"].get("execution_state") == "idle":
                 break
         async for message in messages(shell):
-            told.append(message["header"]["msg_type"])
+            kinds.append(message["header"]["msg_type"])
             break
         await shell.close()
         await iopub.close()
-        return [kind for kind in told if kind not in ("stream", "status")]
+        return [kind for kind in kinds if kind not in ("stream", "status")]
 
     assert asyncio.run(run()) == ["execute_input", "execute_result", "execute_reply"]
     shutdown(relay.url, kernel_id, token=TOKEN)
@@ -50,11 +50,11 @@ def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -
 async def messages(client: ForeignClient) -> AsyncIterator[Any]:
     """Yield the messages of the client's channel that belong to its request."""
     while True:
-        name, *told = await client.received.get()
+        name, *arguments = await client.received.get()
         if name == "batch":
-            those = [event[1] for event in told[0]["events"] if event[0] == "msg"]
+            those = [event[1] for event in arguments[0]["events"] if event[0] == "msg"]
         else:
-            those = [told[0]] if name == "msg" else []
+            those = [arguments[0]] if name == "msg" else []
         for message in those:
             if message["parent_header"].get("msg_id") == HEADER["msg_id"]:
                 yield message
@@ -70,13 +70,13 @@ def test_client_without_acks_is_reminded(relay: Running, monkeypatch: pytest.Mon
             await client.open(FULL, credit=10)
             for number in range(30):
                 remote.send(build.stream("stdout", f"{number}"))
-            heard = [await client.next("msg") for _ in range(10)]
+            received = [await client.next("msg") for _ in range(10)]
             (refused,) = await client.next("refused")
             for _ in range(2):
-                await client.io.emit("ack", heard[-1][1], namespace=client.namespace)
-                heard += [await client.next("msg") for _ in range(10)]
+                await client.io.emit("ack", received[-1][1], namespace=client.namespace)
+                received += [await client.next("msg") for _ in range(10)]
             await client.close()
-            return refused, [int(message["content"]["text"]) for message, _ in heard]
+            return refused, [int(message["content"]["text"]) for message, _ in received]
 
         refused, numbers = asyncio.run(listen())
         assert 'emit("ack", position)' in refused["error"]

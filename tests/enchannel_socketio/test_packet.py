@@ -22,9 +22,9 @@ ALL = WatchOptions(
 )
 
 
-def travelled(event: str, *told: object, kind: type = Packet) -> list[object]:
+def round_trip(event: str, *arguments: object, kind: type = Packet) -> list[object]:
     """Encode an event as packets, decode them, and return the arguments."""
-    pieces = Packet(EVENT, namespace="/main/x", data=[event, *told]).encode()
+    pieces = Packet(EVENT, namespace="/main/x", data=[event, *arguments]).encode()
     first, *attachments = pieces if isinstance(pieces, list) else [pieces]
     packet = kind(encoded_packet=first)
     for attachment in attachments:
@@ -43,20 +43,20 @@ def no_constant(name: str) -> None:
 
 @given(messages())
 def test_message_round_trips_by_socketio(message: AnyMessage) -> None:
-    name, parts = travelled(MSG, encode_message(message))
+    name, parts = round_trip(MSG, encode_message(message))
     assert name == MSG
     assert decode_message(parts, None, fail) == message
 
 
 @given(messages())
 def test_packet_is_object_with_attachments(message: AnyMessage) -> None:
-    name, told, position = travelled(MSG, encode_message(message), 7, kind=PlainPacket)
+    name, data, position = round_trip(MSG, encode_message(message), 7, kind=PlainPacket)
     assert (name, position) == (MSG, 7)
-    assert isinstance(told, dict)
-    assert told["channel"] == message.channel
-    assert told["header"]["msg_id"] == message.header.msg_id
-    assert told["content"] == json.loads(json.dumps(message.content))
-    assert told["buffers"] == [bytes(buffer) for buffer in message.buffers]
+    assert isinstance(data, dict)
+    assert data["channel"] == message.channel
+    assert data["header"]["msg_id"] == message.header.msg_id
+    assert data["content"] == json.loads(json.dumps(message.content))
+    assert data["buffers"] == [bytes(buffer) for buffer in message.buffers]
 
 
 @given(st.lists(messages(), min_size=3, max_size=3))
@@ -67,10 +67,10 @@ def test_batched_messages_keep_their_buffers(those: list[AnyMessage]) -> None:
         entries.append(Entry(MSG, message.channel, "", ready.json, tuple(ready.attachments)))
     count, batch = BatchCache().get(3, LogSlice(4, entries), ALL)
     assert count == 3
-    _, heard = travelled("batch", batch)
-    assert (heard.after, heard.upto) == (3, 6)  # type: ignore[attr-defined]
-    assert [event.position for event in heard.events] == [4, 5, 6]  # type: ignore[attr-defined]
-    assert [decode_message(parts, None, fail) for parts in heard.messages] == those  # type: ignore[attr-defined]
+    _, received = round_trip("batch", batch)
+    assert (received.after, received.upto) == (3, 6)  # type: ignore[attr-defined]
+    assert [event.position for event in received.events] == [4, 5, 6]  # type: ignore[attr-defined]
+    assert [decode_message(parts, None, fail) for parts in received.messages] == those  # type: ignore[attr-defined]
 
 
 def raw(content: bytes, metadata: bytes = b"{}") -> AnyMessage:
@@ -98,8 +98,8 @@ def test_kernel_bytes_are_not_reencoded() -> None:
     ],
 )
 def test_invalid_json_is_made_valid_for_browsers(content: bytes, read: object) -> None:
-    told = json.loads(encode_message(raw(content)).json, parse_constant=no_constant)
-    assert told["content"] == read
+    encoded = json.loads(encode_message(raw(content)).json, parse_constant=no_constant)
+    assert encoded["content"] == read
 
 
 def test_tolerated_json_of_clients_is_read() -> None:

@@ -1,4 +1,4 @@
-"""Real servers, one of a kind for the tests of a worker."""
+"""A real Jupyter server, shared by the tests of a worker process."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a user may type, and what is taken out of it."""
+"""Parsing the URLs that a user may pass."""
 
 import pytest
 

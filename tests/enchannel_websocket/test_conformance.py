@@ -1,4 +1,4 @@
-"""The WebSocket backend keeps the contract, in both framings, through a real server."""
+"""The conformance suite over a real server, with both framings."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.rigs.websocket import WebsocketRig
 
 
 class TestV1(BackendSuite):
-    # what is not the server's own it does not restart; see test_lifecycle.py
+    # A server does not restart external kernels; test_servers.py restarts its own.
     test_b20_lifecycle_replays_to_late_subscribers = None  # type: ignore[assignment]
 
     @pytest.fixture
@@ -20,7 +20,7 @@ class TestV1(BackendSuite):
 
 
 class TestLegacy(BackendSuite):
-    # here the server itself reads messages: it translates those of old versions, and drops odd ones
+    # With this framing the server decodes messages: it translates old versions and drops unusual ones.
     test_b08_any_message_arrives_unchanged = None  # type: ignore[assignment]
     test_b20_lifecycle_replays_to_late_subscribers = None  # type: ignore[assignment]
 

@@ -1,4 +1,4 @@
-"""Kernels that end: what the server says of it, what it does not say, and what is dropped on its way."""
+"""Kernels that end or restart, announced by the server or not, and output that the server drops."""
 
 import os
 import signal
@@ -32,13 +32,13 @@ def kernel(any_server: Server) -> Iterator[ec.Kernel]:
 
 def test_killed_kernel_fails_requests_and_restarts(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-    states, asked = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
-    asked.wait_for_count(1)
+    states, execution = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
+    execution.wait_for_count(1)
     os.kill(pid, signal.SIGKILL)
-    error = asked.wait_for_error()
+    error = execution.wait_for_error()
     assert isinstance(error, KernelDied)
     assert "died, and its server restarts it" in str(error)
-    states.wait_until(lambda told: KernelState.RESTARTING in told and told[-1] is KernelState.IDLE)
+    states.wait_until(lambda seen: KernelState.RESTARTING in seen and seen[-1] is KernelState.IDLE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -55,7 +55,7 @@ def test_shutdown_during_foreign_restart_stays_dead(any_server: Server, kernel: 
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
         other.control.on_next(ec.shutdown_request(restart=True))
-        states.wait_until(lambda told: KernelState.RESTARTING in told)
+        states.wait_until(lambda seen: KernelState.RESTARTING in seen)
         ec.wait(kernel.shutdown(), timeout=DEADLINE)
     assert kernel.state.value is KernelState.DEAD
     with pytest.raises(KernelDied):
@@ -63,30 +63,30 @@ def test_shutdown_during_foreign_restart_stays_dead(any_server: Server, kernel: 
 
 
 def test_killed_kernel_is_shut_down_with_block(any_server: Server) -> None:
-    """A server that is about to restart it refuses to end it."""
+    """A server refuses to shut down a kernel that it is about to restart."""
     with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         states = Collector(kernel.state)
         os.kill(pid, signal.SIGKILL)
-        states.wait_until(lambda told: KernelState.RESTARTING in told)
+        states.wait_until(lambda seen: KernelState.RESTARTING in seen)
     assert kernel.id not in {m["id"] for m in any_server.request("GET", "api/kernels")}
 
 
 def test_foreign_restart_fails_open_requests(any_server: Server, kernel: ec.Kernel) -> None:
-    asked = Collector(kernel.execute(ASLEEP))
-    asked.wait_for_count(1)
+    execution = Collector(kernel.execute(ASLEEP))
+    execution.wait_for_count(1)
     states = Collector(kernel.state)
     any_server.request("POST", f"api/kernels/{kernel.id}/restart", {})
-    assert isinstance(asked.wait_for_error(), KernelDied)
-    states.wait_until(lambda told: told[-1] is KernelState.IDLE)
+    assert isinstance(execution.wait_for_error(), KernelDied)
+    states.wait_until(lambda seen: seen[-1] is KernelState.IDLE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_foreign_delete_fails_channels(any_server: Server, kernel: ec.Kernel) -> None:
-    asked, channel = Collector(kernel.execute(ASLEEP)), Collector(kernel.iopub)
-    asked.wait_for_count(1)
+    execution, channel = Collector(kernel.execute(ASLEEP)), Collector(kernel.iopub)
+    execution.wait_for_count(1)
     any_server.delete_kernel(kernel.id)
-    for seen in (asked, channel):
+    for seen in (execution, channel):
         error = seen.wait_for_error()
         assert isinstance(error, KernelDied)
         assert "it was shut down or culled" in str(error)
@@ -95,7 +95,7 @@ def test_foreign_delete_fails_channels(any_server: Server, kernel: ec.Kernel) ->
 
 
 def test_silently_deleted_kernel_is_found_by_poll(any_server: Server) -> None:
-    """Killed and deleted at once, it says nothing, and neither does its server."""
+    """Neither a kernel that is killed and deleted at once nor its server sends anything."""
     kernel_id = any_server.start_kernel()
     url = f"{any_server.url}/api/kernels/{kernel_id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE, poll_interval=0.2) as kernel:
@@ -119,14 +119,14 @@ def test_culled_kernel_fails_channels() -> None:
 
 
 def test_kernel_busy_for_another_client_is_busy(any_server: Server, kernel: ec.Kernel) -> None:
-    asked = Collector(kernel.execute(ASLEEP))
-    asked.wait_until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
+    execution = Collector(kernel.execute(ASLEEP))
+    execution.wait_until(lambda seen: any(m.header.msg_type == "stream" for m in seen))
     url = f"{any_server.url}/api/kernels/{kernel.id}"
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
         states = Collector(other.state)
-        states.wait_until(lambda told: told[-1] is KernelState.BUSY)
+        states.wait_until(lambda seen: seen[-1] is KernelState.BUSY)
         ec.wait(kernel.interrupt(), timeout=DEADLINE)
-        states.wait_until(lambda told: told[-1] is KernelState.IDLE)
+        states.wait_until(lambda seen: seen[-1] is KernelState.IDLE)
 
 
 def test_output_dropped_by_server_is_reported() -> None:
@@ -141,8 +141,8 @@ def test_output_dropped_by_server_is_reported() -> None:
             timeout=DEADLINE,
         )
         assert len(result.outputs) < 2_000
-        told = errors.wait_for(lambda error: isinstance(error, MessagesMayBeMissing))
-        assert "--ServerApp.iopub_msg_rate_limit" in str(told)
+        missing = errors.wait_for(lambda error: isinstance(error, MessagesMayBeMissing))
+        assert "--ServerApp.iopub_msg_rate_limit" in str(missing)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens, and wherever it happens, nothing waits for ever and nothing is left."""
+"""Exit, fork, Ctrl-C and close at any moment: nothing hangs, and nothing is left behind."""
 
 import subprocess
 import sys
@@ -21,14 +21,14 @@ BEGIN = """
 import contextlib, gc, os, sys, threading
 import enchannel as ec
 url, token = sys.argv[1:]
-heard = threading.Event()
+received = threading.Event()
 """
 IGNORED = ("-W", "ignore:This process:DeprecationWarning")
 FLOOD = "while True: print('x' * 100, flush=True)"
 
 
 def ended(script: str, server: JupyterServer) -> str:
-    """What a script printed that ended as it should."""
+    """Run a script, check that it exits without error, and return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", *IGNORED, "-c", BEGIN + script, server.url, TOKEN],
         capture_output=True,
@@ -45,17 +45,17 @@ def kernel_ids(server: JupyterServer) -> set[str]:
 
 AT_THE_END = {
     "in a flood": f"""
-        kernel.iopub.subscribe(lambda message: heard.set())
+        kernel.iopub.subscribe(lambda message: received.set())
         kernel.shell.on_next(ec.execute_request({FLOOD!r}))
-        heard.wait()
+        received.wait()
     """,
     "while a thread waits": """
         def run():
             with contextlib.suppress(ec.EnchannelError):
                 kernel.run("print('on', flush=True); import time; time.sleep(600)")
-        kernel.iopub.subscribe(lambda message: heard.set())
+        kernel.iopub.subscribe(lambda message: received.set())
         threading.Thread(target=run, daemon=True).start()
-        heard.wait()
+        received.wait()
     """,
 }
 
@@ -111,17 +111,17 @@ def test_ctrl_c_in_connect_leaves_nothing(server: JupyterServer) -> None:
 def test_ctrl_c_in_launch_leaves_no_kernel(server: JupyterServer) -> None:
     before = kernel_ids(server)
     with WebsocketRig(server) as rig:
-        asked = Collector[str]()
+        requests = Collector[str]()
         base = rig.target.partition("/api")[0]
 
         def hold(request: str) -> None:
-            asked.on_next(request)
+            requests.on_next(request)
             if "/channels" in request:
                 rig.pause_reading()
 
         with (
             rig.proxy.answering(hold),
-            ctrl_c(lambda: asked.wait_until(lambda seen: any("/channels" in r for r in seen))),
+            ctrl_c(lambda: requests.wait_until(lambda seen: any("/channels" in r for r in seen))),
         ):
             ec.launch("python3", at=base, token=TOKEN, timeout=600)
         rig.resume_reading()
@@ -162,7 +162,7 @@ def test_close_while_lost_completes_channels(server: JupyterServer) -> None:
         kernel = ec.connect(rig.target, timeout=DEADLINE)
         links, ends = Collector(kernel.link), Collector(kernel.iopub)
         rig.disconnect()
-        links.wait_until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda seen: LinkState.LOST in seen)
         kernel.close()
         ends.wait_for_end()
         assert ends.completed
@@ -173,6 +173,6 @@ def test_close_of_launched_kernel_without_server() -> None:
         kernel = ec.launch("python3", at=server.url, token=TOKEN)
         links = Collector(kernel.link)
         server.kill()
-        links.wait_until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda seen: LinkState.LOST in seen)
         kernel.close()
         assert kernel.link.value is LinkState.CLOSED

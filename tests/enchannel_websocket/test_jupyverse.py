@@ -1,4 +1,4 @@
-"""The server that is no tornado. It takes a token in a URL, and nowhere else: here it has none."""
+"""jupyverse, which is not based on Tornado. It accepts tokens in URLs only, so it runs without one here."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ def test_launched_kernel_ends_with_block(jupyverse: Jupyverse) -> None:
 def test_kernel_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     asleep = Collector(kernel.execute(ASLEEP))
-    streams.wait_for(lambda said: "asleep" in said.content["text"])
+    streams.wait_for(lambda message: "asleep" in message.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
     assert asleep.wait_for_end()[-1].content["status"] == "error"
     ec.wait(kernel.restart(), timeout=DEADLINE)

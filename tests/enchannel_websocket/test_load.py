@@ -29,7 +29,8 @@ def kernel(server: JupyterServer) -> Iterator[ec.Kernel]:
 
 
 def test_20_000_displays_arrive_in_order(kernel: ec.Kernel) -> None:
-    kernel.run(  # else it drops what its own library has no room for
+    # By default ipykernel drops output that exceeds the buffer of its ZeroMQ socket.
+    kernel.run(
         "import ipykernel.kernelapp as app\n"
         "iopub = app.IPKernelApp.instance().iopub_thread\n"
         "iopub.schedule(lambda: setattr(iopub.socket, 'sndhwm', 0))",
@@ -41,25 +42,26 @@ def test_20_000_displays_arrive_in_order(kernel: ec.Kernel) -> None:
     def slow(message: AnyMessage) -> None:
         if not begun.is_set():
             begun.set()
-            threading.Event().wait(1.0)  # in which thousands come
+            # Thousands of messages arrive meanwhile.
+            threading.Event().wait(1.0)
         numbers.append(message.content["data"]["text/plain"])
 
     kernel.iopub.pipe(ec.of_message_type("display_data")).subscribe(slow)
-    asked: Collector[AnyMessage] = Collector(kernel.execute(DISPLAYS))
-    asked.wait_for_end()
+    execution: Collector[AnyMessage] = Collector(kernel.execute(DISPLAYS))
+    execution.wait_for_end()
     expected = [str(number) for number in range(MANY)]
     assert [m.content["data"]["text/plain"] for m in quick.items] == expected
     assert eventually(lambda: len(numbers) == MANY)
     assert numbers == expected
-    assert sum(m.header.msg_type == "display_data" for m in asked.items) == MANY
+    assert sum(m.header.msg_type == "display_data" for m in execution.items) == MANY
 
 
 def test_200_concurrent_runs_get_own_results(kernel: ec.Kernel) -> None:
-    def ask(number: int) -> str:
+    def run(number: int) -> str:
         return kernel.run(f"print({number}); {number} * 2", timeout=DEADLINE).text
 
     with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(ask, range(200)))
+        answers = list(threads.map(run, range(200)))
     assert answers == [f"{number}\n{number * 2}" for number in range(200)]
 
 

@@ -1,4 +1,4 @@
-"""A connection that breaks comes back; what was asked is answered, or known to be lost; nothing hangs."""
+"""Lost connections: they are restored or given up, and each request is answered or fails."""
 
 import os
 import threading
@@ -39,7 +39,7 @@ def proxy(server: JupyterServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
-    """A real one, behind a network that breaks."""
+    """A real kernel behind a proxy that can break the connection."""
     with ec.launch("python3", at=f"http://{HOST}:{proxy.port}", token=TOKEN) as kernel:
         yield kernel
         proxy.restore()
@@ -48,22 +48,22 @@ def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
 def lost_and_found(kernel: ec.Kernel, proxy: Proxy) -> None:
     links = Collector(kernel.link)
     proxy.cut()
-    links.wait_until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda seen: LinkState.LOST in seen)
     proxy.restore()
-    links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
+    links.wait_until(lambda seen: seen[-1] is LinkState.CONNECTED)
 
 
 def test_code_running_during_loss_is_answered(kernel: ec.Kernel, proxy: Proxy) -> None:
     errors = Collector(kernel.errors)
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     counting = Collector(kernel.execute(COUNTING))
-    streams.wait_for(lambda said: "begun" in said.content["text"])
+    streams.wait_for(lambda message: "begun" in message.content["text"])
     lost_and_found(kernel, proxy)
     assert counting.wait_for_end()[-1].content["status"] == "ok"
     assert counting.error is None
-    said = "".join(m.content["text"] for m in counting.items if m.header.msg_type == "stream")
-    # the server kept what came while nobody was there
-    assert said.split()[-1] == "29"
+    text = "".join(m.content["text"] for m in counting.items if m.header.msg_type == "stream")
+    # The server buffered the output during the loss.
+    assert text.split()[-1] == "29"
     results = [m for m in counting.items if m.header.msg_type == "execute_result"]
     assert [m.content["data"]["text/plain"] for m in results] == ["'done'"]
     errors.wait_for(lambda error: isinstance(error, MessagesMayBeMissing))
@@ -78,7 +78,7 @@ def test_buffered_output_is_delivered_once(
     )
     begun, done = tmp_path / "begun", tmp_path / "done"
     os.mkfifo(begun)
-    asked = Collector(
+    execution = Collector(
         kernel.execute(
             f"open({str(begun)!r}).read()\n"
             "from IPython.display import display\n"
@@ -86,42 +86,43 @@ def test_buffered_output_is_delivered_once(
             f"open({str(done)!r}, 'x').close()"
         )
     )
-    asked.wait_for_count(1)
+    execution.wait_for_count(1)
     links = Collector(kernel.link)
     proxy.cut()
-    links.wait_until(lambda told: LinkState.LOST in told)
-    begun.write_text("")  # and nobody is there to hear it
+    links.wait_until(lambda seen: LinkState.LOST in seen)
+    # The kernel continues while the connection is lost.
+    begun.write_text("")
     assert eventually(done.exists)
     proxy.restore()
-    asked.wait_for_end()
-    said = [m.content["data"]["text/plain"] for m in displays.items]
-    assert said == [str(number) for number in range(200)]
+    execution.wait_for_end()
+    numbers = [m.content["data"]["text/plain"] for m in displays.items]
+    assert numbers == [str(number) for number in range(200)]
 
 
 def test_request_lost_on_its_way_fails(server: JupyterServer) -> None:
-    """Its frame never came to the server: only the question after it shows that."""
+    """Only the probe after reconnecting shows that the server never received the request."""
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE) as kernel:
             links = Collector(kernel.link)
-            rig.pause_reading()  # it goes no further than the network
-            asked = Collector(kernel.execute("lost"))
+            rig.pause_reading()  # the proxy keeps the request
+            execution = Collector(kernel.execute("lost"))
             rig.disconnect()
-            links.wait_until(lambda told: LinkState.LOST in told)
+            links.wait_until(lambda seen: LinkState.LOST in seen)
             rig.resume_reading()
             rig.reconnect()
-            assert isinstance(asked.wait_for_error(), ConnectionLost)
+            assert isinstance(execution.wait_for_error(), ConnectionLost)
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
 def test_run_while_lost_raises(kernel: ec.Kernel, proxy: Proxy) -> None:
     links = Collector(kernel.link)
     proxy.cut()
-    links.wait_until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda seen: LinkState.LOST in seen)
     with pytest.raises(ConnectionLost, match="the connection to kernel .* broke"):
         kernel.run("1")
     proxy.restore()
-    links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
+    links.wait_until(lambda seen: seen[-1] is LinkState.CONNECTED)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -129,13 +130,13 @@ def test_reconnect_timeout_fails_channels(server: JupyterServer, proxy: Proxy) -
     kernel_id = server.start_kernel()
     url = f"http://{HOST}:{proxy.port}/api/kernels/{kernel_id}"
     with ec.connect(url, token=TOKEN, reconnect_timeout=0.3, timeout=DEADLINE) as kernel:
-        asked, channel = (
+        execution, channel = (
             Collector(kernel.execute("import time; time.sleep(60)")),
             Collector(kernel.iopub),
         )
-        asked.wait_for_count(1)
+        execution.wait_for_count(1)
         proxy.cut()
-        for seen in (asked, channel):
+        for seen in (execution, channel):
             assert isinstance(seen.wait_for_error(), ConnectionLost)
             assert "could not be restored within 0.3 s" in str(seen.wait_for_error())
         assert kernel.link.value is LinkState.CLOSED
@@ -147,10 +148,10 @@ def test_silent_server_is_lost_after_keepalive(server: JupyterServer) -> None:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE, keepalive_timeout=0.4) as kernel:
             links = Collector(kernel.link)
-            rig.pause_reading()  # and so a ping is not answered
-            links.wait_until(lambda told: LinkState.LOST in told)
+            rig.pause_reading()  # pings are not answered
+            links.wait_until(lambda seen: LinkState.LOST in seen)
             rig.resume_reading()
-            links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
+            links.wait_until(lambda seen: seen[-1] is LinkState.CONNECTED)
             assert kernel.run("found", timeout=DEADLINE).text == "found"
 
 
@@ -182,7 +183,7 @@ def test_server_error_is_retried(kernel: ec.Kernel, proxy: Proxy, status: str) -
         proxy.cut()
         proxy.restore()
         tried.wait_for_count(3)
-    links.wait_until(lambda told: LinkState.LOST in told and told[-1] is LinkState.CONNECTED)
+    links.wait_until(lambda seen: LinkState.LOST in seen and seen[-1] is LinkState.CONNECTED)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -191,7 +192,7 @@ def test_input_reply_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) 
 
     def answer(prompt: str, password: bool) -> str:
         proxy.cut()
-        links.wait_until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda seen: LinkState.LOST in seen)
         proxy.restore()
         return "Ada"
 
@@ -212,12 +213,12 @@ def test_interrupt_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) ->
         )
         begun.wait_until(len)
         proxy.cut()
-        links.wait_until(lambda told: LinkState.LOST in told)
+        links.wait_until(lambda seen: LinkState.LOST in seen)
         with pytest.raises(ec.RequestTimeout):
             running.result(DEADLINE)
     proxy.restore()
     while kernel.link.value is not LinkState.CONNECTED:
-        links.wait_until(lambda told: told[-1] is LinkState.CONNECTED)
+        links.wait_until(lambda seen: seen[-1] is LinkState.CONNECTED)
     while kernel.run("", check=False, timeout=DEADLINE).status == "aborted":
         pass
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
@@ -226,28 +227,28 @@ def test_interrupt_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) ->
 def test_kernel_replaced_during_loss_fails_requests(
     kernel: ec.Kernel, proxy: Proxy, server: JupyterServer
 ) -> None:
-    asked = Collector(kernel.execute("import time; time.sleep(600)"))
-    asked.wait_for_count(1)
+    execution = Collector(kernel.execute("import time; time.sleep(600)"))
+    execution.wait_for_count(1)
     comm: Collector[AnyMessage] = Collector(kernel.comm("nobody"))
     links = Collector(kernel.link)
     proxy.cut()
-    links.wait_until(lambda told: LinkState.LOST in told)
+    links.wait_until(lambda seen: LinkState.LOST in seen)
     server.request("POST", f"api/kernels/{kernel.id}/restart", {})
     proxy.restore()
-    assert isinstance(asked.wait_for_error(), (KernelDied, ConnectionLost))
+    assert isinstance(execution.wait_for_error(), (KernelDied, ConnectionLost))
     comm.wait_until(lambda _: comm.ended)
 
     def answers() -> bool:
         try:
             return kernel.run("6 * 7", timeout=DEADLINE).text == "42"
-        except KernelDied:  # not yet
+        except KernelDied:  # it restarts
             return False
 
     assert eventually(answers)
 
 
 def test_one_of_two_clients_with_a_session_gives_up(server: JupyterServer) -> None:
-    """A server closes the older of two connections with one session."""
+    """A server closes the older of two connections with the same session."""
     twins = Session("twin", "ada")
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
@@ -255,7 +256,7 @@ def test_one_of_two_clients_with_a_session_gives_up(server: JupyterServer) -> No
         ended = Collector(older.iopub)
         try:
             newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
-        except ec.ConnectionFailed:  # the older was faster, once
+        except ec.ConnectionFailed:  # the older reconnected first
             newer = ec.connect(rig.target, session=twins, timeout=DEADLINE)
         both = [ended, Collector(newer.iopub)]
         assert eventually(lambda: any(seen.ended for seen in both))
@@ -266,7 +267,7 @@ def test_one_of_two_clients_with_a_session_gives_up(server: JupyterServer) -> No
 
 
 def test_server_that_closes_at_once_raises() -> None:
-    """Ours is what comes out, and not the library's."""
+    """The exception is enchannel's, not that of the WebSocket library."""
 
     def serve(connection: ServerConnection) -> None:
         connection.close()
@@ -287,7 +288,7 @@ def test_server_that_closes_at_once_raises() -> None:
         thread.join(DEADLINE)
 
 
-# The server itself goes. It takes its kernels along.
+# Servers that end, and their kernels with them.
 
 
 @pytest.fixture
@@ -298,14 +299,14 @@ def mortal() -> Iterator[JupyterServer]:
 
 def test_restarted_server_has_lost_the_kernel(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN)
-    asked, channel = (
+    execution, channel = (
         Collector(kernel.execute("import time; time.sleep(60)")),
         Collector(kernel.iopub),
     )
-    asked.wait_for_count(1)
+    execution.wait_for_count(1)
     mortal.kill()
     mortal.start()
-    for seen in (asked, channel):
+    for seen in (execution, channel):
         error = seen.wait_for_error()
         assert isinstance(error, KernelDied)
         assert "the server was restarted" in str(error)
@@ -314,10 +315,10 @@ def test_restarted_server_has_lost_the_kernel(mortal: JupyterServer) -> None:
 
 def test_killed_server_fails_requests(mortal: JupyterServer) -> None:
     kernel = ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5)
-    asked = Collector(kernel.execute("import time; time.sleep(60)"))
-    asked.wait_for_count(1)
+    execution = Collector(kernel.execute("import time; time.sleep(60)"))
+    execution.wait_for_count(1)
     mortal.kill()
-    assert isinstance(asked.wait_for_error(), ConnectionLost)
+    assert isinstance(execution.wait_for_error(), ConnectionLost)
     errors: list[EnchannelError] = []
     kernel.errors.subscribe(errors.append, lambda _: None)
     kernel.close()

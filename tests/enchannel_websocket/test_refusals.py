@@ -1,4 +1,4 @@
-"""Servers that refuse, are none, or are not to be trusted: one sentence, with what to do."""
+"""Refusals, wrong servers, TLS, passwords, proxies and limits: errors explain cause and remedy."""
 
 import asyncio
 import logging
@@ -59,9 +59,9 @@ def proxy(server: JupyterServer) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_refused_request_is_explained(proxy: Proxy, kind: str) -> None:
-    said, expected = ANSWERS[kind]
+    response, expected = ANSWERS[kind]
     url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
-    with proxy.answering(lambda request: said), pytest.raises(ec.ConnectionFailed) as failed:
+    with proxy.answering(lambda request: response), pytest.raises(ec.ConnectionFailed) as failed:
         ec.connect(url, token=TOKEN, timeout=DEADLINE)
     assert re.search(expected, str(failed.value))
     assert TOKEN not in str(failed.value)
@@ -84,11 +84,11 @@ CHANNELS = {
 
 @pytest.mark.parametrize("kind", CHANNELS)
 def test_refused_websocket_is_explained(proxy: Proxy, kind: str) -> None:
-    said, expected = CHANNELS[kind]
+    response, expected = CHANNELS[kind]
     model = answer("200 OK", body=MODEL)
     url = f"http://{HOST}:{proxy.port}/api/kernels/{KERNEL}"
     with (
-        proxy.answering(lambda request: said if "/channels" in request else model),
+        proxy.answering(lambda request: response if "/channels" in request else model),
         pytest.raises(ec.ConnectionFailed, match=expected),
     ):
         ec.connect(url, token=TOKEN, timeout=DEADLINE)
@@ -148,11 +148,11 @@ def test_token_may_end_with_newline(proxy: Proxy) -> None:
 def test_invalid_header_is_not_shown(caplog: pytest.LogCaptureFixture, bad: str) -> None:
     caplog.set_level(logging.DEBUG)
     url = f"http://{HOST}:{free_port()}"
-    told: list[dict[str, Any]] = [
+    invalid: list[dict[str, Any]] = [
         {"token": f"{TOKEN}{bad}"},
         {"headers": {"Cookie": f"{TOKEN}{bad}"}},
     ]
-    for options in told:
+    for options in invalid:
         with pytest.raises(ec.ConnectionFailed, match="not allowed in an HTTP header") as failed:
             enchannel_websocket.list_kernels(url, **options)
         assert TOKEN not in f"{failed.value!r} {caplog.text}"
@@ -165,7 +165,7 @@ ODD = ["[]", "{}", "1", '"x"', "null", '[{"id": 1}]', '{"kernelspecs": ["x"]}', 
 def test_unexpected_json_raises_connection_failed(proxy: Proxy, body: str) -> None:
     base = f"http://{HOST}:{proxy.port}"
     with proxy.answering(lambda request: answer("200 OK", body=body)):
-        for ask in (
+        for call in (
             lambda: enchannel_websocket.list_kernels(base),
             lambda: enchannel_websocket.list_kernelspecs(base),
             lambda: ec.launch("python3", at=base),
@@ -174,7 +174,7 @@ def test_unexpected_json_raises_connection_failed(proxy: Proxy, body: str) -> No
             lambda: ec.connect(f"{base}/api/kernels/{KERNEL}"),
         ):
             try:
-                ask()
+                call()
             except ec.ConnectionFailed:
                 continue
 
@@ -187,7 +187,7 @@ def test_own_headers_are_sent(proxy: Proxy) -> None:
 
 
 def test_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
-    """It is asked for the whole URL."""
+    """A proxy is sent the whole URL."""
     with proxy.answering(lambda request: answer("200 OK", body="[]")):
         kernels = enchannel_websocket.list_kernels(
             "http://far.example.org", allow_http=True, proxy=f"http://{HOST}:{proxy.port}"
@@ -197,12 +197,12 @@ def test_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
 
 
 def test_invalid_proxy_or_header_raises() -> None:
-    told: list[dict[str, Any]] = [
+    invalid: list[dict[str, Any]] = [
         {"proxy": "gopher://x"},
         {"proxy": "http://u:p@127.0.0.1:99999"},
         {"headers": {"a": "b\r\nc: d"}},
     ]
-    for options in told:
+    for options in invalid:
         with pytest.raises(ec.ConnectionFailed):
             enchannel_websocket.list_kernels(f"http://{HOST}:{free_port()}", **options)
 
@@ -235,7 +235,7 @@ def test_expired_login_is_repeated() -> None:
             with proxy.answering(refuse_once):
                 proxy.cut()
                 proxy.restore()
-                links.wait_until(lambda told: "lost" in told and told[-1] == "connected")
+                links.wait_until(lambda seen: "lost" in seen and seen[-1] == "connected")
             assert refused
             assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 

@@ -1,4 +1,4 @@
-"""The same code as with a local kernel, on each of the servers."""
+"""Running code on real servers of each kind, as with a local kernel."""
 
 import asyncio
 from collections.abc import Iterator
@@ -70,15 +70,15 @@ def test_connected_kernel_outlives_block(any_server: Server, kernel: ec.Kernel) 
 
 
 def test_input_request_is_answered(kernel: ec.Kernel) -> None:
-    asked = []
+    prompts = []
 
     def answer(prompt: str, password: bool) -> str:
-        asked.append((prompt, password))
+        prompts.append((prompt, password))
         return "Ada"
 
     result = kernel.run("print(input('who? '))", on_input=answer, timeout=DEADLINE)
     assert result.text.endswith("Ada\n") or result.text.endswith("Ada")
-    assert asked == [("who? ", False)]
+    assert prompts == [("who? ", False)]
 
 
 def test_buffers_round_trip(kernel: ec.Kernel) -> None:
@@ -101,7 +101,7 @@ def test_buffers_round_trip(kernel: ec.Kernel) -> None:
 def test_interrupt_stops_code(kernel: ec.Kernel) -> None:
     streams: Collector[ec.AnyMessage] = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     asleep = Collector(kernel.execute(ASLEEP))
-    streams.wait_for(lambda said: "asleep" in said.content["text"])
+    streams.wait_for(lambda message: "asleep" in message.content["text"])
     ec.wait(kernel.interrupt(), timeout=DEADLINE)
     assert asleep.wait_for_end()[-1].content["status"] == "error"
 
@@ -139,7 +139,7 @@ def test_connected_kernel_can_be_restarted(any_server: Server, kernel: ec.Kernel
         ec.wait(other.interrupt(), timeout=DEADLINE)
         ec.wait(other.restart(), timeout=DEADLINE)
         assert other.run("6 * 7", timeout=DEADLINE).text == "42"
-    states.wait_until(lambda told: "restarting" in told and told[-1] != "restarting")
+    states.wait_until(lambda seen: "restarting" in seen and seen[-1] != "restarting")
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
@@ -170,7 +170,7 @@ def test_launch_timeout_leaves_no_kernel(any_server: Server) -> None:
 def test_launch_retries_hanging_websocket(
     any_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It started another meanwhile, on other ports."""
+    """The server waits for a kernel that it has replaced by another, on other ports."""
     monkeypatch.setattr(_backend, "LAUNCH_ATTEMPT_TIMEOUT", 1.0)
     with Proxy(any_server.port) as proxy:
         swallowed: list[str] = []
@@ -201,13 +201,13 @@ def test_env_is_supported_by_gateways_only(any_server: Server) -> None:
 
 
 def test_wrong_token_raises(any_server: Server) -> None:
-    for ask in (
+    for call in (
         lambda: ec.launch("python3", at=any_server.url, token="wrong"),
         lambda: enchannel_websocket.list_kernels(any_server.url, token="wrong"),
         lambda: ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token="wrong"),
     ):
         with pytest.raises(ec.AuthenticationFailed, match="does not accept the token"):
-            ask()
+            call()
     with pytest.raises(ec.AuthenticationFailed, match='pass token="…" or password="…"'):
         ec.launch("python3", at=any_server.url)
 
@@ -235,9 +235,9 @@ def test_notebook_kernel_has_a_session(any_server: Server) -> None:
 def test_cwd_is_below_server_root(any_server: Server) -> None:
     (any_server.home / "work" / "below").mkdir(exist_ok=True)
     with ec.launch("python3", at=any_server.url, token=TOKEN, cwd="below") as kernel:
-        said = kernel.run("print(__import__('os').getcwd())", timeout=DEADLINE).text
+        directory = kernel.run("print(__import__('os').getcwd())", timeout=DEADLINE).text
     if isinstance(any_server, JupyterServer):
-        assert Path(said.strip()).name == "below"
+        assert Path(directory.strip()).name == "below"
 
 
 def test_launch_in_event_loop_does_not_block(any_server: Server) -> None:

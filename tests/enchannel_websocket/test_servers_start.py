@@ -1,4 +1,4 @@
-"""The real servers of the tests start, and run a kernel."""
+"""The real servers that the tests use."""
 
 import pytest
 
