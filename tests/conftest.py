@@ -1,4 +1,4 @@
-"""Every test sees our kernels and nobody's files, and leaves no thread or process behind."""
+"""Isolation of the tests: their own Jupyter directories, default signals, and no leaks."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ import pytest
 
 from enchannel.backends._shared_resource import leases_in_process
 
-# Several times slower on a busy machine is not a failure; one that hangs meets the timeout.
+# On a busy machine a test may be several times slower; the pytest timeout ends one that hangs.
 hypothesis.settings.register_profile("enchannel", deadline=None)
 hypothesis.settings.load_profile("enchannel")
 
 T = TypeVar("T")
-# Those that take longest come first, so that no process is left with one of them at the end.
-LONG = (
+# The slowest come first, so that no parallel worker is left with one of them at the end.
+SLOW_FILES = (
     "enchannel_socketio/test_page.py",
     "enchannel_socketio/test_load.py",
     "enchannel_socketio/test_conformance.py",
@@ -38,8 +38,9 @@ LONG = (
     "enchannel_cli/test_servers.py",
 )
 KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
-LEAK_GRACE = 5.0
-# These serve the whole process, and are started by whichever test comes first.
+# Seconds in which threads and processes may end after their test.
+LEAK_GRACE_PERIOD = 5.0
+# They serve the whole process; the first test that needs one starts it.
 SHARED_THREADS = {
     *("enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel-websocket I/O"),
     "enchannel timer",
@@ -48,22 +49,31 @@ SHARED_THREADS = {
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not str(item.path).endswith(LONG))
+    items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Have Ctrl-C raise: a shell that runs the tests in the background lets all of them ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def default_signals() -> Iterator[None]:
+    """Give Ctrl-C and hangups their effect, also if the tests run in the background or under ``nohup``.
+
+    There these signals are ignored, and child processes inherit that. A handler is not inherited through
+    exec, so children of a process with handlers start with the default actions.
+    """
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    for name in ("SIGHUP", "SIGQUIT"):
+        signum: signal.Signals | None = getattr(signal, name, None)
+        if signum is not None and signal.getsignal(signum) is signal.SIG_IGN:
+            before[signum] = signal.signal(signum, lambda signum, frame: None)
     yield
-    signal.signal(signal.SIGINT, before)
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def jupyter_directories() -> Iterator[None]:
-    """Point Jupyter at the rig's kernels, and away from the user's own files."""
+    """Point Jupyter at the kernels of the tests, and at empty directories for everything else."""
     kernels = Path(os.environ.get("ENCHANNEL_TEST_KERNELS", KERNELS))
-    # Not pytest's own tmp_path: a socket's path must stay short.
+    # Not pytest's tmp_path: the path of a socket must be short.
     with (
         tempfile.TemporaryDirectory(prefix="ec-", ignore_cleanup_errors=True) as home,
         pytest.MonkeyPatch.context() as patch,
@@ -77,10 +87,10 @@ def jupyter_directories() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
-    """Fail a test that leaves a thread of ours or a child process behind."""
+    """Fail a test that leaves a thread of enchannel, a lease or a child process behind."""
     threads, children, leased = our_threads(), our_children(), leases()
     yield
-    deadline = time.monotonic() + LEAK_GRACE
+    deadline = time.monotonic() + LEAK_GRACE_PERIOD
     new_leases = eventually_none(lambda: leases() - leased, deadline)
     new_threads = eventually_none(lambda: our_threads() - threads, deadline)
     new_children = eventually_none(lambda: our_children() - children, deadline)

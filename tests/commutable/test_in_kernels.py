@@ -84,8 +84,9 @@ def test_notebook_runs_in_a_coroutine(kernel: ec.Kernel) -> None:
 
 
 def test_flood_of_output_is_complete(kernel: ec.Kernel) -> None:
-    notebook = done(notebook_of("for i in range(20_000): print(i, flush=i % 10 == 0)"), kernel)
-    assert texts(notebook) == ["".join(f"{i}\n" for i in range(20_000))]
+    notebook = notebook_of("for i in range(20_000): print(i, flush=i % 10 == 0)")
+    states = Collector(cm.execute(notebook, kernel)).wait_for_end()
+    assert texts(states[-1]) == ["".join(f"{i}\n" for i in range(20_000))]
 
 
 def test_hanging_cell_is_interrupted_at_timeout(kernel: ec.Kernel) -> None:

@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from typing import IO
 
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
+from tests.rigs.threads import Thread
 
 COMMAND = (sys.executable, "-m", "enchannel")
 
@@ -13,14 +17,43 @@ COMMAND = (sys.executable, "-m", "enchannel")
 def enchannel(
     *arguments: str, stdin: str = "", environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command until it ends."""
-    ended = subprocess.run(
+    """Run the command until it ends; fail if it neither ends nor prints anything until the deadline."""
+    received = bytearray(), bytearray()
+    with subprocess.Popen(
         [*COMMAND, *arguments],
-        input=stdin.encode(),
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, **(environ or {})},
-        timeout=DEADLINE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        streams = process.stdout, process.stderr
+        threads = [
+            *(Thread(partial(_read, *pair)) for pair in zip(streams, received, strict=True)),
+            Thread(partial(_write, process.stdin, stdin.encode())),
+        ]
+        has_ended = eventually(
+            lambda: process.poll() is not None and not any(map(Thread.is_alive, threads)),
+            progress=lambda: [len(data) for data in received],
+        )
+        if not has_ended:
+            process.kill()
+    # In text mode, subprocess would convert carriage returns to newlines.
+    out, err = (data.decode() for data in received)
+    assert has_ended, (
+        f"{arguments} printed nothing for {DEADLINE:g} s, after {out[-500:]}{err[-500:]}"
     )
-    # subprocess would convert carriage returns to newlines.
-    out, err = ended.stdout.decode(), ended.stderr.decode()
-    return subprocess.CompletedProcess(ended.args, ended.returncode, out, err)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _read(stream: IO[bytes], received: bytearray) -> None:
+    while data := os.read(stream.fileno(), 65_536):
+        received += data
+
+
+def _write(stream: IO[bytes], data: bytes) -> None:
+    # The command may end before it has read everything.
+    with suppress(BrokenPipeError), stream:
+        stream.write(data)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +9,6 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
-
-
-@pytest.fixture(scope="package", autouse=True)
-def default_signals() -> Iterator[None]:
-    """Let the command receive SIGHUP, which it would inherit as ignored under ``nohup``."""
-    if sys.platform == "win32":
-        yield
-        return
-    # A handler does not survive exec: the command starts with the default action.
-    before = signal.signal(signal.SIGHUP, lambda signum, frame: None)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import gc
 import threading
 
 import psutil
+import pytest
 
 import enchannel as ec
 from enchannel import messages as build
@@ -12,13 +13,14 @@ from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, shutdown
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.watching import watch_together
-from tests.rigs import DEADLINE, eventually
+from tests.rigs import DEADLINE, LONG_STREAM_TIMEOUT, eventually
 from tests.rigs.processes import count_descriptors
 from tests.rigs.relay import TOKEN
 
 WATCHERS, MESSAGES = 200, 20_000
 
 
+@pytest.mark.timeout(LONG_STREAM_TIMEOUT)
 def test_200_watchers_receive_whole_flood() -> None:
     with running() as relay, InMemoryKernel() as remote:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
@@ -93,7 +95,9 @@ def test_30_kernels_are_watched_at_once(relay: Running) -> None:
     for count in range(100):
         for number, remote in enumerate(remotes):
             remote.send(build.stream("stdout", f"{number} {count}"))
-    assert all(event.wait(DEADLINE) for event in done)
+    assert eventually(
+        lambda: all(event.is_set() for event in done), progress=lambda: sum(map(len, heard))
+    )
     assert heard == [[f"{number} {count}" for count in range(100)] for number in range(30)]
     for kernel, kernel_id, remote in zip(kernels, ids, remotes, strict=True):
         kernel.close()

@@ -31,7 +31,7 @@ from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.processes import KILL_EXIT_CODE, kill
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
@@ -362,11 +362,11 @@ def test_slow_watcher_delays_no_others(relay: Running) -> None:
             proxy.pause()
             for number in range(5_000):
                 remote.send(build.stream("stdout", f"{number}"))
-            assert done[quick].wait(DEADLINE)
+            assert eventually(done[quick].is_set, progress=lambda: counts[quick])
             # No more than its credit has been sent.
             assert counts[slow] <= 1_100
             proxy.resume()
-            assert done[slow].wait(DEADLINE)
+            assert eventually(done[slow].is_set, progress=lambda: counts[slow])
             slow.close()
             quick.close()
         shutdown(relay.url, kernel_id, token=TOKEN)

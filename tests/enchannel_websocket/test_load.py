@@ -12,7 +12,7 @@ import enchannel as ec
 from enchannel import AnyMessage
 from enchannel.testing import Collector, FakeKernel
 from enchannel_websocket._loop import loops
-from tests.rigs import DEADLINE, eventually
+from tests.rigs import DEADLINE, LONG_STREAM_TIMEOUT, eventually
 from tests.rigs.servers import JupyterServer
 from tests.rigs.websocket import TOKEN, WebsocketRig
 
@@ -28,6 +28,7 @@ def kernel(server: JupyterServer) -> Iterator[ec.Kernel]:
         yield kernel
 
 
+@pytest.mark.timeout(LONG_STREAM_TIMEOUT)
 def test_20_000_displays_arrive_in_order(kernel: ec.Kernel) -> None:
     # By default ipykernel drops output that exceeds the buffer of its ZeroMQ socket.
     kernel.run(
@@ -51,7 +52,7 @@ def test_20_000_displays_arrive_in_order(kernel: ec.Kernel) -> None:
     execution.wait_for_end()
     expected = [str(number) for number in range(MANY)]
     assert [m.content["data"]["text/plain"] for m in quick.items] == expected
-    assert eventually(lambda: len(numbers) == MANY)
+    assert eventually(lambda: len(numbers) == MANY, progress=lambda: len(numbers))
     assert numbers == expected
     assert sum(m.header.msg_type == "display_data" for m in execution.items) == MANY
 
