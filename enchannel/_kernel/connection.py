@@ -276,7 +276,7 @@ class Connection:
         if link.lifecycle is None:
             return
         waiter: Waiter[None] = Waiter()
-        with waiter.attached(link.lifecycle.shutdown()):
+        with waiter.subscribe_to(link.lifecycle.shutdown()):
             try:
                 waiter.wait(SHUTDOWN_TIMEOUT)
                 waiter.last()

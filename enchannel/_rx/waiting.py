@@ -64,7 +64,7 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     """
     refuse_to_block("wait")
     waiter: Waiter[T] = Waiter()
-    with waiter.attached(observable):
+    with waiter.subscribe_to(observable):
         waiter.wait(timeout)
     return waiter.last()
 
@@ -82,7 +82,7 @@ class Waiter(Generic[T]):
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._on_next = on_next
 
-    def attached(self, observable: Observable[T]) -> abc.DisposableBase:
+    def subscribe_to(self, observable: Observable[T]) -> abc.DisposableBase:
         """Subscribe to an observable; use the result in a ``with`` statement."""
         return attach(observable, self)
 
@@ -146,7 +146,7 @@ class _AsyncioSink(Generic[T]):
         self.woken = asyncio.Event()
         self._waking = False
 
-    def attached(self, observable: Observable[T]) -> abc.DisposableBase:
+    def subscribe_to(self, observable: Observable[T]) -> abc.DisposableBase:
         return attach(observable, self, AsyncIOThreadSafeScheduler(self._loop))
 
     def on_next(self, item: T) -> None:
@@ -218,7 +218,7 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     subscription = SingleAssignmentDisposable()
     try:
         async with asyncio.timeout(timeout):
-            subscription.disposable = sink.attached(observable)
+            subscription.disposable = sink.subscribe_to(observable)
             while not sink.ended:
                 await sink.woken.wait()
                 sink.woken.clear()
@@ -250,7 +250,7 @@ async def aiter(observable: Observable[T]) -> AsyncIterator[T]:
         ...     ...
     """
     sink: _AsyncioSink[T] = _AsyncioSink(asyncio.get_running_loop())
-    subscription = sink.attached(observable)
+    subscription = sink.subscribe_to(observable)
     try:
         while True:
             while sink.items:

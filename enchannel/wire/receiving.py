@@ -179,7 +179,7 @@ class Receiver:
         frozen: FrozenDict = _new_dict(FrozenDict)
         _fill_dict(frozen, content)
         buffers = frames[at + 6 :]
-        if self._states is not None and not self._guard.is_new(signature):
+        if self._states is not None and not self._guard.remember(signature):
             return None
         return Message(
             self._channel,

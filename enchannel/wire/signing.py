@@ -80,16 +80,16 @@ class ReplayGuard:
         self._recent: set[bytes] = set()
         self._older: set[bytes] = set()
 
-    def check(self, signature: bytes) -> None:
+    def raise_if_replayed(self, signature: bytes) -> None:
         """Remember a signature.
 
         Raises:
             ReplayedFrame: the signature was already received.
         """
-        if not self.is_new(signature):
+        if not self.remember(signature):
             raise ReplayedFrame("was seen before on this socket")
 
-    def is_new(self, signature: bytes) -> bool:
+    def remember(self, signature: bytes) -> bool:
         """Remember a signature, and return True if it is new."""
         if signature in self._recent or signature in self._older:
             return False

@@ -91,6 +91,6 @@ class Decoder:
         raw = RawParts(*head[at + 2 : at + 6])
         self._signer.verify(signature, raw)
         if self._guard is not None:
-            self._guard.check(signature)
+            self._guard.raise_if_replayed(signature)
         buffers = tuple(memoryview(frame) for frame in frames[at + 6 :])
         return message_of(self.channel, raw, buffers, self._report)

@@ -1,4 +1,4 @@
-"""What a user writes, as a test for the type checkers: it is read, and never run."""
+"""User code as a test for the type checkers; it is never run."""
 
 from __future__ import annotations
 
@@ -361,7 +361,7 @@ class MyBackend(Backend):
 
 class MyLauncher(Launcher):
     def open(self, target: Any, *, session: ec.Session, timeout: float) -> Link:
-        raise ec.ConnectionFailed("nobody there")
+        raise ec.ConnectionFailed("connection refused")
 
     def launch(
         self,
@@ -373,4 +373,4 @@ class MyLauncher(Launcher):
         env: Mapping[str, str] | None = None,
         where: str = "here",
     ) -> Link:
-        raise ec.LaunchFailed("there is no such kernel", exit_code=1)
+        raise ec.LaunchFailed("unknown kernelspec", exit_code=1)

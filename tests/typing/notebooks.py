@@ -1,4 +1,4 @@
-"""What users of notebooks write: both type checkers have to know each type. Nothing of it is run."""
+"""User code for notebooks as a test for the type checkers; it is never run."""
 
 from pathlib import Path
 from typing import Any, assert_never, assert_type

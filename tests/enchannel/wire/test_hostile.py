@@ -1,4 +1,4 @@
-"""Whatever arrives is a message or a RejectedFrame, and never another exception."""
+"""Any received data becomes a message or a RejectedFrame, and raises no other exception."""
 
 import json
 import sys
@@ -77,7 +77,7 @@ NAMES = ["header", "parent_header", "metadata", "content"]
 
 
 def message_or_rejected(reader: Reader, frames: list[bytes]) -> AnyMessage | None:
-    """The message, if it is one, and one that can be used."""
+    """Return the message after a check that it is usable, or None if it was rejected."""
     try:
         message = reader(frames)
     except RejectedFrame as error:
@@ -87,7 +87,7 @@ def message_or_rejected(reader: Reader, frames: list[bytes]) -> AnyMessage | Non
     assert message.header.msg_type
     for header in (message.header, message.parent_header):
         for name in ("msg_id", "msg_type", "session", "username", "date", "version"):
-            getattr(header, name).encode()  # text, and such as UTF-8 can write
+            getattr(header, name).encode()  # raises if not UTF-8
         assert isinstance(header.subshell_id, str | None)
     assert repr(message)
     assert encode(message, Signer(KEY))[2:6] == frames[-4 - len(message.buffers) :][:4]
@@ -101,7 +101,7 @@ def check_rejection(error: RejectedFrame) -> None:
 
 
 def equal_but(one: AnyMessage, other: AnyMessage, name: str) -> bool:
-    """Whether they are equal in all but one part."""
+    """Return True if two messages are equal except for one part."""
     names = [*NAMES, "channel", "buffers"]
     return all(getattr(one, n) == getattr(other, n) for n in names if n != name)
 
@@ -129,7 +129,7 @@ def test_any_frames(frames: list[bytes]) -> None:
 
 
 def mutations(frame: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes flipped, put in, cut out."""
+    """Return a strategy of frames with bytes replaced, inserted and removed."""
     return st.tuples(
         st.integers(0, max(0, len(frame) - 1)), st.binary(max_size=3), st.integers(0, 4)
     ).map(lambda m: frame[: m[0]] + m[1] + frame[m[0] + m[2] :])
@@ -137,9 +137,7 @@ def mutations(frame: bytes) -> st.SearchStrategy[bytes]:
 
 @given(messages(), st.data())
 @settings(max_examples=50)
-def test_a_mutation_that_is_not_signed_is_rejected(
-    message: AnyMessage, data: st.DataObject
-) -> None:
+def test_unsigned_mutation_is_rejected(message: AnyMessage, data: st.DataObject) -> None:
     frames = [bytes(frame) for frame in encode(message, Signer(KEY))]
     at = data.draw(st.integers(1, 5))
     mutated = data.draw(mutations(frames[at]).filter(lambda frame: frame != frames[at]))
@@ -149,9 +147,7 @@ def test_a_mutation_that_is_not_signed_is_rejected(
 
 @given(messages(), st.data())
 @settings(max_examples=60)
-def test_a_mutation_that_is_signed_changes_no_other_part(
-    message: AnyMessage, data: st.DataObject
-) -> None:
+def test_signed_mutation_changes_one_part_only(message: AnyMessage, data: st.DataObject) -> None:
     message = message.replace(channel="iopub")
     frames = [bytes(frame) for frame in encode(message, Signer(KEY))]
     at = data.draw(st.integers(2, 5))
@@ -163,9 +159,7 @@ def test_a_mutation_that_is_signed_changes_no_other_part(
 
 @given(messages(), st.data())
 @settings(max_examples=50)
-def test_frames_that_are_missing_doubled_or_in_another_order(
-    message: AnyMessage, data: st.DataObject
-) -> None:
+def test_missing_doubled_or_reordered_frames(message: AnyMessage, data: st.DataObject) -> None:
     message = message.replace(channel="iopub", buffers=())
     frames = [b"topic", *map(bytes, encode(message, Signer(KEY)))]
     chosen = data.draw(st.lists(st.sampled_from(range(len(frames))), max_size=10))
@@ -174,8 +168,8 @@ def test_frames_that_are_missing_doubled_or_in_another_order(
 
 
 @given(st.lists(st.binary(max_size=9), max_size=4))
-def test_buffers_are_not_covered_by_the_signature(buffers: list[bytes]) -> None:
-    """Nor is a prefix: that is the protocol."""
+def test_signature_does_not_cover_buffers(buffers: list[bytes]) -> None:
+    """The signature does not cover prefix frames either, by the protocol."""
     again = Reader()([b"whatever", *signed(KEY, *parts()), *buffers])
     assert [bytes(buffer) for buffer in again.buffers] == buffers
 
@@ -210,14 +204,14 @@ def test_no_delimiter(frames: list[bytes]) -> None:
 
 @pytest.mark.parametrize("name", ["msg_id", "msg_type"])
 @pytest.mark.parametrize("value", ["", None, 5, []])
-def test_a_header_without_what_it_takes(name: str, value: Any) -> None:
+def test_header_without_required_fields(name: str, value: Any) -> None:
     with pytest.raises(MalformedFrame, match="msg_id or no msg_type"):
         Reader()(signed(KEY, *parts(**{name: value})))
 
 
 @pytest.mark.parametrize("value", [None, 5, 1.5, True, [], {"a": 1}])
 @pytest.mark.parametrize("name", ["session", "username", "date", "version", "subshell_id"])
-def test_a_header_with_fields_of_other_types(name: str, value: Any) -> None:
+def test_header_with_fields_of_other_types(name: str, value: Any) -> None:
     reader = Reader()
     header = reader(signed(KEY, *parts("stream", **{name: value}))).header
     assert getattr(header, name) == (None if name == "subshell_id" else "")
@@ -225,21 +219,21 @@ def test_a_header_with_fields_of_other_types(name: str, value: Any) -> None:
     assert reader.reports == []
 
 
-def test_a_header_with_nothing_else() -> None:
+def test_header_with_required_fields_only() -> None:
     header = b'{"msg_id": "1", "msg_type": "x"}'
     message = Reader()(signed(KEY, header, b"{}", b"{}", b"{}"))
     assert message.header.session == message.header.date == message.header.version == ""
 
 
 @pytest.mark.parametrize("parent", [b"{}", b"null", b" null ", b"{ }", b'{"date": "2024"}'])
-def test_no_parent(parent: bytes) -> None:
+def test_message_without_parent(parent: bytes) -> None:
     message = Reader()(signed(KEY, *parts(parent=parent)))
     assert not message.parent_header
     assert message.parent_header.msg_id == ""
 
 
 @pytest.mark.parametrize("parent", [b"[]", b'"1"', b"1", b"false", b"[{}]"])
-def test_a_parent_that_is_no_object(parent: bytes) -> None:
+def test_parent_header_that_is_not_an_object(parent: bytes) -> None:
     with pytest.raises(MalformedFrame, match="parent_header that is a .*, not an object"):
         Reader()(signed(KEY, *parts(parent=parent)))
 
@@ -263,9 +257,7 @@ def test_null_is_an_empty_object(part: int) -> None:
         (b'{"text": "\xff\\ud83d"}', "��", "lone surrogates"),
     ],
 )
-def test_text_that_is_none_is_replaced_reported_and_delivered(
-    raw: bytes, text: str, flaw: str
-) -> None:
+def test_invalid_text_is_replaced_and_reported(raw: bytes, text: str, flaw: str) -> None:
     reader = Reader()
     message = reader(signed(KEY, *parts()[:3], raw))
     assert message.content == {"text": text}
@@ -279,7 +271,7 @@ def test_text_that_is_none_is_replaced_reported_and_delivered(
 
 
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_text_that_is_none_is_named_by_its_part(at: int) -> None:
+def test_invalid_text_report_names_part(at: int) -> None:
     broken = list(parts("stream"))
     broken[at] = b'{"msg_id": "1", "msg_type": "x", "username": "\xff"}'
     reader = Reader()
@@ -287,25 +279,25 @@ def test_text_that_is_none_is_named_by_its_part(at: int) -> None:
     assert f"its {NAMES[at]} is not UTF-8" in str(reader.reports[0])
 
 
-def test_text_that_is_none_and_not_signed_is_rejected() -> None:
+def test_unsigned_invalid_text_is_rejected() -> None:
     reader = Reader()
     with pytest.raises(InvalidSignature):
         reader(signed(b"another", *parts()[:3], b'{"text": "\xff"}'))
     assert reader.reports == []
 
 
-def test_numbers_that_json_does_not_have() -> None:
+def test_nan_and_infinity_are_read() -> None:
     content = Reader()(signed(KEY, *parts()[:3], b'{"a": [NaN, Infinity, -Infinity, 1e999]}'))
     assert str(content.content["a"]) == "[nan, inf, -inf, inf]"
 
 
-def test_numbers_of_any_size() -> None:
+def test_integers_of_any_size_are_read() -> None:
     digits = "1234567890" * 40
     message = Reader()(signed(KEY, *parts()[:3], f'{{"a": {digits}, "b": -{digits}}}'.encode()))
     assert message.content == {"a": int(digits), "b": -int(digits)}
 
 
-def test_deep_but_not_too_deep() -> None:
+def test_deep_nesting_within_limit_is_read() -> None:
     depth = sys.getrecursionlimit() // 4
     message = Reader()(signed(KEY, *parts()[:3], b'{"a":' * depth + b"1" + b"}" * depth))
     value: Any = message.content
@@ -315,7 +307,7 @@ def test_deep_but_not_too_deep() -> None:
 
 
 @pytest.mark.parametrize("frames_below", range(4))
-def test_deep_nesting_error_is_the_same_at_any_stack_depth(frames_below: int) -> None:
+def test_deep_nesting_error_at_any_stack_depth(frames_below: int) -> None:
     """The text of the interpreter's RecursionError depends on where the limit is reached."""
 
     def read(frames: int) -> None:
@@ -328,7 +320,7 @@ def test_deep_nesting_error_is_the_same_at_any_stack_depth(frames_below: int) ->
         read(frames_below)
 
 
-def test_a_bomb_leaves_the_decoder_as_it_was() -> None:
+def test_decoder_survives_json_bomb() -> None:
     reader = Reader()
     for _ in range(3):
         with pytest.raises(MalformedFrame):
@@ -338,8 +330,8 @@ def test_a_bomb_leaves_the_decoder_as_it_was() -> None:
         assert reader(signed(KEY, *parts("stream"))).header.msg_type == "stream"
 
 
-def test_rejections_hold_nothing_of_the_message() -> None:
-    """What a stranger sent could fill a log, or a terminal."""
+def test_rejection_does_not_contain_message() -> None:
+    """Data from an unknown sender could flood a log or control a terminal."""
     broken = b'{"text": "a\x1b[2Jsecret"'
     with pytest.raises(MalformedFrame) as raised:
         Reader()(signed(KEY, *parts()[:3], broken))
@@ -347,7 +339,7 @@ def test_rejections_hold_nothing_of_the_message() -> None:
     assert len(str(raised.value)) < 200
 
 
-def test_json_is_read_as_json_does() -> None:
+def test_content_equals_json_loads() -> None:
     content = {"a": [1, 2.5, None, True, {"b": "ü"}]}
     raw = json.dumps(content, ensure_ascii=False, indent=1).encode()
     assert Reader()(signed(KEY, *parts()[:3], raw)).content == content

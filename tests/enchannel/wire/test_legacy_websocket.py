@@ -1,4 +1,4 @@
-"""The older frames of a WebSocket: what a server writes is read, and what is written a server reads."""
+"""The older WebSocket frames, exchanged with the code of Jupyter servers."""
 
 import json
 import logging
@@ -42,14 +42,14 @@ CHANNELS = [c for c in ChannelName if c is not ChannelName.HEARTBEAT]
 
 
 def framed(*pieces: bytes) -> bytes:
-    """A binary frame, by hand."""
+    """Return a binary frame, assembled by hand."""
     begin = 4 * (len(pieces) + 1)
     offsets = [begin + sum(map(len, pieces[:at])) for at in range(len(pieces))]
     return struct.pack(f">{len(pieces) + 1}I", len(pieces), *offsets) + b"".join(pieces)
 
 
 def written(*json_parts: bytes, channel: bytes = b'"iopub"') -> bytes:
-    """The object of a message, by hand, with a word that nobody knows."""
+    """Return the object of a message, assembled by hand, with an unknown member."""
     header, parent, metadata, content = json_parts
     return (
         b'{"header":%b,\n "parent_header" : %b , "channel":%b,"metadata":%b,"content": %b,"new":{}}'
@@ -64,7 +64,7 @@ def check_rejection(error: MalformedFrame) -> None:
 
 
 def message_or_malformed(frame: str | bytes) -> AnyMessage | None:
-    """The message, if it is one, and one that can be passed on."""
+    """Return the message after a check that it can be forwarded, or None if the frame is malformed."""
     try:
         message = decode(frame)
     except MalformedFrame as error:
@@ -78,8 +78,8 @@ def message_or_malformed(frame: str | bytes) -> AnyMessage | None:
     return message
 
 
-def heard(frame: str | bytes) -> AnyMessage:
-    """What reaches the kernel when a server is sent this frame."""
+def received_by_kernel(frame: str | bytes) -> AnyMessage:
+    """Return the message that a kernel receives from a server that is sent this frame."""
     sent: list[tuple[str, Any]] = []
     connection = SimpleNamespace(
         channels={channel.value: channel.value for channel in CHANNELS},
@@ -94,8 +94,8 @@ def heard(frame: str | bytes) -> AnyMessage:
     return Reader(channel=stream)([*session.serialize(message), *message.get("buffers", [])])
 
 
-def said(message: dict[str, Any], channel: str) -> str | bytes:
-    """The frame in which a server passes on what a kernel sent."""
+def frame_from_server(message: dict[str, Any], channel: str) -> str | bytes:
+    """Return the frame in which a server forwards a message of the kernel."""
     frame: str | bytes = CONNECTION._reserialize_reply(None, message, channel)
     return frame
 
@@ -114,33 +114,33 @@ def as_a_server_has_it(message: AnyMessage) -> dict[str, Any]:
 
 
 @given(messages())
-def test_a_server_reads_what_is_written(message: AnyMessage) -> None:
-    again = heard(encode(message))
+def test_server_reads_encoded_frame(message: AnyMessage) -> None:
+    again = received_by_kernel(encode(message))
     assert again == message
     assert again.header.extra == message.header.extra
 
 
 @given(messages())
-def test_what_a_server_writes_is_read(message: AnyMessage) -> None:
+def test_server_frame_is_decoded(message: AnyMessage) -> None:
     reports: list[EnchannelError] = []
-    again = decode(said(as_a_server_has_it(message), message.channel), reports.append)
+    again = decode(frame_from_server(as_a_server_has_it(message), message.channel), reports.append)
     assert again == message
     assert again.header.extra == message.header.extra
     assert reports == []
 
 
 @given(messages())
-def test_the_frame_is_a_servers_byte_for_byte(message: AnyMessage) -> None:
+def test_frame_equals_server_frame(message: AnyMessage) -> None:
     message = message.replace(header=build.status("busy", parent=None).header)
     theirs = as_a_server_has_it(message)
     raw = RawParts(*(json.dumps(theirs[name]).encode() for name in NAMES))
-    frame = said(theirs, message.channel)
+    frame = frame_from_server(theirs, message.channel)
     assert encode(message.replace(raw=raw)) == frame
     assert decode(frame).raw == raw
 
 
 @given(messages())
-def test_the_object_is_that_of_the_protocol(message: AnyMessage) -> None:
+def test_frame_object_has_protocol_members(message: AnyMessage) -> None:
     frame = encode(message)
     if message.buffers:
         assert isinstance(frame, bytes)
@@ -151,20 +151,20 @@ def test_the_object_is_that_of_the_protocol(message: AnyMessage) -> None:
     assert theirs == as_a_server_has_it(message)
 
 
-def test_dates_pass_through_a_server() -> None:
+def test_dates_pass_through_server() -> None:
     reference: Any = Session(session="reference")
     message = reference.msg("stream", {"text": "a"}, parent=reference.msg("execute_request"))
     for buffers in ([], [b"x"]):
-        ours = decode(said(message | {"buffers": buffers}, "iopub"))
+        ours = decode(frame_from_server(message | {"buffers": buffers}, "iopub"))
         assert ours.channel is ChannelName.IOPUB
         assert ours.header.date == message["header"]["date"].isoformat().replace("+00:00", "Z")
         assert ours.parent_header.msg_id == message["parent_header"]["msg_id"]
         request = ec.Session().fill_headers(ec.execute_request("1").replace(buffers=buffers))
-        assert heard(encode(request)).header.date == request.header.date
+        assert received_by_kernel(encode(request)).header.date == request.header.date
 
 
 @given(messages())
-def test_a_message_comes_out_as_it_went_in(message: AnyMessage) -> None:
+def test_message_round_trips(message: AnyMessage) -> None:
     reports: list[EnchannelError] = []
     frame = encode(message)
     again = decode(frame, reports.append)
@@ -178,7 +178,7 @@ def test_a_message_comes_out_as_it_went_in(message: AnyMessage) -> None:
 
 
 @pytest.mark.parametrize("buffers", [[], [b"x", b"", b"yz"]], ids=["text", "binary"])
-def test_bytes_that_came_over_another_wire_are_not_written_anew(buffers: list[bytes]) -> None:
+def test_received_bytes_are_reused(buffers: list[bytes]) -> None:
     odd = (b'{ "msg_id":"1",\n"msg_type":"\\u0078" }', b" {} ", b'{"a":1e2}', b'{"b" : 1.50}')
     message = Reader()(signed(KEY, *odd, buffers=buffers))
     written = (
@@ -192,7 +192,7 @@ def test_bytes_that_came_over_another_wire_are_not_written_anew(buffers: list[by
 
 
 @pytest.mark.parametrize("flaw", [b"1", b"NaN", b'"\\ud800"', b'"\xff"'])
-def test_parts_keep_their_bytes_whatever_is_between_them(flaw: bytes) -> None:
+def test_parts_keep_bytes_despite_whitespace(flaw: bytes) -> None:
     odd = (
         b'{ "msg_id":"1",\r\n"msg_type":"\\u0078", "new": 1.0E+2}',
         b"null",
@@ -208,15 +208,15 @@ def test_parts_keep_their_bytes_whatever_is_between_them(flaw: bytes) -> None:
     assert message.channel is ChannelName.IOPUB
 
 
-def test_the_last_of_two_members_counts() -> None:
-    """As it does for whatever else reads JSON."""
+def test_last_of_duplicate_members_counts() -> None:
+    """As for other JSON decoders."""
     twice = written(*parts("one"))[:-1] + b"," + written(*parts("other"), channel=b'"shell"')[1:]
     for flaw in (b"", b'"flaw":NaN,'):
         message = decode(framed(b"{" + flaw + twice[1:]))
         assert (message.header.msg_type, message.channel) == ("other", "shell")
 
 
-def test_buffers_are_views_of_the_frame_that_nobody_can_change() -> None:
+def test_buffers_are_read_only_views_of_frame() -> None:
     frame = bytearray(framed(written(*parts()), b"buffer"))
     message = decode(frame)
     frame[-1:] = b"X"
@@ -230,10 +230,8 @@ def test_buffers_are_views_of_the_frame_that_nobody_can_change() -> None:
 @pytest.mark.parametrize("frame_type", ["text", "binary"])
 @pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_hostile_json_is_read_as_the_other_framing_reads_it(
-    at: int, data: bytes, frame_type: str
-) -> None:
-    if frame_type == "text":  # which is UTF-8, or the WebSocket ends
+def test_hostile_json_equals_other_framing(at: int, data: bytes, frame_type: str) -> None:
+    if frame_type == "text":  # WebSocket text is UTF-8
         data = data.decode(errors="replace").encode()
     good = parts("stream", {"text": "a"}, metadata={"b": 1})
     bad = [*good[:at], data, *good[at + 1 :]]
@@ -255,9 +253,7 @@ def test_hostile_json_is_read_as_the_other_framing_reads_it(
 @pytest.mark.parametrize("frame_type", ["text", "binary"])
 @pytest.mark.parametrize("data", NEAR_RECURSION_LIMIT, ids=lambda data: str(len(data)))
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_deep_json_is_read_as_the_other_framing_reads_it_or_rejected(
-    at: int, data: bytes, frame_type: str
-) -> None:
+def test_deep_json_equals_other_framing_or_fails(at: int, data: bytes, frame_type: str) -> None:
     good = parts("stream", {"text": "a"}, metadata={"b": 1})
     bad = [*good[:at], data, *good[at + 1 :]]
     frame = written(*bad).decode() if frame_type == "text" else framed(written(*bad))
@@ -266,7 +262,7 @@ def test_deep_json_is_read_as_the_other_framing_reads_it_or_rejected(
 
 
 @pytest.mark.parametrize("data", [*HOSTILE, *NEAR_RECURSION_LIMIT], ids=lambda data: str(data[:24]))
-def test_hostile_json_around_the_parts(data: bytes) -> None:
+def test_hostile_json_around_parts(data: bytes) -> None:
     good = written(*parts())
     message_or_malformed(framed(data))
     message_or_malformed(data.decode(errors="replace"))
@@ -291,13 +287,13 @@ def test_hostile_json_around_the_parts(data: bytes) -> None:
         (' { "x" : NaN } ', "has no msg_id or no msg_type in its header"),
     ],
 )
-def test_a_frame_without_an_object_or_with_nothing_in_it(text: str, why: str) -> None:
+def test_frame_without_object_is_malformed(text: str, why: str) -> None:
     for frame in (text, framed(text.encode()), framed(text.encode(), b"x")):
         with pytest.raises(MalformedFrame, match=f"^a frame {why}.*; it was dropped$"):
             decode(frame)
 
 
-def test_text_is_no_binary_frame_nor_the_other_way_round() -> None:
+def test_text_and_binary_frames_differ() -> None:
     text, binary = written(*parts()).decode(), framed(written(*parts()), b"x")
     with pytest.raises(MalformedFrame):
         decode(text.encode())
@@ -305,8 +301,8 @@ def test_text_is_no_binary_frame_nor_the_other_way_round() -> None:
         decode(binary.decode("latin-1"))
 
 
-def test_a_text_with_lone_surrogates_is_replaced_reported_and_delivered() -> None:
-    """No WebSocket has it, but a str can."""
+def test_lone_surrogates_are_replaced_and_reported() -> None:
+    """A WebSocket cannot carry them, but a str can."""
     reports: list[EnchannelError] = []
     frame = written(*parts("stream", {"text": "a!"})).decode().replace("!", "\ud83d")
     message = decode(frame, reports.append)
@@ -317,10 +313,10 @@ def test_a_text_with_lone_surrogates_is_replaced_reported_and_delivered() -> Non
 
 
 @pytest.mark.parametrize("buffers", [[], [b"x"]], ids=["text", "binary"])
-def test_bytes_that_are_no_utf8_are_passed_on_as_they_were_read(buffers: list[bytes]) -> None:
-    """Text cannot hold them, and servers do not read them."""
+def test_invalid_utf8_is_encoded_with_replacement(buffers: list[bytes]) -> None:
+    """Text frames cannot contain them, and servers cannot decode them."""
     message = Reader()(signed(KEY, *parts()[:3], b'{"text": "caf\xe9 \xff"}', buffers=buffers))
-    again = heard(encode(message))
+    again = received_by_kernel(encode(message))
     assert again.content == message.content == {"text": "caf� �"}
     assert again.buffers == message.buffers
 
@@ -330,16 +326,14 @@ def test_bytes_that_are_no_utf8_are_passed_on_as_they_were_read(buffers: list[by
     | st.binary(max_size=80).map(lambda b: struct.pack(">II", 1, 8) + b)
     | st.text(st.characters(), max_size=80)
 )
-def test_anything(frame: bytes | str) -> None:
+def test_any_frame_is_message_or_malformed(frame: bytes | str) -> None:
     with pytest.raises(MalformedFrame, match=r"^a frame .*; it was dropped$"):
         decode(frame)
 
 
 @given(messages(), st.data())
 @settings(max_examples=200)
-def test_a_mutated_frame_is_a_message_or_malformed(
-    message: AnyMessage, data: st.DataObject
-) -> None:
+def test_mutated_frame_is_message_or_malformed(message: AnyMessage, data: st.DataObject) -> None:
     frame = encode(message)
     kind = data.draw(st.sampled_from([mutations, more_mutations]))
     if isinstance(frame, bytes):
@@ -349,14 +343,14 @@ def test_a_mutated_frame_is_a_message_or_malformed(
         message_or_malformed(mutated.decode(errors="surrogateescape"))
 
 
-def test_a_frame_that_ends_anywhere_but_in_its_last_buffer_is_malformed() -> None:
+def test_truncated_frame_is_malformed() -> None:
     message = ec.execute_request("6 * 7").replace(buffers=(memoryview(b"a"), memoryview(b"bc")))
     frame = encode(message)
     assert isinstance(frame, bytes)
     for end in range(len(frame) - 2):
         with pytest.raises(MalformedFrame):
             decode(frame[:end])
-    for end in (2, 1, 0):  # which nothing in the frame tells
+    for end in (2, 1, 0):  # not detectable
         assert bytes(decode(frame[: len(frame) - end]).buffers[-1]) == b"bc"[: 2 - end]
     text = encode(message.replace(buffers=()))
     assert isinstance(text, str)
@@ -371,10 +365,10 @@ def test_a_frame_that_ends_anywhere_but_in_its_last_buffer_is_malformed() -> Non
         ((), "has 0 bytes"),
         ((0,), "claims 0 parts"),
         ((1,), "claims 1 parts"),
-        ((1, 7), "do not match its length"),  # among the offsets
-        ((1, 9), "do not match its length"),  # behind the end
-        ((2, 12, 13), "do not ascend"),  # behind the end
-        ((3, 16, 17, 16), "do not ascend"),  # goes back
+        ((1, 7), "do not match its length"),  # inside the offsets
+        ((1, 9), "do not match its length"),  # after the end
+        ((2, 12, 13), "do not ascend"),  # after the end
+        ((3, 16, 17, 16), "do not ascend"),  # descends
         ((2, 12, 0), "do not ascend"),
         ((2**31, 8), "claims 2147483648 parts"),
         ((2**32 - 1, *[2**32 - 1] * 6), "claims 4294967295 parts"),
@@ -382,9 +376,7 @@ def test_a_frame_that_ends_anywhere_but_in_its_last_buffer_is_malformed() -> Non
         ((1, 0), "do not match its length"),
     ],
 )
-def test_a_claim_is_believed_only_as_far_as_there_is_something(
-    numbers: tuple[int, ...], why: str
-) -> None:
+def test_claimed_offsets_are_checked(numbers: tuple[int, ...], why: str) -> None:
     frame = struct.pack(f">{len(numbers)}I", *numbers)
     tracemalloc.start()
     try:
@@ -395,7 +387,7 @@ def test_a_claim_is_believed_only_as_far_as_there_is_something(
         tracemalloc.stop()
 
 
-def test_fewer_bytes_than_a_number() -> None:
+def test_frame_shorter_than_its_count() -> None:
     for size in range(4):
         with pytest.raises(MalformedFrame, match=f"has {size} bytes, too few for the number"):
             decode(b"\0" * size)
@@ -428,20 +420,20 @@ def test_deep_nesting_anywhere() -> None:
         b'"%b"' % (b"x" * 10_000),
     ],
 )
-def test_a_channel_that_there_is_not(channel: bytes) -> None:
+def test_unknown_channel_is_malformed(channel: bytes) -> None:
     with pytest.raises(MalformedFrame, match="names an unknown channel") as raised:
         decode(written(*parts(), channel=channel).decode())
     assert len(str(raised.value)) < 200
 
 
 @pytest.mark.parametrize("channel", [b"0", b"false", b"[]", b"{}", b'["shell"]', b"NaN"])
-def test_a_channel_that_is_no_name(channel: bytes) -> None:
+def test_non_text_channel_is_malformed(channel: bytes) -> None:
     with pytest.raises(MalformedFrame, match="has a channel that is a .*, not a name"):
         decode(written(*parts(), channel=channel).decode())
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_every_channel_of_messages(channel: ChannelName) -> None:
+def test_every_message_channel_round_trips(channel: ChannelName) -> None:
     name = json.dumps(channel).encode()
     assert decode(written(*parts(), channel=name).decode()).channel is channel
     assert decode(framed(written(*parts(), channel=name))).channel is channel
@@ -449,20 +441,18 @@ def test_every_channel_of_messages(channel: ChannelName) -> None:
 
 @pytest.mark.parametrize("channel", [b"", b'"channel":null,'], ids=["none", "null"])
 @pytest.mark.parametrize("buffers", [[], [b"x"]], ids=["text", "binary"])
-def test_without_a_channel_it_is_for_shell_as_servers_take_it(
-    channel: bytes, buffers: list[bytes]
-) -> None:
+def test_missing_channel_means_shell(channel: bytes, buffers: list[bytes]) -> None:
     reports: list[EnchannelError] = []
     whole = written(*parts()).replace(b'"channel":"iopub",', channel)
     frame = framed(whole, *buffers) if buffers else whole.decode()
     message = decode(frame, reports.append)
-    assert message == heard(frame)
+    assert message == received_by_kernel(frame)
     assert message.channel is ChannelName.SHELL
     assert list(map(str, reports)) == ["a message on shell: its frame names no channel"]
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_a_part_that_is_not_there_is_empty(name: str) -> None:
+def test_missing_part_is_empty(name: str) -> None:
     whole = {n: json.loads(part) for n, part in zip(NAMES, parts("x", {"a": 1}), strict=True)}
     reports: list[EnchannelError] = []
     message = decode(json.dumps({"channel": "shell"} | whole | {name: {}}), reports.append)
@@ -472,26 +462,26 @@ def test_a_part_that_is_not_there_is_empty(name: str) -> None:
 
 
 @pytest.mark.parametrize("buffers", [b"[]", b"{}", b"null", b" [ ] "])
-def test_a_text_may_say_that_it_has_no_buffers(buffers: bytes) -> None:
+def test_text_frame_may_have_empty_buffers(buffers: bytes) -> None:
     frame = b'{"buffers":%b,' % buffers + written(*parts())[1:]
     assert decode(frame.decode()).buffers == ()
 
 
-def test_a_text_has_no_buffers() -> None:
+def test_text_frame_with_buffers_is_malformed() -> None:
     frame = b'{"buffers":["AAA="],' + written(*parts())[1:]
     with pytest.raises(MalformedFrame, match="is text with buffers"):
         decode(frame.decode())
-    assert decode(framed(frame, b"x")).buffers == (memoryview(b"x"),)  # as servers read it
+    assert decode(framed(frame, b"x")).buffers == (memoryview(b"x"),)  # like servers
 
 
 @pytest.mark.parametrize("buffers", [(), (memoryview(b"x"),)], ids=["text", "binary"])
-def test_what_json_cannot_say_is_not_written(buffers: tuple[memoryview, ...]) -> None:
+def test_non_json_content_raises(buffers: tuple[memoryview, ...]) -> None:
     message = build.status("busy", parent=None).replace(buffers=buffers)
     with pytest.raises(InvalidMessage, match="header cannot be written"):
         encode(message.replace(header=ec.Header(msg_id="\ud800", msg_type="x")))
 
 
-def test_buffers_that_no_number_of_the_frame_could_tell() -> None:
+def test_buffers_over_4_gib_raise() -> None:
     one = memoryview(bytes(1 << 26))
     message = build.status("busy", parent=None).replace(buffers=(one,) * 65)
     with pytest.raises(InvalidMessage, match="4 GiB"):

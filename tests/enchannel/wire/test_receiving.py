@@ -1,4 +1,4 @@
-"""The hot path reads what the plain words read, whatever comes."""
+"""The hot path equals the plain decoder for any frames."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Frames = list[bytes]
 
 
 class Empty(Exception):
-    """There is no frame."""
+    """Raised when no frame is available."""
 
 
 class Frame:
     def __init__(self, data: bytes, more: bool) -> None:
         self.bytes = data
         self.more = more
-        self.buffer = memoryview(bytearray(data))  # as pyzmq's: of memory that could be written to
+        self.buffer = memoryview(bytearray(data))  # writable, as pyzmq's
 
     def __len__(self) -> int:
         return len(self.bytes)
 
 
 class Wire:
-    """A socket's end: multipart messages, one frame after the other."""
+    """A socket that returns the frames of multipart messages one by one."""
 
     def __init__(self, multiparts: Iterable[Sequence[bytes]], key: bytes = KEY) -> None:
         self.frames: Iterator[Frame] = iter(
@@ -70,7 +70,7 @@ class Wire:
         return frame.bytes if copy else frame
 
     def read(self) -> list[AnyMessage | RejectedFrame]:
-        """All there is."""
+        """Return all messages."""
         read, drained = self.receiver.messages()
         while not drained:
             more, drained = self.receiver.messages()
@@ -92,7 +92,7 @@ def plainly(
     return read, reports
 
 
-# -- what comes -----------------------------------------------------------------------------------
+# -- messages -----------------------------------------------------------------------------------
 
 odds = st.binary(max_size=5) | st.sampled_from([b"", b"{}", b"null", b'{"a": NaN}'])
 junk = odds | st.just(DELIMITER)
@@ -107,7 +107,7 @@ def well_made(draw: st.DrawFn, key: bytes = KEY) -> Frames:
 
 @st.composite
 def odd(draw: st.DrawFn, key: bytes = KEY) -> Frames:
-    """Signed as it should be, and made of what is not: no objects, not UTF-8, no ids."""
+    """Return correctly signed messages with invalid parts: not objects, not UTF-8, without ids."""
     json = st.sampled_from([b"{}", b"null", b"[]", b"7", b'{"msg_id": 7}', b"\xff", b'{"a": NaN}'])
     four = draw(st.tuples(json, json, json, json) | st.just(parts("stream", {"a": float("nan")})))
     return [b"topic", *signed(key, *four, buffers=draw(st.lists(junk, max_size=3)))]
@@ -136,7 +136,7 @@ def traffic(draw: st.DrawFn) -> list[Frames]:
 
 
 def texts(read: Iterable[object]) -> set[str]:
-    """Of what was rejected; how many frames there were is not known of those that were run together."""
+    """Return the rejection texts without frame counts, which are unknown for joined messages."""
     found = {str(item) for item in read if isinstance(item, Exception)}
     return {re.sub(r"has \d+ frames", "has frames", text) for text in found}
 
@@ -148,12 +148,12 @@ def texts(read: Iterable[object]) -> set[str]:
 @example([[DELIMITER, b"x"], [b"t", DELIMITER, b"x"], [b"t", *signed(KEY, *parts())]])
 @example([[b"a", b"b"], [b"t", *signed(KEY, *parts(), buffers=[DELIMITER, b"x" * 9])]])
 @example([[b"t", *signed(b"another", *parts(), buffers=[DELIMITER])], signed(KEY, *parts())])
-def test_it_reads_what_the_plain_words_read(came: list[Frames]) -> None:
+def test_receiver_equals_plain_decoder(came: list[Frames]) -> None:
     wire, (expected, reports) = Wire(came), plainly(came)
     read = wire.read()
-    messages, more = told_apart(read, expected)
+    messages, more = partition(read, expected)
     assert messages == [item for item in expected if not isinstance(item, Exception)]
-    # what was cut in two, and came right after each other, is whole again: the signature says so
+    # Halves of a message that arrive in sequence are joined, since the signature is valid.
     signatures = {frame for frames in came for frame in frames}
     assert all(Signer(KEY).sign(message.raw or ()) in signatures for message in more)
     if not more:
@@ -161,10 +161,10 @@ def test_it_reads_what_the_plain_words_read(came: list[Frames]) -> None:
         assert texts(wire.reports) == texts(reports)
 
 
-def told_apart(
+def partition(
     read: list[AnyMessage | RejectedFrame], expected: list[AnyMessage | RejectedFrame]
 ) -> tuple[list[AnyMessage], list[AnyMessage]]:
-    """The messages that were expected, in the order in which they were read; and the others."""
+    """Return the expected messages in the order in which they were read, and all others."""
     left = [item for item in expected if not isinstance(item, Exception)]
     found: tuple[list[AnyMessage], list[AnyMessage]] = ([], [])
     for item in read:
@@ -176,7 +176,7 @@ def told_apart(
 
 
 @given(st.lists(well_made(b"") | whatever | odd(b""), max_size=8))
-def test_without_a_key_it_reads_exactly_the_same(came: list[Frames]) -> None:
+def test_receiver_without_key_equals_plain_decoder(came: list[Frames]) -> None:
     wire, (expected, _) = Wire(came, b""), plainly(came, b"")
     read = wire.read()
     assert [m for m in read if not isinstance(m, Exception)] == [
@@ -185,8 +185,8 @@ def test_without_a_key_it_reads_exactly_the_same(came: list[Frames]) -> None:
     assert texts(read) == texts(expected)
 
 
-def test_a_signed_message_that_was_cut_in_two_is_whole_again() -> None:
-    """The one thing in which the two differ, for what no socket does; it is the kernel's own message."""
+def test_split_signed_message_is_joined() -> None:
+    """The only difference of the two, for input that sockets never produce: the message is authentic."""
     frames = [b"topic", *signed(KEY, *parts())]
     came = [frames[:4], frames[4:]]
     (message,) = Wire(came).read()
@@ -194,22 +194,22 @@ def test_a_signed_message_that_was_cut_in_two_is_whole_again() -> None:
     assert all(isinstance(item, RejectedFrame) for item in plainly(came)[0])
 
 
-# -- what is said of it ---------------------------------------------------------------------------
+# -- batches and rejections ---------------------------------------------------------------------------
 
 
-def test_a_message_that_ends_too_soon_takes_nothing_along() -> None:
+def test_truncated_message_does_not_drop_next() -> None:
     good = [[b"topic", *signed(KEY, *parts())] for _ in range(3)]
     for end in range(1, 7):
         read = Wire([good[0], good[1][:end], good[2]]).read()
         assert [isinstance(item, Exception) for item in read] == [False, True, False]
 
 
-def test_batches_have_an_end() -> None:
+def test_batch_size_is_limited() -> None:
     wire = Wire([[b"topic", *signed(KEY, *parts())] for _ in range(_MAX_BATCH_MESSAGES + 1)])
     assert [len(wire.receiver.messages()[0]) for _ in range(2)] == [_MAX_BATCH_MESSAGES, 1]
 
 
-def test_what_was_seen_before_is_rejected_by_either_way() -> None:
+def test_replay_is_rejected_on_both_paths() -> None:
     made = [b"topic", *signed(KEY, *parts())]
     unusual = [b"topic", *signed(KEY, *parts("stream", {"x": float("nan")}))]
     for frames in (made, unusual):
@@ -222,7 +222,7 @@ def test_what_was_seen_before_is_rejected_by_either_way() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, _MAX_COPIED_BYTES, _MAX_COPIED_BYTES + 1])
-def test_buffers_cannot_be_written_to(size: int) -> None:
+def test_buffers_are_read_only(size: int) -> None:
     buffers = [b"x" * size, b"y" * size]
     (read,) = Wire([[b"topic", *signed(KEY, *parts(), buffers=buffers)]]).read()
     assert not isinstance(read, Exception)
@@ -240,13 +240,13 @@ def parents(*raws: bytes) -> list[Any]:
     return [item.parent_header for item in read if not isinstance(item, Exception)]
 
 
-def test_a_parent_is_decoded_once() -> None:
+def test_parent_header_is_decoded_once() -> None:
     raw = parts("execute_request")[0]
     first, second = parents(raw, raw)
     assert first is second
 
 
-def test_parents_are_not_kept_for_ever() -> None:
+def test_parent_header_cache_is_bounded() -> None:
     raw = parts("execute_request")[0]
     found = parents(raw, *(b'{"msg_id": "%d"}' % n for n in range(9_000)), raw)
     assert [parent.msg_id for parent in found[1:-1]] == [str(n) for n in range(9_000)]
@@ -254,7 +254,7 @@ def test_parents_are_not_kept_for_ever() -> None:
     assert found[0] is not found[-1]
 
 
-def test_a_huge_parent_is_not_kept() -> None:
+def test_huge_parent_header_is_not_cached() -> None:
     raw = parts("execute_request", username="x" * 100_000)[0]
     first, second = parents(raw, raw)
     assert first == second
@@ -276,7 +276,7 @@ HEADERS = st.one_of(
 
 
 @given(HEADERS)
-def test_a_header_is_read_as_the_plain_words_read_it(raw: bytes) -> None:
+def test_header_of_equals_plain_decoder(raw: bytes) -> None:
     def read(header_of: ReadHeader) -> object:
         told: list[str] = []
         try:

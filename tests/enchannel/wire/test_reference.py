@@ -1,4 +1,4 @@
-"""What jupyter_client writes we read, and what we write it reads."""
+"""Messages exchanged with jupyter_client, the reference implementation, in both directions."""
 
 import hashlib
 from typing import Any
@@ -29,7 +29,7 @@ def session(key: bytes = KEY, scheme: str = "hmac-sha256") -> Any:
 
 
 def sent(reference: Any, message: dict[str, Any]) -> list[bytes]:
-    """The frames that the reference's ``send`` would give to a socket."""
+    """Return the frames that ``send`` of the reference passes to a socket."""
     return [*reference.serialize(message, ident=[b"topic"]), *BUFFERS]
 
 
@@ -42,7 +42,7 @@ def read(reference: Any, frames: list[bytes | memoryview]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", [KEY, b"\xff\x00binary", b""], ids=["text", "binary", "empty"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_we_read_what_the_reference_writes(scheme: str, key: bytes) -> None:
+def test_reference_message_is_decoded(scheme: str, key: bytes) -> None:
     reference = session(key, scheme)
     parent = reference.msg("execute_request", {"code": "1"})
     message = reference.msg("stream", CONTENT, parent=parent, metadata={"µ": [1]})
@@ -63,7 +63,7 @@ def test_we_read_what_the_reference_writes(scheme: str, key: bytes) -> None:
 
 @pytest.mark.parametrize("key", [KEY, b"\xff\x00binary", b""], ids=["text", "binary", "empty"])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_reference_reads_what_we_write(scheme: str, key: bytes) -> None:
+def test_reference_decodes_message(scheme: str, key: bytes) -> None:
     request = ec.Session().fill_headers(ec.execute_request("1"))
     message = ec.Session("ours", "ada").fill_headers(
         ec.create_message(
@@ -86,8 +86,8 @@ def test_the_reference_reads_what_we_write(scheme: str, key: bytes) -> None:
     assert [bytes(buffer) for buffer in theirs["buffers"]] == BUFFERS
 
 
-def test_a_parent_is_passed_on_as_it_came() -> None:
-    """The reference reads dates and writes them anew; what we pass on is what came."""
+def test_parent_header_is_forwarded_unchanged() -> None:
+    """The reference parses dates and formats them again; enchannel keeps them."""
     reference = session()
     reader, request = Reader(), reference.msg("execute_request", {"code": "1"})
     ours = reader(sent(reference, request))
@@ -96,7 +96,7 @@ def test_a_parent_is_passed_on_as_it_came() -> None:
     assert theirs["parent_header"]["date"] == request["header"]["date"]
 
 
-def test_each_refuses_the_others_other_key() -> None:
+def test_both_reject_another_key() -> None:
     reference, message = session(b"another"), build.status("busy", parent=None)
     with pytest.raises(ValueError, match="Invalid Signature"):
         read(reference, encode(message, Signer(KEY)))
@@ -104,7 +104,7 @@ def test_each_refuses_the_others_other_key() -> None:
         Reader()(sent(reference, reference.msg("stream")))
 
 
-def test_each_refuses_the_other_twice() -> None:
+def test_both_reject_replays() -> None:
     reference, reader = session(), Reader()
     frames = encode(build.status("busy", parent=None), Signer(KEY))
     read(reference, frames)
@@ -117,11 +117,11 @@ def test_each_refuses_the_other_twice() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(hashlib.algorithms_guaranteed))
-def test_every_hash_that_is_a_scheme_of_the_reference_is_one_of_ours(name: str) -> None:
+def test_signature_schemes_include_reference(name: str) -> None:
     scheme = f"hmac-{name}"
     try:
         signature = session(KEY, scheme).sign([b"{}"] * 4)
-    except Exception:  # shake has no fixed length, and is no hash for an HMAC
+    except Exception:  # shake has no fixed length, so an HMAC cannot use it
         with pytest.raises(ec.ConnectionFailed, match=scheme):
             Signer(KEY, scheme)
     else:

@@ -1,4 +1,4 @@
-"""What is encoded comes out equal, whatever it is."""
+"""Encoded messages decode to equal messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,10 +17,8 @@ prefixes = st.lists(st.binary().filter(lambda frame: frame != DELIMITER), max_si
 
 
 @given(messages(), keys, prefixes)
-def test_a_message_comes_out_as_it_went_in(
-    message: AnyMessage, key: bytes, prefix: list[bytes]
-) -> None:
-    """From bytes or from views of them; passed on, it is the same bytes."""
+def test_message_round_trips(message: AnyMessage, key: bytes, prefix: list[bytes]) -> None:
+    """From bytes and from views; a forwarded message has the same bytes."""
     reader = Reader(key, channel=message.channel)
     frames = encode(message, Signer(key))
     again = reader([*prefix, *frames])
@@ -32,7 +30,7 @@ def test_a_message_comes_out_as_it_went_in(
     assert reader.reports == []
 
 
-# Bytes that no encoder of ours would write, and that mean what they mean.
+# Valid JSON that enchannel's encoder would format differently.
 ODD = RawParts(
     b'{ "msg_id":"1",\n"msg_type":"\\u0078", "date":null, "version":5, "new":{"a":[1.50]} }',
     b' {"msg_id": "0", "other": 1e2} ',
@@ -41,13 +39,13 @@ ODD = RawParts(
 )
 
 
-def test_bytes_are_not_written_anew() -> None:
+def test_received_bytes_are_reused() -> None:
     message = Reader()([b"topic", *signed(KEY, *ODD, buffers=[b"x"])])
     assert message.raw == ODD
     assert encode(message, Signer(KEY)) == signed(KEY, *ODD, buffers=[b"x"])
 
 
-def test_bytes_are_signed_anew_for_another_connection() -> None:
+def test_received_bytes_are_signed_with_new_key() -> None:
     message = Reader()(signed(KEY, *ODD))
     assert encode(message, Signer(b"another")) == signed(b"another", *ODD)
     assert encode(message, Signer(b"")) == signed(b"", *ODD)
@@ -58,14 +56,14 @@ def test_unknown_header_fields_are_kept() -> None:
     assert message.header.msg_type == "x"
     assert message.header.extra == {"new": {"a": [1.5]}}
     assert message.parent_header.extra == {"other": 100.0}
-    # also by who changes something, and by a reply
+    # also in copies and replies
     changed = Reader()(encode(message.replace(content={}), Signer(KEY)))
     assert changed.header.extra == {"new": {"a": [1.5]}}
     reply = Reader()(encode(build.execute_reply(1, parent=message), Signer(KEY)))
     assert reply.parent_header.extra == {"new": {"a": [1.5]}}
 
 
-def test_a_changed_message_is_written_anew() -> None:
+def test_replaced_message_is_encoded_again() -> None:
     message = Reader()(signed(KEY, *parts("stream", {"text": "a"})))
     changed = message.replace(content={"text": "b"})
     assert changed.raw is None
@@ -74,7 +72,7 @@ def test_a_changed_message_is_written_anew() -> None:
     assert again.header == message.header
 
 
-def test_many_buffers_and_big_ones() -> None:
+def test_many_and_large_buffers_round_trip() -> None:
     buffers = [b"", *(b"%d" % n for n in range(1_000)), bytes(1 << 20), b""]
     message = Reader()(encode(ec.comm_msg("c1", buffers=buffers), Signer(KEY)))
     assert [bytes(buffer) for buffer in message.buffers] == buffers

@@ -1,4 +1,4 @@
-"""Signatures, and what they are for."""
+"""Signatures: their format, their verification, and replays."""
 
 import hashlib
 import hmac
@@ -27,7 +27,7 @@ def test_signature_is_an_hmac_of_the_four_parts(digest: str) -> None:
     "scheme",
     ["", "hmac", "hmac-", "sha256", "hmac-sha257", "hmac-shake_128", "HMAC-sha256", "x-sha256"],
 )
-def test_unknown_scheme(scheme: str) -> None:
+def test_unknown_scheme_raises(scheme: str) -> None:
     with pytest.raises(ConnectionFailed, match=re.escape(repr(scheme))):
         Signer(KEY, scheme)
 
@@ -45,19 +45,19 @@ def test_unknown_scheme(scheme: str) -> None:
     ],
     ids=["empty", "zeros", "no digits", "short", "another's", "upper case", "long"],
 )
-def test_a_wrong_signature_is_refused(wrong: bytes) -> None:
+def test_wrong_signature_is_rejected(wrong: bytes) -> None:
     made = signed(KEY, *parts())
     made[1] = wrong
     with pytest.raises(InvalidSignature, match="iopub"):
         Reader()(made)
 
 
-def test_a_missing_signature_is_called_missing() -> None:
+def test_missing_signature_error_says_unsigned() -> None:
     with pytest.raises(InvalidSignature, match="is not signed"):
         Reader()(signed(b"", *parts()))
 
 
-def test_without_a_key_nothing_is_checked() -> None:
+def test_without_key_all_messages_are_accepted() -> None:
     reader = Reader(b"")
     for sent in (b"", b"whatever", b"whatever"):
         made = signed(b"", *parts("stream"))
@@ -67,7 +67,7 @@ def test_without_a_key_nothing_is_checked() -> None:
 
 
 def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The verdict is compare_digest's, and nobody else's."""
+    """Only the result of compare_digest decides."""
     asked: list[tuple[bytes, bytes]] = []
     verdict = True
 
@@ -85,7 +85,7 @@ def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatc
     assert len(asked) == 1
 
 
-def test_the_right_signature_is_not_told_to_who_has_it_not() -> None:
+def test_rejection_hides_the_valid_signature() -> None:
     wrong = signed(b"another", *parts())
     with pytest.raises(InvalidSignature) as raised:
         Reader()(wrong)
@@ -96,26 +96,26 @@ def test_the_right_signature_is_not_told_to_who_has_it_not() -> None:
 # -- replays --------------------------------------------------------------------------------------
 
 
-def test_a_replay_is_refused_on_the_same_socket() -> None:
+def test_replay_on_same_socket_is_rejected() -> None:
     reader, made = Reader(), signed(KEY, *parts())
     reader([b"topic", *made])
     for prefix in ([], [b"topic"], [b"another", b"topic"]):
         with pytest.raises(ReplayedFrame):
             reader([*prefix, *made])
-    with pytest.raises(ReplayedFrame):  # with other buffers it is no other message
+    with pytest.raises(ReplayedFrame):  # other buffers do not make it a new message
         reader([*made, b"buffer"])
 
 
-def test_sockets_do_not_share_what_they_saw() -> None:
-    """shutdown_reply comes on control and on iopub."""
+def test_replay_guards_are_per_socket() -> None:
+    """ipykernel sends shutdown_reply on control and on iopub."""
     signer, made = Signer(KEY), signed(KEY, *parts("shutdown_reply"))
     names = ChannelName.CONTROL, ChannelName.IOPUB, ChannelName.CONTROL
     for decoder in [Decoder(name, signer) for name in names]:
         assert decoder.decode(made).header.msg_type == "shutdown_reply"
 
 
-def test_what_was_not_signed_is_not_remembered() -> None:
-    """Else a stranger could have it forget what it saw, or refuse what is still to come."""
+def test_invalid_signature_is_not_remembered() -> None:
+    """Otherwise unsigned data could displace remembered signatures, or block future messages."""
     reader, made = Reader(), signed(KEY, *parts("stream"))
     stolen = [*made[:5], b'{"text": "another"}']
     with pytest.raises(InvalidSignature):
@@ -123,27 +123,27 @@ def test_what_was_not_signed_is_not_remembered() -> None:
     assert reader(made).header.msg_type == "stream"
 
 
-def test_a_malformed_message_is_malformed_once() -> None:
+def test_malformed_message_replay_is_rejected() -> None:
     reader, made = Reader(), signed(KEY, *parts()[:3], b"[")
     for _ in range(2):
         with pytest.raises(RejectedFrame):
             reader(made)
 
 
-def refuses(guard: ReplayGuard, sign: bytes) -> bool:
+def rejects(guard: ReplayGuard, sign: bytes) -> bool:
     try:
-        guard.check(sign)
+        guard.raise_if_replayed(sign)
     except ReplayedFrame:
         return True
     return False
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 60).map(lambda n: b"%d" % n)))
-def test_a_guard_remembers_the_last_and_forgets_the_rest(size: int, said: list[bytes]) -> None:
+def test_replay_guard_forgets_old_signatures(size: int, said: list[bytes]) -> None:
     guard = ReplayGuard(size)
     accepted: list[bytes] = []
     for sign in said:
-        refused = refuses(guard, sign)
+        refused = rejects(guard, sign)
         if sign in accepted[-size:]:
             assert refused
         if sign not in accepted[-2 * size :]:
@@ -152,16 +152,16 @@ def test_a_guard_remembers_the_last_and_forgets_the_rest(size: int, said: list[b
             accepted.append(sign)
 
 
-def test_a_guard_takes_no_more_memory_than_it_may() -> None:
+def test_replay_guard_memory_is_bounded() -> None:
     guard = ReplayGuard(100)
     for n in range(10_000):
-        guard.check(b"%d" % n)
+        guard.raise_if_replayed(b"%d" % n)
         assert len(guard._recent) + len(guard._older) <= 200
-    assert refuses(guard, b"9999")
-    assert not refuses(guard, b"0")
+    assert rejects(guard, b"9999")
+    assert not rejects(guard, b"0")
 
 
-def test_a_decoder_remembers_thousands() -> None:
+def test_decoder_remembers_thousands_of_signatures() -> None:
     reader = Reader()
     first = signed(KEY, *parts())
     reader(first)
@@ -174,7 +174,7 @@ def test_a_decoder_remembers_thousands() -> None:
 # -- secrets --------------------------------------------------------------------------------------
 
 
-def test_a_signer_does_not_show_its_key() -> None:
+def test_signer_repr_hides_key() -> None:
     signer = Signer(KEY)
     reader = Reader()
     info = ConnectionInfo.from_dict(

@@ -1,4 +1,4 @@
-"""The binary frames of a WebSocket: what is encoded comes out equal, and what is broken is said to be."""
+"""The binary WebSocket frames, compared with the specification and with Jupyter servers."""
 
 import struct
 import tracemalloc
@@ -24,7 +24,7 @@ REFERENCE: Any = base
 
 
 def framed(*parts: bytes, channel: bytes = b"iopub") -> bytes:
-    """By hand, from the specification."""
+    """Return a frame, assembled by hand from the specification."""
     pieces = [channel, *parts]
     begin = 8 * (len(pieces) + 2)
     offsets = [begin + sum(map(len, pieces[:at])) for at in range(len(pieces) + 1)]
@@ -32,7 +32,7 @@ def framed(*parts: bytes, channel: bytes = b"iopub") -> bytes:
 
 
 @given(messages())
-def test_a_message_comes_out_as_it_went_in(message: AnyMessage) -> None:
+def test_message_round_trips(message: AnyMessage) -> None:
     reports: list[EnchannelError] = []
     frame = encode(message)
     again = decode(frame, reports.append)
@@ -45,7 +45,7 @@ def test_a_message_comes_out_as_it_went_in(message: AnyMessage) -> None:
 
 
 @given(messages())
-def test_it_is_the_frame_of_the_specification(message: AnyMessage) -> None:
+def test_frame_follows_specification(message: AnyMessage) -> None:
     frame = encode(message)
     again = decode(frame)
     assert again.raw is not None
@@ -54,7 +54,7 @@ def test_it_is_the_frame_of_the_specification(message: AnyMessage) -> None:
 
 
 @given(messages())
-def test_it_is_the_frame_of_a_server_byte_for_byte(message: AnyMessage) -> None:
+def test_frame_equals_server_frame(message: AnyMessage) -> None:
     frame = encode(message)
     pieces = [*parts_of(message), *message.buffers]
     assert REFERENCE.serialize_msg_to_ws_v1(pieces, message.channel.value) == frame
@@ -62,8 +62,8 @@ def test_it_is_the_frame_of_a_server_byte_for_byte(message: AnyMessage) -> None:
 
 
 @given(messages())
-def test_what_a_server_packs_itself_is_read(message: AnyMessage) -> None:
-    """Its own messages: that a kernel died, that there is too much output."""
+def test_server_generated_message_is_decoded(message: AnyMessage) -> None:
+    """Servers send messages of their own: a kernel died, too much output."""
     theirs = {
         "header": message.header.to_dict(),
         "parent_header": message.parent_header.to_dict(),
@@ -74,13 +74,13 @@ def test_what_a_server_packs_itself_is_read(message: AnyMessage) -> None:
     assert decode(frame) == message.replace(buffers=())
 
 
-def test_bytes_that_came_over_another_wire_are_not_written_anew() -> None:
+def test_received_bytes_are_reused() -> None:
     odd = (b'{ "msg_id":"1",\n"msg_type":"\\u0078" }', b" {} ", b'{"a":1e2}', b'{"b" : 1.50}')
     message = Reader()(signed(KEY, *odd, buffers=[b"x"]))
     assert encode(message) == framed(*odd, b"x")
 
 
-def test_buffers_are_views_of_the_frame_that_nobody_can_change() -> None:
+def test_buffers_are_read_only_views_of_frame() -> None:
     frame = bytearray(framed(*parts(), b"buffer"))
     message = decode(frame)
     frame[-1:] = b"X"
@@ -92,7 +92,7 @@ def test_buffers_are_views_of_the_frame_that_nobody_can_change() -> None:
 
 @pytest.mark.parametrize("data", HOSTILE, ids=[str(data[:24]) for data in HOSTILE])
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_hostile_json_is_read_as_zmq_reads_it(at: int, data: bytes) -> None:
+def test_hostile_json_equals_zmq(at: int, data: bytes) -> None:
     good = parts("stream", {"text": "a"}, metadata={"b": 1})
     bad = [*good[:at], data, *good[at + 1 :]]
     reader, reports = Reader(), list[EnchannelError]()
@@ -110,7 +110,7 @@ def test_hostile_json_is_read_as_zmq_reads_it(at: int, data: bytes) -> None:
 
 @pytest.mark.parametrize("data", NEAR_RECURSION_LIMIT, ids=lambda data: str(len(data)))
 @pytest.mark.parametrize("at", range(4), ids=NAMES)
-def test_deep_json_is_read_as_zmq_reads_it_or_rejected(at: int, data: bytes) -> None:
+def test_deep_json_equals_zmq_or_fails(at: int, data: bytes) -> None:
     good = parts("stream", {"text": "a"}, metadata={"b": 1})
     bad = [*good[:at], data, *good[at + 1 :]]
     theirs = outcome_of(lambda: Reader()(signed(KEY, *bad, buffers=[b"x"])))
@@ -118,16 +118,14 @@ def test_deep_json_is_read_as_zmq_reads_it_or_rejected(at: int, data: bytes) -> 
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=80).map(lambda b: struct.pack("<Q", 6) + b))
-def test_any_bytes(frame: bytes) -> None:
+def test_any_bytes_are_malformed(frame: bytes) -> None:
     with pytest.raises(MalformedFrame, match=r"^a frame .*; it was dropped$"):
         decode(frame)
 
 
 @given(messages(), st.data())
 @settings(max_examples=200)
-def test_a_mutated_frame_is_a_message_or_malformed(
-    message: AnyMessage, data: st.DataObject
-) -> None:
+def test_mutated_frame_is_message_or_malformed(message: AnyMessage, data: st.DataObject) -> None:
     frame = data.draw(mutations(encode(message)))
     try:
         again = decode(frame)
@@ -136,7 +134,7 @@ def test_a_mutated_frame_is_a_message_or_malformed(
     assert encode(again) == frame
 
 
-def test_a_frame_that_ends_anywhere_is_malformed() -> None:
+def test_truncated_frame_is_malformed() -> None:
     frame = encode(ec.execute_request("6 * 7").replace(buffers=(memoryview(b"b"),)))
     for end in range(len(frame)):
         with pytest.raises(MalformedFrame):
@@ -148,9 +146,9 @@ def test_a_frame_that_ends_anywhere_is_malformed() -> None:
     [
         (0,),
         (5, *[48] * 5),
-        (6, 56, 56, 56, 56, 56, 57),  # ends behind the end
-        (6, 56, 57, 56, 56, 56, 56),  # goes back
-        (6, 55, 56, 56, 56, 56, 56),  # begins among the offsets
+        (6, 56, 56, 56, 56, 56, 57),  # ends after the end
+        (6, 56, 57, 56, 56, 56, 56),  # descends
+        (6, 55, 56, 56, 56, 56, 56),  # starts inside the offsets
         (6, 0, 0, 0, 0, 0, 56),
         (7, 56, 56, 56, 56, 56, 56),
         (2**63, 56),
@@ -159,7 +157,7 @@ def test_a_frame_that_ends_anywhere_is_malformed() -> None:
         (6, *[2**64 - 1] * 6),
     ],
 )
-def test_a_claim_is_believed_only_as_far_as_there_is_something(numbers: tuple[int, ...]) -> None:
+def test_claimed_offsets_are_checked(numbers: tuple[int, ...]) -> None:
     frame = struct.pack(f"<{len(numbers)}Q", *numbers)
     tracemalloc.start()
     try:
@@ -171,12 +169,12 @@ def test_a_claim_is_believed_only_as_far_as_there_is_something(numbers: tuple[in
 
 
 @pytest.mark.parametrize("channel", [b"", b"hb", b"SHELL", b"shell ", b"\xff", b"x" * 10_000])
-def test_a_channel_that_there_is_not(channel: bytes) -> None:
+def test_unknown_channel_is_malformed(channel: bytes) -> None:
     with pytest.raises(MalformedFrame, match="is for a channel") as raised:
         decode(framed(*parts(), channel=channel))
     assert len(str(raised.value)) < 200
 
 
 @pytest.mark.parametrize("channel", [c for c in ChannelName if c is not ChannelName.HEARTBEAT])
-def test_every_channel_of_messages(channel: ChannelName) -> None:
+def test_every_message_channel_round_trips(channel: ChannelName) -> None:
     assert decode(framed(*parts(), channel=channel.value.encode())).channel is channel
