@@ -32,6 +32,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+# For annotations only: a Result has the KernelError of its request, and that error has the Result.
 if TYPE_CHECKING:
     from enchannel._outputs.result import Result
 

@@ -57,7 +57,7 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         ended: The class of the error with which the link ended; no record follows this one.
         link: The new state of the link.
         kernel: The new state of the kernel.
-        error: The class of an error after which the link goes on.
+        error: The class of an error that does not end the link.
         text: The text of the error.
         exit_code: The exit code of the kernel process, if the error has it.
         stderr: The end of the stderr of the kernel process, if the error has it.
