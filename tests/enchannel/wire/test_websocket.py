@@ -170,7 +170,7 @@ def test_claimed_offsets_are_checked(numbers: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("channel", [b"", b"hb", b"SHELL", b"shell ", b"\xff", b"x" * 10_000])
 def test_unknown_channel_is_malformed(channel: bytes) -> None:
-    with pytest.raises(MalformedFrame, match="is for a channel") as raised:
+    with pytest.raises(MalformedFrame, match="names an unknown channel") as raised:
         decode(framed(*parts(), channel=channel))
     assert len(str(raised.value)) < 200
 
