@@ -18,7 +18,8 @@ AGAIN_TIMES = 5
 
 
 def enchannel(kernels: Sequence[Path]) -> Measured:
-    import enchannel_zmq  # noqa: F401  # the import is measured by another script
+    # The import is measured by another script.
+    import enchannel_zmq  # noqa: F401
 
     first, *others = [_attach(kernels[0]) for _ in range(1 + AGAIN_TIMES)]
     return {"first": first, "again": sorted(others)[AGAIN_TIMES // 2]}

@@ -91,7 +91,8 @@ def _server(directory: Path) -> Iterator[tuple[str, str]]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches only this process
+            # Ctrl-C must reach only this process, which terminates the server.
+            start_new_session=True,
         )
     try:
         url = f"http://{HOST}:{port}"

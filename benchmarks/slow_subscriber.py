@@ -15,7 +15,7 @@ from benchmarks.measuring import SIDE_TIMEOUT, Measured, timed, warm_median
 __all__ = ["SCRIPT"]
 
 TWO = Kernels(fake=2)
-WAITING_MESSAGES = 1000  # in the queue of the slow subscriber
+WAITING_MESSAGES = 1000  # for the slow subscriber
 REQUEST_TIMES = 500
 SUBSCRIBER_SLEEP = 1.0
 

@@ -80,7 +80,8 @@ def _without_common_ends(
 
 def _longest_rising_subsequence(numbers: Sequence[int]) -> set[int]:
     """Return the numbers of a longest rising subsequence of distinct numbers."""
-    ends: list[int] = []  # the smallest end of a rising subsequence of each length
+    # The smallest end of a rising subsequence of each length.
+    ends: list[int] = []
     predecessors: dict[int, int | None] = {}
     for number in numbers:
         length = bisect_left(ends, number)

@@ -9,8 +9,10 @@ from commutable._cell import Cell
 
 __all__ = ["CellIndex"]
 
-NEARBY_CELLS = 16  # searched on both sides of the last known position, before all others
-MAX_FORGOTTEN_IDS = 64  # ids kept beyond twice the number of cells before the index is rebuilt
+# A moved cell is first searched among so many cells on each side of its last known position.
+NEARBY_CELLS = 16
+# An index with more ids than twice the cells and this is rebuilt, to drop the ids of deleted cells.
+MAX_STALE_IDS = 64
 
 
 class CellIndex:
@@ -44,7 +46,7 @@ class CellIndex:
 
     def with_cell_at(self, cells: Sequence[Cell], position: int) -> CellIndex:
         """Return the index of a notebook that has gained a cell at a position."""
-        if len(self._positions) > 2 * len(cells) + MAX_FORGOTTEN_IDS:
+        if len(self._positions) > 2 * len(cells) + MAX_STALE_IDS:
             return CellIndex(cells)
         self._positions[cells[position].id] = position
         return self

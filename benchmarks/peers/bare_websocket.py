@@ -75,7 +75,8 @@ async def _receive_flood(connected: websockets.ClientConnection, messages: int, 
     while b'"idle"' not in await receive(decode=False):
         received += 1
     lap.stop()
-    while received <= messages:  # the reply comes before or after idle
+    # The reply comes before or after the idle status.
+    while received <= messages:
         received += b"execute_reply" in await receive(decode=False)
     return lap
 

@@ -29,7 +29,8 @@ __all__ = [
 
 NOBLOCK: Final = int(zmq.NOBLOCK)
 RCVMORE: Final = int(zmq.RCVMORE)
-FRAME_COUNT: Final = 7  # topic, delimiter, signature and four parts
+# The topic, the delimiter, the signature and the four parts.
+FRAME_COUNT: Final = 7
 WARM_UP_CODE: Final = "flood 1000 200"
 Socket = zmq.Socket[bytes]
 

@@ -61,9 +61,12 @@ class Watcher(asyncio.BufferedProtocol):
         self._namespace = f"{endpoint.namespace}," if endpoint.namespace else ""
         self._finished = self.joined
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
-        self._kept = 0  # bytes of an incomplete frame head at its start
-        self._next = 0  # offset of the next frame, possibly beyond the buffer
-        self._pending = 0  # messages in the frame before that
+        # The bytes of an incomplete frame head at the start of the buffer.
+        self._kept = 0
+        # The offset of the next frame, possibly beyond the buffer.
+        self._next = 0
+        # The number of messages in the frame before that.
+        self._pending = 0
         self._is_open = False
         self._position = self._received = self._acknowledged = self._expected = 0
 

@@ -69,7 +69,8 @@ class CellExecution:
         options, kernel = self._options, self._options.kernel
         message = ec.execute_request(
             code,
-            stop_on_error=False,  # requests of other clients must not be aborted
+            # An error must not abort the queued requests of other clients.
+            stop_on_error=False,
             allow_stdin=options.on_input is not None,
         )
         try:
@@ -171,7 +172,7 @@ class _Output:
 def after_remaining_output(
     options: RunOptions, timeout: float, then: Callable[[], None]
 ) -> abc.DisposableBase:
-    """Call ``then`` when the output of all earlier requests has arrived.
+    """Call ``then`` once when the output of all earlier requests has arrived.
 
     A kernel answers in order, so this sends a ``kernel_info_request`` and waits for its reply, for at most
     ``timeout`` seconds.

@@ -334,7 +334,8 @@ def test_save_killed_at_any_moment_is_atomic(path: Path) -> None:
 
 @POSIX
 def test_unwritable_directory_leaves_file_unchanged() -> None:
-    with tempfile.TemporaryDirectory() as name:  # other users cannot enter pytest's
+    # Other users cannot enter the directories of pytest.
+    with tempfile.TemporaryDirectory() as name:
         path = Path(name, "a.ipynb")
         cm.save(ONE, path)
         path.chmod(0o666)

@@ -26,7 +26,8 @@ from tests.rigs.scripted import settle
 pytestmark = pytest.mark.kernel
 
 if sys.platform == "win32":
-    SIGKILL = signal.SIGTERM  # os.kill() ends a process at once
+    # With any signal os.kill() ends a process at once.
+    SIGKILL = signal.SIGTERM
 else:
     SIGKILL = signal.SIGKILL
 
@@ -163,7 +164,8 @@ def test_kernel_restart_in_cell_fails_run() -> None:
 
 COMPARED = {
     "nothing": ["", "   ", "x = 1"],
-    "streams": [  # flushed, since the order of two streams is otherwise undefined
+    # Flushed, since the order of two streams is otherwise undefined.
+    "streams": [
         "import sys\nprint('a')\nprint('b', flush=True)\nprint('c', file=sys.stderr, flush=True)"
     ],
     "results": ["6 * 7", "{'a': [1, None]}", "None", "print('x'); 'y'"],

@@ -131,7 +131,8 @@ def test_step_without_change_returns_same_notebook(steps: list[Any]) -> None:
     state = START
     for step in steps:
         before, state = state, done(state, step)
-        if step[0] != "update_outputs":  # outputs are not compared by value
+        # Outputs are not compared by value.
+        if step[0] != "update_outputs":
             assert (state is before) is (as_text(state) == as_text(before))
 
 
