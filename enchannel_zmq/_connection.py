@@ -25,10 +25,10 @@ from enchannel.errors import (
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
 from enchannel_zmq._channel_socket import ChannelSocket, SocketOptions
+from enchannel_zmq._connection_phase import ConnectionPhase, PhaseEvent, PhaseTracker
 from enchannel_zmq._diagnosis import ConnectDiagnostics
 from enchannel_zmq._incoming import MESSAGE_CHANNELS, REQUEST_CHANNELS, IncomingMessages
 from enchannel_zmq._io_thread import IoThread, Timer, TimerGroup
-from enchannel_zmq._link_phase import LinkPhase, PhaseEvent, PhaseTracker
 from enchannel_zmq._readiness import ReadinessProof
 from enchannel_zmq._reconnect_policy import ReconnectPolicy
 from enchannel_zmq._socket_set import SocketSet
@@ -160,7 +160,7 @@ class KernelConnection:
 
     def send(self, name: ChannelName, frames: Sequence[bytes | memoryview]) -> None:
         """Send a message; drop it unless READY."""
-        if self.tracker.phase is LinkPhase.READY:
+        if self.tracker.phase is ConnectionPhase.READY:
             self._sockets.send(name, frames)
 
     def _connect(self, name: ChannelName) -> None:
@@ -190,7 +190,7 @@ class KernelConnection:
             socket.is_connected = False
             if not self._is_assessing():
                 self._assessment = self._timers.later(ASSESSMENT_DELAY, self._assess)
-        elif not (self.tracker.phase is LinkPhase.READY or self._is_assessing()):
+        elif not (self.tracker.phase is ConnectionPhase.READY or self._is_assessing()):
             socket.is_connected = False
             if event == zmq.EVENT_CLOSED:
                 self._diagnostics.on_closed(name)
@@ -198,8 +198,8 @@ class KernelConnection:
 
     def _is_loss(self, socket: ChannelSocket) -> bool:
         """Return True if a disconnect is a loss, and not a failed attempt to connect."""
-        return self.tracker.phase is LinkPhase.READY or (
-            self.tracker.phase is LinkPhase.PARTIAL and socket.is_connected
+        return self.tracker.phase is ConnectionPhase.READY or (
+            self.tracker.phase is ConnectionPhase.PARTIAL and socket.is_connected
         )
 
     def _retry(self, name: ChannelName) -> None:
@@ -209,7 +209,7 @@ class KernelConnection:
     def _on_all_connected(self) -> None:
         if self._proof.is_proven:
             self._become_ready()
-        elif self.tracker.phase is not LinkPhase.READY:
+        elif self.tracker.phase is not ConnectionPhase.READY:
             self._proof.start_probing()
 
     def _on_proven(self) -> None:
@@ -261,7 +261,7 @@ class KernelConnection:
 
     def _assess(self) -> None:
         """Handle the loss of sockets, depending on those left and on the process."""
-        if self.tracker.phase not in (LinkPhase.READY, LinkPhase.PARTIAL):
+        if self.tracker.phase not in (ConnectionPhase.READY, ConnectionPhase.PARTIAL):
             return
         lost = self._sockets.disconnected()
         if len(lost) < len(ChannelName):
@@ -286,7 +286,7 @@ class KernelConnection:
 
     def _on_some_lost(self, lost: list[ChannelName]) -> None:
         names = ", ".join(lost)
-        if self.tracker.phase is LinkPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
+        if self.tracker.phase is ConnectionPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
             why: EnchannelError = ConnectionLost(
                 f"the connection to {self._name} was lost on {names}; requests in flight there get no "
                 "reply"
@@ -297,7 +297,7 @@ class KernelConnection:
                 "meanwhile are missing; a possible cause is a message over "
                 f"max_received={self._max_received} bytes"
             )
-        if self.tracker.phase is LinkPhase.PARTIAL:
+        if self.tracker.phase is ConnectionPhase.PARTIAL:
             # More sockets were lost while some were being reconnected: reconnect all of them.
             self._reconnect_all(why, is_dead=False)
             return
@@ -338,7 +338,7 @@ class KernelConnection:
             return False
         self.send_error = why
         self.tracker.advance(event)
-        if self.tracker.phase is not LinkPhase.RECONNECTING:
+        if self.tracker.phase is not ConnectionPhase.RECONNECTING:
             self._reconnect.stop_deadline()
         self._proof.reset()
         self._timers.cancel()
@@ -348,7 +348,7 @@ class KernelConnection:
         return True
 
     def _start_reconnecting(self, names: Iterable[ChannelName], why: EnchannelError) -> None:
-        if self.tracker.phase not in (LinkPhase.PARTIAL, LinkPhase.RECONNECTING):
+        if self.tracker.phase not in (ConnectionPhase.PARTIAL, ConnectionPhase.RECONNECTING):
             return  # a subscriber to the loss closed the link
         self._reconnect.start_deadline(partial(self._give_up, why))
         for name in names:
@@ -367,7 +367,7 @@ class KernelConnection:
 
     def close(self) -> None:
         """Close all sockets; queued messages are sent within LINGER_MS, in the background."""
-        was_ready = self.tracker.phase is LinkPhase.READY
+        was_ready = self.tracker.phase is ConnectionPhase.READY
         if not self.tracker.advance(PhaseEvent.CLOSED):
             return
         self._reconnect.stop_deadline()

@@ -13,7 +13,7 @@ from enchannel import AnyMessage, ChannelName
 from enchannel.backends import IncomingSubject
 from enchannel.errors import EnchannelError, MalformedFrame, RejectedFrame
 from enchannel_zmq._channel_socket import ChannelSocket
-from enchannel_zmq._link_phase import LinkPhase, PhaseTracker
+from enchannel_zmq._connection_phase import ConnectionPhase, PhaseTracker
 from enchannel_zmq._readiness import ReadinessProof
 
 __all__ = ["MESSAGE_CHANNELS", "REQUEST_CHANNELS", "IncomingMessages"]
@@ -78,7 +78,7 @@ class IncomingMessages:
         name = socket.name
         messages, drained = socket.receiver.messages()
         emit, probe_ids = self.messages[name].on_next, self._proof.probe_ids
-        is_plain_iopub = name is ChannelName.IOPUB and self._tracker.phase is LinkPhase.READY
+        is_plain_iopub = name is ChannelName.IOPUB and self._tracker.phase is ConnectionPhase.READY
         for message in messages:
             try:
                 if isinstance(message, RejectedFrame):
@@ -110,5 +110,5 @@ class IncomingMessages:
             # Kernels send no requests on these channels.
             self._on_echo(name)
             return
-        if self._tracker.phase is LinkPhase.READY:
+        if self._tracker.phase is ConnectionPhase.READY:
             self.messages[name].on_next(message)

@@ -19,9 +19,9 @@ from enchannel.errors import (
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
 from enchannel_zmq._connection import FindDeath, KernelConnection
+from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._incoming import MESSAGE_CHANNELS
 from enchannel_zmq._io_thread import io_thread
-from enchannel_zmq._link_phase import LinkPhase
 
 __all__ = ["ZmqLink"]
 
@@ -181,7 +181,7 @@ class ZmqLink:
     def _post(self, name: ChannelName, frames: list[bytes | memoryview] | list[bytes]) -> None:
         if self._is_closing:
             raise ChannelClosed(f"the connection to kernel {self.kernel_id} is closed")
-        if self._tracker.phase is not LinkPhase.READY:
+        if self._tracker.phase is not ConnectionPhase.READY:
             raise copy(self._connection.send_error)
         self._io.post(partial(self._connection.send, name, frames))
 

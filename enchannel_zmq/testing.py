@@ -136,7 +136,7 @@ class ZmqRig(KernelSockets, Rig):
 
     @property
     def answers_heartbeat(self) -> bool:
-        """Whether heartbeats are echoed; may be set."""
+        """True if heartbeats are echoed; can be set."""
         return ChannelName.HEARTBEAT not in self.muted
 
     @answers_heartbeat.setter

@@ -8,8 +8,8 @@ from enchannel import ChannelName, ConnectionInfo
 from enchannel.abc import KernelState, LinkState
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel.testing import Collector
+from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._link import ZmqLink
-from enchannel_zmq._link_phase import LinkPhase
 from tests.rigs import DEADLINE
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
@@ -61,5 +61,5 @@ def test_failed_reopen_leaves_link_suspended(wire: WireKernel, link: ZmqLink) ->
     wire.restart()
     with pytest.raises(ConnectionFailed, match="another key"):
         link.reopen(DEADLINE)
-    assert link._connection.tracker.phase is LinkPhase.SUSPENDED
+    assert link._connection.tracker.phase is ConnectionPhase.SUSPENDED
     assert link._connection._sockets.disconnected() == list(ChannelName)

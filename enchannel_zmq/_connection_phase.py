@@ -1,12 +1,14 @@
-"""The phases of a link as a table: the current phase and an event determine the next phase.
+"""The phases of a connection as a table: the current phase and an event determine the next phase.
 
 ::
 
-    NEW ── CONNECTING ──── READY ──── PARTIAL ──┐
-               │             │ └──────────────── RECONNECTING ── GIVEN_UP
-               └── SUSPENDED ┘
+                        ┌───────── restored ─────────┐
+                        ▼                            │
+    NEW → CONNECTING → READY → PARTIAL → RECONNECTING → GIVEN_UP
+               ▲        (some lost)  (all lost)  (not in time)
+               └── SUSPENDED ← death or restart, from every phase
 
-Every phase can be suspended, and every phase can be closed.
+A link can be closed in every phase.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from enum import Enum, auto
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["TRANSITIONS", "LinkPhase", "PhaseEvent", "PhaseTracker"]
+__all__ = ["TRANSITIONS", "ConnectionPhase", "PhaseEvent", "PhaseTracker"]
 
 
-class LinkPhase(Enum):
-    """The phase of a link, which determines how it treats messages and lost sockets."""
+class ConnectionPhase(Enum):
+    """The phase of a connection, which determines the handling of messages and lost sockets."""
 
     NEW = auto()
     """Not opened yet."""
@@ -63,9 +65,9 @@ class PhaseEvent(Enum):
     """``close`` was called."""
 
 
-_P, _E = LinkPhase, PhaseEvent
+_P, _E = ConnectionPhase, PhaseEvent
 
-TRANSITIONS: Final[Mapping[tuple[LinkPhase, PhaseEvent], LinkPhase]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[tuple[ConnectionPhase, PhaseEvent], ConnectionPhase]] = MappingProxyType(
     {
         (_P.NEW, _E.OPENED): _P.CONNECTING,
         (_P.SUSPENDED, _E.OPENED): _P.CONNECTING,
@@ -98,7 +100,7 @@ class PhaseTracker:
     """
 
     def __init__(self) -> None:
-        self.phase = LinkPhase.NEW
+        self.phase = ConnectionPhase.NEW
 
     def accepts(self, event: PhaseEvent) -> bool:
         """Return True unless the event is ignored in the current phase."""
