@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, NoReturn, SupportsIndex, TypeAlias, overload
 
-from enchannel.errors import InvalidMessage
+from enchannel._protocol.errors import InvalidMessage
 
 __all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
 

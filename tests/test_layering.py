@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.rigs import DEADLINE
 ROOT = Path(__file__).parents[1]
 STDLIB = sys.stdlib_module_names
 VALUES = (
+    "enchannel._outputs",
     "enchannel._protocol",
     "enchannel.contents",
     "enchannel.errors",
@@ -235,3 +237,66 @@ def test_core_imports_without_backend_libraries() -> None:
         timeout=DEADLINE,
     )
     assert run.returncode == 0, run.stderr
+
+
+# -- cycles and private names -------------------------------------------------------------------------
+
+SOURCES = ("enchannel", *BACKENDS, "commutable")
+# Named tuples have public methods with an underscore. The others are of libraries that offer no other way.
+PUBLIC_OR_FOREIGN = {"_asdict", "_fields", "_binary_packet", "_qtcore"}
+
+
+def module_names() -> set[str]:
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for package in SOURCES
+        for path in (ROOT / package).rglob("*.py")
+    }
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return the modules that each module imports, also in functions and for annotations only."""
+    graph: dict[str, set[str]] = {name: set() for name in module_names()}
+    for found in (i for package in SOURCES for i in imports_of(package)):
+        target = found.target
+        while target and target not in graph:
+            target = target.rpartition(".")[0]
+        if target and target != found.importer:
+            graph[found.importer].add(target)
+    return graph
+
+
+def test_imports_have_no_cycle() -> None:
+    try:
+        TopologicalSorter(module_graph()).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def private_accesses(path: Path) -> Iterator[str]:
+    """Yield each access to a private attribute that the module does not define itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = set(defined_names(tree)) | PUBLIC_OR_FOREIGN
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr not in own:
+            if node.attr.startswith("_") and not node.attr.startswith("__"):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+
+
+def defined_names(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.ClassDef(name=name) | ast.Name(id=name, ctx=ast.Store()):
+                yield name
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name):
+                yield name
+            case _:
+                pass
+
+
+@pytest.mark.parametrize("package", SOURCES)
+def test_modules_keep_private_names(package: str) -> None:
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert [found for path in files for found in private_accesses(path)] == []

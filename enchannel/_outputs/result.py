@@ -1,4 +1,8 @@
-"""The result of one request, built from its messages, without Rx."""
+"""The result of one request, built from its messages, and the errors that end a request.
+
+They are in one module because they refer to each other: an error has the result so far, and a result the
+error of its code.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,82 @@ from enchannel._outputs.budget import OutputBudget
 from enchannel._outputs.output import error_output, execution_count_of
 from enchannel._outputs.outputs import Outputs
 from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.errors import EnchannelError
 from enchannel._protocol.message import AnyMessage
-from enchannel.errors import KernelError, RequestAborted
 from enchannel.frozen import EMPTY
 
-__all__ = ["Result", "ResultBuilder", "ResultStatus", "copy_of_error"]
+__all__ = [
+    "ConnectionLost",
+    "KernelDied",
+    "KernelError",
+    "RequestAborted",
+    "RequestFailed",
+    "RequestTimeout",
+    "Result",
+    "ResultBuilder",
+    "ResultStatus",
+    "copy_of_error",
+]
 
 ResultStatus: TypeAlias = Literal["ok", "error", "aborted", "incomplete"]
 
 E = TypeVar("E", bound=BaseException)
+
+
+class RequestFailed(EnchannelError):
+    """The base class of errors that end a request.
+
+    Attributes:
+        result: The result built from the messages received so far, set by ``run`` and ``to_result``;
+            None elsewhere.
+    """
+
+    result: Result | None = None
+
+
+class ConnectionLost(RequestFailed):
+    """Raised when the connection breaks and in-flight requests can no longer be answered."""
+
+
+class KernelDied(RequestFailed):
+    """Raised when the kernel exits or is restarted while a request is in flight.
+
+    Attributes:
+        exit_code: The exit code of the process (negative: the signal that killed it); None if unknown.
+        stderr: The end of the stderr of the process, if enchannel launched it.
+    """
+
+    def __init__(self, text: str, *, exit_code: int | None = None, stderr: str = "") -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+        self.stderr = stderr
+
+
+class KernelError(RequestFailed):
+    """Raised when the code of a request raises an exception in the kernel.
+
+    Attributes:
+        ename: The name of the exception, as the kernel reports it.
+        evalue: The text of the exception.
+        traceback: The lines of the traceback, with ANSI escape sequences.
+    """
+
+    def __init__(self, ename: str, evalue: str, traceback: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{ename}: {evalue}" if evalue else ename)
+        self.ename = ename
+        self.evalue = evalue
+        self.traceback = traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.ename, self.evalue, self.traceback), self.__dict__
+
+
+class RequestTimeout(RequestFailed):
+    """Raised when a request or observable does not complete in time; the text names the missing part."""
+
+
+class RequestAborted(RequestFailed):
+    """Raised when the kernel does not run a request because an earlier queued request failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

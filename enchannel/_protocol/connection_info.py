@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.errors import ConnectionFailed
 from enchannel._protocol.signature_scheme import hash_name_of
-from enchannel.errors import ConnectionFailed
 from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = ["ConnectionInfo", "Secret"]

@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from enchannel._protocol.channel_name import ChannelName
-from enchannel.errors import InvalidMessage
+from enchannel._protocol.errors import InvalidMessage
 from enchannel.frozen import EMPTY, FrozenDict, freeze
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from enchannel.errors import ConnectionFailed
+from enchannel._protocol.errors import ConnectionFailed
 
 __all__ = ["hash_name_of"]
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import msgspec
 
 from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.errors import InvalidMessage
 from enchannel._protocol.message import AnyMessage
 from enchannel.contents import CONTENT_TYPES
-from enchannel.errors import InvalidMessage
 
 __all__ = ["validate_message"]
 

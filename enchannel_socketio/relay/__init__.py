@@ -5,9 +5,10 @@ ASGI application.
 """
 
 from enchannel_socketio.relay._log import Bounds
+from enchannel_socketio.relay._make_store import make_store
 from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
 from enchannel_socketio.relay._server import RelayServer
-from enchannel_socketio.relay._store import MemoryStore, Store, make_store
+from enchannel_socketio.relay._store import MemoryStore, Store
 
 __all__ = [
     "Bounds",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 
-from enchannel.errors import NotSupported
 from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
 from enchannel_socketio.relay._log import Bounds, Log, MemoryLog
 
-__all__ = ["MemoryStore", "Store", "make_store"]
+__all__ = ["MemoryStore", "Store"]
 
 DEFAULT_BOUNDS = Bounds()
 
@@ -75,34 +72,3 @@ class MemoryStore(Store):
 
     async def other_kernels(self) -> Mapping[str, ServedKernel]:
         return {}
-
-
-def make_store(location: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Store:
-    """Return the store at a location.
-
-    Args:
-        location: A directory; ``redis://…`` or ``rediss://…``; None: in memory.
-        bounds: The maximum size of each kernel's log.
-
-    Raises:
-        NotSupported: The location is invalid, or the package that it needs is not installed.
-    """
-    if location is None:
-        return MemoryStore(bounds)
-    if re.match(r"rediss?://", location):
-        try:
-            from enchannel_socketio.relay._redis_store import RedisStore
-        except ImportError as error:
-            raise NotSupported(
-                f'a Redis store needs pip install "enchannel[redis]" ({error})'
-            ) from error
-        return RedisStore(location, bounds)
-    if not location or "://" in location:
-        # Only the scheme is shown: the rest may contain a password.
-        shown = f"{location.partition('://')[0]}://…" if location else "''"
-        raise NotSupported(
-            f"a store must be a directory or a redis:// or rediss:// URL, not {shown}"
-        )
-    from enchannel_socketio.relay._disk_store import DiskStore
-
-    return DiskStore(Path(location), bounds)
