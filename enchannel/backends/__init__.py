@@ -4,11 +4,8 @@ from enchannel._kernel.connect import launch_link, open_link
 from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
 from enchannel._protocol.url_secrets import redact_url, token_of_url
 from enchannel.backends._event_loop_thread import EventLoopThread
-from enchannel.backends._reconnecting_link import (
-    ConnectionLoss,
-    LinkPhase,
-    ReconnectingLink,
-)
+from enchannel.backends._link_phase import LinkPhase
+from enchannel.backends._reconnecting_link import ConnectionLoss, ReconnectingLink
 from enchannel.backends._server_calls import (
     ServerClient,
     call_server,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
@@ -16,18 +15,25 @@ from concurrent.futures import Future
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.link_event import KernelState, LinkEvent, LinkState
 from enchannel._protocol.message import AnyMessage
 from enchannel.abc import ChannelPair
+from enchannel.backends._backoff import (
+    ATTEMPT_TIMEOUT,
+    MAX_REJECTIONS,
+    Backoff,
+    RejectionCounter,
+)
 from enchannel.backends._event_loop_thread import EventLoopThread
+from enchannel.backends._link_phase import FINAL_PHASES, PHASE_TRANSITIONS, LinkPhase
 from enchannel.backends._send_queue import SendQueue
 from enchannel.backends._shared_resource import Lease
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
+from enchannel.backends._task_set import TaskSet
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -38,59 +44,13 @@ from enchannel.errors import (
     NotSupported,
 )
 
-__all__ = ["PHASE_TRANSITIONS", "ConnectionLoss", "LinkPhase", "ReconnectingLink"]
+__all__ = ["ConnectionLoss", "ReconnectingLink"]
 
 FrameT = TypeVar("FrameT")
 
-FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.1, 5.0
-ATTEMPT_TIMEOUT = 10.0
 # Grace period for messages, an interrupt above all, that were sent just before the link is closed.
 FLUSH_TIMEOUT = 1.0
 CLOSE_TIMEOUT = 5.0
-# A connection that the peer closes sooner than this has been rejected.
-REJECTION_PERIOD = 5.0
-MAX_REJECTIONS = 5
-
-
-class LinkPhase(Enum):
-    """The phase of a ``ReconnectingLink``. Messages can be sent while it is DEFERRED or OPEN."""
-
-    NEW = auto()
-    """The first connection is being opened."""
-    DEFERRED = auto()
-    """It connects when the first message is sent or ``begin`` is called; messages are queued."""
-    OPEN = auto()
-    """Connected."""
-    SUSPENDED = auto()
-    """Connected, but the kernel cannot receive messages: it restarts, or it has died."""
-    RECONNECTING = auto()
-    """The connection is lost, and another is being opened."""
-    ENDED = auto()
-    """Given up: the kernel is gone, or the connection could not be restored."""
-    CLOSED = auto()
-    """``close`` was called."""
-
-
-PHASE_TRANSITIONS: Final[Mapping[LinkPhase, frozenset[LinkPhase]]] = {
-    LinkPhase.NEW: frozenset(
-        {LinkPhase.DEFERRED, LinkPhase.OPEN, LinkPhase.ENDED, LinkPhase.CLOSED}
-    ),
-    LinkPhase.DEFERRED: frozenset(
-        {LinkPhase.OPEN, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
-    ),
-    LinkPhase.OPEN: frozenset(
-        {LinkPhase.SUSPENDED, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
-    ),
-    LinkPhase.SUSPENDED: frozenset(
-        {LinkPhase.OPEN, LinkPhase.RECONNECTING, LinkPhase.ENDED, LinkPhase.CLOSED}
-    ),
-    LinkPhase.RECONNECTING: frozenset({LinkPhase.OPEN, LinkPhase.ENDED, LinkPhase.CLOSED}),
-    LinkPhase.ENDED: frozenset({LinkPhase.CLOSED}),
-    LinkPhase.CLOSED: frozenset(),
-}
-"""The phases that may follow each phase."""
-
-_FINAL = frozenset({LinkPhase.ENDED, LinkPhase.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +117,10 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         self.phase: LinkPhase = LinkPhase.NEW
         self._phase_lock = threading.Lock()
         self._queue: SendQueue[FrameT] = SendQueue(self._loop.call)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet(log, f"the link to kernel {kernel_id}")
         self._supervisor: asyncio.Task[None] | None = None
         self._opened_at = 0.0
-        self._rejections = 0
+        self._rejections = RejectionCounter()
         self._closing: Future[None] | None = None
 
     # -- any thread -------------------------------------------------------------------------------
@@ -322,7 +282,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             reason: Raised when a message is sent.
             discard: Drop messages that are queued.
         """
-        if self.phase in _FINAL:
+        if self.phase in FINAL_PHASES:
             return
         if self.phase is LinkPhase.OPEN:
             self._enter(LinkPhase.SUSPENDED)
@@ -343,7 +303,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             keep_channels: Leave the channels open, as for a kernel that this client shut down: sending
                 raises the error, and ``events`` does not fail.
         """
-        if self.phase in _FINAL or not self._enter(LinkPhase.ENDED):
+        if self.phase in FINAL_PHASES or not self._enter(LinkPhase.ENDED):
             return
         self.refusal = error
         self._queue.clear()
@@ -359,16 +319,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
 
     def run_while_connected(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in a task that is cancelled when the connection is lost; log its exception."""
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error(
-                "a task of the link to kernel %s failed", self.kernel_id, exc_info=error
-            )
+        self._tasks.spawn(coroutine)
 
     def _enter(self, phase: LinkPhase) -> bool:
         """Change the phase; return False if the link was closed meanwhile."""
@@ -392,7 +343,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         # This task should not fail; but if it does, its error must end all waiting.
         if supervisor.cancelled() or (error := supervisor.exception()) is None:
             return
-        if self.phase in _FINAL:
+        if self.phase in FINAL_PHASES:
             return
         self._log.error("the link to kernel %s failed", self.kernel_id, exc_info=error)
         self._give_up(
@@ -410,15 +361,18 @@ class ReconnectingLink(ABC, Generic[FrameT]):
                 why = ConnectionLost(f"{self._description} could not be opened: {error}")
                 if not await self._recover(ConnectionLoss(why)):
                     return
-        while self.phase not in _FINAL:
+        while self.phase not in FINAL_PHASES:
             loss = await self.wait_until_lost()
-            if self.phase in _FINAL or not await self._recover(loss):
+            if self.phase in FINAL_PHASES or not await self._recover(loss):
                 return
 
     async def _attempt(self, timeout: float | None) -> None:
         try:
             async with asyncio.timeout(timeout):
                 await self.connect()
+            if self.phase is LinkPhase.ENDED and self.refusal is not None:
+                # The kernel has gone meanwhile.
+                raise copy(self.refusal)
         except BaseException:
             await self._disconnect()
             raise
@@ -444,7 +398,9 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         self._queue.clear()
         await self._disconnect()
         self.emit(LinkState.LOST)
-        failure = self._count_rejection(loss) or await self._reconnect(loss.error)
+        lasted = asyncio.get_running_loop().time() - self._opened_at
+        self._rejections.count(is_rejection=loss.is_rejection, lasted=lasted)
+        failure = await self._reconnect(loss.error)
         if failure is not None:
             self._give_up(failure)
             return False
@@ -452,52 +408,38 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         self.on_reconnected(loss.error)
         return True
 
-    def _count_rejection(self, loss: ConnectionLoss) -> ConnectionLost | None:
-        """Return why the link is given up if the peer has rejected it too often."""
-        lasted = asyncio.get_running_loop().time() - self._opened_at
-        is_rejection = loss.is_rejection and lasted < REJECTION_PERIOD
-        self._rejections = self._rejections + 1 if is_rejection else 0
-        if self._rejections < MAX_REJECTIONS:
-            return None
-        return ConnectionLost(
-            f"{loss.error}, {MAX_REJECTIONS} times in a row and right after it was opened; check that no "
-            "other client uses the same session"
-        )
-
     async def _reconnect(self, why: ConnectionLost) -> EnchannelError | None:
         """Try to connect until it succeeds; return why it cannot."""
+        if self._rejections.is_final:
+            return ConnectionLost(
+                f"{why}, {MAX_REJECTIONS} times in a row and right after it was opened; check that no "
+                "other client uses the same session"
+            )
         loop = asyncio.get_running_loop()
-        deadline, delay = loop.time() + self._reconnect_timeout, FIRST_RETRY_DELAY
-        if self._rejections:
-            await asyncio.sleep(FIRST_RETRY_DELAY * 2**self._rejections)
+        backoff = Backoff(self._reconnect_timeout, loop.time())
+        await asyncio.sleep(self._rejections.pause)
         while True:
-            remaining = deadline - loop.time()
             try:
-                await self._attempt(max(FIRST_RETRY_DELAY, min(ATTEMPT_TIMEOUT, remaining)))
+                await self._attempt(backoff.attempt_timeout(loop.time()))
                 return None
             except (AuthenticationFailed, KernelDied) as error:  # final, however long it is retried
                 return error
             except (ConnectionFailed, TimeoutError) as error:
                 last = str(error) or "no answer"
-            # Jitter, so that the clients of a server do not all return at once.
-            pause = delay * random.uniform(0.5, 1.0)  # noqa: S311  # not used for a secret
-            if loop.time() + pause >= deadline:
+            pause = backoff.next_pause(loop.time())
+            if pause is None:
                 return ConnectionLost(
                     f"{why}; it could not be restored within {self._reconnect_timeout:g} s: {last}"
                 )
             await asyncio.sleep(pause)
-            delay = min(delay * 2, MAX_RETRY_DELAY)
 
     def _give_up(self, error: EnchannelError) -> None:
-        if self.phase not in _FINAL and self._enter(LinkPhase.ENDED):
+        if self.phase not in FINAL_PHASES and self._enter(LinkPhase.ENDED):
             self.refusal = error
             self.events.on_error(error)
 
     async def _disconnect(self) -> None:
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        self._tasks.cancel()
         await self.disconnect()
 
     async def _close(self) -> None:

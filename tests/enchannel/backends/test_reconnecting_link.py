@@ -8,7 +8,7 @@ import pytest
 
 from enchannel import ChannelName, KernelState, LinkState
 from enchannel.backends import LinkPhase
-from enchannel.backends._reconnecting_link import PHASE_TRANSITIONS
+from enchannel.backends._link_phase import PHASE_TRANSITIONS
 from enchannel.errors import (
     AuthenticationFailed,
     ChannelClosed,
@@ -89,6 +89,19 @@ def test_open_repeats_attempts_that_hang() -> None:
     link.close()
 
 
+def test_kernel_that_ends_while_connecting_raises() -> None:
+    class EndingLink(FakeLink):
+        async def connect(self) -> None:
+            self.end(KernelDied("the kernel is gone"))
+
+    lease = loops.lease()
+    link = EndingLink(lease)
+    with pytest.raises(KernelDied, match="the kernel is gone"):
+        lease.resource.run(link.open())
+    assert link.calls == ["disconnect"]
+    lease.release()
+
+
 def test_open_link_sends_in_order() -> None:
     with fake_link() as link:
         for number in range(100):
@@ -157,7 +170,7 @@ def test_failed_attempts_are_repeated(failure: Exception) -> None:
 
 
 def test_hanging_attempt_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enchannel.backends._reconnecting_link.ATTEMPT_TIMEOUT", 0.1)
+    monkeypatch.setattr("enchannel.backends._backoff.ATTEMPT_TIMEOUT", 0.1)
     with fake_link(None, HANGS) as link:
         link.break_connection()
         wait_until_reconnected(link)
