@@ -1,18 +1,10 @@
-"""A served kernel: its link on one side, its log on the other.
-
-Incoming messages are queued on the thread on which they arrive, and appended to the log on the relay's
-event loop.
-"""
+"""A served kernel: its link on one side, its log on the other."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 from reactivex import Observable
 
@@ -20,15 +12,10 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, Session
 from enchannel.abc import KernelState, Lifecycle, Link, LinkEvent, LinkState
 from enchannel.backends import EventRecord
-from enchannel.errors import (
-    EnchannelError,
-    KernelDied,
-    MalformedFrame,
-    MessagesMayBeMissing,
-    NotSupported,
-)
+from enchannel.errors import EnchannelError, KernelDied, MalformedFrame, NotSupported
 from enchannel_socketio._packet import MSG, encode_message
-from enchannel_socketio.relay._log import Bounds, Entry, Log
+from enchannel_socketio.relay._log import Entry, Log
+from enchannel_socketio.relay._log_writer import LogWriter
 from enchannel_socketio.relay._watcher import BatchCache
 
 __all__ = ["LocalKernel", "ServedKernel"]
@@ -43,10 +30,6 @@ FORWARDED_CHANNELS = (
 )
 # For an interrupt, a restart or a shutdown.
 LIFECYCLE_TIMEOUT = 60.0
-# For the last messages to be written to the log.
-FLUSH_TIMEOUT = 5.0
-# Messages wait for the log up to these bounds; beyond them, they are dropped and reported missing.
-PENDING_BOUNDS = Bounds()
 
 
 class ServedKernel(ABC):
@@ -115,21 +98,9 @@ class LocalKernel(ServedKernel):
         self.has_lifecycle = link.lifecycle is not None
         self._link = link
         self._session = session
-        self._loop = asyncio.get_running_loop()
-        self._pending: deque[Entry] = deque()
-        self._pending_bytes = 0
-        self._enqueuing = threading.Lock()
-        self._wake = asyncio.Event()
-        self._is_woken = False
-        # Set while all received messages are in the log.
-        self._flushed = asyncio.Event()
+        self._writer = LogWriter(id, log)
         self._is_ending = False
-        # Entries that could not be written to the log.
-        self._unwritten = 0
-        # Messages that were dropped because too many are pending.
-        self._dropped = 0
         self._end_error: EnchannelError | None = None
-        self._writing = asyncio.create_task(self._write_log())
         for channel in FORWARDED_CHANNELS:
             pair = link.pair(channel)
             if pair is not None:
@@ -163,11 +134,11 @@ class LocalKernel(ServedKernel):
                 await _wait_for(self._link.lifecycle.shutdown())
         finally:
             await asyncio.to_thread(self._link.close)
-            await self._flush()
-            self._writing.cancel()
+            await self._writer.flush()
+            self._writer.cancel()
 
     async def position(self) -> int:
-        await self._flush()
+        await self._writer.flush()
         return await super().position()
 
     async def close(self) -> None:
@@ -205,7 +176,9 @@ class LocalKernel(ServedKernel):
                 )
             )
             return
-        self._enqueue(Entry(MSG, channel.value, session, ready.json, tuple(ready.attachments)))
+        self._writer.enqueue(
+            Entry(MSG, channel.value, session, ready.json, tuple(ready.attachments))
+        )
 
     def _on_execution_state(self, state: object) -> None:
         if state in (KernelState.IDLE, KernelState.BUSY) and self.state in (
@@ -227,7 +200,7 @@ class LocalKernel(ServedKernel):
             return
         # Clients know the kernel by its id at the relay, not by that of the link.
         record = EventRecord.of(event).with_kernel_id(self._link.kernel_id, self.id)
-        self._enqueue(Entry.of_event(record))
+        self._writer.enqueue(Entry.of_event(record))
 
     def _on_link_error(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
@@ -239,81 +212,7 @@ class LocalKernel(ServedKernel):
 
     def _on_end(self, error: EnchannelError) -> None:
         self._end_error, self.state = error, KernelState.DEAD
-        self._enqueue(Entry.of_event(EventRecord.of_end(error)))
-
-    def _enqueue(self, entry: Entry) -> None:
-        with self._enqueuing:
-            full = (
-                len(self._pending) >= PENDING_BOUNDS.messages
-                or self._pending_bytes > PENDING_BOUNDS.bytes
-            )
-            if full and self._pending and entry.event == MSG:
-                self._dropped += 1
-                return
-            self._enqueue_report_of_dropped()
-            self._pending.append(entry)
-            self._pending_bytes += entry.size
-        if not self._is_woken:
-            self._is_woken = True
-            self._call(self._wake.set)
-
-    def _enqueue_report_of_dropped(self) -> None:
-        if self._dropped:
-            report = self._missing_messages(self._dropped)
-            self._pending.append(report)
-            self._pending_bytes += report.size
-            self._dropped = 0
-
-    def _call(self, function: Callable[[], Any]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # the event loop is closed
-            log.debug("kernel %s sent a message after the relay was closed", self.id)
-
-    # -- on the event loop ------------------------------------------------------------------------
-
-    async def _write_log(self) -> None:
-        while True:
-            while not self._pending:
-                self._flushed.set()
-                await self._wake.wait()
-                self._wake.clear()
-                self._is_woken = False
-            self._flushed.clear()
-            with self._enqueuing:
-                self._enqueue_report_of_dropped()
-                entries = [self._pending.popleft() for _ in range(len(self._pending))]
-            report = [self._missing_messages(self._unwritten)] if self._unwritten else []
-            try:
-                await self.log.append([*report, *entries])
-            except Exception as error:
-                log.exception("messages of kernel %s could not be stored: %s", self.id, error)
-                self._unwritten += len(entries)
-            else:
-                self._unwritten = 0
-            with self._enqueuing:
-                self._pending_bytes -= sum(entry.size for entry in entries)
-
-    def _missing_messages(self, count: int) -> Entry:
-        """Return the entry that reports messages as missing."""
-        error = MessagesMayBeMissing(
-            f"{count} messages of kernel {self.id} could not be stored; the log output of the relay "
-            "has the reason"
-        )
-        return Entry.of_event(EventRecord.of(error))
-
-    async def _flush(self) -> None:
-        """Wait until all received messages are in the log."""
-        await asyncio.sleep(0)
-        try:
-            async with asyncio.timeout(FLUSH_TIMEOUT):
-                while self._pending or not self._flushed.is_set():
-                    if self._pending:
-                        self._flushed.clear()
-                        self._wake.set()
-                    await self._flushed.wait()
-        except TimeoutError:
-            log.warning("the last messages of kernel %s are not in its log", self.id)
+        self._writer.enqueue(Entry.of_event(EventRecord.of_end(error)))
 
 
 async def _wait_for(completion: Observable[None]) -> None:

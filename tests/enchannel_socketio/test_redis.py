@@ -28,7 +28,7 @@ from enchannel.errors import (
 )
 from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, _kernels, make_store
+from enchannel_socketio.relay import Bounds, _log_writer, make_store
 from enchannel_socketio.relay._kernels import ServedKernel
 from enchannel_socketio.relay._log import Entry
 from enchannel_socketio.relay._redis_commands import PeerKernel, command_stream_of
@@ -372,7 +372,7 @@ def test_forget_is_retried(
 def test_pending_messages_are_bounded(
     relays: tuple[Running, Running], redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_kernels, "PENDING_BOUNDS", Bounds(messages=100))
+    monkeypatch.setattr(_log_writer, "PENDING_BOUNDS", Bounds(messages=100))
     one, _ = relays
     with shared(one) as (kernel_id, remote), connect(one.url, kernel_id, token=TOKEN) as kernel:
         texts: list[str] = []
