@@ -55,8 +55,8 @@ class Outputs(Sequence[Output]):
             all text.
 
     Example:
-        >>> hello = ec.Outputs().add(build.stream("stdout", "Hello "))
-        >>> hello.add(build.stream("stdout", "World"))
+        >>> hello = ec.Outputs().add(messages.stream("stdout", "Hello "))
+        >>> hello.add(messages.stream("stdout", "World"))
         Outputs(stream 'Hello World')
         >>> hello.text
         'Hello '

@@ -132,7 +132,7 @@ class _Coalesce(EventLoopSink[Any]):
 
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._last: _Batch | None = None  # the newest, if of stream messages
+        self._last: _Batch | None = None  # the newest, if a stream
 
     def on_next(self, item: Any) -> None:
         key = _stream_key(item)

@@ -198,7 +198,7 @@ class Tk(Tcl):
         try:
             return tkinter.Tk()
         except tkinter.TclError as error:
-            pytest.skip(f"there is no display: {error}")
+            pytest.skip(f"no display: {error}")
 
     def _close(self) -> None:
         self.root.destroy()
@@ -455,7 +455,7 @@ def script(code: str) -> str:
 
 def test_qt_without_application_raises() -> None:
     pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
-    said = script("""if True:
+    output = script("""if True:
         import enchannel as ec
         import reactivex
         from PySide6 import QtCore
@@ -466,14 +466,14 @@ def test_qt_without_application_raises() -> None:
         except RuntimeError as error:
             print(error)
     """)
-    assert said == "no Qt application is running; create one before subscribing\n"
+    assert output == "no Qt application is running; create one before subscribing\n"
 
 
 @pytest.mark.parametrize("end", ["app.shutdown()", "shiboken6.delete(app)"])
 def test_qt_deleted_application_ends_subscription(end: str) -> None:
     """An application that never ran does not emit aboutToQuit."""
     pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
-    said = script(f"""if True:
+    output = script(f"""if True:
         import enchannel as ec
         import shiboken6
         from PySide6 import QtCore
@@ -489,17 +489,17 @@ def test_qt_deleted_application_ends_subscription(end: str) -> None:
         source.on_next("even later")
         print(len(source.observers))
     """)
-    assert said == "to be seen\n0\n"
+    assert output == "to be seen\n0\n"
 
 
 def test_import_does_not_load_user_interfaces() -> None:
-    said = script("""if True:
+    output = script("""if True:
         import sys
         import enchannel
 
         print(sorted({"PySide6", "PyQt6", "tkinter", "textual"} & set(sys.modules)))
     """)
-    assert said == "[]\n"
+    assert output == "[]\n"
 
 
 class OwnQtScheduler(QtScheduler):

@@ -661,7 +661,7 @@ def test_message_repr_hides_input_reply(channel: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         (math.nan, "content.a[1].b must be a finite number, not nan"),
         (-math.inf, "content.a[1].b must be a finite number, not -inf"),
@@ -684,12 +684,12 @@ def test_message_repr_hides_input_reply(channel: str) -> None:
     ],
     ids=lambda value: type(value).__name__,  # same in all processes
 )
-def test_non_json_value_error_names_path(value: Any, said: str) -> None:
+def test_non_json_value_error_names_path(value: Any, expected: str) -> None:
     content = {"a": [0, {"b": value}]}
     for make in (created, replaced):
         with pytest.raises(InvalidMessage) as raised:
             make(content)
-        assert str(raised.value) == said
+        assert str(raised.value) == expected
     with pytest.raises(InvalidMessage, match="^(a key of )?metadata"):
         create_message("x", metadata=content)
 
@@ -710,13 +710,13 @@ def test_non_dict_part_raises_invalid_message(part: Any) -> None:
 
 
 def test_unknown_channel_error_lists_channels() -> None:
-    said = "channel must be one of shell, iopub, stdin, control, heartbeat, not 'iopup'"
+    expected = "channel must be one of shell, iopub, stdin, control, heartbeat, not 'iopup'"
     with pytest.raises(InvalidMessage) as raised:
         create_message("x", channel="iopup")
-    assert str(raised.value) == said
+    assert str(raised.value) == expected
     with pytest.raises(InvalidMessage) as raised:
         create_message("x").replace(channel="iopup")
-    assert str(raised.value) == said
+    assert str(raised.value) == expected
 
 
 # Replacing and creating messages.

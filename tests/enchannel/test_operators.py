@@ -34,7 +34,9 @@ REQUEST = create_message("execute_request", {"code": "1"})
 OTHER = create_message("execute_request", {"code": "2"})
 
 
-def said(msg_type: str, /, *, parent: AnyMessage | None = REQUEST, **content: Any) -> AnyMessage:
+def published(
+    msg_type: str, /, *, parent: AnyMessage | None = REQUEST, **content: Any
+) -> AnyMessage:
     return create_message(msg_type, content, channel="iopub", parent=parent)
 
 
@@ -43,21 +45,23 @@ def replied(*, parent: AnyMessage = REQUEST, **content: Any) -> AnyMessage:
 
 
 def out(text: str) -> AnyMessage:
-    return said("stream", name="stdout", text=text)
+    return published("stream", name="stdout", text=text)
 
 
 def status(state: str, parent: AnyMessage = REQUEST) -> AnyMessage:
-    return said("status", execution_state=state, parent=parent)
+    return published("status", execution_state=state, parent=parent)
 
 
 def display(text: str) -> AnyMessage:
     transient = {"display_id": "a"}
-    return said("display_data", data={"text/plain": text}, metadata={}, transient=transient)
+    return published("display_data", data={"text/plain": text}, metadata={}, transient=transient)
 
 
 def update(text: str) -> AnyMessage:
     transient = {"display_id": "a"}
-    return said("update_display_data", data={"text/plain": text}, metadata={}, transient=transient)
+    return published(
+        "update_display_data", data={"text/plain": text}, metadata={}, transient=transient
+    )
 
 
 BUSY, IDLE = status("busy"), status("idle")
@@ -84,8 +88,8 @@ class Case:
 
 
 A, B = out("a"), out("b")
-FAKE = said("fake", execution_state="idle")
-ON_COMM = said("comm_msg", comm_id="1", data={})
+FAKE = published("fake", execution_state="idle")
+ON_COMM = published("comm_msg", comm_id="1", data={})
 TO_COMM = create_message("comm_close", {"comm_id": "1", "data": {}})
 SHOWN_X = {"output_type": "display_data", "data": {"text/plain": "x"}, "metadata": {}}
 ERROR: dict[str, Any] = {"ename": "E", "evalue": "why", "traceback": ["where"]}
@@ -100,7 +104,7 @@ PICKED = {
     "of no type": Case(of_message_type(), [A, OK], []),
     "of a comm": Case(
         ops.with_comm_id("1"),
-        [A, ON_COMM, said("comm_msg", comm_id="2", data={}), TO_COMM],
+        [A, ON_COMM, published("comm_msg", comm_id="2", data={}), TO_COMM],
         [ON_COMM, TO_COMM],
     ),
     "outputs": Case(
@@ -111,9 +115,9 @@ PICKED = {
             A,
             display("x"),
             update("y"),
-            said("execute_result", execution_count=3, data={"text/plain": "x"}, metadata={}),
-            said("clear_output", wait=False),
-            said("error", **ERROR),
+            published("execute_result", execution_count=3, data={"text/plain": "x"}, metadata={}),
+            published("clear_output", wait=False),
+            published("error", **ERROR),
             OK,
         ],
         [
@@ -126,7 +130,7 @@ PICKED = {
     ),
     "updated outputs": Case(
         ops.updated_outputs(),
-        [A, display("y"), update("x"), said("update_display_data")],
+        [A, display("y"), update("x"), published("update_display_data")],
         [
             {**SHOWN_X, "transient": {"display_id": "a"}},
             {"output_type": "display_data", "data": {}, "metadata": {}, "transient": {}},
@@ -138,7 +142,7 @@ PICKED = {
             A,
             replied(status="ok", payload=[PAGE, NEXT]),
             replied(payload=[PAGE]),
-            said("fake", payload=[PAGE]),
+            published("fake", payload=[PAGE]),
         ],
         [PAGE, NEXT, PAGE],
     ),
@@ -155,8 +159,13 @@ PICKED = {
     ),
     "execution counts": Case(
         ops.execution_counts(),
-        [BUSY, said("execute_input", code="1", execution_count=1), A, replied(execution_count=1)]
-        + [said("execute_input", parent=OTHER, code="2", execution_count=2)],
+        [
+            BUSY,
+            published("execute_input", code="1", execution_count=1),
+            A,
+            replied(execution_count=1),
+        ]
+        + [published("execute_input", parent=OTHER, code="2", execution_count=2)],
         [1, 2],
     ),
     "execution counts that only replies tell": Case(
@@ -164,25 +173,32 @@ PICKED = {
         [replied(execution_count=1), replied(parent=OTHER, execution_count=1)],
         [1, 1],
     ),
-    "execution counts of input that is told twice": Case(
+    "execution counts of duplicate input messages": Case(
         ops.execution_counts(),
-        [said("execute_input", code="1", execution_count=1)] * 2,
+        [published("execute_input", code="1", execution_count=1)] * 2,
         [1, 1],
     ),
     "no execution counts": Case(
         ops.execution_counts(),
-        [replied(), replied(execution_count=None), said("execute_input", execution_count="1")],
+        [replied(), replied(execution_count=None), published("execute_input", execution_count="1")],
         [],
     ),
     "kernel statuses": Case(
         ops.kernel_statuses(),
-        [status("starting"), BUSY, A, said("status"), said("status", execution_state=None), IDLE],
+        [
+            status("starting"),
+            BUSY,
+            A,
+            published("status"),
+            published("status", execution_state=None),
+            IDLE,
+        ],
         ["starting", "busy", "idle"],
     ),
-    "input requests": Case(ops.input_requests(), [A, said("input_request", **ASKED)], [ASKED]),
+    "input requests": Case(ops.input_requests(), [A, published("input_request", **ASKED)], [ASKED]),
     "outputs so far": Case(
         ops.accumulate_outputs(),
-        [BUSY, A, OK, B, said("clear_output", wait=True), IDLE, B, said("clear_output")],
+        [BUSY, A, OK, B, published("clear_output", wait=True), IDLE, B, published("clear_output")],
         [
             [{"output_type": "stream", "name": "stdout", "text": "a"}],
             [{"output_type": "stream", "name": "stdout", "text": "ab"}],
@@ -198,11 +214,19 @@ PICKED = {
     "until idle": Case(ops.until_idle(), [BUSY, FAKE, A, IDLE, B], [BUSY, FAKE, A, IDLE]),
     "until the idle of a request": Case(
         ops.until_idle(REQUEST),
-        [status("idle", OTHER), said("status", parent=None, execution_state="idle"), A, IDLE, B],
-        [status("idle", OTHER), said("status", parent=None, execution_state="idle"), A, IDLE],
+        [
+            status("idle", OTHER),
+            published("status", parent=None, execution_state="idle"),
+            A,
+            IDLE,
+            B,
+        ],
+        [status("idle", OTHER), published("status", parent=None, execution_state="idle"), A, IDLE],
     ),
     "until the idle of a header": Case(ops.until_idle(REQUEST.header), [A, IDLE, B], [A, IDLE]),
-    "never idle": Case(ops.until_idle(), [BUSY, said("status"), OK], [BUSY, said("status"), OK]),
+    "never idle": Case(
+        ops.until_idle(), [BUSY, published("status"), OK], [BUSY, published("status"), OK]
+    ),
 }
 
 
@@ -288,7 +312,7 @@ def test_operator_passes_scheduler_to_source(operator: Operator) -> None:
 @each_operator
 def test_operator_survives_any_content(operator: Operator) -> None:
     odd: list[Any] = [None, {}, object()]
-    odd += [said(msg_type, parent=None) for msg_type in CONTENT_TYPES]
+    odd += [published(msg_type, parent=None) for msg_type in CONTENT_TYPES]
     odd += [create_message(msg_type) for msg_type in CONTENT_TYPES]
     subject: Subject[Any] = Subject()
     ended: list[Any] = []
@@ -300,7 +324,14 @@ def test_operator_survives_any_content(operator: Operator) -> None:
 
 @each_operator
 def test_operator_state_is_per_subscription(operator: Operator) -> None:
-    messages = [BUSY, said("execute_input", code="1", execution_count=1), A, display("x"), OK, IDLE]
+    messages = [
+        BUSY,
+        published("execute_input", code="1", execution_count=1),
+        A,
+        display("x"),
+        OK,
+        IDLE,
+    ]
     source = reactivex.from_iterable(messages).pipe(operator)
     first: list[Any] = []
     second: list[Any] = []
@@ -326,7 +357,7 @@ def test_operator_does_not_catch_subscriber_errors(operator: Operator) -> None:
     messages = [A, ON_COMM, update("x"), replied(payload=[PAGE], execution_count=1)]
 
     def say_all() -> None:
-        for message in [*messages, said("input_request", **ASKED), IDLE]:
+        for message in [*messages, published("input_request", **ASKED), IDLE]:
             subject.on_next(message)
         subject.on_completed()
 

@@ -18,12 +18,12 @@ from enchannel.frozen import thaw
 Plain = dict[str, Any]
 
 
-def said(msg_type: str, /, **content: Any) -> AnyMessage:
+def published(msg_type: str, /, **content: Any) -> AnyMessage:
     return create_message(msg_type, content, channel="iopub")
 
 
 def out(text: str, name: str = "stdout") -> AnyMessage:
-    return said("stream", name=name, text=text)
+    return published("stream", name=name, text=text)
 
 
 def err(text: str) -> AnyMessage:
@@ -36,23 +36,23 @@ def bundle(text: str, id: str | None = None) -> Plain:
 
 
 def display(text: str, id: str | None = None) -> AnyMessage:
-    return said("display_data", **bundle(text, id))
+    return published("display_data", **bundle(text, id))
 
 
 def update(text: str, id: str | None = "a") -> AnyMessage:
-    return said("update_display_data", **bundle(text, id))
+    return published("update_display_data", **bundle(text, id))
 
 
 def result(text: str, id: str | None = None, count: int = 1) -> AnyMessage:
-    return said("execute_result", execution_count=count, **bundle(text, id))
+    return published("execute_result", execution_count=count, **bundle(text, id))
 
 
 def raised(ename: str = "E") -> AnyMessage:
-    return said("error", ename=ename, evalue="why", traceback=["\x1b[31mwhere\x1b[0m", "why"])
+    return published("error", ename=ename, evalue="why", traceback=["\x1b[31mwhere\x1b[0m", "why"])
 
 
 def clear(wait: bool = False) -> AnyMessage:
-    return said("clear_output", wait=wait)
+    return published("clear_output", wait=wait)
 
 
 def outputs_of(*messages: AnyMessage) -> Outputs:
@@ -141,12 +141,12 @@ CASES: dict[str, tuple[list[AnyMessage], list[Plain]]] = {
     ),
     "an update of nothing": ([display("x"), update("y")], [displayed("x")]),
     "an update without an id": ([display("x", "a"), update("y", None)], [displayed("x")]),
-    "an update of what was cleared": ([display("x", "a"), clear(), update("y")], []),
-    "an update of what came again": (
+    "an update of a cleared display": ([display("x", "a"), clear(), update("y")], []),
+    "an update of a repeated display": (
         [display("x", "a"), clear(), display("y", "a"), update("z")],
         [displayed("z")],
     ),
-    "an update of what was cleared by the next": (
+    "an update of a display cleared by the next": (
         [display("x", "a"), clear(wait=True), out("."), update("y")],
         [streamed(".")],
     ),
@@ -164,7 +164,7 @@ def test_other_messages_are_ignored() -> None:
     outputs = outputs_of(out("a"))
     ours = {"stream", "display_data", "execute_result", "error", "clear_output"}
     for msg_type in {*CONTENT_TYPES, "who_knows"} - ours:
-        assert outputs.add(said(msg_type, text="b", data={})) is outputs
+        assert outputs.add(published(msg_type, text="b", data={})) is outputs
 
 
 UNCHANGED = {
@@ -314,7 +314,7 @@ FIELDS = "name text data metadata transient execution_count ename evalue traceba
 )
 def test_any_content_gives_valid_outputs(kind: str, content: Plain, data: Plain) -> None:
     content.setdefault("data", data)
-    outputs = outputs_of(display("x", "a"), clear(wait=True), said(kind, **content))
+    outputs = outputs_of(display("x", "a"), clear(wait=True), published(kind, **content))
     assert isinstance(outputs.text, str)
     nbformat.validate(notebook(outputs))
 
@@ -332,23 +332,23 @@ def notebook(outputs: Outputs) -> Plain:
 
 
 ODD: dict[str, tuple[AnyMessage, Plain]] = {
-    "a stream of nothing": (said("stream"), streamed("")),
-    "a stream of null": (said("stream", name=None, text=None), streamed("")),
+    "a stream without text": (published("stream"), streamed("")),
+    "a stream of null": (published("stream", name=None, text=None), streamed("")),
     "a stream of lines": (
-        said("stream", name="stderr", text=["a\n", "b"]),
+        published("stream", name="stderr", text=["a\n", "b"]),
         streamed("a\nb", "stderr"),
     ),
-    "a stream of a number": (said("stream", name="stdout", text=42), streamed("42")),
+    "a stream of a number": (published("stream", name="stdout", text=42), streamed("42")),
     "a display of nothing": (
-        said("display_data"),
+        published("display_data"),
         {"output_type": "display_data", "data": {}, "metadata": {}},
     ),
     "a display of null": (
-        said("display_data", data=None, metadata=None, transient=None),
+        published("display_data", data=None, metadata=None, transient=None),
         {"output_type": "display_data", "data": {}, "metadata": {}},
     ),
     "a display of no text": (
-        said(
+        published(
             "display_data",
             data={
                 "text/plain": ["a\n", "b"],
@@ -374,26 +374,26 @@ ODD: dict[str, tuple[AnyMessage, Plain]] = {
         },
     ),
     "a result without a count": (
-        said("execute_result", **bundle("x")),
+        published("execute_result", **bundle("x")),
         {"output_type": "execute_result", "execution_count": None, **bundle("x")},
     ),
     **{
         f"a result with the count {count!r}": (
-            said("execute_result", execution_count=count, **bundle("x")),
+            published("execute_result", execution_count=count, **bundle("x")),
             {"output_type": "execute_result", "execution_count": None, **bundle("x")},
         )
         for count in ("3", -1, True, [3])
     },
     "an error of nothing": (
-        said("error"),
+        published("error"),
         {"output_type": "error", "ename": "", "evalue": "", "traceback": []},
     ),
     "an error with one text": (
-        said("error", ename="E", evalue=3, traceback="where"),
+        published("error", ename="E", evalue=3, traceback="where"),
         {"output_type": "error", "ename": "E", "evalue": "3", "traceback": ["where"]},
     ),
     "an error with odd lines": (
-        said("error", ename="E", evalue="", traceback=["where", None]),
+        published("error", ename="E", evalue="", traceback=["where", None]),
         {"output_type": "error", "ename": "E", "evalue": "", "traceback": ["where", "None"]},
     ),
 }
@@ -406,15 +406,15 @@ def test_odd_message_becomes_output(message: AnyMessage, expected: Plain) -> Non
 
 @pytest.mark.parametrize("id", [[], {}, 0, "", None, False, 1.5])
 def test_odd_display_id_is_ignored(id: Any) -> None:
-    shown = said("display_data", data={}, transient={"display_id": id})
-    other = said("update_display_data", **bundle("x"), transient={"display_id": id})
+    shown = published("display_data", data={}, transient={"display_id": id})
+    other = published("update_display_data", **bundle("x"), transient={"display_id": id})
     outputs = outputs_of(shown)
     assert outputs.add(other) is outputs
 
 
 def test_display_id_may_be_a_number() -> None:
-    shown = said("display_data", data={}, transient={"display_id": 7})
-    other = said("update_display_data", **bundle("x"), transient={"display_id": 7})
+    shown = published("display_data", data={}, transient={"display_id": 7})
+    other = published("update_display_data", **bundle("x"), transient={"display_id": 7})
     assert list(outputs_of(shown, other)) == [displayed("x")]
 
 
@@ -482,7 +482,7 @@ def test_unpickled_outputs_can_grow() -> None:
 
 
 def test_outputs_repr_is_short() -> None:
-    png = said("display_data", data={"image/png": "abc"}, metadata={})
+    png = published("display_data", data={"image/png": "abc"}, metadata={})
     outputs = outputs_of(out("woo\n"), result("42"), png, raised("ValueError"))
     assert repr(outputs) == (
         "Outputs(stream 'woo\\n', execute_result '42', display_data 'image/png', "
@@ -499,13 +499,13 @@ TEXTS: dict[str, tuple[list[AnyMessage], str]] = {
     "nothing": ([], ""),
     "a script": ([out("woo\n"), result("42")], "woo\n42"),
     "on lines of their own": ([out("woo"), display("x"), result("42")], "woo\nx\n42"),
-    "no line for what has no text": ([display("x"), said("display_data"), out("")], "x"),
+    "no line for outputs without text": ([display("x"), published("display_data"), out("")], "x"),
     "a traceback": ([raised()], "where\nwhy"),
-    "no traceback": ([said("error", ename="E", evalue="why")], "E: why"),
+    "no traceback": ([published("error", ename="E", evalue="why")], "E: why"),
     "no escape sequences": ([out("\x1b[31mr"), out("ed\x1b[0m\n")], "red\n"),
     "not one that two messages share": ([out("\x1b[3"), out("1mred")], "red"),
     "the last state of a progress bar": ([out("\r 1%"), out("\r99%\n")], "99%\n"),
-    "a list of lines": ([said("display_data", data={"text/plain": ["a\n", "b"]})], "a\nb"),
+    "a list of lines": ([published("display_data", data={"text/plain": ["a\n", "b"]})], "a\nb"),
 }
 
 

@@ -16,7 +16,7 @@ from enchannel.errors import KernelDied, KernelError, RequestAborted
 from enchannel.frozen import thaw
 
 
-def said(msg_type: str, /, **content: Any) -> AnyMessage:
+def published(msg_type: str, /, **content: Any) -> AnyMessage:
     return create_message(msg_type, content, channel="iopub")
 
 
@@ -25,21 +25,23 @@ def replied(msg_type: str = "execute_reply", /, **content: Any) -> AnyMessage:
 
 
 def out(text: str) -> AnyMessage:
-    return said("stream", name="stdout", text=text)
+    return published("stream", name="stdout", text=text)
 
 
 def display(text: str, id: str | None = None) -> AnyMessage:
     transient = {} if id is None else {"transient": {"display_id": id}}
-    return said("display_data", data={"text/plain": text}, metadata={}, **transient)
+    return published("display_data", data={"text/plain": text}, metadata={}, **transient)
 
 
 def update(text: str, id: str) -> AnyMessage:
     transient = {"display_id": id}
-    return said("update_display_data", data={"text/plain": text}, metadata={}, transient=transient)
+    return published(
+        "update_display_data", data={"text/plain": text}, metadata={}, transient=transient
+    )
 
 
 def clear(wait: bool = False) -> AnyMessage:
-    return said("clear_output", wait=wait)
+    return published("clear_output", wait=wait)
 
 
 def result_of(*messages: AnyMessage, max_output: int | None = None) -> Result:
@@ -50,12 +52,12 @@ def result_of(*messages: AnyMessage, max_output: int | None = None) -> Result:
 
 
 OK = replied(status="ok", execution_count=3)
-RAISED = said("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["t"])
+RAISED = published("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["t"])
 
 
 def test_result_of_successful_code() -> None:
     builder = ResultBuilder()
-    for message in (said("status", execution_state="busy"), out("woo\n"), OK):
+    for message in (published("status", execution_state="busy"), out("woo\n"), OK):
         builder.add(message)
     result = builder.build(1.5)
     assert result == Result(
@@ -72,7 +74,7 @@ def test_result_of_successful_code() -> None:
 
 
 def test_result_without_reply_is_incomplete() -> None:
-    result = result_of(said("execute_input", code="1", execution_count=7), out("woo"))
+    result = result_of(published("execute_input", code="1", execution_count=7), out("woo"))
     assert result.status == "incomplete"
     assert result.reply is None
     assert result.execution_count == 7
@@ -81,7 +83,7 @@ def test_result_without_reply_is_incomplete() -> None:
 
 
 def test_execution_count_without_reply_count() -> None:
-    running = said("execute_input", code="1", execution_count=7)
+    running = published("execute_input", code="1", execution_count=7)
     assert result_of(running, replied(status="aborted")).execution_count == 7
 
 
@@ -268,22 +270,22 @@ def test_received_display_size_is_its_bytes() -> None:
 
 
 LIMITED: dict[str, tuple[list[AnyMessage], int, str, bool]] = {
-    "what fits": ([out("ab"), out("c")], 3, "abc", False),
+    "output that fits": ([out("ab"), out("c")], 3, "abc", False),
     "text is cut": ([out("ab"), out("cd")], 3, "abc", True),
     "cut between messages": ([out("abc"), out("d")], 3, "abc", True),
     "no more after the cut": ([out("abcd"), out("e"), display("f")], 3, "abc", True),
     "nothing at all": ([out("a")], 0, "", True),
     "nothing is not too much": ([], 0, "", False),
-    "what does not fit is dropped": ([out("a"), display("b"), out("c")], 3, "ac", True),
+    "too large output is dropped": ([out("a"), display("b"), out("c")], 3, "ac", True),
     "cleared": ([out("abcd"), clear(), out("ef")], 3, "ef", False),
     "cleared, and again too much": ([out("abcd"), clear(), out("efgh")], 3, "efg", True),
     "to be cleared": ([out("abcd"), clear(wait=True)], 3, "abc", True),
     "cleared by the next": ([out("abcd"), clear(wait=True), out("ef")], 3, "ef", False),
-    "cleared by what is dropped": ([out("ab"), clear(wait=True), display("c")], 3, "", True),
+    "cleared by a dropped display": ([out("ab"), clear(wait=True), display("c")], 3, "", True),
     "cleared twice": ([out("ab"), clear(wait=True), clear(), out("cd"), out("e")], 3, "cde", False),
     "an animation": ([out("abc"), clear(wait=True)] * 9 + [out("def")], 3, "def", False),
     "other messages count nothing": (
-        [said("status", execution_state="busy" * 9), out("abc"), OK],
+        [published("status", execution_state="busy" * 9), out("abc"), OK],
         3,
         "abc",
         False,
@@ -357,7 +359,7 @@ def test_error_is_reported_without_its_output() -> None:
 
 
 def test_non_string_text_is_truncated_too() -> None:
-    result = result_of(said("stream", name=None, text=["ab", "cd"]), max_output=3)
+    result = result_of(published("stream", name=None, text=["ab", "cd"]), max_output=3)
     assert list(result.outputs) == [{"output_type": "stream", "name": "stdout", "text": "abc"}]
 
 

@@ -82,7 +82,7 @@ SETTLED = {
         f"\r{GREEN}ab{RESET}",
     ),
     "colours that add up": (f"{RED}ab{BOLD}cd\r{GREEN}x", None, None),
-    "the colour in which it goes on": (f"ab\r{RED}", f"ab{RED}", "\r"),
+    "the colour after the text": (f"ab\r{RED}", f"ab{RED}", "\r"),
     "the colour of an earlier line": (f"{RED}a\nbc\rd", f"{RED}a\ndc", "\rd"),
     "a colour after a reset": (f"{RED}a{ESC}[0;32mb\rc", f"{ESC}[0;32mcb", "\rc"),
     "an escape that was cut off": (f"ab\rc{ESC}[3", "cb", f"\rc{ESC}[3"),
@@ -104,7 +104,8 @@ def test_settled_text(text: str, shown: str | None, rest: str | None) -> None:
     now = settled(text)
     assert shown is None or now.shown == shown
     assert rest is None or now.rest == rest
-    if "]" not in text:  # An unfinished escape sequence is not shown.
+    # An unfinished escape sequence is not shown.
+    if "]" not in text:
         assert plain_text(now.shown) == plain_text(text)
 
 

@@ -121,7 +121,8 @@ def test_signature_schemes_include_reference(name: str) -> None:
     scheme = f"hmac-{name}"
     try:
         signature = session(KEY, scheme).sign([b"{}"] * 4)
-    except Exception:  # shake has no fixed length, so an HMAC cannot use it
+    except Exception:
+        # shake has no fixed length, so an HMAC cannot use it.
         with pytest.raises(ec.ConnectionFailed, match=scheme):
             Signer(KEY, scheme)
     else:

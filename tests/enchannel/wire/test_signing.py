@@ -102,7 +102,8 @@ def test_replay_on_same_socket_is_rejected() -> None:
     for prefix in ([], [b"topic"], [b"another", b"topic"]):
         with pytest.raises(ReplayedFrame):
             reader([*prefix, *made])
-    with pytest.raises(ReplayedFrame):  # other buffers do not make it a new message
+    # Other buffers do not make it a new message.
+    with pytest.raises(ReplayedFrame):
         reader([*made, b"buffer"])
 
 
