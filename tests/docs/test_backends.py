@@ -17,7 +17,7 @@ FILE = re.compile(r"^`(?P<name>\w+\.py)`:\n\n```python\n(?P<text>.*?)^```$", re.
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A directory with the files that the page prints."""
+    """Return a directory with the files that the page prints."""
     for file in FILE.finditer(PAGE.read_text(encoding="utf-8")):
         (tmp_path / file["name"]).write_text(file["text"], encoding="utf-8")
     return tmp_path

@@ -181,7 +181,7 @@ def test_launch_retries_hanging_websocket(
             swallowed.append(request)
             return True
 
-        proxy.swallows = swallow_the_first
+        proxy.ignores = swallow_the_first
         at = any_server.url.replace(f":{any_server.port}", f":{proxy.port}")
         with ec.launch("python3", at=at, token=TOKEN) as kernel:
             assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"

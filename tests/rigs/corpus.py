@@ -1,4 +1,4 @@
-"""The notebooks that nbformat tests itself with, of every version of the format; some of them broken.
+"""The notebooks of nbformat's own tests, in every version of the format; some are invalid.
 
 ``python tests/rigs/corpus.py DIR`` downloads them; ENCHANNEL_TEST_CORPUS=DIR finds them.
 """
@@ -20,7 +20,7 @@ DEFAULT = Path(__file__).parents[2] / ".tox" / "corpus"
 
 
 def download(wanted: str, into: Path) -> Path:
-    """The source distribution of a version of nbformat."""
+    """Download the source distribution of a version of nbformat; return its path."""
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
     source = ("--no-binary", "nbformat", f"nbformat=={wanted}")
     subprocess.run([*pip, *source, "--dest", str(into)], check=True)
@@ -29,7 +29,7 @@ def download(wanted: str, into: Path) -> Path:
 
 
 def unpack(archive: Path, notebooks: Path) -> None:
-    """Write the notebooks of its tests."""
+    """Extract the notebooks of the tests in an archive."""
     with tarfile.open(archive) as files:
         for member in files:
             path = PurePosixPath(member.name)
@@ -42,7 +42,7 @@ def unpack(archive: Path, notebooks: Path) -> None:
 
 
 def main(root: Path = DEFAULT) -> None:
-    """Have the notebooks of the nbformat that is installed under ``root``."""
+    """Download the notebooks of the installed version of nbformat to ``root``, unless they are there."""
     wanted = version("nbformat")
     with locked(root) as root:
         stamp = root / "version.txt"

@@ -1,4 +1,4 @@
-"""Virtual environments for the real programs of the tests, each with packages of its own."""
+"""Virtual environments for the programs that the tests run, one for each program."""
 
 import os
 import subprocess
@@ -14,20 +14,20 @@ BIN, EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 
 
 def program(home: Path, name: str) -> Path:
-    """Where the environment at ``home`` has a program."""
+    """Return the path of a program in the environment at ``home``."""
     return home / BIN / f"{name}{EXE}"
 
 
 def install(home: Path, requirements: Sequence[str]) -> None:
-    """Create the environment at ``home``, unless it is there with just these requirements."""
+    """Create the environment at ``home``, unless it exists with exactly these requirements."""
     python = program(home, "python")
     stamp = home / "requirements.txt"
     wanted = "\n".join(requirements)
-    # A python whose interpreter is gone is a dangling link: it does not exist.
+    # If the interpreter was removed, `python` is a dangling link, and does not exist.
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
     venv.create(home, clear=True, symlinks=os.name != "nt")
-    # Most of what is installed is never imported: what is, is compiled then.
+    # Most modules are never imported; the others are compiled at their first import.
     pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet")
     subprocess.run([*pip, "--no-compile", *requirements], check=True)
     stamp.write_text(wanted)
@@ -35,7 +35,7 @@ def install(home: Path, requirements: Sequence[str]) -> None:
 
 @contextmanager
 def locked(root: Path) -> Iterator[Path]:
-    """Create ``root``, and let nobody else install there meanwhile."""
+    """Create ``root``, and lock it for other processes that install there."""
     root = root.absolute()
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):

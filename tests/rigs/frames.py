@@ -1,4 +1,4 @@
-"""ZeroMQ frames made by hand, so that enchannel's own encoding is not measured with itself."""
+"""ZeroMQ frames made by hand, so that enchannel's codec is not tested with itself."""
 
 import hashlib
 import hmac
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 DELIMITER: Final = b"<IDS|MSG>"
 KEY: Final = b"the-key-of-the-tests"
-"""Looked for wherever a secret could leak, so it is a word that occurs nowhere else."""
+"""A key that tests search for wherever a secret could leak; the text occurs nowhere else."""
 
 
 def signature(key: bytes, parts: Sequence[bytes], digest: str = "sha256") -> bytes:
@@ -19,7 +19,7 @@ def signature(key: bytes, parts: Sequence[bytes], digest: str = "sha256") -> byt
 
 
 def signed(key: bytes, *parts: bytes, buffers: Sequence[bytes] = ()) -> list[bytes]:
-    """From the delimiter on: the four JSON parts as they are, signed."""
+    """Return the frames of a message, beginning with the delimiter, signed with the key."""
     return [DELIMITER, signature(key, parts), *parts, *buffers]
 
 
@@ -31,7 +31,7 @@ def parts(
     metadata: Mapping[str, Any] | None = None,
     **header: Any,
 ) -> tuple[bytes, bytes, bytes, bytes]:
-    """The four JSON parts of a message."""
+    """Return the four JSON parts of a message."""
     known = {
         "msg_id": uuid.uuid4().hex,
         "msg_type": msg_type,

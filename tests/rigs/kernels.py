@@ -1,4 +1,4 @@
-"""Real kernels to test against, each in a virtual environment of its own.
+"""Real kernels for the tests, each in its own virtual environment.
 
 ``python tests/rigs/kernels.py DIR`` installs them; JUPYTER_PATH=DIR/share/jupyter finds them.
 """
@@ -19,7 +19,7 @@ DEFAULT = Path(__file__).parents[2] / ".tox" / "kernels"
 
 @dataclass(frozen=True)
 class RealKernel:
-    """What to install, and how to start it: ``argv[0]`` is a program of its ``{home}``."""
+    """The requirements of a kernel and its command; ``argv[0]`` is a program in its environment."""
 
     name: str
     requirements: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The messages that kernels send in tests, and what is asserted of received ones."""
+"""The messages that kernels send in tests, and the parts of received ones that tests compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damage: what a line, a bug or a stranger makes of frames. Seeded, so that a failure can be seen again."""
+"""Random damage to frames, as a bad line, a bug or an attacker causes; seeded, to be reproducible."""
 
 from collections.abc import Sequence
 from random import Random
@@ -20,17 +20,17 @@ ODD = (
 
 
 class Mutator:
-    """Damages bytes, and lists of them, in one to three places."""
+    """Damages frames and messages in one to three places."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
 
     def chance(self) -> bool:
-        """One in two."""
+        """Return True with a probability of one half."""
         return self._random.random() < 0.5
 
     def damaged(self, data: bytes, other: bytes) -> bytes:
-        """Bytes of the one, with some of the other."""
+        """Return a damaged copy of the data, which may contain parts of ``other``."""
         random = self._random.random
         for _ in range(1 + int(random() * 3)):
             at, how = int(random() * (len(data) + 1)), int(random() * 6)
@@ -38,18 +38,18 @@ class Mutator:
                 data = data[:at] + bytes([data[at] ^ (1 << int(random() * 8))]) + data[at + 1 :]
             elif how == 1:  # cut short
                 data = data[:at]
-            elif how == 2:  # said twice
+            elif how == 2:  # repeated
                 data = data[:at] + data[at - int(random() * 40) if at > 40 else 0 :]
             elif how == 3:  # spliced
                 data = data[:at] + other[int(random() * (len(other) + 1)) :]
-            elif how == 4:  # put in
+            elif how == 4:  # inserted
                 data = data[:at] + ODD[int(random() * len(ODD))] + data[at:]
             else:  # cut out
                 data = data[:at] + data[at + int(random() * 40) :]
         return data
 
     def frames(self, frames: Sequence[bytes], other: Sequence[bytes]) -> list[bytes]:
-        """A multipart message, with something of another."""
+        """Return a damaged copy of a message, which may contain frames of ``other``."""
         random, made = self._random.random, list(frames)
         for _ in range(1 + int(random() * 3)):
             at, how = int(random() * len(made)), int(random() * 9)

@@ -1,4 +1,4 @@
-"""A network between a client and a server on this machine, which breaks when a test wants it to."""
+"""A TCP proxy in front of a server, which breaks connections when a test wants it to."""
 
 import asyncio
 import threading
@@ -10,26 +10,27 @@ from tests.rigs import DEADLINE
 from tests.rigs.servers import HOST, free_port
 
 T = TypeVar("T")
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 
 class Proxy:
-    """Passes on bytes, at a port of its own; a context.
+    """Forwards bytes between clients and a server; ``with`` starts and stops it.
 
     Args:
-        to_port: Where the server is.
+        to_port: The port of the server.
 
     Attributes:
-        port: Where clients find it.
-        requests: The first line and the headers of each request of a client, as it came.
-        swallows: Whether a request is never answered.
+        port: The port for clients.
+        requests: The first line and the headers of each request.
+        answers: A function that returns the answer to a request in the server's place, or None.
+        ignores: A function that returns True for a request that is never answered.
     """
 
     def __init__(self, to_port: int) -> None:
         self.port = free_port()
         self.requests: list[str] = []
         self.answers: Callable[[str], bytes | None] = lambda request: None
-        self.swallows: Callable[[str], bool] = lambda request: False
+        self.ignores: Callable[[str], bool] = lambda request: False
         self._to_port = to_port
         self._lines: set[_Line] = set()
         self._loop = asyncio.new_event_loop()
@@ -49,23 +50,28 @@ class Proxy:
         self._thread.join()
 
     def cut(self) -> None:
-        """Break all connections, and take no more."""
+        """Break all connections, and accept no more."""
         self._do(self._cut())
 
     def restore(self) -> None:
-        """Take connections."""
+        """Accept connections again."""
         self._do(self._listen())
 
     def pause(self) -> None:
-        """Read nothing of what clients send."""
+        """Stop reading from clients."""
         self._loop.call_soon_threadsafe(self._flows.clear)
 
     def resume(self) -> None:
+        """Continue reading from clients."""
         self._loop.call_soon_threadsafe(self._flows.set)
 
     def inject(self, frame: bytes, *, text: bool | None = None) -> None:
-        """Send a frame to all clients' WebSockets, between those of the server; by default it is a text
-        where it begins like an object."""
+        """Send a WebSocket frame to all clients, between the frames of the server.
+
+        Args:
+            frame: The payload.
+            text: Whether it is a text frame; by default if it begins with a brace.
+        """
         is_text = frame[:1] == b"{" if text is None else text
 
         def inject() -> None:
@@ -76,7 +82,7 @@ class Proxy:
 
     @contextmanager
     def answering(self, answer: Callable[[str], bytes | None]) -> Iterator[None]:
-        """Answer new connections in the server's place, where a function of their request says how."""
+        """Answer requests in the server's place if ``answer`` returns something for them."""
         self.answers = answer
         try:
             yield
@@ -107,7 +113,7 @@ class Proxy:
             await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._server is None:  # it was cut in this moment
+        if self._server is None:  # cut() was called meanwhile
             writer.transport.abort()
             return
         line = _Line(self, reader, writer)
@@ -119,16 +125,17 @@ class Proxy:
 
 
 class _Line:
-    """One connection, and the one that belongs to it on the other side."""
+    """The connection of a client, and the one to the server that belongs to it."""
 
     def __init__(
         self, proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._proxy = proxy
         self._reader, self._writer = reader, writer
-        self._far: asyncio.StreamWriter | None = None
+        self._server_writer: asyncio.StreamWriter | None = None
         self._injected: list[tuple[bytes, bool]] = []
-        self._left: int | None = None  # bytes of the server's frame; None: this is no WebSocket
+        # Remaining bytes of the current frame from the server; None before the WebSocket handshake.
+        self._left: int | None = None
         self._head = b""
         self.over = asyncio.get_running_loop().create_future()
 
@@ -138,30 +145,30 @@ class _Line:
                 await flows.wait()
                 request = await self._reader.readuntil(b"\r\n\r\n")
                 self._proxy.requests.append(request.decode(errors="replace"))
-                if self._proxy.swallows(self._proxy.requests[-1]):
-                    await self._reader.read()  # until the client has had enough
+                if self._proxy.ignores(self._proxy.requests[-1]):
+                    await self._reader.read()  # until the client disconnects
                     return
                 if (answer := self._proxy.answers(self._proxy.requests[-1])) is not None:
                     self._writer.write(answer)
                     await self._writer.drain()
                     return
-                far_reader, self._far = await asyncio.open_connection(HOST, to_port)
-                self._far.write(request)
-                there = asyncio.create_task(self._there(self._far, flows))
-                back = asyncio.create_task(self._back(far_reader))
-                await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
-                there.cancel()
-                back.cancel()
-                await asyncio.gather(there, back, return_exceptions=True)
+                server_reader, self._server_writer = await asyncio.open_connection(HOST, to_port)
+                self._server_writer.write(request)
+                to_server = asyncio.create_task(self._forward_to_server(self._server_writer, flows))
+                to_client = asyncio.create_task(self._forward_to_client(server_reader))
+                await asyncio.wait((to_server, to_client), return_when=asyncio.FIRST_COMPLETED)
+                to_server.cancel()
+                to_client.cancel()
+                await asyncio.gather(to_server, to_client, return_exceptions=True)
         finally:
-            for writer in (self._writer, self._far):
+            for writer in (self._writer, self._server_writer):
                 if writer is not None:
                     writer.close()
             if not self.over.done():
                 self.over.set_result(None)
 
     def break_off(self) -> None:
-        for writer in (self._writer, self._far):
+        for writer in (self._writer, self._server_writer):
             if writer is not None:
                 writer.transport.abort()
 
@@ -170,22 +177,24 @@ class _Line:
             self._injected.append((frame, is_text))
             self._send_injected()
 
-    async def _there(self, far: asyncio.StreamWriter, flows: asyncio.Event) -> None:
-        while data := await self._reader.read(CHUNK):
+    async def _forward_to_server(self, server: asyncio.StreamWriter, flows: asyncio.Event) -> None:
+        while data := await self._reader.read(CHUNK_BYTES):
             await flows.wait()
-            far.write(data)
-            await far.drain()
+            server.write(data)
+            await server.drain()
 
-    async def _back(self, far: asyncio.StreamReader) -> None:
-        while data := await far.read(CHUNK):
-            if self._left is None and data.startswith(b"HTTP/1.1 101"):  # after others, maybe
+    async def _forward_to_client(self, server: asyncio.StreamReader) -> None:
+        while data := await server.read(CHUNK_BYTES):
+            if self._left is None and data.startswith(
+                b"HTTP/1.1 101"
+            ):  # other responses may precede it
                 head, end, data = data.partition(b"\r\n\r\n")
                 self._writer.write(head + end)
                 self._left = 0
-            self._pass_on(data)
+            self._forward_frames(data)
             await self._writer.drain()
 
-    def _pass_on(self, data: bytes) -> None:
+    def _forward_frames(self, data: bytes) -> None:
         while data:
             if self._left is None:
                 piece, data = data, b""
@@ -202,7 +211,7 @@ class _Line:
             self._send_injected()
 
     def _head_of_frame(self) -> bytes:
-        """All of the head, once it is there; and how much comes after it."""
+        """Return a frame's head once it is complete, and set ``_left`` to the length of the payload."""
         head = self._head
         if len(head) < 2:
             return b""

@@ -1,4 +1,4 @@
-"""A real Redis, in a test's hand."""
+"""A real Redis server under the control of a test."""
 
 import signal
 import subprocess
@@ -15,11 +15,11 @@ __all__ = ["RedisServer"]
 
 
 class RedisServer:
-    """A Redis that keeps nothing when it ends; a context.
+    """A Redis server without persistence; ``with`` starts and stops it.
 
     Args:
-        directory: Where it may write.
-        password: What it is opened by, if by anything.
+        directory: Its working directory.
+        password: The password that clients need; empty for none.
     """
 
     def __init__(self, directory: Path, *, password: str = "") -> None:
@@ -30,7 +30,7 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Begin; it has forgotten everything."""
+        """Start the server, without data."""
         options = ["--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
         if self._password:
             options += ["--requirepass", self._password]
@@ -53,7 +53,7 @@ class RedisServer:
         self._process.wait(DEADLINE)
 
     def freeze(self) -> None:
-        """It answers nothing, until it thaws."""
+        """Suspend the process: clients get no answer until ``thaw``."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 

@@ -1,4 +1,4 @@
-"""A real relay with a fake kernel behind it and a network before it, in a test's hand."""
+"""A rig: a fake kernel behind a real relay, with a proxy in front of it."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -22,11 +22,11 @@ TOKEN = "the-token-of-the-relay"
 
 
 class RelayRig(Rig):
-    """A kernel behind a relay; what there is between it and the client is a proxy.
+    """A ``ZmqRig`` behind a relay, and a proxy between the relay and the client.
 
     Args:
-        server: A relay that runs.
-        relay: It.
+        server: The running server of the relay.
+        relay: The relay.
     """
 
     backend: Backend = SocketioBackend()
@@ -84,13 +84,15 @@ class RelayRig(Rig):
         at = f"42/main/{self.kernel_id},".encode()
         event = b'["batch",{"after":0,"upto":1,"events":[["msg",%b,1]]}]' % message.json
         return {
-            "half of one": self._injecting(at + event[: len(event) // 2]),
-            "no batch": self._injecting(at + b'["batch",{}]'),
-            "no message": self._injecting(at + event.replace(b'"header"', b'"hedaer"')),
-            "another place": self._injecting(at + event),
-            "no packet": self._injecting(b"4" + secrets.token_hex(20).encode()),
-            "an attachment": self._injecting(b"\x00\x01\x02"),
-            "one whose attachment never comes": self._injecting(
+            "half a batch": self._injecting(at + event[: len(event) // 2]),
+            "a batch without events": self._injecting(at + b'["batch",{}]'),
+            "a message without a header": self._injecting(
+                at + event.replace(b'"header"', b'"hedaer"')
+            ),
+            "a wrong position": self._injecting(at + event),
+            "an invalid packet": self._injecting(b"4" + secrets.token_hex(20).encode()),
+            "an unexpected attachment": self._injecting(b"\x00\x01\x02"),
+            "a packet without its attachment": self._injecting(
                 b"451-" + at[2:] + b'["refused",{"_placeholder":true,"num":0}]'
             ),
         }

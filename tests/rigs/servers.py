@@ -1,4 +1,4 @@
-"""Real Jupyter servers to test against, each in a virtual environment of its own.
+"""Real Jupyter servers for the tests, each in its own virtual environment.
 
 ``python tests/rigs/servers.py DIR`` installs them; ENCHANNEL_TEST_SERVERS=DIR finds them.
 """
@@ -32,9 +32,9 @@ from tests.rigs.environments import install, locked, program
 
 DEFAULT = Path(__file__).parents[2] / ".tox" / "servers"
 HOST = "127.0.0.1"
-# Below those that the system gives away: a server that is down stays down.
+# Below the ephemeral ports: no other process gets the port of a stopped server.
 PORTS = range(20_000, 32_000)
-# Whatever configures the tests' own Jupyter or Python is none of the server's.
+# Variables that configure Jupyter or Python for the tests, which the servers must not inherit.
 NOT_INHERITED = ("JUPYTER_", "IPYTHON", "KERNEL_", "KG_", "EG_", "PYTHON", "COVERAGE_")
 
 
@@ -43,14 +43,14 @@ def installed() -> Path:
 
 
 class PortTaken(Exception):
-    """Somebody else was faster."""
+    """Another process bound the port first."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Server:
-    """A server in a process of its own, with a home of its own; a context, which it ends with.
+    """A server process with its own home directory; ``with`` starts and stops it.
 
-    ``options`` are traitlets', by class: ``{"MappingKernelManager": {"cull_interval": 1}}``.
+    ``options`` configures traitlets, by class: ``{"MappingKernelManager": {"cull_interval": 1}}``.
     """
 
     name: ClassVar[str]
@@ -73,7 +73,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is, without a slash at the end."""
+        """The URL of the server, without a slash at the end."""
         scheme = "https" if self.tls else "http"
         return f"{scheme}://{HOST}:{self.port}{self.base_url}".rstrip("/")
 
@@ -83,15 +83,15 @@ class Server:
 
     @property
     def certificate(self) -> Path:
-        """What a client trusts that means this server, and no other."""
+        """The certificate for clients that trust this server only."""
         return self.home / "certificate.pem"
 
     def output(self) -> str:
-        """All that it has said."""
+        """Return the output of the process."""
         return (self.home / "output.txt").read_text(errors="replace")
 
     def __enter__(self) -> Self:
-        # Not pytest's own tmp_path: a socket's path must stay short.
+        # Not pytest's tmp_path: the path of a socket must be short.
         self._directory = tempfile.TemporaryDirectory(prefix="ec-", ignore_cleanup_errors=True)
         try:
             (self.home / "work").mkdir()
@@ -111,11 +111,11 @@ class Server:
     ) -> None:
         self.kill()
         if error is not None:
-            print(f"{self.name} said:\n{self.output()}", file=sys.stderr)
+            print(f"the output of {self.name}:\n{self.output()}", file=sys.stderr)
         self._directory.cleanup()
 
     def start(self) -> None:
-        """Start it at its port, and return when it answers."""
+        """Start the process on the same port, and wait until it answers."""
         config = self.home / "config.json"
         config.write_text(json.dumps(merged(self.settings(), self.options)))
         with (self.home / "output.txt").open("ab") as output:
@@ -135,10 +135,12 @@ class Server:
             raise
         if not answered:
             self.kill()
-            raise TimeoutError(f"{self.name} does not answer; it said:\n{self.output()}")
+            raise TimeoutError(
+                f"{self.name} did not answer within {DEADLINE:g} s; its output:\n{self.output()}"
+            )
 
     def stop(self) -> None:
-        """Ask it to end, and wait until it has: it shuts its kernels down."""
+        """Terminate the server, which shuts down its kernels, and wait until it has ended."""
         kernels = self._kernels()
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -147,25 +149,23 @@ class Server:
         self.kill()
 
     def kill(self) -> None:
-        """End it and its kernels at once, as a crash would."""
+        """Kill the server and its kernels, as a crash of the machine does."""
         if self.process.poll() is None:
-            psutil.Process(self.process.pid).suspend()  # It starts no more kernels.
+            psutil.Process(self.process.pid).suspend()  # it cannot start more kernels
             kill(self._kernels())
             self.process.kill()
             self.process.wait(DEADLINE)
 
     def restart(self) -> None:
-        """Stop it, and start it at the same port, with the same home."""
+        """Stop the server, and start it on the same port with the same home directory."""
         self.stop()
         self.start()
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """Ask for what is at a path like ``api/kernels``, as a client of its own; the JSON of it.
-
-        It shows the token; a server with nothing but a password refuses it.
+        """Send a request to a path like ``api/kernels``, with the token; return the decoded JSON.
 
         Raises:
-            urllib.error.HTTPError: The answer is no; what it says is a note of the error.
+            urllib.error.HTTPError: The server refused; the body of its answer is a note of the error.
         """
         try:
             with self._open(method, path, body) as answer:
@@ -177,7 +177,7 @@ class Server:
         return json.loads(text) if text else None
 
     def start_kernel(self, name: str = "python3", **more: object) -> str:
-        """Have it start a kernel; the kernel's id."""
+        """Start a kernel on the server; return its id."""
         return str(self.request("POST", "api/kernels", {"name": name, **more})["id"])
 
     def delete_kernel(self, kernel_id: str) -> None:
@@ -187,7 +187,7 @@ class Server:
         return [str(self._program()), f"--config={config}"]
 
     def settings(self) -> dict[str, dict[str, object]]:
-        """What configures it as this object says."""
+        """Return the traitlets configuration of this server."""
         app: dict[str, object] = {
             "ip": HOST,
             "port": self.port,
@@ -216,7 +216,9 @@ class Server:
     def _program(self) -> Path:
         path = program(self.root / self.name, self.program)
         if not path.exists():
-            raise FileNotFoundError(f"no {path}: install it with python {__file__} {self.root}")
+            raise FileNotFoundError(
+                f"{path} does not exist; install it with python {__file__} {self.root}"
+            )
         return path
 
     def _start_somewhere(self) -> None:
@@ -224,20 +226,20 @@ class Server:
             self.port = free_port()
             with suppress(PortTaken):
                 return self.start()
-        raise PortTaken(f"{self.name} found no port; it said:\n{self.output()}")
+        raise PortTaken(f"{self.name} found no free port; its output:\n{self.output()}")
 
     def _answers(self) -> bool:
         if (code := self.process.poll()) is not None:
             error = RuntimeError if is_free(self.port) else PortTaken
-            raise error(f"{self.name} ended with {code}; it said:\n{self.output()}")
+            raise error(f"{self.name} exited with code {code}; its output:\n{self.output()}")
         try:
             with self._open("GET", "api"):
                 pass
         except urllib.error.HTTPError as error:
-            error.close()  # Even a refusal is an answer.
+            error.close()  # a refusal is an answer
         except OSError:
             return False
-        # It may be somebody else who answers.
+        # Another process may have answered.
         links = psutil.Process(self.process.pid).net_connections("tcp")
         return any(link.laddr and link.laddr.port == self.port for link in links)
 
@@ -249,7 +251,7 @@ class Server:
         request = urllib.request.Request(  # noqa: S310 - it is http or https
             f"{self.url}/{path}?token={quote(self.token)}",
             method=method,
-            # Without a token, jupyter_server wants the same word twice.
+            # Without a token, jupyter_server expects the same value in cookie and header.
             headers={"Cookie": "_xsrf=word", "X-XSRFToken": "word"},
             data=None if body is None else json.dumps(body).encode(),
         )
@@ -257,13 +259,13 @@ class Server:
 
     def _kernels(self) -> list[psutil.Process]:
         if self.process.poll() is not None:
-            return []  # By now its number may be another's.
+            return []  # another process may have its id now
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
 @dataclass(eq=False, kw_only=True)
 class JupyterServer(Server):
-    """What JupyterLab stands on."""
+    """The server of JupyterLab."""
 
     name = "jupyter_server"
     requirements = ("jupyter_server>=2.17", "ipykernel>=7")
@@ -290,7 +292,7 @@ class JupyterServer(Server):
 
 @dataclass(eq=False, kw_only=True)
 class KernelGateway(Server):
-    """Kernels without the rest of a Jupyter server."""
+    """A server with kernels only."""
 
     name = "kernel_gateway"
     requirements = ("jupyter_kernel_gateway>=3", "ipykernel>=7")
@@ -307,7 +309,7 @@ class KernelGateway(Server):
 
 @dataclass(eq=False, kw_only=True)
 class EnterpriseGateway(Server):
-    """Kernels all over a cluster; on jupyter_server 1 and jupyter_client 6."""
+    """The server for kernels in a cluster, with jupyter_server 1 and jupyter_client 6."""
 
     name = "enterprise_gateway"
     requirements = ("jupyter_enterprise_gateway>=3.2,<4", "ipykernel<7")
@@ -315,20 +317,20 @@ class EnterpriseGateway(Server):
     app = "EnterpriseGatewayApp"
 
     def settings(self) -> dict[str, dict[str, object]]:
-        # It starts no kernel for root, unless told so.
+        # By default it starts no kernels for root.
         more = {"auth_token": self.token, "list_kernels": True, "unauthorized_users": []}
         return merged(super().settings(), {"EnterpriseGatewayApp": more})
 
 
 @dataclass(eq=False, kw_only=True)
 class Jupyverse(Server):
-    """The server that is no tornado; it has no TLS here, and a base_url only in what it says.
+    """The server that is not based on tornado; without TLS here, and with base_url in its pages only.
 
-    Its options are not traitlets, but ``arguments=("--set", "kernels.default_kernel=xpython")``.
+    It is not configured by traitlets but by ``arguments=("--set", "kernels.default_kernel=xpython")``.
     """
 
     name = "jupyverse"
-    # Without what concerns documents, which is most of it.
+    # Without the packages for documents, which are most of it.
     requirements = (
         "jupyverse-api",
         "fps[click,fastapi,anycorn]",
@@ -349,7 +351,7 @@ class Jupyverse(Server):
         settings = [f"auth.{name}={value}" for name, value in auth.items()]
         settings.append(f"frontend.base_url={self.base_url}")
         flags = [flag for setting in settings for flag in ("--set", setting)]
-        # Its own is one second, in which a busy machine is not ready.
+        # The default is one second, which is not enough on a busy machine.
         where = [f"--host={HOST}", f"--port={self.port}", f"--timeout={DEADLINE}"]
         return [str(self._program()), *where, *flags]
 
@@ -363,13 +365,13 @@ class Jupyverse(Server):
                 self.request("DELETE", f"api/sessions/{session['id']}")
 
 
-# What enterprise_gateway wants of pyzmq has no wheel for a later Python.
-OLDER: tuple[type[Server], ...] = (EnterpriseGateway,) if sys.version_info < (3, 12) else ()
-SERVERS: tuple[type[Server], ...] = (JupyterServer, KernelGateway, *OLDER, Jupyverse)
+# The pyzmq that enterprise_gateway requires has no wheels for later Pythons.
+GATEWAYS: tuple[type[Server], ...] = (EnterpriseGateway,) if sys.version_info < (3, 12) else ()
+SERVERS: tuple[type[Server], ...] = (JupyterServer, KernelGateway, *GATEWAYS, Jupyverse)
 
 
 def free_port() -> int:
-    """A port that is free now."""
+    """Return a free port."""
     return next(filter(is_free, random.sample(PORTS, len(PORTS))))
 
 
@@ -390,7 +392,7 @@ def kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def certify(certificate: Path, key: Path) -> None:
-    """Write a certificate for HOST, signed by itself."""
+    """Write a self-signed certificate for HOST."""
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     extensions = [f"subjectAltName=IP:{HOST}", "keyUsage=critical,digitalSignature,keyCertSign"]
     added = [word for extension in extensions for word in ("-addext", extension)]
@@ -401,7 +403,7 @@ def certify(certificate: Path, key: Path) -> None:
 def merged(
     one: Mapping[str, Mapping[str, object]], other: Mapping[str, Mapping[str, object]]
 ) -> dict[str, dict[str, object]]:
-    """Both, class by class; where they differ, the other."""
+    """Merge two configurations, class by class; ``other`` takes precedence."""
     return {name: {**one.get(name, {}), **other.get(name, {})} for name in {**one, **other}}
 
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Thread(threading.Thread, Generic[T]):
-    """A started thread; ``result()`` returns or raises what its function did."""
+    """A started thread; ``result()`` returns its function's result, or raises its exception."""
 
     def __init__(self, function: Callable[[], T]) -> None:
         super().__init__(daemon=True)

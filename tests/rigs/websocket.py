@@ -1,4 +1,4 @@
-"""A real Jupyter server with a fake kernel behind it and a network before it, in a test's hand."""
+"""A rig: a fake kernel behind a real Jupyter server, with a proxy in front of it."""
 
 import json
 import secrets
@@ -23,7 +23,7 @@ TOKEN = "the-token-of-the-server"
 
 
 def server_for_rigs() -> JupyterServer:
-    """A server that takes kernels by their connection files, and drops nothing."""
+    """Return a server that connects to external kernels, and has no rate limits."""
     return JupyterServer(
         token=TOKEN,
         options={
@@ -37,18 +37,18 @@ def server_for_rigs() -> JupyterServer:
 
 
 def external_kernels(server: JupyterServer) -> Path:
-    """Where such a server looks for connection files."""
+    """Return the directory in which such a server looks for connection files."""
     directory = server.home / "runtime" / "external_kernels"
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 class WebsocketRig(Rig):
-    """A kernel behind a server; what there is between them and the client is a proxy.
+    """A ``ZmqRig`` behind a server, and a proxy between the server and the client.
 
     Args:
-        server: One that is ``server_for_rigs``.
-        legacy: Whether the older framing is spoken.
+        server: A server from ``server_for_rigs``.
+        legacy: Whether the legacy framing is used.
     """
 
     backend: Backend = WebsocketBackend()
@@ -61,7 +61,7 @@ class WebsocketRig(Rig):
         self._server = server
         self._legacy = legacy
         self._owned = ExitStack()
-        # without a welcome it answers what the server asks by itself
+        # The server sends kernel_info_requests of its own, which the rig answers without a welcome.
         self.kernel = ZmqRig(sends_welcome=False)
         self.proxy = Proxy(server.port)
 
@@ -111,12 +111,12 @@ class WebsocketRig(Rig):
         good = framing.encode(message)
         frame = good if isinstance(good, bytes) else good.encode()
         return {
-            "half of one": self._injecting(frame[: len(frame) // 2]),
-            "no JSON": self._injecting(frame.replace(b"{", b"[")),
-            "no channel": self._injecting(frame.replace(b"iopub", b"iobup")),
-            "noise": self._injecting(b"\x00" + secrets.token_bytes(100)),
-            "nothing": self._injecting(b""),
-            "a text": self._injecting(b'{"a": "\xff"}'),
+            "half a message": self._injecting(frame[: len(frame) // 2]),
+            "invalid JSON": self._injecting(frame.replace(b"{", b"[")),
+            "an unknown channel": self._injecting(frame.replace(b"iopub", b"iobup")),
+            "random bytes": self._injecting(b"\x00" + secrets.token_bytes(100)),
+            "an empty frame": self._injecting(b""),
+            "invalid UTF-8": self._injecting(b'{"a": "\xff"}'),
         }
 
     def _injecting(self, frame: bytes) -> Callable[[ChannelName], None]:

@@ -1,4 +1,4 @@
-"""A publisher of ZeroMQ on a plain socket, which can claim what libzmq would never send."""
+"""A ZeroMQ publisher on a plain socket, which can send data that libzmq never sends."""
 
 import socket
 import struct
@@ -18,11 +18,14 @@ READY = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 3) + b"PUB"
 
 
 class RawPublisher:
-    """Listens on a port; whoever subscribes is welcomed with a message, and handed to the test.
+    """Listens on a port; sends each subscriber a first message and passes its socket to the test.
 
     Args:
-        port: Of the loopback interface.
-        welcome: The frames that a subscriber is sent first.
+        port: A port of the loopback interface.
+        welcome: The frames of the first message.
+
+    Attributes:
+        subscribers: The sockets of the subscribers.
     """
 
     def __init__(self, port: int, welcome: Sequence[bytes]) -> None:
@@ -65,7 +68,7 @@ class RawPublisher:
 
 
 def encoded(frames: Sequence[bytes]) -> bytes:
-    """A multipart message as ZMTP has it."""
+    """Return a multipart message, encoded for ZMTP."""
     more = [MORE] * (len(frames) - 1) + [0]
     return b"".join(
         claim(len(frame), flags) + frame for frame, flags in zip(frames, more, strict=True)
@@ -73,7 +76,7 @@ def encoded(frames: Sequence[bytes]) -> bytes:
 
 
 def claim(size: int, flags: int = 0) -> bytes:
-    """That a frame of so many bytes follows."""
+    """Return the head of a frame of ``size`` bytes."""
     return struct.pack(">BQ", flags | LONG, size)
 
 

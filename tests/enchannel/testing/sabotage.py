@@ -30,15 +30,17 @@ from enchannel.testing import MemoryRig
 
 __all__ = ["SABOTAGES", "Sabotage", "SabotagedRig", "clean_up"]
 
-SECRET = "the-secret-of-the-sabotage"  # looked for wherever it could leak
-MOMENT = 0.3  # longer than a test of the sabotage waits
+# The suite searches for it wherever a secret could leak.
+SECRET = "the-secret-of-the-sabotage"
+# Longer than a test of a sabotaged backend waits.
+SABOTAGE_DELAY = 0.3
 
-Say: TypeAlias = Callable[[Any], None]
+Send: TypeAlias = Callable[[Any], None]
 Rewire: TypeAlias = Callable[[Link], Link]
 
 
 class SabotagedRig(MemoryRig):
-    """The in-memory rig, with what memory does not have: something secret, and something to damage."""
+    """The in-memory rig with a secret and with garbage, which memory does not have."""
 
     options: Mapping[str, Any] = {}
     secrets = (SECRET,)
@@ -51,8 +53,8 @@ class SabotagedRig(MemoryRig):
     @property
     def garbage(self) -> Mapping[str, Callable[[ChannelName], None]]:
         return {
-            "torn": lambda name: self.emit_event(
-                MalformedFrame(f"a message on {name.value} is torn")
+            "malformed": lambda name: self.emit_event(
+                MalformedFrame(f"a message on {name.value} is malformed")
             )
         }
 
@@ -76,12 +78,12 @@ class Sabotage:
     """One way to break one rule.
 
     Attributes:
-        rule: Its number.
-        how: What is wrong.
-        rewire: Makes a link that does it wrong.
-        open: Called before one is opened.
-        capabilities: What the link says that it can.
-        repr: Of the backend.
+        rule: The number of the rule.
+        how: A description of the fault, with the backend as its subject.
+        rewire: Returns a link with the fault.
+        open: Called before a link is opened.
+        capabilities: The capabilities that the link declares.
+        repr: The repr of the backend.
     """
 
     rule: int
@@ -92,7 +94,7 @@ class Sabotage:
     repr: str = "<SabotagedBackend>"
 
 
-# -- how a link is rewired --------------------------------------------------------------------------
+# -- ways to change a link --------------------------------------------------------------------------
 
 
 def pairs(change: Callable[[Link, ChannelName, ChannelPair[Any]], ChannelPair[Any]]) -> Rewire:
@@ -101,8 +103,8 @@ def pairs(change: Callable[[Link, ChannelName, ChannelPair[Any]], ChannelPair[An
     )
 
 
-def heard(change: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
-    """Another incoming side on the channels of messages."""
+def incoming(change: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
+    """Change the incoming side of the message channels."""
 
     def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
@@ -112,8 +114,8 @@ def heard(change: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
     return pairs(changed)
 
 
-def said(change: Callable[[Link, Say], Say]) -> Rewire:
-    """Another outgoing side on the channels of messages."""
+def outgoing(change: Callable[[Link, Send], Send]) -> Rewire:
+    """Change the outgoing side of the message channels."""
 
     def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is ChannelName.HEARTBEAT:
@@ -123,8 +125,8 @@ def said(change: Callable[[Link, Say], Say]) -> Rewire:
     return pairs(changed)
 
 
-def told(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
-    """Another status."""
+def events(*operators: Callable[[Observable[Any]], Observable[Any]]) -> Rewire:
+    """Change the events."""
     return lambda link: replace(link, events=link.events.pipe(*operators))
 
 
@@ -138,29 +140,29 @@ def hot(observable: Observable[Any]) -> Observable[Any]:
     return subject
 
 
-def swapped(say: Say) -> Say:
-    """Every second item overtakes the one before it."""
+def swapped(send: Send) -> Send:
+    """Swap every two items."""
     held: list[Any] = []
 
     def on_next(item: Any) -> None:
         if not held:
             held.append(item)
-            timer = threading.Timer(MOMENT / 10, flush)
+            timer = threading.Timer(SABOTAGE_DELAY / 10, flush)
             timer.daemon = True
             timer.start()
         else:
-            say(item)
+            send(item)
             flush()
 
     def flush() -> None:
         while held:
             with suppress(EnchannelError):
-                say(held.pop())
+                send(held.pop())
 
     return on_next
 
 
-def through(change: Callable[[Say], Say]) -> Callable[[Observable[Any]], Observable[Any]]:
+def through(change: Callable[[Send], Send]) -> Callable[[Observable[Any]], Observable[Any]]:
     def changed(source: Observable[Any]) -> Observable[Any]:
         def subscribe(observer: abc.ObserverBase[Any], scheduler: Any = None) -> Any:
             return source.subscribe(change(observer.on_next))
@@ -170,9 +172,9 @@ def through(change: Callable[[Say], Say]) -> Callable[[Observable[Any]], Observa
     return changed
 
 
-def in_a_thread_each(say: Say) -> Say:
+def in_a_thread_for_each(send: Send) -> Send:
     def on_next(item: Any) -> None:
-        threading.Thread(target=say, args=(item,), daemon=True).start()
+        threading.Thread(target=send, args=(item,), daemon=True).start()
 
     return on_next
 
@@ -190,142 +192,141 @@ def without_unicode(message: AnyMessage) -> dict[str, Any]:
     }
 
 
-_leftovers: list[tuple[threading.Thread, threading.Event]] = []
+_left_threads: list[tuple[threading.Thread, threading.Event]] = []
 
 
-def leftover() -> None:
-    """A thread that nobody ends, but ``clean_up``."""
+def leave_thread() -> None:
+    """Start a thread that only ``clean_up`` ends."""
     end = threading.Event()
     thread = threading.Thread(target=end.wait, daemon=True)
     thread.start()
-    _leftovers.append((thread, end))
+    _left_threads.append((thread, end))
 
 
 def clean_up() -> None:
-    while _leftovers:
-        thread, end = _leftovers.pop()
+    while _left_threads:
+        thread, end = _left_threads.pop()
         end.set()
         thread.join()
 
 
-# -- the ways ---------------------------------------------------------------------------------------
+# -- the faults -------------------------------------------------------------------------------------
 
 
-def hears_itself(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
+def echoes(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
     echo: Subject[Any] = Subject()
 
-    def say(item: Any) -> None:
+    def send(item: Any) -> None:
         pair.outgoing.on_next(item)
         echo.on_next(item)
 
     if name is ChannelName.HEARTBEAT:
         return pair
     return replace(
-        pair, incoming=reactivex.merge(pair.incoming, echo), outgoing=CallbackObserver(say)
+        pair, incoming=reactivex.merge(pair.incoming, echo), outgoing=CallbackObserver(send)
     )
 
 
-def only_on_one_thread(link: Link, say: Say) -> Say:
+def sends_on_one_thread_only(link: Link, send: Send) -> Send:
     opener = threading.get_ident()
 
-    def saying(item: Any) -> None:
+    def send_changed(item: Any) -> None:
         if threading.get_ident() == opener:
-            say(item)
+            send(item)
 
-    return saying
+    return send_changed
 
 
-def not_while_telling(link: Link) -> Link:
-    telling = threading.local()
+def drops_reentrant_sends(link: Link) -> Link:
+    emitting = threading.local()
 
-    def marked(say: Say) -> Say:
+    def marked(send: Send) -> Send:
         def on_next(item: Any) -> None:
-            telling.now = True
+            emitting.now = True
             try:
-                say(item)
+                send(item)
             finally:
-                telling.now = False
+                emitting.now = False
 
         return on_next
 
-    def refusing(link: Link, say: Say) -> Say:
-        return lambda item: None if getattr(telling, "now", False) else say(item)
+    def refusing(link: Link, send: Send) -> Send:
+        return lambda item: None if getattr(emitting, "now", False) else send(item)
 
-    return said(refusing)(heard(through(marked))(link))
+    return outgoing(refusing)(incoming(through(marked))(link))
 
 
-def waits_for_the_reader(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
-    def say(item: Any) -> None:
+def blocks_until_read(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
+    def send(item: Any) -> None:
         pair.outgoing.on_next(item)
         for _ in range(200):
             if not pair.unsent():
                 return
-            threading.Event().wait(MOMENT / 10)
+            threading.Event().wait(SABOTAGE_DELAY / 10)
 
-    return replace(pair, outgoing=CallbackObserver(say))
+    return replace(pair, outgoing=CallbackObserver(send))
 
 
-def keeping(link: Link) -> Link:
-    status: Subject[LinkEvent] = Subject()
-    shared = replace(link, events=status)
-    kept: list[tuple[Say, Any]] = []
+def queues_while_lost(link: Link) -> Link:
+    shared = replace(link, events=Subject[LinkEvent]())
+    kept: list[tuple[Send, Any]] = []
 
-    def change(_: Link, say: Say) -> Say:
-        def saying(item: Any) -> None:
+    def change(_: Link, send: Send) -> Send:
+        def send_changed(item: Any) -> None:
             try:
-                say(item)
+                send(item)
             except ConnectionLost:
-                kept.append((say, item))
+                kept.append((send, item))
                 raise
 
-        return saying
+        return send_changed
 
-    def flush(told: LinkEvent) -> None:
-        if told is LinkState.CONNECTED:
+    def flush(event: LinkEvent) -> None:
+        if event is LinkState.CONNECTED:
             while kept:
-                say, item = kept.pop(0)
-                say(item)
+                send, item = kept.pop(0)
+                send(item)
 
-    return replace(said(change)(shared), events=link.events.pipe(ops.do_action(flush)))
+    return replace(outgoing(change)(shared), events=link.events.pipe(ops.do_action(flush)))
 
 
-def swallows(kind: type[Exception]) -> Callable[[Link, Say], Say]:
-    def change(link: Link, say: Say) -> Say:
-        def saying(item: Any) -> None:
+def swallows(kind: type[Exception]) -> Callable[[Link, Send], Send]:
+    def change(link: Link, send: Send) -> Send:
+        def send_changed(item: Any) -> None:
             try:
-                say(item)
+                send(item)
             except kind:
                 pass
 
-        return saying
+        return send_changed
 
     return change
 
 
-def raises_instead(kind: type[Exception], other: Exception) -> Callable[[Link, Say], Say]:
-    def change(link: Link, say: Say) -> Say:
-        def saying(item: Any) -> None:
+def raises_instead(kind: type[Exception], other: Exception) -> Callable[[Link, Send], Send]:
+    def change(link: Link, send: Send) -> Send:
+        def send_changed(item: Any) -> None:
             try:
-                say(item)
+                send(item)
             except kind:
                 raise other from None
 
-        return saying
+        return send_changed
 
     return change
 
 
-def ends_at_garbage(source: Observable[Any]) -> Observable[Any]:
+def completes_at_garbage(source: Observable[Any]) -> Observable[Any]:
     return source.pipe(ops.take_while(lambda s: not isinstance(s, MalformedFrame), inclusive=True))
 
 
-def says_garbage(link: Link) -> Link:
-    """What is torn is a message, and nobody is told."""
-    return told(ops.filter(lambda s: not isinstance(s, MalformedFrame)))(link)
+def hides_garbage(link: Link) -> Link:
+    """Hide malformed frames."""
+    return events(ops.filter(lambda s: not isinstance(s, MalformedFrame)))(link)
 
 
-def forgets_to_hang_up(link: Link) -> Callable[[], None]:
-    leftover()
+def leaks_a_thread(link: Link) -> Callable[[], None]:
+    leave_thread()
     return link.close
 
 
@@ -334,37 +335,37 @@ def closes_once(link: Link) -> Callable[[], None]:
 
     def close() -> None:
         if called.is_set():
-            raise RuntimeError("it is closed already")
+            raise RuntimeError("the link is closed already")
         called.set()
         link.close()
 
     return close
 
 
-def closes_never(link: Link) -> Callable[[], None]:
+def does_not_close(link: Link) -> Callable[[], None]:
     return lambda: None
 
 
-def waits_for_who_is_told(link: Link) -> Link:
-    telling = threading.Lock()
+def deadlocks_in_close(link: Link) -> Link:
+    emitting = threading.Lock()
 
-    def locked(say: Say) -> Say:
+    def locked(send: Send) -> Send:
         def on_next(item: Any) -> None:
-            with telling:
-                say(item)
+            with emitting:
+                send(item)
 
         return on_next
 
     def close() -> None:
-        if telling.acquire(timeout=MOMENT * 10):
-            telling.release()
+        if emitting.acquire(timeout=SABOTAGE_DELAY * 10):
+            emitting.release()
             link.close()
 
-    return replace(heard(through(locked))(link), close=close)
+    return replace(incoming(through(locked))(link), close=close)
 
 
-class TellsAll:
-    """Every link of one sabotage is told what any of them is."""
+class BroadcastsReplies:
+    """Delivers the items of each link on all links of one sabotage."""
 
     def __init__(self) -> None:
         self._observers: list[abc.ObserverBase[Any]] = []
@@ -386,7 +387,7 @@ class TellsAll:
             observer.on_next(item)
 
 
-class ClosesAll:
+class ClosesAllLinks:
     def __init__(self) -> None:
         self._closes: list[Callable[[], None]] = []
 
@@ -400,7 +401,7 @@ class ClosesAll:
         return replace(link, close=close)
 
 
-def beats(change: Callable[[bytes], bytes]) -> Rewire:
+def heartbeats(change: Callable[[bytes], bytes]) -> Rewire:
     def changed(link: Link, name: ChannelName, pair: ChannelPair[Any]) -> ChannelPair[Any]:
         if name is not ChannelName.HEARTBEAT:
             return pair
@@ -419,11 +420,11 @@ def fails(error: Exception, when: Callable[[Any], bool]) -> Callable[[Any], None
 
 def leaves_a_thread(target: Any) -> None:
     if target == MemoryRig.unreachable_target:
-        leftover()
+        leave_thread()
 
 
 class HotLifecycle(Lifecycle):
-    """Tells only who is there already."""
+    """A lifecycle that does not replay to late subscribers."""
 
     def interrupt(self) -> Observable[None]:
         return reactivex.never()
@@ -434,29 +435,31 @@ class HotLifecycle(Lifecycle):
 
 
 class SlowLifecycle(HotLifecycle):
-    """Answers when it is done, and not before."""
+    """A lifecycle whose methods block."""
 
     def interrupt(self) -> Observable[None]:
-        threading.Event().wait(MOMENT * 10)
+        threading.Event().wait(SABOTAGE_DELAY * 10)
         return reactivex.just(None)
 
     restart = shutdown = interrupt
 
 
-IS_NOWHERE = partial(lambda nowhere, target: target == nowhere, MemoryRig.unreachable_target)
+IS_UNREACHABLE = partial(
+    lambda unreachable, target: target == unreachable, MemoryRig.unreachable_target
+)
 RESUMES = Capabilities(can_resume=True)
 LIMITED = Capabilities(buffers=False, max_sent=10_000)
 
 
 def unlimited(link: Link) -> Link:
-    """Says that it has limits, and has none."""
+    """Declare limits, and do not enforce them."""
     return replace(link, capabilities=LIMITED)
 
 
-def deaf_once_lost(link: Link) -> Link:
+def drops_after_loss(link: Link) -> Link:
     lost = threading.Event()
-    link = told(ops.do_action(lambda s: lost.set() if s is LinkState.LOST else None))(link)
-    return heard(ops.filter(lambda message: not lost.is_set()))(link)
+    link = events(ops.do_action(lambda s: lost.set() if s is LinkState.LOST else None))(link)
+    return incoming(ops.filter(lambda message: not lost.is_set()))(link)
 
 
 def log_the_secret(target: Any) -> None:
@@ -464,83 +467,97 @@ def log_the_secret(target: Any) -> None:
 
 
 SABOTAGES = [
-    Sabotage(1, "hears nothing until somebody subscribes", heard(hot)),
-    Sabotage(2, "has errors of its own", open=fails(OSError("no route"), IS_NOWHERE)),
+    Sabotage(1, "drops messages before the first subscription", incoming(hot)),
+    Sabotage(2, "raises OSError from open", open=fails(OSError("no route"), IS_UNREACHABLE)),
     Sabotage(2, "leaves a thread behind", open=leaves_a_thread),
     Sabotage(
         3,
-        "has a channel less than it says",
+        "lacks a declared channel",
         lambda link: replace(
             link, pairs={n: p for n, p in link.pairs.items() if n is not ChannelName.STDIN}
         ),
     ),
-    Sabotage(3, "has no lifecycle, and says so", lambda link: replace(link, lifecycle=None)),
-    Sabotage(4, "hears what it says", pairs(hears_itself)),
-    Sabotage(5, "hears the second first", heard(through(swapped))),
-    Sabotage(5, "says the second first", said(lambda link, say: swapped(say))),
-    Sabotage(5, "says what one thread says", said(only_on_one_thread)),
-    Sabotage(5, "says nothing while it is told something", not_while_telling),
-    Sabotage(6, "tells in a thread for each", heard(through(in_a_thread_each))),
-    Sabotage(6, "samples", heard(through(lambda say: lambda m: say(m) if hash(m) % 2 else None))),
-    Sabotage(7, "waits for the kernel to read", pairs(waits_for_the_reader)),
-    Sabotage(8, "forgets buffers", heard(ops.map(changing(buffers=lambda m: ())))),
+    Sabotage(3, "lacks the declared lifecycle", lambda link: replace(link, lifecycle=None)),
+    Sabotage(4, "echoes sent messages", pairs(echoes)),
+    Sabotage(5, "swaps incoming messages", incoming(through(swapped))),
+    Sabotage(5, "swaps outgoing messages", outgoing(lambda link, send: swapped(send))),
+    Sabotage(5, "sends from one thread only", outgoing(sends_on_one_thread_only)),
+    Sabotage(5, "drops re-entrant sends", drops_reentrant_sends),
+    Sabotage(6, "emits each item in its own thread", incoming(through(in_a_thread_for_each))),
+    Sabotage(
+        6,
+        "drops some messages",
+        incoming(through(lambda send: lambda m: send(m) if hash(m) % 2 else None)),
+    ),
+    Sabotage(7, "blocks until the kernel reads", pairs(blocks_until_read)),
+    Sabotage(8, "drops buffers", incoming(ops.map(changing(buffers=lambda m: ())))),
     Sabotage(
         8,
-        "forgets empty buffers",
-        heard(ops.map(changing(buffers=lambda m: tuple(filter(len, m.buffers))))),
+        "drops empty buffers",
+        incoming(ops.map(changing(buffers=lambda m: tuple(filter(len, m.buffers))))),
     ),
     Sabotage(
         8,
-        "knows only ASCII",
-        said(lambda link, say: lambda m: say(changing(content=without_unicode)(m))),
+        "replaces non-ASCII text",
+        outgoing(lambda link, send: lambda m: send(changing(content=without_unicode)(m))),
     ),
-    Sabotage(8, "forgets metadata", heard(ops.map(changing(metadata=lambda m: {})))),
-    Sabotage(9, "hides what it cannot read", says_garbage),
-    Sabotage(9, "ends at what it cannot read", told(ends_at_garbage)),
-    Sabotage(10, "says what is too large", unlimited),
+    Sabotage(8, "drops metadata", incoming(ops.map(changing(metadata=lambda m: {})))),
+    Sabotage(9, "does not report garbage", hides_garbage),
+    Sabotage(9, "ends at garbage", events(completes_at_garbage)),
+    Sabotage(10, "sends too large messages", unlimited),
     Sabotage(
         10,
-        "refuses with errors of its own",
-        said(raises_instead(InvalidMessage, ValueError("too large: 10000"))),
+        "raises ValueError for a too large message",
+        outgoing(raises_instead(InvalidMessage, ValueError("too large: 10000"))),
         capabilities=LIMITED,
     ),
-    Sabotage(11, "never says that it is lost", told(ops.filter(lambda s: s is not LinkState.LOST))),
+    Sabotage(11, "does not report a loss", events(ops.filter(lambda s: s is not LinkState.LOST))),
     Sabotage(
-        11, "never says what is lost", told(ops.filter(lambda s: not isinstance(s, ConnectionLost)))
-    ),
-    Sabotage(
-        11, "never says that it is back", told(ops.filter(lambda s: s is not LinkState.CONNECTED))
+        11,
+        "does not report ConnectionLost",
+        events(ops.filter(lambda s: not isinstance(s, ConnectionLost))),
     ),
     Sabotage(
         11,
-        "resumes, and does not say what may be missing",
-        told(ops.filter(lambda s: not isinstance(s, MessagesMayBeMissing))),
+        "does not report a reconnect",
+        events(ops.filter(lambda s: s is not LinkState.CONNECTED)),
+    ),
+    Sabotage(
+        11,
+        "resumes without MessagesMayBeMissing",
+        events(ops.filter(lambda s: not isinstance(s, MessagesMayBeMissing))),
         capabilities=RESUMES,
     ),
     Sabotage(
         11,
-        "resumes, and hears nothing any more",
-        deaf_once_lost,
+        "drops messages after a loss",
+        drops_after_loss,
         capabilities=RESUMES,
     ),
-    Sabotage(12, "drops what is said to nobody", said(swallows(ConnectionLost))),
-    Sabotage(12, "says later what was refused", keeping),
-    Sabotage(13, "completes when it gives up", told(ops.catch(reactivex.empty()))),
-    Sabotage(13, "never gives up", told(ops.catch(reactivex.never()))),
-    Sabotage(14, "does not close", closing(closes_never)),
-    Sabotage(14, "closes once", closing(closes_once)),
-    Sabotage(14, "leaves a thread behind", closing(forgets_to_hang_up)),
-    Sabotage(14, "waits for who is told, who closes it", waits_for_who_is_told),
-    Sabotage(14, "fails when it is closed", told(ops.concat(reactivex.throw(ChannelClosed("x"))))),
-    Sabotage(15, "swallows what comes after the end", said(swallows(ChannelClosed))),
-    Sabotage(16, "tells everybody everything", TellsAll()),
-    Sabotage(16, "closes all when one is closed", ClosesAll()),
-    Sabotage(17, "beats as it likes", beats(bytes.upper)),
-    Sabotage(18, "does not know what a number is", open=fails(TypeError("17"), lambda t: t == 17)),
-    Sabotage(19, "logs it", open=log_the_secret),
-    Sabotage(19, "shows it", repr=f"<Backend {SECRET}>"),
+    Sabotage(12, "drops messages while lost", outgoing(swallows(ConnectionLost))),
+    Sabotage(12, "sends rejected messages later", queues_while_lost),
+    Sabotage(13, "completes when it gives up", events(ops.catch(reactivex.empty()))),
+    Sabotage(13, "does not report that it gave up", events(ops.catch(reactivex.never()))),
+    Sabotage(14, "does not close", closing(does_not_close)),
+    Sabotage(14, "raises at the second close", closing(closes_once)),
+    Sabotage(14, "leaves a thread behind", closing(leaks_a_thread)),
+    Sabotage(14, "deadlocks when an observer closes it", deadlocks_in_close),
     Sabotage(
-        20, "tells who is there already", lambda link: replace(link, lifecycle=HotLifecycle())
+        14, "fails when it is closed", events(ops.concat(reactivex.throw(ChannelClosed("x"))))
     ),
-    Sabotage(20, "waits until it is done", lambda link: replace(link, lifecycle=SlowLifecycle())),
+    Sabotage(15, "drops messages after close", outgoing(swallows(ChannelClosed))),
+    Sabotage(16, "delivers replies to all links", BroadcastsReplies()),
+    Sabotage(16, "closes all links at once", ClosesAllLinks()),
+    Sabotage(17, "changes heartbeats", heartbeats(bytes.upper)),
+    Sabotage(18, "raises TypeError for a number", open=fails(TypeError("17"), lambda t: t == 17)),
+    Sabotage(19, "logs a secret", open=log_the_secret),
+    Sabotage(19, "has a secret in its repr", repr=f"<Backend {SECRET}>"),
+    Sabotage(
+        20,
+        "does not replay to late subscribers",
+        lambda link: replace(link, lifecycle=HotLifecycle()),
+    ),
+    Sabotage(
+        20, "has blocking lifecycle methods", lambda link: replace(link, lifecycle=SlowLifecycle())
+    ),
 ]

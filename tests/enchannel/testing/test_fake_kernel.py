@@ -1,4 +1,4 @@
-"""A kernel as a function, and what goes wrong with kernels."""
+"""``FakeKernel``, its faults and the quirks of real kernels."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.rigs import DEADLINE
 
 @contextmanager
 def connected(
-    answer: Callable[[AnyMessage], Iterator[AnyMessage]] = echo, *wrong: Fault
+    handler: Callable[[AnyMessage], Iterator[AnyMessage]] = echo, *injected: Fault
 ) -> Iterator[tuple[Kernel, FakeKernel, InMemoryKernel]]:
     with InMemoryKernel() as remote:
-        fake = FakeKernel(remote, answer)
+        fake = FakeKernel(remote, handler)
         with ec.connect(remote.target) as kernel:
-            fake.inject_faults(*wrong)
+            fake.inject_faults(*injected)
             yield kernel, fake, remote
 
 
@@ -56,13 +56,13 @@ def counting(request: AnyMessage) -> Iterator[AnyMessage]:
     yield build.execute_reply(1, parent=request)
 
 
-def test_it_answers_as_the_function_says() -> None:
+def test_fake_kernel_answers_by_function() -> None:
     with connected(calculator) as (kernel, fake, _):
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "calculating\n42"
         assert [m.header.msg_type for m in fake.received] == ["execute_request"]
 
 
-def test_it_may_ask_and_is_answered() -> None:
+def test_fake_kernel_asks_for_input() -> None:
     with connected(asker) as (kernel, _, _):
         asked: list[str] = []
 
@@ -74,22 +74,23 @@ def test_it_may_ask_and_is_answered() -> None:
         assert asked == ["who? "]
 
 
-def test_who_is_asked_for_input_and_cannot_answer_is_told_once() -> None:
+def test_unanswered_input_is_reported_once() -> None:
     with connected(asker) as (kernel, fake, _):
         errors = Collector(kernel.errors)
         with pytest.raises(ec.RequestTimeout):
             kernel.run("1", timeout=0.1)
-        assert len(fake.received) < 5  # the request, and an interrupt that it asks about as well
+        # The request, and an interrupt, for which the handler asks for input too.
+        assert len(fake.received) < 5
         errors.wait_for_count(1)
 
 
-def test_requests_wait_for_the_one_that_asks() -> None:
+def test_requests_wait_for_pending_input() -> None:
     with InMemoryKernel() as remote:
         FakeKernel(remote, asker)
         with ec.connect(remote.target) as ada, ec.connect(remote.target) as bob:
             asked: list[str] = []
 
-            def of(name: str) -> ec.OnInput:
+            def answer_as(name: str) -> ec.OnInput:
                 def answer(prompt: str, password: bool) -> str:
                     asked.append(name)
                     return name
@@ -97,14 +98,14 @@ def test_requests_wait_for_the_one_that_asks() -> None:
                 return answer
 
             both = [
-                Collector(client.execute("", on_input=of(name)).pipe(ec.to_result()))
+                Collector(client.execute("", on_input=answer_as(name)).pipe(ec.to_result()))
                 for client, name in ((ada, "Ada"), (bob, "Bob"))
             ]
             assert [seen.wait_for_end()[-1].text for seen in both] == ["hello Ada", "hello Bob"]
             assert asked == ["Ada", "Bob"]
 
 
-def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
+def test_handler_may_return_list_or_raise() -> None:
     with InMemoryKernel() as remote, ec.connect(remote.target) as kernel:
         FakeKernel(remote, lambda request: [build.execute_reply(1, parent=request)])
         assert kernel.run("", timeout=DEADLINE).status == "ok"
@@ -114,17 +115,17 @@ def test_a_function_that_gives_a_list_or_raises_at_once_is_one_too() -> None:
         assert kernel.state.value is ec.KernelState.IDLE
 
 
-def test_it_may_say_what_nobody_asked_for() -> None:
+def test_fake_kernel_sends_unsolicited_messages() -> None:
     with connected() as (kernel, fake, _):
         seen = Collector(kernel.iopub)
         fake.send(build.stream("stdout", "psst"))
-        (heard,) = seen.wait_for_count(1)
-        assert heard.content["text"] == "psst"
-        assert heard.header.session == fake.session.id
+        (message,) = seen.wait_for_count(1)
+        assert message.content["text"] == "psst"
+        assert message.header.session == fake.session.id
 
 
 @pytest.mark.parametrize("quirk", QUIRKS)
-def test_every_quirk_of_real_kernels_is_got_along_with(quirk: str) -> None:
+def test_client_copes_with_quirk(quirk: str) -> None:
     with connected(calculator, QUIRKS[quirk]()) as (kernel, _, _):
         for _ in range(2):
             result = kernel.run("6 * 7", timeout=DEADLINE, check=False)
@@ -134,7 +135,7 @@ def test_every_quirk_of_real_kernels_is_got_along_with(quirk: str) -> None:
         assert kernel.state.value is ec.KernelState.IDLE
 
 
-def test_what_the_function_raises_is_an_error_of_the_code() -> None:
+def test_error_of_handler_is_error_of_code() -> None:
     def broken(request: AnyMessage) -> Iterator[AnyMessage]:
         yield build.stream("stdout", "so far")
         raise LookupError("no such thing")
@@ -146,24 +147,24 @@ def test_what_the_function_raises_is_an_error_of_the_code() -> None:
         assert raised.value.result.text.startswith("so far")
 
 
-def test_an_error_without_a_name_is_an_error() -> None:
+def test_error_without_name_raises() -> None:
     with connected(failing, QUIRKS["errors without a name"]()) as (kernel, _, _):
         with pytest.raises(ec.KernelError):
             kernel.run("", timeout=DEADLINE)
 
 
 def numbers(kernel: Kernel) -> list[str]:
-    """What is printed, when as much is there as will come."""
+    """Run code; return the texts of its stream messages once it has ended."""
     seen: Collector[AnyMessage] = Collector(kernel.execute("", idle_grace=0.05))
     return [m.content["text"] for m in seen.wait_for_end() if m.header.msg_type == "stream"]
 
 
-def test_what_is_dropped_is_not_heard() -> None:
+def test_dropped_messages_do_not_arrive() -> None:
     with connected(counting, faults.drop(faults.of_type("stream"), every=3)) as (kernel, _, _):
         assert numbers(kernel) == list("0134679")
 
 
-def test_a_dropped_idle_is_told() -> None:
+def test_dropped_idle_is_reported() -> None:
     def is_idle(message: AnyMessage) -> bool:
         return bool(message.content.get("execution_state") == "idle")
 
@@ -174,17 +175,17 @@ def test_a_dropped_idle_is_told() -> None:
         assert isinstance(error, ec.MessagesMayBeMissing)
 
 
-def test_what_is_duplicated_is_heard_twice() -> None:
+def test_duplicated_messages_arrive_twice() -> None:
     with connected(counting, faults.duplicate(faults.of_type("stream"))) as (kernel, _, _):
         assert numbers(kernel) == [text for text in "0123456789" for _ in range(2)]
 
 
-def test_what_is_swapped_is_heard_the_other_way_round() -> None:
+def test_swapped_messages_arrive_swapped() -> None:
     with connected(counting, faults.swap(faults.of_type("stream"))) as (kernel, _, _):
         assert numbers(kernel) == list("1032547698")
 
 
-def test_a_silent_kernel_is_waited_for_no_longer_than_wanted() -> None:
+def test_silent_kernel_times_out() -> None:
     with connected(counting, faults.silence()) as (kernel, fake, _):
         with pytest.raises(ec.RequestTimeout):
             kernel.run("", timeout=0.05)
@@ -192,7 +193,7 @@ def test_a_silent_kernel_is_waited_for_no_longer_than_wanted() -> None:
         assert kernel.run("", timeout=DEADLINE).text == "0123456789"
 
 
-def test_what_is_delayed_comes_when_the_clock_says_so() -> None:
+def test_delayed_reply_arrives_by_the_clock() -> None:
     clock = TestScheduler()
     slow = faults.delay(5.0, clock, faults.of_type("execute_reply"))
     with connected(counting, slow) as (kernel, _, _):
@@ -203,7 +204,7 @@ def test_what_is_delayed_comes_when_the_clock_says_so() -> None:
         assert seen.wait_for_end()[-1].header.msg_type == "execute_reply"
 
 
-def test_one_that_dies_in_the_middle_ends_what_was_asked() -> None:
+def test_death_of_kernel_fails_request() -> None:
     with InMemoryKernel() as remote:
         fake = FakeKernel(remote, counting)
         with ec.connect(remote.target) as kernel:
@@ -216,13 +217,13 @@ def test_one_that_dies_in_the_middle_ends_what_was_asked() -> None:
             assert kernel.run("", timeout=DEADLINE).text == "0123456789"
 
 
-def test_faults_come_one_after_the_other() -> None:
+def test_faults_are_applied_in_order() -> None:
     both = faults.drop(faults.of_type("stream"), every=2), faults.duplicate()
     with connected(counting, *both) as (kernel, _, _):
         assert numbers(kernel) == [text for text in "02468" for _ in range(2)]
 
 
-def test_time_stands_still_until_it_is_moved() -> None:
+def test_virtual_time_stands_still() -> None:
     clock = TestScheduler()
     with InMemoryKernel() as remote, ec.connect(remote.target, scheduler=clock) as kernel:
         FakeKernel(remote, lambda request: iter(()))

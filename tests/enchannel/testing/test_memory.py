@@ -15,14 +15,14 @@ class TestMemory(BackendSuite):
             yield rig
 
 
-class TestMemoryThatResumes(BackendSuite):
+class TestResumingMemory(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:
         with MemoryRig(capabilities=Capabilities(can_resume=True)) as rig:
             yield rig
 
 
-class TestMemoryWithLimits(BackendSuite):
+class TestLimitedMemory(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:
         with MemoryRig(capabilities=Capabilities(buffers=False, max_sent=10_000)) as rig:

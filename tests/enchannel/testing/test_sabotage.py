@@ -1,4 +1,4 @@
-"""The suite catches a backend that breaks a rule, whichever it is."""
+"""The conformance suite fails for backends that break a rule, for each rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.enchannel.testing.sabotage import SABOTAGES, Sabotage, SabotagedRig, 
 from tests.rigs import DEADLINE
 
 RULES = {int(number) for number in re.findall(r"^ {4}(\d+)\. ", enchannel.abc.__doc__ or "", re.M)}
-SOON = 0.3  # seconds: what a sabotaged backend owes never comes, and is waited for so long
+# Tests wait as long as this for items that a sabotaged backend never emits.
+SHORT_DEADLINE = 0.3
 
 
 def checks_of(rule: int) -> list[str]:
@@ -28,12 +29,12 @@ Fixtures = dict[str, Any]
 
 @pytest.fixture
 def fixtures(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> Fixtures:
-    """What tests of the suite ask for beside the rig."""
+    """Return the pytest fixtures, other than the rig, that tests of the suite use."""
     return {"caplog": caplog, "capfd": capfd}
 
 
 def outcome(name: str, sabotage: Sabotage, fixtures: Fixtures) -> BaseException | None:
-    """What a test of the suite ends with on a sabotaged backend."""
+    """Run a test of the suite on a sabotaged backend; return its failure, or None."""
     test: Callable[..., Any] = getattr(BackendSuite(), name)
     with SabotagedRig(sabotage) as rig:
         given = {"rig": rig, **fixtures}
@@ -47,43 +48,42 @@ def outcome(name: str, sabotage: Sabotage, fixtures: Fixtures) -> BaseException 
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_collector, "DEADLINE", SOON)
+def short_deadline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(_collector, "DEADLINE", SHORT_DEADLINE)
     before = set(threading.enumerate())
     yield
     clean_up()
     for thread in set(threading.enumerate()) - before:
-        thread.join(DEADLINE)  # the next test counts threads: none may end meanwhile
+        # The next test counts threads; none may end meanwhile.
+        thread.join(DEADLINE)
 
 
 @pytest.fixture
-def less_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_collector, "DEADLINE", 10 * SOON)
+def medium_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_collector, "DEADLINE", 10 * SHORT_DEADLINE)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_deadline")
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda s: f"{s.rule:02} {s.how}")
-def test_a_backend_that_breaks_a_rule_fails_one_of_its_tests(
-    sabotage: Sabotage, fixtures: Fixtures
-) -> None:
+def test_sabotaged_backend_fails_the_suite(sabotage: Sabotage, fixtures: Fixtures) -> None:
     names = checks_of(sabotage.rule)
-    assert any(outcome(name, sabotage, fixtures) for name in names), f"none of {names} notices"
+    assert any(outcome(name, sabotage, fixtures) for name in names), f"none of {names} fails"
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
-def test_every_rule_has_a_test_and_a_sabotage(rule: int) -> None:
+def test_rule_has_a_test_and_a_sabotage(rule: int) -> None:
     assert checks_of(rule)
     assert any(sabotage.rule == rule for sabotage in SABOTAGES)
 
 
-def test_every_test_is_of_a_rule() -> None:
+def test_names_of_tests_have_a_rule() -> None:
     named = [name for name in dir(BackendSuite) if name.startswith("test_b")]
     assert {int(name[6:8]) for name in named} == RULES
 
 
-@pytest.mark.usefixtures("less_impatient")
-def test_a_right_backend_passes_with_what_is_sabotaged_otherwise(fixtures: Fixtures) -> None:
-    right = Sabotage(0, "does nothing wrong")
+@pytest.mark.usefixtures("medium_deadline")
+def test_backend_without_sabotage_passes(fixtures: Fixtures) -> None:
+    right = Sabotage(0, "breaks no rule")
     failed = {
         name: error
         for rule in RULES
