@@ -51,8 +51,9 @@ class SocketioBackend(Launcher):
                 received.
             timeout: Seconds until the relay has to answer.
             since: Position in the relay's log after which to begin, as returned by ``disconnect``; 0 for
-                the first message in the log. The messages stay in the log until somebody subscribes to a
-                channel or sends a message. By default only messages from now on are received.
+                the first message in the log. The messages stay in the log until the first subscription to a
+                channel, or the first message that is sent. By default only messages from now on are
+                received.
             options: See ``SocketioKeywords``.
 
         Raises:

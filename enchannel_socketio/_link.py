@@ -101,7 +101,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
                 f"the token only allows watching kernel {self.kernel_id}"
             )
         if since is not None:
-            # Events after that position stay in the relay's log until somebody subscribes.
+            # Events after that position stay in the relay's log until the first subscription.
             self.defer()
 
     def link(self, *, owned: bool) -> Link:

@@ -23,7 +23,7 @@ __all__ = ["EventLoopThread"]
 
 T = TypeVar("T")
 
-# Iterations of the loop in which transports that were told to close send their last frames and close.
+# Iterations of the loop in which closing transports send their last frames and close.
 CLOSE_ITERATIONS = 5
 JOIN_TIMEOUT = 5.0
 
@@ -31,7 +31,7 @@ JOIN_TIMEOUT = 5.0
 class EventLoopThread:
     """An asyncio event loop on its own daemon thread, shared by the links of a backend.
 
-    All methods are thread-safe unless they say otherwise.
+    All methods are thread-safe unless documented otherwise.
 
     Args:
         name: Name of the thread.

@@ -201,7 +201,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
     async def connect(self) -> None:
         """Open a connection; return when no message of the kernel can be lost any more.
 
-        ``phase`` says whether it is the first. ``disconnect`` is called if this fails or is cancelled.
+        If this fails or is cancelled, ``disconnect`` is called. ``phase`` is RECONNECTING after a loss.
 
         Raises:
             AuthenticationFailed: The credentials are not accepted; reconnecting is given up.
