@@ -8,7 +8,7 @@ import weakref
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 from reactivex import abc
 from reactivex.disposable import CompositeDisposable
@@ -17,18 +17,17 @@ from enchannel._kernel.kernel import Kernel, parts_of
 from enchannel._protocol.link_event import LinkEvent, encode_event
 from enchannel._protocol.message import AnyMessage, Message, now
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
+from enchannel._recordings.recording_file import RecordingFile, write_failure
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.process_hooks import call_at_exit
 from enchannel._rx.sink import CallbackSink
 from enchannel._rx.timer import clock_of
-from enchannel.errors import InvalidMessage, RecordingFailed, Remedy
+from enchannel.errors import InvalidMessage, RecordingFailed
 from enchannel.wire import websocket
 
 __all__ = ["Recorder", "record"]
 
 REDACTED: Final = "<redacted>"
-# A write has at most this many bytes, and one message more.
-MAX_WRITE_BYTES: Final = 1 << 20
 
 _Entry = tuple[float, RecordKind, Any]
 _open: weakref.WeakSet[Recorder] = weakref.WeakSet()
@@ -71,37 +70,21 @@ class Recorder(abc.DisposableBase):
 
     Attributes:
         path: The path of the file.
-        messages: The number of messages in the file.
         error: The error that ended the recording early; None if there was none.
     """
 
     def __init__(self, kernel: Kernel, path: Path, *, keep_input: bool, overwrite: bool) -> None:
         parts = parts_of(kernel)
         self.path: Path = path
-        self.messages: int = 0
         self.error: RecordingFailed | None = None
         self._report = kernel.errors.report
         self._keep_input = keep_input
         self._pid = os.getpid()
         self._changing = threading.Lock()
         self._ended = False
-        self._closed = False
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._unwritten = 0
-        self._last = 0.0
-        made = _create_file(path, overwrite)
-        self._file = made.file
-        self._append(encode_header(kernel.id, kernel.session.id, now()))
-        try:
-            self._flush()
-            if made.replaces is not None:
-                os.replace(made.path, made.replaces)
-        except OSError as error:
-            self._file.close()
-            if not made.is_device:
-                made.path.unlink(missing_ok=True)
-            raise _write_failure(path, error) from error
+        self._last_time = 0.0
+        header = encode_header(kernel.id, kernel.session.id, now())
+        self._file = RecordingFile(path, header, overwrite=overwrite)
         self._clock = clock_of(parts.scheduler)
         self._start = self._clock()
         self._delivery = DeliveryThread(f"enchannel recording {kernel.id[:4]}")
@@ -119,6 +102,11 @@ class Recorder(abc.DisposableBase):
             )
         )
         _open.add(self)
+
+    @property
+    def messages(self) -> int:
+        """The number of messages in the file."""
+        return self._file.messages
 
     def dispose(self) -> None:
         """End the recording and wait until all of it is in the file. Idempotent."""
@@ -163,31 +151,31 @@ class Recorder(abc.DisposableBase):
             self._note(RecordKind.END, error)  # type: ignore[arg-type]  # an EnchannelError
             self._delivery.end()
 
-    # -- on the thread of the recorder -------------------------------------------------------------------
+    # -- on the thread of the recorder ------------------------------------------------------------
 
     def _write(self, entry: _Entry) -> None:
-        if self._closed:
+        if self._file.is_closed:
             return
         try:
-            self._encode(*entry)
-            if not self._delivery.backlog or self._size >= MAX_WRITE_BYTES:
-                self._flush()
+            self._append(*entry)
+            if not self._delivery.backlog or self._file.is_flush_due:
+                self._file.flush()
             if entry[1] is RecordKind.END:
-                self._close()
+                self._file.close()
         except Exception as error:  # further writes would fail as well
             self._fail(error)
 
-    def _encode(self, seconds: float, kind: RecordKind, item: Any) -> None:
-        if isinstance(item, Message):
+    def _append(self, seconds: float, kind: RecordKind, item: Any) -> None:
+        is_message = isinstance(item, Message)
+        if is_message:
             payload = self._frame(item)
             if payload is None:
                 return
-            self._unwritten += 1
         else:
             payload = b"" if item is None else encode_event(item)
         # Times never decrease, also if two threads send at the same moment.
-        self._last = max(self._last, seconds)
-        self._append(*encode_record(self._last, kind, payload))
+        self._last_time = max(self._last_time, seconds)
+        self._file.append(*encode_record(self._last_time, kind, payload), messages=int(is_message))
 
     def _frame(self, message: AnyMessage) -> bytes | None:
         """Return the frame of a message; None if the backend cannot have sent it."""
@@ -202,77 +190,12 @@ class Recorder(abc.DisposableBase):
         except InvalidMessage:
             return None
 
-    def _append(self, *parts: bytes) -> None:
-        self._parts += parts
-        self._size += sum(map(len, parts))
-
-    def _flush(self) -> None:
-        # The file is unbuffered: a forked child would write the content of a buffer a second time.
-        data = memoryview(b"".join(self._parts))
-        self._parts, self._size = [], 0
-        while data:
-            data = data[self._file.write(data) :]
-        self.messages += self._unwritten
-        self._unwritten = 0
-
     def _fail(self, error: Exception) -> None:
         self._watching.dispose()
-        self._close()
-        self.error = _write_failure(
-            self.path, error, "; it ended, and can be read up to this point"
-        )
+        self._file.close()
+        self.error = write_failure(self.path, error, "; it ended, and can be read up to this point")
         self._report(self.error)
         self._end(None)
-
-    def _close(self) -> None:
-        self._closed = True
-        self._file.close()
-
-
-class _NewFile(NamedTuple):
-    """A file that was created for a recording.
-
-    Attributes:
-        file: The open file.
-        path: Its path.
-        replaces: An existing file that it replaces after the first successful write.
-        is_device: True if it is an existing device or pipe, which must not be deleted.
-    """
-
-    file: Any
-    path: Path
-    replaces: Path | None = None
-    is_device: bool = False
-
-
-def _create_file(path: Path, overwrite: bool) -> _NewFile:
-    """Create the file, readable by its owner only."""
-    try:
-        path = path.resolve()
-        if overwrite and path.is_file():
-            # An existing file is replaced, not truncated: another process may be reading it.
-            beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-            return _NewFile(_open_file(beside, "xb"), beside, replaces=path)
-        if overwrite and path.exists():
-            return _NewFile(_open_file(path, "wb"), path, is_device=True)
-        return _NewFile(_open_file(path, "xb"), path)
-    except FileExistsError:
-        raise RecordingFailed(f"{path} exists already", remedy=Remedy.OVERWRITE) from None
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
-        raise _write_failure(path, error) from error
-
-
-def _open_file(path: Path, mode: str) -> Any:
-    return open(path, mode, buffering=0, opener=_open_for_owner)
-
-
-def _write_failure(path: Path, error: Exception, outcome: str = "") -> RecordingFailed:
-    why = getattr(error, "strerror", None) or str(error)
-    return RecordingFailed(f"the recording {path} cannot be written: {why}{outcome}")
-
-
-def _open_for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_APPEND, 0o600)
 
 
 def _finish_all() -> None:
