@@ -18,7 +18,7 @@ OPENINGS = frozenset(
     "that these they this those what whatever when where whether which who whoever whom whose why with "
     "without".split()
 )
-# A relative clause without a noun before it: "what arrives" in place of "incoming messages".
+# A relative clause without a noun before it: `what arrives` in place of `incoming messages`.
 HEADLESS = re.compile(
     r"""(?<!no\ matter\ )\bwhat(?:ever)?\s+(?!to\b|if\b|kind\b)\w+
         |(?:^|[.:;,(]\s+|\b(?:of|to|from|for|with|without|by|on|in|at|as|than|into|until|before|after|
@@ -131,7 +131,7 @@ def violations_in(path: Path) -> Iterator[Violation]:
 
 
 def _constants_without_role(path: Path) -> Iterator[Violation]:
-    """A number has a name of two words at least: its role, and its unit or limit."""
+    """Yield the numbers whose names have one word: a role, but no unit or limit."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int() | float())):

@@ -1,4 +1,4 @@
-"""When to retry, and when to give up."""
+"""Delays between retries, and the deadline for giving up."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from enchannel_socketio.relay import Bounds, _log_writer
 from enchannel_socketio.relay._log import Entry, MemoryLog
 from enchannel_socketio.relay._log_writer import LogWriter
 
-MANY = 1_000
+MANY_MESSAGES = 1_000
 
 
 def message(number: int) -> Entry:
@@ -35,7 +35,7 @@ class FailingLog(MemoryLog):
 
 async def content(log: MemoryLog) -> list[object]:
     """Return the numbers of the messages, and the texts of the reports."""
-    entries = (await log.read(0, 10 * MANY)).entries
+    entries = (await log.read(0, 10 * MANY_MESSAGES)).entries
     values = [msgspec.json.decode(entry.json) for entry in entries]
     return [value["text"] if isinstance(value, dict) else value for value in values]
 
@@ -46,12 +46,12 @@ def test_log_writer_keeps_order_across_threads() -> None:
         writer = LogWriter("ada", log)
 
         def enqueue() -> None:
-            for number in range(MANY):
+            for number in range(MANY_MESSAGES):
                 writer.enqueue(message(number))
 
         await asyncio.to_thread(enqueue)
         await writer.flush()
-        assert await content(log) == list(range(MANY))
+        assert await content(log) == list(range(MANY_MESSAGES))
         writer.cancel()
 
     asyncio.run(main())

@@ -95,7 +95,7 @@ def _name(process: psutil.Process) -> str:
 
 @pytest.fixture(scope="module")
 def kernel_id(relay: Running) -> Iterator[str]:
-    """A kernel shared by the tests that do not restart or end it."""
+    """Start a kernel shared by the tests that do not restart or end it."""
     with _kernel(relay) as kernel_id:
         yield kernel_id
 
@@ -109,7 +109,7 @@ def page(browser: Browser, relay: Running, kernel_id: str) -> Iterator[PageDrive
 
 @pytest.fixture
 def own_kernel(relay: Running) -> Iterator[str]:
-    """A kernel for one test."""
+    """Start a kernel for one test."""
     with _kernel(relay) as kernel_id:
         yield kernel_id
 

@@ -41,7 +41,7 @@ from tests.rigs.processes import kill
 from tests.rigs.redis import RedisServer
 from tests.rigs.relay import TOKEN
 
-FLOOD = 20_000
+FLOOD_SIZE = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +215,7 @@ class Numbers:
         if message.content["text"] != f"{self.count}":
             self.wrong.append(message.content["text"])
         self.count += 1
-        if self.count == FLOOD:
+        if self.count == FLOOD_SIZE:
             self.all_there.set()
 
 
@@ -228,17 +228,17 @@ def test_flood_survives_stalled_redis(relays: tuple[Running, Running], redis: Re
             connect(other.url, kernel_id, token=TOKEN) as there,
         ):
             both = Numbers(here), Numbers(there)
-            for number in range(FLOOD):
-                if number == FLOOD // 3:
+            for number in range(FLOOD_SIZE):
+                if number == FLOOD_SIZE // 3:
                     redis.freeze()
-                if number == FLOOD // 2:
+                if number == FLOOD_SIZE // 2:
                     redis.thaw()
                 remote.send(build.stream("stdout", f"{number}"))
             for numbers in both:
                 assert eventually(
                     numbers.all_there.is_set,
                     progress=lambda numbers=numbers: numbers.count,  # type: ignore[misc]
-                ), f"{numbers.count} of {FLOOD} arrived"
+                ), f"{numbers.count} of {FLOOD_SIZE} arrived"
                 assert not numbers.wrong
         shutdown(one.url, kernel_id, token=TOKEN)
 

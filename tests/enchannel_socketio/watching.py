@@ -11,7 +11,7 @@ from tests.rigs.relay import TOKEN
 
 BATCH = re.compile(rb'42/iopub/[^,]+,\["batch",\{"after":(\d+),"upto":(\d+),')
 EVENT = re.compile(rb'\["(?:msg|status|gap)",\{')
-ACKNOWLEDGED = 250
+ACKNOWLEDGE_EVERY = 250
 
 
 @dataclass
@@ -67,7 +67,7 @@ async def watch(
             seen.at = upto
             seen.frames += 1
             seen.bytes += len(frame)
-            if upto - acknowledged >= ACKNOWLEDGED:
+            if upto - acknowledged >= ACKNOWLEDGE_EVERY:
                 acknowledged = upto
                 await socket.send(f'42{namespace},["ack",{upto}]')
     return seen

@@ -39,7 +39,7 @@ def proxy(server: JupyterServer) -> Iterator[Proxy]:
 
 @pytest.fixture
 def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
-    """A real kernel behind a proxy that can break the connection."""
+    """Start a real kernel behind a proxy that can break the connection."""
     with ec.launch("python3", at=f"http://{HOST}:{proxy.port}", token=TOKEN) as kernel:
         yield kernel
         proxy.restore()
