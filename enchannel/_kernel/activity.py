@@ -82,7 +82,7 @@ class KernelActivity:
                 self._change_to(KernelState(str(execution_state)))
             # A starting kernel sends no idle after it.
             elif not self.is_restarting:
-                self._change_to(self._busy_or_idle())
+                self._change_to(KernelState.BUSY if self._busy else KernelState.IDLE)
 
     def on_backend_state(self, state: KernelState) -> None:
         """Handle a state that the backend reported."""

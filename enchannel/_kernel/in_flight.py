@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from reactivex import abc
 
@@ -235,8 +235,8 @@ class InFlightRequest(abc.DisposableBase):
             self._host.on_unanswered_input(request)
 
     def _complete(self) -> None:
-        if self._end():
-            self._sink.on_next(cast(AnyMessage, self._reply))
+        if self._reply is not None and self._end():
+            self._sink.on_next(self._reply)
             self._sink.on_completed()
 
     def _end(self) -> bool:

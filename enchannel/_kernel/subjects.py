@@ -47,7 +47,8 @@ class StateSubject(FanoutSubject[T], BehaviorSubject[T], Generic[T]):
         with self._fanout.lock:
             if value != self.value and self._fanout.terminal is None:
                 self.value = value
-                self._fanout.dispatch(value)
+                for sink in self._fanout.sinks:
+                    sink.on_next(value)
 
     def on_next(self, value: T) -> None:
         """Refuse a value: subscribers cannot change the state.
