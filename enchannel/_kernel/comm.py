@@ -58,7 +58,8 @@ class Comm(FanoutSubject[AnyMessage]):
         self._delivery = context.delivery
         self._reporter = context.report
         self._fanout: Fanout[AnyMessage] = Fanout(context.delivery)
-        self._early: list[AnyMessage] | None = []  # None after the first subscription
+        # Messages for the first subscriber; None once there was one.
+        self._early: list[AnyMessage] | None = []
 
     def on_next(self, value: AnyMessage | Mapping[str, Any]) -> None:
         """Send data as a dict, or a complete ``comm_msg``.

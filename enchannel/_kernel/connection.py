@@ -21,21 +21,22 @@ from enchannel.errors import ChannelClosed, EnchannelError, WouldDeadlock
 
 __all__ = ["Connection", "Phase", "Receiver"]
 
-CLOSE_TIMEOUT = 10.0  # for subscribers that lag behind
+# For subscribers that lag behind.
+CLOSE_TIMEOUT = 10.0
 SHUTDOWN_TIMEOUT = 30.0
 
 FORKED_ERROR = "this kernel belongs to the process that this one was forked from"
 
 
 class Phase(Enum):
-    """The phase of a connection."""
+    """The phase of a connection. FORKED is that of a copy in a forked child, which the parent owns."""
 
     NEW = auto()
     OPENING = auto()
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
-    FORKED = auto()  # a copy in a forked child: the connection belongs to the parent
+    FORKED = auto()
 
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
@@ -148,7 +149,8 @@ class Connection:
                 self._disconnect(link)
         finally:
             self._receiver.terminate()
-            if self.phase is Phase.CLOSING:  # not if the process was forked meanwhile
+            # It is FORKED in a child that was forked from here.
+            if self.phase is Phase.CLOSING:
                 self._move_to(Phase.CLOSED)
             _connections.discard(self)
             self._closed.set()
@@ -265,7 +267,8 @@ class Connection:
         try:
             if self._owns(link):
                 self._shut_down(link)
-        finally:  # also after Ctrl-C while the kernel shuts down
+        # Ctrl-C while the kernel shuts down must not leave the link open.
+        finally:
             self.channels.pause_heartbeat()
             link.close()
 

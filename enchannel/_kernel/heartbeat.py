@@ -91,7 +91,8 @@ class Heartbeat(BaseChannel[bytes]):
                 or self._unanswered % MAX_UNANSWERED_PINGS == 0
             ):
                 self._outgoing.on_next(PING)
-        except EnchannelError:  # the connection is lost, which the link reports itself
+        # The connection is lost, which the link reports itself.
+        except EnchannelError:
             self._unanswered = 0
         with self._fanout.lock:
             if not self._is_paused:

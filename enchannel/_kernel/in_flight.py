@@ -23,9 +23,12 @@ from enchannel.errors import (
 
 __all__ = ["DEFAULT_TIMEOUT", "InFlightRequest", "RequestHost", "RequestOptions"]
 
-DEFAULT_TIMEOUT = 10.0  # a kernel does not answer a request type that it does not know
-REPLY_GRACE = 10.0  # after idle: the reply arrives on another socket
-COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})  # some kernels send these on shell
+# A kernel does not answer a request type that it does not know.
+DEFAULT_TIMEOUT = 10.0
+# After the idle status, because the reply arrives on another socket.
+REPLY_GRACE = 10.0
+# Some kernels send these on shell, where they are not the reply.
+COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 
 
 class RequestHost(InputHost, Protocol):
@@ -70,12 +73,16 @@ class RequestOptions:
 
 
 class Progress(Enum):
-    """The progress of a request: it moves forwards only, and from every member to ENDED."""
+    """The progress of a request: it moves forwards only, and from every member to ENDED.
+
+    The kernel has reported busy (RUNNING) or idle (IDLE) for the request; or its terminal event was emitted
+    or its subscription disposed of (ENDED).
+    """
 
     SENT = auto()
-    RUNNING = auto()  # the kernel has reported busy
-    IDLE = auto()  # the kernel has reported idle
-    ENDED = auto()  # the terminal event was emitted, or the subscription was disposed of
+    RUNNING = auto()
+    IDLE = auto()
+    ENDED = auto()
 
 
 class InFlightRequest(abc.DisposableBase):
@@ -206,7 +213,8 @@ class InFlightRequest(abc.DisposableBase):
             self._host.interrupt()
 
     def _on_reply(self, reply: AnyMessage) -> None:
-        if self._reply is not None:  # a second reply violates the protocol, but is harmless
+        # A second reply violates the protocol, but is harmless.
+        if self._reply is not None:
             self._sink.on_next(reply)
             return
         self._reply = reply
@@ -269,7 +277,8 @@ class InFlightRequest(abc.DisposableBase):
         with self._lock:
             if self.has_ended:
                 return
-            if self._received > received:  # output still arrives, and the idle is behind it
+            # Output still arrives, and the idle status comes after it.
+            if self._received > received:
                 self._await_idle()
                 return
             self._complete()

@@ -48,7 +48,8 @@ class Interrupter:
         self._scheduler = scheduler
         self._is_interrupting = False
         self._needs_repeat = False  # when the link is back
-        self._waiting: set[str] = set()  # requests to interrupt when they run
+        # The requests to interrupt when they run.
+        self._waiting: set[str] = set()
 
     def interrupt(self) -> None:
         """Interrupt the kernel, unless an interrupt is under way."""

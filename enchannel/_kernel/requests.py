@@ -171,7 +171,8 @@ class Requests(ABC):
                 ended = copy_of_error(ended)
                 ended.result = builder.build(time.monotonic() - started)
                 raise ended from None
-            except BaseException:  # Ctrl-C, or an on_input that raised
+            # Ctrl-C, or an on_input that raised.
+            except BaseException:
                 _stop(in_flight, waiter)
                 raise
         result = builder.build(time.monotonic() - started)

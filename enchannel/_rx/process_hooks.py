@@ -40,7 +40,8 @@ def _run(hooks: Iterable[Callable[[], None]]) -> None:
     for hook in hooks:
         try:
             hook()
-        except Exception:  # a hook that fails must not keep the others from running
+        # A hook that fails must not keep the others from running.
+        except Exception:
             log.exception("%s failed", hook.__qualname__)
 
 
