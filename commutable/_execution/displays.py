@@ -8,9 +8,9 @@ from commutable._cell import CodeCell
 from commutable._notebook import Notebook, replaced
 from enchannel import AnyMessage
 
-__all__ = ["DisplayIndex"]
+__all__ = ["DISPLAY_MESSAGES", "DisplayIndex"]
 
-DISPLAY_MESSAGES = ("display_data", "execute_result", "update_display_data")
+DISPLAY_MESSAGES = frozenset({"display_data", "execute_result", "update_display_data"})
 
 
 class DisplayIndex:
@@ -25,9 +25,7 @@ class DisplayIndex:
             self._cell_ids.setdefault(display_id, set()).add(cell.id)
 
     def updated(self, notebook: Notebook, cell: CodeCell, message: AnyMessage) -> Notebook:
-        """Return the notebook with a display of ``cell`` updated in all other cells that show it."""
-        if message.header.msg_type not in DISPLAY_MESSAGES:
-            return notebook
+        """Return the notebook with the display in a message of ``cell`` updated in all other cells."""
         transient = message.content.get("transient")
         display_id = transient.get("display_id") if isinstance(transient, dict) else None
         if not isinstance(display_id, (str, int)):

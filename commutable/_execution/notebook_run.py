@@ -18,7 +18,7 @@ from commutable._execution.cell_execution import (
     RunOptions,
     after_remaining_output,
 )
-from commutable._execution.displays import DisplayIndex
+from commutable._execution.displays import DISPLAY_MESSAGES, DisplayIndex
 from commutable._execution.replies import failure, is_execution_count, with_reply
 from commutable._execution.timing import TIMING_KEY, ExecutionTimes
 from commutable._notebook import Notebook, mapped, replaced
@@ -126,7 +126,9 @@ class NotebookRun(abc.DisposableBase):
         if outputs is not before:
             cell = replace(cell, outputs=outputs)
             self._notebook = replaced(self._notebook, self._notebook.index(cell_id), cell)
-        notebook = self._displays.updated(self._notebook, cell, message)
+        notebook = self._notebook
+        if message.header.msg_type in DISPLAY_MESSAGES:
+            notebook = self._displays.updated(notebook, cell, message)
         if notebook is not self._notebook or not outputs.is_unchanged_from(before):
             self._emit(notebook)
 

@@ -216,7 +216,7 @@ def ran() -> tuple[list[Any], list[Any]]:
     with ec.launch() as kernel:
         ours = cm.to_dict(done(notebook, kernel, allow_errors=True))
     nbformat.validate(ours)
-    node = nbformat.from_dict(cm.to_dict(notebook))  # type: ignore[no-untyped-call]
+    node: Any = nbformat.from_dict(cm.to_dict(notebook))  # type: ignore[no-untyped-call]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = NotebookClient(
