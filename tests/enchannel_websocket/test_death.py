@@ -1,7 +1,5 @@
 """Kernels that end or restart, announced by the server or not, and output that the server drops."""
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +9,7 @@ from enchannel import KernelState
 from enchannel.errors import KernelDied, MessagesMayBeMissing
 from enchannel.testing import Collector
 from tests.rigs import ASLEEP, DEADLINE
+from tests.rigs.processes import kill
 from tests.rigs.servers import JupyterServer, KernelGateway, Server
 from tests.rigs.websocket import TOKEN
 
@@ -34,7 +33,7 @@ def test_killed_kernel_fails_requests_and_restarts(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
     states, execution = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
     execution.wait_for_count(1)
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     error = execution.wait_for_error()
     assert isinstance(error, KernelDied)
     assert "died, and its server restarts it" in str(error)
@@ -46,7 +45,7 @@ def test_kernel_killed_after_restart_is_reported(kernel: ec.Kernel) -> None:
     ec.wait(kernel.restart(), timeout=DEADLINE)
     errors = Collector(kernel.errors)
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     errors.wait_for(lambda error: isinstance(error, KernelDied))
 
 
@@ -67,7 +66,7 @@ def test_killed_kernel_is_shut_down_with_block(any_server: Server) -> None:
     with ec.launch("python3", at=any_server.url, token=TOKEN) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         states = Collector(kernel.state)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         states.wait_until(lambda seen: KernelState.RESTARTING in seen)
     assert kernel.id not in {m["id"] for m in any_server.request("GET", "api/kernels")}
 
@@ -101,7 +100,7 @@ def test_silently_deleted_kernel_is_found_by_poll(any_server: Server) -> None:
     with ec.connect(url, token=TOKEN, timeout=DEADLINE, poll_interval=0.2) as kernel:
         pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
         channel = Collector(kernel.iopub)
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
         any_server.delete_kernel(kernel_id)
         assert isinstance(channel.wait_for_error(), KernelDied)
 

@@ -13,6 +13,7 @@ from enchannel import AnyMessage
 from enchannel.testing import Collector, FakeKernel
 from enchannel_websocket._loop import loops
 from tests.rigs import DEADLINE, LONG_STREAM_TIMEOUT, eventually
+from tests.rigs.processes import count_descriptors
 from tests.rigs.servers import JupyterServer
 from tests.rigs.websocket import TOKEN, WebsocketRig
 
@@ -96,12 +97,12 @@ def test_repeated_connects_leak_nothing(server: JupyterServer) -> None:
         rounds(15)
         gc.collect()
         me = psutil.Process()
-        threads, descriptors = threading.active_count(), me.num_fds()
+        threads, descriptors = threading.active_count(), count_descriptors()
         memory = me.memory_info().rss
         rounds(ROUNDS)
         gc.collect()
         assert eventually(lambda: threading.active_count() <= threads)
-        assert eventually(lambda: me.num_fds() <= descriptors)
+        assert eventually(lambda: count_descriptors() <= descriptors)
         assert me.memory_info().rss - memory < 16 * MEBIBYTE
         assert loops.current is None
 

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -115,9 +116,10 @@ def test_concurrent_leases_share_resource() -> None:
         assert recorder.calls.count("stop(wait=True)") == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="requires os.fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_forked_child_has_own_resource() -> None:
+    if sys.platform == "win32":
+        pytest.skip("requires os.fork")
     shared = SharedResource(Recorder)
     lease = shared.lease()
     child = os.fork()
