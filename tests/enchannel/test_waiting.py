@@ -455,7 +455,9 @@ def test_closed_loop_does_not_disturb_others() -> None:
         remote.send(printed("woo"))
         settle(kernel)
         assert types(others.items) == ["stream"]
-        waiting.get_coro().close()
+        coroutine = waiting.get_coro()
+        assert coroutine is not None
+        coroutine.close()
         waiting._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
