@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -68,7 +70,21 @@ def no_new_kernels(server: JupyterServer, kernel_id: str) -> Iterator[None]:
 
 
 def running(server: JupyterServer) -> list[str]:
-    return [kernel["id"] for kernel in server.request("GET", "api/kernels")]
+    """Return the ids of the running kernels."""
+    ids: list[str] = []
+
+    def is_listed() -> bool:
+        try:
+            ids[:] = [kernel["id"] for kernel in server.request("GET", "api/kernels")]
+        except HTTPError as error:
+            # jupyter_server cannot list a kernel between its start and its first state.
+            if error.code != HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return False
+        return True
+
+    assert eventually(is_listed)
+    return ids
 
 
 def has_no_token(ended: "subprocess.CompletedProcess[str]") -> bool:
