@@ -55,7 +55,7 @@ class PeerKernel(ServedKernel):
         self._redis = redis
 
     async def send(self, message: AnyMessage) -> None:
-        await self._execute("say", websocket.encode(message))
+        await self._execute("send", websocket.encode(message))
 
     async def position(self) -> int:
         with suppress(KernelDied):
@@ -142,7 +142,7 @@ class CommandExecutor:
                 for key, command in items:
                     last = key.decode()
                     # Messages are sent in order; other commands may take long.
-                    if command.get(b"op") == b"say":
+                    if command.get(b"op") == b"send":
                         await self._execute(last, command)
                     else:
                         executing = asyncio.create_task(self._execute(last, command))
@@ -185,7 +185,7 @@ class CommandExecutor:
 
     async def _do(self, op: str, body: bytes) -> bytes:
         match op:
-            case "say":
+            case "send":
                 await self._kernel.send(websocket.decode(body))
             case "position":
                 return b"%d" % await self._kernel.position()

@@ -55,19 +55,19 @@ class RedisLog(Log):
         redis: The Redis.
         kernel_id: The id of the kernel.
         bounds: The maximum size.
-        is_ours: True if the log is new, and this relay appends to it.
+        is_writer: True if the log is new, and this relay appends to it.
 
     Attributes:
         key: The key of the Stream.
     """
 
     def __init__(
-        self, redis: Redis, kernel_id: str, bounds: Bounds, *, is_ours: bool = False
+        self, redis: Redis, kernel_id: str, bounds: Bounds, *, is_writer: bool = False
     ) -> None:
         self.key = f"{PREFIX}{kernel_id}:log"
         self._redis = redis
         self._bounds = bounds
-        self._is_ours = is_ours
+        self._is_writer = is_writer
         # The last known position.
         self._last = 0
         # The sizes of the entries in the Stream, if this relay appends to it.
@@ -77,7 +77,7 @@ class RedisLog(Log):
         self._false_ends: list[bytes] = []
         self._appending = asyncio.Lock()
         # The newest entries; None until the first read.
-        self._tail: MemoryLog | None = MemoryLog(TAIL_BOUNDS) if is_ours else None
+        self._tail: MemoryLog | None = MemoryLog(TAIL_BOUNDS) if is_writer else None
         self._tasks: set[asyncio.Future[None]] = set()
         self._is_closed = False
 
@@ -145,7 +145,7 @@ class RedisLog(Log):
             await self._remember([RETURNED_ENTRY])
 
     async def _remember(self, entries: Sequence[Entry]) -> None:
-        assert self._tail is not None  # noqa: S101  # is_ours
+        assert self._tail is not None  # noqa: S101  # is_writer
         self._last += len(entries)
         for entry in entries:
             self._sizes.append(entry.size)
@@ -190,7 +190,7 @@ class RedisLog(Log):
     # -- for watchers -----------------------------------------------------------------------------
 
     async def positions(self) -> tuple[int, int]:
-        if self._is_ours:
+        if self._is_writer:
             return self._last - len(self._sizes) + 1, self._last
         first: Any = await call(self._redis.xrange(self.key, count=1))
         last, _ = await self._newest()

@@ -128,9 +128,9 @@ class RedisStore(Store):
         await self._redis.aclose()
 
     async def create_log(self, kernel_id: str) -> Log:
-        ours = RedisLog(self._redis, kernel_id, self._bounds, is_ours=True)
-        self._logs[kernel_id] = ours
-        return ours
+        kernel_log = RedisLog(self._redis, kernel_id, self._bounds, is_writer=True)
+        self._logs[kernel_id] = kernel_log
+        return kernel_log
 
     async def register(self, kernel: LocalKernel) -> None:
         self._own[kernel.id] = kernel

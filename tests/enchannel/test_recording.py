@@ -67,21 +67,21 @@ def test_recording_has_both_directions_in_order(path: Path) -> None:
     woo = printed("woo", request)
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.shell.on_next(request)
-        remote.send(*(said := answered(request, woo)))
+        remote.send(*(replies := answered(request, woo)))
         kernel.control.on_next(question)
     sent = [remote.received[name][0] for name in (ec.ChannelName.SHELL, ec.ChannelName.CONTROL)]
-    expected = [(SENT, sent[0]), *((RECEIVED, message) for message in said), (SENT, sent[1])]
+    expected = [(SENT, sent[0]), *((RECEIVED, message) for message in replies), (SENT, sent[1])]
     assert recorded_messages(path) == expected
 
 
 @given(st.lists(messages(), max_size=5))
 @settings(max_examples=20)
-def test_recorded_messages_round_trip(tmp_path_factory: Any, said: list[AnyMessage]) -> None:
+def test_recorded_messages_round_trip(tmp_path_factory: Any, sent: list[AnyMessage]) -> None:
     path = tmp_path_factory.mktemp("recordings") / "any"
     remote = ScriptedLink()
     with remote.kernel() as kernel, ec.record(kernel, path):
-        remote.send(*said)
-    assert [message for _, message in recorded_messages(path)] == said
+        remote.send(*sent)
+    assert [message for _, message in recorded_messages(path)] == sent
     assert ec.Recording(path).is_whole
 
 
@@ -122,7 +122,7 @@ def test_header_names_kernel_and_session(path: Path) -> None:
 def test_link_and_kernel_events_are_recorded(path: Path) -> None:
     remote = ScriptedLink()
     died = KernelDied("died of SIGKILL", exit_code=-9, stderr="oh\udcff")
-    told: list[Any] = [
+    reported: list[Any] = [
         LinkState.LOST,
         died,
         KernelState.DEAD,
@@ -135,11 +135,11 @@ def test_link_and_kernel_events_are_recorded(path: Path) -> None:
     ]
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.errors.subscribe()
-        remote.emit_event(*told)
+        remote.emit_event(*reported)
     first, second, *items = events(path)
     assert (first, second) == (LinkState.CONNECTED, KernelState.IDLE)
     assert [(type(status), str(status)) for status in items] == [
-        (type(status), str(status)) for status in told
+        (type(status), str(status)) for status in reported
     ]
     again = items[1]
     assert isinstance(again, KernelDied)
@@ -640,10 +640,10 @@ def test_recorded_error_names_map_to_classes(path: Path) -> None:
         "x",
         "",
     ]
-    told = [
+    records = [
         (0.0, RecordKind.EVENT, json.dumps({"error": name, "text": "t"}).encode()) for name in names
     ]
-    write(path, *told)
+    write(path, *records)
     found = [type(status) for status in events(path)]
     assert found == [EnchannelError, KernelDied, *[EnchannelError] * 6]
 

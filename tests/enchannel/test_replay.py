@@ -72,11 +72,11 @@ def clock() -> TestScheduler:
 def test_replay_emits_on_original_channels(path: Path) -> None:
     remote, request = ScriptedLink(), ec.execute_request("6 * 7")
     live, played = Collector[AnyMessage](), Collector[AnyMessage]()
-    said = answered(request, printed("woo", request))
+    replies = answered(request, printed("woo", request))
     with remote.kernel() as kernel, ec.record(kernel, path):
         kernel.main.subscribe(live)
         kernel.shell.on_next(request)
-        remote.send(*said, ec.comm_msg("c1", {"a": 1}, buffers=[b"\0\xff"]))
+        remote.send(*replies, ec.comm_msg("c1", {"a": 1}, buffers=[b"\0\xff"]))
         in_thread(lambda: remote.send(printed("more")))
     shells = Collector[AnyMessage]()
     with ec.connect(f"replay:{path}", start=(start := Subject[None]()), speed=math.inf) as kernel:

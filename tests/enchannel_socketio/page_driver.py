@@ -77,7 +77,7 @@ class PageDriver:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.console_errors: list[str] = []
-        page.on("console", self._said)
+        page.on("console", self._on_console_message)
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
         self.connection = page.get_by_label("Connection", exact=True)
         self.state = page.get_by_label("Kernel state")
@@ -143,6 +143,6 @@ class PageDriver:
         )
         return self.page.evaluate(function, argument)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console_message(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not EXPECTED.match(message.text):
             self.console_errors.append(message.text)

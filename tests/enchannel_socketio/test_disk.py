@@ -194,12 +194,12 @@ def test_cancelled_append_is_consistent(tmp_path: Path) -> None:
         await log.append(entries(3))
         await log.append(entries(4))
         ends = await log.positions()
-        told = await all_of(log, 0, ends[1])
+        result = await all_of(log, 0, ends[1])
         await log.close()
         again = DiskLog(tmp_path, Bounds())
         assert await again.positions() == ends
-        assert await all_of(again, 0, ends[1]) == told
-        assert told in ([3, 4], [1, 2, 3, 4])
+        assert await all_of(again, 0, ends[1]) == result
+        assert result in ([3, 4], [1, 2, 3, 4])
         await again.close()
 
     run(main())
@@ -283,11 +283,11 @@ def test_log_outlives_relay(tmp_path: Path) -> None:
         assert (model.id, model.name, model.state) == (kernel_id, "python3", "dead")
         with connect(relay.url, kernel_id, token=TOKEN, since=position) as kernel:
             results = kernel.iopub.pipe(ec.of_message_type("execute_result"))
-            heard: list[ec.AnyMessage] = []
-            watching = results.pipe(ops.do_action(heard.append))
+            received: list[ec.AnyMessage] = []
+            watching = results.pipe(ops.do_action(received.append))
             with pytest.raises(KernelDied):
                 ec.wait(watching, timeout=DEADLINE)
-        assert [message.content["data"]["text/plain"] for message in heard] == ["42"]
+        assert [message.content["data"]["text/plain"] for message in received] == ["42"]
         shutdown(relay.url, kernel_id, token=TOKEN)
         assert list_kernels(relay.url, token=TOKEN) == ()
         assert not (tmp_path / kernel_id).exists()
@@ -431,15 +431,15 @@ def test_full_disk_is_reported_as_missing_messages(
         kernel_id = spawn(relay.url, token=TOKEN)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             missing = kernel.errors.pipe(ops.take(1))
-            told: list[Exception] = []
-            missing.subscribe(told.append)
+            reported: list[Exception] = []
+            missing.subscribe(reported.append)
             full = True
             kernel.shell.on_next(ec.execute_request("'lost'"))
             with pytest.raises(ec.RequestTimeout):
                 ec.wait(kernel.kernel_info(timeout=1.0), timeout=DEADLINE)
             full = False
             assert kernel.run("6 * 7").text == "42"
-            assert "could not be stored" in str(told[0])
+            assert "could not be stored" in str(reported[0])
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 

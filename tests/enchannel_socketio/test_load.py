@@ -81,14 +81,14 @@ def test_30_kernels_are_watched_at_once(relay: Running) -> None:
     remotes = [InMemoryKernel() for _ in range(30)]
     ids = [relay.server.call(relay.relay.share(remote.target)) for remote in remotes]
     kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
-    heard: list[list[str]] = [[] for _ in remotes]
+    received: list[list[str]] = [[] for _ in remotes]
     done = [threading.Event() for _ in remotes]
     for number, kernel in enumerate(kernels):
         texts = kernel.iopub.pipe(ec.of_message_type("stream"))
 
         def hear(message: ec.AnyMessage, number: int = number) -> None:
-            heard[number].append(message.content["text"])
-            if len(heard[number]) == 100:
+            received[number].append(message.content["text"])
+            if len(received[number]) == 100:
                 done[number].set()
 
         texts.subscribe(hear)
@@ -96,9 +96,9 @@ def test_30_kernels_are_watched_at_once(relay: Running) -> None:
         for number, remote in enumerate(remotes):
             remote.send(build.stream("stdout", f"{number} {count}"))
     assert eventually(
-        lambda: all(event.is_set() for event in done), progress=lambda: sum(map(len, heard))
+        lambda: all(event.is_set() for event in done), progress=lambda: sum(map(len, received))
     )
-    assert heard == [[f"{number} {count}" for count in range(100)] for number in range(30)]
+    assert received == [[f"{number} {count}" for count in range(100)] for number in range(30)]
     for kernel, kernel_id, remote in zip(kernels, ids, remotes, strict=True):
         kernel.close()
         shutdown(relay.url, kernel_id, token=TOKEN)

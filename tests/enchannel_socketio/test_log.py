@@ -44,7 +44,7 @@ def opening(request: pytest.FixtureRequest, redis: RedisServer) -> Opening:
         else:
             async with Redis.from_url(redis.url) as client:
                 await client.flushall()
-                ours = RedisLog(client, "a-kernel", bounds, is_ours=True)
+                ours = RedisLog(client, "a-kernel", bounds, is_writer=True)
                 theirs = _Elsewhere(ours, RedisLog(client, "a-kernel", bounds))
                 yield ours if request.param == "redis" else theirs
                 await theirs.close()
@@ -65,8 +65,8 @@ class _Elsewhere(Log):
     async def positions(self) -> tuple[int, int]:
         return await self._theirs.positions()
 
-    async def read(self, after: int, most: int) -> Any:
-        return await self._theirs.read(after, most)
+    async def read(self, after: int, limit: int) -> Any:
+        return await self._theirs.read(after, limit)
 
     async def close(self) -> None:
         await self._theirs.close()
@@ -92,10 +92,10 @@ async def all_of(log: Log, after: int, upto: int) -> list[int]:
     """Return the numbers between two positions, in as many reads as it takes."""
     found: list[int] = []
     while after < upto:
-        stretch = await log.read(after, 100)
-        assert stretch.first == after + 1
-        found += numbers(stretch.entries)
-        after = stretch.last
+        part = await log.read(after, 100)
+        assert part.first == after + 1
+        found += numbers(part.entries)
+        after = part.last
     return found
 
 
@@ -135,8 +135,8 @@ def test_read_waits_and_can_be_cancelled(opening: Opening) -> None:
             await asyncio.sleep(0)
             given_up.cancel()
             await log.append(entries(2, 3))
-            for stretch in await asyncio.gather(*waiting):
-                assert stretch.first == 2
+            for part in await asyncio.gather(*waiting):
+                assert part.first == 2
                 assert await all_of(log, 1, 3) == [2, 3]
             assert await all_of(log, 0, 3) == [1, 2, 3]
 
@@ -165,9 +165,9 @@ def test_oldest_entries_are_dropped(opening: Opening, bounds: Bounds) -> None:
             first, last = await log.positions()
             assert last == 1_000
             assert 60 <= last - first + 1 <= 90  # on disk, whole segments are deleted
-            stretch = await log.read(0, 1)
-            assert 1 <= stretch.first <= first  # the tail may still have some
-            assert numbers(stretch.entries) == [stretch.first]
+            part = await log.read(0, 1)
+            assert 1 <= part.first <= first  # the tail may still have some
+            assert numbers(part.entries) == [part.first]
 
     run(main())
 
@@ -177,8 +177,8 @@ def test_oversized_newest_entry_is_kept(opening: Opening) -> None:
         async with opening(Bounds(bytes=1_000)) as log:
             await log.append(entries(1, size=10_000))
             await log.append(entries(2, size=10_000))
-            stretch = await log.read(1, 1)
-            assert (stretch.first, numbers(stretch.entries)) == (2, [2])
+            part = await log.read(1, 1)
+            assert (part.first, numbers(part.entries)) == (2, [2])
 
     run(main())
 
@@ -207,8 +207,8 @@ def test_read_far_ahead_waits_for_its_position(opening: Opening) -> None:
             await log.append(entries(1))
             await log.append(entries(2))
             await log.append(entries(3))
-            stretch = await waiting
-            assert (stretch.first, numbers(stretch.entries)) == (3, [3])
+            part = await waiting
+            assert (part.first, numbers(part.entries)) == (3, [3])
 
     run(main())
 
@@ -229,21 +229,21 @@ def test_readers_find_entries_at_their_positions(
 ) -> None:
     async def main() -> None:
         async with opening(Bounds(messages=messages, bytes=1_000)) as log:
-            said, first, last = 0, 1, 0
+            appended, first, last = 0, 1, 0
             for count in batches:
-                await log.append(entries(*range(said + 1, said + count + 1), size=size))
-                said += count
+                await log.append(entries(*range(appended + 1, appended + count + 1), size=size))
+                appended += count
                 first, last = await log.positions()
-                assert (last, first <= last) == (said, True)
+                assert (last, first <= last) == (appended, True)
             for start in {0, first - 1, last // 2, last - 1}:
                 after = start
                 while after < last:
-                    stretch = await log.read(after, most)
-                    assert stretch.first > after
-                    assert len(stretch.entries) <= most
-                    found = numbers(stretch.entries)
-                    assert found == list(range(stretch.first, stretch.last + 1))
-                    after = stretch.last
+                    part = await log.read(after, most)
+                    assert part.first > after
+                    assert len(part.entries) <= most
+                    found = numbers(part.entries)
+                    assert found == list(range(part.first, part.last + 1))
+                    after = part.last
                 assert after == last
 
     run(main())

@@ -31,5 +31,5 @@ def test_node_client_runs_code(relay: Running, tmp_path: Path) -> None:
     shutdown(relay.url, kernel_id, token=TOKEN)
     assert isinstance(ended, subprocess.CompletedProcess)
     assert ended.stderr == ""
-    told = json.loads(ended.stdout)
-    assert told == {"status": "ok", "said": ["ada\n", "'woo'", "bytes"]}
+    result = json.loads(ended.stdout)
+    assert result == {"status": "ok", "outputs": ["ada\n", "'woo'", "bytes"]}

@@ -99,10 +99,10 @@ def test_kernel_is_usable_at_other_relay(relays: tuple[Running, Running]) -> Non
             connect(one.url, kernel_id, token=TOKEN) as here,
             connect(other.url, kernel_id, token=TOKEN) as there,
         ):
-            heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
-            here.iopub.pipe(ec.of_message_type("execute_result")).subscribe(heard.put)
+            received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+            here.iopub.pipe(ec.of_message_type("execute_result")).subscribe(received.put)
             assert there.run("x = 6 * 7; x").text == "42"
-            assert heard.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
+            assert received.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
             assert there.run("input()", on_input=lambda prompt, password: "ada").text == "'ada'"
             with pytest.raises(ec.RequestTimeout):
                 there.run("import time; time.sleep(60)", timeout=0.5)
@@ -209,9 +209,9 @@ class Numbers:
         self.count = 0
         self.wrong: list[str] = []
         self.all_there = threading.Event()
-        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._heard)
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._on_message)
 
-    def _heard(self, message: ec.AnyMessage) -> None:
+    def _on_message(self, message: ec.AnyMessage) -> None:
         if message.content["text"] != f"{self.count}":
             self.wrong.append(message.content["text"])
         self.count += 1
@@ -299,15 +299,15 @@ def test_log_continues_after_redis_restart(
     ):
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
-            heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
-            kernel.iopub.subscribe(heard.put)
+            received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+            kernel.iopub.subscribe(received.put)
             remote.send(build.stream("stdout", "before"))
-            assert heard.get(timeout=DEADLINE).content["text"] == "before"
+            assert received.get(timeout=DEADLINE).content["text"] == "before"
             redis.stop()
             remote.send(build.stream("stdout", "meanwhile"))
             redis.start()
             remote.send(build.stream("stdout", "after"))
-            texts = [heard.get(timeout=DEADLINE).content["text"] for _ in range(2)]
+            texts = [received.get(timeout=DEADLINE).content["text"] for _ in range(2)]
             assert texts == ["meanwhile", "after"]
 
 
@@ -326,10 +326,10 @@ def test_emptied_redis_is_filled_again(
                 lambda: kernel_id in {model.id for model in list_kernels(other.url, token=TOKEN)}
             )
             with connect(other.url, kernel_id, token=TOKEN) as kernel:
-                heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
-                kernel.iopub.subscribe(heard.put)
+                received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+                kernel.iopub.subscribe(received.put)
                 remote.send(build.stream("stdout", "again"))
-                assert heard.get(timeout=DEADLINE).content["text"] == "again"
+                assert received.get(timeout=DEADLINE).content["text"] == "again"
 
 
 def test_share_works_without_redis(
@@ -376,7 +376,7 @@ def test_pending_messages_are_bounded(
     one, _ = relays
     with shared(one) as (kernel_id, remote), connect(one.url, kernel_id, token=TOKEN) as kernel:
         texts: list[str] = []
-        told: list[Exception] = []
+        reported: list[Exception] = []
         done = threading.Event()
 
         def hear(message: ec.AnyMessage) -> None:
@@ -384,20 +384,20 @@ def test_pending_messages_are_bounded(
             if texts[-1] == "the end":
                 done.set()
 
-        kernel.errors.subscribe(told.append)
+        kernel.errors.subscribe(reported.append)
         kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(hear)
         redis.freeze()
         for number in range(1_000):
             remote.send(build.stream("stdout", f"{number}"))
         redis.thaw()
-        assert eventually(lambda: bool(told))
+        assert eventually(lambda: bool(reported))
         remote.send(build.stream("stdout", "the end"))
         assert done.wait(DEADLINE)
         *kept, _ = texts
         assert kept[:100] == [f"{number}" for number in range(100)]
         assert kept == sorted(kept, key=int)
-        assert {type(error) for error in told} == {MessagesMayBeMissing}
-        missing = [int(str(error).partition(" ")[0]) for error in told]
+        assert {type(error) for error in reported} == {MessagesMayBeMissing}
+        missing = [int(str(error).partition(" ")[0]) for error in reported]
         assert sum(missing) == 1_000 - len(kept) > 0
 
 
@@ -415,10 +415,10 @@ def test_relay_reported_dead_continues(relays: tuple[Running, Running], redis: R
             assert eventually(lambda: not client.xrange(f"{key}:log", f"{position + 1}"))
         assert eventually(lambda: not at(other, kernel_id).is_over)  # type: ignore[attr-defined]
         with connect(other.url, kernel_id, token=TOKEN, since=0) as kernel:
-            heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
-            kernel.iopub.subscribe(heard.put)
+            received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+            kernel.iopub.subscribe(received.put)
             remote.send(build.stream("stdout", "alive"))
-            assert heard.get(timeout=DEADLINE).content["text"] == "alive"
+            assert received.get(timeout=DEADLINE).content["text"] == "alive"
 
 
 def _encoded(error: KernelDied) -> bytes:
@@ -454,7 +454,7 @@ def test_append_with_lost_reply_is_not_repeated(
         return done
 
     async def main(client: Redis) -> None:
-        ours = RedisLog(client, "a-kernel", Bounds(messages=5), is_ours=True)
+        ours = RedisLog(client, "a-kernel", Bounds(messages=5), is_writer=True)
         monkeypatch.setattr(Redis, "transaction", losing)
         await ours.append(entries(1, 2, 3))
         await ours.append(entries(4, 5, 6, 7))
@@ -475,7 +475,7 @@ def test_end_is_appended_once(
     gone = KernelDied("its relay has ended")
 
     async def main(client: Redis) -> None:
-        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        ours = RedisLog(client, "a-kernel", Bounds(), is_writer=True)
         watched, *others = [RedisLog(client, "a-kernel", Bounds()) for _ in range(9)]
         await ours.append(entries(1, 2))
         assert numbers((await watched.read(0, 10)).entries) == [1, 2]
@@ -500,7 +500,7 @@ def test_end_is_appended_once(
 
 def test_end_is_appended_after_removed_end(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
-        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        ours = RedisLog(client, "a-kernel", Bounds(), is_writer=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
         await ours.append(entries(1))
         assert await client.ttl(ours.key) > 0
@@ -519,7 +519,7 @@ def test_end_is_appended_after_removed_end(redis: RedisServer) -> None:
 
 def test_entries_dropped_before_read_are_a_gap(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
-        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        ours = RedisLog(client, "a-kernel", Bounds(), is_writer=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
         await ours.append(entries(1))
         assert numbers((await theirs.read(0, 10)).entries) == [1]  # the log is followed from now on
@@ -540,7 +540,7 @@ def test_entries_dropped_before_read_are_a_gap(redis: RedisServer) -> None:
 
 def test_unreadable_entry_is_reported(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
-        ours = RedisLog(client, "a-kernel", Bounds(), is_ours=True)
+        ours = RedisLog(client, "a-kernel", Bounds(), is_writer=True)
         theirs = RedisLog(client, "a-kernel", Bounds())
         await ours.append(entries(1))
         waiting = asyncio.create_task(theirs.read(1, 10))

@@ -62,9 +62,9 @@ class Texts:
     def __init__(self, kernel: ec.Kernel) -> None:
         self.all: list[str] = []
         self._changed = threading.Condition()
-        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._heard)
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(self._on_message)
 
-    def _heard(self, message: AnyMessage) -> None:
+    def _on_message(self, message: AnyMessage) -> None:
         if message.content["name"] != "stdout":  # debuggers write warnings to stderr
             return
         with self._changed:
@@ -128,10 +128,10 @@ def test_launch_of_unknown_kernelspec_raises(relay: Running) -> None:
 
 def test_since_beyond_log_is_clamped(relay: Running, shared_kernel: str) -> None:
     with connect(relay.url, shared_kernel, token=TOKEN, since=10**9) as kernel:
-        told: SimpleQueue[Exception] = SimpleQueue()
-        kernel.errors.subscribe(told.put)
+        reported: SimpleQueue[Exception] = SimpleQueue()
+        kernel.errors.subscribe(reported.put)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
-        assert "another log than before" in str(told.get(timeout=DEADLINE))
+        assert "another log than before" in str(reported.get(timeout=DEADLINE))
 
 
 @pytest.mark.parametrize("since", [-1, "5", 1.5, True])
@@ -156,13 +156,13 @@ def test_reconnected_client_gets_missed_messages(relay: Running, shared_kernel: 
     first.shell.on_next(ec.execute_request(code))
     texts.until("10\n")
     position = disconnect(first)
-    heard = "".join(texts.all)
+    received = "".join(texts.all)
     with connect(relay.url, shared_kernel, token=TOKEN) as watching:
         # Queued behind it.
         watching.run("1")
     again = connect(relay.url, shared_kernel, token=TOKEN, since=position)
     rest = Texts(again).until("end\n")
-    assert heard + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
+    assert received + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
     assert again.run("6 * 7").text == "42"
     assert disconnect(again) > position
 
@@ -184,9 +184,9 @@ def test_dropped_log_entries_are_reported() -> None:
         kernel.run("for i in range(50): display(i)")
         with connect(relay.url, kernel_id, token=TOKEN, since=0) as late:
             late.iopub.subscribe(lambda message: None)
-            told = ec.wait(late.errors.pipe(ops.first()), timeout=DEADLINE)
-            assert isinstance(told, MessagesMayBeMissing)
-            assert "had been removed from the relay's log" in str(told)
+            reported = ec.wait(late.errors.pipe(ops.first()), timeout=DEADLINE)
+            assert isinstance(reported, MessagesMayBeMissing)
+            assert "had been removed from the relay's log" in str(reported)
 
 
 def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> None:
@@ -251,10 +251,10 @@ def test_buffers_arrive_in_both_directions(relay: Running, shared_kernel: str) -
     with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
         kernel.run(code)
         comm = kernel.comm("echo")
-        heard: SimpleQueue[AnyMessage] = SimpleQueue()
-        comm.subscribe(heard.put)
+        received: SimpleQueue[AnyMessage] = SimpleQueue()
+        comm.subscribe(received.put)
         comm.send({}, buffers=[b"abc"])
-        assert [bytes(buffer) for buffer in heard.get(timeout=DEADLINE).buffers] == [b"cba", b""]
+        assert [bytes(buffer) for buffer in received.get(timeout=DEADLINE).buffers] == [b"cba", b""]
 
 
 def test_relay_interrupts_and_restarts(relay: Running) -> None:
@@ -348,13 +348,13 @@ def test_slow_watcher_delays_no_others(relay: Running) -> None:
             done = {slow: threading.Event(), quick: threading.Event()}
 
             def watch(kernel: ec.Kernel) -> None:
-                def heard(message: AnyMessage) -> None:
+                def received(message: AnyMessage) -> None:
                     assert message.content["text"] == f"{counts[kernel]}"
                     counts[kernel] += 1
                     if counts[kernel] == 5_000:
                         done[kernel].set()
 
-                kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(heard)
+                kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(received)
 
             watch(slow)
             watch(quick)

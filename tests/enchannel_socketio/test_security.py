@@ -524,13 +524,13 @@ def test_watch_token_cannot_send(relay: Running, kernel: str, watch: str, channe
             "content": {"code": "print('seen')"},
         }
         answer = await client.io.call("msg", message, namespace=client.namespace)
-        (told,) = await client.next("refused")
+        (refusal,) = await client.next("refused")
         await client.close()
-        return answer, told
+        return answer, refusal
 
-    answer, told = asyncio.run(refused())
+    answer, refusal = asyncio.run(refused())
     assert "for watching" in answer["error"]
-    assert told["msg_id"] == "1"
+    assert refusal["msg_id"] == "1"
 
 
 def test_watched_kernel_refuses_sending(relay: Running, kernel: str, watch: str) -> None:
@@ -538,10 +538,10 @@ def test_watched_kernel_refuses_sending(relay: Running, kernel: str, watch: str)
         connect(relay.url, kernel, token=TOKEN) as ours,
         connect(relay.url, kernel, token=watch) as theirs,
     ):
-        heard: SimpleQueue[ec.AnyMessage] = SimpleQueue()
-        theirs.iopub.pipe(ec.of_message_type("execute_result")).subscribe(heard.put)
+        received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+        theirs.iopub.pipe(ec.of_message_type("execute_result")).subscribe(received.put)
         ours.run("6 * 7")
-        assert heard.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
+        assert received.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
         with pytest.raises(NotSupported, match="only allows watching"):
             theirs.run("1")
         with pytest.raises(NotSupported):

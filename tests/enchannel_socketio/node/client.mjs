@@ -19,12 +19,12 @@ const request = (type, content, buffers = []) => ({
   header: { msg_id: crypto.randomUUID(), msg_type: type, session, username: "node", version: "5.3" },
   parent_header: {}, metadata: {}, content, buffers,
 });
-const said = [];
+const outputs = [];
 
 iopub.on("msg", (message, position) => {
-  if (message.header.msg_type === "stream") said.push(message.content.text);
-  if (message.header.msg_type === "display_data") said.push(message.content.data["text/plain"]);
-  if (message.header.msg_type === "comm_msg") said.push(Buffer.from(message.buffers[0]).toString());
+  if (message.header.msg_type === "stream") outputs.push(message.content.text);
+  if (message.header.msg_type === "display_data") outputs.push(message.content.data["text/plain"]);
+  if (message.header.msg_type === "comm_msg") outputs.push(Buffer.from(message.buffers[0]).toString());
   iopub.emit("ack", position);
 });
 stdin.on("msg", (message) => {
@@ -47,5 +47,5 @@ const idle = new Promise((resolve) => iopub.on("msg", (message) => {
 }));
 shell.emit("msg", asked);
 const [reply] = await Promise.all([replied, idle]);
-console.log(JSON.stringify({ status: reply.content.status, said }));
+console.log(JSON.stringify({ status: reply.content.status, outputs }));
 for (const socket of [shell, iopub, stdin]) socket.close();
