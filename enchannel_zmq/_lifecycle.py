@@ -162,15 +162,14 @@ class ProcessLifecycle(Lifecycle):
             ) from error
         finally:
             opened.set()
-        if failures:
-            raise failures[0]
 
     # -- on the event loop ------------------------------------------------------------------------
 
     async def kill(self) -> None:
         """Kill the process at once, and remove its files."""
         self._begin_ending()
-        await self._process.wait_for_start()  # which goes on when its caller stops waiting
+        # A start continues after its caller has stopped waiting for it.
+        await self._process.wait_for_start()
         if self._ending is not None:
             self._ending.cancel()
             await asyncio.wait([self._ending])
