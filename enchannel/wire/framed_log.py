@@ -50,8 +50,10 @@ class FramedLog:
 
     def frame(self, *body: bytes) -> tuple[bytes, ...]:
         """Return the prefix of a record, followed by the parts of its body, to be written in this order."""
-        length = sum(map(len, body))
-        checksum = self._initial_checksum(length)
+        length = 0
+        for part in body:
+            length += len(part)
+        checksum = zlib.crc32(self._length.pack(length)) if self._covers_length else 0
         for part in body:
             checksum = zlib.crc32(part, checksum)
         return self._prefix.pack(length, checksum), *body

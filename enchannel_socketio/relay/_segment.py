@@ -77,9 +77,9 @@ class Segment:
         frames: list[bytes] = []
         count = 0
         for count, entry in enumerate(entries[: max(1, max_entries)], 1):  # noqa: B007  # the last
-            frame = _LOG.frame(_encode(entry))
-            frames += frame
-            max_bytes -= sum(map(len, frame))
+            body = _encode(entry)
+            frames += _LOG.frame(body)
+            max_bytes -= _LOG.overhead + len(body)
             if max_bytes <= 0:
                 break
         return count, frames
