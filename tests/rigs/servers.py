@@ -259,7 +259,8 @@ class Server:
 
     def _kernels(self) -> list[psutil.Process]:
         if self.process.poll() is not None:
-            return []  # another process may have its id now
+            # Another process may have its id now.
+            return []
         return psutil.Process(self.process.pid).children(recursive=True)
 
 

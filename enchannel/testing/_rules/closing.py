@@ -63,19 +63,19 @@ class Closing:
         if "disconnect" in rig.unsupported:
             pytest.skip(rig.unsupported["disconnect"])
         client = Client(rig, subscribe=False)
-        told: Collector[object] = Collector()
+        events: Collector[object] = Collector()
 
-        def close(status: object) -> None:
-            told.on_next(status)
-            if status is LinkState.LOST:
+        def close(event: object) -> None:
+            events.on_next(event)
+            if event is LinkState.LOST:
                 client.link.close()
 
-        client.link.events.subscribe(close, told.on_error, told.on_completed)
+        client.link.events.subscribe(close, events.on_error, events.on_completed)
         call_in_time(rig.disconnect)
-        told.wait_for_end()
-        assert told.completed
-        assert told.items[-1] is LinkState.LOST, (
-            f"events after close: {told.items[told.items.index(LinkState.LOST) + 1 :]}"
+        events.wait_for_end()
+        assert events.completed
+        assert events.items[-1] is LinkState.LOST, (
+            f"events after close: {events.items[events.items.index(LinkState.LOST) + 1 :]}"
         )
 
     def test_b14_closed_link_emits_nothing(self, rig: Rig) -> None:

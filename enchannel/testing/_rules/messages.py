@@ -102,8 +102,8 @@ class Messages:
                 messages = [kernel_message(name, number, client) for number in range(100)]
                 call_concurrently([partial(_send_all, rig, messages[n::4]) for n in range(4)])
                 known = set(ids(messages))
-                heard = slow.seen.wait_until(lambda items, all=known: all <= set(ids(items)))  # type: ignore[misc]
-                assert len(select(messages, heard)) == len(messages)
+                received = slow.seen.wait_until(lambda items, all=known: all <= set(ids(items)))  # type: ignore[misc]
+                assert len(select(messages, received)) == len(messages)
                 assert not slow.overlapped
 
     def test_b06_slow_subscriber_receives_everything(self, rig: Rig) -> None:
@@ -115,7 +115,8 @@ class Messages:
             def slow_to_begin(message: AnyMessage) -> None:
                 if message.header.msg_id == first.header.msg_id:
                     begun.set()
-                    threading.Event().wait(300 * SLOW_DELAY)  # the other messages arrive meanwhile
+                    # The other messages arrive meanwhile.
+                    threading.Event().wait(300 * SLOW_DELAY)
                 seen.on_next(message)
 
             client.pair(IOPUB).incoming.subscribe(slow_to_begin)
@@ -123,8 +124,8 @@ class Messages:
             sending.start()
             assert begun.wait(_collector.DEADLINE)
             _send_all(rig, rest)
-            heard = seen.wait_until(contains(rest[-1]))
-            assert ids(select([first, *rest], heard)) == ids([first, *rest])
+            received = seen.wait_until(contains(rest[-1]))
+            assert ids(select([first, *rest], received)) == ids([first, *rest])
 
     def test_b07_sending_does_not_block(self, rig: Rig) -> None:
         require(rig, "pause_reading", "resume_reading")
@@ -195,9 +196,9 @@ class Messages:
             assert _parts(wait_for_arrival(remote, [ours])[0]) == _parts(ours)
             theirs = kernel_message(IOPUB, 0, client).replace(buffers=tuple(buffers))
             rig.send(theirs)
-            (heard,) = client.wait_for([theirs])
-            assert _parts(heard) == _parts(theirs)
-            assert all(buffer.readonly for buffer in heard.buffers)
+            (received,) = client.wait_for([theirs])
+            assert _parts(received) == _parts(theirs)
+            assert all(buffer.readonly for buffer in received.buffers)
 
     def test_b08_largest_message_arrives_unchanged(self, rig: Rig) -> None:
         remote = collect_messages(rig)

@@ -44,7 +44,8 @@ class Opening:
         require(rig, "pause_reading", "resume_reading")
         rig.pause_reading()
         try:
-            try_open(rig, rig.target)  # succeeds where no answer is needed
+            # It succeeds if the transport needs no answer.
+            try_open(rig, rig.target)
         except ConnectionFailed:
             pass
         finally:

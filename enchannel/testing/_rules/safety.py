@@ -48,25 +48,25 @@ class Safety:
 
     def test_b17_heartbeat_is_echoed_unchanged(self, rig: Rig) -> None:
         with Client(rig) as client:
-            pair, heard = _heartbeat(client)
+            pair, echoed = _heartbeat(client)
             for number, beat in enumerate(HEARTBEATS, 1):
                 pair.outgoing.on_next(beat)
-                heard.wait_for_count(number)
-            assert heard.items == HEARTBEATS
+                echoed.wait_for_count(number)
+            assert echoed.items == HEARTBEATS
 
     def test_b17_stopped_kernel_has_no_heartbeat(self, rig: Rig) -> None:
         require(rig, "pause_reading", "resume_reading")
         with Client(rig) as client:
-            pair, heard = _heartbeat(client)
+            pair, echoed = _heartbeat(client)
             rig.pause_reading()
             try:
                 pair.outgoing.on_next(b"ping")
                 # Nothing is to arrive: long enough for a backend that answers by itself.
                 with pytest.raises(AssertionError):
-                    heard.wait_for_count(1, within=0.2)
+                    echoed.wait_for_count(1, within=0.2)
             finally:
                 rig.resume_reading()
-            heard.wait_for_count(1)
+            echoed.wait_for_count(1)
 
     def test_b18_invalid_targets_raise_enchannel_errors(self, rig: Rig) -> None:
         scheme = str(rig.target).partition(":")[0]
