@@ -66,8 +66,8 @@ The contract
         it with ``on_completed``.
     14. ``close`` may be called repeatedly and from any thread, including re-entrantly from an observer. It
         returns once the link's sockets are closed; threads that links share end with the last link.
-        Messages that were sent before it get a short grace period to leave. After it, nothing is emitted
-        but the completion of ``events``.
+        Messages that were sent before ``close`` get a short grace period to be transmitted. After it,
+        nothing is emitted but the completion of ``events``.
     15. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
     16. Links are independent. Each receives the replies to its own requests, every one receives iopub, and
         closing one does not affect another.
@@ -81,7 +81,7 @@ The contract
 Ending an owned kernel
     A kernel that the link owns (``Link.owned``, with a ``lifecycle``) is ended by the core, not by
     ``Link.close``. ``Kernel.close`` calls ``Lifecycle.shutdown``, waits for it up to 30 seconds, and then
-    calls ``Link.close``. ``Kernel.detach`` calls ``Lifecycle.release`` instead, and the kernel lives on.
+    calls ``Link.close``. ``Kernel.detach`` calls ``Lifecycle.release`` instead; the kernel keeps running.
 """
 
 from __future__ import annotations
@@ -140,15 +140,15 @@ class Capabilities:
 
     Attributes:
         channels: The channels in ``pairs``.
-        buffers: Whether messages may have binary buffers.
+        buffers: True if messages may have binary buffers.
         max_sent: The largest message that can be sent, in bytes; None for no limit.
-        lifecycle: Whether the link has a ``lifecycle``.
-        can_send: Whether sent messages reach a kernel. False for a link that plays a recording; the
+        lifecycle: True if the link has a ``lifecycle``.
+        can_send: True if sent messages reach a kernel. False for a link that plays a recording; the
             conformance suite does not apply to it.
-        can_resume: Whether requests that were in flight when the link was lost may still be answered after
+        can_resume: True if requests that were in flight when the link was lost may still be answered after
             a reconnect; see rule 11.
-        idle_grace: Seconds by which the status idle may arrive later than the reply, where iopub is queued
-            on its way.
+        idle_grace: Seconds that the idle status may arrive after the reply, for a transport that queues
+            iopub messages.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
@@ -194,7 +194,7 @@ class Lifecycle(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Give up ownership of the process: it is not to be ended when the link is closed."""
+        """Give up ownership of the process; closing the link no longer ends it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +210,7 @@ class Link:
         kernel_id: The id by which the kernel is known.
         capabilities: The features of the link.
         lifecycle: Controls the kernel process; None if the backend cannot.
-        owned: Whether the kernel was started for this link and is shut down with it; see "Ending an owned
+        owned: True if the kernel was started for this link and is shut down with it; see "Ending an owned
             kernel".
         on_first_subscriber: If set, the core calls it once, when a channel gets its first subscriber, on
             the subscribing thread. A recording starts to play then.
@@ -252,7 +252,7 @@ class Backend(ABC):
         Args:
             target: The target that was passed to ``enchannel.connect``.
             session: The session whose id and user name identify this client to the kernel.
-            timeout: Seconds until the link must be open.
+            timeout: Seconds within which the link must be open.
 
         Raises:
             ConnectionFailed: The kernel could not be reached within ``timeout``; the text names the channel
@@ -281,7 +281,7 @@ class Launcher(Backend):
         Args:
             name: The name of a kernelspec.
             session: The session whose id and user name identify this client to the kernel.
-            timeout: Seconds until the kernel must answer.
+            timeout: Seconds within which the kernel must answer.
             cwd: The working directory of the kernel.
             env: Environment variables for the kernel, in addition to those of this process.
 

@@ -263,7 +263,7 @@ class HistoryReply(ErrorFields):
 
 
 class IsCompleteRequest(TypedDict):
-    """A request whether code is complete, or needs another line.
+    """A request to check whether code is complete or needs another line.
 
     Attributes:
         code: The code.

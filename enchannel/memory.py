@@ -55,7 +55,7 @@ _kernels: weakref.WeakValueDictionary[str, InMemoryKernel] = weakref.WeakValueDi
 
 
 class InMemoryKernel:
-    """The kernel's end of in-memory links: the end of the wire, without the answers of a kernel.
+    """The kernel's end of in-memory links: it sends and receives messages, but answers no requests.
 
     Register a callback with ``on_message`` to receive messages; ``enchannel.testing.FakeKernel`` is
     one that answers requests. The kernel can be reached until ``close``, which ``with`` calls. All
@@ -66,11 +66,11 @@ class InMemoryKernel:
         id: The kernel id; a random one by default.
 
     Attributes:
-        target: The target that ``enchannel.connect`` reaches it by: ``"memory:"`` and the id.
+        target: The target for ``enchannel.connect``: ``"memory:"`` and the id.
         lifecycle_calls: The names of the lifecycle methods that were called, in order.
 
     Raises:
-        ValueError: There is an open kernel with this id already.
+        ValueError: Another open kernel has this id.
     """
 
     def __init__(self, *, capabilities: Capabilities | None = None, id: str | None = None) -> None:
@@ -96,7 +96,7 @@ class InMemoryKernel:
         self._callback = callback
 
     def send(self, message: AnyMessage) -> None:
-        """Send a message to clients: on iopub to all of them, elsewhere to the one that it answers.
+        """Send a message to clients: on iopub to all of them, on other channels to the one that it answers.
 
         A message without a parent is sent to all clients, on every channel.
         """
@@ -112,7 +112,7 @@ class InMemoryKernel:
                 link.emit_event(event)
 
     def disconnect(self) -> None:
-        """Break the connection of all links while the kernel lives on.
+        """Break the connection of all links while the kernel keeps running.
 
         Messages that are sent until ``reconnect`` are lost. If ``capabilities.can_resume`` is True,
         requests in flight may be answered after it.
@@ -120,7 +120,7 @@ class InMemoryKernel:
         self._go_down(ConnectionLost(f"connection to kernel {self.id} lost"))
 
     def die(self) -> None:
-        """Break the connection of all links, as a kernel process does that is killed."""
+        """Break the connection of all links, as the death of a kernel process does."""
         self.emit_event(KernelState.DEAD)
         self._go_down(KernelDied(f"kernel {self.id} died"))
 

@@ -49,7 +49,7 @@ class SocketioBackend(Launcher):
             target: URL of a kernel; see the class.
             session: The client's session. Answers to other sessions on shell, control and stdin are not
                 received.
-            timeout: Seconds until the relay has to answer.
+            timeout: Seconds within which the relay must answer.
             since: Position in the relay's log after which to begin, as returned by ``disconnect``; 0 for
                 the first message in the log. The messages stay in the log until the first subscription to a
                 channel, or the first message that is sent. By default only messages from now on are
@@ -93,7 +93,7 @@ class SocketioBackend(Launcher):
         Args:
             name: Name of the kernelspec.
             session: The client's session; see ``open``.
-            timeout: Seconds until the kernel has to answer.
+            timeout: Seconds within which the kernel must answer.
             cwd: Working directory on that machine.
             env: Environment variables, in addition to those of the relay.
             at: The relay's URL.

@@ -1,7 +1,7 @@
 """Functions for kernels that outlive their clients: ``spawn``, ``connect``, ``disconnect``, ``shutdown``.
 
-They are those of enchannel-socketio-backend in JavaScript, where connecting is apart from starting; and two
-that list kernels and kernelspecs.
+They correspond to those of enchannel-socketio-backend in JavaScript, which starts a kernel and connects to
+it in separate calls. ``list_kernels`` and ``list_kernelspecs`` are additions.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def spawn(
     Args:
         url: The relay's URL.
         name: Name of the kernelspec.
-        timeout: Seconds until the kernel has to answer.
+        timeout: Seconds within which the kernel must answer.
         cwd: Working directory on that machine.
         env: Environment variables, in addition to those of the relay.
         options: See ``enchannel.backends.ServerKeywords``.
@@ -97,7 +97,7 @@ def connect(
         kernel_id: The kernel's id, as returned by ``spawn``.
         since: Position at which to resume, as returned by ``disconnect``; 0 for the first message in the
             relay's log. By default only messages from now on are received.
-        timeout: Seconds until the relay has to answer.
+        timeout: Seconds within which the relay must answer.
         session: The client's session; by default a new one.
         options: See ``ConnectKeywords``.
 
@@ -149,7 +149,7 @@ def shutdown(
     Args:
         url: The relay's URL.
         kernel_id: The kernel's id.
-        timeout: Seconds until the relay has to answer.
+        timeout: Seconds within which the relay must answer.
         options: See ``enchannel.backends.ServerKeywords``.
 
     Raises:
@@ -170,7 +170,7 @@ def list_kernels(
 
     Args:
         url: The relay's URL.
-        timeout: Seconds until the relay has to answer.
+        timeout: Seconds within which the relay must answer.
         options: See ``enchannel.backends.ServerKeywords``.
 
     Raises:
@@ -187,7 +187,7 @@ def list_kernelspecs(
 
     Args:
         url: The relay's URL.
-        timeout: Seconds until the relay has to answer.
+        timeout: Seconds within which the relay must answer.
         options: See ``enchannel.backends.ServerKeywords``.
 
     Raises:

@@ -56,7 +56,7 @@ class WebsocketBackend(Launcher):
             target: URL of a kernel or of a session; see the class.
             session: The client's session. For the same session, the server keeps messages that its only
                 client missed.
-            timeout: Seconds until server and kernel have to answer.
+            timeout: Seconds within which server and kernel must answer.
             options: See ``WebsocketKeywords``.
 
         Raises:
@@ -104,8 +104,8 @@ class WebsocketBackend(Launcher):
         Args:
             name: Name of the kernelspec.
             session: The client's session; see ``open``.
-            timeout: Seconds until the kernel has to answer. Shutting down one that is late may take 4 s
-                more.
+            timeout: Seconds within which the kernel must answer. Shutting down a kernel that does not may
+                take 4 s more.
             cwd: Working directory, as the server names it: below its own root.
             env: Environment variables. Only gateways accept them: those that begin with ``KERNEL_``, and
                 those in the gateway's configuration.

@@ -32,7 +32,7 @@ POLL_TIMEOUT = 10.0
 RESTART_GRACE = 3.0
 # How long the new process has to answer before a kernel is taken to keep its session across restarts.
 NEW_SESSION_TIMEOUT = 15.0
-# Pauses between polls of a kernel that was told to shut down.
+# Pauses between polls of a kernel that was requested to shut down.
 SHUTDOWN_POLL_PAUSES = (0.3, 0.7, 1.0, 2.0, 4.0)
 MAX_REMEMBERED_PROBES = 256
 # A kernel with more sessions than this uses a new one for each message.
@@ -239,7 +239,7 @@ class KernelMonitor:
     # -- polling ----------------------------------------------------------------------------------
 
     async def poll(self, interval: float) -> None:
-        """Ask the server again and again whether the kernel exists: deleting and culling are not announced.
+        """Poll the server for the kernel: it does not report that a kernel was deleted or culled.
 
         Args:
             interval: Seconds.

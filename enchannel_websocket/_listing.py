@@ -23,7 +23,7 @@ def list_kernels(
 
     Args:
         at: The server's URL.
-        timeout: Seconds until the server has to answer.
+        timeout: Seconds within which the server must answer.
         options: See ``JupyterKeywords``.
 
     Raises:
@@ -40,7 +40,7 @@ def list_kernelspecs(
 
     Args:
         at: The server's URL.
-        timeout: Seconds until the server has to answer.
+        timeout: Seconds within which the server must answer.
         options: See ``JupyterKeywords``.
 
     Raises:

@@ -49,11 +49,11 @@ class ZmqBackend(Launcher):
         Args:
             target: See the class.
             session: The client's session.
-            timeout: Seconds until the kernel must answer.
+            timeout: Seconds within which the kernel must answer.
             max_received: Maximum frame size in bytes; if the kernel sends more, that channel is reported as
                 lost and is reconnected.
             keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
-            reconnect_timeout: Seconds for which a lost kernel is reconnected before the link is given up.
+            reconnect_timeout: Seconds after which a lost connection is given up.
             allow_unsigned: Accept a connection without a key. Anyone who can reach the ports can then send
                 messages as the kernel, and to it.
 
@@ -94,7 +94,7 @@ class ZmqBackend(Launcher):
         Args:
             name: Name of the kernelspec.
             session: The client's session.
-            timeout: Seconds until the kernel must answer; also after each restart.
+            timeout: Seconds within which the kernel must answer; also after each restart.
             cwd: Working directory; default: that of this process.
             env: Environment variables in addition to those of this process.
             transport: ``"ipc"``: sockets in a directory that only this user can enter; ``"tcp"``: ports of

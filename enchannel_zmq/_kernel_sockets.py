@@ -154,7 +154,7 @@ class KernelSockets:
         self.call(open_all)
 
     def close_sockets(self) -> None:
-        """Close all sockets, as the end of a killed process does."""
+        """Close all sockets, as the death of the kernel process does."""
         self.call(self._close_all)
 
     def open_socket(self, channel: ChannelName) -> None:

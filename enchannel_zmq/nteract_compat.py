@@ -55,7 +55,7 @@ def create_channels(
     Args:
         config: A connection file, or its contents.
         identity: The session id, which is also the identity of the sockets; default: random.
-        timeout: Seconds until the kernel must answer.
+        timeout: Seconds within which the kernel must answer.
 
     Raises:
         ConnectionFailed: The kernel did not answer, or the target is invalid.

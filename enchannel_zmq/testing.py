@@ -105,7 +105,7 @@ class ZmqRig(KernelSockets, Rig):
         self._send_message(self._identities[0], message)
 
     def disconnect(self) -> None:
-        """Close all sockets, as the end of a killed process does."""
+        """Close all sockets, as the death of the kernel process does."""
         self.close_sockets()
 
     def reconnect(self) -> None:

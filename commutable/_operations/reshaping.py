@@ -22,8 +22,8 @@ def split_cell(
 ) -> Notebook:
     """Return the notebook with a cell split in two.
 
-    The first part keeps the id and the attachments. The second part of a code cell gets the outputs,
-    which its end produced. A newline at the split position is dropped.
+    The first part keeps the id and the attachments. The outputs of a code cell go to the second part,
+    which has the last expression. A newline at the split position is dropped.
 
     Args:
         notebook: The notebook that contains the cell.

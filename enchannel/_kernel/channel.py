@@ -151,7 +151,7 @@ class Channel(BaseChannel[AnyMessage]):
         return subscription
 
     def children(self, parent_id: str) -> Observable[AnyMessage]:
-        """Return the messages whose parent has this id, by a look-up in an index of subscribers."""
+        """Return the messages whose parent has this id, by lookup in an index of subscribers."""
         return _Children(self, parent_id)
 
     def attach_child(self, parent_id: str, sink: Sink[AnyMessage]) -> abc.DisposableBase:
@@ -241,8 +241,8 @@ def child_of(
 ) -> Callable[[Observable[AnyMessage]], Observable[AnyMessage]]:
     """Keep the messages that belong to one request.
 
-    Directly on a channel it is a look-up in an index, whose cost does not grow with the number of
-    requests that are watched. Behind another operator it is a plain filter, so put it first.
+    Applied to a channel, it is a lookup in an index, whose cost does not grow with the number of observed
+    requests. Applied after another operator, it is a plain filter, so put it first.
 
     Args:
         parent: The request, its header, or its ``msg_id``.

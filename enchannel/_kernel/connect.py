@@ -38,8 +38,8 @@ def connect(
 ) -> Kernel:
     """Connect to a running kernel.
 
-    It returns once no message that the kernel sends from then on is lost. On a running event loop it
-    returns immediately; ``async with`` or ``await`` connects.
+    It returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a running
+    event loop it returns immediately; ``async with`` or ``await`` connects.
 
     Args:
         target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
@@ -47,7 +47,7 @@ def connect(
             names the backend. ``replay:`` and a path plays a recording at ``speed``, from the first
             subscription or from the first item of ``start``.
         backend: The backend or its name; chosen by ``target`` by default.
-        timeout: Seconds until the kernel has to answer.
+        timeout: Seconds within which the kernel must answer.
         session: The identity of this client; a new one by default.
         silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
         scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
@@ -94,9 +94,10 @@ def launch(
 ) -> Kernel:
     """Launch a kernel and connect to it.
 
-    It returns once no message that the kernel sends from then on is lost. On a running event loop it
-    returns immediately; ``async with`` or ``await`` starts the kernel and connects. The kernel is owned: it
-    is shut down on leaving the block, by ``close()``, or at the end of the interpreter.
+    It returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a running
+    event loop it returns immediately; ``async with`` or ``await`` starts the kernel and connects.
+
+    The kernel is owned: it is shut down on leaving the block, by ``close()``, or at interpreter exit.
 
     Args:
         name: The name of a kernelspec; ``enchannel kernels`` lists them.
@@ -104,7 +105,7 @@ def launch(
         backend: The backend or its name; chosen by ``at`` by default.
         cwd: The working directory of the kernel.
         env: Environment variables, added to those of this process.
-        timeout: Seconds until the kernel has to answer.
+        timeout: Seconds within which the kernel must answer.
         session, silent_after, scheduler: As for ``connect``.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 

@@ -28,11 +28,11 @@ MAX_UNANSWERED_PINGS = 20
 class Heartbeat(BaseChannel[bytes]):
     """The heartbeat channel: a kernel that is alive echoes the bytes that are sent on it.
 
-    It sends three pings in ``silent_after`` seconds. A kernel that does not answer is silent, not dead, and
-    only if it has answered before: some kernels never do.
+    It sends three pings in ``silent_after`` seconds. A kernel that stops answering is reported as silent,
+    not as dead. A kernel that has never answered is not reported, because some kernels have no heartbeat.
 
     Attributes:
-        silent_after: Seconds without an echo after which a kernel is called silent.
+        silent_after: Seconds without an echo after which a kernel is reported as silent.
         is_beating: True while the kernel answers, False while it does not; None before its first echo.
     """
 
@@ -55,7 +55,7 @@ class Heartbeat(BaseChannel[bytes]):
         super().__init__(ChannelName.HEARTBEAT, pair, Fanout(delivery), delivery, reporter)
 
     def pause(self) -> None:
-        """Stop sending pings; a kernel is never called silent while the heartbeat is paused."""
+        """Stop sending pings; a kernel is not reported as silent while the heartbeat is paused."""
         with self._fanout.lock:
             self._is_paused = True
             self._next_ping.disposable = None

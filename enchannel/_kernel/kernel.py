@@ -43,9 +43,9 @@ class Kernel(Requests):
         session: The identity of this client.
         link: The connection state, as a BehaviorSubject.
         state: The kernel state, as a BehaviorSubject.
-        errors: Errors that terminate nothing; late subscribers get the last 100.
-        sent: Sent messages of all channels with complete headers, just before the backend gets them; it
-            may still refuse them.
+        errors: All reported errors, as items; late subscribers receive the last 100.
+        sent: Messages sent on all channels, with complete headers. They are emitted just before they are
+            passed to the backend, which may still reject them.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Kernel(Requests):
     def detach(self) -> None:
         """Disconnect from a kernel that was launched, and leave it running.
 
-        It runs as long as this process, or longer if it was launched with ``independent=True``;
+        The kernel runs until this process exits, or longer if it was launched with ``independent=True``;
         ``connect`` finds it by its id.
         """
         self._parts.connection.detach()

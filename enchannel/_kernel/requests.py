@@ -55,7 +55,7 @@ class Requests(ABC):
                 request completes, and ``errors`` reports that output may be missing. The default is that
                 of the backend (2 s, or 10 s over a server).
             on_dispose: ``"interrupt"`` interrupts the kernel when the subscription is disposed of while
-                the kernel works on this request. The default only stops listening.
+                the kernel works on this request. By default, only the subscription ends.
             on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with the
                 prompt, and True if it is for a password; returns the text, or an awaitable or observable
                 of it. If it raises EOFError, ``input()`` does as well.
@@ -84,7 +84,7 @@ class Requests(ABC):
 
         Args:
             code: The code, in the kernel's language.
-            silent: Run it without output of its result, history and execution count.
+            silent: Do not count, store or publish the execution.
             store_history: Add it to the kernel's history.
             user_expressions: Expressions to evaluate after the code; the reply has their values.
             allow_stdin: Allow the code to call ``input()``; by default only if ``on_input`` is given.
@@ -213,7 +213,7 @@ class Requests(ABC):
     def is_complete(
         self, code: str, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> Observable[AnyMessage]:
-        """Request whether the code is complete, or a prompt should read another line."""
+        """Request a check of whether the code is complete or needs another line."""
         return self.request(build.is_complete_request(code), timeout=timeout)
 
     def comm_info(

@@ -193,7 +193,7 @@ class KernelSubjects:
         self.taps: Fanout[AnyMessage | LinkEvent] = Fanout(self.delivery)
 
     def report(self, error: Exception) -> None:
-        """Report an error that terminates nothing on ``errors``."""
+        """Emit an error on ``errors``."""
         self.errors.report(error)
 
     def terminate(self, error: Exception | None) -> None:

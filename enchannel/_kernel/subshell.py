@@ -29,7 +29,7 @@ class Subshell(Requests):
     It is created on entering its block and deleted on leaving it.
 
     Attributes:
-        id: The id that the kernel gave it; empty outside of the block.
+        id: The id that the kernel assigned; empty outside the block.
     """
 
     def __init__(self, requests: Requests, report: Reporter) -> None:

@@ -47,7 +47,7 @@ class StreamOutput(TypedDict):
 
 
 class DisplayOutput(TypedDict):
-    """A display. ``transient`` (the display to replace) is there only from ``updated_outputs``."""
+    """A display. Only ``updated_outputs`` sets ``transient``, the display to replace."""
 
     output_type: Literal["display_data"]
     data: MimeBundle

@@ -42,7 +42,7 @@ Item: TypeAlias = FrozenDict | StreamText | DisplaySlot
 class Outputs(Sequence[Output]):
     """The outputs of a notebook cell, built message by message. Immutable.
 
-    ``add`` returns the outputs after one more message, in constant time however many there are; the
+    ``add`` returns the outputs after one more message, in constant time regardless of their number; the
     text of a stream is joined when it is read. Fields that a kernel leaves out are empty, and no
     message makes ``add`` raise.
 
@@ -51,7 +51,7 @@ class Outputs(Sequence[Output]):
 
     Args:
         terminal: Apply carriage returns and backspaces in streams as a terminal does (JupyterLab does
-            so too): only the last state of a progress bar is kept, in its colours. The default keeps
+            so too): only the last state of a progress bar is kept, with its colours. The default keeps
             all text.
 
     Example:
@@ -115,7 +115,7 @@ class Outputs(Sequence[Output]):
     def update(self, message: AnyMessage) -> Outputs:
         """Return the outputs after a display message of another cell.
 
-        Only displays with the same ``display_id`` change; without any, ``self`` is returned.
+        Only displays with the same ``display_id`` change; if there are none, ``self`` is returned.
         """
         if message.header.msg_type in ("display_data", "execute_result", "update_display_data"):
             return self._with_update(message.content)

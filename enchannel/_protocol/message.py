@@ -103,7 +103,7 @@ class Message(
     Attributes:
         channel: The channel on which it was received or will be sent.
         header: The header of the message.
-        parent_header: The header of the request that it belongs to; empty and false without one.
+        parent_header: The header of the request that it belongs to; empty and falsy if there is none.
         metadata: A frozen dict.
         content: A frozen dict, with the fields of the message type (see ``enchannel.contents``).
         buffers: Binary parts, as read-only views.

@@ -50,7 +50,7 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     The timeout and Ctrl-C dispose of the subscription.
 
     Args:
-        observable: Any observable; items of enchannel's own bypass the delivery thread.
+        observable: Any observable; those of enchannel bypass the delivery thread.
         timeout: Seconds; None waits as long as the observable takes.
 
     Raises:

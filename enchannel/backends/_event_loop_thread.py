@@ -201,7 +201,7 @@ class EventLoopThread:
             self.join()
 
     def join(self) -> None:
-        """Wait up to 5 s for the thread to end if it was told to stop; a no-op on the thread itself."""
+        """Wait up to 5 s for the thread to end after ``stop``; a no-op before, and on the thread itself."""
         if self._stopping and not self.is_current_thread:
             self._thread.join(JOIN_TIMEOUT)
 

@@ -55,7 +55,7 @@ CLOSE_TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLoss:
-    """The reason for which a connection broke.
+    """The reason why a connection broke.
 
     Attributes:
         error: The reason, for users.
@@ -88,8 +88,8 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         incoming: For each channel, the subject of incoming messages.
         events: State changes of link and kernel, and errors; ``Link.events``.
         phase: The current phase; read-only.
-        refusal: Why messages cannot be sent now; None if they can.
-        unsupported: Why messages can never be sent; None if they can.
+        refusal: The reason why messages cannot be sent now; None if they can.
+        unsupported: The reason why messages can never be sent; None if they can.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         """Report that the kernel is gone for good; a no-op when the link has ended.
 
         Args:
-            error: Why it is gone.
+            error: The reason.
             keep_channels: Leave the channels open, as for a kernel that this client shut down: sending
                 raises the error, and ``events`` does not fail.
         """

@@ -46,10 +46,10 @@ class ServerOptions:
 
     @classmethod
     def from_keywords(cls, keywords: Mapping[str, object]) -> Self:
-        """Make options of keyword arguments.
+        """Create options from keyword arguments.
 
         Raises:
-            TypeError: There is no option of that name.
+            TypeError: An option is unknown.
         """
         values: dict[str, Any] = dict(keywords)
         known = {option.name: option.default for option in fields(cls)}

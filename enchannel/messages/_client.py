@@ -190,7 +190,7 @@ def history_request(
 
 
 def is_complete_request(code: str, *, subshell_id: str | None = None) -> Message[IsCompleteRequest]:
-    """Request whether code is complete, or needs another line."""
+    """Request a check of whether code is complete or needs another line."""
     return build("is_complete_request", {"code": code}, subshell_id=subshell_id)
 
 

@@ -270,7 +270,7 @@ def is_complete_reply(
     indent: str = "",
     parent: Parent,
 ) -> Message[IsCompleteReply]:
-    """Reply whether code is complete.
+    """Reply to ``is_complete_request``.
 
     Args:
         status: The verdict.

@@ -93,7 +93,7 @@ def delay(
 
     Args:
         seconds: The delay.
-        scheduler: The clock; a virtual one makes the test wait for nothing.
+        scheduler: The clock; with a virtual one, the test does not wait.
         chosen: The messages to delay; all by default.
     """
 

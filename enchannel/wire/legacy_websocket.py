@@ -8,7 +8,7 @@ A message without buffers is a text frame with only the object::
 A message with buffers is a binary frame::
 
     u32                     number of parts after the offsets
-    u32, u32, …             start of each part in bytes from the start of the frame; it ends at the next
+    u32, u32, …             start of each part in bytes from the start of the frame; a part ends at the next
     object buffers…
 
 Integers are big endian. There are no signatures: the server signs. No sockets here.

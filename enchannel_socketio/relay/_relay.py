@@ -77,8 +77,8 @@ class InvalidRelayOption(ValueError):
 class Relay:
     """Serves kernels to browsers and programs: an ASGI application, to be run by a server or mounted.
 
-    A server starts and stops it through the ASGI lifespan protocol. An application that mounts it has to do
-    so: with ``lifespan``, or ``async with relay``.
+    A server starts and stops it through the ASGI lifespan protocol. An application that mounts it must do
+    so itself, with ``lifespan`` or ``async with relay``.
 
     Args:
         token: The access token, at least 16 characters long; a random one by default.
@@ -93,7 +93,7 @@ class Relay:
     Attributes:
         token: The access token.
         limits: The limits of clients.
-        failure: The error with which a start by the server failed; empty if it did not.
+        failure: The text of the error if the server could not start the relay; empty otherwise.
 
     Raises:
         InvalidRelayOption: The token is too short, or a host or an origin is invalid.
@@ -172,7 +172,7 @@ class Relay:
         """Shut down a launched kernel, or disconnect from a shared one, and delete its log.
 
         Raises:
-            LookupError: The relay does not know the id.
+            LookupError: The relay has no kernel with this id.
         """
         kernel = await self._directory.shut_down(kernel_id)
         await self._socketio.disconnect_watchers(kernel)

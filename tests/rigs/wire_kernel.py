@@ -149,7 +149,7 @@ class WireKernel(KernelSockets):
                 return request
 
     def die(self) -> None:
-        """Close all sockets, as the end of a killed process does."""
+        """Close all sockets, as the death of the kernel process does."""
         self.close_sockets()
 
     def restart(self) -> None:
