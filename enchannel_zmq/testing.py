@@ -22,7 +22,7 @@ from enchannel.testing import Rig
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
 from enchannel_zmq._backend import ZmqBackend
-from enchannel_zmq._kernel_sockets import PORT_FIELDS, Frames, KernelSockets, reserve_port
+from enchannel_zmq._testing_sockets import PORT_FIELDS, Frames, KernelSockets, reserve_port
 
 __all__ = ["ZmqRig"]
 

@@ -18,8 +18,8 @@ from commutable._execution.cell_execution import (
     RunOptions,
     after_remaining_output,
 )
+from commutable._execution.cell_outcome import failure, is_execution_count, with_reply
 from commutable._execution.displays import DISPLAY_MESSAGES, DisplayIndex
-from commutable._execution.replies import failure, is_execution_count, with_reply
 from commutable._execution.timing import TIMING_KEY, ExecutionTimes
 from commutable._notebook import Notebook, mapped, replaced
 from commutable.errors import CellFailed

@@ -28,7 +28,7 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
-from enchannel.wire._websocket import channel_of, split
+from enchannel.wire._websocket_parts import channel_of, split
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.receiving import header_of
 

@@ -16,7 +16,7 @@ from itertools import accumulate
 
 from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import MalformedFrame
-from enchannel.wire._websocket import channel_of, split
+from enchannel.wire._websocket_parts import channel_of, split
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.receiving import header_of
 

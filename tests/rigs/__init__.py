@@ -18,7 +18,7 @@ Which fake kernel to use
     a real kernel's behaviour               ``ec.launch()``, in a test marked ``kernel``.
     ======================================= ========================================================
 
-``ZmqRig`` and ``WireKernel`` share their sockets (``enchannel_zmq._kernel_sockets``).
+``ZmqRig`` and ``WireKernel`` share their sockets (``enchannel_zmq._testing_sockets``).
 ``tests.rigs.websocket`` and ``tests.rigs.relay`` put a ``ZmqRig`` behind a real server, with a proxy that
 breaks the connection.
 ``enchannel.testing.Collector`` is the one subscriber that records.

@@ -11,7 +11,7 @@ from typing import Any, Final
 import zmq
 
 from enchannel import ChannelName, Session
-from enchannel_zmq._kernel_sockets import PORT_FIELDS, KernelSockets, reserve_port
+from enchannel_zmq._testing_sockets import PORT_FIELDS, KernelSockets, reserve_port
 from tests.rigs import DEADLINE
 from tests.rigs.frames import DELIMITER, KEY, parts, signature, signed
 
