@@ -106,8 +106,9 @@ def test_silently_deleted_kernel_is_found_by_poll(any_server: Server) -> None:
 
 
 def test_culled_kernel_fails_channels() -> None:
+    # The idle time must be longer than a launch on a loaded machine, or the launch fails.
     options = {
-        "MappingKernelManager": {"cull_idle_timeout": 1, "cull_interval": 1, "cull_connected": True}
+        "MappingKernelManager": {"cull_idle_timeout": 4, "cull_interval": 1, "cull_connected": True}
     }
     with JupyterServer(token=TOKEN, options=options) as server:
         kernel = ec.launch("python3", at=server.url, token=TOKEN, poll_interval=0.5)
