@@ -38,7 +38,7 @@ def test_200_watchers_receive_whole_flood() -> None:
         )
         saying.join(DEADLINE)
         assert [watched.at - watched.begin for watched in seen] == [MESSAGES] * WATCHERS
-        eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
+        assert eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
 
 
 async def watchers_of(relay: Running, kernel_id: str) -> int:
@@ -56,11 +56,12 @@ def test_disconnected_clients_leave_nothing(relay: Running) -> None:
         come_and_go()
         gc.collect()
         process = psutil.Process()
-        before = count_descriptors(), process.num_threads()
+        descriptors, threads = count_descriptors(), process.num_threads()
         for _ in range(20):
             come_and_go()
-        eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
-        eventually(lambda: (count_descriptors(), process.num_threads()) <= before)
+        assert eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
+        assert eventually(lambda: count_descriptors() <= descriptors)
+        assert eventually(lambda: process.num_threads() <= threads)
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 

@@ -1,7 +1,6 @@
 """Several relays with one Redis, with a real Redis server."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -275,7 +274,7 @@ def test_killed_relay_ends_kernels_for_watchers(
         shutdown(other.url, kernel_id, token=TOKEN)
     with suppress(psutil.NoSuchProcess):  # ipykernel may have ended by itself
         kill(pid)
-    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert eventually(lambda: not psutil.pid_exists(pid))
 
 
 def test_unreachable_redis_raises(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:

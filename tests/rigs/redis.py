@@ -38,7 +38,7 @@ class RedisServer:
             [__redis_executable__, *options, "--dir", str(self._directory)],
             stdout=subprocess.DEVNULL,
         )
-        eventually(self._answers)
+        assert eventually(self._answers)
 
     def _answers(self) -> bool:
         with redis.Redis.from_url(self.url) as client:
