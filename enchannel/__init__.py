@@ -26,6 +26,7 @@ from enchannel._protocol.message import AnyMessage, Buffer, Header, Message, cre
 from enchannel._protocol.session import Session
 from enchannel._recordings.format import Direction, Recorded, Recording
 from enchannel._recordings.recorder import Recorder, record
+from enchannel._recordings.replay import replay
 from enchannel._rx.deliver_on import deliver_on
 from enchannel._rx.of_message_type import of_message_type
 from enchannel._rx.operators import (
@@ -173,6 +174,7 @@ __all__ = [
     "outputs",
     "payloads",
     "record",
+    "replay",
     "shutdown_request",
     "to_result",
     "until_idle",

@@ -44,8 +44,7 @@ def connect(
     Args:
         target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
             prefix of that name, a ConnectionInfo, the dict of a connection file, or a URL, whose scheme
-            names the backend. ``replay:`` and a path plays a recording at ``speed``, from the first
-            subscription or from the first item of ``start``.
+            names the backend. ``replay:`` and a path plays a recording, as ``replay`` does.
         backend: The backend or its name; chosen by ``target`` by default.
         timeout: Seconds within which the kernel must answer.
         session: The identity of this client; a new one by default.

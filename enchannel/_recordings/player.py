@@ -1,4 +1,4 @@
-"""A backend that plays a recording, for ``connect("replay:…")``."""
+"""A backend that plays a recording, for ``replay`` and ``connect("replay:…")``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 from enchannel.errors import ChannelClosed, ConnectionFailed, NotSupported, RecordingFailed
 
-__all__ = ["backend"]
+__all__ = ["backend", "validate_speed"]
 
 SCHEME: Final = "replay:"
 CHANNELS: Final = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, ChannelName.IOPUB)
@@ -41,7 +41,7 @@ class ReplayBackend(Backend):
         start: Observable[Any] | None = None,
         scheduler: abc.SchedulerBase | None = None,
     ) -> Link:
-        """Open a recording, for ``connect("replay:…")``.
+        """Open a recording, for ``replay`` and ``connect("replay:…")``.
 
         Playback begins with the first subscriber of a channel; later subscribers may have missed messages
         by then. Every channel completes at the end. Playback does not wait for slow subscribers, just as a
@@ -61,8 +61,7 @@ class ReplayBackend(Backend):
             ConnectionFailed: The file is not a recording, or cannot be read.
             ValueError: ``speed`` is not above 0.
         """
-        if not speed > 0:
-            raise ValueError(f"speed must be above 0, not {speed}")
+        validate_speed(speed)
         path = target.removeprefix(SCHEME) if isinstance(target, str) else target
         try:
             recording = Recording(path)
@@ -200,6 +199,12 @@ class Player:
             f"messages cannot be sent to a recording (of kernel {self._recording.kernel_id}); connect "
             "to a running kernel instead"
         )
+
+
+def validate_speed(speed: float) -> None:
+    """Raise ValueError unless the speed is above 0."""
+    if not speed > 0:
+        raise ValueError(f"speed must be above 0, not {speed}")
 
 
 backend = ReplayBackend()

@@ -44,7 +44,7 @@ def record(
 
     Records every message of every channel, with its time and buffers, and the events of the link and the
     kernel. The recording ends with the kernel, when disposed, or at the end of the ``with`` block. Only the
-    owner may read the file. Read it with ``Recording``, or play it with ``connect("replay:…")``.
+    owner may read the file. Read it with ``Recording``, or play it with ``replay``.
 
     Args:
         kernel: A connected kernel.

@@ -449,6 +449,60 @@ def test_replay_opens_path_or_url(path: Path, monkeypatch: pytest.MonkeyPatch) -
             assert kernel.id == "ada"
 
 
+def test_replay_takes_str_or_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(path)
+    write(path.parent / "replay:odd.enchannel")
+    monkeypatch.chdir(path.parent)
+    for target in (path, str(path), path.name, "replay:odd.enchannel"):
+        with ec.replay(target) as kernel:
+            assert (kernel.id, kernel.owned) == ("ada", False)
+
+
+def test_replay_passes_options_to_backend(path: Path, clock: TestScheduler) -> None:
+    write(path, *numbers())
+    start, seen = Subject[int](), Collector[AnyMessage]()
+    with ec.replay(path, speed=2.0, start=start, scheduler=clock) as kernel:
+        kernel.iopub.subscribe(seen, scheduler=clock)
+        clock.advance_by(10)
+        assert seen.items == []
+        start.on_next(1)
+        clock.advance_by(1.1)
+        assert texts(seen.items) == ["1", "2"]
+
+
+def test_replay_on_loop_opens_when_awaited(path: Path) -> None:
+    write(path, *numbers())
+
+    async def main() -> list[AnyMessage]:
+        async with ec.replay(path, speed=math.inf) as kernel:
+            return [message async for message in ec.aiter(kernel.iopub)]
+
+    assert texts(run_on_loop(main)) == ["1", "2", "3"]
+
+
+def test_invalid_replay_speed_raises_on_loop(path: Path) -> None:
+    """At the call, not where the kernel is awaited."""
+    write(path)
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="speed must be above 0, not -1"):
+            ec.replay(path, speed=-1)
+
+    run_on_loop(main)
+
+
+def test_invalid_recording_raises_on_replay(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("woo")
+    with pytest.raises(ConnectionFailed, match="is not a recording"):
+        ec.replay(tmp_path / "text")
+
+    async def main() -> None:
+        with pytest.raises(ConnectionFailed, match="cannot be read: No such file"):
+            await ec.replay("nowhere")
+
+    run_on_loop(main)
+
+
 def test_invalid_recording_raises_on_connect(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("woo")
     with pytest.raises(ConnectionFailed, match="is not a recording"):

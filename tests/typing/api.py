@@ -99,10 +99,11 @@ def recordings(kernel: ec.Kernel) -> None:
         assert_type(happened.message, AnyMessage | None)
         assert_type(happened.event, LinkEvent | None)
     start = Subject[None]()
-    replay = ec.connect(
-        "replay:session.enchannel", speed=10.0, start=start, scheduler=TestScheduler()
-    )
+    replay = ec.replay("session.enchannel", speed=10.0, start=start, scheduler=TestScheduler())
     assert_type(replay, ec.Kernel)
+    assert_type(ec.replay(recorder.path, speed=2, start=reactivex.timer(1.0)), ec.Kernel)
+    ec.replay(recorder.path, sped=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(ec.connect("replay:session.enchannel", speed=10.0), ec.Kernel)
 
 
 def messages(kernel: ec.Kernel) -> None:
