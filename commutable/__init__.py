@@ -19,15 +19,16 @@ from commutable._cell import (
     MarkdownCell,
     RawCell,
     code_cell,
+    create_cell_id,
     markdown_cell,
     raw_cell,
 )
 from commutable._diff import Difference, diff
 from commutable._execution import execute, runnable_cells
 from commutable._files import Saver, load, save
-from commutable._format import from_dict, to_dict
+from commutable._format import cell_to_dict, from_dict, output_to_dict, to_dict
 from commutable._history import History
-from commutable._notebook import Notebook, empty_notebook
+from commutable._notebook import Notebook, empty_notebook, monocell_notebook
 from commutable._operations import (
     append_cell,
     attach,
@@ -50,6 +51,7 @@ from commutable._operations import (
     update_outputs,
     update_source,
 )
+from commutable._output import display_output, error_output, result_output, stream_output
 from commutable._parameters import with_parameters
 from commutable.errors import (
     CellFailed,
@@ -91,14 +93,18 @@ __all__ = [
     "StreamOutput",
     "append_cell",
     "attach",
+    "cell_to_dict",
     "change_cell_type",
     "clear_all_outputs",
     "clear_outputs",
     "code_cell",
+    "create_cell_id",
     "delete_cell",
     "detach",
     "diff",
+    "display_output",
     "empty_notebook",
+    "error_output",
     "execute",
     "from_dict",
     "insert_cell_after",
@@ -108,14 +114,18 @@ __all__ = [
     "mark_cell_not_deleting",
     "markdown_cell",
     "merge_cells",
+    "monocell_notebook",
     "move_cell",
+    "output_to_dict",
     "raw_cell",
     "replace_cell",
+    "result_output",
     "runnable_cells",
     "save",
     "set_cell_metadata",
     "set_metadata",
     "split_cell",
+    "stream_output",
     "to_dict",
     "update_execution_count",
     "update_outputs",

@@ -21,9 +21,9 @@ __all__ = [
     "MarkdownCell",
     "RawCell",
     "code_cell",
+    "create_cell_id",
     "frozen_dict",
     "markdown_cell",
-    "new_id",
     "raw_cell",
 ]
 
@@ -179,7 +179,7 @@ def code_cell(
         >>> cm.code_cell("6 * 7").source
         '6 * 7'
     """
-    id = new_id() if id is None else id
+    id = create_cell_id() if id is None else id
     return CodeCell(
         id=id,
         source=source,
@@ -208,7 +208,7 @@ def markdown_cell(
         InvalidNotebook: an argument is invalid.
     """
     return MarkdownCell(
-        id=new_id() if id is None else id,
+        id=create_cell_id() if id is None else id,
         source=source,
         metadata=frozen_dict(metadata, "metadata"),
         attachments=None if attachments is None else frozen_dict(attachments, "attachments"),
@@ -224,15 +224,15 @@ def raw_cell(
 ) -> RawCell:
     """Create a raw cell; the arguments and errors are those of ``markdown_cell``."""
     return RawCell(
-        id=new_id() if id is None else id,
+        id=create_cell_id() if id is None else id,
         source=source,
         metadata=frozen_dict(metadata, "metadata"),
         attachments=None if attachments is None else frozen_dict(attachments, "attachments"),
     )
 
 
-def new_id() -> str:
-    """Return a random cell id."""
+def create_cell_id() -> str:
+    """Return a random id for a cell; cells that are created without an id get one."""
     return uuid.uuid4().hex[:12]
 
 

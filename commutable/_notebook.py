@@ -6,12 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import is_
 from typing import Any, ClassVar, NoReturn, final
 
-from commutable._cell import Cell, CodeCell, MarkdownCell, RawCell, frozen_dict
+from commutable._cell import Cell, CodeCell, MarkdownCell, RawCell, code_cell, frozen_dict
 from commutable._document_errors import CellNotFound, DuplicateCell, InvalidNotebook
 from commutable._index import CellIndex
 from enchannel.frozen import EMPTY, FrozenDict
 
-__all__ = ["Notebook", "annotated", "empty_notebook", "inserted", "mapped", "replaced", "without"]
+__all__ = [
+    "Notebook",
+    "annotated",
+    "empty_notebook",
+    "inserted",
+    "mapped",
+    "monocell_notebook",
+    "replaced",
+    "without",
+]
 
 FIRST_MINOR_WITH_IDS = 5  # nbformat 4.5
 
@@ -147,6 +156,22 @@ class Notebook:
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError("a Notebook is immutable; operations return a changed one")
+
+
+def monocell_notebook(cell: Cell | None = None) -> Notebook:
+    """Create a notebook of one cell.
+
+    Args:
+        cell: The cell; by default an empty code cell.
+
+    Raises:
+        InvalidNotebook: ``cell`` is not a cell.
+
+    Example:
+        >>> [cell.source for cell in cm.monocell_notebook(cm.code_cell("6 * 7")).cells]
+        ['6 * 7']
+    """
+    return Notebook((code_cell() if cell is None else cell,))
 
 
 def inserted(notebook: Notebook, cell: Cell, index: int) -> Notebook:

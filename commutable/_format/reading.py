@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from commutable._cell import CELL_ID, Cell, CodeCell, MarkdownCell, RawCell, new_id
+from commutable._cell import CELL_ID, Cell, CodeCell, MarkdownCell, RawCell, create_cell_id
 from commutable._document_errors import InvalidNotebook
 from commutable._format.library import (
     library,
@@ -122,7 +122,7 @@ def _fill_in_ids(cells: list[Any]) -> None:
                 f"id of cell {number} must be 1 to 64 letters, digits, '-' or '_', not {id!r}"
             )
         if id is None or id in taken:
-            cell["id"] = id = new_id()
+            cell["id"] = id = create_cell_id()
         taken.add(id)
 
 

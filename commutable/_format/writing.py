@@ -14,9 +14,10 @@ from commutable._format.library import (
     translating_errors,
 )
 from commutable._notebook import Notebook
+from enchannel import Output
 from enchannel.frozen import thaw
 
-__all__ = ["IncrementalWriter", "to_bytes", "to_dict"]
+__all__ = ["IncrementalWriter", "cell_to_dict", "output_to_dict", "to_bytes", "to_dict"]
 
 
 def to_dict(notebook: Notebook) -> dict[str, Any]:
@@ -29,11 +30,45 @@ def to_dict(notebook: Notebook) -> dict[str, Any]:
     """
     return {
         **thaw(notebook.extra),
-        "cells": [_cell_to_dict(cell) for cell in notebook.cells],
+        "cells": [cell_to_dict(cell) for cell in notebook.cells],
         "metadata": thaw(notebook.metadata),
         "nbformat": notebook.nbformat,
         "nbformat_minor": notebook.nbformat_minor,
     }
+
+
+def cell_to_dict(cell: Cell) -> dict[str, Any]:
+    """Return a cell as JSON of nbformat 4.5, in mutable dicts and lists; it is one of ``to_dict``'s cells.
+
+    Args:
+        cell: The cell.
+    """
+    js = {
+        **thaw(cell.extra),
+        "id": cell.id,
+        "cell_type": cell.cell_type,
+        "source": cell.source,
+        "metadata": thaw(cell.metadata),
+    }
+    if isinstance(cell, CodeCell):
+        js["execution_count"] = cell.execution_count
+        js["outputs"] = [thaw(output) for output in cell.outputs]
+    elif cell.attachments is not None:
+        js["attachments"] = thaw(cell.attachments)
+    return js
+
+
+def output_to_dict(output: Output) -> dict[str, Any]:
+    """Return an output as JSON of nbformat 4, in mutable dicts and lists.
+
+    The ``transient`` of ``ec.updated_outputs`` is omitted, since nbformat does not have it.
+
+    Args:
+        output: The output.
+    """
+    js: dict[str, Any] = thaw(output)
+    js.pop("transient", None)
+    return js
 
 
 def to_bytes(notebook: Notebook, *, validate: bool = True) -> bytes:
@@ -100,19 +135,3 @@ def _to_text(notebook: Notebook, *, validate: bool, ensure_ascii: bool = False) 
         node = nbformat.from_dict(js)
         write: Callable[..., str] = nbformat.versions[notebook.nbformat].writes_json
         return f"{write(node, ensure_ascii=ensure_ascii)}\n"
-
-
-def _cell_to_dict(cell: Cell) -> dict[str, Any]:
-    js = {
-        **thaw(cell.extra),
-        "id": cell.id,
-        "cell_type": cell.cell_type,
-        "source": cell.source,
-        "metadata": thaw(cell.metadata),
-    }
-    if isinstance(cell, CodeCell):
-        js["execution_count"] = cell.execution_count
-        js["outputs"] = [thaw(output) for output in cell.outputs]
-    elif cell.attachments is not None:
-        js["attachments"] = thaw(cell.attachments)
-    return js

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from commutable._cell import Cell, CellStatus, CodeCell, MarkdownCell, RawCell, new_id
+from commutable._cell import Cell, CellStatus, CodeCell, MarkdownCell, RawCell, create_cell_id
 from commutable._document_errors import InvalidNotebook, NotebookError
 from commutable._notebook import Notebook, inserted, replaced, without
 from commutable._operations.attachments import attachments_of, merge_attachments
@@ -45,7 +45,7 @@ def split_cell(
         first = first[:-1]
     elif second.startswith("\n"):
         second = second[1:]
-    other_id = new_id() if new_cell_id is None else new_cell_id
+    other_id = create_cell_id() if new_cell_id is None else new_cell_id
     other: Cell
     if isinstance(cell, CodeCell):
         other = replace(cell, id=other_id, source=second, deleting=False, status=CellStatus.IDLE)

@@ -495,3 +495,26 @@ def test_index_forgets_deleted_ids() -> None:
 def test_index_finds_cell_moved_far() -> None:
     first = numbered(*range(300))
     assert_all_found(first, cm.move_cell(first, "c0", 299), cm.move_cell(first, "c299", 0))
+
+
+def test_monocell_notebook_has_an_empty_code_cell() -> None:
+    (cell,) = cm.monocell_notebook().cells
+    assert cell == cm.code_cell(id=cell.id)
+    assert cm.monocell_notebook().cells[0].id != cell.id
+
+
+def test_monocell_notebook_has_the_given_cell() -> None:
+    cell = cm.markdown_cell("# Title", id="a")
+    assert cm.monocell_notebook(cell) == cm.append_cell(cm.empty_notebook, cell)
+
+
+def test_monocell_notebook_refuses_other_types() -> None:
+    no_cell: Any = "6 * 7"
+    with pytest.raises(cm.InvalidNotebook, match="a cell must be a CodeCell"):
+        cm.monocell_notebook(no_cell)
+
+
+def test_created_cell_ids_are_valid_and_unique() -> None:
+    ids = {cm.create_cell_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert {cm.code_cell(id=id).id for id in ids} == ids

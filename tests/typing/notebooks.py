@@ -35,6 +35,19 @@ def kinds(cell: cm.Cell) -> str:
             assert_never(cell)
 
 
+def outputs_by_hand(cell: cm.Cell) -> cm.Notebook:
+    assert_type(cm.stream_output("stdout", "woo"), cm.StreamOutput)
+    assert_type(cm.display_output({"text/plain": "42"}, metadata={}), cm.DisplayOutput)
+    result = cm.result_output({"text/plain": "42"}, 1)
+    assert_type(result, cm.ResultOutput)
+    assert_type(cm.error_output("E", "no", ["line"]), cm.ErrorOutput)
+    outputs: list[cm.Output] = [result, cm.stream_output("stderr", "")]
+    assert_type(cm.output_to_dict(outputs[0]), dict[str, Any])
+    assert_type(cm.cell_to_dict(cell), dict[str, Any])
+    assert_type(cm.create_cell_id(), str)
+    return cm.monocell_notebook(cm.code_cell(outputs=outputs))
+
+
 def operations(notebook: cm.Notebook, cell: cm.Cell) -> None:
     assert_type(cm.append_cell(notebook, cell), cm.Notebook)
     assert_type(cm.insert_cell_after(notebook, cm.raw_cell("x"), cell.id), cm.Notebook)
