@@ -25,7 +25,7 @@ def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
     Raises:
         InvalidNotebook: the file is not a valid notebook; the text says where and why.
         OSError: the file cannot be read.
-        NotSupported: nbformat is not installed.
+        MissingDependency: nbformat is not installed.
     """
     js = parse_json(Path(path).read_bytes(), str(path))
     try:
@@ -48,7 +48,7 @@ def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = T
     Raises:
         InvalidNotebook: the notebook is invalid.
         OSError: the file cannot be written.
-        NotSupported: nbformat is not installed.
+        MissingDependency: nbformat is not installed.
     """
     _replace(Path(os.path.realpath(path)), to_bytes(notebook, validate=validate))
 
@@ -80,7 +80,7 @@ class Saver:
         """Write a state to the file.
 
         Raises:
-            InvalidNotebook, OSError, NotSupported: as for ``save``.
+            InvalidNotebook, OSError, MissingDependency: as for ``save``.
         """
         data = self._writer.to_bytes(notebook, validate=self._validate)
         _replace(Path(os.path.realpath(self.path)), data)

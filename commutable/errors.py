@@ -46,7 +46,8 @@ class CellFailed(NotebookError):
         self.__cause__ = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _cell_failed, (str(self), self.cell_id, self.notebook, self.reason)
+        fields = (self.problem, self.cell_id, self.notebook, self.reason)
+        return _cell_failed, fields, self.__dict__
 
 
 def _cell_failed(text: str, cell_id: str, notebook: Notebook, reason: Exception) -> CellFailed:

@@ -3,28 +3,33 @@
 ::
 
     EnchannelError
-    ├── ConnectionFailed          connect or launch did not succeed
-    │   ├── AuthenticationFailed  the server rejected the key, token or password
-    │   ├── BackendNotFound       no installed backend has that name or URL scheme
-    │   └── LaunchFailed          the kernel process did not start, or exited while starting
-    ├── RequestFailed             a request ended without a complete answer, or with an error
-    │   ├── ConnectionLost        the connection broke while the request was in flight
-    │   ├── KernelDied            the kernel exited or was restarted while the request was in flight
-    │   ├── KernelError           the code raised an exception in the kernel
-    │   ├── RequestTimeout        the answer was not complete in time
-    │   └── RequestAborted        the kernel did not run the queued request
-    ├── ChannelClosed             the channel or kernel was closed by this client
-    ├── ChannelReadOnly           the channel cannot send (iopub)
-    ├── NotSupported              the kernel or backend does not have this feature
-    ├── WouldDeadlock             a blocking call on a thread that the call would wait for
-    ├── InvalidMessage            a message that cannot be sent
-    ├── RejectedFrame             received data that is not a valid message; it was dropped
+    ├── ConnectionFailed (ConnectionError)    connect or launch did not succeed
+    │   ├── AuthenticationFailed              the server rejected the key, token or password
+    │   └── LaunchFailed                      the kernel process did not start, or exited while starting
+    ├── BackendNotFound (LookupError)         no usable backend has that name or URL scheme
+    ├── MissingDependency (ImportError)       an optional package is not installed
+    ├── RequestFailed                         a request ended without a complete answer, or with an error
+    │   ├── ConnectionLost (ConnectionError)  the connection broke while the request was in flight
+    │   ├── KernelDied                        the kernel exited or was restarted during the request
+    │   ├── KernelError                       the code raised an exception in the kernel
+    │   ├── RequestTimeout (TimeoutError)     the answer was not complete in time
+    │   └── RequestAborted                    the kernel did not run the queued request
+    ├── ChannelClosed                         the channel or kernel was closed by this client
+    ├── ChannelReadOnly                       the channel cannot send (iopub)
+    ├── NotConnected (RuntimeError)           the kernel is not open yet
+    ├── NotSupported                          the kernel or backend does not have this feature
+    ├── WouldDeadlock (RuntimeError)          a blocking call on a thread that the call would wait for
+    ├── InvalidMessage (ValueError)           a message that cannot be sent
+    ├── RejectedFrame                         received data that is not a valid message; it was dropped
     │   ├── InvalidSignature
     │   ├── ReplayedFrame
     │   └── MalformedFrame
-    ├── MessagesMayBeMissing      output may have been lost in transit
-    ├── RecordingFailed           a recording cannot be written or read
-    └── SubscriberRaised          a subscriber raised an exception
+    ├── MessagesMayBeMissing                  output may have been lost in transit
+    ├── RecordingFailed                       a recording cannot be written or read
+    └── SubscriberRaised                      a subscriber raised an exception
+
+``ConnectionError`` and ``TimeoutError`` are subclasses of ``OSError``. An argument that makes no sense is
+a plain ``ValueError`` or ``TypeError``.
 """
 
 from enchannel._outputs.result import (
@@ -47,6 +52,8 @@ from enchannel._protocol.errors import (
     LaunchFailed,
     MalformedFrame,
     MessagesMayBeMissing,
+    MissingDependency,
+    NotConnected,
     NotSupported,
     RecordingFailed,
     RejectedFrame,
@@ -71,6 +78,8 @@ __all__ = [
     "LaunchFailed",
     "MalformedFrame",
     "MessagesMayBeMissing",
+    "MissingDependency",
+    "NotConnected",
     "NotSupported",
     "RecordingFailed",
     "RejectedFrame",

@@ -154,6 +154,8 @@ class RelayClient:
                 if answer.status < 300:
                     return await answer.read()
                 raise self._error_of(answer.status, await answer.read())
+        except EnchannelError:  # a ConnectionFailed is an OSError
+            raise
         except aiohttp.ClientConnectorCertificateError:
             raise ConnectionFailed(
                 f"{self} has a certificate that is not trusted", remedy=Remedy.TRUST_CERTIFICATE
@@ -182,7 +184,7 @@ class RelayClient:
             return KernelDied(f"{answer.error} ({self})")
         if status == 501:
             return NotSupported(f"{self}: {answer.error}")
-        if answer.kind == "LaunchFailed":
+        if answer.kind in ("LaunchFailed", "MissingDependency"):  # on the machine of the relay
             return LaunchFailed(f"{self}: {answer.error}")
         if answer.kind == "KernelDied":
             return KernelDied(answer.error)

@@ -121,6 +121,8 @@ class RelaySocket:
                     f"{self._relay} closed the connection right after opening it"
                 )
             return msgspec.convert(self._ready.result(), type=Ready)
+        except ConnectionFailed:  # an OSError
+            raise
         except (SocketIOError, aiohttp.ClientError, OSError, ValueError, TypeError) as error:
             raise self._translated(error) from None
         except msgspec.ValidationError:

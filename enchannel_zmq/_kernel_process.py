@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from enchannel import ConnectionInfo
-from enchannel.errors import KernelDied, LaunchFailed
+from enchannel.errors import KernelDied, LaunchFailed, MissingDependency
 from enchannel_zmq._kernel_transport import KernelTransport
 from enchannel_zmq._process_output import ProcessOutput
 
@@ -38,7 +38,8 @@ class KernelProcess:
         name: Name of the kernelspec.
 
     Raises:
-        LaunchFailed: jupyter_client is not installed, or no kernelspec has this name.
+        LaunchFailed: No kernelspec has this name.
+        MissingDependency: jupyter_client is not installed.
     """
 
     info: ConnectionInfo
@@ -55,7 +56,7 @@ class KernelProcess:
         try:
             from enchannel_zmq._kernel_manager import create_manager
         except ImportError as error:
-            raise LaunchFailed(
+            raise MissingDependency(
                 f"starting a kernel failed: {error.name} is not installed; "
                 'run pip install "enchannel[kernel]"'
             ) from None

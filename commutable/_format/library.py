@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from commutable._document_errors import InvalidNotebook
-from enchannel import NotSupported
+from enchannel import MissingDependency
 
 __all__ = ["library", "raise_if_invalid", "raising_if_too_deep", "translating_errors"]
 
@@ -19,12 +19,12 @@ def library() -> Any:
     """Return the nbformat module, which has no type annotations.
 
     Raises:
-        NotSupported: nbformat is not installed.
+        MissingDependency: nbformat is not installed.
     """
     try:
         import nbformat
     except ImportError as error:
-        raise NotSupported(
+        raise MissingDependency(
             "reading and writing notebooks requires nbformat;"
             f' pip install "enchannel[notebook]" ({error})'
         ) from error

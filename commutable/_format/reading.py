@@ -40,7 +40,7 @@ def from_dict(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
 
     Raises:
         InvalidNotebook: ``js`` is not a valid notebook; the text says where and why.
-        NotSupported: nbformat is not installed.
+        MissingDependency: nbformat is not installed.
     """
     with raising_if_too_deep():
         return read_notebook(thaw(_validated_dict(js, "a notebook")), validate=validate)

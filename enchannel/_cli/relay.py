@@ -34,7 +34,7 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
     try:
         from enchannel_socketio.relay import InvalidRelayOption, RelayServer
     except ImportError as error:
-        raise ec.BackendNotFound(
+        raise ec.MissingDependency(
             f'{error}; running a relay needs pip install "enchannel[socketio]"'
         ) from error
     token = os.environ.get(TOKEN_VARIABLE)

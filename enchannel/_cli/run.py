@@ -59,7 +59,7 @@ def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signal
     try:
         from enchannel._cli.notebook.command import run_notebook
     except ImportError as error:
-        raise ec.NotSupported(
+        raise ec.MissingDependency(
             f'running a notebook needs pip install "enchannel[notebook]" ({error})'
         ) from error
     return run_notebook(arguments, screen, signals)

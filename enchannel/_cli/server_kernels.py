@@ -41,7 +41,7 @@ def list_server_kernels(server: str, options: Mapping[str, Any]) -> Sequence[Ser
         options: See ``server_options``.
 
     Raises:
-        BackendNotFound: the libraries for this kind of server are not installed.
+        MissingDependency: the libraries for this kind of server are not installed.
         ConnectionFailed: the server does not answer, or denies access.
     """
     if is_relay(server):
@@ -101,6 +101,6 @@ def _backend_of_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise ec.BackendNotFound(
+        raise ec.MissingDependency(
             f'{error}; kernels on a server need pip install "enchannel[{extra}]"'
         ) from error

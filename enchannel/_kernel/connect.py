@@ -17,7 +17,7 @@ from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
 from enchannel.abc import Backend, Launcher, Link
-from enchannel.errors import BackendNotFound, ConnectionFailed, NotSupported
+from enchannel.errors import BackendNotFound, ConnectionFailed, MissingDependency, NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
 
@@ -242,7 +242,7 @@ def _load(scheme: str) -> Backend:
     try:
         backend: object = found[scheme].load()
     except ImportError as error:
-        raise BackendNotFound(
+        raise MissingDependency(
             f"the installed backend {scheme!r} cannot be imported: {error}{_install_hint(scheme)}"
         ) from error
     return _validate(backend, scheme, found[scheme].value)

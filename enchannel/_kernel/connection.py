@@ -17,7 +17,7 @@ from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child
 from enchannel._rx.thread_calls import join_calls
 from enchannel._rx.waiting import Waiter
 from enchannel.abc import Link, LinkEvent, LinkState
-from enchannel.errors import ChannelClosed, EnchannelError, WouldDeadlock
+from enchannel.errors import ChannelClosed, EnchannelError, NotConnected
 
 __all__ = ["Connection", "Phase", "Receiver"]
 
@@ -181,11 +181,11 @@ class Connection:
 
         Raises:
             ChannelClosed: the kernel was closed before it was open, or belongs to the parent process.
-            WouldDeadlock: the kernel is not open yet.
+            NotConnected: the kernel is not open yet.
         """
         if self.link is None:
             self._raise_if_closed()
-            raise WouldDeadlock(
+            raise NotConnected(
                 "this kernel is not connected yet: on a running event loop write "
                 "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
             )
@@ -198,7 +198,7 @@ class Connection:
 
         Raises:
             ChannelClosed: the kernel is closed, or belongs to the parent process.
-            WouldDeadlock: the kernel is not open yet.
+            NotConnected: the kernel is not open yet.
         """
         link = self.require_link()
         self._raise_if_closed()
@@ -208,7 +208,7 @@ class Connection:
         """Return a message channel.
 
         Raises:
-            ChannelClosed, WouldDeadlock: as ``require_link`` does.
+            ChannelClosed, NotConnected: as ``require_link`` does.
             NotSupported: the backend does not support it.
         """
         self.require_link()

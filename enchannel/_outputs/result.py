@@ -47,7 +47,7 @@ class RequestFailed(EnchannelError):
     result: Result | None = None
 
 
-class ConnectionLost(RequestFailed):
+class ConnectionLost(RequestFailed, ConnectionError):
     """Raised when the connection breaks and in-flight requests can no longer be answered."""
 
 
@@ -84,7 +84,7 @@ class KernelError(RequestFailed):
         return type(self), (self.ename, self.evalue, self.traceback), self.__dict__
 
 
-class RequestTimeout(RequestFailed):
+class RequestTimeout(RequestFailed, TimeoutError):
     """Raised when a request or observable does not complete in time; the text names the missing part."""
 
 
@@ -236,6 +236,8 @@ def _kernel_error(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> Ke
 def copy_of_error(error: E) -> E:
     """Return a copy of an exception, to raise or to pass to one of several subscribers."""
     copy: E = type(error).__new__(type(error), *error.args)
+    # An OSError whose class has an __init__ sets its args there, not in __new__.
+    copy.args = error.args
     copy.__dict__.update(error.__dict__)
     copy.__cause__, copy.__context__ = error.__cause__, error.__context__
     copy.__suppress_context__ = error.__suppress_context__

@@ -16,6 +16,8 @@ __all__ = [
     "LaunchFailed",
     "MalformedFrame",
     "MessagesMayBeMissing",
+    "MissingDependency",
+    "NotConnected",
     "NotSupported",
     "RecordingFailed",
     "RejectedFrame",
@@ -69,10 +71,11 @@ class EnchannelError(Exception):
         return self.problem if self.remedy is None else f"{self.problem}; {self.remedy.value}"
 
 
-class ConnectionFailed(EnchannelError):
+class ConnectionFailed(EnchannelError, ConnectionError):
     """Raised when a connection cannot be established. All resources have been released.
 
-    The text names the channel or server that did not answer, and a likely cause.
+    The text names the channel or server that did not answer, and a likely cause. As an ``OSError`` it has
+    no ``errno``.
     """
 
 
@@ -80,8 +83,16 @@ class AuthenticationFailed(ConnectionFailed):
     """Raised when the server answers, but rejects the key, token or password."""
 
 
-class BackendNotFound(ConnectionFailed):
-    """Raised when no installed backend has the given name or URL scheme. The text lists all installed."""
+class BackendNotFound(EnchannelError, LookupError):
+    """Raised when no usable backend has the given name or URL scheme.
+
+    The text lists the installed backends, or names the error in the one that was found. Not a
+    ``ConnectionFailed``: connecting again does not help.
+    """
+
+
+class MissingDependency(EnchannelError, ImportError):
+    """Raised when an optional package is not installed; the text names the extra to install."""
 
 
 class LaunchFailed(ConnectionFailed):
@@ -110,7 +121,11 @@ class NotSupported(EnchannelError):
     """Raised when the kernel, or the backend that connects to it, does not have the requested feature."""
 
 
-class WouldDeadlock(EnchannelError):
+class NotConnected(EnchannelError, RuntimeError):
+    """Raised when a kernel that is not open yet is used; the text says how to open it."""
+
+
+class WouldDeadlock(EnchannelError, RuntimeError):
     """Raised by a blocking call on a thread that the call would wait for.
 
     On a running event loop, use ``await``; in a subscriber, subscribe instead.

@@ -217,12 +217,14 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     sink: _LastValueSink[T] = _LastValueSink(asyncio.get_running_loop())
     subscription = SingleAssignmentDisposable()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout) as deadline:
             subscription.disposable = sink.subscribe_to(observable)
             while not sink.ended:
                 await sink.woken.wait()
                 sink.woken.clear()
     except TimeoutError:
+        if not deadline.expired():  # subscribing failed with that error, such as a RequestTimeout
+            raise
         raise RequestTimeout(f"the observable did not complete within {timeout:g} s") from None
     finally:
         subscription.dispose()

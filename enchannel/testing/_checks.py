@@ -16,7 +16,7 @@ import pytest
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
 from enchannel.abc import LinkEvent
-from enchannel.errors import ConnectionLost, KernelDied
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied
 from enchannel.testing import _collector
 from enchannel.testing._client import TIMEOUT, Client, contains, kernel_message, select
 from enchannel.testing._collector import Collector
@@ -69,7 +69,9 @@ def call_concurrently(functions: Sequence[Callable[[], T]], within: float | None
     end = time.monotonic() + seconds
     try:
         return [future.result(max(0.0, end - time.monotonic())) for future in futures]
-    except TimeoutError:
+    except TimeoutError as error:
+        if isinstance(error, EnchannelError):  # a RequestTimeout that a function raised
+            raise
         names = ", ".join(dict.fromkeys(map(_name_of, functions)))
         raise AssertionError(f"{names} did not return within {seconds:g} s") from None
 

@@ -68,11 +68,11 @@ class DiskStore(Store):
                 await self.forget(kernel.id)
             for kernel in kernels[:MAX_ENDED_KERNELS]:
                 await self._add_ended(kernel)
-        except OSError as error:
+        except BaseException as error:
             await self.close()
-            raise self._write_failure(error) from None
-        except BaseException:
-            await self.close()
+            # A ConnectionFailed, as of the lock, is an OSError too.
+            if isinstance(error, OSError) and not isinstance(error, ConnectionFailed):
+                raise self._write_failure(error) from None
             raise
 
     async def close(self) -> None:

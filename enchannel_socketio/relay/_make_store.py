@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from enchannel.errors import NotSupported
+from enchannel.errors import MissingDependency, NotSupported
 from enchannel_socketio.relay._log import Bounds
 from enchannel_socketio.relay._store import DEFAULT_BOUNDS, MemoryStore, Store
 
@@ -20,7 +20,8 @@ def make_store(location: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Store:
         bounds: The maximum size of each kernel's log.
 
     Raises:
-        NotSupported: The location is invalid, or the package that it needs is not installed.
+        MissingDependency: The package that the location needs is not installed.
+        NotSupported: The location is invalid.
     """
     if location is None:
         return MemoryStore(bounds)
@@ -28,7 +29,7 @@ def make_store(location: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Store:
         try:
             from enchannel_socketio.relay._redis_store import RedisStore
         except ImportError as error:
-            raise NotSupported(
+            raise MissingDependency(
                 f'a Redis store needs pip install "enchannel[redis]" ({error})'
             ) from error
         return RedisStore(location, bounds)

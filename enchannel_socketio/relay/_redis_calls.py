@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
-from enchannel.errors import ConnectionFailed
+from enchannel.errors import ConnectionFailed, EnchannelError
 
 __all__ = ["call", "cancel_all", "call_until_closed"]
 
@@ -32,6 +32,8 @@ async def call(calling: Awaitable[T]) -> T:
 
     try:
         return await calling
+    except EnchannelError:  # a ConnectionFailed is an OSError
+        raise
     except AuthenticationError:
         raise ConnectionFailed(
             "the Redis of the relay's store rejected the credentials; check the URL of the store"

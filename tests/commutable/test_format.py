@@ -587,7 +587,7 @@ def test_missing_nbformat_error_names_extra(
         lambda: cm.from_dict(OWN["nothing"]),
         lambda: cm.save(cm.empty_notebook, tmp_path / "a.ipynb"),
     ):
-        with pytest.raises(ec.NotSupported, match=r'pip install "enchannel\[notebook\]"'):
+        with pytest.raises(ec.MissingDependency, match=r'pip install "enchannel\[notebook\]"'):
             action()
     assert list(tmp_path.iterdir()) == []
 

@@ -13,9 +13,10 @@ from enchannel import (
     BackendNotFound,
     ConnectionInfo,
     KernelState,
+    MissingDependency,
+    NotConnected,
     NotSupported,
     Session,
-    WouldDeadlock,
 )
 from enchannel.abc import Backend, Launcher, Link
 from tests.rigs.scripted import ScriptedBackend, ScriptedLifecycle, ScriptedLink
@@ -166,7 +167,7 @@ def test_failed_import_of_backend_is_chained(
 
     found = [EntryPoint("memory", load)]
     monkeypatch.setattr(metadata, "entry_points", lambda group: found)
-    with pytest.raises(BackendNotFound, match="cannot be imported: No module named 'woo'") as it:
+    with pytest.raises(MissingDependency, match="cannot be imported: No module named 'woo'") as it:
         ec.connect("memory://here/ada")
     assert isinstance(it.value.__cause__, ImportError)
 
@@ -249,7 +250,7 @@ def test_connect_on_loop_opens_on_entering(install: Install, backend: ScriptedBa
         kernel = ec.connect("memory://here/ada")
         assert backend.opened == []
         assert "memory://here/ada" in repr(kernel)
-        with pytest.raises(WouldDeadlock, match="not connected yet"):
+        with pytest.raises(NotConnected, match="not connected yet"):
             kernel.execute("6 * 7")
         async with kernel:
             assert kernel.id == "ada"

@@ -24,6 +24,7 @@ from enchannel import (
     KernelDied,
     KernelState,
     LinkState,
+    NotConnected,
     NotSupported,
     RequestTimeout,
     Session,
@@ -149,7 +150,7 @@ def test_unopened_kernel_names_remedy(use: Callable[[Kernel], object]) -> None:
     async def main() -> None:
         use(ScriptedLink().kernel())
 
-    with pytest.raises(WouldDeadlock, match="async with"):
+    with pytest.raises(NotConnected, match="async with"):
         run_on_loop(main)
 
 

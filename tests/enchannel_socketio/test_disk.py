@@ -306,7 +306,7 @@ def test_next_relay_ends_logs_of_killed_relay(
 
 def test_directory_in_use_raises(tmp_path: Path) -> None:
     with running(store=make_store(str(tmp_path))):
-        with pytest.raises(ConnectionFailed, match="another relay"):
+        with pytest.raises(ConnectionFailed, match=r"start: \S+ is in use by another relay"):
             with running(store=make_store(str(tmp_path))):
                 pass
     with running(store=make_store(str(tmp_path))):

@@ -113,7 +113,7 @@ def test_connect_on_event_loop_needs_await(
 ) -> None:
     async def main() -> str:
         unopened = ec.connect(kernel.id)
-        with pytest.raises(ec.WouldDeadlock, match="async with"):
+        with pytest.raises(ec.NotConnected, match="async with"):
             _ = unopened.shell
         async with ec.connect(kernel.id) as again:
             async for message in ec.aiter(again.execute("print('x')")):

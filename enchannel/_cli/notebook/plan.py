@@ -48,7 +48,7 @@ def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
             done = load_notebook(Path(arguments.output))
             return _plan_rest(notebook, done, allow_errors=arguments.allow_errors)
         return _plan_all(notebook)
-    except (cm.InvalidNotebook, ec.NotSupported, ValueError) as error:
+    except (cm.InvalidNotebook, ec.MissingDependency, ec.NotSupported, ValueError) as error:
         raise UnusableNotebook(str(error)) from error
 
 
