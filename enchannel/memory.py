@@ -84,7 +84,7 @@ class InMemoryKernel:
         self._changing = threading.Lock()
         self._links: tuple[_MemoryLink, ...] = ()
         if self.id in _kernels:
-            raise ValueError(f"id must be unused, not {self.id!r}, which another kernel has")
+            raise ValueError(f"id must be unique, not {self.id!r}, the id of another open kernel")
         _kernels[self.id] = self
 
     def on_message(self, callback: Callable[[AnyMessage], None]) -> None:
@@ -117,7 +117,7 @@ class InMemoryKernel:
         Messages that are sent until ``reconnect`` are lost. If ``capabilities.can_resume`` is True,
         requests in flight may be answered after it.
         """
-        self._go_down(ConnectionLost(f"connection to kernel {self.id} lost"))
+        self._go_down(ConnectionLost(f"the connection to kernel {self.id} was lost"))
 
     def die(self) -> None:
         """Break the connection of all links, as the death of a kernel process does."""
@@ -130,12 +130,12 @@ class InMemoryKernel:
         self.emit_event(LinkState.CONNECTED, KernelState.IDLE)
         if self.capabilities.can_resume:
             self.emit_event(
-                MessagesMayBeMissing(f"the connection to kernel {self.id} was lost for a while")
+                MessagesMayBeMissing(f"the connection to kernel {self.id} was lost and is restored")
             )
 
     def disconnect_permanently(self) -> None:
         """Break the connection of all links for good; their ``events`` fail."""
-        self._down = ConnectionLost(f"connection to kernel {self.id} lost for good")
+        self._down = ConnectionLost(f"the connection to kernel {self.id} was lost permanently")
         for link in self._links:
             link.fail(self._down)
 
@@ -218,7 +218,7 @@ class MemoryBackend(Backend):
         kernel = _kernels.get(str(target).removeprefix(_SCHEME))
         if kernel is None:
             raise ConnectionFailed(
-                f"could not connect to {target!r}: this process has no open InMemoryKernel of that id"
+                f"could not connect to {target!r}: this process has no open InMemoryKernel with that id"
             )
         return kernel
 

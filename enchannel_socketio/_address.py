@@ -59,7 +59,7 @@ def parse_kernel_url(url: object, *, allow_http: bool) -> RelayAddress:
     base, _, kernel_id = address.base.rpartition("/")
     if base.count("/") < 2 or not kernel_id:
         raise ConnectionFailed(
-            f"{address.base} is the URL of a relay, not of a kernel as {address.base}/ID is",
+            f"target must be the URL of a kernel, {address.base}/ID, not that of a relay, {address.base}",
             remedy=Remedy.LAUNCH,
         )
     return RelayAddress(

@@ -172,7 +172,7 @@ class RelayClient:
             answer = msgspec.json.decode(body, type=_ErrorAnswer)
         except (msgspec.MsgspecError, UnicodeError):
             return ConnectionFailed(
-                f"{self} answered {status}, but not as a relay; check that the URL is that of a relay"
+                f"{self} sent an invalid response (HTTP {status}); check that the URL is that of a relay"
             )
         if status == 401:
             return AuthenticationFailed(
@@ -198,7 +198,7 @@ class RelayClient:
             return msgspec.json.decode(fields[field], type=kind)
         except (msgspec.MsgspecError, UnicodeError, KeyError):
             raise ConnectionFailed(
-                f"{self} sent an answer that is not a relay's; check that the URL is that of a relay"
+                f"{self} sent an invalid response; check that the URL is that of a relay"
             ) from None
 
 

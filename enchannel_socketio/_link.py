@@ -155,8 +155,8 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
         if since is not None and ready.position < since:
             self.emit(
                 MessagesMayBeMissing(
-                    f"the relay's log of kernel {self.kernel_id} ends at position {ready.position}, before "
-                    f"{since}, at which to resume: it is another log than before"
+                    f"resuming kernel {self.kernel_id} at position {since} failed: the relay's log ends at "
+                    f"{ready.position}, because it was replaced by a new one"
                 )
             )
 
@@ -242,8 +242,8 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             gap = msgspec.json.decode(event.data)
             self.emit(
                 MessagesMayBeMissing(
-                    f"{gap['to'] - gap['from'] + 1} messages of kernel {self.kernel_id} had been removed "
-                    "from the relay's log before they could be sent"
+                    f"{gap['to'] - gap['from'] + 1} messages of kernel {self.kernel_id} were removed from "
+                    "the relay's log before they could be sent; raise its size there with --log-bytes"
                 )
             )
 

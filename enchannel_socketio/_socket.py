@@ -127,14 +127,14 @@ class RelaySocket:
             raise self._translated(error) from None
         except msgspec.ValidationError:
             raise ConnectionFailed(
-                f"{self._relay} sent an answer that is not a relay's; check that the URL is that of a relay"
+                f"{self._relay} sent an invalid response; check that the URL is that of a relay"
             ) from None
 
     def _translated(self, error: Exception) -> ConnectionFailed:
         status = _handshake_status(error)
         if status == 503:
             return ConnectionFailed(
-                f"{self._relay} has reached its limit of connections (its option --connections)"
+                f"{self._relay} has reached its limit of connections; raise it there with --connections"
             )
         if status:
             return ConnectionFailed(f"{self._relay} answered {status} to the Socket.IO handshake")

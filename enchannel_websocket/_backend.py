@@ -67,8 +67,8 @@ class WebsocketBackend(Launcher):
         address = parse_address(target, allow_http=chosen.allow_http)
         if not address.id:
             raise ConnectionFailed(
-                f"{address.base} is the URL of a server, not of a kernel as "
-                f"{address.base}/api/kernels/ID is",
+                f"target must be the URL of a kernel, {address.base}/api/kernels/ID, not that of a server, "
+                f"{address.base}",
                 remedy=Remedy.LAUNCH,
             )
 
@@ -123,7 +123,8 @@ class WebsocketBackend(Launcher):
         address = parse_address(at, allow_http=chosen.allow_http)
         if address.id:
             raise ConnectionFailed(
-                f"{address.base}/api/kernels/{address.id} is the URL of a kernel, not of a server",
+                "at must be the URL of a server, not that of a kernel, "
+                f"{address.base}/api/kernels/{address.id}",
                 remedy=Remedy.CONNECT,
             )
         settings = KernelSettings(name, cwd, env, notebook)

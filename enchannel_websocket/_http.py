@@ -160,7 +160,7 @@ class HttpClient:
             return
         page = await self.send("GET", LOGIN_PATH)
         if page.status_code >= 400:
-            raise self.not_jupyter(f"has no {LOGIN_PATH} to send a password to")
+            raise self.not_jupyter(f"has no login page ({LOGIN_PATH})")
         form = {
             "password": self.options.password.reveal(),
             "_xsrf": self._cookie("_xsrf") or "",
@@ -212,7 +212,7 @@ class HttpClient:
     def _unauthorized(self) -> AuthenticationFailed:
         if self.options.token:
             return AuthenticationFailed(
-                f"{self} does not accept the token; it may have expired, or belong to another server"
+                f"{self} does not accept the token; it may have expired or belong to another server"
             )
         if self.options.password:
             return AuthenticationFailed(

@@ -147,7 +147,7 @@ class KernelMonitor:
             else:
                 self._on_session(session)
         elif state in ("restarting", "autorestarting") and not self.is_restarting:
-            self._on_restart("died, and its server restarts it")
+            self._on_restart("died and is being restarted by its server")
         elif state == "dead":
             self.on_dead()
 
@@ -227,7 +227,7 @@ class KernelMonitor:
 
     def on_dead(self) -> None:
         """Report a kernel that its server has stopped restarting, and find out whether it still exists."""
-        died = self._died("died, and its server has stopped restarting it")
+        died = self._died("died, and its server no longer restarts it")
         self._link.suspend(died)
         self._link.emit(died)
         self._link.emit(KernelState.DEAD)

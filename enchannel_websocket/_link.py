@@ -175,8 +175,8 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
         self.monitor.on_reconnected()
         self.emit(
             MessagesMayBeMissing(
-                f"{loss}; it is restored. Messages that the server buffered are delivered; those in "
-                "transit when it broke, or sent while another client was connected, are lost"
+                f"{loss}, and is restored. Messages that the server buffered are delivered; those that "
+                "were in transit, or sent while another client was connected, are lost"
             )
         )
 

@@ -171,7 +171,7 @@ class JupyterClient(HttpClient):
         try:
             yield
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-            raise self.not_jupyter("sent an answer that is not Jupyter's") from None
+            raise self.not_jupyter("sent an invalid response") from None
 
     def _missing(self, what: str, kind: str = "kernel") -> KernelDied:
         return KernelDied(

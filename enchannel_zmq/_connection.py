@@ -248,7 +248,7 @@ class KernelConnection:
             self.fail_opening(
                 AuthenticationFailed(
                     f"connecting to {self._name} failed: messages on {name} are signed with another "
-                    "key; check that the connection file is not an old one"
+                    "key; check that the connection file is not outdated"
                 )
             )
             return
@@ -293,8 +293,8 @@ class KernelConnection:
             )
         else:
             why = MessagesMayBeMissing(
-                f"the connection to {self._name} was lost on {names} and is restored: messages sent "
-                "meanwhile are missing; a possible cause is a message over "
+                f"the connection to {self._name} was lost on {names} and is restored; messages sent "
+                "in between are missing. A possible cause is a message larger than "
                 f"max_received={self._max_received} bytes"
             )
         if self.tracker.phase is ConnectionPhase.PARTIAL:

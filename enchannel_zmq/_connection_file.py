@@ -65,7 +65,9 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
         )
     if len(matching) > 1:
         several = ", ".join(kernel_id_of(p) for p in matching)
-        raise ConnectionFailed(f"{name!r} matches several running kernels: {several}")
+        raise ConnectionFailed(
+            f"{name!r} matches several running kernels; use more characters of an id: {several}"
+        )
     _raise_if_untrusted(matching[0])
     return matching[0]
 

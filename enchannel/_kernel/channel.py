@@ -173,7 +173,9 @@ class Channel(BaseChannel[AnyMessage]):
 
     def _prepare(self, value: AnyMessage) -> AnyMessage:
         if not isinstance(value, Message):
-            raise InvalidMessage(f"{self} takes messages, not {type(value).__name__}")
+            raise InvalidMessage(
+                f"an item sent on {self} must be a Message, not {type(value).__name__}"
+            )
         if self.name == ChannelName.IOPUB:
             raise ChannelReadOnly(
                 "the iopub channel is receive-only; send requests on shell or control"

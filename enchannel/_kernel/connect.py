@@ -254,7 +254,7 @@ def _validate(backend: object, name: str, origin: str) -> Backend:
     if backend.contract != CONTRACT_VERSION:
         raise BackendNotFound(
             f"the backend {name!r} implements contract {backend.contract}, not {CONTRACT_VERSION}; "
-            "install a version of it that fits this enchannel"
+            "install a version of it that supports this version of enchannel"
         )
     return backend
 

@@ -25,7 +25,9 @@ __all__ = ["Connection", "Phase", "Receiver"]
 CLOSE_TIMEOUT = 10.0
 SHUTDOWN_TIMEOUT = 30.0
 
-FORKED_ERROR = "this kernel belongs to the process that this one was forked from"
+FORKED_ERROR = (
+    "this kernel belongs to the process that this one was forked from; connect again in the child"
+)
 
 
 class Phase(Enum):

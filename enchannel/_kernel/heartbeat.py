@@ -111,5 +111,7 @@ class Heartbeat(BaseChannel[bytes]):
 
     def _prepare(self, value: bytes) -> bytes:
         if not isinstance(value, (bytes, bytearray, memoryview)):
-            raise InvalidMessage(f"{self} takes bytes, not {type(value).__name__}")
+            raise InvalidMessage(
+                f"an item sent on {self} must be bytes, not {type(value).__name__}"
+            )
         return bytes(value)

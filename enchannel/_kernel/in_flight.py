@@ -285,7 +285,7 @@ class InFlightRequest(abc.DisposableBase):
         self._host.on_idle_missing(self.id)
         self._host.report(
             MessagesMayBeMissing(
-                f"{self} got its reply but no idle status within {self._idle_grace:g} s; "
+                f"{self} received its reply, but no idle status within {self._idle_grace:g} s; "
                 "the kernel may have dropped output"
             )
         )
@@ -293,7 +293,7 @@ class InFlightRequest(abc.DisposableBase):
     def _on_reply_missing(self) -> None:
         self.fail(
             RequestTimeout(
-                f"{self} got its idle status but no reply within {REPLY_GRACE:g} s; "
+                f"{self} received its idle status, but no reply within {REPLY_GRACE:g} s; "
                 "the kernel may not support this request, or the reply was lost"
             )
         )

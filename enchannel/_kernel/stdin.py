@@ -137,7 +137,7 @@ class InputResponder:
             if inspect.iscoroutine(answer):
                 answer.close()
             raise WouldDeadlock(
-                "on_input returned an awaitable on a thread without a running event loop: "
+                "on_input returned an awaitable on a thread without a running event loop; "
                 "subscribe or await on a loop, or return a string or an observable"
             ) from None
         task = asyncio.ensure_future(answer)

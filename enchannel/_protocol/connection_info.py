@@ -104,11 +104,11 @@ class ConnectionInfo:
             raise ConnectionFailed(f"{source} has no ip")
         if bool(text["curve_publickey"]) != bool(text["curve_secretkey"]):
             raise ConnectionFailed(
-                f"{source} has one CURVE key; curve_publickey and curve_secretkey go together"
+                f"{source}: curve_publickey and curve_secretkey must both be set, or neither"
             )
         for name in _CURVE_FIELDS:
             if text[name] and not _Z85_KEY.fullmatch(text[name]):
-                raise ConnectionFailed(f"{source}: {name} must be 40 characters of Z85")
+                raise ConnectionFailed(f"{source}: {name} must be a key of 40 Z85 characters")
         scheme = text["signature_scheme"] or "hmac-sha256"
         try:
             hash_name_of(scheme)
@@ -179,7 +179,7 @@ def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> 
     if port is None:
         raise ConnectionFailed(f"{source} has no {name}")
     if isinstance(port, bool) or not isinstance(port, int) or port < 1:
-        raise ConnectionFailed(f"{source}: {name} must be a port number")
+        raise ConnectionFailed(f"{source}: {name} must be a port number, not {port!r}")
     if transport == "tcp" and port > MAX_PORT:
         raise ConnectionFailed(f"{source}: {name} must be at most {MAX_PORT}, not {port}")
     return port

@@ -18,7 +18,7 @@ def hash_name_of(scheme: str) -> str:
     kind, _, name = scheme.partition("-")
     if kind != "hmac" or name not in hashlib.algorithms_available or "shake" in name:
         raise ConnectionFailed(
-            f"unknown signature scheme {scheme!r}; it must be 'hmac-' and a hash of hashlib, "
-            "usually 'hmac-sha256'"
+            "signature_scheme must be 'hmac-' and the name of a hash in hashlib, such as "
+            f"'hmac-sha256', not {scheme!r}"
         )
     return name

@@ -186,16 +186,16 @@ class Recording:
         if match is None:
             if line and MAGIC.startswith(line[: len(MAGIC)]) and not line.endswith(b"\n"):
                 raise RecordingFailed(
-                    f"the recording {self.path} ends within its first line: its writer was stopped"
+                    f"the recording {self.path} ends within its first line; record again"
                 )
             raise RecordingFailed(
-                f"{self.path} is not a recording; `enchannel record` and ec.record write recordings"
+                f"{self.path} is not a recording; `enchannel record` and ec.record create recordings"
             )
         version, checksum, fields = int(match[1]), int(match[2], 16), match[3]
         if version > VERSION:
             raise RecordingFailed(
                 f"the recording {self.path} was made by a newer enchannel (format {version}; this "
-                f"version reads format {VERSION}): pip install --upgrade enchannel"
+                f"version reads format {VERSION}); pip install --upgrade enchannel"
             )
         try:
             if version == VERSION and zlib.crc32(fields) == checksum:

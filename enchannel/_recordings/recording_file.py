@@ -108,7 +108,7 @@ def _create(path: Path, overwrite: bool) -> _CreatedFile:
             return _CreatedFile(_open(path, "wb"), path, is_device=True)
         return _CreatedFile(_open(path, "xb"), path)
     except FileExistsError:
-        raise RecordingFailed(f"{path} exists already", remedy=Remedy.OVERWRITE) from None
+        raise RecordingFailed(f"{path} already exists", remedy=Remedy.OVERWRITE) from None
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of symlinks
         raise write_failure(path, error) from error
 

@@ -143,7 +143,7 @@ class DeliveryThread:
             # The limit of threads is reached: the next call that is put tries again.
             self._needs_wakeup = True
             log.error(
-                "%s: no thread can be started, subscribers have to wait: %s", self._name, error
+                "starting the thread %s failed, so delivery is delayed: %s", self._name, error
             )
         else:
             self._thread = thread

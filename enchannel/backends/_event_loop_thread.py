@@ -145,7 +145,9 @@ class EventLoopThread:
 
         def on_done(future: Future[None]) -> None:
             if future.cancelled():
-                subject.on_error(ChannelClosed("the kernel was closed before that was done"))
+                subject.on_error(
+                    ChannelClosed("the operation was cancelled: the kernel was closed")
+                )
             elif (error := future.exception()) is None:
                 subject.on_next(None)
                 subject.on_completed()

@@ -412,8 +412,8 @@ class ReconnectingLink(ABC, Generic[FrameT]):
         """Try to connect until it succeeds; return why it cannot."""
         if self._rejections.is_final:
             return ConnectionLost(
-                f"{why}, {MAX_REJECTIONS} times in a row and right after it was opened; check that no "
-                "other client uses the same session"
+                f"{why}, {MAX_REJECTIONS} times in a row, each time right after it was opened; check that "
+                "no other client uses the same session"
             )
         loop = asyncio.get_running_loop()
         backoff = Backoff(self._reconnect_timeout, loop.time())

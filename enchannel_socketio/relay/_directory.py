@@ -57,7 +57,7 @@ class KernelDirectory:
         """
         kernel = self._own.get(kernel_id) or (await self._store.other_kernels()).get(kernel_id)
         if kernel is None:
-            raise NoSuchKernel(f"kernel {kernel_id[:64]!r} does not exist at this relay")
+            raise NoSuchKernel(f"kernel {kernel_id[:64]!r} does not exist on this relay")
         return kernel
 
     async def spawn(

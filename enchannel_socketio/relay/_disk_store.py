@@ -133,7 +133,9 @@ class DiskStore(Store):
         """Add a kernel of an earlier relay, with the end of its log."""
         kernel_log = await asyncio.to_thread(DiskLog, self._directory / kernel.id, self._bounds)
         _, last = await kernel_log.positions()
-        error = KernelDied(f"kernel {kernel.id} ended with its relay; its messages are kept")
+        error = KernelDied(
+            f"kernel {kernel.id} ended when its relay stopped; its messages are kept"
+        )
         newest = (await kernel_log.read(last - 1, 1)).entries if last else ()
         if not (newest and newest[0].is_end):
             await kernel_log.append([Entry.of_event(EventRecord.of_end(error))])

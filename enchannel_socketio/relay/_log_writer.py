@@ -124,7 +124,7 @@ class LogWriter:
     def _missing(self, count: int) -> Entry:
         """Return the entry that reports messages as missing."""
         error = MessagesMayBeMissing(
-            f"{count} messages of kernel {self._kernel_id} could not be stored; the log output of the "
-            "relay has the reason"
+            f"{count} messages of kernel {self._kernel_id} could not be stored; see the log output "
+            "of the relay"
         )
         return Entry.of_event(EventRecord.of(error))

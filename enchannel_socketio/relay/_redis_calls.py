@@ -36,11 +36,11 @@ async def call(calling: Awaitable[T]) -> T:
         raise
     except AuthenticationError:
         raise ConnectionFailed(
-            "the Redis of the relay's store rejected the credentials; check the URL of the store"
+            "the Redis store of the relay rejected the credentials; check its URL"
         ) from None
     except (RedisError, OSError) as error:
         raise ConnectionFailed(
-            f"could not reach the Redis of the relay's store ({type(error).__name__})"
+            f"could not connect to the Redis store of the relay ({type(error).__name__})"
         ) from None
 
 

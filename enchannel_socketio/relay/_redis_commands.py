@@ -69,7 +69,7 @@ class PeerKernel(ServedKernel):
         await self._execute("restart")
 
     async def shut_down(self) -> None:
-        with suppress(KernelDied):  # the kernel has ended with its relay
+        with suppress(KernelDied):  # the kernel has ended when its relay stopped
             await self._execute("shut_down")
 
     async def _execute(self, op: str, body: bytes = b"") -> bytes:
@@ -104,7 +104,7 @@ class PeerKernel(ServedKernel):
 
     def _raise_if_over(self) -> None:
         if self.is_over:
-            raise KernelDied(f"kernel {self.id} ended with its relay")
+            raise KernelDied(f"kernel {self.id} ended when its relay stopped")
 
 
 class CommandExecutor:

@@ -104,7 +104,7 @@ class RedisStore(Store):
         except (ConnectionFailed, TimeoutError) as error:
             await self._redis.aclose()
             raise ConnectionFailed(
-                str(error) or "the Redis of the relay's store did not answer in time"
+                str(error) or "the Redis store of the relay did not answer in time"
             ) from None
         except (TypeError, ValueError):  # an invalid option in the URL
             await self._redis.aclose()
@@ -124,7 +124,7 @@ class RedisStore(Store):
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await call(pipeline.execute())
         except (ConnectionFailed, TimeoutError) as error:
-            log.debug("the relay could not sign off: %s", error)
+            log.debug("the relay could not delete its alive key: %s", error)
         await self._redis.aclose()
 
     async def create_log(self, kernel_id: str) -> Log:
@@ -224,7 +224,7 @@ class RedisStore(Store):
             try:
                 await self._end_kernels_of_dead_relays()
             except ConnectionFailed as error:
-                log.debug("kernels of dead relays are ended later: %s", error)
+                log.debug("kernels of dead relays could not be ended, retrying: %s", error)
             except Exception:  # must not affect the kernels of this relay
                 log.exception("kernels of dead relays could not be ended")
 
@@ -270,7 +270,7 @@ class RedisStore(Store):
                 await call(self._forget(kernel.id, 0))
             elif not kernel.is_ended:
                 error = KernelDied(
-                    f"kernel {kernel.id} ended with its relay; its messages are kept"
+                    f"kernel {kernel.id} ended when its relay stopped; its messages are kept"
                 )
                 await self._logs[kernel.id].end(error)
                 pipeline.set(_ended_key_of(kernel.id), b"1", ex=LOG_LIFETIME)

@@ -219,7 +219,9 @@ class Relay:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "http" and not self._is_open:
-            response = JSONResponse({"error": "the relay is not running; see Relay.lifespan"}, 503)
+            response = JSONResponse(
+                {"error": "the relay is not running; start it with Relay.lifespan"}, 503
+            )
             await response(scope, receive, send)
         else:
             await self._access_control(scope, receive, send)

@@ -105,7 +105,9 @@ def test_send_on_wrong_channel_raises() -> None:
 def test_send_of_non_message_raises() -> None:
     with ScriptedLink().kernel() as kernel:
         for channel in (kernel.shell, kernel.main):
-            with pytest.raises(InvalidMessage, match="the shell channel takes messages, not str"):
+            with pytest.raises(
+                InvalidMessage, match="on the shell channel must be a Message, not str"
+            ):
                 channel.on_next("6 * 7")  # type: ignore[arg-type]
 
 

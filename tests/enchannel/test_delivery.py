@@ -19,7 +19,7 @@ def test_put_without_thread_waits_for_next(
 
         no_threads.setattr(threading.Thread, "start", refuse)
         delivery.put(called.append, 1)
-    assert "no thread can be started" in caplog.text
+    assert "so delivery is delayed" in caplog.text
     delivery.put(called.append, 2)
     assert eventually(lambda: called == [1, 2])
     delivery.end()

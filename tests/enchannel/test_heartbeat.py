@@ -235,7 +235,9 @@ def test_heartbeat_sends_and_receives_bytes() -> None:
 
 def test_heartbeat_refuses_non_bytes() -> None:
     with ScriptedLink().kernel() as kernel:
-        with pytest.raises(InvalidMessage, match="the heartbeat channel takes bytes, not Message"):
+        with pytest.raises(
+            InvalidMessage, match="on the heartbeat channel must be bytes, not Message"
+        ):
             kernel.heartbeat.on_next(printed("woo"))  # type: ignore[arg-type]
 
 

@@ -228,7 +228,7 @@ def test_file_is_readable_by_owner_only(path: Path, overwrite: bool) -> None:
 def test_existing_file_needs_overwrite(path: Path) -> None:
     path.write_text("a thesis")
     with ScriptedLink().kernel() as kernel:
-        with pytest.raises(RecordingFailed, match="exists already.*overwrite=True"):
+        with pytest.raises(RecordingFailed, match="already exists.*overwrite=True"):
             ec.record(kernel, path)
         assert path.read_text() == "a thesis"
         ec.record(kernel, path, overwrite=True).close()
@@ -247,7 +247,7 @@ def test_overwrite_leaves_active_recording_intact(path: Path) -> None:
 def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        with pytest.raises(RecordingFailed, match="cannot be written|exists already"):
+        with pytest.raises(RecordingFailed, match="cannot be written|already exists"):
             ec.record(kernel, tmp_path / where)
         assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
 
@@ -370,7 +370,7 @@ def test_full_disk_ends_only_the_recording(path: Path) -> None:
             remote.send(*(printed(str(n)) for n in range(200)))
             (error,) = errors.wait_for_count(1)
         assert isinstance(error, RecordingFailed)
-        assert "it ended, and can be read up to this point" in str(error)
+        assert "it has ended, and can be read up to this point" in str(error)
         assert recorder.error is error
         remote.send(printed("goes on"))
         assert texts(seen.wait_for_count(201))[-1] == "goes on"

@@ -101,7 +101,7 @@ def test_run_keeps_existing_file(file: Path) -> None:
     file.write_text("a thesis")
     ran = enchannel("run", "--record", str(file), "print('woo')")
     assert (ran.stdout, ran.returncode) == ("", ExitCode.USAGE)
-    assert ran.stderr.startswith(f"enchannel: {file} exists already")
+    assert ran.stderr.startswith(f"enchannel: {file} already exists")
     assert file.read_text() == "a thesis"
 
 

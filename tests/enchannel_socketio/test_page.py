@@ -394,7 +394,7 @@ def test_page_handles_restarted_relay(browser: Browser) -> None:
             page.run("x = 1")
         expect(page.connection).to_have_text("lost; reconnecting")
         with RelayServer(Relay(token=TOKEN), port=int(relay.url.rpartition(":")[2])):
-            expect(page.connection).to_contain_text("does not exist at this relay")
+            expect(page.connection).to_contain_text("does not exist on this relay")
             expect(page.page.get_by_text("No kernels are running.")).to_be_visible()
             page.button("Start").click()
             page.wait_until_ready()

@@ -131,7 +131,7 @@ def test_since_beyond_log_is_clamped(relay: Running, shared_kernel: str) -> None
         reported: SimpleQueue[Exception] = SimpleQueue()
         kernel.errors.subscribe(reported.put)
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
-        assert "another log than before" in str(reported.get(timeout=DEADLINE))
+        assert "it was replaced by a new one" in str(reported.get(timeout=DEADLINE))
 
 
 @pytest.mark.parametrize("since", [-1, "5", 1.5, True])
@@ -186,7 +186,7 @@ def test_dropped_log_entries_are_reported() -> None:
             late.iopub.subscribe(lambda message: None)
             reported = ec.wait(late.errors.pipe(ops.first()), timeout=DEADLINE)
             assert isinstance(reported, MessagesMayBeMissing)
-            assert "had been removed from the relay's log" in str(reported)
+            assert "were removed from the relay's log" in str(reported)
 
 
 def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> None:

@@ -87,5 +87,7 @@ def test_invalid_url_raises(nonsense: object) -> None:
 
 
 def test_server_url_in_connect_explains_remedy() -> None:
-    with pytest.raises(ec.ConnectionFailed, match=r"/api/kernels/ID is; .*launch\(…, at=…\)"):
+    with pytest.raises(
+        ec.ConnectionFailed, match=r"/api/kernels/ID, not that of a server, .*launch\(…, at=…\)"
+    ):
         ec.connect("http://localhost:8888/lab?token=abc")

@@ -36,7 +36,7 @@ def test_killed_kernel_fails_requests_and_restarts(kernel: ec.Kernel) -> None:
     kill(pid)
     error = execution.wait_for_error()
     assert isinstance(error, KernelDied)
-    assert "died, and its server restarts it" in str(error)
+    assert "died and is being restarted by its server" in str(error)
     states.wait_until(lambda seen: KernelState.RESTARTING in seen and seen[-1] is KernelState.IDLE)
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 

@@ -45,7 +45,7 @@ ANSWERS = {
         "is not JSON.*check that it is a Jupyter server",
     ),
     "null": (answer("200 OK", body="null"), "does not exist on"),
-    "a list": (answer("200 OK", body="[]"), "is not Jupyter's"),
+    "a list": (answer("200 OK", body="[]"), "sent an invalid response"),
     "no HTTP": (b"SSH-2.0-OpenSSH_9.2\r\n", "could not connect to"),
     "nothing": (b"", "could not connect to"),
 }
@@ -117,7 +117,9 @@ def test_error_redacts_token_of_url() -> None:
 def test_invalid_at_raises() -> None:
     with pytest.raises(ec.ConnectionFailed, match="at must be a server URL"):
         ec.launch("python3", at="localhost")
-    with pytest.raises(ec.ConnectionFailed, match="is the URL of a kernel, not of a server"):
+    with pytest.raises(
+        ec.ConnectionFailed, match="at must be the URL of a server, not that of a kernel"
+    ):
         ec.launch("python3", at=f"http://localhost/api/kernels/{KERNEL}")
 
 
