@@ -19,7 +19,7 @@ from enchannel._cli.terminal.screen import Screen
 __all__ = ["parse_arguments"]
 
 RUNNING_KERNEL_HELP = (
-    "a running kernel: its connection file, its id or the beginning of it, or a URL"
+    "a running kernel: its connection file, its id or the beginning of its id, or a URL"
 )
 
 Command: TypeAlias = Callable[[argparse.Namespace, Screen], int]
@@ -87,20 +87,20 @@ def _add_run(subparsers: Subparsers) -> None:
     kernel.add_argument(
         "--kernel",
         metavar="NAME",
-        help="kernelspec of the kernel to start (default: that of the notebook; python3)",
+        help="kernelspec of the kernel to start (default: that of the notebook, else python3)",
     )
-    kernel.add_argument("--connection", metavar="FILE", help=RUNNING_KERNEL_HELP)
+    kernel.add_argument("--connection", metavar="KERNEL", help=RUNNING_KERNEL_HELP)
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=to_seconds,
-        help="interrupt the code, or each cell, after this time (default: never), not counting the start "
-        "of the kernel",
+        help="interrupt the code, or a cell, that runs longer than this (default: never); the start of the "
+        "kernel does not count",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print the kernel's messages of all channels instead of text, one JSON object a line: "
+        help="print the kernel's messages of all channels instead of text, one JSON object per line: "
         "channel, header, parent_header, metadata, content, buffers (a list of base64 strings)",
     )
     parser.add_argument(
@@ -110,7 +110,7 @@ def _add_run(subparsers: Subparsers) -> None:
     )
     _add_notebook_options(parser)
     _add_server_options(
-        parser, "start the kernel on this server, or find that of --connection there"
+        parser, "start the kernel, or find the kernel of --connection, on this server"
     )
 
 
@@ -125,7 +125,7 @@ def _add_notebook_options(parser: argparse.ArgumentParser) -> None:
     notebook.add_argument(
         "--resume",
         action="store_true",
-        help="skip the cells that have run before with this --output",
+        help="skip the first cells that have run before, according to --output",
     )
     notebook.add_argument(
         "--allow-errors", action="store_true", help="continue after a cell that raises"
@@ -137,10 +137,12 @@ def _add_notebook_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         action="append",
         default=[],
-        help="set a variable to a JSON value, or else to the text itself; can be repeated",
+        help="set a variable to a value (JSON, otherwise plain text); can be repeated",
     )
     notebook.add_argument(
-        "--parameters", metavar="FILE", help="set variables to the values of a JSON object"
+        "--parameters",
+        metavar="FILE",
+        help="set variables to the values in a file with a JSON object",
     )
 
 
@@ -153,8 +155,8 @@ def _add_kernels(subparsers: Subparsers) -> None:
         description=help_text.KERNELS,
         epilog=help_text.KERNELS_EPILOG,
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    _add_server_options(parser, "list the kernels of this server, not those of this machine")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    _add_server_options(parser, "list the kernels of this server instead of those of this machine")
 
 
 def _add_record(subparsers: Subparsers) -> None:
@@ -184,7 +186,11 @@ def _add_replay(subparsers: Subparsers) -> None:
         description=help_text.REPLAY,
         epilog=help_text.REPLAY_EPILOG,
     )
-    parser.add_argument("file", metavar="FILE", help="a file made by `enchannel record`")
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="a file written by `enchannel record` or `enchannel run --record`",
+    )
     parser.add_argument(
         "--speed",
         metavar="N",
@@ -193,7 +199,7 @@ def _add_replay(subparsers: Subparsers) -> None:
         help="play N times as fast as recorded (default: 1); inf: without delays",
     )
     parser.add_argument(
-        "--json", action="store_true", help="print the messages, one JSON object a line"
+        "--json", action="store_true", help="print the messages, one JSON object per line"
     )
 
 
@@ -236,7 +242,7 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
     log.add_argument(
         "--store",
         metavar="WHERE",
-        help="where the messages of kernels are kept: a directory, or redis://HOST to share them "
+        help="where to keep the messages of kernels: a directory, or redis://HOST to share them "
         "between relays (default: in memory)",
     )
     log.add_argument(
@@ -244,14 +250,14 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=to_count,
         default=100_000,
-        help="messages to keep of each kernel (default: 100000)",
+        help="maximum number of messages to keep for each kernel (default: 100000)",
     )
     log.add_argument(
         "--log-bytes",
         metavar="N",
         type=to_count,
         default=256 << 20,
-        help="bytes to keep of each kernel (default: 256 MiB)",
+        help="maximum size of the messages to keep for each kernel, in bytes (default: 256 MiB)",
     )
 
 
@@ -269,7 +275,7 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         action="append",
         default=[],
-        help="accept requests of web pages from this origin, such as https://lab.example.org; can be "
+        help="accept requests from web pages of this origin, such as https://lab.example.org; can be "
         "repeated",
     )
     access.add_argument("--certfile", metavar="FILE", help="certificate, for https")
@@ -281,21 +287,21 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=to_count,
         default=10 << 20,
-        help="largest message of a client, in bytes (default: 10 MiB)",
+        help="maximum size of a client's message, in bytes (default: 10 MiB)",
     )
     access.add_argument(
         "--kernels",
         metavar="N",
         type=to_count,
         default=32,
-        help="kernels at the same time (default: 32)",
+        help="maximum number of kernels at a time (default: 32)",
     )
     access.add_argument(
         "--connections",
         metavar="N",
         type=to_count,
         default=1_000,
-        help="connections at the same time (default: 1000)",
+        help="maximum number of connections at a time (default: 1000)",
     )
 
 
@@ -305,13 +311,13 @@ def _add_server_options(parser: argparse.ArgumentParser, purpose: str) -> None:
         "--at",
         metavar="URL",
         type=to_server_url,
-        help=f"{purpose}; URL may be the one that Jupyter prints, with /lab and ?token=..., or that of "
-        "a relay, socketio+http://HOST:PORT",
+        help=f"{purpose}; URL may be the one that Jupyter prints, http://HOST:PORT/lab?token=..., or that "
+        "of a relay, socketio+http://HOST:PORT",
     )
     server.add_argument(
         "--ask-password",
         action="store_true",
-        help="ask for the password of the Jupyter server on the terminal",
+        help="prompt for the password of the Jupyter server on the terminal",
     )
     server.add_argument(
         "--allow-http",

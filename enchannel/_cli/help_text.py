@@ -103,7 +103,7 @@ notebooks:
   skip-execution is skipped. -p and --parameters add a cell with the given
   values after the cell with the tag parameters. --resume skips the first cells
   that have run without an error and whose code is unchanged; their variables
-  exist only in the kernel that ran them, which can be given by --connection.
+  exist only in the kernel that ran them, which --connection can name.
 
 input:
   input() reads from the terminal; passwords are not echoed. If stdin is a pipe
@@ -206,8 +206,8 @@ examples:
   enchannel run --at socketio+http://localhost:4000 "6 * 7"
 
 security:
-  Every request needs the access token. The printed link grants access once in
-  its place. The page can make links for others to watch one kernel. The relay
+  Every request needs the access token. The printed link can be used once
+  instead. The page can create links for others to watch one kernel. The relay
   listens on this machine only, unless --host is given; then use a certificate,
   or a proxy that has one. It accepts requests for localhost, the address it
   listens on, and the names of --allow-host only.

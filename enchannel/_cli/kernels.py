@@ -91,7 +91,7 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
     screen.flush()
     if specs is None:
         screen.print_message(
-            'listing kernelspecs needs jupyter_client: pip install "enchannel[kernel]"'
+            'listing kernelspecs requires jupyter_client; pip install "enchannel[kernel]"'
         )
     return ExitCode.OK
 

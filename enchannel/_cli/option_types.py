@@ -12,7 +12,7 @@ __all__ = ["to_count", "to_seconds", "to_server_url", "to_speed"]
 def to_server_url(text: str) -> str:
     """Check that a text has a scheme. The error does not repeat the text, which may contain a token."""
     if "://" not in text:
-        raise argparse.ArgumentTypeError("a server URL begins with http:// or https://")
+        raise argparse.ArgumentTypeError("a server URL must begin with http:// or https://")
     return text
 
 

@@ -35,7 +35,7 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
         from enchannel_socketio.relay import InvalidRelayOption, RelayServer
     except ImportError as error:
         raise ec.MissingDependency(
-            f'{error}; running a relay needs pip install "enchannel[socketio]"'
+            f'{error}; running a relay requires pip install "enchannel[socketio]"'
         ) from error
     token = os.environ.get(TOKEN_VARIABLE)
     try:

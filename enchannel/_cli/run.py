@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, screen: Screen) -> int:
 
 def _run_code(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     if option := _notebook_option(arguments):
-        screen.print_message(f"{option} needs a notebook, a file whose name ends in .ipynb")
+        screen.print_message(f"{option} requires a notebook, a file whose name ends in .ipynb")
         return ExitCode.USAGE
     try:
         code = read_code(arguments.code)
@@ -60,7 +60,7 @@ def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signal
         from enchannel._cli.notebook.command import run_notebook
     except ImportError as error:
         raise ec.MissingDependency(
-            f'running a notebook needs pip install "enchannel[notebook]" ({error})'
+            f'running a notebook requires pip install "enchannel[notebook]" ({error})'
         ) from error
     return run_notebook(arguments, screen, signals)
 

@@ -62,5 +62,5 @@ def _ask_password(url: str) -> str:
             return getpass.getpass(f"password for {redact_url(url)}: ")
         except (getpass.GetPassWarning, EOFError):
             raise ec.AuthenticationFailed(
-                "--ask-password needs a terminal; without one, set JUPYTER_PASSWORD"
+                "--ask-password requires a terminal; without one, set JUPYTER_PASSWORD"
             ) from None

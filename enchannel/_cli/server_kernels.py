@@ -102,5 +102,5 @@ def _backend_of_extra(extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise ec.MissingDependency(
-            f'{error}; kernels on a server need pip install "enchannel[{extra}]"'
+            f'{error}; kernels on a server require pip install "enchannel[{extra}]"'
         ) from error

@@ -179,7 +179,7 @@ def _port(fields: Mapping[str, Any], name: str, transport: str, source: str) -> 
     if port is None:
         raise ConnectionFailed(f"{source} has no {name}")
     if isinstance(port, bool) or not isinstance(port, int) or port < 1:
-        raise ConnectionFailed(f"{source}: {name} must be a port number, not {port!r}")
+        raise ConnectionFailed(f"{source}: {name} must be a port number")
     if transport == "tcp" and port > MAX_PORT:
         raise ConnectionFailed(f"{source}: {name} must be at most {MAX_PORT}, not {port}")
     return port

@@ -61,7 +61,7 @@ class RelayServer:
     ) -> None:
         if keyfile and not certfile:
             raise ConnectionFailed(
-                f"the key {keyfile} needs a certificate; pass certfile (--certfile) too"
+                f"the key {keyfile} requires a certificate; pass certfile (--certfile) too"
             )
         try:
             self._socket = _bind(host, port)

@@ -662,7 +662,7 @@ def test_recorded_error_names_map_to_classes(path: Path) -> None:
         (b"enchannel record", "ends within its first line"),
         (
             b"enchannel recording 2 00000000 {}\n",
-            "newer enchannel .*: pip install --upgrade enchannel",
+            "newer enchannel .*; pip install --upgrade enchannel",
         ),
         (b"enchannel recording 1 %08x {}\n" % zlib.crc32(b"{}"), "damaged"),
         (b'enchannel recording 1 %08x {"a":\xff}\n' % zlib.crc32(b'{"a":\xff}'), "damaged"),

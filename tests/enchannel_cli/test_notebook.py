@@ -350,7 +350,7 @@ def test_invalid_options_are_refused(files: Files, arguments: Sequence[str]) -> 
 def test_notebook_options_need_notebook() -> None:
     ended = enchannel("run", "1", "--output", "x")
     assert ended.returncode == ExitCode.USAGE
-    assert "--output needs a notebook" in ended.stderr
+    assert "--output requires a notebook" in ended.stderr
 
 
 def test_terminal_shows_progress_of_cells(files: Files) -> None:

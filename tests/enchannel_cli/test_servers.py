@@ -301,7 +301,7 @@ def test_http_to_other_host_needs_allow_http(server: JupyterServer) -> None:
 def test_invalid_url_is_not_repeated() -> None:
     ended = enchannel("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
-    assert "a server URL begins with http:// or https://" in ended.stderr
+    assert "a server URL must begin with http:// or https://" in ended.stderr
     assert has_no_token(ended)
 
 
@@ -391,7 +391,7 @@ def test_ask_password_needs_terminal() -> None:
         # A new session has no terminal.
         start_new_session=True,
     )
-    assert_refused(ended, "--ask-password needs a terminal", "JUPYTER_PASSWORD")
+    assert_refused(ended, "--ask-password requires a terminal", "JUPYTER_PASSWORD")
 
 
 @pytest.mark.usefixtures("no_new_kernels")

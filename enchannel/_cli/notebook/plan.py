@@ -38,9 +38,9 @@ def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
         UnusableNotebook: a file cannot be read or is not a notebook; an option or parameter is invalid.
     """
     if arguments.json:
-        raise UnusableNotebook("--json cannot be used with a notebook: it prints messages of code")
+        raise UnusableNotebook("--json must be used with code, not with a notebook")
     if arguments.resume and arguments.output is None:
-        raise UnusableNotebook("--resume needs --output, the file to resume from")
+        raise UnusableNotebook("--resume requires --output, the file to resume from")
     try:
         notebook = load_notebook(Path(arguments.code))
         notebook = cm.with_parameters(notebook, _read_parameters(arguments))
