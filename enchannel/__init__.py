@@ -24,7 +24,7 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.connection_info import ConnectionInfo, Secret
 from enchannel._protocol.message import AnyMessage, Buffer, Header, Message, create_message
 from enchannel._protocol.session import Session
-from enchannel._recordings.format import Direction, Recorded, Recording
+from enchannel._recordings.format import Direction, RecordedEvent, RecordedMessage, Recording
 from enchannel._recordings.recorder import Recorder, record
 from enchannel._recordings.replay import replay
 from enchannel._rx.deliver_on import deliver_on
@@ -128,7 +128,8 @@ __all__ = [
     "OnInput",
     "Output",
     "Outputs",
-    "Recorded",
+    "RecordedEvent",
+    "RecordedMessage",
     "Recorder",
     "Recording",
     "RecordingFailed",

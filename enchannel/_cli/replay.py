@@ -32,28 +32,28 @@ def replay(arguments: argparse.Namespace, screen: Screen) -> int:
             if delay > 0:
                 screen.flush()
                 never.wait(min(delay, threading.TIMEOUT_MAX))
-            show(recorded)
-            if isinstance(recorded.event, ec.EnchannelError):
+            if isinstance(recorded, ec.RecordedMessage):
+                show(recorded)
+            elif isinstance(recorded.event, ec.EnchannelError):
                 screen.print_message(error_text(recorded.event))
     except KeyboardInterrupt:
         screen.finish()
         return ExitCode.INTERRUPTED
     screen.finish()
-    if not recording.is_whole:
+    if not recording.verify():
         screen.print_message(f"{arguments.file} is incomplete or damaged: the rest cannot be read")
         return ExitCode.RAISED
     return ExitCode.OK
 
 
-def _json_printer(screen: Screen) -> Callable[[ec.Recorded], None]:
-    def show(recorded: ec.Recorded) -> None:
-        if recorded.message is not None:
-            line = {
-                "time": recorded.time,
-                "direction": recorded.direction,
-                **message_to_dict(recorded.message),
-            }
-            screen.write(json.dumps(line) + "\n")
+def _json_printer(screen: Screen) -> Callable[[ec.RecordedMessage], None]:
+    def show(recorded: ec.RecordedMessage) -> None:
+        line = {
+            "time": recorded.time,
+            "direction": recorded.direction,
+            **message_to_dict(recorded.message),
+        }
+        screen.write(json.dumps(line) + "\n")
 
     return show
 
@@ -75,11 +75,9 @@ class Transcript:
         self._requests: dict[str, _Request] = {}
         self._is_password = False
 
-    def show(self, recorded: ec.Recorded) -> None:
+    def show(self, recorded: ec.RecordedMessage) -> None:
         """Print a recorded message, if ``enchannel run`` would print it."""
         message = recorded.message
-        if message is None:
-            return
         if message.channel is ec.ChannelName.STDIN:
             self._show_input(message)
         elif recorded.direction is ec.Direction.RECEIVED:

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -34,11 +34,13 @@ from enchannel.wire.framed_log import FramedLog
 __all__ = [
     "Direction",
     "End",
-    "Recorded",
-    "Recording",
     "RecordKind",
+    "RecordedEvent",
+    "RecordedMessage",
+    "Recording",
     "encode_header",
     "encode_record",
+    "read_entries",
 ]
 
 VERSION: Final = 1
@@ -57,20 +59,32 @@ class Direction(StrEnum):
     SENT = "sent"
 
 
-class Recorded(msgspec.Struct, frozen=True):
-    """One item of a recording: a message, or an event of the link or kernel.
+class RecordedMessage(msgspec.Struct, frozen=True):
+    """A message in a recording.
 
     Attributes:
         time: Seconds since the recording began.
-        direction: The direction of the message; RECEIVED for an event.
-        message: The message; None for an event.
-        event: The new state of the link or kernel, or the error; None for a message.
+        direction: The direction of the message.
+        message: The message.
     """
 
     time: float
     direction: Direction
-    message: AnyMessage | None = None
-    event: LinkEvent | None = None
+    message: AnyMessage
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event of the link or the kernel in a recording.
+
+    Attributes:
+        time: Seconds since the recording began.
+        event: The new state of the link or the kernel, or the error.
+        direction: Always RECEIVED, so an item with the direction SENT is a message, also to a type checker.
+    """
+
+    time: float
+    event: LinkEvent
+    direction: Literal[Direction.RECEIVED] = Direction.RECEIVED
 
 
 class End(msgspec.Struct, frozen=True):
@@ -113,8 +127,9 @@ class Recording:
         RecordingFailed: The file is not a recording, was made by a newer version, or cannot be read.
 
     Example:
-        >>> for item in ec.Recording("session.enchannel"):
-        ...     print(item.time, item.direction, item.message or item.event)
+        >>> for recorded in ec.Recording("session.enchannel"):
+        ...     if isinstance(recorded, ec.RecordedMessage):
+        ...         print(recorded.time, recorded.direction, recorded.message.header.msg_type)
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -125,36 +140,30 @@ class Recording:
         self.session: str = header.session
         self.started: str = header.started
 
-    @property
-    def is_whole(self) -> bool:
-        """True if the recording was ended and is not damaged. Reads the whole file.
+    def verify(self) -> bool:
+        """Read the whole file, and return True if the recording was ended and is not damaged.
 
         Raises:
             RecordingFailed: The file can no longer be read.
         """
-        entry: Recorded | End | None = None
-        for entry in self.entries():  # noqa: B007  # the last one
+        entry: RecordedMessage | RecordedEvent | End | None = None
+        for entry in self._entries():  # noqa: B007  # the last one
             pass
         return isinstance(entry, End)
 
-    def __iter__(self) -> Iterator[Recorded]:
+    def __iter__(self) -> Iterator[RecordedMessage | RecordedEvent]:
         """Yield the items in order.
 
         Raises:
             RecordingFailed: The file can no longer be read.
         """
-        for entry in self.entries():
-            if isinstance(entry, Recorded):
+        for entry in self._entries():
+            if not isinstance(entry, End):
                 yield entry
             elif entry.error is not None:
-                yield Recorded(entry.time, Direction.RECEIVED, event=entry.error)
+                yield RecordedEvent(entry.time, entry.error)
 
-    def entries(self) -> Generator[Recorded | End, None, None]:
-        """Yield the items in order, followed by an End if the recording is complete and undamaged.
-
-        Raises:
-            RecordingFailed: The file can no longer be read.
-        """
+    def _entries(self) -> Generator[RecordedMessage | RecordedEvent | End, None, None]:
         with self._open() as file:
             self._read_header(file)
             try:
@@ -215,6 +224,17 @@ class _Header(msgspec.Struct, frozen=True):
     started: str
 
 
+def read_entries(
+    recording: Recording,
+) -> Generator[RecordedMessage | RecordedEvent | End, None, None]:
+    """Yield the items in order, followed by an End if the recording is complete and undamaged.
+
+    Raises:
+        RecordingFailed: The file can no longer be read.
+    """
+    return recording._entries()
+
+
 def encode_header(kernel_id: str, session: str, started: str) -> bytes:
     """Return the first line of a recording."""
     fields = msgspec.json.encode(_Header(clean(kernel_id), clean(session), clean(started)))
@@ -233,16 +253,18 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
         yield microseconds, kind, body[_BODY_PREFIX.size :]
 
 
-def _decode_entry(time: float, kind: int, payload: bytes) -> Recorded | End | None:
+def _decode_entry(
+    time: float, kind: int, payload: bytes
+) -> RecordedMessage | RecordedEvent | End | None:
     """Return the content of a record; None if no writer can have written it, even with a valid checksum."""
     try:
         match kind:
             case RecordKind.RECEIVED:
-                return Recorded(time, Direction.RECEIVED, websocket.decode(payload))
+                return RecordedMessage(time, Direction.RECEIVED, websocket.decode(payload))
             case RecordKind.SENT:
-                return Recorded(time, Direction.SENT, websocket.decode(payload))
+                return RecordedMessage(time, Direction.SENT, websocket.decode(payload))
             case RecordKind.EVENT:
-                return Recorded(time, Direction.RECEIVED, event=decode_event(payload))
+                return RecordedEvent(time, decode_event(payload))
             case RecordKind.END:
                 return End(time, decode_error(payload) if payload else None)
             case _:

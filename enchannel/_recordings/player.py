@@ -12,7 +12,14 @@ from reactivex.disposable import SerialDisposable
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
-from enchannel._recordings.format import Direction, End, Recorded, Recording
+from enchannel._recordings.format import (
+    Direction,
+    End,
+    RecordedEvent,
+    RecordedMessage,
+    Recording,
+    read_entries,
+)
 from enchannel._rx.timer import TimerScheduler, clock_of
 from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
@@ -26,6 +33,8 @@ CHANNELS: Final = (ChannelName.SHELL, ChannelName.CONTROL, ChannelName.STDIN, Ch
 TIME_RESOLUTION: Final = 1e-6
 # Some platforms cannot wait longer than this at once.
 MAX_WAIT: Final = 1e6
+
+_Entry = RecordedMessage | RecordedEvent | End
 
 
 class ReplayBackend(Backend):
@@ -99,8 +108,8 @@ class Player:
         self._scheduler = scheduler
         self._clock = clock_of(scheduler)
         self._channels = {name: IncomingSubject[AnyMessage]() for name in CHANNELS}
-        self._entries = recording.entries()
-        self._next_entry: Recorded | End | None = None
+        self._entries = read_entries(recording)
+        self._next_entry: _Entry | None = None
         self._playing = threading.RLock()
         self._scheduled = SerialDisposable()
         self._start_subscription = SerialDisposable()
@@ -159,11 +168,11 @@ class Player:
                 self._next_entry = None
                 self._emit(entry)
 
-    def _due_at(self, entry: Recorded | End | None) -> float:
+    def _due_at(self, entry: _Entry | None) -> float:
         begun_at = self._begun_at or 0.0
         return begun_at if entry is None else begun_at + entry.time / self._speed
 
-    def _emit(self, entry: Recorded | End | None) -> None:
+    def _emit(self, entry: _Entry | None) -> None:
         if entry is None:
             self.events.on_next(
                 RecordingFailed(
@@ -174,9 +183,9 @@ class Player:
             self._finish(None)
         elif isinstance(entry, End):
             self._finish(entry.error)
-        elif entry.event is not None:
+        elif isinstance(entry, RecordedEvent):
             self.events.on_next(entry.event)
-        elif entry.message is not None and entry.direction is Direction.RECEIVED:
+        elif entry.direction is Direction.RECEIVED:
             self._channels[entry.message.channel].on_next(entry.message)
 
     def _fail(self, error: Exception) -> None:

@@ -27,11 +27,18 @@ from enchannel import (
     Direction,
     KernelState,
     LinkState,
-    Recorded,
+    RecordedEvent,
+    RecordedMessage,
     RecordingFailed,
 )
 from enchannel._kernel.kernel import parts_of
-from enchannel._recordings.format import End, RecordKind, encode_header, encode_record
+from enchannel._recordings.format import (
+    End,
+    RecordKind,
+    encode_header,
+    encode_record,
+    read_entries,
+)
 from enchannel.backends import encode_event
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, MessagesMayBeMissing
 from enchannel.testing import Collector
@@ -43,6 +50,7 @@ from tests.rigs.scripted import ScriptedLink
 from tests.rigs.threads import Thread, in_thread
 
 RECEIVED, SENT = Direction.RECEIVED, Direction.SENT
+Recorded = RecordedMessage | RecordedEvent
 
 
 @pytest.fixture
@@ -51,11 +59,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def recorded_messages(path: Path) -> list[tuple[Direction, AnyMessage]]:
-    return [(r.direction, r.message) for r in ec.Recording(path) if r.message is not None]
+    return [(r.direction, r.message) for r in ec.Recording(path) if isinstance(r, RecordedMessage)]
 
 
 def events(path: Path) -> list[object]:
-    return [recorded.event for recorded in ec.Recording(path) if recorded.event is not None]
+    return [
+        recorded.event for recorded in ec.Recording(path) if isinstance(recorded, RecordedEvent)
+    ]
 
 
 # -- the content of a recording
@@ -82,7 +92,7 @@ def test_recorded_messages_round_trip(tmp_path_factory: Any, sent: list[AnyMessa
     with remote.kernel() as kernel, ec.record(kernel, path):
         remote.send(*sent)
     assert [message for _, message in recorded_messages(path)] == sent
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
 
 
 def test_received_bytes_are_recorded_verbatim(path: Path) -> None:
@@ -103,7 +113,7 @@ def test_times_are_seconds_since_start(path: Path) -> None:
             remote.send(printed("one"))
             remote.clock.advance_by(2.25)
             kernel.shell.on_next(ec.kernel_info_request())
-    assert [r.time for r in ec.Recording(path) if r.message is not None] == [0.5, 2.75]
+    assert [r.time for r in ec.Recording(path) if isinstance(r, RecordedMessage)] == [0.5, 2.75]
 
 
 def test_header_names_kernel_and_session(path: Path) -> None:
@@ -113,7 +123,7 @@ def test_header_names_kernel_and_session(path: Path) -> None:
     recording = ec.Recording(path)
     assert (recording.kernel_id, recording.session) == ("ada", "s1")
     assert recording.started.endswith("Z")
-    assert recording.is_whole
+    assert recording.verify()
     assert repr(recording) == f"<Recording {path} of kernel ada, {recording.started}>"
     first = json.loads(path.read_bytes().partition(b"\n")[0].split(b" ", 4)[-1])
     assert first["kernel_id"] == "ada"
@@ -166,7 +176,7 @@ def test_failed_link_ends_recording_with_error(path: Path) -> None:
     last = events(path)[-1]
     assert isinstance(last, ConnectionLost)
     assert str(last) == "it will not come back"
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +242,7 @@ def test_existing_file_needs_overwrite(path: Path) -> None:
             ec.record(kernel, path)
         assert path.read_text() == "a thesis"
         ec.record(kernel, path, overwrite=True).close()
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
 
 
 def test_overwrite_leaves_active_recording_intact(path: Path) -> None:
@@ -266,7 +276,7 @@ def test_recording_ends_with_kernel(path: Path) -> None:
         recorder = ec.record(kernel, path)
         remote.send(printed("woo"))
     recorder.dispose()
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
     assert recorder.messages == 1
     assert repr(recorder) == f"<Recorder {path}, 1 messages (ended)>"
 
@@ -278,7 +288,7 @@ def test_dispose_waits_and_is_idempotent(path: Path) -> None:
         remote.send(*(printed(str(n)) for n in range(1000)))
         for dispose in (recorder.dispose, recorder.dispose, lambda: in_thread(recorder.dispose)):
             dispose()
-            assert ec.Recording(path).is_whole
+            assert ec.Recording(path).verify()
         remote.send(printed("more"))
         assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
     assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
@@ -290,7 +300,7 @@ def test_active_recording_can_be_read(path: Path) -> None:
         remote.send(printed("woo"))
         assert eventually(lambda: recorder.messages == 1)
         assert texts(message for _, message in recorded_messages(path)) == ["woo"]
-        assert not ec.Recording(path).is_whole
+        assert not ec.Recording(path).verify()
 
 
 def test_two_recorders_of_one_kernel(tmp_path: Path) -> None:
@@ -318,7 +328,7 @@ def test_interpreter_exit_ends_recording(path: Path) -> None:
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
     assert len(recorded_messages(path)) == 3000
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -339,7 +349,7 @@ def test_forked_child_does_not_record(path: Path) -> None:
     """
     subprocess.run([sys.executable, "-c", script, path], check=True, timeout=DEADLINE)
     assert len(recorded_messages(path)) == 301
-    assert ec.Recording(path).is_whole
+    assert ec.Recording(path).verify()
 
 
 # -- write errors
@@ -379,7 +389,7 @@ def test_full_disk_ends_only_the_recording(path: Path) -> None:
     recorded = texts(message for _, message in recorded_messages(path))
     assert 0 < len(recorded) < 200
     assert recorded == [str(n) for n in range(len(recorded))]
-    assert not ec.Recording(path).is_whole
+    assert not ec.Recording(path).verify()
 
 
 def test_disk_full_at_any_size_ends_recording(tmp_path: Path) -> None:
@@ -495,7 +505,7 @@ def test_reader_memory_is_constant(path: Path) -> None:
     tracemalloc.start()
     try:
         assert sum(1 for _ in ec.Recording(path)) == 60
-        assert ec.Recording(path).is_whole
+        assert ec.Recording(path).verify()
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
@@ -533,7 +543,9 @@ def short(path: Path) -> tuple[bytes, list[Recorded], list[int]]:
 
 def same(one: list[Recorded], other: list[Recorded]) -> bool:
     def key(r: Recorded) -> tuple[object, ...]:
-        return r.time, r.direction, r.message, type(r.event), str(r.event)
+        if isinstance(r, RecordedMessage):
+            return r.time, r.direction, r.message
+        return r.time, r.direction, type(r.event), str(r.event)
 
     return list(map(key, one)) == list(map(key, other))
 
@@ -542,7 +554,7 @@ def test_first_release_format_is_read() -> None:
     """The file was written by the first version of this format; it must stay readable."""
     recording = ec.Recording(Path(__file__).parent / "data" / "version-1.enchannel")
     request, printed = recorded_messages(recording.path)
-    *_, end = recording.entries()
+    *_, end = read_entries(recording)
     assert (recording.kernel_id, recording.session) == ("a-kernel", "a-session")
     assert (request[0], request[1].content["code"]) == (SENT, "6 * 7")
     assert (printed[0], printed[1].content["text"]) == (RECEIVED, "hello\n")
@@ -565,7 +577,7 @@ def test_truncated_file_yields_whole_records(path: Path) -> None:
             continue
         whole = sum(end <= size for end in ends)
         assert same(list(ec.Recording(path)), items[:whole])
-        assert not ec.Recording(path).is_whole
+        assert not ec.Recording(path).verify()
 
 
 def test_flipped_bit_ends_recording(path: Path) -> None:
@@ -581,7 +593,7 @@ def test_flipped_bit_ends_recording(path: Path) -> None:
                 continue
             whole = sum(end <= at for end in ends)
             assert same(list(ec.Recording(path)), items[:whole])
-            assert not ec.Recording(path).is_whole
+            assert not ec.Recording(path).verify()
 
 
 @given(st.data())
@@ -606,7 +618,7 @@ def test_garbage_tail_is_ignored(path: Path, tail: bytes) -> None:
     data, items, ends = short(path)
     path.write_bytes(data[: ends[-1]] + tail)
     assert same(list(ec.Recording(path)), items)
-    assert not ec.Recording(path).is_whole
+    assert not ec.Recording(path).verify()
 
 
 @pytest.mark.parametrize(
@@ -625,7 +637,8 @@ def test_garbage_tail_is_ignored(path: Path, tail: bytes) -> None:
 @pytest.mark.parametrize("kind", [*RecordKind, 4, 255])
 def test_invalid_record_is_not_an_item(path: Path, kind: Any, payload: bytes) -> None:
     write(path, (0.0, kind, payload))
-    for entry in ec.Recording(path).entries():
+    for entry in read_entries(ec.Recording(path)):
+        assert isinstance(entry, End) or isinstance(entry, RecordedEvent)
         assert isinstance(entry, End) or isinstance(entry.event, EnchannelError)
 
 
@@ -696,10 +709,65 @@ def test_iteration_is_lazy_and_repeatable(path: Path) -> None:
     assert same(list(recording), list(recording))
 
 
-def test_recorded_item_is_immutable(path: Path) -> None:
+def test_recorded_items_are_immutable(path: Path) -> None:
     _, items, _ = short(path)
-    with pytest.raises(AttributeError):
-        items[0].time = 1.0  # type: ignore[misc]
+    for item in items:
+        with pytest.raises(AttributeError):
+            item.time = 1.0  # type: ignore[misc]
+
+
+def test_recorded_items_are_messages_or_events(path: Path) -> None:
+    _, items, _ = short(path)
+    first, second, third, fourth = items
+    assert first == RecordedEvent(0.0, LinkState.CONNECTED)
+    assert first.direction is RECEIVED
+    assert isinstance(second, RecordedMessage)
+    assert second == RecordedMessage(0.5, SENT, second.message)
+    assert isinstance(third, RecordedMessage)
+    assert (third.time, third.direction) == (1.0, RECEIVED)
+    assert isinstance(fourth, RecordedEvent)
+    assert isinstance(fourth.event, KernelDied)
+    assert not hasattr(first, "message")
+    assert not hasattr(second, "event")
+
+
+def test_recorded_items_match_patterns(path: Path) -> None:
+    _, items, _ = short(path)
+    seen: list[object] = []
+    for item in items:
+        match item:
+            case RecordedMessage(time, direction, message):
+                seen.append((time, direction, message.header.msg_type))
+            case RecordedEvent(time, event):
+                seen.append((time, type(event)))
+    assert seen == [
+        (0.0, LinkState),
+        (0.5, SENT, "execute_request"),
+        (1.0, RECEIVED, "stream"),
+        (1.5, KernelDied),
+    ]
+
+
+def test_error_at_end_is_an_item(path: Path) -> None:
+    error = encode_event(ConnectionLost("it did not come back"))
+    write(path, (2.5, RecordKind.END, error), end=False)
+    (item,) = ec.Recording(path)
+    assert isinstance(item, RecordedEvent)
+    assert item.time == 2.5
+    assert isinstance(item.event, ConnectionLost)
+
+
+def test_verify_reads_the_file_each_time(path: Path) -> None:
+    data = write(path, end=False)
+    recording = ec.Recording(path)
+    assert recording.verify() is False
+    write(path)
+    assert recording.verify() is True
+    path.write_bytes(data)
+    assert recording.verify() is False
+    path.unlink()
+    with pytest.raises(RecordingFailed, match="cannot be read: No such file"):
+        recording.verify()
 
 
 # -- a killed writer
@@ -727,4 +795,4 @@ def test_sigkill_in_flood_leaves_valid_prefix(path: Path) -> None:
     recorded = texts(message for _, message in recorded_messages(path))
     assert len(recorded) > 2000
     assert recorded == [str(n) + "x" * 500 for n in range(len(recorded))]
-    assert not ec.Recording(path).is_whole
+    assert not ec.Recording(path).verify()

@@ -204,7 +204,9 @@ def test_replay_can_be_recorded(path: Path, tmp_path: Path) -> None:
     with ec.connect(target, speed=math.inf) as kernel, ec.record(kernel, copy):
         kernel.iopub.subscribe(seen := Collector[AnyMessage]())
         seen.wait_for_end()
-    assert [r.message for r in ec.Recording(copy) if r.message] == seen.items
+    assert [
+        r.message for r in ec.Recording(copy) if isinstance(r, ec.RecordedMessage)
+    ] == seen.items
 
 
 # -- time

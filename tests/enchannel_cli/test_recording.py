@@ -61,7 +61,11 @@ def recording(kernel: ec.Kernel, file: Path) -> Iterator["subprocess.Popen[str]"
 
 
 def types(file: Path) -> list[str]:
-    return [r.message.header.msg_type for r in ec.Recording(file) if r.message is not None]
+    return [
+        recorded.message.header.msg_type
+        for recorded in ec.Recording(file)
+        if isinstance(recorded, ec.RecordedMessage)
+    ]
 
 
 # run --record
@@ -75,7 +79,7 @@ def test_recorded_run_is_replayed(file: Path) -> None:
     # The replayed answer is shown as on a terminal, and is not recorded.
     assert ran.stdout == "out\nname? hello Bob\nshown\n42\n"
     assert again.stdout == "out\nname? <redacted>\nhello Bob\nshown\n42\n"
-    assert ec.Recording(file).is_whole
+    assert ec.Recording(file).verify()
     assert file.stat().st_mode & 0o777 == 0o600
 
 
@@ -117,7 +121,7 @@ def test_full_disk_ends_recording_only(running: ec.Kernel, file: Path) -> None:
     assert ran.stdout.endswith("'done'\n")
     assert ran.returncode == ExitCode.RAISED
     assert "cannot be written: File too large; it ended" in ran.stderr
-    assert not ec.Recording(file).is_whole
+    assert not ec.Recording(file).verify()
 
 
 # record
@@ -133,7 +137,7 @@ def test_signal_ends_recording(running: ec.Kernel, file: Path, how: signal.Signa
     count = len(types(file))
     assert (out, process.returncode) == ("", 0)
     assert err == f"enchannel: recorded {count} messages in {file}\n"
-    assert ec.Recording(file).is_whole
+    assert ec.Recording(file).verify()
     assert running.run("6 * 7", timeout=DEADLINE).text == "42"
     assert enchannel("replay", "--speed", "inf", str(file)).stdout == "woo\n"
 
@@ -154,7 +158,7 @@ def test_end_of_kernel_ends_recording(file: Path, monkeypatch: pytest.MonkeyPatc
         assert asked.command(asked, Screen(shown, shown, {})) == ExitCode.OK
         ending.result()
     assert shown.getvalue().endswith(f"recorded {len(types(file))} messages in {file}\n")
-    assert ec.Recording(file).is_whole
+    assert ec.Recording(file).verify()
     assert "stream" in types(file)
 
 

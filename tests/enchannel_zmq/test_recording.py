@@ -93,10 +93,10 @@ def test_replay_equals_live_session(tmp_path: Path) -> None:
     assert [type(error) for error in played["errors"].items] == [ec.KernelDied]
 
     recording = ec.Recording(path)
-    assert recording.is_whole
+    assert recording.verify()
     assert recording.kernel_id == kernel.id
     again = [r.message for r in recording if r.direction is Direction.SENT]
-    assert [m.header for m in again if m is not None] == [m.header for m in sent.items]
+    assert [m.header for m in again] == [m.header for m in sent.items]
     received = sum(len(live[name].items) for name in CHANNELS)
     assert recorder.messages == received + len(sent.items)
     data = path.read_bytes()
@@ -171,10 +171,12 @@ def test_killed_recorder_leaves_written_records(tmp_path: Path) -> None:
             assert process.stdout.readline()
             process.kill()
         ec.wait(kernel.interrupt(), timeout=DEADLINE)
-    messages: list[AnyMessage] = [r.message for r in ec.Recording(path) if r.message is not None]
+    messages: list[AnyMessage] = [
+        r.message for r in ec.Recording(path) if isinstance(r, ec.RecordedMessage)
+    ]
     assert len(messages) >= 500
     assert {
         m.content["text"].replace("y", "").strip() for m in messages if "text" in m.content
     } == {""}
-    assert not ec.Recording(path).is_whole
+    assert not ec.Recording(path).verify()
     assert os.stat(path).st_mode & 0o777 == 0o600

@@ -90,14 +90,29 @@ def recordings(kernel: ec.Kernel) -> None:
     disposable: abc.DisposableBase = ec.record(kernel, Path("session.enchannel"))
     disposable.dispose()
     recording = ec.Recording(recorder.path)
-    assert_type(recording.is_whole, bool)
+    assert_type(recording.verify(), bool)
     assert_type((recording.kernel_id, recording.session, recording.started), tuple[str, str, str])
-    for happened in recording:
-        assert_type(happened, ec.Recorded)
-        assert_type(happened.time, float)
-        assert_type(happened.direction, ec.Direction)
-        assert_type(happened.message, AnyMessage | None)
-        assert_type(happened.event, LinkEvent | None)
+    for recorded in recording:
+        assert_type(recorded, ec.RecordedMessage | ec.RecordedEvent)
+        assert_type(recorded.time, float)
+        direction: ec.Direction = recorded.direction
+        print(direction.upper())
+        if isinstance(recorded, ec.RecordedMessage):
+            assert_type(recorded.direction, ec.Direction)
+            assert_type(recorded.message, AnyMessage)
+        else:
+            assert_type(recorded.direction, Literal[ec.Direction.RECEIVED])
+            assert_type(recorded.event, LinkEvent)
+        if recorded.direction is ec.Direction.SENT:
+            # Events are received, so only a message remains.
+            assert_type(recorded, ec.RecordedMessage)
+            print(recorded.message.header.msg_type)
+        match recorded:
+            case ec.RecordedMessage(time, _, message):
+                assert_type((time, message), tuple[float, AnyMessage])
+            case ec.RecordedEvent(time, event):
+                assert_type((time, event), tuple[float, LinkEvent])
+        print(recorded.message)  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue]
     start = Subject[None]()
     replay = ec.replay("session.enchannel", speed=10.0, start=start, scheduler=TestScheduler())
     assert_type(replay, ec.Kernel)
