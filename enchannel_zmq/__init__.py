@@ -37,5 +37,5 @@ __all__ = [
     "runtime_dir",
 ]
 
-backend = ZmqBackend()
+backend: ZmqBackend = ZmqBackend()
 """The object that the entry point names."""

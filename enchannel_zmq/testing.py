@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -68,7 +68,7 @@ class ZmqRig(KernelSockets, Rig):
             curve=curve,
             receive_limit=_RECEIVE_LIMIT,
         )
-        self.secrets = (key,)
+        self.secrets: Collection[str] = (key,)
         self._sends_welcome = sends_welcome
         self._accepts_subscriptions = accepts_subscriptions
         self._signer = Signer(key.encode())

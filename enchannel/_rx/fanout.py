@@ -52,7 +52,7 @@ class Fanout(Generic[T]):
 
     def __init__(self, delivery: DeliveryThread, *, fails_after_fork: bool = True) -> None:
         self.sinks: tuple[Sink[T], ...] = ()
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.terminal: Terminal | None = None
         self._fails_after_fork = fails_after_fork
         delivery.add_source(self)
@@ -99,7 +99,7 @@ class Fanout(Generic[T]):
 
     def reset_after_fork(self, error: Exception) -> None:
         """Terminate the copy in a forked child; a sink that attaches there gets the error."""
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self._remove_all()
         if self.terminal is None:
             self.terminal = error if self._fails_after_fork else COMPLETED

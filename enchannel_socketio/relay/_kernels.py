@@ -53,10 +53,10 @@ class ServedKernel(ABC):
         self.name = name
         self.log = log
         self.watchers = 0
-        self.batches = BatchCache()
-        self.state = KernelState.IDLE
+        self.batches: BatchCache = BatchCache()
+        self.state: KernelState = KernelState.IDLE
         self.max_message: int | None = None
-        self.has_lifecycle = False
+        self.has_lifecycle: bool = False
 
     @abstractmethod
     async def send(self, message: AnyMessage) -> None:
@@ -94,8 +94,8 @@ class LocalKernel(ServedKernel):
 
     def __init__(self, id: str, name: str, log: Log, link: Link, session: Session) -> None:
         super().__init__(id, name, log)
-        self.max_message = link.capabilities.max_sent
-        self.has_lifecycle = link.lifecycle is not None
+        self.max_message: int | None = link.capabilities.max_sent
+        self.has_lifecycle: bool = link.lifecycle is not None
         self._link = link
         self._session = session
         self._writer = LogWriter(id, log)
@@ -211,7 +211,8 @@ class LocalKernel(ServedKernel):
         self._on_end(KernelDied(f"kernel {self.id} was shut down"))
 
     def _on_end(self, error: EnchannelError) -> None:
-        self._end_error, self.state = error, KernelState.DEAD
+        self._end_error = error
+        self.state = KernelState.DEAD
         self._writer.enqueue(Entry.of_event(EventRecord.of_end(error)))
 
 

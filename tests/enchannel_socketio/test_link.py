@@ -42,7 +42,9 @@ def batch_after(position: int) -> Any:
     message = encode_message(Session().fill_headers(stream("stdout", "early")))
     fields = (position, position + 1, message.json, position + 1)
     text = b'["batch",{"after":%d,"upto":%d,"events":[["msg",%b,%d]]}]' % fields
-    return Packet(encoded_packet=f"2{text.decode()}").data[1]
+    data = Packet(encoded_packet=f"2{text.decode()}").data
+    assert data is not None
+    return data[1]
 
 
 class EagerSocket(RelaySocket):
