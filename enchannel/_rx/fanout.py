@@ -99,7 +99,7 @@ class Fanout(Generic[T]):
 
     def reset_after_fork(self, error: Exception) -> None:
         """Terminate the copy in a forked child; a sink that attaches there gets the error."""
-        self.lock: threading.RLock = threading.RLock()
+        self.lock = threading.RLock()
         self._remove_all()
         if self.terminal is None:
             self.terminal = error if self._fails_after_fork else COMPLETED

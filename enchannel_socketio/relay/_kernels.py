@@ -94,6 +94,7 @@ class LocalKernel(ServedKernel):
 
     def __init__(self, id: str, name: str, log: Log, link: Link, session: Session) -> None:
         super().__init__(id, name, log)
+        self.state: KernelState = KernelState.IDLE
         self.max_message: int | None = link.capabilities.max_sent
         self.has_lifecycle: bool = link.lifecycle is not None
         self._link = link
