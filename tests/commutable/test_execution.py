@@ -1,4 +1,4 @@
-"""Notebook runs against an in-memory kernel that sends its messages when a test tells it to."""
+"""Notebook runs against an in-memory kernel that sends its messages on the instruction of a test."""
 
 from __future__ import annotations
 

@@ -732,7 +732,7 @@ def test_child_of_thousand_parents() -> None:
 
 def test_child_of_channel_uses_index() -> None:
     """The cost of a message does not grow with the number of other watchers."""
-    remote, asked = ScriptedLink(), list[str]()
+    remote, looked_up = ScriptedLink(), list[str]()
 
     class Sink(Collector[AnyMessage]):
         def __init__(self, parent: str) -> None:
@@ -740,7 +740,7 @@ def test_child_of_channel_uses_index() -> None:
             self.parent = parent
 
         def on_next(self, value: AnyMessage) -> None:
-            asked.append(self.parent)
+            looked_up.append(self.parent)
 
         def call(self, function: Callable[[], None]) -> None: ...
 
@@ -749,7 +749,7 @@ def test_child_of_channel_uses_index() -> None:
         for request in requests:
             kernel.iopub.attach_child(request.header.msg_id, Sink(request.header.msg_id))
         remote.send(printed("woo", requests[500]))
-    assert asked == [requests[500].header.msg_id]
+    assert looked_up == [requests[500].header.msg_id]
 
 
 def test_child_of_after_operator_filters() -> None:

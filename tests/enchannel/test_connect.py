@@ -190,22 +190,22 @@ def test_backend_of_other_contract_raises(
 
 
 def test_backends_are_loaded_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[str]()
+    groups = list[str]()
 
     def entry_points(group: str) -> list[EntryPoint]:
-        asked.append(group)
+        groups.append(group)
         return []
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
 
     async def main() -> None:
         kernel = ec.connect("memory://here/ada")
-        assert asked == []
+        assert groups == []
         with pytest.raises(BackendNotFound):
             await kernel
 
     run_on_loop(main)
-    assert asked == ["enchannel.backends"]
+    assert groups == ["enchannel.backends"]
 
 
 # Arguments of the backend.

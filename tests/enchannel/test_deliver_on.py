@@ -305,8 +305,8 @@ def test_closed_loop_ends_subscription(
 
 def test_request_on_loop() -> None:
     remote = ScriptedLink()
-    remote.handler = lambda asked: void(
-        Thread(lambda: remote.send(*answered(asked, printed("woo", asked))))
+    remote.handler = lambda request: void(
+        Thread(lambda: remote.send(*answered(request, printed("woo", request))))
     )
 
     async def main() -> None:
@@ -438,13 +438,13 @@ def test_concurrent_items_lose_no_wake_up() -> None:
     deliver = ec.deliver_on(scheduler)
     reactivex.merge(*sources).pipe(deliver).subscribe(seen)
 
-    def say(source: Subject[int]) -> None:
+    def emit(source: Subject[int]) -> None:
         for number in range(2000):
             source.on_next(number)
             if number % 10 == 0:
                 seen.wait_for_count(number)
 
-    for thread in [Thread(partial(say, source)) for source in sources]:
+    for thread in [Thread(partial(emit, source)) for source in sources]:
         thread.result()
     seen.wait_for_count(4000)
     scheduler.dispose()
@@ -510,16 +510,16 @@ def test_error_policy_stops_queueing() -> None:
 
 
 def test_error_policy_fails_once() -> None:
-    told = list[Exception]()
+    errors = list[Exception]()
     loop, source = Loop(), Subject[int]()
     limited = ec.deliver_on(loop, overflow="error", limit=1)(source)
-    limited.subscribe(on_error=told.append)
+    limited.subscribe(on_error=errors.append)
     for number in range(10):
         source.on_next(number)
     loop.start()
     source.on_next(11)
     loop.start()
-    assert len(told) == 1
+    assert len(errors) == 1
     assert not source.observers
 
 

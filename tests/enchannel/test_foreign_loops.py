@@ -270,7 +270,7 @@ class LoopCollector(Collector[Any]):
 def test_items_arrive_in_order_on_loop_thread(loop: Loop) -> None:
     source, seen, threads = Subject[int](), LoopCollector(loop), list[threading.Thread]()
 
-    def say() -> None:
+    def emit() -> None:
         for number in range(5000):
             source.on_next(number)
         source.on_completed()
@@ -278,7 +278,7 @@ def test_items_arrive_in_order_on_loop_thread(loop: Loop) -> None:
     def setup(scheduler: abc.SchedulerBase) -> None:
         threads.append(threading.current_thread())
         source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
-        Thread(say)
+        Thread(emit)
 
     loop.run(setup)
     assert seen.items == list(range(5000))
@@ -289,7 +289,7 @@ def test_each_item_wakes_idle_loop(loop: Loop) -> None:
     """Each item is emitted from another thread only after the previous one was received."""
     source, seen = Subject[int](), LoopCollector(loop)
 
-    def say() -> None:
+    def emit() -> None:
         for number in range(50):
             source.on_next(number)
             seen.wait_for_count(number + 1)
@@ -297,7 +297,7 @@ def test_each_item_wakes_idle_loop(loop: Loop) -> None:
 
     def setup(scheduler: abc.SchedulerBase) -> None:
         source.pipe(ec.deliver_on(scheduler)).subscribe(seen)
-        Thread(say)
+        Thread(emit)
 
     loop.run(setup)
     assert seen.items == list(range(50))
@@ -308,14 +308,14 @@ def test_subscribe_with_loop_scheduler(loop: Loop) -> None:
     remote, seen, threads = ScriptedLink(), LoopCollector(loop), list[threading.Thread]()
     with remote.kernel() as kernel:
 
-        def say() -> None:
+        def emit() -> None:
             remote.send(*(printed(str(number)) for number in range(500)))
             remote.end_channel(ec.ChannelName.IOPUB)
 
         def setup(scheduler: abc.SchedulerBase) -> None:
             threads.append(threading.current_thread())
             kernel.iopub.subscribe(seen, scheduler=scheduler)
-            Thread(say)
+            Thread(emit)
 
         loop.run(setup)
     assert texts(seen.items) == [str(number) for number in range(500)]
@@ -369,14 +369,14 @@ def test_raising_subscriber_ends_only_its_own(loop: Loop) -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
 
-        def say() -> None:
+        def emit() -> None:
             remote.send(printed("1"), printed("2"))
             remote.end_channel(ec.ChannelName.IOPUB)
 
         def setup(scheduler: abc.SchedulerBase) -> None:
             kernel.iopub.subscribe(broken, scheduler=scheduler)
             kernel.iopub.subscribe(seen, scheduler=scheduler)
-            Thread(say)
+            Thread(emit)
 
         loop.run(setup)
     assert texts(seen.items) == ["1", "2"]

@@ -179,9 +179,9 @@ def test_heartbeat_continues_after_reconnect() -> None:
         remote.send_error = ConnectionLost("the link is down")
         remote.clock.advance_by(60)
         remote.send_error = None
-        asked = len(remote.heartbeats)
+        sent = len(remote.heartbeats)
         remote.clock.advance_by(2.5)
-        assert len(remote.heartbeats) - asked in (2, 3)
+        assert len(remote.heartbeats) - sent in (2, 3)
         assert kernel.state.value is KernelState.IDLE
     assert errors.wait_for_end() == []
 
@@ -191,9 +191,9 @@ def test_paused_heartbeat_sends_nothing() -> None:
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         kernel.heartbeat.pause()
         stop(remote)
-        asked = len(remote.heartbeats)
+        sent = len(remote.heartbeats)
         remote.clock.advance_by(60)
-        assert len(remote.heartbeats) == asked
+        assert len(remote.heartbeats) == sent
         assert kernel.state.value is KernelState.IDLE
 
 
@@ -218,9 +218,9 @@ def test_unpause_is_idempotent() -> None:
         kernel.heartbeat.pause()
         kernel.heartbeat.unpause()
         kernel.heartbeat.unpause()
-        asked = len(remote.heartbeats)
+        sent = len(remote.heartbeats)
         remote.clock.advance_by(10)
-        assert len(remote.heartbeats) - asked == 10
+        assert len(remote.heartbeats) - sent == 10
 
 
 def test_heartbeat_sends_and_receives_bytes() -> None:
@@ -250,10 +250,10 @@ def test_heartbeat_completes_with_connection() -> None:
     assert seen.completed
     with pytest.raises(ChannelClosed):
         heartbeat.on_next(b"marco")
-    asked = len(remote.heartbeats)
+    sent = len(remote.heartbeats)
     heartbeat.unpause()
     remote.clock.advance_by(60)
-    assert len(remote.heartbeats) == asked
+    assert len(remote.heartbeats) == sent
 
 
 def test_link_failure_fails_heartbeat() -> None:

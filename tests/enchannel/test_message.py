@@ -311,7 +311,7 @@ def test_nested_values_are_frozen_on_any_access(
     assert unfrozen(tuple(reached)) == []
 
 
-@pytest.mark.xfail(reason="list's own C code concatenates without asking FrozenList")
+@pytest.mark.xfail(reason="list's own C code concatenates without calling FrozenList")
 def test_operator_concat_result_is_frozen() -> None:
     content = received(CONTENT).content
     assert unfrozen(tuple(operator.concat([], content["list"]))) == []

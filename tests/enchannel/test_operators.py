@@ -95,7 +95,7 @@ SHOWN_X = {"output_type": "display_data", "data": {"text/plain": "x"}, "metadata
 ERROR: dict[str, Any] = {"ename": "E", "evalue": "why", "traceback": ["where"]}
 PAGE = {"source": "page", "start": 0, "data": {"text/plain": "help"}}
 NEXT = {"source": "set_next_input", "text": "1", "replace": False}
-ASKED: dict[str, Any] = {"prompt": "Name: ", "password": False}
+INPUT_REQUEST: dict[str, Any] = {"prompt": "Name: ", "password": False}
 
 PICKED = {
     "of a type": Case(of_message_type("stream"), [BUSY, A, OK, B, IDLE], [A, B]),
@@ -168,7 +168,7 @@ PICKED = {
         + [published("execute_input", parent=OTHER, code="2", execution_count=2)],
         [1, 2],
     ),
-    "execution counts that only replies tell": Case(
+    "execution counts that only replies have": Case(
         ops.execution_counts(),
         [replied(execution_count=1), replied(parent=OTHER, execution_count=1)],
         [1, 1],
@@ -195,7 +195,9 @@ PICKED = {
         ],
         ["starting", "busy", "idle"],
     ),
-    "input requests": Case(ops.input_requests(), [A, published("input_request", **ASKED)], [ASKED]),
+    "input requests": Case(
+        ops.input_requests(), [A, published("input_request", **INPUT_REQUEST)], [INPUT_REQUEST]
+    ),
     "outputs so far": Case(
         ops.accumulate_outputs(),
         [BUSY, A, OK, B, published("clear_output", wait=True), IDLE, B, published("clear_output")],
@@ -347,23 +349,23 @@ def timeless(item: Any) -> Any:
 @each_operator
 def test_operator_does_not_catch_subscriber_errors(operator: Operator) -> None:
     """Channels guard subscribers; an operator neither hides the exception nor passes it to on_error."""
-    told: list[Exception] = []
+    errors: list[Exception] = []
 
     def fail(item: object) -> None:
         raise RuntimeError("mine")
 
     subject: Subject[Any] = Subject()
-    subject.pipe(operator).subscribe(fail, told.append)
+    subject.pipe(operator).subscribe(fail, errors.append)
     messages = [A, ON_COMM, update("x"), replied(payload=[PAGE], execution_count=1)]
 
     def say_all() -> None:
-        for message in [*messages, published("input_request", **ASKED), IDLE]:
+        for message in [*messages, published("input_request", **INPUT_REQUEST), IDLE]:
             subject.on_next(message)
         subject.on_completed()
 
     with pytest.raises(RuntimeError, match="mine"):
         say_all()
-    assert told == []
+    assert errors == []
 
 
 # The operator until_idle.
@@ -399,11 +401,11 @@ def test_to_result_measures_real_time_by_default() -> None:
 
 
 def failure_of(operator: Operator, source: Observable[Any]) -> Exception:
-    told: list[Exception] = []
+    errors: list[Exception] = []
     got: list[Any] = []
-    source.pipe(operator).subscribe(got.append, told.append)
+    source.pipe(operator).subscribe(got.append, errors.append)
     assert got == []
-    (error,) = told
+    (error,) = errors
     return error
 
 
@@ -456,15 +458,15 @@ def test_to_result_copies_error_per_subscriber() -> None:
     """The source passes the same exception to all of them."""
     lost = ConnectionLost("gone")
     subject: Subject[AnyMessage] = Subject()
-    told: list[Exception] = []
+    errors: list[Exception] = []
     results = subject.pipe(ops.to_result())
-    results.subscribe(on_error=told.append)
+    results.subscribe(on_error=errors.append)
     subject.on_next(A)
-    results.subscribe(on_error=told.append)
+    results.subscribe(on_error=errors.append)
     subject.on_next(B)
     subject.on_error(lost)
     texts = [
-        error.result.text for error in told if isinstance(error, ConnectionLost) and error.result
+        error.result.text for error in errors if isinstance(error, ConnectionLost) and error.result
     ]
     assert texts == ["ab", "b"]
     assert lost.result is None

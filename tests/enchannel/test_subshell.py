@@ -21,20 +21,20 @@ def with_subshells(*features: str, lifecycle: ScriptedLifecycle | None = None) -
     remote = ScriptedLink(lifecycle=lifecycle)
     made = 0
 
-    def answer(asked: AnyMessage) -> None:
+    def answer(request: AnyMessage) -> None:
         nonlocal made
-        match asked.header.msg_type:
+        match request.header.msg_type:
             case "kernel_info_request":
                 info = {"implementation": "fake", "supported_features": list(features)}
-                remote.send(*answered(asked, **info))
+                remote.send(*answered(request, **info))
             case "create_subshell_request":
                 made += 1
-                remote.send(*answered(asked, subshell_id=f"s{made}"))
+                remote.send(*answered(request, subshell_id=f"s{made}"))
             case "execute_request":
-                output = printed(f"in {asked.header.subshell_id}", asked)
-                remote.send(*answered(asked, output))
+                output = printed(f"in {request.header.subshell_id}", request)
+                remote.send(*answered(request, output))
             case _:
-                remote.send(*answered(asked))
+                remote.send(*answered(request))
 
     remote.handler = answer
     return remote
@@ -148,7 +148,7 @@ def test_unsupported_subshell_raises(features: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("content", [{}, {"supported_features": None}])
 def test_kernel_without_features_raises(content: dict[str, object]) -> None:
     remote = ScriptedLink()
-    remote.handler = lambda asked: remote.send(*answered(asked, **content))
+    remote.handler = lambda request: remote.send(*answered(request, **content))
     with remote.kernel() as kernel:
         with (
             pytest.raises(NotSupported, match="this kernel does not support subshells"),
@@ -163,10 +163,10 @@ def test_kernel_without_features_raises(content: dict[str, object]) -> None:
 def test_failed_creation_raises(content: dict[str, object]) -> None:
     remote = ScriptedLink()
 
-    def answer(asked: AnyMessage) -> None:
+    def answer(request: AnyMessage) -> None:
         features = {"supported_features": ["kernel subshells"]}
-        info = asked.header.msg_type == "kernel_info_request"
-        remote.send(*answered(asked, **(features if info else content)))
+        info = request.header.msg_type == "kernel_info_request"
+        remote.send(*answered(request, **(features if info else content)))
 
     remote.handler = answer
     with remote.kernel() as kernel:
@@ -187,11 +187,11 @@ def test_failed_deletion_is_reported() -> None:
         wait_until_blocked_in(here, Waiter.wait)
         remote.clock.advance_by(60)
 
-    def fail_to_delete(asked: AnyMessage) -> None:
-        if asked.header.msg_type == "delete_subshell_request":
+    def fail_to_delete(request: AnyMessage) -> None:
+        if request.header.msg_type == "delete_subshell_request":
             Thread(advance_clock)
         else:
-            answer(asked)
+            answer(request)
 
     answer, remote.handler = remote.handler, fail_to_delete
     with remote.kernel() as kernel:
@@ -213,7 +213,7 @@ def test_run_timeout_interrupts_subshell() -> None:
     remote = supporting(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         answer = remote.handler
-        remote.handler = lambda asked: remote.send(busy(asked))
+        remote.handler = lambda request: remote.send(busy(request))
         lifecycle.on_call = lambda _: remote.send(*answered(remote.last_request, status="error"))
         with pytest.raises(RequestTimeout):
             subshell.run("train()", timeout=0.01)
@@ -235,4 +235,4 @@ def test_two_subshells_keep_outputs_apart() -> None:
         in_thread(lambda: remote.send(*answered(slow)[1:]))
         seen[0].wait_for_end()
         assert kernel.state.value == "idle"
-        remote.handler = lambda asked: remote.send(*answered(asked))
+        remote.handler = lambda request: remote.send(*answered(request))

@@ -50,7 +50,7 @@ def test_delivery_happens_at_virtual_time(clock: VirtualTimeScheduler) -> None:
         kernel.iopub.pipe(ops.map(stamped)).subscribe(seen, scheduler=clock)
         for second in (1, 2, 5):
             clock.schedule_relative(
-                timedelta(seconds=second), lambda *_: remote.send(printed("said"))
+                timedelta(seconds=second), lambda *_: remote.send(printed("sent"))
             )
         clock.start()
     assert [when.total_seconds() for _, when in seen.items] == [1, 2, 5]

@@ -287,7 +287,7 @@ def test_cancelled_await_disposes_subscription(
 def test_cancelled_await_interrupts_on_request() -> None:
     async def main() -> None:
         remote = ScriptedLink()
-        remote.handler = lambda asked: remote.send(busy(asked))
+        remote.handler = lambda request: remote.send(busy(request))
         async with remote.kernel() as kernel:
             cell = kernel.execute("train()", on_dispose="interrupt")
             with pytest.raises(RequestTimeout):
@@ -325,8 +325,8 @@ def test_aiter_queues_fast_items() -> None:
     async def main() -> None:
         remote = ScriptedLink()
         async with remote.kernel() as kernel:
-            remote.handler = lambda asked: remote.send(
-                *answered(asked, *(printed(str(number), asked) for number in range(1000)))
+            remote.handler = lambda request: remote.send(
+                *answered(request, *(printed(str(number), request) for number in range(1000)))
             )
             texts = list[str]()
             async for message in ec.aiter(kernel.execute("1").pipe(ec.of_message_type("stream"))):
@@ -342,8 +342,8 @@ def test_aiter_yields_items_before_an_error() -> None:
     async def main() -> None:
         remote, seen = ScriptedLink(), list[AnyMessage]()
 
-        def die(asked: AnyMessage) -> None:
-            remote.send(busy(asked))
+        def die(request: AnyMessage) -> None:
+            remote.send(busy(request))
             remote.emit_event(KernelDied("killed"))
 
         remote.handler = die
@@ -368,7 +368,7 @@ def test_aiter_subscribes_on_first_item() -> None:
             messages = ec.aiter(kernel.execute("1"))
             await asyncio.sleep(0)
             assert remote.received[ec.ChannelName.SHELL] == []
-            remote.handler = lambda asked: remote.send(*answered(asked))
+            remote.handler = lambda request: remote.send(*answered(request))
             assert len([message async for message in messages]) == 3
 
     run_on_loop(main)
@@ -377,7 +377,7 @@ def test_aiter_subscribes_on_first_item() -> None:
 def test_leaving_aiter_disposes_subscription() -> None:
     async def main() -> None:
         remote = ScriptedLink()
-        remote.handler = lambda asked: remote.send(busy(asked))
+        remote.handler = lambda request: remote.send(busy(request))
         async with remote.kernel() as kernel:
             async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
                 break
@@ -430,7 +430,9 @@ def test_waiting_wakes_loop_rarely() -> None:
             return call_soon_threadsafe(*args, **options)
 
         remote = ScriptedLink()
-        remote.handler = lambda asked: remote.send(*answered(asked, *(printed("x", asked),) * 1000))
+        remote.handler = lambda request: remote.send(
+            *answered(request, *(printed("x", request),) * 1000)
+        )
         async with remote.kernel() as kernel:
             loop.call_soon_threadsafe = counted  # type: ignore[method-assign,assignment]
             await ec.last_value(kernel.execute("1"))

@@ -154,8 +154,8 @@ def test_end_of_kernel_ends_recording(file: Path, monkeypatch: pytest.MonkeyPatc
             kernel.close()
 
         ending = Thread(end)
-        asked = parse_arguments(["record", kernel.id, str(file)])
-        assert asked.command(asked, Screen(shown, shown, {})) == ExitCode.OK
+        arguments = parse_arguments(["record", kernel.id, str(file)])
+        assert arguments.command(arguments, Screen(shown, shown, {})) == ExitCode.OK
         ending.result()
     assert shown.getvalue().endswith(f"recorded {len(types(file))} messages in {file}\n")
     assert ec.Recording(file).verify()

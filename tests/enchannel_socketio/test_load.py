@@ -26,17 +26,17 @@ def test_200_watchers_receive_whole_flood() -> None:
         kernel_id = relay.server.call(relay.relay.share(remote.target))
         flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
 
-        def say() -> None:
+        def send() -> None:
             for message in flood:
                 remote.send(message)
 
-        saying = threading.Thread(target=say)
+        sender = threading.Thread(target=send)
         seen = asyncio.run(
             watch_together(
-                relay.url, kernel_id, watchers=WATCHERS, until=MESSAGES, flood=saying.start
+                relay.url, kernel_id, watchers=WATCHERS, until=MESSAGES, flood=sender.start
             )
         )
-        saying.join(DEADLINE)
+        sender.join(DEADLINE)
         assert [watched.at - watched.begin for watched in seen] == [MESSAGES] * WATCHERS
         assert eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
 
@@ -87,12 +87,12 @@ def test_30_kernels_are_watched_at_once(relay: Running) -> None:
     for number, kernel in enumerate(kernels):
         texts = kernel.iopub.pipe(ec.of_message_type("stream"))
 
-        def hear(message: ec.AnyMessage, number: int = number) -> None:
+        def on_text(message: ec.AnyMessage, number: int = number) -> None:
             received[number].append(message.content["text"])
             if len(received[number]) == 100:
                 done[number].set()
 
-        texts.subscribe(hear)
+        texts.subscribe(on_text)
     for count in range(100):
         for number, remote in enumerate(remotes):
             remote.send(build.stream("stdout", f"{number} {count}"))

@@ -80,7 +80,7 @@ def shared(relay: Running) -> Iterator[tuple[str, InMemoryKernel]]:
 
 
 @contextmanager
-def asking(redis: RedisServer) -> Iterator[redis_py.Redis]:
+def client_of(redis: RedisServer) -> Iterator[redis_py.Redis]:
     with redis_py.Redis.from_url(redis.url) as client:
         yield client
 
@@ -142,12 +142,12 @@ def _own(relay: Running, kernel_id: str) -> ServedKernel:
 def test_abandoned_command_is_not_executed(redis: RedisServer) -> None:
     async def main(client: Redis) -> None:
         kernel = PeerKernel("a-kernel", "", RedisLog(client, "a-kernel", Bounds()), client)
-        saying = asyncio.create_task(kernel.send(ec.execute_request("'too late'")))
+        sending = asyncio.create_task(kernel.send(ec.execute_request("'too late'")))
         while not await client.xlen(command_stream_of("a-kernel")):
             await asyncio.sleep(0)
         kernel.is_over = True
         with pytest.raises(KernelDied, match="ended when its relay stopped"):
-            await saying
+            await sending
         assert not await client.xlen(command_stream_of("a-kernel"))
         assert await client.ttl(command_stream_of("a-kernel")) > 0
 
@@ -186,7 +186,7 @@ def test_shut_down_kernel_leaves_no_keys(
         with connect(other.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("1")
             kernel.run("input()", on_input=lambda prompt, password: "a secret")
-        with asking(redis) as client:
+        with client_of(redis) as client:
             assert (
                 client.xlen(command_stream_of(kernel_id)) == 0
             )  # the answer to input() was deleted
@@ -195,7 +195,7 @@ def test_shut_down_kernel_leaves_no_keys(
         store = relay.relay._store
         assert isinstance(store, RedisStore)
         assert kernel_id not in store._logs | store._peers | store._own | store._executors
-    with asking(redis) as client:
+    with client_of(redis) as client:
         keys: Any = client.keys("*")
         assert {key.rpartition(b":")[2] for key in keys if kernel_id.encode() in key} == {b"log"}
         assert all(client.ttl(key) > 0 for key in keys)
@@ -378,13 +378,13 @@ def test_pending_messages_are_bounded(
         reported: list[Exception] = []
         done = threading.Event()
 
-        def hear(message: ec.AnyMessage) -> None:
+        def on_stream(message: ec.AnyMessage) -> None:
             texts.append(message.content["text"])
             if texts[-1] == "the end":
                 done.set()
 
         kernel.errors.subscribe(reported.append)
-        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(hear)
+        kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(on_stream)
         redis.freeze()
         for number in range(1_000):
             remote.send(build.stream("stdout", f"{number}"))
@@ -404,7 +404,7 @@ def test_relay_reported_dead_continues(relays: tuple[Running, Running], redis: R
     one, other = relays
     gone = KernelDied("kernel a-kernel ended when its relay stopped")
     with shared(one) as (kernel_id, remote):
-        with asking(redis) as client:
+        with client_of(redis) as client:
             key = f"enchannel:relay:{kernel_id}"
             last = _own(one, kernel_id).log
             position = one.server.call(last.positions())[1]
@@ -428,7 +428,7 @@ def test_unknown_data_in_redis_is_ignored(
     relays: tuple[Running, Running], redis: RedisServer
 ) -> None:
     one, other = relays
-    with shared(one) as (kernel_id, remote), asking(redis) as client:
+    with shared(one) as (kernel_id, remote), client_of(redis) as client:
         client.hset("enchannel:relay:kernels", "strange", b'{"id": "strange", "new": 1}')
         client.xadd(command_stream_of(kernel_id), {"what": "ever"})
         client.xadd(command_stream_of(kernel_id), {"op": "dance", "body": "", "reply": "a-reply"})

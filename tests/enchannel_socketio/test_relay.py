@@ -198,12 +198,12 @@ def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> 
             errors: list[Exception] = []
             kernel.errors.subscribe(errors.append)
             texts = Texts(kernel)
-            asked = kernel.execute(
+            execution = kernel.execute(
                 "import time\nfor i in range(300): print(i, flush=True); time.sleep(0.002)\n'done'"
             )
             result: list[ec.Result] = []
             done = threading.Event()
-            asked.pipe(ec.to_result()).subscribe(result.append, on_completed=done.set)
+            execution.pipe(ec.to_result()).subscribe(result.append, on_completed=done.set)
             for number in (50, 100, 150):
                 texts.until(f"\n{number}\n")
                 proxy.cut()
@@ -233,11 +233,11 @@ def test_input_request_goes_to_requesting_client(relay: Running, shared_kernel: 
         connect(relay.url, shared_kernel, token=TOKEN) as one,
         connect(relay.url, shared_kernel, token=TOKEN) as other,
     ):
-        asked: list[AnyMessage] = []
-        other.stdin.subscribe(asked.append)
+        requests: list[AnyMessage] = []
+        other.stdin.subscribe(requests.append)
         assert one.run("input('name? ')", on_input=lambda prompt, password: "ada").text == "'ada'"
         other.run("1")
-        assert not asked
+        assert not requests
 
 
 def test_buffers_arrive_in_both_directions(relay: Running, shared_kernel: str) -> None:

@@ -69,7 +69,7 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(
+def send_request(
     url: str,
     method: str,
     path: str,
@@ -103,7 +103,7 @@ def kernel(relay: Running) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def watch(relay: Running, kernel: str) -> str:
-    token: str = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["token"]
+    token: str = send_request(relay.url, "POST", f"/kernels/{kernel}/watch").json["token"]
     return token
 
 
@@ -116,7 +116,7 @@ def test_requests_without_token_are_rejected(
     relay: Running, kernel: str, method: str, path: str
 ) -> None:
     path = path.replace("ID", kernel)
-    answer = ask(relay.url, method, path, upgrading(path))
+    answer = send_request(relay.url, method, path, upgrading(path))
     assert answer.status == 401
     assert kernel not in answer.body.decode()
 
@@ -136,14 +136,14 @@ def test_requests_without_token_are_rejected(
     ],
 )
 def test_wrong_token_is_rejected(relay: Running, wrong: str) -> None:
-    assert ask(relay.url, "GET", "/kernels", {"Authorization": wrong}).status == 401
+    assert send_request(relay.url, "GET", "/kernels", {"Authorization": wrong}).status == 401
 
 
 @pytest.mark.parametrize(("method", "path", "status"), ROUTES)
 def test_watch_token_allows_reading_only(
     relay: Running, kernel: str, watch: str, method: str, path: str, status: int
 ) -> None:
-    answer = ask(
+    answer = send_request(
         relay.url, method, path.replace("ID", kernel), {"Authorization": f"Bearer {watch}"}
     )
     assert answer.status == status
@@ -154,12 +154,14 @@ def test_watch_token_is_for_one_kernel(relay: Running, kernel: str, watch: str) 
     other = spawn(relay.url, token=TOKEN)
     try:
         assert [
-            model["id"] for model in ask(relay.url, "GET", "/kernels", bearer).json["kernels"]
+            model["id"]
+            for model in send_request(relay.url, "GET", "/kernels", bearer).json["kernels"]
         ] == [kernel]
-        assert ask(relay.url, "GET", f"/kernels/{other}", bearer).status == 403
+        assert send_request(relay.url, "GET", f"/kernels/{other}", bearer).status == 403
         forged = f"watch.{other}.{watch.rpartition('.')[2]}"
         assert (
-            ask(relay.url, "GET", "/kernels", {"Authorization": f"Bearer {forged}"}).status == 401
+            send_request(relay.url, "GET", "/kernels", {"Authorization": f"Bearer {forged}"}).status
+            == 401
         )
     finally:
         shutdown(relay.url, other, token=TOKEN)
@@ -173,7 +175,10 @@ def test_cross_origin_requests_are_rejected(
     relay: Running, kernel: str, method: str, path: str, origin: str
 ) -> None:
     path = path.replace("ID", kernel)
-    assert ask(relay.url, method, path, {**FULL, **upgrading(path), "Origin": origin}).status == 403
+    assert (
+        send_request(relay.url, method, path, {**FULL, **upgrading(path), "Origin": origin}).status
+        == 403
+    )
 
 
 @pytest.mark.parametrize(("method", "path"), ALL)
@@ -184,18 +189,21 @@ def test_unknown_host_names_are_rejected(
     port = relay.url.rpartition(":")[2]
     path = path.replace("ID", kernel)
     headers = {**FULL, **upgrading(path), "Host": f"{host}:{port}"}
-    assert ask(relay.url, method, path, headers).status == 421
+    assert send_request(relay.url, method, path, headers).status == 421
 
 
 def test_allowed_hosts_and_origins_are_accepted() -> None:
     with running(hosts=["relay.example"], origins=["https://lab.example"]) as relay:
         headers = {**FULL, "Host": "relay.example", "Origin": "https://lab.example"}
-        assert ask(relay.url, "GET", "/kernels", headers).status == 200
-        assert ask(relay.url, "GET", "/kernels", {**headers, "Host": "lab.example"}).status == 421
+        assert send_request(relay.url, "GET", "/kernels", headers).status == 200
+        assert (
+            send_request(relay.url, "GET", "/kernels", {**headers, "Host": "lab.example"}).status
+            == 421
+        )
 
 
 def test_same_origin_requests_are_accepted(relay: Running) -> None:
-    assert ask(relay.url, "GET", "/kernels", {**FULL, "Origin": relay.url}).status == 200
+    assert send_request(relay.url, "GET", "/kernels", {**FULL, "Origin": relay.url}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -204,10 +212,15 @@ def test_same_origin_requests_are_accepted(relay: Running) -> None:
 def test_large_body_is_rejected_before_reading(relay: Running, kernel: str, path: str) -> None:
     path = path.replace("ID", kernel)
     huge = {**FULL, "Content-Length": str(1 << 40)}
-    assert ask(relay.url, "POST", path, huge).status == 413
-    assert ask(relay.url, "POST", path, {**FULL, "Content-Length": "-1"}).status in (400, 413)
+    assert send_request(relay.url, "POST", path, huge).status == 413
+    assert send_request(relay.url, "POST", path, {**FULL, "Content-Length": "-1"}).status in (
+        400,
+        413,
+    )
     assert (
-        ask(relay.url, "POST", path, {**FULL, "Transfer-Encoding": "chunked"}, b"0\r\n\r\n").status
+        send_request(
+            relay.url, "POST", path, {**FULL, "Transfer-Encoding": "chunked"}, b"0\r\n\r\n"
+        ).status
         == 411
     )
 
@@ -273,7 +286,7 @@ def test_relay_not_started_responds_503() -> None:
     app = Starlette(routes=[Mount("/relay", Relay(token=TOKEN))])
     port = free_port()
     with serving(app, port) as url:
-        answer = ask(url, "GET", "/relay/kernels")
+        answer = send_request(url, "GET", "/relay/kernels")
     assert (answer.status, "lifespan" in answer.json["error"]) == (503, True)
 
 
@@ -301,18 +314,18 @@ def test_invalid_packet_disconnects_its_client(
 def test_kernel_limit_is_enforced() -> None:
     with running(limits=Limits(kernels=1)) as relay:
         spawn(relay.url, token=TOKEN)
-        assert ask(relay.url, "POST", "/spawn/python3").status == 429
+        assert send_request(relay.url, "POST", "/spawn/python3").status == 429
         with pytest.raises(ConnectionFailed, match="already serves 1 kernels"):
             spawn(relay.url, token=TOKEN)
 
 
 def test_connection_limit_is_enforced() -> None:
     with running(limits=Limits(connections=2)) as relay:
-        assert ask(relay.url, "GET", SOCKET).status == 200
-        assert ask(relay.url, "GET", SOCKET).status == 200
-        assert ask(relay.url, "GET", SOCKET).status == 503
+        assert send_request(relay.url, "GET", SOCKET).status == 200
+        assert send_request(relay.url, "GET", SOCKET).status == 200
+        assert send_request(relay.url, "GET", SOCKET).status == 503
         assert (
-            ask(
+            send_request(
                 relay.url, "GET", "/socket.io/?EIO=4&transport=websocket", {**FULL, **UPGRADE}
             ).status
             == 503
@@ -322,17 +335,17 @@ def test_connection_limit_is_enforced() -> None:
 def test_connection_limit_ignores_other_parameters() -> None:
     """Only a ``sid`` parameter continues a connection."""
     with running(limits=Limits(connections=1)) as relay:
-        assert ask(relay.url, "GET", SOCKET).status == 200
-        assert ask(relay.url, "GET", f"{SOCKET}&xsid=1").status == 503
-        assert ask(relay.url, "GET", f"{SOCKET}&sid=").status == 503
+        assert send_request(relay.url, "GET", SOCKET).status == 200
+        assert send_request(relay.url, "GET", f"{SOCKET}&xsid=1").status == 503
+        assert send_request(relay.url, "GET", f"{SOCKET}&sid=").status == 503
 
 
 def test_watchers_cannot_use_all_connections() -> None:
     with running(limits=Limits(connections=10)) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
-        token = ask(relay.url, "POST", f"/kernels/{kernel_id}/watch").json["token"]
+        token = send_request(relay.url, "POST", f"/kernels/{kernel_id}/watch").json["token"]
         bearer = {"Authorization": f"Bearer {token}"}
-        statuses = [ask(relay.url, "GET", SOCKET, bearer).status for _ in range(10)]
+        statuses = [send_request(relay.url, "GET", SOCKET, bearer).status for _ in range(10)]
         assert statuses == [200] * 9 + [503]
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             assert kernel.run("6 * 7").text == "42"
@@ -342,8 +355,8 @@ def test_watchers_cannot_use_all_connections() -> None:
 
 def test_spawn_can_be_disabled() -> None:
     with running(allow_spawn=False) as relay:
-        assert ask(relay.url, "POST", "/spawn/python3").status == 501
-        assert ask(relay.url, "GET", "/kernels").json["can_spawn"] is False
+        assert send_request(relay.url, "POST", "/spawn/python3").status == 501
+        assert send_request(relay.url, "GET", "/kernels").json["can_spawn"] is False
 
 
 @pytest.mark.parametrize(
@@ -366,7 +379,7 @@ def test_spawn_can_be_disabled() -> None:
 def test_invalid_requests_get_error_status(
     relay: Running, method: str, path: str, status: int
 ) -> None:
-    answer = ask(relay.url, method, path)
+    answer = send_request(relay.url, method, path)
     assert (answer.status, "error" in answer.json) == (status, True)
 
 
@@ -384,7 +397,7 @@ def test_invalid_spawn_body_is_rejected(
     relay: Running, body: bytes, kind: str, status: int
 ) -> None:
     headers = {**FULL, "Content-Type": kind, "Content-Length": str(len(body))}
-    assert ask(relay.url, "POST", "/spawn/python3", headers, body).status == status
+    assert send_request(relay.url, "POST", "/spawn/python3", headers, body).status == status
 
 
 # -- browsers ---------------------------------------------------------------------------------------
@@ -397,41 +410,45 @@ def cookie_of(answer: Answer) -> Mapping[str, str]:
 def test_one_time_token_works_once(relay: Running) -> None:
     link = relay.link
     path = link.removeprefix(relay.url)
-    first = ask(relay.url, "GET", path, {})
+    first = send_request(relay.url, "GET", path, {})
     assert (first.status, first.headers["location"]) == (303, "/")
     attributes = first.headers["set-cookie"].lower()
     assert "httponly" in attributes
     assert "samesite=lax" in attributes
     assert TOKEN not in attributes
-    assert ask(relay.url, "GET", path, {}).status == 401
-    assert ask(relay.url, "GET", "/kernels", cookie_of(first)).status == 200
-    assert ask(relay.url, "GET", "/?token=used", cookie_of(first)).headers["location"] == "/"
+    assert send_request(relay.url, "GET", path, {}).status == 401
+    assert send_request(relay.url, "GET", "/kernels", cookie_of(first)).status == 200
+    assert (
+        send_request(relay.url, "GET", "/?token=used", cookie_of(first)).headers["location"] == "/"
+    )
 
 
 def test_link_route_returns_new_link(relay: Running) -> None:
-    path = ask(relay.url, "POST", "/link").json["url"]
-    assert ask(relay.url, "GET", path, {}).status == 303
+    path = send_request(relay.url, "POST", "/link").json["url"]
+    assert send_request(relay.url, "GET", path, {}).status == 303
 
 
 def test_watch_link_keeps_full_access(relay: Running, kernel: str) -> None:
-    mine = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
-    path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
-    followed = ask(relay.url, "GET", path, mine)
+    mine = cookie_of(send_request(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
+    path = send_request(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
+    followed = send_request(relay.url, "GET", path, mine)
     assert (followed.status, followed.headers["location"]) == (303, "/")
     assert "set-cookie" not in followed.headers
     assert (
-        ask(relay.url, "GET", path, {}).status == 303
+        send_request(relay.url, "GET", path, {}).status == 303
     )  # the link is still valid for another browser
 
 
 def test_cookie_is_bound_to_relay_token(relay: Running) -> None:
-    cookie = cookie_of(ask(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
+    cookie = cookie_of(send_request(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
     name, _, value = cookie["Cookie"].partition("=")
     with running() as again:
         port = again.url.rpartition(":")[2]
         renamed = {"Cookie": f"enchannel-relay-{port}={value}"}
-        assert ask(again.url, "GET", "/kernels", renamed).status == 200
-        assert ask(again.url, "GET", "/kernels", {"Cookie": f"{name}={value}"}).status == 401
+        assert send_request(again.url, "GET", "/kernels", renamed).status == 200
+        assert (
+            send_request(again.url, "GET", "/kernels", {"Cookie": f"{name}={value}"}).status == 401
+        )
     other = Relay(token="another-token-that-is-long")
     assert other._tokens.grant_of_cookies(cookie["Cookie"], name) is None
 
@@ -440,7 +457,7 @@ def test_cookie_is_bound_to_relay_token(relay: Running) -> None:
 def test_invalid_cookie_is_rejected(relay: Running, wrong: str) -> None:
     port = relay.url.rpartition(":")[2]
     headers = {"Cookie": f"enchannel-relay-{port}={wrong}".encode().decode("latin-1")}
-    assert ask(relay.url, "GET", "/kernels", headers).status == 401
+    assert send_request(relay.url, "GET", "/kernels", headers).status == 401
 
 
 def test_cookies_and_links_expire() -> None:
@@ -464,15 +481,15 @@ def test_cookies_and_links_expire() -> None:
 
 
 def test_watch_link_grants_watching_only(relay: Running, kernel: str) -> None:
-    path = ask(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
-    cookie = cookie_of(ask(relay.url, "GET", path, {}))
-    assert ask(relay.url, "GET", "/kernels", cookie).json["access"] == "watch"
-    assert ask(relay.url, "POST", "/spawn/python3", cookie).status == 403
+    path = send_request(relay.url, "POST", f"/kernels/{kernel}/watch").json["url"]
+    cookie = cookie_of(send_request(relay.url, "GET", path, {}))
+    assert send_request(relay.url, "GET", "/kernels", cookie).json["access"] == "watch"
+    assert send_request(relay.url, "POST", "/spawn/python3", cookie).status == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/page/index.html", "/kernels", "/nothing"])
 def test_responses_have_security_headers(relay: Running, path: str) -> None:
-    headers = ask(relay.url, "GET", path).headers
+    headers = send_request(relay.url, "GET", path).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
@@ -481,7 +498,7 @@ def test_responses_have_security_headers(relay: Running, path: str) -> None:
 
 
 def test_output_frame_policy_is_sandboxed(relay: Running) -> None:
-    policy = ask(relay.url, "GET", "/page/frame.html").headers["content-security-policy"]
+    policy = send_request(relay.url, "GET", "/page/frame.html").headers["content-security-policy"]
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")
     assert "allow-same-origin" not in policy
     assert "connect-src" not in policy
@@ -618,8 +635,8 @@ def test_token_is_in_no_text(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     link = relay.relay.one_time_token()
-    ask(relay.url, "GET", f"/?token={link}", {})
-    ask(relay.url, "GET", SOCKET)
+    send_request(relay.url, "GET", f"/?token={link}", {})
+    send_request(relay.url, "GET", SOCKET)
     with pytest.raises(AuthenticationFailed) as wrong:
         list_kernels(relay.url, token=f"{TOKEN}-and-more")
     with pytest.raises(ConnectionFailed) as refused:

@@ -264,7 +264,7 @@ def requesting(kernel: ec.Kernel) -> None:
     kernel.inspect("print", detail_level=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def asking(kernel: ec.Kernel) -> None:
+def request_observables(kernel: ec.Kernel) -> None:
     def text(prompt: str, password: bool) -> str:
         return prompt
 

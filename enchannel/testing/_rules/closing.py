@@ -81,7 +81,7 @@ class Closing:
     def test_b14_closed_link_emits_nothing(self, rig: Rig) -> None:
         for flood in (False, True):
             client = Client(rig)
-            with Client(rig) as witness:
+            with Client(rig) as other:
                 messages = [kernel_message(IOPUB, number, client) for number in range(2_000)]
                 if flood:
                     sending = threading.Thread(target=_send_all, args=(rig, messages), daemon=True)
@@ -90,11 +90,11 @@ class Closing:
                 client.close()
                 counts = {name: len(seen.items) for name, seen in client.received.items()}
                 event_count = len(client.events.items)
-                for name in witness.channels:
+                for name in other.channels:
                     rig.send(kernel_message(name, 0, client))
-                    witness.wait_for(send_from_kernel(rig, name, witness))
+                    other.wait_for(send_from_kernel(rig, name, other))
                 if flood:
-                    witness.wait_for(messages)
+                    other.wait_for(messages)
                 assert {name: len(seen.items) for name, seen in client.received.items()} == counts
                 assert len(client.events.items) == event_count
                 assert client.events.completed

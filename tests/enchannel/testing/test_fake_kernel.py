@@ -64,14 +64,14 @@ def test_fake_kernel_answers_by_function() -> None:
 
 def test_fake_kernel_asks_for_input() -> None:
     with connected(asker) as (kernel, _, _):
-        asked: list[str] = []
+        prompts: list[str] = []
 
         def answer(prompt: str, password: bool) -> str:
-            asked.append(prompt)
+            prompts.append(prompt)
             return "Ada"
 
         assert kernel.run("", on_input=answer, timeout=DEADLINE).text == "hello Ada"
-        assert asked == ["who? "]
+        assert prompts == ["who? "]
 
 
 def test_unanswered_input_is_reported_once() -> None:
@@ -79,7 +79,7 @@ def test_unanswered_input_is_reported_once() -> None:
         errors = Collector(kernel.errors)
         with pytest.raises(ec.RequestTimeout):
             kernel.run("1", timeout=0.1)
-        # The request, and an interrupt, for which the handler asks for input too.
+        # The request, and an interrupt, for which the handler requests input too.
         assert len(fake.received) < 5
         errors.wait_for_count(1)
 
@@ -88,11 +88,11 @@ def test_requests_wait_for_pending_input() -> None:
     with InMemoryKernel() as remote:
         FakeKernel(remote, asker)
         with ec.connect(remote.target) as ada, ec.connect(remote.target) as bob:
-            asked: list[str] = []
+            prompts: list[str] = []
 
             def answer_as(name: str) -> ec.OnInput:
                 def answer(prompt: str, password: bool) -> str:
-                    asked.append(name)
+                    prompts.append(name)
                     return name
 
                 return answer
@@ -102,7 +102,7 @@ def test_requests_wait_for_pending_input() -> None:
                 for client, name in ((ada, "Ada"), (bob, "Bob"))
             ]
             assert [seen.wait_for_end()[-1].text for seen in both] == ["hello Ada", "hello Bob"]
-            assert asked == ["Ada", "Bob"]
+            assert prompts == ["Ada", "Bob"]
 
 
 def test_handler_may_return_list_or_raise() -> None:

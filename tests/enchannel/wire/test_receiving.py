@@ -278,11 +278,11 @@ HEADERS = st.one_of(
 @given(HEADERS)
 def test_header_of_equals_plain_decoder(raw: bytes) -> None:
     def read(header_of: ReadHeader) -> object:
-        told: list[str] = []
+        reported: list[str] = []
         try:
-            header = header_of(ChannelName.SHELL, raw, "header", lambda e: told.append(str(e)))
+            header = header_of(ChannelName.SHELL, raw, "header", lambda e: reported.append(str(e)))
         except MalformedFrame as error:
-            return str(error), told
-        return header, told
+            return str(error), reported
+        return header, reported
 
     assert read(receiving.header_of) == read(plain.header_of)

@@ -68,21 +68,21 @@ def test_without_key_all_messages_are_accepted() -> None:
 
 def test_signatures_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the result of compare_digest decides."""
-    asked: list[tuple[bytes, bytes]] = []
+    compared: list[tuple[bytes, bytes]] = []
     verdict = True
 
     def compare(one: bytes, other: bytes) -> bool:
-        asked.append((one, other))
+        compared.append((one, other))
         return verdict
 
     monkeypatch.setattr("hmac.compare_digest", compare)
     right, wrong = signed(KEY, *parts()), signed(b"another", *parts())
     Reader()(wrong)
-    assert set(asked.pop()) == {wrong[1], signature(KEY, wrong[2:6])}
+    assert set(compared.pop()) == {wrong[1], signature(KEY, wrong[2:6])}
     verdict = False
     with pytest.raises(InvalidSignature):
         Reader()(right)
-    assert len(asked) == 1
+    assert len(compared) == 1
 
 
 def test_rejection_hides_the_valid_signature() -> None:
@@ -140,10 +140,10 @@ def rejects(guard: ReplayGuard, sign: bytes) -> bool:
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, 60).map(lambda n: b"%d" % n)))
-def test_replay_guard_forgets_old_signatures(size: int, said: list[bytes]) -> None:
+def test_replay_guard_forgets_old_signatures(size: int, sent: list[bytes]) -> None:
     guard = ReplayGuard(size)
     accepted: list[bytes] = []
-    for sign in said:
+    for sign in sent:
         refused = rejects(guard, sign)
         if sign in accepted[-size:]:
             assert refused
