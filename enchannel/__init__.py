@@ -4,6 +4,8 @@ Subscribe to a channel to receive messages, call ``on_next`` to send one, and co
 reactivex's operators.
 """
 
+from typing import TYPE_CHECKING
+
 from enchannel._kernel.channel import Channel, child_of
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.connect import connect, launch
@@ -187,3 +189,15 @@ __all__ = [
     "wait",
     "with_comm_id",
 ]
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        # Lazy, since importing importlib.metadata takes 16 ms, and this package 200 ms.
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("enchannel")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,6 +30,7 @@ from enchannel.errors import EnchannelError
 
 
 def connecting() -> None:
+    assert_type(ec.__version__, str)
     assert_type(ec.launch(), ec.Kernel)
     assert_type(ec.launch("deno", at="https://host", cwd=Path("."), env={"A": "b"}), ec.Kernel)
     assert_type(ec.connect("kernel-1234.json", timeout=3, session=ec.Session()), ec.Kernel)
