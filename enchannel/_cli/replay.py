@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import enchannel as ec
 from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
-from enchannel._cli.terminal.printer import TextPrinter, message_to_dict
+from enchannel._cli.terminal.printer import TextPrinter
 from enchannel._cli.terminal.screen import Screen
 
 __all__ = ["replay"]
@@ -51,7 +51,7 @@ def _json_printer(screen: Screen) -> Callable[[ec.RecordedMessage], None]:
         line = {
             "time": recorded.time,
             "direction": recorded.direction,
-            **message_to_dict(recorded.message),
+            **recorded.message.to_dict(),
         }
         screen.write(json.dumps(line) + "\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import reprlib
 import uuid
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from msgspec.structs import force_setattr
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.errors import InvalidMessage
-from enchannel.frozen import EMPTY, FrozenDict, freeze
+from enchannel.frozen import EMPTY, FrozenDict, freeze, thaw
 
 __all__ = [
     "AnyMessage",
@@ -68,13 +69,24 @@ class Header(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
         """Return the header as a plain dict, as on the wire; ``{}`` for an absent one."""
         if not self:
             return {}
-        known = {name: getattr(self, name) for name in _REQUIRED_FIELDS}
+        known: dict[str, Any] = {name: getattr(self, name) for name in _REQUIRED_FIELDS}
         if self.subshell_id is not None:
             known["subshell_id"] = self.subshell_id
-        return known | self.extra.copy()
+        known |= thaw(self.extra)
+        return known
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Header:
+        """Return the header with these fields; missing fields are empty, unknown fields go into ``extra``.
+
+        Raises:
+            InvalidMessage: ``fields`` is not a dict, or a field of the protocol is not a string.
+        """
+        return _header_from_dict(fields, "header")
 
 
 _REQUIRED_FIELDS = ("msg_id", "msg_type", "session", "username", "date", "version")
+_HEADER_FIELDS = (*_REQUIRED_FIELDS, "subshell_id")
 NO_HEADER = Header()
 
 
@@ -98,14 +110,15 @@ class Message(
 ):
     """A message of the Jupyter protocol: immutable, equal by value, hashed by its id, picklable.
 
-    ``replace`` returns a changed message; ``copy.deepcopy(message.content)`` returns a mutable dict.
+    ``replace`` returns a changed message, and ``to_dict`` a mutable copy. Content and metadata are mappings
+    that ``json.dumps``, msgspec and nbformat accept.
 
     Attributes:
         channel: The channel on which it was received or will be sent.
         header: The header of the message.
         parent_header: The header of the request that it belongs to; empty and falsy if there is none.
-        metadata: A frozen dict.
-        content: A frozen dict, with the fields of the message type (see ``enchannel.contents``).
+        metadata: An immutable mapping.
+        content: An immutable mapping with the fields of the message type (see ``enchannel.contents``).
         buffers: Binary parts, as read-only views.
         raw: The JSON parts as received; None for messages that were created or replaced here.
     """
@@ -113,7 +126,7 @@ class Message(
     channel: ChannelName
     header: Header
     parent_header: Header
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
     content: Content
     buffers: tuple[memoryview, ...] = FrozenBuffers()
     raw: RawParts | None = None
@@ -127,6 +140,56 @@ class Message(
             force_setattr(self, "channel", _channel_name(self.channel))
         if type(self.buffers) is not FrozenBuffers:
             force_setattr(self, "buffers", FrozenBuffers(map(_frozen_view, self.buffers)))
+
+    @property
+    def msg_type(self) -> str:
+        """The type in the header."""
+        return self.header.msg_type
+
+    @property
+    def msg_id(self) -> str:
+        """The id in the header."""
+        return self.header.msg_id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the message as a new JSON object of dicts and lists: that of Jupyter's WebSocket protocol.
+
+        The keys are ``channel``, ``header``, ``parent_header``, ``metadata``, ``content`` and ``buffers``,
+        with the buffers as base64 strings. ``enchannel run --json`` prints the same object.
+        """
+        return {
+            "channel": self.channel.value,
+            "header": self.header.to_dict(),
+            "parent_header": self.parent_header.to_dict(),
+            "metadata": thaw(self.metadata),
+            "content": thaw(self.content),
+            "buffers": [base64.b64encode(buffer).decode("ascii") for buffer in self.buffers],
+        }
+
+    @staticmethod
+    def from_dict(fields: Mapping[str, Any]) -> Message[Mapping[str, Any]]:
+        """Return the message of such an object.
+
+        Args:
+            fields: As ``to_dict`` returns it. Missing parts are empty, a missing channel is shell, and
+                other keys are ignored. Buffers may be bytes-like as well.
+
+        Raises:
+            InvalidMessage: A part that is not as described; the text names it.
+        """
+        if not isinstance(fields, Mapping):
+            raise InvalidMessage(f"a message must be a dict, not {type(fields).__name__}")
+        buffers = fields.get("buffers", ())
+        if isinstance(buffers, (str, bytes)) or not isinstance(buffers, Iterable):
+            raise InvalidMessage(f"buffers must be a list, not {type(buffers).__name__}")
+        return Message(
+            channel=_channel_name(fields.get("channel", ChannelName.SHELL)),
+            header=_header_from_dict(fields.get("header", EMPTY), "header"),
+            parent_header=_header_from_dict(fields.get("parent_header", EMPTY), "parent_header"),
+            metadata=_frozen_part(fields.get("metadata", EMPTY), "metadata"),
+            content=_frozen_part(fields.get("content", EMPTY), "content"),
+            buffers=tuple(map(_buffer_from_json, buffers)),
+        )
 
     def replace(self, **changes: Any) -> Message[Content]:
         """Return a copy of the message with some attributes changed.
@@ -183,7 +246,7 @@ def create_message(
     metadata: Mapping[str, Any] | None = None,
     buffers: Iterable[Buffer] = (),
     subshell_id: str | None = None,
-) -> Message[dict[str, Any]]:
+) -> Message[Mapping[str, Any]]:
     """Create a message of any type, with a new ``msg_id``.
 
     Session, user name and date stay empty: the channel fills them in when the message is sent.
@@ -232,6 +295,26 @@ def _header_of(parent: AnyMessage | Header | None) -> Header:
     if not isinstance(header, Header):
         raise InvalidMessage(f"parent must be a Message or a Header, not {type(parent).__name__}")
     return header
+
+
+def _header_from_dict(fields: object, name: str) -> Header:
+    if not isinstance(fields, Mapping):
+        raise InvalidMessage(f"{name} must be a dict, not {type(fields).__name__}")
+    known = {field: fields[field] for field in _HEADER_FIELDS if fields.get(field) is not None}
+    for field, value in known.items():
+        if not isinstance(value, str):
+            raise InvalidMessage(f"{name}.{field} must be a string, not {value!r}")
+    extra = {field: value for field, value in fields.items() if field not in _HEADER_FIELDS}
+    return Header(**known, extra=freeze(extra, name))
+
+
+def _buffer_from_json(buffer: object) -> memoryview:
+    if not isinstance(buffer, str):
+        return _frozen_view(buffer)
+    try:
+        return memoryview(base64.b64decode(buffer, validate=True))
+    except ValueError as error:
+        raise InvalidMessage(f"a buffer must be base64: {error}") from None
 
 
 def _channel_name(channel: ChannelName | str) -> ChannelName:

@@ -756,3 +756,81 @@ def test_parent_header_is_kept_unchanged() -> None:
         "odd": 1,
     }
     assert create_message("y").parent_header.to_dict() == {}
+
+
+# -- JSON objects -------------------------------------------------------------------------------
+
+
+def is_plain(value: Any) -> bool:
+    if type(value) is dict:
+        return all(map(is_plain, value.values()))
+    if type(value) is list:
+        return all(map(is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
+
+
+def full_message() -> AnyMessage:
+    return Message(
+        ChannelName.IOPUB,
+        Header("1", "stream", "s", "ada", "2026", "5.5", "sub", FrozenDict({"more": {"a": [1]}})),
+        Header("0", "execute_request"),
+        {"deep": {"list": [{"b": None}]}},
+        CONTENT,
+        (memoryview(b"\x00\xff"), memoryview(b"")),
+    )
+
+
+def test_message_dict_is_plain_json() -> None:
+    fields = full_message().to_dict()
+    assert list(fields) == [
+        "channel",
+        "header",
+        "parent_header",
+        "metadata",
+        "content",
+        "buffers",
+    ]
+    assert is_plain(fields)
+    assert json.loads(json.dumps(fields)) == fields
+    assert fields["channel"] == "iopub"
+    assert fields["header"]["more"] == {"a": [1]}
+    assert fields["buffers"] == ["AP8=", ""]
+    fields["content"]["list"].append(1)
+    assert full_message().content == CONTENT
+
+
+@pytest.mark.parametrize("message", [full_message(), create_message("woo")])
+def test_message_from_its_dict_is_equal(message: AnyMessage) -> None:
+    assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message
+
+
+def test_message_from_websocket_object() -> None:
+    """A server's object also has the id and type at the top, and may have no channel."""
+    made = Message.from_dict(
+        {"header": {"msg_id": "1", "msg_type": "woo", "subshell_id": None}, "msg_id": "1"}
+        | {"msg_type": "woo", "parent_header": {}, "buffers": [b"ab"]}
+    )
+    assert (made.channel, made.msg_id, made.msg_type) == (ChannelName.SHELL, "1", "woo")
+    assert made.header.subshell_id is None
+    assert list(map(bytes, made.buffers)) == [b"ab"]
+    assert not made.parent_header
+    assert (made.content, made.metadata) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ([], "a message must be a dict, not list"),
+        ({"channel": "woo"}, "channel must be one of"),
+        ({"header": "x"}, "header must be a dict, not str"),
+        ({"parent_header": {"msg_id": 3}}, "parent_header.msg_id must be a string, not 3"),
+        ({"content": []}, "content must be a dict, not list"),
+        ({"metadata": {"x": math.nan}}, "metadata.x must be a finite number"),
+        ({"buffers": "AP8="}, "buffers must be a list, not str"),
+        ({"buffers": ["?"]}, "a buffer must be base64"),
+        ({"buffers": [3]}, "a buffer must be bytes-like, not int"),
+    ],
+)
+def test_invalid_message_dict_names_part(fields: Any, text: str) -> None:
+    with pytest.raises(InvalidMessage, match=text):
+        Message.from_dict(fields)

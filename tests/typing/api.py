@@ -128,7 +128,13 @@ def messages(kernel: ec.Kernel) -> None:
         assert_type(message.header, ec.Header)
         assert_type(message.parent_header.msg_id, str)
         assert_type(message.header.subshell_id, str | None)
-        assert_type(message.metadata, dict[str, Any])
+        assert_type(message.metadata, Mapping[str, Any])
+        message.metadata["x"] = 1  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+        assert_type(message.msg_type, str)
+        assert_type(message.msg_id, str)
+        assert_type(message.to_dict(), dict[str, Any])
+        assert_type(Message.from_dict(message.to_dict()), Message[Mapping[str, Any]])
+        assert_type(ec.Header.from_dict({"msg_id": "1"}), ec.Header)
         assert_type(message.buffers, tuple[memoryview, ...])
         assert_type(message.replace(metadata={}), AnyMessage)
 
@@ -323,7 +329,7 @@ def building() -> None:
     assert_type(build.stream("stdout", "woo", parent=request), Message[contents.Stream])
     assert_type(build.status("busy", parent=request.header), Message[contents.Status])
     assert_type(build.execute_reply(1, parent=request), Message[contents.ExecuteReply])
-    assert_type(ec.create_message("woo", {"a": 1}), Message[dict[str, Any]])
+    assert_type(ec.create_message("woo", {"a": 1}), Message[Mapping[str, Any]])
     anything: AnyMessage = request
     print(anything)
     build.stream("stdwoo", "woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from typing import Any, Protocol
 import enchannel as ec
 from enchannel._cli.terminal.screen import Screen
 
-__all__ = ["JsonPrinter", "Printer", "TextPrinter", "message_to_dict"]
+__all__ = ["JsonPrinter", "Printer", "TextPrinter"]
 
 
 class Printer(Protocol):
@@ -29,7 +28,7 @@ class JsonPrinter:
     def print(self, message: ec.AnyMessage) -> None:
         """Print one message."""
         # ASCII is not mistaken for escape sequences, and has no lone surrogates, which cannot be encoded.
-        self._screen.write(json.dumps(message_to_dict(message)) + "\n")
+        self._screen.write(json.dumps(message.to_dict()) + "\n")
 
 
 class TextPrinter:
@@ -91,18 +90,6 @@ class TextPrinter:
         if self._clear_pending:
             self._clear_pending = False
             self._screen.erase_line()
-
-
-def message_to_dict(message: ec.AnyMessage) -> dict[str, Any]:
-    """Return a message as a JSON object, its buffers in base64."""
-    return {
-        "channel": message.channel.value,
-        "header": message.header.to_dict(),
-        "parent_header": message.parent_header.to_dict(),
-        "metadata": message.metadata,
-        "content": message.content,
-        "buffers": [base64.b64encode(buffer).decode("ascii") for buffer in message.buffers],
-    }
 
 
 def _text(value: object) -> str:
