@@ -47,9 +47,9 @@ class _BaseCell:
 
     id: str
     source: str = ""
-    metadata: dict[str, Any] = field(default_factory=FrozenDict)
+    metadata: Mapping[str, Any] = field(default_factory=FrozenDict)
     deleting: bool = False
-    extra: dict[str, Any] = field(default_factory=FrozenDict)
+    extra: Mapping[str, Any] = field(default_factory=FrozenDict)
 
     def __post_init__(self) -> None:
         if not (isinstance(self.id, str) and CELL_ID.fullmatch(self.id)):
@@ -84,7 +84,7 @@ class CodeCell(_BaseCell):
     Attributes:
         id: The id of the cell, unique in its notebook.
         source: The code.
-        metadata: The metadata of the cell; frozen, like all dicts of a cell.
+        metadata: The metadata of the cell; an immutable mapping, like attachments and extra.
         outputs: The outputs of the last run, in nbformat form.
         execution_count: The number in the prompt; None if the cell has not run.
         status: The state in a running notebook; not saved to files.
@@ -116,7 +116,7 @@ class CodeCell(_BaseCell):
 class _CellWithAttachments(_BaseCell):
     """The fields of Markdown and raw cells."""
 
-    attachments: dict[str, dict[str, Any]] | None = None
+    attachments: Attachments | None = None
 
     def __post_init__(self) -> None:
         _BaseCell.__post_init__(self)

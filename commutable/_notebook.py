@@ -54,9 +54,9 @@ class Notebook:
 
     nbformat: ClassVar[int] = 4
     cells: tuple[Cell, ...]
-    metadata: dict[str, Any]
+    metadata: Mapping[str, Any]
     nbformat_minor: int
-    extra: dict[str, Any]
+    extra: Mapping[str, Any]
     _index: CellIndex
 
     def __init__(
@@ -213,7 +213,7 @@ def without(notebook: Notebook, index: int) -> Notebook:
     return _with_cells(notebook, cells, notebook._index)
 
 
-def annotated(notebook: Notebook, metadata: dict[str, Any]) -> Notebook:
+def annotated(notebook: Notebook, metadata: Mapping[str, Any]) -> Notebook:
     """Return the notebook with its metadata replaced."""
     return _notebook(
         notebook.cells, metadata, notebook.nbformat_minor, notebook.extra, notebook._index
@@ -226,9 +226,9 @@ def _with_cells(notebook: Notebook, cells: tuple[Cell, ...], index: CellIndex) -
 
 def _notebook(
     cells: tuple[Cell, ...],
-    metadata: dict[str, Any],
+    metadata: Mapping[str, Any],
     minor: int,
-    extra: dict[str, Any],
+    extra: Mapping[str, Any],
     index: CellIndex,
 ) -> Notebook:
     notebook = Notebook.__new__(Notebook)
@@ -239,9 +239,9 @@ def _notebook(
 def _fill(
     notebook: Notebook,
     cells: tuple[Cell, ...],
-    metadata: dict[str, Any],
+    metadata: Mapping[str, Any],
     minor: int,
-    extra: dict[str, Any],
+    extra: Mapping[str, Any],
     index: CellIndex,
 ) -> None:
     fill = object.__setattr__
@@ -253,7 +253,7 @@ def _fill(
 
 
 def _unpickled(
-    cells: tuple[Cell, ...], metadata: dict[str, Any], minor: int, extra: dict[str, Any]
+    cells: tuple[Cell, ...], metadata: Mapping[str, Any], minor: int, extra: Mapping[str, Any]
 ) -> Notebook:
     return Notebook(cells, metadata, nbformat_minor=minor, extra=extra)
 

@@ -25,7 +25,11 @@ _Refusal: TypeAlias = Callable[..., NoReturn]
 
 
 class FrozenDict(dict[str, Any]):
-    """A dict that is immutable at any depth. ``copy.deepcopy`` returns a plain, mutable dict."""
+    """A mapping of JSON values that is immutable at any depth; ``thaw`` returns a mutable copy.
+
+    Rely on a mapping that ``json.dumps``, msgspec and nbformat accept; that its class is a subclass of
+    dict may change.
+    """
 
     __slots__ = ()
 
@@ -91,7 +95,7 @@ class FrozenDict(dict[str, Any]):
 
 
 class FrozenList(list[Any]):
-    """A list that is immutable at any depth. ``copy.deepcopy`` returns a plain, mutable list."""
+    """A sequence of JSON values that is immutable at any depth; ``thaw`` returns a mutable copy."""
 
     __slots__ = ()
 

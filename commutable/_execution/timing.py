@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from enchannel import AnyMessage
 from enchannel.frozen import FrozenDict
 
@@ -37,7 +39,7 @@ class ExecutionTimes:
         if reply.header.date:
             self._times["shell.execute_reply"] = reply.header.date
 
-    def added_to(self, metadata: dict[str, object]) -> dict[str, object]:
+    def added_to(self, metadata: Mapping[str, object]) -> Mapping[str, object]:
         """Return the metadata with the times added, if there are any."""
         if not self._times:
             return metadata

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from commutable._cell import Cell, CodeCell, MarkdownCell, RawCell, frozen_dict
+from commutable._cell import Attachments, Cell, CodeCell, MarkdownCell, RawCell, frozen_dict
 from commutable._document_errors import InvalidNotebook
 from commutable._notebook import Notebook
 from commutable._operations.fields import with_fields
@@ -56,7 +56,7 @@ def detach(notebook: Notebook, cell_id: str, name: str) -> Notebook:
     return with_fields(notebook, cell_id, attachments=remaining)
 
 
-def attachments_of(cell: Cell) -> dict[str, dict[str, Any]] | None:
+def attachments_of(cell: Cell) -> Attachments | None:
     """Return the attachments of a cell; None for a code cell."""
     return None if isinstance(cell, CodeCell) else cell.attachments
 

@@ -40,14 +40,15 @@ class deliver_on:
         scheduler: The scheduler of the loop: asyncio (Textual included), Qt, Tk, or an
             EventLoopScheduler. For Tk, subscribe on its thread.
         interval: The minimum number of seconds between two batches; ``1 / 60`` is a screen's frame rate.
-        limit: The maximum number of waiting items, for ``"latest"`` and ``"error"``; None is unlimited.
+        limit: The maximum number of waiting items, for ``"latest"`` and ``"error"`` only; None is
+            unlimited.
         overflow: ``"buffer"`` keeps all items; ``"latest"`` keeps the newest ``limit`` items (default 1)
             and drops older ones; ``"coalesce"`` joins the text of consecutive waiting stream messages of
             one request and stream name, and keeps all other items; ``"error"`` ends the subscription
             with MessagesMayBeMissing when ``limit`` is exceeded.
 
     Raises:
-        ValueError: an invalid interval, limit or overflow.
+        ValueError: an invalid interval, limit or overflow, or a limit that the overflow policy ignores.
         RuntimeError: on subscribing with a Qt scheduler before the Qt application exists.
 
     Example:
@@ -72,6 +73,11 @@ class deliver_on:
         if overflow not in _POLICIES:
             known = ", ".join(_POLICIES)
             raise ValueError(f"overflow must be one of {known}, not {overflow!r}")
+        if limit is not None and overflow in ("buffer", "coalesce"):
+            raise ValueError(
+                f'limit must be None with overflow="{overflow}", which keeps all items, not {limit}; '
+                'pass overflow="latest" or "error" to limit them'
+            )
         self._scheduler = scheduler
         self._interval = interval
         self._limit = limit

@@ -454,7 +454,7 @@ def test_concurrent_items_lose_no_wake_up() -> None:
 
 
 def test_buffer_keeps_all_items() -> None:
-    seen = delivered(*range(1000), limit=3)
+    seen = delivered(*range(1000))
     assert seen.items == list(range(1000))
 
 
@@ -663,3 +663,9 @@ def test_immediate_completion_is_delivered() -> None:
 def test_invalid_argument_raises_value_error(odd: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(odd))):
         ec.deliver_on(EventLoopScheduler(), **odd)
+
+
+@pytest.mark.parametrize("overflow", ["buffer", "coalesce"])
+def test_limit_that_is_ignored_raises_value_error(overflow: Overflow) -> None:
+    with pytest.raises(ValueError, match=f'limit must be None with overflow="{overflow}"'):
+        ec.deliver_on(EventLoopScheduler(), limit=5, overflow=overflow)

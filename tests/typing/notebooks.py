@@ -1,5 +1,6 @@
 """User code for notebooks as a test for the type checkers; it is never run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, assert_never, assert_type
 
@@ -13,7 +14,10 @@ import enchannel as ec
 def documents(path: Path) -> None:
     notebook = cm.load(path)
     assert_type(notebook, cm.Notebook)
-    assert_type(notebook.metadata, dict[str, Any])
+    assert_type(notebook.metadata, Mapping[str, Any])
+    notebook.metadata["x"] = 1  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    assert_type(notebook.cells[0].metadata, Mapping[str, Any])
+    assert_type(notebook.cells[0].extra, Mapping[str, Any])
     assert_type(notebook.kernel_name, str | None)
     assert_type(notebook.cells, tuple[cm.CodeCell | cm.MarkdownCell | cm.RawCell, ...])
     assert_type(cm.code_cell("6 * 7").outputs, ec.Outputs)
@@ -27,7 +31,7 @@ def kinds(cell: cm.Cell) -> str:
         case cm.CodeCell():
             return cell.outputs.text
         case cm.MarkdownCell():
-            assert_type(cell.attachments, dict[str, dict[str, Any]] | None)
+            assert_type(cell.attachments, Mapping[str, Mapping[str, Any]] | None)
             return cell.source
         case cm.RawCell(source=source):
             return source
