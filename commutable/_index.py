@@ -9,7 +9,7 @@ from commutable._cell import Cell
 
 __all__ = ["CellIndex"]
 
-# A moved cell is first searched among so many cells on each side of its last known position.
+# The number of cells on each side of its last known position among which a moved cell is searched first.
 NEARBY_CELLS = 16
 # An index with more ids than twice the cells and this is rebuilt, to drop the ids of deleted cells.
 MAX_STALE_IDS = 64

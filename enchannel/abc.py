@@ -71,7 +71,7 @@ The contract
     15. After ``close``, ``outgoing.on_next`` raises ``ChannelClosed``.
     16. Links are independent. Each receives the replies to its own requests, every one receives iopub, and
         closing one does not affect another.
-    17. Bytes sent on the heartbeat come back unchanged while the kernel is alive.
+    17. Bytes sent on the heartbeat are echoed unchanged while the kernel is alive.
     18. No exception of a third-party library leaves the backend: each is translated to an enchannel error
         where it is caught.
     19. No key, token or password appears in an error text, a ``repr`` or a log.

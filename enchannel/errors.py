@@ -28,7 +28,7 @@
     ├── RecordingFailed                       a recording cannot be written or read
     └── SubscriberRaised                      a subscriber raised an exception
 
-``ConnectionError`` and ``TimeoutError`` are subclasses of ``OSError``. An argument that makes no sense is
+``ConnectionError`` and ``TimeoutError`` are subclasses of ``OSError``. An invalid argument raises
 a plain ``ValueError`` or ``TypeError``.
 """
 

@@ -134,7 +134,7 @@ class InMemoryKernel:
             )
 
     def disconnect_permanently(self) -> None:
-        """Break the connection of all links for good; their ``events`` fail."""
+        """Break the connection of all links permanently; their ``events`` fail."""
         self._down = ConnectionLost(f"the connection to kernel {self.id} was lost permanently")
         for link in self._links:
             link.fail(self._down)
@@ -149,7 +149,7 @@ class InMemoryKernel:
         self._inbox.run()
 
     def close(self) -> None:
-        """Break the connection of all links for good, and free the id. Idempotent."""
+        """Break the connection of all links permanently, and free the id. Idempotent."""
         if _kernels.get(self.id) is self:
             del _kernels[self.id]
         self.disconnect_permanently()

@@ -92,7 +92,7 @@ class RelaySocket:
 
         Args:
             session: Id of the client's session.
-            since: Position in the log after which events are to be sent; by default its end.
+            since: Position in the log after which the relay sends events; by default its end.
 
         Raises:
             ConnectionFailed: The relay could not be reached, or refused.

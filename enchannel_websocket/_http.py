@@ -139,7 +139,7 @@ class HttpClient:
         headers = {}
         if method != "GET":
             if (cookie := self._cookie("_xsrf")) is None:
-                # Without a token, a server wants proof that the client can set cookies.
+                # Without a token, a server requires proof that the client can set cookies.
                 cookie = secrets.token_hex()
                 self._http.cookies.set("_xsrf", cookie)
             headers["X-XSRFToken"] = cookie
@@ -177,7 +177,7 @@ class HttpClient:
         return {"Cookie": "; ".join([*given, *jar])} if jar else {}
 
     def _cookie(self, name: str) -> str | None:
-        # Of several with that name, the server wants the one that it set last.
+        # Of several with that name, the server accepts the one that it set last.
         values = [cookie.value for cookie in self._http.cookies.jar if cookie.name == name]
         return values[-1] if values else None
 

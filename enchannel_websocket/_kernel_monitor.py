@@ -28,7 +28,7 @@ __all__ = ["PROBED_CHANNELS", "KernelMonitor"]
 # Between two probes of a kernel that is restarting.
 PROBE_INTERVAL = 0.4
 POLL_TIMEOUT = 10.0
-# A server may not know a kernel for this long while it restarts it on new ports.
+# While a server restarts a kernel on new ports, it may not list the kernel for this long.
 RESTART_GRACE = 3.0
 # How long the new process has to answer before a kernel is taken to keep its session across restarts.
 NEW_SESSION_TIMEOUT = 15.0
@@ -202,7 +202,7 @@ class KernelMonitor:
     async def _resume_after_restart(self, died: KernelDied) -> None:
         with suppress(TimeoutError):
             answer = self.wait_until_restarted(lambda: self._link.refusal is died)
-            # A kernel may keep its session, in which case no other will come.
+            # A kernel may keep its session, so a new one may never be received.
             await asyncio.wait_for(answer, NEW_SESSION_TIMEOUT if self._old_sessions else None)
         if self._link.refusal is died:
             self._link.resume()

@@ -27,7 +27,7 @@ class KernelModel:
     Attributes:
         id: The kernel's id on that server.
         name: Name of its kernelspec.
-        state: Its execution state as the server knows it: ``"idle"``, ``"busy"``, ``"starting"``, ….
+        state: Its execution state as the server reports it: ``"idle"``, ``"busy"``, ``"starting"``, ….
         connections: Number of clients.
         last_activity: Time of its last activity, as ISO 8601.
         url: Its URL for ``enchannel.connect``, without a token.

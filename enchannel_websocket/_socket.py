@@ -104,5 +104,7 @@ async def open_socket(
     except Exception as error:  # of websockets and the libraries below it
         raise client.unreachable(error) from None
     if not isinstance(opened, KernelSocket):
-        raise ConnectionFailed(f"{client} opened a connection of another kind")
+        raise ConnectionFailed(
+            f"opening a WebSocket to {client} failed: unexpected class {type(opened).__name__}"
+        )
     return opened

@@ -82,7 +82,7 @@ def launch_kernel(
         opened.close()
         if closed_once.acquire(blocking=False):
             try:
-                # A caller who did not wait for the requested end (Ctrl-C) does not wait for it here.
+                # A caller that did not wait for the requested end (Ctrl-C) does not wait for it here.
                 lifecycle.kill_unless_ended()
             finally:
                 lifecycle.stop_watching()

@@ -163,7 +163,7 @@ class ZmqLink:
             self._io.call(partial(self._connection.suspend, why), CLOSE_TIMEOUT)
 
     def on_process_died(self, why: KernelDied) -> None:
-        """Handle the end of the kernel's process; a no-op if the link knows."""
+        """Handle the end of the kernel's process; a no-op if it was handled before."""
         self._io.post(partial(self._connection.on_process_died, why))
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ def insert_cell_after(notebook: Notebook, cell: Cell, prior_id: str) -> Notebook
     Args:
         notebook: The notebook to extend.
         cell: The cell to add.
-        prior_id: The id of the cell that comes before it.
+        prior_id: The id of the cell before it.
 
     Raises:
         DuplicateCell: the notebook already has a cell with the id of ``cell``.

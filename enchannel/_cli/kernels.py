@@ -99,7 +99,7 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
 def _on_server(
     server: str, arguments: argparse.Namespace, screen: Screen
 ) -> tuple[list[Kernelspec], list[ServerKernelRow]]:
-    """Return the kernelspecs and kernels of a server; the kernel with the latest activity comes first."""
+    """Return the kernelspecs and kernels of a server; the kernel with the latest activity is first."""
     options = server_options(server, arguments)
     with Spinner(screen.err, f"listing kernels on {redact_url(server)}"):
         found = list_server_kernelspecs(server, options)

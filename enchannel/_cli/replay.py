@@ -60,7 +60,7 @@ def _json_printer(screen: Screen) -> Callable[[ec.RecordedMessage], None]:
 
 @dataclass(slots=True)
 class _Request:
-    """A request, which is over after its reply and its idle, in either order."""
+    """A request, which ends after its reply and its idle status, in either order."""
 
     printer: TextPrinter
     reply: ec.AnyMessage | None = None

@@ -31,7 +31,7 @@ def server_options(url: str, arguments: argparse.Namespace) -> Mapping[str, Any]
     token.
 
     Raises:
-        AuthenticationFailed: a password is to be typed, and there is no terminal.
+        AuthenticationFailed: a password must be entered, and there is no terminal.
     """
     if not _SERVER.match(url):
         return {}

@@ -11,7 +11,7 @@ __all__ = ["KernelActivity"]
 
 
 class KernelActivity:
-    """A state machine: events in, state out. It sends nothing and does not know the time.
+    """A state machine: events in, state out. It sends no messages and has no clock.
 
     A kernel is busy while a request is that reported busy and not idle. Only the backend knows when a
     process that it restarts is up, so until then the messages of the kernel do not change the state.

@@ -1,4 +1,4 @@
-"""The heartbeat channel: it sends pings and watches whether they come back."""
+"""The heartbeat channel: it sends pings and checks that they are echoed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from enchannel.errors import (
 
 __all__ = ["DEFAULT_TIMEOUT", "InFlightRequest", "RequestHost", "RequestOptions"]
 
-# A kernel does not answer a request type that it does not know.
+# A kernel does not answer a request of an unknown type.
 DEFAULT_TIMEOUT = 10.0
 # After the idle status, because the reply arrives on another socket.
 REPLY_GRACE = 10.0
@@ -277,7 +277,7 @@ class InFlightRequest(abc.DisposableBase):
         with self._lock:
             if self.has_ended:
                 return
-            # Output still arrives, and the idle status comes after it.
+            # Output still arrives, and the idle status follows it.
             if self._received > received:
                 self._await_idle()
                 return

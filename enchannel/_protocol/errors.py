@@ -86,8 +86,8 @@ class AuthenticationFailed(ConnectionFailed):
 class BackendNotFound(EnchannelError, LookupError):
     """Raised when no usable backend has the given name or URL scheme.
 
-    The text lists the installed backends, or names the error in the one that was found. Not a
-    ``ConnectionFailed``: connecting again does not help.
+    The text lists the installed backends, or names the error in the one that was found. It is not a
+    ``ConnectionFailed``, because retrying does not help.
     """
 
 

@@ -55,7 +55,7 @@ class RecordingFile:
         return self._size >= MAX_WRITE_BYTES
 
     def append(self, *parts: bytes, messages: int = 0) -> None:
-        """Add bytes to the buffer, with so many messages in them."""
+        """Add bytes that contain a number of messages to the buffer."""
         self._parts += parts
         self._size += sum(map(len, parts))
         self._unwritten += messages

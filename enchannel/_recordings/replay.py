@@ -25,7 +25,7 @@ def replay(
 
     Playback begins with the first subscriber of a channel; with several subscribers, pass ``start`` so that
     none misses a message. Every channel completes at the end. Sending raises ``NotSupported``. On a running
-    event loop it returns immediately; ``async with`` or ``await`` opens the file.
+    event loop, ``replay`` returns immediately; ``async with`` or ``await`` opens the file.
 
     Args:
         path: A file written by ``record``.

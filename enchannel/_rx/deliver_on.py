@@ -25,7 +25,7 @@ T = TypeVar("T")
 Overflow = Literal["buffer", "latest", "coalesce", "error"]
 """The overflow policy: how items that wait for the event loop are stored and limited."""
 
-# Queued in place of an item that is chosen when its turn comes.
+# Queued in place of an item that is chosen when it is delivered.
 PLACEHOLDER = object()
 
 

@@ -59,7 +59,7 @@ def to_foreign_loop(scheduler: abc.SchedulerBase) -> ForeignLoop:
 
 
 def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
-    """Return True if items are to be delivered on the loop of this scheduler.
+    """Return True if items must be delivered on the loop of this scheduler.
 
     Virtual time counts as a loop: its actions run on the thread that advances it.
     """
@@ -203,7 +203,7 @@ class _TkLoop:
 
 
 class _TkPoller:
-    """Makes due calls on Tk's thread, again and again.
+    """Makes due calls on Tk's thread, at an interval.
 
     Only the root holds a reference to this object, as a Tcl command. A destroyed root releases its
     commands, so a dead weak reference shows that the root is gone, without a call into Tk.

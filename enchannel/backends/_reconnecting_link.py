@@ -296,7 +296,7 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             self.refusal = None
 
     def end(self, error: EnchannelError, *, keep_channels: bool = False) -> None:
-        """Report that the kernel is gone for good; a no-op when the link has ended.
+        """Report that the kernel has ended permanently; a no-op when the link has ended.
 
         Args:
             error: The reason.

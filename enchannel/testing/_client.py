@@ -79,7 +79,7 @@ class Client:
         return select(messages, self.received[last.channel].wait_until(contains(last)))
 
     def largest(self, size: int) -> int:
-        """Return ``size``, or less if the link cannot send a message with so many bytes in one part."""
+        """Return ``size``, or less if the link cannot send that many bytes in one part of a message."""
         limit = self.link.capabilities.max_sent
         return size if limit is None else min(size, limit - MAX_ENVELOPE_BYTES)
 

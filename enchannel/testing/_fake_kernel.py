@@ -1,4 +1,4 @@
-"""A kernel whose answers come from a function, on any transport."""
+"""A kernel that answers requests with a function, on any transport."""
 
 from __future__ import annotations
 

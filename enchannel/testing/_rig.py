@@ -62,7 +62,7 @@ class Rig(ABC):
         raise NotImplementedError
 
     def disconnect_permanently(self) -> None:
-        """Break the links for good; where a timeout decides that, ``give_up_options`` make it short."""
+        """Break the links permanently; where a timeout decides that, ``give_up_options`` make it short."""
         raise NotImplementedError
 
     def pause_reading(self) -> None:

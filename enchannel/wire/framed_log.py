@@ -64,7 +64,7 @@ class FramedLog:
         """Yield the bodies of the records, up to the end or the first truncated or damaged record.
 
         The log may grow meanwhile. Memory is allocated for a body only after ``available`` has confirmed
-        that so many bytes exist, so a damaged length costs nothing.
+        that enough bytes exist, so a damaged length costs nothing.
 
         Args:
             read: Returns the next bytes of the log: as many as requested, fewer at its end.

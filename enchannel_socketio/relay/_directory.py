@@ -1,4 +1,4 @@
-"""The kernels that a relay knows: launched, shared, and those of other relays."""
+"""The kernels that a relay serves: launched, shared, and those of other relays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["KernelDirectory", "NoSuchKernel", "TooManyKernels"]
 
 
 class NoSuchKernel(LookupError):
-    """Raised when the relay does not know a kernel id."""
+    """Raised when the relay has no kernel with an id."""
 
 
 class TooManyKernels(Exception):

@@ -199,7 +199,7 @@ class LocalKernel(ServedKernel):
         if self._is_ending and not isinstance(event, KernelState):
             # The end of the log reports the shutdown.
             return
-        # Clients know the kernel by its id at the relay, not by that of the link.
+        # Clients identify the kernel by its id on the relay, not by that of the link.
         record = EventRecord.of(event).with_kernel_id(self._link.kernel_id, self.id)
         self._writer.enqueue(Entry.of_event(record))
 

@@ -29,7 +29,7 @@ log = logging.getLogger("enchannel.socketio.relay")
 
 # Whole seconds, as Redis takes them.
 REPLY_TIMEOUT = 60
-# A command that no relay executes is deleted after so many seconds.
+# Seconds after which a command that no relay executes is deleted.
 COMMAND_LIFETIME = 3_600
 # Of one kernel; older ones are deleted.
 MAX_COMMANDS = 10_000

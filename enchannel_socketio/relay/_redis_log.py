@@ -23,7 +23,7 @@ __all__ = ["BLOCK_MS", "LOG_LIFETIME", "PREFIX", "RedisLog"]
 T = TypeVar("T")
 
 PREFIX = "enchannel:relay:"
-# Data of a kernel expires so many seconds after the end of its relay.
+# Seconds after the end of its relay at which the data of a kernel expires.
 LOG_LIFETIME = 7 * 86_400
 # The timeout of a blocking read.
 BLOCK_MS = 1_000
@@ -133,7 +133,7 @@ class RedisLog(Log):
             self._bytes -= self._sizes.popleft()
 
     async def _on_unknown_entry(self, key: bytes, entry: Entry, waiting: deque[Entry]) -> None:
-        """Handle an entry in the Stream that this relay did not know about."""
+        """Handle an entry in the Stream that this relay has not remembered."""
         position = _position(key)
         # The positions between had false ends, which were removed.
         while self._last + 1 < position:

@@ -45,7 +45,7 @@ ALIVE_INTERVAL = 1.0
 ALIVE_LIFETIME = 5
 # A relay is dead when its key has been missing for so long: Redis may have stalled for all relays.
 DEATH_GRACE = 3.0
-# Watchers can read the log of a kernel for so many seconds after its shutdown.
+# Seconds after the shutdown of a kernel in which watchers can still read its log.
 FORGOTTEN_LOG_LIFETIME = 60
 OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 2.0

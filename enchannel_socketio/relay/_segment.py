@@ -1,4 +1,4 @@
-"""One file of a log on disk: consecutive entries. It knows no other files, and no event loop.
+"""One file of a log on disk: consecutive entries. It uses no other files and no event loop.
 
 The file is a framed log (``enchannel.wire.framed_log``) of entries in msgpack, with 32-bit lengths. It is
 valid up to the first damaged entry, such as the one that a killed relay was writing.

@@ -277,7 +277,7 @@ class _NamespaceClient:
             self._watching.cancel()
 
     async def wait_until_sent(self, timeout: float) -> None:
-        """Wait until the log has been sent as far as it goes now, or for the timeout in seconds."""
+        """Wait until the current entries of the log have been sent, or for the timeout in seconds."""
         _, last = await self.kernel.log.positions()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):

@@ -18,7 +18,7 @@ MAX_BATCH_ENTRIES = 64
 # A batch has at most this many bytes, or a single entry.
 MAX_BATCH_BYTES = 256 << 10
 MAX_UNACKNOWLEDGED_BYTES = 4 << 20
-# A client that has used up its credit and never acknowledged is reminded after so many seconds.
+# Seconds after which a client that has used up its credit and never acknowledged is reminded.
 ACK_TIMEOUT = 10.0
 DEFAULT_CREDIT = 1_000
 MAX_CREDIT = 10_000
@@ -29,7 +29,7 @@ Emit = Callable[[str, object], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """The entries that a client wants to receive, and how.
+    """The entries that a client receives, and their format.
 
     Attributes:
         channels: The channels whose messages are sent.
@@ -46,7 +46,7 @@ class WatchOptions:
     credit: int = DEFAULT_CREDIT
 
     def selects(self, entry: Entry) -> bool:
-        """Return True if the client wants to receive an entry."""
+        """Return True if the client receives an entry."""
         if entry.event != MSG:
             return self.statuses
         if entry.channel not in self.channels:
@@ -70,7 +70,7 @@ class Watcher:
     ) -> None:
         self._log = log
         self._options = options
-        # The position that has been read, and the position that the client knows about.
+        # The position that has been read, and the position that the client has been sent.
         self._position = self._sent_position = position
         self._emit = emit
         self._batches = batches

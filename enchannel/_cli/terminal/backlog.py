@@ -45,7 +45,7 @@ class Backlog:
         return time.monotonic() >= self._settled_at
 
     def admit(self, pane: Pane, text: str) -> bool:
-        """Return True if a text is to be shown now; otherwise keep its end for ``stop``."""
+        """Return True if a text must be shown now; otherwise keep its end for ``stop``."""
         if self._allowance > 0:
             self._allowance -= len(text)
             return True

@@ -19,7 +19,7 @@ class Pane:
     """One of the two output streams.
 
     Args:
-        stream: None (a closed stream) is written to in vain.
+        stream: None (a closed stream) discards all output.
         environ: NO_COLOR and TERM are read from it.
 
     Attributes:
