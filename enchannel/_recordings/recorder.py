@@ -21,8 +21,10 @@ from enchannel._recordings.recording_file import RecordingFile, write_failure
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.process_hooks import call_at_exit
 from enchannel._rx.sink import CallbackSink
+from enchannel._rx.thread_calls import call_in_thread
 from enchannel._rx.timer import clock_of
-from enchannel.errors import InvalidMessage, RecordingFailed
+from enchannel._rx.waiting import refuse_on_event_loop
+from enchannel.errors import InvalidMessage, RecordingFailed, WouldDeadlock
 from enchannel.wire import websocket
 
 __all__ = ["Recorder", "record"]
@@ -43,8 +45,9 @@ def record(
     """Record the messages of a kernel in both directions to a file, from now on.
 
     Records every message of every channel, with its time and buffers, and the events of the link and the
-    kernel. The recording ends with the kernel, when disposed, or at the end of the ``with`` block. Only the
-    owner may read the file. Read it with ``Recording``, or play it with ``replay``.
+    kernel. The recording ends with the kernel, when closed or disposed, or at the end of the ``with`` or
+    ``async with`` block. Only the owner may read the file. Read it with ``Recording``, or play it with
+    ``replay``.
 
     Args:
         kernel: A connected kernel.
@@ -67,6 +70,9 @@ def record(
 
 class Recorder(abc.DisposableBase):
     """A recording in progress, as returned by ``record``.
+
+    Use it with ``with`` or ``async with``: leaving the block ends the recording and waits until all of it
+    is in the file.
 
     Attributes:
         path: The path of the file.
@@ -109,18 +115,38 @@ class Recorder(abc.DisposableBase):
         return self._file.messages
 
     def dispose(self) -> None:
-        """End the recording and wait until all of it is in the file. Idempotent."""
-        if os.getpid() != self._pid:
-            return  # the parent writes the file
-        self._end(None)
-        self._delivery.join(threading.TIMEOUT_MAX)
-        _open.discard(self)
+        """End the recording without waiting for the file, which is completed in the background. Idempotent.
+
+        ``close`` and ``aclose`` also wait.
+        """
+        # In a forked child, the parent writes the file.
+        if os.getpid() == self._pid:
+            self._end(None)
 
     def close(self) -> None:
-        """End the recording; an alias of ``dispose``."""
+        """End the recording and wait until all of it is in the file. Idempotent.
+
+        Raises:
+            WouldDeadlock: Called on a running event loop; use ``aclose`` there.
+        """
+        refuse_on_event_loop("closing a recording", "use `await recorder.aclose()`")
+        self._end_and_wait()
+
+    async def aclose(self) -> None:
+        """End the recording and wait until all of it is in the file, without blocking the event loop.
+
+        If the coroutine is cancelled, the recording has ended all the same. Idempotent.
+        """
         self.dispose()
+        await call_in_thread(self._end_and_wait)
 
     def __enter__(self) -> Self:
+        try:
+            refuse_on_event_loop("recording with `with`", "write `async with`")
+        except WouldDeadlock:
+            # The block is not entered, so it cannot end the recording.
+            self.dispose()
+            raise
         return self
 
     def __exit__(
@@ -129,11 +155,28 @@ class Recorder(abc.DisposableBase):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.dispose()
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
 
     def __repr__(self) -> str:
         ended = " (ended)" if self._ended else ""
         return f"<Recorder {self.path}, {self.messages} messages{ended}>"
+
+    def _end_and_wait(self) -> None:
+        self.dispose()
+        if os.getpid() == self._pid:
+            self._delivery.join(threading.TIMEOUT_MAX)
+            _open.discard(self)
 
     # -- on the thread on which messages arrive or are sent ---------------------------------------
 
@@ -203,7 +246,7 @@ class Recorder(abc.DisposableBase):
 def _finish_all() -> None:
     """Finish all recordings at interpreter exit, which would stop their threads with items unwritten."""
     for recorder in list(_open):
-        recorder.dispose()
+        recorder._end_and_wait()
 
 
 call_at_exit(_finish_all)

@@ -18,7 +18,7 @@ from enchannel._rx.delivery_thread import is_delivering
 from enchannel._rx.sink import attach
 from enchannel.errors import RequestTimeout, WouldDeadlock
 
-__all__ = ["aiter", "last_value", "refuse_to_block", "wait"]
+__all__ = ["aiter", "last_value", "refuse_on_event_loop", "refuse_to_block", "wait"]
 
 T = TypeVar("T")
 NOTHING: Any = object()
@@ -37,11 +37,24 @@ def refuse_to_block(what: str) -> None:
         raise WouldDeadlock(
             f"{what} on a thread that delivers messages would wait for itself; subscribe instead"
         )
+    refuse_on_event_loop(what, "await it instead")
+
+
+def refuse_on_event_loop(what: str, remedy: str) -> None:
+    """Raise WouldDeadlock on the thread of a running asyncio loop.
+
+    Args:
+        what: The blocking call, as the error names it.
+        remedy: The call to make instead.
+
+    Raises:
+        WouldDeadlock: on the thread of a running asyncio loop.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise WouldDeadlock(f"{what} would block the running event loop; await it instead")
+    raise WouldDeadlock(f"{what} would block the running event loop; {remedy}")
 
 
 def wait(observable: Observable[T], *, timeout: float | None = None) -> T:

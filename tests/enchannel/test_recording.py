@@ -1,5 +1,6 @@
 """Recordings: the recorder, its file, and damaged files."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from enchannel import (
     RecordedEvent,
     RecordedMessage,
     RecordingFailed,
+    WouldDeadlock,
 )
 from enchannel._kernel.kernel import parts_of
 from enchannel._recordings.format import (
@@ -47,7 +49,7 @@ from enchannel.wire import websocket
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import answered, printed, texts
 from tests.rigs.scripted import ScriptedLink
-from tests.rigs.threads import Thread, in_thread
+from tests.rigs.threads import Thread, in_thread, run_on_loop
 
 RECEIVED, SENT = Direction.RECEIVED, Direction.SENT
 Recorded = RecordedMessage | RecordedEvent
@@ -275,23 +277,185 @@ def test_recording_ends_with_kernel(path: Path) -> None:
     with remote.kernel() as kernel:
         recorder = ec.record(kernel, path)
         remote.send(printed("woo"))
-    recorder.dispose()
+    recorder.close()
     assert ec.Recording(path).verify()
     assert recorder.messages == 1
     assert repr(recorder) == f"<Recorder {path}, 1 messages (ended)>"
 
 
-def test_dispose_waits_and_is_idempotent(path: Path) -> None:
+def test_close_waits_and_is_idempotent(path: Path) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        recorder: abc.DisposableBase = ec.record(kernel, path)
+        recorder = ec.record(kernel, path)
         remote.send(*(printed(str(n)) for n in range(1000)))
-        for dispose in (recorder.dispose, recorder.dispose, lambda: in_thread(recorder.dispose)):
-            dispose()
+        for close in (recorder.close, recorder.close, lambda: in_thread(recorder.close)):
+            close()
             assert ec.Recording(path).verify()
         remote.send(printed("more"))
         assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
     assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
+
+
+def test_dispose_ends_recording(path: Path) -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        recorder: abc.DisposableBase = ec.record(kernel, path)
+        remote.send(*(printed(str(n)) for n in range(1000)))
+        recorder.dispose()
+        recorder.dispose()
+        remote.send(printed("more"))
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+        assert eventually(ec.Recording(path).verify)
+    assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
+
+
+# -- on a running event loop
+
+
+@contextmanager
+def slow_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Yield a pipe that is as slow as a disk can be, and a function that reads it into a file."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no named pipes in directories")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    def read() -> None:
+        os.set_blocking(reading, True)
+        with open(reading, "rb", closefd=False) as file, open(tmp_path / "copy", "wb") as copy:
+            shutil.copyfileobj(file, copy)
+
+    try:
+        yield pipe, read
+    finally:
+        os.close(reading)
+
+
+def test_async_with_waits_for_file(tmp_path: Path) -> None:
+    remote = ScriptedLink()
+    with slow_disk(tmp_path) as (pipe, read):
+
+        async def main() -> None:
+            async with remote.kernel() as kernel:
+                async with ec.record(kernel, pipe, overwrite=True) as recorder:
+                    assert isinstance(recorder, ec.Recorder)
+                    remote.send(*(printed(str(n)) for n in range(2000)))
+                    reading = Thread(read)
+                assert recorder.messages == 2000
+                reading.result()
+
+        run_on_loop(main)
+    assert ec.Recording(tmp_path / "copy").verify()
+    assert len(recorded_messages(tmp_path / "copy")) == 2000
+
+
+def test_aclose_does_not_block_loop(tmp_path: Path) -> None:
+    remote = ScriptedLink()
+    with slow_disk(tmp_path) as (pipe, read):
+
+        async def main() -> None:
+            async with remote.kernel() as kernel:
+                recorder = ec.record(kernel, pipe, overwrite=True)
+                remote.send(*(printed(str(n)) for n in range(2000)))
+                closing = asyncio.create_task(recorder.aclose())
+                await asyncio.sleep(0.05)
+                assert not closing.done()
+                reading = Thread(read)
+                await closing
+                await recorder.aclose()
+                reading.result()
+
+        run_on_loop(main)
+    assert ec.Recording(tmp_path / "copy").verify()
+
+
+def test_cancelled_aclose_ends_recording(tmp_path: Path) -> None:
+    remote = ScriptedLink()
+    with slow_disk(tmp_path) as (pipe, read):
+
+        async def main() -> None:
+            async with remote.kernel() as kernel:
+                recorder = ec.record(kernel, pipe, overwrite=True)
+                remote.send(*(printed(str(n)) for n in range(2000)))
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await recorder.aclose()
+                remote.send(printed("more"))
+                reading = Thread(read)
+                await recorder.aclose()
+                reading.result()
+
+        run_on_loop(main)
+    assert len(recorded_messages(tmp_path / "copy")) == 2000
+    assert ec.Recording(tmp_path / "copy").verify()
+
+
+def test_dispose_on_loop_does_not_block(tmp_path: Path) -> None:
+    remote = ScriptedLink()
+    with slow_disk(tmp_path) as (pipe, read):
+
+        async def main() -> None:
+            async with remote.kernel() as kernel:
+                recorder = ec.record(kernel, pipe, overwrite=True)
+                remote.send(*(printed(str(n)) for n in range(2000)))
+                recorder.dispose()
+                assert recorder.messages < 2000
+                reading = Thread(read)
+                await recorder.aclose()
+                reading.result()
+
+        run_on_loop(main)
+    assert ec.Recording(tmp_path / "copy").verify()
+
+
+def test_close_on_loop_raises(path: Path) -> None:
+    remote = ScriptedLink()
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            recorder = ec.record(kernel, path)
+            with pytest.raises(
+                WouldDeadlock, match=r"event loop; use `await recorder\.aclose\(\)`"
+            ):
+                recorder.close()
+            # The refused call changed nothing: the recording goes on.
+            remote.send(printed("woo"))
+            await recorder.aclose()
+
+    run_on_loop(main)
+    assert texts(m for _, m in recorded_messages(path)) == ["woo"]
+    assert ec.Recording(path).verify()
+
+
+def test_with_on_loop_raises_and_ends(path: Path) -> None:
+    remote = ScriptedLink()
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            with pytest.raises(WouldDeadlock, match="event loop; write `async with`"):
+                with ec.record(kernel, path):
+                    raise AssertionError
+            assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+
+    run_on_loop(main)
+    assert eventually(ec.Recording(path).verify)
+
+
+def test_close_in_subscriber_waits_for_file(path: Path) -> None:
+    """The thread of subscribers is another than the one that writes."""
+    remote, verified = ScriptedLink(), list[bool]()
+    with remote.kernel() as kernel:
+        recorder = ec.record(kernel, path)
+
+        def on_next(_: AnyMessage) -> None:
+            recorder.close()
+            verified.append(ec.Recording(path).verify())
+
+        kernel.iopub.subscribe(on_next)
+        remote.send(printed("woo"))
+        assert eventually(lambda: len(verified) == 1)
+    assert verified == [True]
 
 
 def test_active_recording_can_be_read(path: Path) -> None:
@@ -439,20 +603,12 @@ def test_record_to_full_device_raises() -> None:
 
 
 def test_slow_disk_does_not_delay_kernel(tmp_path: Path) -> None:
-    """A pipe without a reader stands for a very slow disk."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has no named pipes in directories")
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     remote, count = ScriptedLink(), 2000
-    with remote.kernel() as kernel:
+    with slow_disk(tmp_path) as (pipe, read), remote.kernel() as kernel:
         recorder = ec.record(kernel, pipe, overwrite=True)
         remote.send(*(printed(str(n)) for n in range(count)))  # more than the buffer of a pipe
-        closing = Thread(recorder.dispose)
-        os.set_blocking(reading, True)
-        with open(reading, "rb") as file, open(tmp_path / "copy", "wb") as copy:
-            shutil.copyfileobj(file, copy)
+        closing = Thread(recorder.close)
+        read()
         closing.result()
     assert len(recorded_messages(tmp_path / "copy")) == count
 

@@ -88,6 +88,7 @@ def recordings(kernel: ec.Kernel) -> None:
         assert_type(recorder.messages, int)
         assert_type(recorder.error, ec.RecordingFailed | None)
         assert_type(recorder.path, Path)
+        assert_type(recorder.close(), None)
     disposable: abc.DisposableBase = ec.record(kernel, Path("session.enchannel"))
     disposable.dispose()
     recording = ec.Recording(recorder.path)
@@ -120,6 +121,15 @@ def recordings(kernel: ec.Kernel) -> None:
     assert_type(ec.replay(recorder.path, speed=2, start=reactivex.timer(1.0)), ec.Kernel)
     ec.replay(recorder.path, sped=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(ec.connect("replay:session.enchannel", speed=10.0), ec.Kernel)
+
+
+async def recordings_on_a_loop() -> None:
+    async with ec.launch() as kernel, ec.record(kernel, "session.enchannel") as recorder:
+        assert_type(recorder, ec.Recorder)
+    assert_type(await recorder.aclose(), None)
+    async with ec.replay(recorder.path) as replay:
+        assert_type(replay, ec.Kernel)
+    assert_type(await ec.replay(recorder.path), ec.Kernel)
 
 
 def messages(kernel: ec.Kernel) -> None:
