@@ -22,6 +22,7 @@ from enchannel.wire.receiving import header_of
 __all__ = [
     "BATCH",
     "MSG",
+    "PROTOCOL_VERSION",
     "Batch",
     "EncodedJson",
     "Event",
@@ -34,6 +35,8 @@ __all__ = [
 
 MSG: Final = "msg"
 BATCH: Final = "batch"
+PROTOCOL_VERSION: Final = 1
+"""Version of the protocol between relays and clients; raised when older clients would misread a relay."""
 _OBJECT_END: Final = b"]}"
 _EMPTY = msgspec.Raw(b"{}")
 _CHANNELS = {name.value: name for name in ChannelName if name is not ChannelName.HEARTBEAT}

@@ -15,7 +15,7 @@ from socketio.exceptions import SocketIOError
 from enchannel.errors import ConnectionFailed, ConnectionLost, MalformedFrame
 from enchannel_socketio._client import RelayClient
 from enchannel_socketio._logs import quiet
-from enchannel_socketio._packet import Batch, Packet
+from enchannel_socketio._packet import PROTOCOL_VERSION, Batch, Packet
 
 __all__ = ["Ready", "RelaySocket"]
 
@@ -31,10 +31,12 @@ class Ready(msgspec.Struct, frozen=True):
     Attributes:
         position: Position in the kernel's log after which events follow.
         state: The kernel's state.
+        protocol: Version of the relay's protocol.
     """
 
     position: int
     state: str
+    protocol: int = 1
 
 
 class RelaySocket:
@@ -120,7 +122,13 @@ class RelaySocket:
                 raise ConnectionFailed(
                     f"{self._relay} closed the connection right after opening it"
                 )
-            return msgspec.convert(self._ready.result(), type=Ready)
+            ready = msgspec.convert(self._ready.result(), type=Ready)
+            if ready.protocol > PROTOCOL_VERSION:
+                raise ConnectionFailed(
+                    f"{self._relay} requires a newer enchannel (protocol {ready.protocol}; this version"
+                    f" has protocol {PROTOCOL_VERSION}): pip install --upgrade enchannel"
+                )
+            return ready
         except ConnectionFailed:  # an OSError
             raise
         except (SocketIOError, aiohttp.ClientError, OSError, ValueError, TypeError) as error:

@@ -34,14 +34,16 @@ log = logging.getLogger("enchannel.socketio.relay")
 # Of the kernels of earlier relays, only the newest are kept.
 MAX_ENDED_KERNELS = 100
 KERNEL_FILE = "kernel.json"
+LOG_FORMAT_VERSION = 1
 
 
 class _KernelFile(msgspec.Struct, frozen=True):
-    """The content of ``kernel.json``; ``created`` is in seconds since 1970."""
+    """The content of ``kernel.json``; ``created`` is in seconds since 1970, ``format`` that of the log."""
 
     id: str
     name: str
     created: float = 0.0
+    format: int = 1
 
 
 class DiskStore(Store):
@@ -91,7 +93,7 @@ class DiskStore(Store):
         return kernel_log
 
     async def register(self, kernel: LocalKernel) -> None:
-        content = _KernelFile(kernel.id, kernel.name, time.time())
+        content = _KernelFile(kernel.id, kernel.name, time.time(), LOG_FORMAT_VERSION)
         path = self._directory / kernel.id / KERNEL_FILE
         try:
             new = path.with_suffix(".new")
@@ -170,7 +172,9 @@ def _kernels_in(directory: Path) -> list[_KernelFile]:
         except msgspec.MsgspecError as error:  # perhaps a file of another program
             log.warning("%s is not readable and was skipped: %s", path / KERNEL_FILE, error)
         else:
-            if kernel.id == path.name:
+            if kernel.format > LOG_FORMAT_VERSION:
+                log.warning("%s was written by a newer enchannel and was skipped", path)
+            elif kernel.id == path.name:
                 kernels.append(kernel)
     return kernels
 

@@ -16,7 +16,7 @@ from socketio.exceptions import ConnectionRefusedError as NamespaceRefused
 from enchannel import ChannelName
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel_socketio._logs import quiet
-from enchannel_socketio._packet import MessageParts, Packet, decode_message
+from enchannel_socketio._packet import PROTOCOL_VERSION, MessageParts, Packet, decode_message
 from enchannel_socketio.relay._access_control import GRANT, RequestRefused
 from enchannel_socketio.relay._directory import KernelDirectory, NoSuchKernel
 from enchannel_socketio.relay._kernels import ServedKernel
@@ -186,6 +186,7 @@ class SocketioServer:
 
         watcher = Watcher(kernel.log, watch_options, position, emit, kernel.batches)
         ready = {
+            "protocol": PROTOCOL_VERSION,
             "position": position,
             "state": kernel.state.value,
             "access": str(grant),

@@ -10,6 +10,8 @@ from pathlib import Path
 import enchannel.memory
 from enchannel._cli.exit_code import ExitCode
 from enchannel._recordings import format as recording_format
+from enchannel_socketio._packet import PROTOCOL_VERSION
+from enchannel_socketio.relay._disk_store import LOG_FORMAT_VERSION
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "stability.md").read_text(encoding="utf-8")
@@ -43,9 +45,11 @@ def test_every_public_module_is_listed() -> None:
 
 
 def test_version_numbers_are_those_of_the_code() -> None:
-    versions = {name.partition(" (")[0]: version for name, version in cells_of("what").items()}
+    versions = {re.split(r" [(\[]", name)[0]: version for name, version in cells_of("what").items()}
     assert versions["backend contract"] == str(enchannel.memory.backend.contract)
     assert versions["recordings"] == str(recording_format.VERSION)
+    assert versions["relay protocol"] == str(PROTOCOL_VERSION)
+    assert versions["logs of a relay on disk"] == str(LOG_FORMAT_VERSION)
 
 
 def test_exit_codes_are_those_of_the_code() -> None:
