@@ -27,8 +27,8 @@ _Refusal: TypeAlias = Callable[..., NoReturn]
 class FrozenDict(dict[str, Any]):
     """A mapping of JSON values that is immutable at any depth; ``thaw`` returns a mutable copy.
 
-    Rely on a mapping that ``json.dumps``, msgspec and nbformat accept; that its class is a subclass of
-    dict may change.
+    It is a mapping that ``json.dumps``, msgspec and nbformat accept. Do not rely on its base class
+    ``dict``, which may change.
     """
 
     __slots__ = ()

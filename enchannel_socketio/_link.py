@@ -243,7 +243,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             self.emit(
                 MessagesMayBeMissing(
                     f"{gap['to'] - gap['from'] + 1} messages of kernel {self.kernel_id} were removed from "
-                    "the relay's log before they could be sent; raise its size there with --log-bytes"
+                    "the relay's log before they could be sent; raise its --log-messages or --log-bytes"
                 )
             )
 

@@ -83,7 +83,7 @@ async def open_socket(
         close_timeout=CLOSE_TIMEOUT,
         logger=quiet,
         max_size=max_received,
-        # It is read all the time, however slow subscribers are.
+        # It is read continuously, even if subscribers are slow.
         max_queue=None,
         # Jupyter's own clients have none either: it is slower on loopback and local networks.
         compression=None,

@@ -38,8 +38,8 @@ def connect(
 ) -> Kernel:
     """Connect to a running kernel.
 
-    It returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a running
-    event loop it returns immediately; ``async with`` or ``await`` connects.
+    ``connect`` returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a
+    running event loop, ``connect`` returns immediately; ``async with`` or ``await`` connects.
 
     Args:
         target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
@@ -93,8 +93,9 @@ def launch(
 ) -> Kernel:
     """Launch a kernel and connect to it.
 
-    It returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a running
-    event loop it returns immediately; ``async with`` or ``await`` starts the kernel and connects.
+    ``launch`` returns once iopub is subscribed to, so no message that the kernel sends later is lost. On a
+    running event loop, ``launch`` returns immediately; ``async with`` or ``await`` starts the kernel and
+    connects.
 
     The kernel is owned: it is shut down on leaving the block, by ``close()``, or at interpreter exit.
 

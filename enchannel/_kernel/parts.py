@@ -119,7 +119,7 @@ class KernelParts:
             self.report(
                 EnchannelError(
                     f"input() failed in request {request.parent_header.msg_id[:8]}, which was interrupted: "
-                    "nothing answers it; pass on_input, or subscribe to kernel.stdin"
+                    "no observer answers input requests; pass on_input, or subscribe to kernel.stdin"
                 )
             )
             self.interrupt()

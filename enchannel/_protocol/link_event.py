@@ -54,7 +54,7 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     One of ``ended``, ``link``, ``kernel`` and ``error`` is set.
 
     Attributes:
-        ended: The class of the error with which the link ended; no record follows this one.
+        ended: The class of the error that ended the link; no record follows this one.
         link: The new state of the link.
         kernel: The new state of the kernel.
         error: The class of an error that does not end the link.
@@ -94,7 +94,7 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def of_end(cls, error: EnchannelError) -> EventRecord:
-        """Return the record of the error with which a link ended."""
+        """Return the record of the error that ended a link."""
         return cls(ended=type(error).__name__, text=clean(str(error)))
 
     @classmethod

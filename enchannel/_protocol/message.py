@@ -168,14 +168,14 @@ class Message(
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> Message[Mapping[str, Any]]:
-        """Return the message of such an object.
+        """Return the message of a JSON object in the form that ``to_dict`` returns.
 
         Args:
             fields: As ``to_dict`` returns it. Missing parts are empty, a missing channel is shell, and
                 other keys are ignored. Buffers may be bytes-like as well.
 
         Raises:
-            InvalidMessage: A part that is not as described; the text names it.
+            InvalidMessage: A part is invalid; the text names it.
         """
         if not isinstance(fields, Mapping):
             raise InvalidMessage(f"a message must be a dict, not {type(fields).__name__}")

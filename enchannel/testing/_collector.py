@@ -23,7 +23,7 @@ class Collector(abc.ObserverBase[T], Generic[T]):
     """Records the items, the threads and the end of an observable.
 
     Its methods may be called from any thread. Those that wait raise AssertionError if no new item arrives
-    for ``DEADLINE`` seconds, however long the whole stream takes.
+    for ``DEADLINE`` seconds; the whole stream may take longer.
 
     Args:
         observable: The observable to subscribe to; by default pass the collector to ``subscribe``.

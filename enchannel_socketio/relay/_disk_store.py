@@ -119,7 +119,7 @@ class DiskStore(Store):
         )
 
     def _acquire_lock(self) -> None:
-        """Lock the directory. The system releases the lock when the process ends, however it ends."""
+        """Lock the directory. The system releases the lock whenever the process ends."""
         handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         lock = os.fdopen(handle, "r+b")
         try:

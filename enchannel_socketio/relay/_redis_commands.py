@@ -69,7 +69,7 @@ class PeerKernel(ServedKernel):
         await self._execute("restart")
 
     async def shut_down(self) -> None:
-        with suppress(KernelDied):  # the kernel has ended when its relay stopped
+        with suppress(KernelDied):  # the kernel ended when its relay stopped
             await self._execute("shut_down")
 
     async def _execute(self, op: str, body: bytes = b"") -> bytes:
