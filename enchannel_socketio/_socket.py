@@ -142,7 +142,7 @@ class RelaySocket:
         status = _handshake_status(error)
         if status == 503:
             return ConnectionFailed(
-                f"{self._relay} has reached its limit of connections; raise it there with --connections"
+                f"{self._relay} has reached its limit of connections; raise it there with --max-connections"
             )
         if status:
             return ConnectionFailed(f"{self._relay} answered {status} to the Socket.IO handshake")

@@ -95,7 +95,7 @@ def test_keys_are_never_shown(
         visible.add("values", Signer(KEY), enchannel_zmq.backend)
         connect_wrongly(visible, wire.info, path)
         path.write_text(json.dumps(wire.info))
-        visible.add("the command", enchannel("run", "1", "--connection", str(path)))
+        visible.add("the command", enchannel("run", "1", "--existing", str(path)))
         with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
             wire.send_frames(
                 ChannelName.IOPUB, signed(b"another", *parts())
@@ -128,11 +128,11 @@ def connect_wrongly(visible: Visible, fields: dict[str, Any], path: Path) -> Non
         with visible.failing(where):
             ec.connect(path, timeout=0.3)
         if where in FAILING_AT_ONCE:
-            visible.add(f"the command, {where}", enchannel("run", "1", "--connection", str(path)))
+            visible.add(f"the command, {where}", enchannel("run", "1", "--existing", str(path)))
     path.write_text(json.dumps(fields)[:-1])
     with visible.failing("a file that is cut short"):
         ec.connect(path)
-    visible.add("the command, cut short", enchannel("run", "1", "--connection", str(path)))
+    visible.add("the command, cut short", enchannel("run", "1", "--existing", str(path)))
 
 
 def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:

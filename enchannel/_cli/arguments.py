@@ -37,6 +37,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description=help_text.PROGRAM,
         epilog=help_text.PROGRAM_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An abbreviation that scripts use would fix the names of all options.
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('enchannel')}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -63,6 +65,8 @@ def _add_parser(
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        # An abbreviation that scripts use would fix the names of all options.
+        allow_abbrev=False,
     )
     parser.set_defaults(command=command)
     return parser
@@ -89,7 +93,7 @@ def _add_run(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="kernelspec of the kernel to start (default: that of the notebook, else python3)",
     )
-    kernel.add_argument("--connection", metavar="KERNEL", help=RUNNING_KERNEL_HELP)
+    kernel.add_argument("--existing", metavar="KERNEL", help=RUNNING_KERNEL_HELP)
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -110,7 +114,7 @@ def _add_run(subparsers: Subparsers) -> None:
     )
     _add_notebook_options(parser)
     _add_server_options(
-        parser, "start the kernel, or find the kernel of --connection, on this server"
+        parser, "start the kernel, or find the kernel of --existing, on this server"
     )
 
 
@@ -290,14 +294,14 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
         help="maximum size of a client's message, in bytes (default: 10 MiB)",
     )
     access.add_argument(
-        "--kernels",
+        "--max-kernels",
         metavar="N",
         type=to_count,
         default=32,
         help="maximum number of kernels at a time (default: 32)",
     )
     access.add_argument(
-        "--connections",
+        "--max-connections",
         metavar="N",
         type=to_count,
         default=1_000,

@@ -12,7 +12,7 @@ __all__ = ["ADVICE", "error_text"]
 ADVICE: Mapping[Remedy, str] = {
     Remedy.ALLOW_HTTP: "use https://, or --allow-http if you trust the network",
     Remedy.ALLOW_UNSIGNED: "use a connection file with a key",
-    Remedy.CONNECT: "use --connection for a running kernel",
+    Remedy.CONNECT: "use --existing for a running kernel",
     Remedy.LAUNCH: "start a kernel with `enchannel run --at`",
     Remedy.OVERWRITE: "choose another name, or replace it with `enchannel record --overwrite`",
     Remedy.AUTHENTICATE: "use a URL with its ?token=…, JUPYTER_TOKEN, or --ask-password",

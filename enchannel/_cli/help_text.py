@@ -64,7 +64,7 @@ RUN = """\
 Run code in a Jupyter kernel, and print its output as it arrives.
 
 A new kernel is started for the code and shut down afterwards. With
---connection, the code runs in a running kernel, which is left running. With
+--existing, the code runs in a running kernel, which is left running. With
 --at, the kernel is on a Jupyter server or relay.
 
 A notebook is run cell by cell until a cell raises, and is saved after each
@@ -78,10 +78,10 @@ examples:
   enchannel run train.py --timeout 600
   echo "1 + 1" | enchannel run -
   enchannel run --kernel deno "Deno.version"
-  enchannel run --connection 1a2b "x + 1"
+  enchannel run --existing 1a2b "x + 1"
   enchannel run --at "http://localhost:8888/lab?token=..." train.py
-  enchannel run --at https://hub.example.org/user/me --connection 1a2b "x + 1"
-  enchannel run --connection http://localhost:8888/api/kernels/1a2b... "x + 1"
+  enchannel run --at https://hub.example.org/user/me --existing 1a2b "x + 1"
+  enchannel run --existing http://localhost:8888/api/kernels/1a2b... "x + 1"
   enchannel run --json plot.py | jq -r .header.msg_type
   enchannel run --record session.enchannel train.py
   enchannel run analysis.ipynb --output done.ipynb
@@ -103,7 +103,7 @@ notebooks:
   skip-execution is skipped. -p and --parameters add a cell with the given
   values after the cell with the tag parameters. --resume skips the first cells
   that have run without an error and whose code is unchanged; their variables
-  exist only in the kernel that ran them, which --connection can name.
+  exist only in the kernel that ran them, which --existing can name.
 
 input:
   input() reads from the terminal; passwords are not echoed. If stdin is a pipe
@@ -113,7 +113,7 @@ input:
 Ctrl-C:
   The first Ctrl-C interrupts the code; on a terminal, most of the output that
   is still queued is skipped. The second one ends the kernel and the command. A
-  kernel of --connection is left running.
+  kernel of --existing is left running.
 
 {EXIT_CODES}
 {ENVIRONMENT}"""

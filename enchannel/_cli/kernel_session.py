@@ -29,7 +29,7 @@ def open_kernel(
     default_name: str = "",
     cwd: Path | None = None,
 ) -> ec.Kernel:
-    """Connect to the kernel of ``--connection``; without that, start a kernel.
+    """Connect to the kernel of ``--existing``; without that, start a kernel.
 
     Args:
         arguments: The command line.
@@ -37,8 +37,8 @@ def open_kernel(
         default_name: The kernelspec to use without ``--kernel``.
         cwd: The working directory of a kernel that is started on this machine.
     """
-    if arguments.connection is not None:
-        return connect(arguments.connection, arguments, screen)
+    if arguments.existing is not None:
+        return connect(arguments.existing, arguments, screen)
     return _launch(arguments.kernel or default_name or DEFAULT_KERNEL, arguments, screen, cwd)
 
 

@@ -79,8 +79,8 @@ def _make_relay(arguments: argparse.Namespace, token: str | None) -> Relay:
         ),
         limits=Limits(
             max_message=arguments.max_message,
-            kernels=arguments.kernels,
-            connections=arguments.connections,
+            kernels=arguments.max_kernels,
+            connections=arguments.max_connections,
         ),
         hosts=[*arguments.allow_host, *_listen_address(arguments.host)],
         origins=arguments.allow_origin,

@@ -110,7 +110,7 @@ class TestRunningKernel:
         assert running.run("6 * 7", timeout=DEADLINE).text == "42"
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return self.files.run("--connection", self.kernel.id, *arguments, stdin=stdin)
+        return self.files.run("--existing", self.kernel.id, *arguments, stdin=stdin)
 
     def test_notebook_stops_at_first_error(self) -> None:
         self.files.has("print('a')", "1 / 0", "print('never')")
@@ -149,7 +149,7 @@ class TestRunningKernel:
 
     def test_outputs_are_printed_without_output_file(self) -> None:
         self.files.has("import sys; print('out'); print('err', file=sys.stderr)", "6 * 7", "1 / 0")
-        ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
+        ended = enchannel("run", str(self.files.given), "--existing", self.kernel.id)
         assert (ended.stdout, ended.returncode) == ("out\n42\n", ExitCode.RAISED)
         assert "err\n" in ended.stderr
         assert ended.stderr.count("Traceback (most recent call last)") == 1
@@ -161,7 +161,7 @@ class TestRunningKernel:
             "thread.start(); print('in time')"
         )
         self.files.has(thread, "go.set(); thread.join(); print('next')")
-        ended = enchannel("run", str(self.files.given), "--connection", self.kernel.id)
+        ended = enchannel("run", str(self.files.given), "--existing", self.kernel.id)
         assert sorted(ended.stdout.split("\n")) == ["", "in time", "late", "next"]
 
     def test_parameters_override_defaults(self) -> None:
@@ -236,7 +236,7 @@ def test_ctrl_c_leaves_code_of_other_client(files: Files) -> None:
         busy = kernel.execute(ASLEEP)
         busy.pipe(ec.outputs()).subscribe(lambda _: begun.set())
         assert begun.wait(DEADLINE)
-        with Terminal(*files.command("--connection", kernel.id)) as terminal:
+        with Terminal(*files.command("--existing", kernel.id)) as terminal:
             terminal.wait_for("cell 1 of 1")
             terminal.press(CTRL_C)
             _, exit_code = terminal.wait()

@@ -110,7 +110,7 @@ def test_run_keeps_existing_file(file: Path) -> None:
 
 
 def test_full_disk_ends_recording_only(running: ec.Kernel, file: Path) -> None:
-    script = 'ulimit -f 16; exec "$0" -m enchannel run --connection "$1" --record "$2" "$3"'
+    script = 'ulimit -f 16; exec "$0" -m enchannel run --existing "$1" --record "$2" "$3"'
     code = "for i in range(200): display({'text/plain': 'x' * 1000}, raw=True)\n'done'"
     ran = subprocess.run(
         ["bash", "-c", script, COMMAND[0], running.id, file, code],  # noqa: S607

@@ -100,8 +100,8 @@ def test_relay_kernels_are_listed_and_connected(relay: Started) -> None:
     (running,) = listed["running"]
     assert running["id"] == kernel_id
     for where in (
-        ("--connection", running["url"]),
-        ("--at", relay.at, "--connection", kernel_id[:8]),
+        ("--existing", running["url"]),
+        ("--at", relay.at, "--existing", kernel_id[:8]),
     ):
         assert enchannel("run", *where, "6 * 7").stdout == "42\n"
     shutdown(relay.url, kernel_id, token=TOKEN)
@@ -146,7 +146,7 @@ def test_share_and_no_spawn() -> None:
     with ec.launch("python3") as kernel, started("--share", kernel.id, "--no-spawn") as relay:
         listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
         (running,) = listed["running"]
-        enchannel("run", "--connection", running["url"], "x = 6 * 7")
+        enchannel("run", "--existing", running["url"], "x = 6 * 7")
         assert kernel.run("x").text == "42"
         refused = enchannel("run", "--at", relay.at, "1")
         assert refused.returncode == ExitCode.NOT_CONNECTED

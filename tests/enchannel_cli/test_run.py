@@ -32,7 +32,7 @@ class TestOutput:
         assert running.run("6 * 7", timeout=DEADLINE).text == "42"
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return enchannel("run", "--connection", self.kernel.id, *arguments, stdin=stdin)
+        return enchannel("run", "--existing", self.kernel.id, *arguments, stdin=stdin)
 
     def test_stderr_of_code_goes_to_stderr(self) -> None:
         ended = self.run("import sys; print('out'); print('err', file=sys.stderr)")
@@ -65,7 +65,7 @@ class TestOutput:
         assert ended.stdout == "".join(f"{i}\n" for i in range(100_000))
 
     def test_connection_takes_start_of_id(self) -> None:
-        ended = enchannel("run", "--connection", self.kernel.id[:8], "6 * 7")
+        ended = enchannel("run", "--existing", self.kernel.id[:8], "6 * 7")
         assert ended.stdout == "42\n"
 
     def test_code_may_begin_with_dash(self) -> None:
@@ -141,7 +141,7 @@ class TestOutput:
     def test_run_into_closed_pipe_is_quiet(self) -> None:
         code = "while True: print('y')"
         with subprocess.Popen(
-            [*COMMAND, "run", "--connection", self.kernel.id, code],
+            [*COMMAND, "run", "--existing", self.kernel.id, code],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
@@ -156,7 +156,7 @@ class TestOutput:
     def test_full_disk_is_reported(self) -> None:
         with open("/dev/full", "w") as full:
             ended = subprocess.run(
-                [*COMMAND, "run", "--connection", self.kernel.id, "print('x')"],
+                [*COMMAND, "run", "--existing", self.kernel.id, "print('x')"],
                 stdout=full,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
@@ -203,7 +203,7 @@ def test_unknown_kernelspec_is_reported() -> None:
 
 @pytest.mark.parametrize("target", ["nobody", "./no/such.json"])
 def test_missing_connection_is_reported(target: str) -> None:
-    ended = enchannel("run", "--connection", target, "1")
+    ended = enchannel("run", "--existing", target, "1")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
     assert target.rpartition("/")[2] in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -212,13 +212,13 @@ def test_missing_connection_is_reported(target: str) -> None:
 def test_invalid_connection_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "kernel-1.json"
     path.write_text("{}")
-    ended = enchannel("run", "--connection", str(path), "1")
+    ended = enchannel("run", "--existing", str(path), "1")
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert ended.stderr == f"enchannel: the connection file {path} has no ip\n"
 
 
 def test_unknown_scheme_is_reported() -> None:
-    ended = enchannel("run", "--connection", "gopher://host/kernel", "1")
+    ended = enchannel("run", "--existing", "gopher://host/kernel", "1")
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert "no backend 'gopher'" in ended.stderr
 

@@ -107,7 +107,7 @@ class TestRunningKernel:
         assert running.run("6 * 7", timeout=DEADLINE).text == "42"
 
     def run(self, *arguments: str, out: int | None = None, **environ: str) -> Terminal:
-        return Terminal("run", "--connection", self.kernel.id, *arguments, environ=environ, out=out)
+        return Terminal("run", "--existing", self.kernel.id, *arguments, environ=environ, out=out)
 
     def test_traceback_has_colours(self) -> None:
         with self.run("1 / 0") as terminal:
@@ -231,7 +231,7 @@ class TestRunningKernel:
 
 
 def test_json_has_no_escape_sequences(running: ec.Kernel) -> None:
-    arguments = ("run", "--connection", running.id, "--json", r"print('\x1b[2J\x9b2J')")
+    arguments = ("run", "--existing", running.id, "--json", r"print('\x1b[2J\x9b2J')")
     with Terminal(*arguments) as terminal:
         shown, exit_code = terminal.wait()
     assert exit_code == 0

@@ -190,23 +190,23 @@ class TestRunningKernel:
 
     def test_kernel_is_found_by_url(self) -> None:
         url = f"{self.url}?token={TOKEN}"
-        first = enchannel("run", "--connection", url, "x = 6", environ={"JUPYTER_TOKEN": ""})
-        then = enchannel("run", "--connection", self.url, "x * 7")
+        first = enchannel("run", "--existing", url, "x = 6", environ={"JUPYTER_TOKEN": ""})
+        then = enchannel("run", "--existing", self.url, "x * 7")
         assert (first.stdout, first.stderr, first.returncode) == ("", "", 0)
         assert (then.stdout, then.stderr, then.returncode) == ("42\n", "", 0)
 
     def test_kernel_is_found_by_start_of_id(self) -> None:
         at = f"{self.server.url}/lab?token={TOKEN}"
-        options = ("--at", at, "--connection", self.id[:8])
+        options = ("--at", at, "--existing", self.id[:8])
         ended = enchannel("run", *options, "6 * 7", environ={"JUPYTER_TOKEN": ""})
         assert (ended.stdout, ended.stderr, ended.returncode) == ("42\n", "", 0)
 
     def test_unknown_id_lists_running_kernels(self) -> None:
-        ended = enchannel("run", "--at", self.server.url, "--connection", "nope", "1")
+        ended = enchannel("run", "--at", self.server.url, "--existing", "nope", "1")
         assert_refused(ended, "'nope'", self.server.url, self.id)
 
     def test_unknown_url_is_reported(self) -> None:
-        ended = enchannel("run", "--connection", f"{self.server.url}/api/kernels/nope", "1")
+        ended = enchannel("run", "--existing", f"{self.server.url}/api/kernels/nope", "1")
         assert_refused(ended, "nope", self.server.url)
 
     @pytest.mark.parametrize("by_url", [True, False])
@@ -221,7 +221,7 @@ class TestRunningKernel:
             assert (
                 began == f"enchannel: recording kernel {self.id} in {file}; press Ctrl-C to stop\n"
             )
-            assert enchannel("run", "--connection", self.url, "print('woo')").stdout == "woo\n"
+            assert enchannel("run", "--existing", self.url, "print('woo')").stdout == "woo\n"
             assert eventually(lambda: b"woo" in file.read_bytes())
             process.terminate()
             err = process.communicate(timeout=DEADLINE)[1]
@@ -263,7 +263,7 @@ class TestRunningKernel:
 def run_each_command(url: str) -> Iterator["subprocess.CompletedProcess[str]"]:
     """Run each command that connects to a server."""
     yield enchannel("run", "--at", url, "1")
-    yield enchannel("run", "--at", url, "--connection", "1a2b", "1")
+    yield enchannel("run", "--at", url, "--existing", "1a2b", "1")
     yield enchannel("kernels", "--at", url)
     yield enchannel("record", "--at", url, "1a2b", os.devnull)
 
@@ -322,7 +322,7 @@ def test_missing_library_names_extra(library: str) -> None:
         from enchannel.__main__ import main
         sys.exit(main(sys.argv[1:]))
     """
-    for arguments in (["run", "1"], ["run", "--connection", "1a2b", "1"], ["kernels"]):
+    for arguments in (["run", "1"], ["run", "--existing", "1a2b", "1"], ["kernels"]):
         ended = subprocess.run(
             [sys.executable, "-c", script, library, *arguments, "--at", UNREACHABLE_URL],
             capture_output=True,

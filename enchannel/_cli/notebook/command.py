@@ -64,6 +64,6 @@ def _resume_message(plan: NotebookPlan, arguments: argparse.Namespace) -> str:
         return "nothing to run: all cells have run and are unchanged"
     number = plan.notebook.index(plan.cells[0]) + 1
     where = f"resuming at cell {number} of {len(plan.notebook.cells)}"
-    if arguments.connection:
+    if arguments.existing:
         return where
     return f"{where} in a new kernel (earlier cells are not re-run)"
