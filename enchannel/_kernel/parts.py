@@ -118,8 +118,8 @@ class KernelParts:
         if self.capabilities.can_send and not self.connection.channels.is_stdin_observed():
             self.report(
                 EnchannelError(
-                    f"input() failed in request {request.parent_header.msg_id[:8]}, which was interrupted: "
-                    "no observer answers input requests; pass on_input, or subscribe to kernel.stdin"
+                    f"input() failed in request {request.parent_header.msg_id[:8]}, which was interrupted "
+                    "because no on_input was given; pass on_input, or subscribe to kernel.stdin"
                 )
             )
             self.interrupt()
