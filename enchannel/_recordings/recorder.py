@@ -236,9 +236,7 @@ class Recorder(abc.DisposableBase):
     def _fail(self, error: Exception) -> None:
         self._watching.dispose()
         self._file.close()
-        self.error = write_failure(
-            self.path, error, "; it has ended, and can be read up to this point"
-        )
+        self.error = write_failure(self.path, error, "; it ended, and can be read up to this point")
         self._report(self.error)
         self._end(None)
 

@@ -544,7 +544,7 @@ def test_full_disk_ends_only_the_recording(path: Path) -> None:
             remote.send(*(printed(str(n)) for n in range(200)))
             (error,) = errors.wait_for_count(1)
         assert isinstance(error, RecordingFailed)
-        assert "it has ended, and can be read up to this point" in str(error)
+        assert "it ended, and can be read up to this point" in str(error)
         assert recorder.error is error
         remote.send(printed("goes on"))
         assert texts(seen.wait_for_count(201))[-1] == "goes on"

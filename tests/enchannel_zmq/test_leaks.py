@@ -14,7 +14,7 @@ import pytest
 
 import enchannel as ec
 from enchannel_zmq._io_thread import io_thread
-from tests.rigs import DEADLINE, eventually
+from tests.rigs import DEADLINE, LONG_STREAM_TIMEOUT, eventually
 from tests.rigs.processes import count_descriptors
 from tests.rigs.wire_kernel import WireKernel
 
@@ -115,6 +115,8 @@ def launch_and_execute() -> None:
         assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
+# Each launch has a deadline of its own.
+@pytest.mark.timeout(LONG_STREAM_TIMEOUT)
 def test_50_launches_leave_nothing() -> None:
     def some(times: int) -> Callable[[], None]:
         def several_at_once() -> None:

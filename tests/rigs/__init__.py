@@ -34,7 +34,7 @@ DEADLINE: Final = 30.0
 """Seconds without progress after which a test gives up waiting."""
 
 LONG_STREAM_TIMEOUT: Final = 600.0
-"""The pytest timeout, in seconds, of tests of long streams, which take minutes on a busy machine."""
+"""The pytest timeout, in seconds, of tests that take minutes on a busy machine."""
 
 # Not in one sleep: CPython has a moment, just before it blocks, in which a signal does not wake it up.
 ASLEEP: Final = "import time\nprint('asleep', flush=True)\nwhile True: time.sleep(0.05)"
