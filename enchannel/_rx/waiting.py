@@ -229,8 +229,9 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     """
     sink: _LastValueSink[T] = _LastValueSink(asyncio.get_running_loop())
     subscription = SingleAssignmentDisposable()
+    deadline = asyncio.timeout(timeout)
     try:
-        async with asyncio.timeout(timeout) as deadline:
+        async with deadline:
             subscription.disposable = sink.subscribe_to(observable)
             while not sink.ended:
                 await sink.woken.wait()

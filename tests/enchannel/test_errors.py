@@ -12,6 +12,7 @@ import reactivex
 from reactivex import Observable
 
 import commutable as cm
+import commutable.errors as document_errors
 import enchannel as ec
 from enchannel import errors
 from enchannel._outputs.result import copy_of_error
@@ -22,7 +23,7 @@ from tests.rigs.threads import run_on_loop
 
 CLASSES = [
     value
-    for module in (errors, cm.errors)
+    for module in (errors, document_errors)
     for name in module.__all__
     if inspect.isclass(value := getattr(module, name)) and issubclass(value, EnchannelError)
 ]
