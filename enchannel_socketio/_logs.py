@@ -11,7 +11,7 @@ log = logging.getLogger("enchannel.socketio")
 quiet = logging.Logger("enchannel.socketio.library", logging.CRITICAL)
 """The logger for Socket.IO, which logs all messages at INFO.
 
-It is not registered, so its level cannot be set by name. What Socket.IO logs as errors is reported
+The logger is not registered, so its level cannot be set by name. Errors that Socket.IO logs are reported
 otherwise.
 """
 quiet.parent = log

@@ -39,13 +39,13 @@ class ProcessPhase(Enum):
     RESTARTING = auto()
     """``restart`` is in progress."""
     ENDING_IN_RESTART = auto()
-    """Its end was requested, and a restart is in progress."""
+    """A shutdown was requested during a restart."""
     ENDING = auto()
-    """Its end was requested."""
+    """A shutdown was requested."""
     RELEASED = auto()
-    """It runs on without this process."""
+    """Released: the kernel continues without this process."""
     ENDED = auto()
-    """It has ended, and its files are removed."""
+    """The process has exited, and its files are removed."""
 
 
 OWNED_PHASES = (ProcessPhase.RUNNING, ProcessPhase.RESTARTING)

@@ -10,6 +10,7 @@ import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 # Docstrings open with a verb or a noun phrase, not with one of these.
@@ -67,6 +68,7 @@ def texts_of(path: Path) -> Iterator[Text]:
     source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        yield from _attribute_docstrings(node, path)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if (docstring := ast.get_docstring(node)) is not None:
                 yield Text("docstring", path, node.body[0].lineno, _plain(docstring))
@@ -75,6 +77,17 @@ def texts_of(path: Path) -> Iterator[Text]:
         elif isinstance(node, ast.Call) and _is_error(node.func):
             yield from _strings_in(node, path)
     yield from _comments_of(source, path)
+
+
+def _attribute_docstrings(node: ast.AST, path: Path) -> Iterator[Text]:
+    """Yield the strings that follow an assignment, in a module or class."""
+    body: object = getattr(node, "body", None)
+    for assignment, text in pairwise(body if isinstance(body, list) else ()):
+        match assignment, text:
+            case (ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str() as docstring))):
+                yield Text("docstring", path, text.lineno, _plain(docstring))
+            case _:
+                pass
 
 
 def _is_error(function: ast.expr) -> bool:

@@ -54,6 +54,7 @@ def test_markdown_prose_is_wrapped(page: Path) -> None:
     [
         ('"""What arrives."""', "opening"),
         ('"""Whether it is open."""', "opening"),
+        ('PHASE = 1\n"""It is open."""', "opening"),
         ('"""Return what arrives."""', "headless"),
         ("# Told to who asks.\n", "headless"),
         ('raise ValueError("x is no URL")', "negation"),

@@ -15,7 +15,7 @@ class LinkPhase(Enum):
     NEW = auto()
     """The first connection is being opened."""
     DEFERRED = auto()
-    """It connects when the first message is sent or ``begin_soon`` is called; messages are queued."""
+    """Connects when the first message is sent or ``begin_soon`` is called; messages are queued."""
     OPEN = auto()
     """Connected."""
     SUSPENDED = auto()
