@@ -81,8 +81,9 @@ def texts_of(path: Path) -> Iterator[Text]:
 
 def _attribute_docstrings(node: ast.AST, path: Path) -> Iterator[Text]:
     """Yield the strings that follow an assignment, in a module or class."""
-    body: object = getattr(node, "body", None)
-    for assignment, text in pairwise(body if isinstance(body, list) else ()):
+    if not isinstance(node, ast.Module | ast.ClassDef):
+        return
+    for assignment, text in pairwise(node.body):
         match assignment, text:
             case (ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str() as docstring))):
                 yield Text("docstring", path, text.lineno, _plain(docstring))
