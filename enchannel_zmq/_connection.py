@@ -97,8 +97,10 @@ class KernelConnection:
         self._reconnect = ReconnectPolicy(io, reconnect_timeout)
         self._diagnostics = ConnectDiagnostics(info, kernel_id)
         self._assessment: Timer | None = None
-        # Counts the times that the connection became ready.
+        # Counts the times that the connection became ready or was lost.
         self._generation = 0
+        # The generation for which the operating system is being asked about the process.
+        self._asked_generation: int | None = None
         self.incoming = IncomingMessages(
             self.tracker,
             self._proof,
@@ -257,29 +259,42 @@ class KernelConnection:
     # -- losing sockets and reconnecting ----------------------------------------------------------
 
     def _is_assessing(self) -> bool:
-        return self._assessment is not None and self._assessment.is_pending
+        return self._asked_generation == self._generation or (
+            self._assessment is not None and self._assessment.is_pending
+        )
 
     def _assess(self) -> None:
-        """Handle the loss of sockets, depending on those left and on the process."""
+        """Handle the loss of sockets, depending on those left and on the process.
+
+        If the process may have ended, the operating system is asked. The sockets cannot tell: the one that
+        has unread messages is lost only when they are read, long after the others.
+        """
         if self.tracker.phase not in (ConnectionPhase.READY, ConnectionPhase.PARTIAL):
             return
         lost = self._sockets.disconnected()
-        if len(lost) < len(ChannelName):
-            self._on_some_lost(lost)
-        elif self._find_death is not None:
-            generation = self._generation
+        if self._find_death is not None and set(lost) & set(REQUEST_CHANNELS):
+            self._asked_generation = generation = self._generation
             self._find_death(
                 lambda died: self._io.post(partial(self._on_death_found, generation, died))
             )
+        elif len(lost) < len(ChannelName):
+            self._on_some_lost(lost)
         else:
             text = f"{self._name} closed all its sockets; it ended or was restarted"
             self._reconnect_all(KernelDied(text), is_dead=True)
 
     def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
-        if generation != self._generation:  # the kernel was restarted meanwhile
+        if generation != self._generation:  # the connection was lost or restored meanwhile
             return
+        self._asked_generation = None
         if died is not None:
             self.on_process_died(died)
+            return
+        if self.tracker.phase not in (ConnectionPhase.READY, ConnectionPhase.PARTIAL):
+            return
+        lost = self._sockets.disconnected()
+        if len(lost) < len(ChannelName):
+            self._on_some_lost(lost)
         else:
             text = f"the connection to {self._name} was lost, but its process is running"
             self._reconnect_all(ConnectionLost(text), is_dead=False)
@@ -337,6 +352,7 @@ class KernelConnection:
         if not self.tracker.accepts(event):  # changed by a subscriber
             return False
         self.send_error = why
+        self._generation += 1
         self.tracker.advance(event)
         if self.tracker.phase is not ConnectionPhase.RECONNECTING:
             self._reconnect.stop_deadline()

@@ -1,16 +1,18 @@
 """A link whose kernel's process is known, without the process."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from enchannel import ChannelName, ConnectionInfo
 from enchannel.abc import KernelState, LinkState
-from enchannel.errors import ConnectionFailed, KernelDied
+from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied
 from enchannel.testing import Collector
+from enchannel_zmq._connection import FindDeath
 from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._link import ZmqLink
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 RECONNECT_TIMEOUT = 0.2
@@ -24,6 +26,12 @@ def wire() -> Iterator[WireKernel]:
 
 @pytest.fixture
 def link(wire: WireKernel) -> Iterator[ZmqLink]:
+    link = open_link(wire, lambda report: report(None))
+    yield link
+    link.close()
+
+
+def open_link(wire: WireKernel, find_death: FindDeath) -> ZmqLink:
     link = ZmqLink(
         ConnectionInfo.from_dict(wire.info),
         CLIENT,
@@ -31,11 +39,10 @@ def link(wire: WireKernel) -> Iterator[ZmqLink]:
         max_received=1 << 20,
         keepalive_timeout=DEADLINE,
         reconnect_timeout=RECONNECT_TIMEOUT,
-        find_death=lambda report: report(None),
+        find_death=find_death,
     )
     link.open(DEADLINE)
-    yield link
-    link.close()
+    return link
 
 
 def test_slow_restart_outlasts_earlier_deadline(wire: WireKernel, link: ZmqLink) -> None:
@@ -63,3 +70,48 @@ def test_failed_reopen_leaves_link_suspended(wire: WireKernel, link: ZmqLink) ->
         link.reopen(DEADLINE)
     assert link._connection.tracker.phase is ConnectionPhase.SUSPENDED
     assert link._connection._sockets.disconnected() == list(ChannelName)
+
+
+def close_all_but_iopub(wire: WireKernel) -> None:
+    for name in set(ChannelName) - {ChannelName.IOPUB}:
+        wire.close_socket(name)
+
+
+def test_death_is_found_before_unread_output_ends(wire: WireKernel) -> None:
+    """A socket with unread messages is lost last, so the other four alone decide nothing."""
+    link = open_link(wire, lambda report: report(KernelDied("kernel 1 died by SIGKILL")))
+    try:
+        events = Collector(link.events)
+        close_all_but_iopub(wire)
+        events.wait_for(lambda event: event is KernelState.DEAD)
+        errors = [event for event in events.items if isinstance(event, Exception)]
+        assert [str(error) for error in errors] == ["kernel 1 died by SIGKILL"]
+    finally:
+        link.close()
+
+
+def test_lost_sockets_of_running_process_reconnect(wire: WireKernel, link: ZmqLink) -> None:
+    events = Collector(link.events)
+    close_all_but_iopub(wire)
+    events.wait_for(lambda event: isinstance(event, ConnectionLost))
+    assert KernelState.DEAD not in events.items
+
+
+def test_reopened_link_forgets_question_about_old_process(wire: WireKernel) -> None:
+    """A restart can come while the operating system is being asked, and leave the question open."""
+    asked = threading.Event()
+    link = open_link(wire, lambda report: asked.set())
+    try:
+        close_all_but_iopub(wire)
+        assert asked.wait(DEADLINE)
+        link.suspend(KernelDied("kernel 1 was restarted"))
+        wire.die()
+        reopened = threading.Thread(target=link.reopen, args=(DEADLINE,))
+        reopened.start()
+        failures = link._connection._diagnostics._failures
+        assert eventually(lambda: len(failures) == len(ChannelName))
+        wire.restart()
+        reopened.join(DEADLINE)
+        assert link._connection.tracker.phase is ConnectionPhase.READY
+    finally:
+        link.close()
