@@ -7,13 +7,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.event_loop_sink import EventLoopSink
+from enchannel._rx.overflow import Overflow, validate_overflow
 from enchannel._rx.sink import attach
 from enchannel._rx.sink_observable import Subscription, reporter_of
 from enchannel.errors import MessagesMayBeMissing
@@ -21,9 +22,6 @@ from enchannel.errors import MessagesMayBeMissing
 __all__ = ["deliver_on"]
 
 T = TypeVar("T")
-
-Overflow = Literal["buffer", "latest", "coalesce", "error"]
-"""The overflow policy: how items that wait for the event loop are stored and limited."""
 
 # Queued in place of an item that is chosen when it is delivered.
 PLACEHOLDER = object()
@@ -68,16 +66,7 @@ class deliver_on:
     ) -> None:
         if not 0 <= interval < math.inf:
             raise ValueError(f"interval must be a finite number of seconds >= 0, not {interval!r}")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be a positive number of items or None, not {limit!r}")
-        if overflow not in _POLICIES:
-            known = ", ".join(_POLICIES)
-            raise ValueError(f"overflow must be one of {known}, not {overflow!r}")
-        if limit is not None and overflow in ("buffer", "coalesce"):
-            raise ValueError(
-                f'limit must be None with overflow="{overflow}", which keeps all items, not {limit}; '
-                'pass overflow="latest" or "error" to limit them'
-            )
+        validate_overflow(overflow, limit, _POLICIES)
         self._scheduler = scheduler
         self._interval = interval
         self._limit = limit

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
@@ -15,8 +15,9 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from enchannel._rx.delivery_thread import is_delivering
+from enchannel._rx.overflow import validate_overflow
 from enchannel._rx.sink import attach
-from enchannel.errors import RequestTimeout, WouldDeadlock
+from enchannel.errors import MessagesMayBeMissing, RequestTimeout, WouldDeadlock
 
 __all__ = ["aiter", "last_value", "refuse_on_event_loop", "refuse_to_block", "wait"]
 
@@ -149,18 +150,31 @@ def _seconds_until(deadline: float | None) -> float | None:
 
 
 class _AsyncioSink(Generic[T]):
-    """A sink for a coroutine: it queues items on the thread on which they arrive, and wakes the loop."""
+    """A sink for a coroutine: it queues items on the thread on which they arrive, and wakes the loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    After the loop has been closed, the next item ends the subscription.
+
+    Args:
+        loop: The loop of the coroutine.
+        limit: The maximum number of waiting items, of which the newest are kept; None is unlimited.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None = None) -> None:
         self._loop = loop
-        self.items: deque[T] = deque()
+        self._subscription = SingleAssignmentDisposable()
+        self.items: deque[T] = deque(maxlen=limit)
         self.error: Exception | None = None
         self.ended = False
         self.woken = asyncio.Event()
         self._waking = False
 
-    def subscribe_to(self, observable: Observable[T]) -> abc.DisposableBase:
-        return attach(observable, self, AsyncIOThreadSafeScheduler(self._loop))
+    def subscribe_to(self, observable: Observable[T]) -> None:
+        self._subscription.disposable = attach(
+            observable, self, AsyncIOThreadSafeScheduler(self._loop)
+        )
+
+    def dispose(self) -> None:
+        self._subscription.dispose()
 
     def on_next(self, item: T) -> None:
         self.items.append(item)
@@ -184,7 +198,8 @@ class _AsyncioSink(Generic[T]):
         self._post(guarded)
 
     def _wake(self) -> None:
-        if not self._waking:
+        # A closed loop does not run the call that clears the flag.
+        if not self._waking or self._loop.is_closed():
             self._waking = True
             self._post(self._set_woken)
 
@@ -197,16 +212,38 @@ class _AsyncioSink(Generic[T]):
             self._loop.call_soon_threadsafe(function)
         except RuntimeError:
             # The loop is closed, so no coroutine waits any more.
-            pass
+            self.items.clear()
+            self.dispose()
 
 
 class _LastValueSink(_AsyncioSink[T]):
     """A sink that keeps only the last item, and wakes the loop only on completion."""
 
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop, limit=1)
+
     def on_next(self, item: T) -> None:
         self.items.append(item)
-        if len(self.items) > 1:
-            self.items.popleft()
+
+
+class _ErrorSink(_AsyncioSink[T]):
+    """A sink that fails when too many items wait; those that wait already are kept."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limit: int | None) -> None:
+        super().__init__(loop)
+        self._limit = limit
+
+    def on_next(self, item: T) -> None:
+        if self.ended:
+            return
+        if self._limit is not None and len(self.items) >= self._limit:
+            self.on_error(
+                MessagesMayBeMissing(
+                    f"more than {self._limit} items waited for the async iterator (overflow='error')"
+                )
+            )
+        else:
+            super().on_next(item)
 
 
 async def last_value(observable: Observable[T], *, timeout: float | None = None) -> T:
@@ -228,11 +265,10 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
         >>> reply = await ec.last_value(kernel.kernel_info(), timeout=5)
     """
     sink: _LastValueSink[T] = _LastValueSink(asyncio.get_running_loop())
-    subscription = SingleAssignmentDisposable()
     deadline = asyncio.timeout(timeout)
     try:
         async with deadline:
-            subscription.disposable = sink.subscribe_to(observable)
+            sink.subscribe_to(observable)
             while not sink.ended:
                 await sink.woken.wait()
                 sink.woken.clear()
@@ -241,7 +277,7 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
             raise
         raise RequestTimeout(f"the observable did not complete within {timeout:g} s") from None
     finally:
-        subscription.dispose()
+        sink.dispose()
     if sink.error is not None:
         raise sink.error
     if not sink.items:
@@ -249,25 +285,48 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     return sink.items[0]
 
 
-async def aiter(observable: Observable[T]) -> AsyncIterator[T]:
-    """Yield the items of an observable, for ``async for``.
+def aiter(
+    observable: Observable[T],
+    *,
+    limit: int | None = None,
+    overflow: Literal["buffer", "latest", "error"] = "buffer",
+) -> AsyncGenerator[T, None]:
+    """Return an asynchronous iterator over the items of an observable, for ``async for``.
 
-    Items that arrive faster than they are consumed are queued without a limit. Leaving the loop
-    disposes of the subscription.
+    The first step subscribes. The subscription ends when the iterator is closed (``aclose``,
+    ``contextlib.aclosing``) or dropped, as on leaving ``async for``; a loop that has been closed ends it
+    with the next item.
 
     Args:
         observable: Any observable.
+        limit: The maximum number of waiting items, for ``"latest"`` and ``"error"`` only; None is
+            unlimited.
+        overflow: ``"buffer"`` keeps all items; ``"latest"`` keeps the newest ``limit`` items (default 1)
+            and drops older ones; ``"error"`` raises MessagesMayBeMissing, after the items that wait, when
+            ``limit`` is exceeded.
 
     Raises:
-        Exception: the error of the observable, after the items before it.
+        TypeError: a limit that is not an int.
+        ValueError: an invalid limit or overflow, or a limit that the overflow policy ignores.
+        MessagesMayBeMissing: in the iteration, with ``overflow="error"``.
+        Exception: in the iteration, the error of the observable, after the items before it.
 
     Example:
         >>> async for message in ec.aiter(kernel.execute("train()")):
         ...     ...
     """
-    sink: _AsyncioSink[T] = _AsyncioSink(asyncio.get_running_loop())
-    subscription = sink.subscribe_to(observable)
+    validate_overflow(overflow, limit, _ITERATION_SINKS)
+    return _iterate(observable, _ITERATION_SINKS[overflow], limit)
+
+
+async def _iterate(
+    observable: Observable[T],
+    make_sink: Callable[[asyncio.AbstractEventLoop, int | None], _AsyncioSink[T]],
+    limit: int | None,
+) -> AsyncGenerator[T, None]:
+    sink = make_sink(asyncio.get_running_loop(), limit)
     try:
+        sink.subscribe_to(observable)
         while True:
             while sink.items:
                 yield sink.items.popleft()
@@ -276,6 +335,19 @@ async def aiter(observable: Observable[T]) -> AsyncIterator[T]:
             await sink.woken.wait()
             sink.woken.clear()
     finally:
-        subscription.dispose()
+        sink.dispose()
     if sink.error is not None:
         raise sink.error
+
+
+def _latest(loop: asyncio.AbstractEventLoop, limit: int | None) -> _AsyncioSink[Any]:
+    return _AsyncioSink(loop, limit or 1)
+
+
+_ITERATION_SINKS: dict[
+    str, Callable[[asyncio.AbstractEventLoop, int | None], _AsyncioSink[Any]]
+] = {
+    "buffer": _AsyncioSink,
+    "latest": _latest,
+    "error": _ErrorSink,
+}

@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from contextlib import aclosing
+from typing import Any, Literal
 
 import pytest
 import reactivex
@@ -13,7 +14,14 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.subject import ReplaySubject, Subject
 
 import enchannel as ec
-from enchannel import AnyMessage, KernelDied, KernelError, RequestTimeout, WouldDeadlock
+from enchannel import (
+    AnyMessage,
+    KernelDied,
+    KernelError,
+    MessagesMayBeMissing,
+    RequestTimeout,
+    WouldDeadlock,
+)
 from enchannel._kernel.kernel import parts_of
 from enchannel._rx.waiting import Waiter
 from enchannel.testing import Collector
@@ -413,6 +421,129 @@ def test_aiter_ends_with_connection() -> None:
         assert types(await watching) == ["stream"]
 
     run_on_loop(main)
+
+
+def test_dropped_aiter_disposes_subscription() -> None:
+    async def main() -> None:
+        subject = Subject[int]()
+        items = ec.aiter(subject)
+        first = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        subject.on_next(1)
+        assert await first == 1
+        assert subject.observers
+        del items, first
+        while subject.observers:
+            await asyncio.sleep(0)
+
+    run_on_loop(main)
+
+
+def test_closed_aiter_disposes_subscription() -> None:
+    async def main() -> None:
+        subject = Subject[int]()
+        async with aclosing(ec.aiter(subject)) as items:
+            first = asyncio.ensure_future(anext(items))
+            await asyncio.sleep(0)
+            subject.on_next(1)
+            assert await first == 1
+            assert subject.observers
+        assert subject.observers == []
+        with pytest.raises(StopAsyncIteration):
+            await anext(items)
+
+    run_on_loop(main)
+
+
+def test_item_after_loop_disposes_aiter_subscription() -> None:
+    """A loop that was closed without ``shutdown_asyncgens`` does not close the iterator."""
+    subject = Subject[int]()
+    loop = asyncio.new_event_loop()
+    items = ec.aiter(subject)
+
+    async def first() -> int:
+        asyncio.get_running_loop().call_soon(subject.on_next, 1)
+        return await anext(items)
+
+    assert loop.run_until_complete(first()) == 1
+    loop.call_soon(loop.stop)
+    subject.on_next(2)  # wakes the loop, which is closed before it runs
+    loop.close()
+    assert subject.observers
+    subject.on_next(3)
+    assert subject.observers == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"), [(None, [1, 1000]), (1, [1, 1000]), (3, [1, 998, 999, 1000])]
+)
+def test_latest_aiter_keeps_limit_items(limit: int | None, kept: list[int]) -> None:
+    assert slowly_collected(limit=limit, overflow="latest") == kept
+
+
+def test_error_aiter_fails_after_limit_items() -> None:
+    received = list[int]()
+    with pytest.raises(MessagesMayBeMissing, match="more than 3 items waited for the async iter"):
+        slowly_collected(received, limit=3, overflow="error")
+    assert received == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [None, 999])
+def test_error_aiter_yields_limit_items(limit: int | None) -> None:
+    assert slowly_collected(limit=limit, overflow="error") == list(range(1, 1001))
+
+
+def slowly_collected(
+    received: list[int] | None = None,
+    *,
+    limit: int | None = None,
+    overflow: Literal["buffer", "latest", "error"],
+) -> list[int]:
+    """Collect 1 to 1000, of which all but the first arrive while the consumer works."""
+    numbers: list[int] = [] if received is None else received
+
+    async def main() -> None:
+        source = Subject[int]()
+        asyncio.get_running_loop().call_soon(source.on_next, 1)
+        async for number in ec.aiter(source, limit=limit, overflow=overflow):
+            numbers.append(number)
+            if number == 1:
+                in_thread(lambda: reactivex.range(2, 1001).subscribe(source))
+
+    run_on_loop(main)
+    return numbers
+
+
+def test_overflow_ends_aiter_subscription() -> None:
+    async def main() -> None:
+        source = Subject[int]()
+        items = ec.aiter(source, limit=1, overflow="error")
+        first = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        for number in range(3):
+            source.on_next(number)
+        assert await first == 0
+        with pytest.raises(MessagesMayBeMissing):
+            await anext(items)
+        assert source.observers == []
+
+    run_on_loop(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"limit": 0}, ValueError, "limit must be a positive number of items or None, not 0"),
+        ({"limit": 1.5}, TypeError, "limit must be an int or None, not 1.5"),
+        ({"limit": 5}, ValueError, 'limit must be None with overflow="buffer"'),
+        ({"overflow": "coalesce"}, ValueError, "one of buffer, latest, error, not 'coalesce'"),
+    ],
+)
+def test_aiter_rejects_invalid_options(
+    options: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        ec.aiter(reactivex.of(1), **options)
 
 
 def test_waiting_wakes_loop_rarely() -> None:

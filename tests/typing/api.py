@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
@@ -252,7 +253,12 @@ async def waiting_on_a_loop(kernel: ec.Kernel) -> None:
     assert_type(
         await ec.last_value(kernel.execute("6 * 7").pipe(ec.to_result()), timeout=3), ec.Result
     )
-    assert_type(ec.aiter(kernel.execute("6 * 7")), AsyncIterator[AnyMessage])
+    items = ec.aiter(kernel.execute("6 * 7"), limit=10, overflow="latest")
+    assert_type(items, AsyncGenerator[AnyMessage, None])
+    async with aclosing(items):
+        assert_type(await anext(items), AnyMessage)
+    await ec.aiter(reactivex.of(1, 2), limit=10, overflow="error").aclose()
+    ec.aiter(kernel.iopub, overflow="coalesce")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     async for message in ec.aiter(kernel.execute("6 * 7")):
         assert_type(message, AnyMessage)
     streams = kernel.iopub.pipe(ec.of_message_type("stream"))
