@@ -16,6 +16,7 @@ from socketio.packet import Packet as SocketioPacket
 
 from enchannel import AnyMessage, ChannelName
 from enchannel.errors import EnchannelError, MalformedFrame
+from enchannel.wire.nesting import is_too_deep
 from enchannel.wire.parts import RawParts, message_of, parts_of
 from enchannel.wire.receiving import header_of
 
@@ -115,14 +116,24 @@ class _Json:
         try:
             if text.startswith('["msg",'):
                 name, message, *rest = msgspec.json.decode(text, type=list[msgspec.Raw])
-                return [MSG, _parts(message), *map(msgspec.json.decode, rest)]
+                return [MSG, _parts(message), *map(_decode, rest)]
             if text.startswith('["batch",'):
                 _, batch = msgspec.json.decode(text, type=tuple[str, Batch])
                 batch.messages = [_parts(event.data) for event in batch.events if event.name == MSG]
                 return [BATCH, batch]
-            return msgspec.json.decode(text)
+            return _decode(text.encode())
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             return _loads_tolerantly(text, str(error))
+
+
+def _decode(data: bytes | msgspec.Raw) -> Any:
+    _raise_if_too_deep(bytes(data))
+    return msgspec.json.decode(data)
+
+
+def _raise_if_too_deep(data: bytes) -> None:
+    if is_too_deep(data):
+        raise RecursionError("it is nested too deeply")
 
 
 def _loads_tolerantly(text: str, why: str) -> Any:
@@ -136,6 +147,7 @@ def _loads_tolerantly(text: str, why: str) -> Any:
         ValueError: It is not JSON either.
     """
     try:
+        _raise_if_too_deep(text.encode(errors="surrogatepass"))
         data = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(why) from None

@@ -14,6 +14,7 @@ import httpx
 
 from enchannel.backends import redact_url
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, Remedy
+from enchannel.wire.nesting import is_too_deep
 from enchannel_websocket._address import ServerAddress
 from enchannel_websocket._options import JupyterOptions
 
@@ -90,7 +91,7 @@ class HttpClient:
         """Send a request and return the decoded JSON of its answer; see ``request``."""
         response = await self.request(method, path, body, missing=missing)
         try:
-            return response.json()
+            return _decode(response)
         except ValueError:
             raise self.not_jupyter("sent an answer that is not JSON") from None
 
@@ -249,10 +250,16 @@ class HttpClient:
         )
 
 
+def _decode(response: httpx.Response) -> Any:
+    if is_too_deep(response.content):
+        raise ValueError("the JSON is nested too deeply")
+    return response.json()
+
+
 def _reason(response: httpx.Response) -> str:
     """Return the server's reason for an error."""
     try:
-        fields: Any = response.json()
+        fields: Any = _decode(response)
         text = fields.get("message") or fields.get("reason") or ""
     except (ValueError, AttributeError):
         text = ""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from enchannel.errors import MalformedFrame
+from enchannel.wire.nesting import MAX_DEPTH, is_too_deep
 
 __all__ = ["dumps", "loads", "loads_tolerantly"]
 
@@ -21,6 +22,8 @@ def loads(data: bytes | memoryview) -> tuple[Any, str]:
     Raises:
         MalformedFrame: the data is not JSON, or nested too deeply.
     """
+    if len(data) > MAX_DEPTH and is_too_deep(bytes(data)):
+        raise MalformedFrame("is nested too deeply")
     try:
         return _decode(data), ""
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

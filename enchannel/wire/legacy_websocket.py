@@ -29,6 +29,7 @@ from enchannel._protocol.message import AnyMessage, Buffer, RawParts
 from enchannel.errors import InvalidMessage, MalformedFrame
 from enchannel.wire._json import dumps, loads
 from enchannel.wire._websocket_parts import channel_of, split
+from enchannel.wire.nesting import MAX_DEPTH, is_too_deep
 from enchannel.wire.parts import Report, message_of, parts_of
 from enchannel.wire.receiving import header_of
 
@@ -113,6 +114,8 @@ def _parts(data: memoryview) -> list[memoryview]:
 
 def _members(written: bytes | memoryview) -> dict[str, bytes]:
     """Return the members of an object, with each value as it is written."""
+    if len(written) > MAX_DEPTH and is_too_deep(bytes(written)):
+        raise MalformedFrame("is nested too deeply")
     try:
         return {name: bytes(value) for name, value in _members_of(written).items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

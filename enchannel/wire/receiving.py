@@ -30,6 +30,7 @@ from enchannel._protocol.message import AnyMessage, FrozenBuffers, Header, Messa
 from enchannel.errors import EnchannelError, RejectedFrame
 from enchannel.frozen import EMPTY, FrozenDict
 from enchannel.wire import parts
+from enchannel.wire.nesting import MAX_DEPTH, is_too_deep
 from enchannel.wire.parts import Report
 from enchannel.wire.signing import ReplayGuard, Signer
 from enchannel.wire.zmq import DELIMITER, Decoder
@@ -162,6 +163,8 @@ class Receiver:
             return None
         signature = frames[at + 1]
         raw: RawParts = _new_tuple(RawParts, frames[at + 2 : at + 6])
+        if max(map(len, raw)) > MAX_DEPTH and any(map(is_too_deep, raw)):
+            return None
         header_bytes, parent_bytes, metadata_bytes, content_bytes = raw
         try:
             header = _decode_header(header_bytes)
@@ -247,6 +250,8 @@ def _view_of(frame: Frame) -> memoryview:
 
 def header_of(channel: ChannelName, raw: bytes, name: str, report: Report) -> Header:
     """Decode a header as ``parts.header_of`` does, four times as fast for a usual one."""
+    if is_too_deep(raw):
+        return parts.header_of(channel, raw, name, report)
     try:
         return _decode_header(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, NotImplementedError):
