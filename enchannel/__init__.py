@@ -33,6 +33,7 @@ from enchannel._rx.deliver_on import deliver_on
 from enchannel._rx.of_message_type import of_message_type
 from enchannel._rx.operators import (
     accumulate_outputs,
+    check,
     execution_counts,
     input_requests,
     kernel_statuses,
@@ -150,6 +151,7 @@ __all__ = [
     "WouldDeadlock",
     "accumulate_outputs",
     "aiter",
+    "check",
     "child_of",
     "comm_close",
     "comm_info_request",

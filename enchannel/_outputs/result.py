@@ -29,6 +29,10 @@ __all__ = [
     "ResultBuilder",
     "ResultStatus",
     "copy_of_error",
+    "is_reply",
+    "kernel_error",
+    "request_aborted",
+    "status_of_reply",
 ]
 
 ResultStatus: TypeAlias = Literal["ok", "error", "aborted", "incomplete"]
@@ -134,9 +138,7 @@ class Result:
         """
         failure: KernelError | RequestAborted
         if self.status == "aborted":
-            failure = RequestAborted(
-                "the kernel did not run the request because an earlier queued request failed"
-            )
+            failure = request_aborted()
         elif self.error is not None:
             # A copy, since raising an exception changes its traceback.
             failure = copy_of_error(self.error)
@@ -169,7 +171,7 @@ class ResultBuilder:
                 self._update_count(message)
             case "error":
                 self._raised = message
-            case msg_type if msg_type.endswith("_reply") and message.channel in _REPLY_CHANNELS:
+            case _ if is_reply(message):
                 self._reply = message
                 self._update_count(message)
             case _:
@@ -185,7 +187,7 @@ class ResultBuilder:
         Args:
             duration: Seconds since the request.
         """
-        status = self._status()
+        status = "incomplete" if self._reply is None else status_of_reply(self._reply)
         return Result(
             status=status,
             outputs=self._outputs,
@@ -201,31 +203,49 @@ class ResultBuilder:
         if count is not None:
             self._execution_count = count
 
-    def _status(self) -> ResultStatus:
-        if self._reply is None:
-            return "incomplete"
-        match self._reply.content.get("status"):
-            case "error":
-                return "error"
-            case "aborted" | "abort":
-                return "aborted"
-            case _:
-                # Some kernels leave it out, and is_complete_reply has other values.
-                return "ok"
-
     def _error(self, status: ResultStatus) -> KernelError | None:
         raised: Mapping[str, Any] = EMPTY if self._raised is None else self._raised.content
         if status == "error" and self._reply is not None:
-            return _kernel_error(self._reply.content, raised)
+            return kernel_error(self._reply.content, raised)
         if status == "incomplete" and self._raised is not None:
-            return _kernel_error(raised, raised)
+            return kernel_error(raised, raised)
         return None
 
 
 _REPLY_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)
 
 
-def _kernel_error(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> KernelError:
+def is_reply(message: AnyMessage) -> bool:
+    """Return True if a message is the reply to a request."""
+    return message.header.msg_type.endswith("_reply") and message.channel in _REPLY_CHANNELS
+
+
+def status_of_reply(reply: AnyMessage) -> Literal["ok", "error", "aborted"]:
+    """Return the status of the request that a reply answers."""
+    match reply.content.get("status"):
+        case "error":
+            return "error"
+        case "aborted" | "abort":
+            return "aborted"
+        case _:
+            # Some kernels leave it out, and is_complete_reply has other values.
+            return "ok"
+
+
+def request_aborted() -> RequestAborted:
+    """Return the error of a request whose reply has the status ``aborted``."""
+    return RequestAborted(
+        "the kernel did not run the request because an earlier queued request failed"
+    )
+
+
+def kernel_error(content: Mapping[str, Any], fallback: Mapping[str, Any]) -> KernelError:
+    """Return the error in the content of a message.
+
+    Args:
+        content: The content of a reply or error message.
+        fallback: The content whose fields replace missing and invalid ones.
+    """
     first, second = error_output(content), error_output(fallback)
     ename, evalue, traceback = (
         first[key] or second[key] for key in ("ename", "evalue", "traceback")

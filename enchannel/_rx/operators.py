@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from reactivex import Observable, abc
 
+from enchannel._outputs.failures import FailureFinder
 from enchannel._outputs.output import (
     DisplayOutput,
     Output,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accumulate_outputs",
+    "check",
     "execution_counts",
     "input_requests",
     "kernel_statuses",
@@ -266,6 +268,49 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
         return Observable(subscribe)
 
     return fold
+
+
+def check() -> Callable[[Observable[M]], Observable[M]]:
+    """Emit all messages, and fail in place of completing if a request failed.
+
+    Without it, an observable of messages completes also when the code raised: only the reply tells.
+    Use it before operators that emit anything but messages. Of several requests, the first failure counts.
+    ``to_result`` checks by itself, and keeps the outputs in ``error.result``.
+
+    Raises:
+        KernelError: the code raised, or the request was answered with an error.
+        RequestAborted: the kernel did not run the request.
+
+    Example:
+        >>> await kernel.execute("1 / 0").pipe(ec.check())
+        Traceback (most recent call last):
+            ...
+        enchannel.errors.KernelError: ZeroDivisionError: division by zero
+    """
+
+    def checked(source: Observable[M]) -> Observable[M]:
+        def subscribe(
+            observer: abc.ObserverBase[M], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            finder = FailureFinder()
+
+            def on_next(message: M) -> None:
+                if isinstance(message, Message):
+                    finder.add(message)
+                observer.on_next(message)
+
+            def on_completed() -> None:
+                failure = finder.failure()
+                if failure is None:
+                    observer.on_completed()
+                else:
+                    observer.on_error(failure)
+
+            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return checked
 
 
 def _picked(

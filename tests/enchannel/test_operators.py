@@ -259,6 +259,7 @@ OPERATORS: dict[str, Operator] = {
     "accumulate_outputs": ops.accumulate_outputs(),
     "until_idle": ops.until_idle(),
     "to_result": ops.to_result(),
+    "check": ops.check(),
 }
 each_operator = pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS.keys())
 
@@ -478,6 +479,90 @@ def test_to_result_keeps_existing_result() -> None:
     assert failure_of(ops.to_result(), reactivex.throw(lost)) is lost
 
 
+# The operator check.
+
+
+def passed(*messages: AnyMessage) -> tuple[list[AnyMessage], Exception | None]:
+    """Return the messages and the error that ``check`` emits."""
+    seen: list[AnyMessage] = []
+    errors: list[Exception] = []
+    reactivex.of(*messages).pipe(ops.check()).subscribe(seen.append, errors.append)
+    return seen, errors[0] if errors else None
+
+
+def failed(evalue: str, parent: AnyMessage = REQUEST, **content: Any) -> AnyMessage:
+    return replied(parent=parent, status="error", ename="E", evalue=evalue, **content)
+
+
+def test_check_passes_successful_request() -> None:
+    assert passed(BUSY, A, OK, IDLE) == ([BUSY, A, OK, IDLE], None)
+
+
+def test_check_fails_after_messages_if_code_raised() -> None:
+    messages = [BUSY, failed("why"), A, IDLE]
+    seen, error = passed(*messages)
+    assert seen == messages
+    assert isinstance(error, KernelError)
+    assert (str(error), error.result) == ("E: why", None)
+
+
+def test_check_completes_reply_from_error_message() -> None:
+    raised = published("error", ename="E", evalue="why", traceback=["line 1"])
+    _, error = passed(raised, replied(status="error"))
+    assert isinstance(error, KernelError)
+    assert (error.ename, error.evalue, error.traceback) == ("E", "why", ("line 1",))
+
+
+@pytest.mark.parametrize("status", ["aborted", "abort"])
+def test_check_fails_if_code_was_not_run(status: str) -> None:
+    _, error = passed(replied(status=status))
+    assert isinstance(error, RequestAborted)
+
+
+def test_check_fails_at_completion_time() -> None:
+    scheduler = TestScheduler()
+    reply = failed("why")
+    source = scheduler.create_hot_observable(
+        on_next(210, reply), on_next(220, IDLE), on_completed(230)
+    )
+    results = scheduler.start(lambda: source.pipe(ops.check()))
+    assert results.messages[:-1] == [on_next(210, reply), on_next(220, IDLE)]
+    assert results.messages[-1].time == 230
+    assert "E: why" in str(results.messages[-1].value)
+    assert source.subscriptions == [Subscription(200, 230)]
+
+
+def test_check_finds_error_without_reply() -> None:
+    """On iopub alone there is no reply."""
+    _, error = passed(BUSY, published("error", ename="E", evalue="why", traceback=[]), IDLE)
+    assert isinstance(error, KernelError)
+    assert str(error) == "E: why"
+
+
+def test_check_accepts_error_before_successful_reply() -> None:
+    _, error = passed(published("error", ename="E", evalue="why", traceback=[]), OK)
+    assert error is None
+
+
+def test_check_finds_first_of_several_failures() -> None:
+    others = replied(parent=OTHER, status="ok")
+    _, error = passed(failed("first"), others, failed("second", parent=OTHER), others)
+    assert str(error) == "E: first"
+
+
+def test_check_ignores_reply_on_wrong_channel() -> None:
+    _, error = passed(published("execute_reply", status="error"))
+    assert error is None
+
+
+def test_check_before_to_result_keeps_outputs() -> None:
+    source = reactivex.of(A, failed("why"), OK)
+    error = failure_of(lambda o: o.pipe(ops.check(), ops.to_result()), source)
+    assert isinstance(error, KernelError)
+    assert error.result is not None
+    assert error.result.text == "a"
+
+
 # Types.
 
 
@@ -494,3 +579,5 @@ def test_operator_types_in_a_pipe() -> None:
     assert_type(source.pipe(ops.input_requests()), Observable[InputRequest])
     assert_type(source.pipe(ops.accumulate_outputs()), Observable[Outputs])
     assert_type(source.pipe(ops.until_idle(), ops.to_result()), Observable[Result])
+    assert_type(streams.pipe(ops.check()), Observable[Message[Stream]])
+    assert_type(source.pipe(ops.check(), ops.outputs()), Observable[Output])

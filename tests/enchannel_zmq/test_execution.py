@@ -88,6 +88,21 @@ def test_request_after_error_is_aborted(kernel: ec.Kernel) -> None:
     assert isinstance(queued.error, ec.RequestAborted)
 
 
+def test_check_fails_request_whose_code_raised(kernel: ec.Kernel) -> None:
+    raising = kernel.execute("print('begun'); 1 / 0")
+    # Without the operator the failure is in the reply only.
+    assert ec.wait(raising, timeout=DEADLINE).content["status"] == "error"
+    seen = Collector(raising.pipe(ec.check()))
+    queued = Collector(kernel.execute("'never'").pipe(ec.check()))
+    messages = seen.wait_for_end()
+    assert {"stream", "error", "execute_reply"} <= {message.header.msg_type for message in messages}
+    assert isinstance(seen.error, ec.KernelError)
+    assert (seen.error.ename, seen.error.evalue) == ("ZeroDivisionError", "division by zero")
+    queued.wait_for_end()
+    assert isinstance(queued.error, ec.RequestAborted)
+    settle(kernel)
+
+
 def test_invalid_unicode_is_replaced_and_reported(kernel: ec.Kernel) -> None:
     errors = Collector(kernel.errors)
     with pytest.raises(ec.KernelError) as raised:

@@ -27,7 +27,7 @@ from enchannel.abc import (
     LinkEvent,
     LinkState,
 )
-from enchannel.errors import EnchannelError
+from enchannel.errors import EnchannelError, Remedy
 
 
 def connecting() -> None:
@@ -180,6 +180,11 @@ def operators(kernel: ec.Kernel) -> None:
     assert_type(cell.pipe(ec.kernel_statuses()), Observable[str])
     assert_type(cell.pipe(ec.payloads()), Observable[contents.Payload])
     assert_type(cell.pipe(ec.input_requests()), Observable[contents.InputRequest])
+    assert_type(cell.pipe(ec.check()), Observable[AnyMessage])
+    assert_type(cell.pipe(ec.check(), ec.outputs()), Observable[ec.Output])
+    replies = cell.pipe(ec.of_message_type("execute_reply"), ec.check())
+    assert_type(replies, Observable[Message[contents.ExecuteReply]])
+    cell.pipe(ec.outputs(), ec.check())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     request = ec.execute_request("6 * 7")
     assert_type(kernel.iopub.pipe(ec.child_of(request)), Observable[AnyMessage])
     assert_type(kernel.iopub.pipe(ec.child_of(request.header)), Observable[AnyMessage])
@@ -209,6 +214,15 @@ def delivering(kernel: ec.Kernel, scheduler: abc.SchedulerBase) -> None:
         ),
         Observable[ec.Result],
     )
+    limited = ec.deliver_on(scheduler, interval=1 / 60, limit=1000, overflow="error")
+    assert_type(limited.backlog, int)
+    # One operator delivers observables of different types.
+    assert_type(kernel.heartbeat.pipe(limited), Observable[bytes])
+    assert_type(kernel.iopub.pipe(limited, ec.outputs()), Observable[ec.Output])
+    joined = ec.deliver_on(scheduler, overflow="coalesce")
+    assert_type(kernel.iopub.pipe(joined, ec.until_idle()), Observable[AnyMessage])
+    ec.deliver_on(scheduler, 1 / 60)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ec.deliver_on(scheduler, limit="9", overflow="latest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ec.deliver_on(scheduler, overflow="woo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -365,6 +379,49 @@ def handling(kernel: ec.Kernel) -> None:
         assert_type(error.result, ec.Result | None)
     except ec.EnchannelError:
         raise
+
+
+def catching_standard_errors(kernel: ec.Kernel) -> None:
+    timeout: TimeoutError = ec.RequestTimeout("the kernel did not answer")
+    connection: list[ConnectionError] = [
+        ec.ConnectionFailed("connection refused"),
+        ec.AuthenticationFailed("rejected"),
+        ec.LaunchFailed("exited", exit_code=1),
+        ec.ConnectionLost("gone"),
+    ]
+    system: list[OSError] = [timeout, *connection]
+    lookup: LookupError = ec.BackendNotFound("no backend 'zqm'")
+    missing: ImportError = ec.MissingDependency("install the extra")
+    runtime: list[RuntimeError] = [ec.WouldDeadlock("await it"), ec.NotConnected("open it")]
+    value: ValueError = ec.InvalidMessage("channel must be a name")
+    ended: list[ec.RequestFailed] = [
+        ec.ConnectionLost("gone"),
+        ec.KernelDied("died", exit_code=-9, stderr="Killed"),
+        ec.KernelError("NameError", "x", ("line 1",)),
+        ec.RequestAborted("not run"),
+        ec.RequestTimeout("no reply"),
+    ]
+    everything: list[EnchannelError] = [*ended, ec.BackendNotFound("no backend 'zqm'")]
+    print(system, lookup, missing, runtime, value, everything)
+    wrong: ec.ConnectionFailed = ec.BackendNotFound("")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    print(wrong)
+    try:
+        kernel.run("train()", timeout=3)
+    except TimeoutError as error:
+        if isinstance(error, ec.RequestTimeout):
+            assert_type(error.result, ec.Result | None)
+    except ec.RequestFailed as error:
+        assert_type(error.result, ec.Result | None)
+        if error.result is not None:
+            assert_type(error.result.outputs, ec.Outputs)
+    try:
+        ec.connect("https://host/api/kernels/1234")
+    except ec.AuthenticationFailed as error:
+        assert_type(error.remedy, Remedy | None)
+    except ConnectionError as error:
+        assert_type(error.errno, int | None)
+    except (LookupError, ImportError) as error:
+        assert_type(error, LookupError | ImportError)
 
 
 class MyLifecycle(Lifecycle):
