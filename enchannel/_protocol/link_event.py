@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -111,11 +112,14 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self)
 
     def with_kernel_id(self, old: str, new: str) -> EventRecord:
-        """Return the record with the kernel called by its new id in the texts."""
+        """Return the record with the kernel called by its new id where the text has "kernel ID"."""
         if not old:
             return self
-        text, stderr = self.text.replace(old, new), self.stderr.replace(old, new)
-        return msgspec.structs.replace(self, text=text, stderr=stderr)
+        # An id may be any word, also one of the text: that of a connection file is its name.
+        name = rf"\bkernel {re.escape(old)}(?![\w-])"
+        return msgspec.structs.replace(
+            self, text=re.sub(name, lambda match: f"kernel {new}", self.text)
+        )
 
     def to_event(self) -> LinkEvent:
         """Return the event; see ``to_error`` for errors."""

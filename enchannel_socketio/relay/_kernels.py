@@ -199,9 +199,7 @@ class LocalKernel(ServedKernel):
         if self._is_ending and not isinstance(event, KernelState):
             # The end of the log reports the shutdown.
             return
-        # Clients identify the kernel by its id on the relay, not by that of the link.
-        record = EventRecord.of(event).with_kernel_id(self._link.kernel_id, self.id)
-        self._writer.enqueue(Entry.of_event(record))
+        self._enqueue(EventRecord.of(event))
 
     def _on_link_error(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
@@ -214,7 +212,12 @@ class LocalKernel(ServedKernel):
     def _on_end(self, error: EnchannelError) -> None:
         self._end_error = error
         self.state = KernelState.DEAD
-        self._writer.enqueue(Entry.of_event(EventRecord.of_end(error)))
+        self._enqueue(EventRecord.of_end(error))
+
+    def _enqueue(self, record: EventRecord) -> None:
+        # Clients identify the kernel by its id on the relay, not by that of the link.
+        record = record.with_kernel_id(self._link.kernel_id, self.id)
+        self._writer.enqueue(Entry.of_event(record))
 
 
 async def _wait_for(completion: Observable[None]) -> None:

@@ -49,10 +49,14 @@ def test_unknown_error_class_is_named(name: str) -> None:
     assert not isinstance(error, KernelError)
 
 
-def test_with_kernel_id_changes_texts_only() -> None:
-    record = EventRecord.of(KernelDied('kernel "5" died', stderr='in "5"'))
-    renamed = record.with_kernel_id('"5"', "ada")
-    assert (renamed.text, renamed.stderr) == ("kernel ada died", "in ada")
+@pytest.mark.parametrize("old", ['"5"', "kernel", "died", "(.*", "\\1"])
+def test_with_kernel_id_changes_name_only(old: str) -> None:
+    record = EventRecord.of(
+        KernelDied(f"kernel {old} died; kernel {old}-2", stderr=f"kernel {old}")
+    )
+    renamed = record.with_kernel_id(old, "\\g<0>")
+    assert renamed.text == f"kernel \\g<0> died; kernel {old}-2"
+    assert (renamed.error, renamed.stderr) == ("KernelDied", f"kernel {old}")
     assert EventRecord.of(KernelState.DEAD).with_kernel_id("dead", "ada").kernel is KernelState.DEAD
     assert record.with_kernel_id("", "ada") == record
 

@@ -305,6 +305,24 @@ def test_kernel_death_reaches_all_clients(relay: Running) -> None:
         assert one.run("6 * 7").text == "42"
 
 
+@pytest.mark.parametrize("name", ["kernel", "error", "KernelDied", "died"])
+def test_death_of_kernel_named_like_field(relay: Running, name: str) -> None:
+    with InMemoryKernel(id=name) as remote:
+        kernel_id = relay.server.call(relay.relay.share(remote.target))
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            dead = threading.Event()
+            kernel.state.subscribe(lambda state: dead.set() if state is KernelState.DEAD else None)
+            failed = Failure(kernel.execute("1"))
+            remote.die()
+            assert str(failed.wait()) == f"kernel {kernel_id} died"
+            assert dead.wait(DEADLINE)
+            ended = Failure(kernel.iopub)
+            remote.disconnect_permanently()
+            text = f"the connection to kernel {kernel_id} was lost permanently"
+            assert str(ended.wait()) == text
+        shutdown(relay.url, kernel_id, token=TOKEN)
+
+
 def test_shutdown_by_another_client_ends_channels(relay: Running) -> None:
     with spawned(relay) as kernel_id, connect(relay.url, kernel_id, token=TOKEN) as kernel:
         failed = Failure(kernel.iopub)
