@@ -11,8 +11,8 @@ to subscribers on one thread, isolation of subscribers that raise, requests and 
 The contract
     1.  Messages that the kernel sends after ``open`` has returned are not lost, however late the core
         subscribes to ``pairs``: ``incoming`` buffers them until then.
-    2.  If ``open`` cannot connect, it raises ``ConnectionFailed`` within ``timeout`` and leaves no thread,
-        socket or process behind.
+    2.  If ``open`` cannot connect, it raises ``ConnectionFailed`` within ``context.timeout`` and leaves no
+        thread, socket or process behind.
     3.  ``pairs`` contains exactly the channels of ``capabilities.channels``, which include shell and iopub.
         ``lifecycle`` is set exactly if ``capabilities.lifecycle`` is True.
     4.  Messages sent on a channel are not echoed back on it. (On the heartbeat the kernel echoes them.)
@@ -109,6 +109,7 @@ __all__ = [
     "Link",
     "LinkEvent",
     "LinkState",
+    "OpenContext",
 ]
 
 _T = TypeVar("_T")
@@ -230,6 +231,23 @@ class Link:
         return self.pairs.get(name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenContext:
+    """The arguments of ``connect`` or ``launch`` that every backend gets.
+
+    Attributes:
+        session: The session whose id and user name identify this client to the kernel.
+        timeout: Seconds within which the link must be open, or a launched kernel must answer.
+        scheduler: The scheduler that the user passed; None for a clock of the backend's choice.
+        at: The URL of the server of the kernel; None for this machine.
+    """
+
+    session: Session
+    timeout: float
+    scheduler: abc.SchedulerBase | None = None
+    at: str | None = None
+
+
 class Backend(ABC):
     """Opens links to running kernels.
 
@@ -241,22 +259,20 @@ class Backend(ABC):
     """The version of the contract that the backend implements."""
 
     @abstractmethod
-    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+    def open(self, target: Any, context: OpenContext) -> Link:
         """Connect to a running kernel, and block until the link is open.
 
-        A backend adds its own options as keyword arguments with defaults. If one of them is named
-        ``scheduler``, it receives the scheduler that was passed to ``enchannel.connect``.
+        A backend adds its own options as keyword arguments with defaults.
 
         The core calls this in a thread that may block, never in an event loop.
 
         Args:
             target: The target that was passed to ``enchannel.connect``.
-            session: The session whose id and user name identify this client to the kernel.
-            timeout: Seconds within which the link must be open.
+            context: The session, the timeout, and the other arguments that every backend gets.
 
         Raises:
-            ConnectionFailed: The kernel could not be reached within ``timeout``; the text names the channel
-                that did not answer and the remedy.
+            ConnectionFailed: The kernel could not be reached within ``context.timeout``; the text names the
+                channel that did not answer and the remedy.
         """
 
 
@@ -267,11 +283,10 @@ class Launcher(Backend):
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        extra_env: Mapping[str, str] | None = None,
     ) -> Link:
         """Start a kernel and connect to it. The link has a lifecycle and owns the kernel.
 
@@ -280,10 +295,9 @@ class Launcher(Backend):
 
         Args:
             name: The name of a kernelspec.
-            session: The session whose id and user name identify this client to the kernel.
-            timeout: Seconds within which the kernel must answer.
+            context: The session, the timeout, and the other arguments that every backend gets.
             cwd: The working directory of the kernel.
-            env: Environment variables for the kernel, in addition to those of this process.
+            extra_env: Environment variables for the kernel, in addition to those of this process.
 
         Raises:
             LaunchFailed: The kernel did not start; the error has the exit code and the output of the

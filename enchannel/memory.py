@@ -31,6 +31,7 @@ from enchannel.abc import (
     Link,
     LinkEvent,
     LinkState,
+    OpenContext,
 )
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 from enchannel.errors import (
@@ -199,18 +200,17 @@ class MemoryBackend(Backend):
     It is installed as the entry point ``memory``.
     """
 
-    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+    def open(self, target: Any, context: OpenContext) -> Link:
         """Connect to a kernel immediately.
 
         Args:
             target: An ``InMemoryKernel``, its ``target`` or its id.
-            session: The session of the client.
-            timeout: Not used.
+            context: The session of the client is used, the rest is not.
 
         Raises:
             ConnectionFailed: No open kernel has this id, or its connection is down.
         """
-        return self._find(target)._open(session).link
+        return self._find(target)._open(context.session).link
 
     def _find(self, target: Any) -> InMemoryKernel:
         if isinstance(target, InMemoryKernel):

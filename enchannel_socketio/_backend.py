@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from urllib.parse import quote
 
 from enchannel import Session
-from enchannel.abc import Launcher, Link
+from enchannel.abc import Launcher, Link, OpenContext
 from enchannel.backends import (
     EventLoopThread,
     Lease,
@@ -37,9 +37,8 @@ class SocketioBackend(Launcher):
     def open(
         self,
         target: Any,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         since: int | None = None,
         **options: Unpack[SocketioKeywords],
     ) -> Link:
@@ -47,9 +46,8 @@ class SocketioBackend(Launcher):
 
         Args:
             target: URL of a kernel; see the class.
-            session: The client's session. Answers to other sessions on shell, control and stdin are not
+            context: Session and timeout. Answers to other sessions on shell, control and stdin are not
                 received.
-            timeout: Seconds within which the relay must answer.
             since: Position in the relay's log after which to begin, as returned by ``disconnect``; 0 for
                 the first message in the log. The messages stay in the log until the first subscription to a
                 channel, or the first message that is sent. By default only messages from now on are
@@ -68,35 +66,31 @@ class SocketioBackend(Launcher):
         address = parse_kernel_url(target, allow_http=chosen.allow_http)
 
         async def connect(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
-            link = await _open_link(relay, address.kernel_id, session, lease, chosen, since)
+            link = await _open_link(relay, address.kernel_id, context.session, lease, chosen, since)
             self._on_opened(link)
             return link.link(owned=False)
 
         def make_client() -> RelayClient:
-            return RelayClient(address, chosen, connect_timeout=timeout)
+            return RelayClient(address, chosen, connect_timeout=context.timeout)
 
-        return open_on_server(loops, make_client, connect, timeout)
+        return open_on_server(loops, make_client, connect, context.timeout)
 
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        at: str = "",
+        extra_env: Mapping[str, str] | None = None,
         **options: Unpack[SocketioKeywords],
     ) -> Link:
         """Start a kernel on a relay's machine.
 
         Args:
             name: Name of the kernelspec.
-            session: The client's session; see ``open``.
-            timeout: Seconds within which the kernel must answer.
+            context: Session, timeout and the relay's URL.
             cwd: Working directory on that machine.
-            env: Environment variables, in addition to those of the relay.
-            at: The relay's URL.
+            extra_env: Environment variables, in addition to those of the relay.
             options: See ``SocketioKeywords``.
 
         Raises:
@@ -105,12 +99,12 @@ class SocketioBackend(Launcher):
             ConnectionFailed: The relay could not be reached.
         """
         chosen = SocketioOptions.from_keywords(options)
-        address = parse_relay_url(at, allow_http=chosen.allow_http)
+        address = parse_relay_url(context.at, allow_http=chosen.allow_http)
 
         async def launch(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
-            kernel_id = await spawn_kernel(relay, name, cwd, env)
+            kernel_id = await spawn_kernel(relay, name, cwd, extra_env)
             try:
-                link = await _open_link(relay, kernel_id, session, lease, chosen, None)
+                link = await _open_link(relay, kernel_id, context.session, lease, chosen, None)
             except BaseException:
                 await undo_start(relay.shut_down(kernel_id))
                 raise
@@ -118,9 +112,9 @@ class SocketioBackend(Launcher):
             return link.link(owned=True)
 
         def make_client() -> RelayClient:
-            return RelayClient(address, chosen, connect_timeout=timeout)
+            return RelayClient(address, chosen, connect_timeout=context.timeout)
 
-        return open_on_server(loops, make_client, launch, timeout)
+        return open_on_server(loops, make_client, launch, context.timeout)
 
     def _on_opened(self, link: SocketioLink) -> None:
         """Handle a new link."""

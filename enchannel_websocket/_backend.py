@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
-from enchannel import Session
-from enchannel.abc import Launcher, Link
+from enchannel.abc import Launcher, Link, OpenContext
 from enchannel.backends import (
     EventLoopThread,
     Lease,
@@ -45,18 +44,15 @@ class WebsocketBackend(Launcher):
     def open(
         self,
         target: Any,
-        *,
-        session: Session,
-        timeout: float,
+        context: OpenContext,
         **options: Unpack[WebsocketKeywords],
     ) -> Link:
         """Connect to a running kernel.
 
         Args:
             target: URL of a kernel or of a session; see the class.
-            session: The client's session. For the same session, the server keeps messages that its only
+            context: Session and timeout. For the same session, the server keeps messages that its only
                 client missed.
-            timeout: Seconds within which server and kernel must answer.
             options: See ``WebsocketKeywords``.
 
         Raises:
@@ -76,26 +72,24 @@ class WebsocketBackend(Launcher):
             kernel_id = address.id
             if address.kind == "sessions":
                 kernel_id = await server.kernel_of_session(address.id)
-            link = WebsocketLink(server, kernel_id, session, lease, chosen)
+            link = WebsocketLink(server, kernel_id, context.session, lease, chosen)
             await link.open()
             return link.link(
                 JupyterLifecycle(server, link, lease.resource, session_id=None), owned=False
             )
 
         def make_client() -> JupyterClient:
-            return JupyterClient(address, chosen, connect_timeout=timeout)
+            return JupyterClient(address, chosen, connect_timeout=context.timeout)
 
-        return open_on_server(loops, make_client, connect, timeout)
+        return open_on_server(loops, make_client, connect, context.timeout)
 
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        at: str = "",
+        extra_env: Mapping[str, str] | None = None,
         notebook: str | None = None,
         **options: Unpack[WebsocketKeywords],
     ) -> Link:
@@ -103,13 +97,11 @@ class WebsocketBackend(Launcher):
 
         Args:
             name: Name of the kernelspec.
-            session: The client's session; see ``open``.
-            timeout: Seconds within which the kernel must answer. Shutting down a kernel that does not may
-                take 4 s more.
+            context: Session, timeout and the server's URL. Shutting down a kernel that does not answer
+                within the timeout may take 4 s more.
             cwd: Working directory, as the server names it: below its own root.
-            env: Environment variables. Only gateways accept them: those that begin with ``KERNEL_``, and
-                those in the gateway's configuration.
-            at: The server's URL.
+            extra_env: Environment variables. Only gateways accept them: those that begin with
+                ``KERNEL_``, and those in the gateway's configuration.
             notebook: Path of a notebook on the server that the kernel belongs to, as shown in JupyterLab.
             options: See ``WebsocketKeywords``.
 
@@ -120,14 +112,14 @@ class WebsocketBackend(Launcher):
             ConnectionFailed: The server could not be reached.
         """
         chosen = WebsocketOptions.from_keywords(options)
-        address = parse_address(at, allow_http=chosen.allow_http)
+        address = parse_address(context.at, allow_http=chosen.allow_http)
         if address.id:
             raise ConnectionFailed(
                 "at must be the URL of a server, not that of a kernel, "
                 f"{address.base}/api/kernels/{address.id}",
                 remedy=Remedy.CONNECT,
             )
-        settings = KernelSettings(name, cwd, env, notebook)
+        settings = KernelSettings(name, cwd, extra_env, notebook)
 
         async def launch(server: JupyterClient, lease: Lease[EventLoopThread]) -> Link:
             def shut_down(started: StartedKernel) -> Any:
@@ -135,7 +127,7 @@ class WebsocketBackend(Launcher):
 
             started = await start_or_undo(settings.start_on(server), shut_down)
             try:
-                link = WebsocketLink(server, started.kernel_id, session, lease, chosen)
+                link = WebsocketLink(server, started.kernel_id, context.session, lease, chosen)
                 await link.open(attempt_timeout=LAUNCH_ATTEMPT_TIMEOUT)
             except BaseException as error:
                 await undo_start(shut_down(started))
@@ -148,6 +140,6 @@ class WebsocketBackend(Launcher):
             return link.link(lifecycle, owned=True)
 
         def make_client() -> JupyterClient:
-            return JupyterClient(address, chosen, connect_timeout=timeout)
+            return JupyterClient(address, chosen, connect_timeout=context.timeout)
 
-        return open_on_server(loops, make_client, launch, timeout)
+        return open_on_server(loops, make_client, launch, context.timeout)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from enchannel import ChannelName, ConnectionInfo, Session
-from enchannel.abc import Launcher, Link
+from enchannel import ChannelName, ConnectionInfo
+from enchannel.abc import Launcher, Link, OpenContext
 from enchannel.errors import ConnectionFailed, Remedy
 from enchannel_zmq._connection_file import (
     find_connection_file,
@@ -36,9 +36,8 @@ class ZmqBackend(Launcher):
     def open(
         self,
         target: Any,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         max_received: int = GIBIBYTE,
         keepalive_timeout: float = 5.0,
         reconnect_timeout: float = 30.0,
@@ -48,8 +47,7 @@ class ZmqBackend(Launcher):
 
         Args:
             target: See the class.
-            session: The client's session.
-            timeout: Seconds within which the kernel must answer.
+            context: Session and timeout.
             max_received: Maximum frame size in bytes; if the kernel sends more, that channel is reported as
                 lost and is reconnected.
             keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
@@ -66,23 +64,22 @@ class ZmqBackend(Launcher):
         validate_descriptors()
         link = ZmqLink(
             info,
-            session,
+            context.session,
             kernel_id=kernel_id,
             max_received=max_received,
             keepalive_timeout=keepalive_timeout,
             reconnect_timeout=reconnect_timeout,
         )
-        link.open(timeout)
+        link.open(context.timeout)
         return link.link()
 
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        extra_env: Mapping[str, str] | None = None,
         transport: Literal["auto", "ipc", "tcp"] = "auto",
         encryption: Literal["auto", "required", "disabled"] = "auto",
         independent: bool = False,
@@ -93,10 +90,9 @@ class ZmqBackend(Launcher):
 
         Args:
             name: Name of the kernelspec.
-            session: The client's session.
-            timeout: Seconds within which the kernel must answer; also after each restart.
+            context: Session, and the timeout within which the kernel must answer; also after each restart.
             cwd: Working directory; default: that of this process.
-            env: Environment variables in addition to those of this process.
+            extra_env: Environment variables in addition to those of this process.
             transport: ``"ipc"``: sockets in a directory that only this user can enter; ``"tcp"``: ports of
                 the loopback interface; ``"auto"``: ipc for kernels known to support it, otherwise tcp.
             encryption: CURVE encryption: ``"auto"`` encrypts tcp if the kernelspec supports it,
@@ -113,10 +109,10 @@ class ZmqBackend(Launcher):
         validate_descriptors()
         return launch_kernel(
             name,
-            session=session,
-            timeout=timeout,
+            session=context.session,
+            timeout=context.timeout,
             cwd=cwd,
-            env=env,
+            env=extra_env,
             transport=transport,
             encryption=encryption,
             independent=independent,

@@ -15,7 +15,7 @@ from typing import Any, Final
 import zmq
 
 from enchannel import AnyMessage, ChannelName, Session, create_message
-from enchannel.abc import Backend, Link
+from enchannel.abc import Backend, Link, OpenContext
 from enchannel.errors import RejectedFrame
 from enchannel.messages import status
 from enchannel.testing import Rig
@@ -222,6 +222,6 @@ class _RecordingBackend(ZmqBackend):
     def __init__(self, identities: list[bytes]) -> None:
         self._identities = identities
 
-    def open(self, target: Any, *, session: Session, timeout: float, **options: Any) -> Link:
-        self._identities[:] = [session.id.encode()]
-        return super().open(target, session=session, timeout=timeout, **options)
+    def open(self, target: Any, context: OpenContext, **options: Any) -> Link:
+        self._identities[:] = [context.session.id.encode()]
+        return super().open(target, context, **options)

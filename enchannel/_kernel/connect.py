@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
-from enchannel.abc import Backend, Launcher, Link
+from enchannel.abc import Backend, Launcher, Link, OpenContext
 from enchannel.errors import BackendNotFound, ConnectionFailed, MissingDependency, NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
@@ -84,7 +83,7 @@ def launch(
     at: str | None = None,
     backend: Backend | str | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
+    extra_env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
     session: Session | None = None,
     silent_after: float = 5.0,
@@ -104,7 +103,7 @@ def launch(
         at: The URL of a server that starts the kernel; this machine by default.
         backend: The backend or its name; chosen by ``at`` by default.
         cwd: The working directory of the kernel.
-        env: Environment variables, added to those of this process.
+        extra_env: Environment variables, added to those of this process.
         timeout: Seconds within which the kernel must answer.
         session, silent_after, scheduler: As for ``connect``.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
@@ -122,9 +121,10 @@ def launch(
             at=at,
             backend=backend,
             cwd=cwd,
-            env=env,
+            extra_env=extra_env,
             timeout=timeout,
             session=identity,
+            scheduler=scheduler,
             **options,
         )
 
@@ -151,9 +151,8 @@ def open_link(
         ConnectionFailed, BackendNotFound: As for ``connect``.
     """
     opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
-    if scheduler is not None and "scheduler" in inspect.signature(opening).parameters:
-        options["scheduler"] = scheduler
-    return opening(target, session=session or Session(), timeout=timeout, **options)
+    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler)
+    return opening(target, context, **options)
 
 
 def launch_link(
@@ -162,9 +161,10 @@ def launch_link(
     at: str | None = None,
     backend: Backend | str | None = None,
     cwd: str | os.PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
+    extra_env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
     session: Session | None = None,
+    scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Link:
     """Launch a kernel and open a link to it, for programs that pass messages on without a Kernel.
@@ -172,7 +172,7 @@ def launch_link(
     Closing the link does not shut the kernel down; its ``lifecycle`` does.
 
     Args:
-        name, at, backend, cwd, env, timeout, session, options: As for ``launch``.
+        name, at, backend, cwd, extra_env, timeout, session, scheduler, options: As for ``launch``.
 
     Raises:
         LaunchFailed, BackendNotFound: As for ``launch``.
@@ -187,17 +187,10 @@ def launch_link(
     launcher = _backend(chosen)
     if not isinstance(launcher, Launcher):
         raise NotSupported(f"the backend {_name(chosen)!r} cannot launch kernels")
-    location = {} if at is None else {"at": at}
     launching: Callable[..., Link] = launcher.launch
-    return launching(
-        name,
-        session=session or Session(),
-        timeout=timeout,
-        cwd=None if cwd is None else Path(cwd),
-        env=env,
-        **location,
-        **options,
-    )
+    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
+    directory = None if cwd is None else Path(cwd)
+    return launching(name, context, cwd=directory, extra_env=extra_env, **options)
 
 
 def _open_now_or_later(kernel: Kernel) -> Kernel:

@@ -11,7 +11,6 @@ from reactivex.disposable import SerialDisposable
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
-from enchannel._protocol.session import Session
 from enchannel._recordings.format import (
     Direction,
     End,
@@ -21,7 +20,7 @@ from enchannel._recordings.format import (
     read_entries,
 )
 from enchannel._rx.timer import TimerScheduler, clock_of
-from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent
+from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent, OpenContext
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 from enchannel.errors import ChannelClosed, ConnectionFailed, NotSupported, RecordingFailed
 
@@ -43,12 +42,10 @@ class ReplayBackend(Backend):
     def open(
         self,
         target: str | os.PathLike[str],
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         speed: float = 1.0,
         start: Observable[Any] | None = None,
-        scheduler: abc.SchedulerBase | None = None,
     ) -> Link:
         """Open a recording, for ``replay`` and ``connect("replay:…")``.
 
@@ -58,13 +55,11 @@ class ReplayBackend(Backend):
 
         Args:
             target: The path of the recording, with or without ``replay:``.
-            session: Not used.
-            timeout: Not used.
+            context: Its scheduler is the source of time. With a virtual-time scheduler, and subscribers on
+                the same scheduler, messages are emitted only as it advances.
             speed: Playback speed relative to the recording; ``math.inf`` plays without delays.
             start: Begin playback when this observable emits or completes, instead of with the first
                 subscriber.
-            scheduler: The source of time. With a virtual-time scheduler, and subscribers on the same
-                scheduler, messages are emitted only as it advances.
 
         Raises:
             ConnectionFailed: The file is not a recording, or cannot be read.
@@ -76,6 +71,7 @@ class ReplayBackend(Backend):
             recording = Recording(path)
         except RecordingFailed as error:
             raise ConnectionFailed(str(error)) from error
+        scheduler = context.scheduler
         player = Player(recording, speed, scheduler or TimerScheduler())
         if start is not None:
             player.begin_with(start, scheduler)

@@ -15,7 +15,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, LinkState
-from enchannel.abc import LinkEvent
+from enchannel.abc import LinkEvent, OpenContext
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied
 from enchannel.testing import _collector
 from enchannel.testing._client import TIMEOUT, Client, contains, kernel_message, select
@@ -156,9 +156,8 @@ def _validate_unsupported(rig: Rig) -> None:
 
 def try_open(rig: Rig, target: object, timeout: float = 0.5) -> None:
     """Open a link that may fail, and close it; fail the test if that takes longer than the timeout."""
-    opening = partial(
-        rig.backend.open, target, session=ec.Session(), timeout=timeout, **rig.options
-    )
+    context = OpenContext(session=ec.Session(), timeout=timeout)
+    opening = partial(rig.backend.open, target, context, **rig.options)
     call_in_time(lambda: opening().close(), timeout + OPEN_MARGIN)
 
 

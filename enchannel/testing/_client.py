@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, EnchannelError, KernelState, LinkState, Session
 from enchannel import messages as build
-from enchannel.abc import ChannelPair, Link, LinkEvent
+from enchannel.abc import ChannelPair, Link, LinkEvent, OpenContext
 from enchannel.testing import _collector
 from enchannel.testing._collector import Collector
 from enchannel.testing._rig import Rig
@@ -45,8 +45,7 @@ class Client:
         self.session = session or Session()
         self.link: Link = rig.backend.open(
             rig.target,
-            session=self.session,
-            timeout=TIMEOUT,
+            OpenContext(session=self.session, timeout=TIMEOUT),
             **{**rig.options, **(options or {})},
         )
         self.received: dict[ChannelName, Collector[Any]] = {

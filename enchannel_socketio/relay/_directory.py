@@ -75,7 +75,7 @@ class KernelDirectory:
         session = Session(username="relay")
 
         def launch() -> Link:
-            return backends.launch_link(name, session=session, cwd=cwd, env=env)
+            return backends.launch_link(name, session=session, cwd=cwd, extra_env=env)
 
         return await self._serve(name, session, launch)
 

@@ -16,8 +16,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from enchannel import AnyMessage, ChannelName, LinkState, Session
-from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent
+from enchannel import AnyMessage, ChannelName, LinkState
+from enchannel.abc import Backend, Capabilities, ChannelPair, Link, LinkEvent, OpenContext
 from enchannel.backends import CallbackObserver, IncomingSubject
 from enchannel.errors import (
     ChannelClosed,
@@ -39,10 +39,8 @@ class TcpBackend(Backend):
 
     contract = 1
 
-    def open(
-        self, target: Any, *, session: Session, timeout: float, reconnect_timeout: float = 30.0
-    ) -> Link:
-        return TcpLink(target, session, timeout, reconnect_timeout).link
+    def open(self, target: Any, context: OpenContext, *, reconnect_timeout: float = 30.0) -> Link:
+        return TcpLink(target, context, reconnect_timeout).link
 
 
 class FrameConnection:
@@ -114,17 +112,16 @@ class FrameConnection:
 class TcpLink:
     """A link whose thread reads from the connection, emits, and reconnects."""
 
-    def __init__(
-        self, target: Any, session: Session, timeout: float, reconnect_timeout: float
-    ) -> None:
-        self._target, self._session, self._reconnect_timeout = target, session, reconnect_timeout
+    def __init__(self, target: Any, context: OpenContext, reconnect_timeout: float) -> None:
+        self._target, self._session = target, context.session
+        self._reconnect_timeout = reconnect_timeout
         self._incoming: dict[ChannelName, IncomingSubject[AnyMessage]] = {
             name: IncomingSubject() for name in CHANNELS
         }
         self._events: IncomingSubject[LinkEvent] = IncomingSubject()
         self._closed = threading.Event()
         self._lost: ConnectionLost | None = None
-        self._connection, self._frames, kernel_id = self._connect(timeout)
+        self._connection, self._frames, kernel_id = self._connect(context.timeout)
         self.link = Link(
             pairs={name: self._pair(name) for name in CHANNELS},
             events=self._events,

@@ -18,7 +18,7 @@ from enchannel import (
     NotSupported,
     Session,
 )
-from enchannel.abc import Backend, Launcher, Link
+from enchannel.abc import Backend, Launcher, Link, OpenContext
 from tests.rigs.scripted import ScriptedBackend, ScriptedLifecycle, ScriptedLink
 from tests.rigs.threads import run_on_loop
 
@@ -66,20 +66,19 @@ class MemoryLauncher(Launcher):
         self.remote = remote
         self.launched: list[dict[str, Any]] = []
 
-    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+    def open(self, target: Any, context: OpenContext) -> Link:
         raise NotImplementedError
 
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        extra_env: Mapping[str, str] | None = None,
         **options: Any,
     ) -> Link:
-        given = {"name": name, "session": session, "timeout": timeout, "cwd": cwd, "env": env}
+        given = {"name": name, "context": context, "cwd": cwd, "extra_env": extra_env}
         self.launched.append(given | options)
         return self.remote.link
 
@@ -116,10 +115,8 @@ def test_url_scheme_is_case_insensitive(
 )
 def test_other_targets_use_local_backend(install: Install, ada: ScriptedLink, target: Any) -> None:
     class Any_(ScriptedBackend):
-        def open(
-            self, target: object, *, session: Session, timeout: float, colour: str = ""
-        ) -> Link:
-            self.opened.append((target, session, timeout, colour))
+        def open(self, target: object, context: OpenContext, *, colour: str = "") -> Link:
+            self.opened.append((target, context.session, context.timeout, colour))
             return ada.link
 
     local = Any_()
@@ -279,16 +276,20 @@ def test_launch_uses_local_backend(install: Install, launcher: MemoryLauncher) -
     install(zmq=launcher)
     session = Session()
     with ec.launch(
-        "python3", cwd="somewhere", env={"A": "b"}, timeout=7, session=session, transport="tcp"
+        "python3",
+        cwd="somewhere",
+        extra_env={"A": "b"},
+        timeout=7,
+        session=session,
+        transport="tcp",
     ) as kernel:
         assert kernel.owned
     assert launcher.launched == [
         {
             "name": "python3",
-            "session": session,
-            "timeout": 7,
+            "context": OpenContext(session=session, timeout=7),
             "cwd": Path("somewhere"),
-            "env": {"A": "b"},
+            "extra_env": {"A": "b"},
             "transport": "tcp",
         }
     ]
@@ -298,13 +299,13 @@ def test_launch_defaults_to_python3(install: Install, launcher: MemoryLauncher) 
     install(zmq=launcher)
     ec.launch().close()
     (given,) = launcher.launched
-    assert (given["name"], given["cwd"], given["env"]) == ("python3", None, None)
+    assert (given["name"], given["cwd"], given["extra_env"]) == ("python3", None, None)
 
 
 def test_launch_at_server_uses_its_backend(install: Install, launcher: MemoryLauncher) -> None:
     install(https=launcher, zmq=ScriptedBackend())
     ec.launch("python3", at="https://host").close()
-    assert launcher.launched[0]["at"] == "https://host"
+    assert launcher.launched[0]["context"].at == "https://host"
 
 
 def test_backend_without_launch_raises(install: Install, backend: ScriptedBackend) -> None:

@@ -25,7 +25,7 @@ from enchannel import (
 from enchannel import messages as build
 from enchannel._kernel.kernel import parts_of
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
-from enchannel.abc import Backend, Link
+from enchannel.abc import Backend, Link, OpenContext
 from enchannel.backends import encode_event
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
 from enchannel.testing import Collector
@@ -513,22 +513,14 @@ def test_invalid_recording_raises_on_connect(tmp_path: Path) -> None:
         ec.connect("replay:nowhere")
 
 
-def test_scheduler_is_passed_only_if_accepted() -> None:
+def test_scheduler_is_passed_in_context() -> None:
     remote, given = ScriptedLink(), list[object]()
 
-    class Plain(Backend):
-        def open(self, target: Any, *, session: ec.Session, timeout: float, **options: Any) -> Link:
-            given.append(options)
-            return remote.link
-
     class Timed(Backend):
-        def open(
-            self, target: Any, *, session: ec.Session, timeout: float, scheduler: Any = None
-        ) -> Link:
-            given.append(scheduler)
+        def open(self, target: Any, context: OpenContext) -> Link:
+            given.append(context.scheduler)
             return remote.link
 
-    for backend in (Plain(), Timed()):
-        ec.connect("x", backend=backend, scheduler=remote.clock).close()
+    ec.connect("x", backend=Timed(), scheduler=remote.clock).close()
     ec.connect("x", backend=Timed()).close()
-    assert given == [{}, remote.clock, None]
+    assert given == [remote.clock, None]

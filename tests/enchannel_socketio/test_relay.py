@@ -114,7 +114,7 @@ def test_connect_by_url_with_token(relay: Running, shared_kernel: str) -> None:
 
 def test_launched_kernel_ends_with_block(relay: Running) -> None:
     with ec.launch(
-        "python3", at=f"socketio+{relay.url}", token=TOKEN, cwd="/", env={"A": "B"}
+        "python3", at=f"socketio+{relay.url}", token=TOKEN, cwd="/", extra_env={"A": "B"}
     ) as kernel:
         assert kernel.run("import os; os.getcwd(), os.environ['A']").text == "('/', 'B')"
         assert kernel.id in {model.id for model in list_kernels(relay.url, token=TOKEN)}

@@ -190,7 +190,9 @@ def test_launch_retries_hanging_websocket(
 
 def test_env_is_supported_by_gateways_only(any_server: Server) -> None:
     def launch() -> ec.Kernel:
-        return ec.launch("python3", at=any_server.url, token=TOKEN, env={"KERNEL_OURS": "there"})
+        return ec.launch(
+            "python3", at=any_server.url, token=TOKEN, extra_env={"KERNEL_OURS": "there"}
+        )
 
     if not isinstance(any_server, GATEWAYS):
         with pytest.raises(ec.NotSupported, match="only gateways do"):

@@ -10,7 +10,7 @@ import pytest
 import enchannel as ec
 from enchannel import AnyMessage, Session
 from enchannel import messages as build
-from enchannel.abc import Link
+from enchannel.abc import Link, OpenContext
 from enchannel.testing import BackendSuite, Collector, FakeKernel, Rig
 from enchannel_zmq import ZmqBackend
 from enchannel_zmq.testing import ZmqRig
@@ -77,8 +77,8 @@ def test_newer_client_with_same_identity_wins() -> None:
 class _Launching(ZmqBackend):
     """Opens a link by launching a kernel."""
 
-    def open(self, target: Any, *, session: Session, timeout: float, **options: Any) -> Link:
-        return self.launch(target, session=session, timeout=timeout, **options)
+    def open(self, target: Any, context: OpenContext, **options: Any) -> Link:
+        return self.launch(target, context, **options)
 
 
 class LaunchedRig(Rig):

@@ -460,7 +460,7 @@ def test_ctrl_c_during_launch_ends_process(tmp_path: Path) -> None:
     )
     children = set(psutil.Process().children(recursive=True))
     with ctrl_c(gate.read_text):
-        ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=600)
+        ec.launch(extra_env={"PYTHONPATH": str(tmp_path)}, timeout=600)
     assert set(psutil.Process().children(recursive=True)) <= children
     assert eventually(lambda: not zeromq_threads()), zeromq_threads()
 

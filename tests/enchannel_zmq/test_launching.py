@@ -48,7 +48,7 @@ def test_close_removes_everything() -> None:
 
 
 def test_launch_sets_cwd_and_env(tmp_path: Path) -> None:
-    with ec.launch(cwd=tmp_path, env={"OF_OURS": "there"}) as kernel:
+    with ec.launch(cwd=tmp_path, extra_env={"OF_OURS": "there"}) as kernel:
         assert kernel.run("import os; print(os.getcwd(), os.environ['OF_OURS'])").text.split() == [
             str(tmp_path),
             "there",
@@ -64,7 +64,7 @@ def test_unknown_kernelspec_lists_installed_ones() -> None:
 def test_failed_start_has_exit_code_and_stderr(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.exit('nothing works today')")
     with pytest.raises(ec.LaunchFailed, match="nothing works today") as raised:
-        ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=DEADLINE)
+        ec.launch(extra_env={"PYTHONPATH": str(tmp_path)}, timeout=DEADLINE)
     assert raised.value.exit_code not in (None, 0)
     assert "nothing works today" in raised.value.stderr
 
@@ -72,7 +72,7 @@ def test_failed_start_has_exit_code_and_stderr(tmp_path: Path) -> None:
 def test_launch_timeout_ends_kernel(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import threading; threading.Event().wait()")
     with pytest.raises(ec.LaunchFailed, match="no answer within"):
-        ec.launch(env={"PYTHONPATH": str(tmp_path)}, timeout=0.5)
+        ec.launch(extra_env={"PYTHONPATH": str(tmp_path)}, timeout=0.5)
 
 
 def test_shutdown_ends_process() -> None:

@@ -19,7 +19,15 @@ from reactivex.testing import TestScheduler
 
 from enchannel import AnyMessage, ChannelName, Kernel, Session
 from enchannel._kernel.kernel import parts_of
-from enchannel.abc import Backend, Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
+from enchannel.abc import (
+    Backend,
+    Capabilities,
+    ChannelPair,
+    Lifecycle,
+    Link,
+    LinkEvent,
+    OpenContext,
+)
 from enchannel.errors import ChannelClosed
 from tests.rigs import DEADLINE
 
@@ -210,8 +218,8 @@ class ScriptedBackend(Backend):
         self.kernels: dict[str, ScriptedLink] = {}
         self.opened: list[tuple[object, Session, float, str]] = []
 
-    def open(self, target: Any, *, session: Session, timeout: float, colour: str = "") -> Link:
-        self.opened.append((target, session, timeout, colour))
+    def open(self, target: Any, context: OpenContext, *, colour: str = "") -> Link:
+        self.opened.append((target, context.session, context.timeout, colour))
         return self.kernels[str(target).rpartition("/")[2]].link
 
 

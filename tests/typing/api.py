@@ -26,6 +26,7 @@ from enchannel.abc import (
     Link,
     LinkEvent,
     LinkState,
+    OpenContext,
 )
 from enchannel.errors import EnchannelError, Remedy
 
@@ -438,9 +439,7 @@ class MyLifecycle(Lifecycle):
 
 
 class MyBackend(Backend):
-    def open(
-        self, target: Any, *, session: ec.Session, timeout: float, colour: str = "red"
-    ) -> Link:
+    def open(self, target: Any, context: OpenContext, *, colour: str = "red") -> Link:
         shell, status = Subject[AnyMessage](), Subject[LinkEvent]()
         return Link(
             pairs={
@@ -456,17 +455,16 @@ class MyBackend(Backend):
 
 
 class MyLauncher(Launcher):
-    def open(self, target: Any, *, session: ec.Session, timeout: float) -> Link:
+    def open(self, target: Any, context: OpenContext) -> Link:
         raise ec.ConnectionFailed("connection refused")
 
     def launch(
         self,
         name: str,
+        context: OpenContext,
         *,
-        session: ec.Session,
-        timeout: float,
         cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
+        extra_env: Mapping[str, str] | None = None,
         where: str = "here",
     ) -> Link:
         raise ec.LaunchFailed("unknown kernelspec", exit_code=1)

@@ -14,8 +14,8 @@ import reactivex
 from reactivex import Observable, Subject, abc
 from reactivex import operators as ops
 
-from enchannel import AnyMessage, ChannelName, LinkState, Session
-from enchannel.abc import Capabilities, ChannelPair, Lifecycle, Link, LinkEvent
+from enchannel import AnyMessage, ChannelName, LinkState
+from enchannel.abc import Capabilities, ChannelPair, Lifecycle, Link, LinkEvent, OpenContext
 from enchannel.backends import CallbackObserver
 from enchannel.errors import (
     ChannelClosed,
@@ -64,10 +64,10 @@ class SabotagedBackend(MemoryBackend):
         self._sabotage = sabotage
         self._remote = remote
 
-    def open(self, target: Any, *, session: Session, timeout: float) -> Link:
+    def open(self, target: Any, context: OpenContext) -> Link:
         if self._sabotage.open is not None:
             self._sabotage.open(target)
-        return self._sabotage.rewire(super().open(target, session=session, timeout=timeout))
+        return self._sabotage.rewire(super().open(target, context))
 
     def __repr__(self) -> str:
         return self._sabotage.repr
