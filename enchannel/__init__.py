@@ -21,7 +21,7 @@ from enchannel._outputs.output import (
     StreamOutput,
 )
 from enchannel._outputs.outputs import Outputs
-from enchannel._outputs.result import Result
+from enchannel._outputs.result import Result, ResultStatus
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.connection_info import ConnectionInfo, Secret
 from enchannel._protocol.message import AnyMessage, Buffer, Header, Message, create_message
@@ -44,6 +44,8 @@ from enchannel._rx.operators import (
     updated_outputs,
     with_comm_id,
 )
+from enchannel._rx.overflow import Overflow
+from enchannel._rx.per_item import Operator
 from enchannel._rx.waiting import aiter, last_value, wait
 from enchannel.abc import KernelState, LinkState
 from enchannel.errors import (
@@ -129,8 +131,10 @@ __all__ = [
     "NotConnected",
     "NotSupported",
     "OnInput",
+    "Operator",
     "Output",
     "Outputs",
+    "Overflow",
     "RecordedEvent",
     "RecordedMessage",
     "Recorder",
@@ -143,6 +147,7 @@ __all__ = [
     "RequestTimeout",
     "Result",
     "ResultOutput",
+    "ResultStatus",
     "Secret",
     "Session",
     "StreamOutput",

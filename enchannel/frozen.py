@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
-from typing import Any, NoReturn, SupportsIndex, TypeAlias, overload
+from typing import Any, NoReturn, SupportsIndex, overload
 
 from enchannel._protocol.errors import InvalidMessage
 
@@ -19,9 +19,6 @@ __all__ = ["EMPTY", "FrozenDict", "FrozenList", "freeze", "thaw"]
 
 def _refuse(self: object, *args: object, **kwargs: object) -> NoReturn:
     raise TypeError("this object is immutable; use copy.deepcopy() for a mutable copy")
-
-
-_Refusal: TypeAlias = Callable[..., NoReturn]
 
 
 class FrozenDict(dict[str, Any]):
@@ -84,14 +81,14 @@ class FrozenDict(dict[str, Any]):
     def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[str, Any]]]:
         return FrozenDict, (thaw(self),)
 
-    __setitem__: _Refusal = _refuse
-    __delitem__: _Refusal = _refuse
-    __ior__: _Refusal = _refuse
-    update: _Refusal = _refuse
-    setdefault: _Refusal = _refuse
-    pop: _Refusal = _refuse
-    popitem: _Refusal = _refuse
-    clear: _Refusal = _refuse
+    __setitem__: Callable[..., NoReturn] = _refuse
+    __delitem__: Callable[..., NoReturn] = _refuse
+    __ior__: Callable[..., NoReturn] = _refuse
+    update: Callable[..., NoReturn] = _refuse
+    setdefault: Callable[..., NoReturn] = _refuse
+    pop: Callable[..., NoReturn] = _refuse
+    popitem: Callable[..., NoReturn] = _refuse
+    clear: Callable[..., NoReturn] = _refuse
 
 
 class FrozenList(list[Any]):
@@ -156,18 +153,18 @@ class FrozenList(list[Any]):
     def __reduce__(self) -> tuple[type[FrozenList], tuple[list[Any]]]:
         return FrozenList, (thaw(self),)
 
-    __setitem__: _Refusal = _refuse
-    __delitem__: _Refusal = _refuse
-    __iadd__: _Refusal = _refuse
-    __imul__: _Refusal = _refuse
-    append: _Refusal = _refuse
-    extend: _Refusal = _refuse
-    insert: _Refusal = _refuse
-    pop: _Refusal = _refuse
-    remove: _Refusal = _refuse
-    clear: _Refusal = _refuse
-    sort: _Refusal = _refuse
-    reverse: _Refusal = _refuse
+    __setitem__: Callable[..., NoReturn] = _refuse
+    __delitem__: Callable[..., NoReturn] = _refuse
+    __iadd__: Callable[..., NoReturn] = _refuse
+    __imul__: Callable[..., NoReturn] = _refuse
+    append: Callable[..., NoReturn] = _refuse
+    extend: Callable[..., NoReturn] = _refuse
+    insert: Callable[..., NoReturn] = _refuse
+    pop: Callable[..., NoReturn] = _refuse
+    remove: Callable[..., NoReturn] = _refuse
+    clear: Callable[..., NoReturn] = _refuse
+    sort: Callable[..., NoReturn] = _refuse
+    reverse: Callable[..., NoReturn] = _refuse
 
 
 EMPTY = FrozenDict()

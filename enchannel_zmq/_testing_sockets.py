@@ -20,10 +20,9 @@ import zmq
 
 from enchannel import ChannelName
 
-__all__ = ["PORT_FIELDS", "Frames", "KernelSockets", "reserve_port"]
+__all__ = ["PORT_FIELDS", "KernelSockets", "reserve_port"]
 
 T = TypeVar("T")
-Frames = Sequence[bytes]
 
 CALL_TIMEOUT: Final = 30.0
 # The handshake with a client makes no event when it is done; send to that client again after this time.
@@ -76,7 +75,7 @@ class KernelSockets:
         self.muted: set[ChannelName] = set()
         self._receive_limit = receive_limit
         self._sockets: dict[ChannelName, tuple[zmq.Context[Any], zmq.Socket[bytes]]] = {}
-        self._unsent: dict[tuple[ChannelName, bytes], deque[Frames]] = {}
+        self._unsent: dict[tuple[ChannelName, bytes], deque[Sequence[bytes]]] = {}
         self._posted: deque[Callable[[], object]] = deque()
         self._stopping = False
         self._owned = ExitStack()
@@ -124,7 +123,7 @@ class KernelSockets:
         self._posted.append(function)
         self._wake_sender.send(b"!")
 
-    def send_to(self, channel: ChannelName, identity: bytes, *messages: Frames) -> None:
+    def send_to(self, channel: ChannelName, identity: bytes, *messages: Sequence[bytes]) -> None:
         """Send messages to a client, as soon as it is connected on this channel."""
 
         def send() -> None:
@@ -134,7 +133,7 @@ class KernelSockets:
 
         self.call(send)
 
-    def publish(self, *messages: Frames) -> None:
+    def publish(self, *messages: Sequence[bytes]) -> None:
         """Send messages, beginning with their topic, to all subscribers of iopub."""
 
         def send() -> None:

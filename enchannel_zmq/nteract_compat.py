@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import enchannel
 from enchannel import Channel, ConnectionInfo, Kernel, Session
 
 __all__ = [
     "Channels",
+    "Target",
     "create_channels",
     "create_control_subject",
     "create_iopub_subject",
@@ -24,7 +25,8 @@ __all__ = [
     "create_stdin_subject",
 ]
 
-_Target = ConnectionInfo | Mapping[str, Any] | str | os.PathLike[str]
+Target: TypeAlias = ConnectionInfo | Mapping[str, Any] | str | os.PathLike[str]
+"""A connection file, or its contents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Channels:
 
 
 def create_channels(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channels:
     """Connect to a kernel, and return its channels.
 
@@ -66,7 +68,7 @@ def create_channels(
 
 
 def create_main_channel(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channel:
     """Connect, and return one Subject for all channels; see ``create_channels``.
 
@@ -76,33 +78,33 @@ def create_main_channel(
 
 
 def create_shell_subject(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channel:
     """Connect, and return the shell channel; see ``create_channels``."""
     return create_channels(config, identity=identity, timeout=timeout).shell
 
 
 def create_control_subject(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channel:
     """Connect, and return the control channel; see ``create_channels``."""
     return create_channels(config, identity=identity, timeout=timeout).control
 
 
 def create_stdin_subject(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channel:
     """Connect, and return the stdin channel; see ``create_channels``."""
     return create_channels(config, identity=identity, timeout=timeout).stdin
 
 
 def create_iopub_subject(
-    config: _Target, *, identity: str | None = None, timeout: float = 10.0
+    config: Target, *, identity: str | None = None, timeout: float = 10.0
 ) -> Channel:
     """Connect, and return the iopub channel; see ``create_channels``."""
     return create_channels(config, identity=identity, timeout=timeout).iopub
 
 
-def _connect(config: _Target, identity: str | None, timeout: float) -> Kernel:
+def _connect(config: Target, identity: str | None, timeout: float) -> Kernel:
     session = Session() if identity is None else Session(id=identity)
     return enchannel.connect(config, session=session, timeout=timeout)

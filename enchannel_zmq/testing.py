@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from enchannel.testing import Rig
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import DELIMITER, Decoder, encode
 from enchannel_zmq._backend import ZmqBackend
-from enchannel_zmq._testing_sockets import PORT_FIELDS, Frames, KernelSockets, reserve_port
+from enchannel_zmq._testing_sockets import PORT_FIELDS, KernelSockets, reserve_port
 
 __all__ = ["ZmqRig"]
 
@@ -151,7 +151,7 @@ class ZmqRig(KernelSockets, Rig):
         good = [bytes(frame) for frame in encode(message, self._signer)]
         other = [bytes(frame) for frame in encode(message, Signer(b"another key"))]
         *head, content = good
-        kinds: dict[str, list[Frames]] = {
+        kinds: dict[str, list[Sequence[bytes]]] = {
             "signed with another key": [other],
             "unsigned": [[DELIMITER, b"", *good[2:]]],
             "modified": [[*head, content[:-1] + b" }"]],
@@ -164,7 +164,7 @@ class ZmqRig(KernelSockets, Rig):
         }
         return {kind: self._sending(messages) for kind, messages in kinds.items()}
 
-    def _sending(self, messages: list[Frames]) -> Callable[[ChannelName], None]:
+    def _sending(self, messages: list[Sequence[bytes]]) -> Callable[[ChannelName], None]:
         def send(name: ChannelName) -> None:
             if name is ChannelName.IOPUB:
                 self.publish(*([b"topic", *frames] for frames in messages))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from reactivex import Observable, abc
 
@@ -22,7 +22,7 @@ from enchannel._outputs.output import (
 from enchannel._outputs.outputs import Outputs
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Header, Message
-from enchannel._rx.per_item import make_operator
+from enchannel._rx.per_item import Operator, make_operator
 from enchannel.errors import EnchannelError, RequestFailed
 
 if TYPE_CHECKING:
@@ -42,11 +42,9 @@ __all__ = [
     "with_comm_id",
 ]
 
-A = TypeVar("A")
 B = TypeVar("B")
+# Operators of M return a literal Callable: through the alias Operator, mypy cannot infer M in a pipe.
 M = TypeVar("M", bound=AnyMessage)
-
-Operator: TypeAlias = Callable[[Observable[A]], Observable[B]]
 
 
 def with_comm_id(comm_id: str) -> Callable[[Observable[M]], Observable[M]]:

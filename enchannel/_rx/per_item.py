@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from reactivex import Observable, abc
 
-__all__ = ["make_operator"]
+__all__ = ["Operator", "make_operator"]
 
 A = TypeVar("A")
 B = TypeVar("B")
 
+Operator: TypeAlias = Callable[[Observable[A]], Observable[B]]
+"""A function from an observable to an observable, for ``pipe``."""
+
 
 def make_operator(
     start: Callable[[abc.ObserverBase[B]], Callable[[A], None]],
-) -> Callable[[Observable[A]], Observable[B]]:
+) -> Operator[A, B]:
     """Return an operator that passes each item to a handler.
 
     Args:

@@ -20,6 +20,7 @@ from enchannel.messages._client import (
     shutdown_request,
 )
 from enchannel.messages._either import (
+    Parent,
     comm_close,
     comm_msg,
     comm_open,
@@ -54,6 +55,7 @@ from enchannel.messages._kernel import (
 )
 
 __all__ = [
+    "Parent",
     "clear_output",
     "comm_close",
     "comm_info_reply",

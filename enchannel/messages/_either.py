@@ -12,6 +12,7 @@ from enchannel.contents import CommClose, CommMsg, CommOpen
 __all__ = ["Parent", "build", "comm_close", "comm_msg", "comm_open", "is_child_message"]
 
 Parent: TypeAlias = AnyMessage | Header
+"""The request that a message belongs to, or its header."""
 
 
 def build(

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 
@@ -62,17 +62,14 @@ class Frame(Protocol):
     def __len__(self) -> int: ...
 
 
-_Receive: TypeAlias = Callable[[bool], Any]
-"""Returns the next frame: as bytes if called with True, as a Frame if called with False."""
-
-
 class Receiver:
     """Receives the messages of one socket.
 
     Args:
         channel: The channel of the messages.
         signer: Verifies signatures.
-        receive: Returns the next available frame: bytes if called with True, else a Frame.
+        receive: Returns the next available frame: bytes if called with True, a Frame if called with
+            False.
         no_frame: The exception of ``receive`` when no frame is available.
         has_more: Returns True if the message of the last received frame has more frames.
         report: Called with an error for a message that could be decoded only with replacements.
@@ -82,7 +79,7 @@ class Receiver:
         self,
         channel: ChannelName,
         signer: Signer,
-        receive: _Receive,
+        receive: Callable[[bool], Any],
         no_frame: type[Exception],
         has_more: Callable[[], bool],
         report: Callable[[EnchannelError], None] = lambda error: None,

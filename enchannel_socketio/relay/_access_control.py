@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from enchannel_socketio.relay._tokens import COOKIE_LIFETIME, Grant, Tokens
 
 __all__ = ["GRANT", "AccessControl", "RequestRefused", "path_of"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GRANT = "enchannel.grant"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -74,7 +70,7 @@ class AccessControl:
         max_message: The maximum size of a request, in bytes.
     """
 
-    app: App
+    app: ASGIApp
     tokens: Tokens
     hosts: Collection[str]
     origins: Collection[str]

@@ -13,14 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from enchannel import Secret
 from enchannel_socketio.relay._access_control import (
     LOOPBACK,
     AccessControl,
-    Receive,
-    Scope,
-    Send,
     path_of,
 )
 from enchannel_socketio.relay._directory import KernelDirectory

@@ -14,7 +14,10 @@ DEFAULT_BOUNDS = Bounds()
 
 
 class Store(ABC):
-    """Creates the logs of kernels, and lists the kernels of other relays. Runs on the relay's loop."""
+    """Creates the logs of kernels, and lists the kernels of other relays. Runs on the relay's loop.
+
+    ``make_store`` and ``MemoryStore`` make one, to pass to a ``Relay``. Its methods are not public.
+    """
 
     def set_shutdown_handler(self, shut_down: Callable[[str], Awaitable[None]]) -> None:
         """Set the function that shuts down a kernel of this relay at the request of another relay."""

@@ -14,10 +14,10 @@ from enchannel.contents import CONTENT_TYPES
 def test_every_message_type_has_an_overload() -> None:
     *table, any_other = (f.__annotations__ for f in get_overloads(of_message_type))
     assert {one["msg_type"]: one["return"] for one in table} == {
-        f"Literal[{msg_type!r}]": f"Only[c.{content.__name__}]"
+        f"Literal[{msg_type!r}]": f"Operator[AnyMessage, Message[c.{content.__name__}]]"
         for msg_type, content in CONTENT_TYPES.items()
     }
-    assert any_other == {"msg_types": "str", "return": "Only[Any]"}
+    assert any_other == {"msg_types": "str", "return": "Operator[AnyMessage, Message[Any]]"}
 
 
 def test_checker_infers_content_type() -> None:
