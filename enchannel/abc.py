@@ -14,7 +14,6 @@ The contract
     2.  If ``open`` cannot connect, it raises ``ConnectionFailed`` within ``context.timeout`` and leaves no
         thread, socket or process behind.
     3.  ``pairs`` contains exactly the channels of ``capabilities.channels``, which include shell and iopub.
-        ``lifecycle`` is set exactly if ``capabilities.lifecycle`` is True.
     4.  Messages sent on a channel are not echoed back on it. (On the heartbeat the kernel echoes them.)
     5.  Each channel keeps the order of its messages, in both directions. ``outgoing.on_next`` may be called
         from any thread, including re-entrantly from an observer of ``incoming`` or ``events``.
@@ -86,11 +85,12 @@ Ending an owned kernel
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from reactivex import Observable, abc
 
@@ -101,6 +101,7 @@ from enchannel._protocol.session import Session
 
 __all__ = [
     "Backend",
+    "CONTRACT_VERSION",
     "Capabilities",
     "ChannelPair",
     "KernelState",
@@ -111,6 +112,9 @@ __all__ = [
     "LinkState",
     "OpenContext",
 ]
+
+CONTRACT_VERSION: Final = 1
+"""The version of the contract that this version of enchannel implements."""
 
 _T = TypeVar("_T")
 
@@ -143,7 +147,6 @@ class Capabilities:
         channels: The channels in ``pairs``.
         buffers: True if messages may have binary buffers.
         max_sent: The largest message that can be sent, in bytes; None for no limit.
-        lifecycle: True if the link has a ``lifecycle``.
         can_send: True if sent messages reach a kernel. False for a link that plays a recording; the
             conformance suite does not apply to it.
         can_resume: True if requests that were in flight when the link was lost may still be answered after
@@ -155,7 +158,6 @@ class Capabilities:
     channels: frozenset[ChannelName] = frozenset(ChannelName)
     buffers: bool = True
     max_sent: int | None = None
-    lifecycle: bool = False
     can_send: bool = True
     can_resume: bool = False
     idle_grace: float = 2.0
@@ -255,8 +257,24 @@ class Backend(ABC):
     scheme that it handles. One backend may have several.
     """
 
-    contract: ClassVar[int] = 1
-    """The version of the contract that the backend implements."""
+    contract: ClassVar[int]
+    """The version of the contract that the backend implements; each concrete class sets it in its own body.
+
+    It is a number, not ``CONTRACT_VERSION``: that is the version of the installed enchannel, and enchannel
+    refuses backends of another version.
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if inspect.isabstract(cls):
+            return
+        declared = vars(cls).get("contract")
+        if type(declared) is not int:
+            raise TypeError(
+                f"{cls.__qualname__}.contract must be an int that is set in the body of the class, not "
+                f"{declared!r}; write the version of the contract for which the class was written, as in "
+                f"contract = {CONTRACT_VERSION}"
+            )
 
     @abstractmethod
     def open(self, target: Any, context: OpenContext) -> Link:

@@ -65,6 +65,7 @@ class InMemoryKernel:
     Args:
         capabilities: The features of its links: their channels and limits.
         id: The kernel id; a random one by default.
+        has_lifecycle: Give links a ``lifecycle``, whose methods only record that they were called.
 
     Attributes:
         target: The target for ``enchannel.connect``: ``"memory:"`` and the id.
@@ -74,11 +75,18 @@ class InMemoryKernel:
         ValueError: Another open kernel has this id.
     """
 
-    def __init__(self, *, capabilities: Capabilities | None = None, id: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        capabilities: Capabilities | None = None,
+        id: str | None = None,
+        has_lifecycle: bool = False,
+    ) -> None:
         self.id: str = id or uuid.uuid4().hex
         self.target: str = f"{_SCHEME}{self.id}"
         self.lifecycle_calls: list[str] = []
         self.capabilities: Capabilities = capabilities or Capabilities()
+        self._has_lifecycle = has_lifecycle
         self._callback: Callable[[AnyMessage], None] = lambda message: None
         self._inbox = _CallQueue()
         self._down: EnchannelError | None = None
@@ -200,6 +208,8 @@ class MemoryBackend(Backend):
     It is installed as the entry point ``memory``.
     """
 
+    contract = 1
+
     def open(self, target: Any, context: OpenContext) -> Link:
         """Connect to a kernel immediately.
 
@@ -246,7 +256,7 @@ class _MemoryLink:
             close=self.close,
             kernel_id=kernel.id,
             capabilities=capabilities,
-            lifecycle=_MemoryLifecycle(kernel) if capabilities.lifecycle else None,
+            lifecycle=_MemoryLifecycle(kernel) if kernel._has_lifecycle else None,
         )
 
     def receive(self, name: ChannelName, item: Any) -> None:

@@ -34,6 +34,8 @@ class SocketioBackend(Launcher):
     ``at="socketio+https://host:4000"``.
     """
 
+    contract = 1
+
     def open(
         self,
         target: Any,

@@ -114,7 +114,6 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             capabilities=Capabilities(
                 channels=CHANNELS,
                 max_sent=self._max_sent,
-                lifecycle=self.lifecycle is not None,
                 can_send=self.unsupported is None,
                 can_resume=True,
             ),

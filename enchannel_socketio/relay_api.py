@@ -215,6 +215,8 @@ def _call(
 class _PositionBackend(SocketioBackend):
     """Knows the position of the one link that it has opened."""
 
+    contract = 1
+
     def __init__(self) -> None:
         self._link: SocketioLink | None = None
 

@@ -41,6 +41,8 @@ class WebsocketBackend(Launcher):
     sets for that URL instead, as ``headers={"Cookie": …}``.
     """
 
+    contract = 1
+
     def open(
         self,
         target: Any,

@@ -90,7 +90,6 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
             capabilities=Capabilities(
                 channels=CHANNELS,
                 max_sent=self._options.max_sent,
-                lifecycle=lifecycle is not None,
                 can_resume=True,
                 idle_grace=IDLE_GRACE,
             ),

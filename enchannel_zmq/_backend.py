@@ -33,6 +33,8 @@ class ZmqBackend(Launcher):
     either) in Jupyter's runtime directory, a ConnectionInfo, or a dict of its fields.
     """
 
+    contract = 1
+
     def open(
         self,
         target: Any,

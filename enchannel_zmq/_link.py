@@ -143,7 +143,7 @@ class ZmqLink:
             events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
-            capabilities=Capabilities(lifecycle=lifecycle is not None),
+            capabilities=Capabilities(),
             lifecycle=lifecycle,
         )
 

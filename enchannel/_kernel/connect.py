@@ -15,14 +15,13 @@ from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
-from enchannel.abc import Backend, Launcher, Link, OpenContext
+from enchannel.abc import CONTRACT_VERSION, Backend, Launcher, Link, OpenContext
 from enchannel.errors import BackendNotFound, ConnectionFailed, MissingDependency, NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
 
 ENTRY_POINT_GROUP = "enchannel.backends"
 LOCAL_BACKEND = "zmq"
-CONTRACT_VERSION = 1  # of Backend.contract
 
 
 def connect(

@@ -39,6 +39,8 @@ _Entry = RecordedMessage | RecordedEvent | End
 class ReplayBackend(Backend):
     """Emits the recorded incoming messages at their original pace."""
 
+    contract = 1
+
     def open(
         self,
         target: str | os.PathLike[str],

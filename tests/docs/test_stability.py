@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import enchannel.memory
 from enchannel._cli.exit_code import ExitCode
 from enchannel._recordings import format as recording_format
+from enchannel.abc import CONTRACT_VERSION
 from enchannel_socketio._packet import PROTOCOL_VERSION
 from enchannel_socketio.relay._disk_store import LOG_FORMAT_VERSION
 
@@ -46,7 +46,7 @@ def test_every_public_module_is_listed() -> None:
 
 def test_version_numbers_are_those_of_the_code() -> None:
     versions = {re.split(r" [(\[]", name)[0]: version for name, version in cells_of("what").items()}
-    assert versions["backend contract"] == str(enchannel.memory.backend.contract)
+    assert versions["backend contract"] == str(CONTRACT_VERSION)
     assert versions["recordings"] == str(recording_format.VERSION)
     assert versions["relay protocol"] == str(PROTOCOL_VERSION)
     assert versions["logs of a relay on disk"] == str(LOG_FORMAT_VERSION)

@@ -62,6 +62,8 @@ def backend(ada: ScriptedLink) -> ScriptedBackend:
 class MemoryLauncher(Launcher):
     """A launcher that returns its own link."""
 
+    contract = 1
+
     def __init__(self, remote: ScriptedLink) -> None:
         self.remote = remote
         self.launched: list[dict[str, Any]] = []
@@ -115,6 +117,8 @@ def test_url_scheme_is_case_insensitive(
 )
 def test_other_targets_use_local_backend(install: Install, ada: ScriptedLink, target: Any) -> None:
     class Any_(ScriptedBackend):
+        contract = 1
+
         def open(self, target: object, context: OpenContext, *, colour: str = "") -> Link:
             self.opened.append((target, context.session, context.timeout, colour))
             return ada.link

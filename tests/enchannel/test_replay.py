@@ -517,6 +517,8 @@ def test_scheduler_is_passed_in_context() -> None:
     remote, given = ScriptedLink(), list[object]()
 
     class Timed(Backend):
+        contract = 1
+
         def open(self, target: Any, context: OpenContext) -> Link:
             given.append(context.scheduler)
             return remote.link

@@ -77,6 +77,8 @@ def test_newer_client_with_same_identity_wins() -> None:
 class _Launching(ZmqBackend):
     """Opens a link by launching a kernel."""
 
+    contract = 1
+
     def open(self, target: Any, context: OpenContext, **options: Any) -> Link:
         return self.launch(target, context, **options)
 

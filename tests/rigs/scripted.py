@@ -81,9 +81,7 @@ class ScriptedLink:
             events=self._events,
             close=self._close,
             kernel_id=id,
-            capabilities=Capabilities(
-                channels=frozenset(names), lifecycle=self.lifecycle is not None
-            ),
+            capabilities=Capabilities(channels=frozenset(names)),
             lifecycle=self.lifecycle,
         )
 
@@ -213,6 +211,8 @@ class ScriptedBackend(Backend):
         kernels: The links that it can open.
         opened: The target, session, timeout and colour of each call of ``open``.
     """
+
+    contract = 1
 
     def __init__(self) -> None:
         self.kernels: dict[str, ScriptedLink] = {}

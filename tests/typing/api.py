@@ -439,6 +439,8 @@ class MyLifecycle(Lifecycle):
 
 
 class MyBackend(Backend):
+    contract = 1
+
     def open(self, target: Any, context: OpenContext, *, colour: str = "red") -> Link:
         shell, status = Subject[AnyMessage](), Subject[LinkEvent]()
         return Link(
@@ -455,6 +457,8 @@ class MyBackend(Backend):
 
 
 class MyLauncher(Launcher):
+    contract = 1
+
     def open(self, target: Any, context: OpenContext) -> Link:
         raise ec.ConnectionFailed("connection refused")
 

@@ -55,5 +55,4 @@ class Opening:
         with Client(rig) as client:
             link = client.link
             assert set(link.pairs) == set(link.capabilities.channels)
-            assert (link.lifecycle is not None) == link.capabilities.lifecycle
             assert {ChannelName.SHELL, ChannelName.IOPUB} <= set(link.pairs)

@@ -111,7 +111,7 @@ class Safety:
         with Client(rig) as client:
             lifecycle = client.link.lifecycle
             if lifecycle is None:
-                pytest.skip("capabilities.lifecycle is False")
+                pytest.skip("the link has no lifecycle")
             for act in (lifecycle.interrupt, lifecycle.restart):
                 if (done := call_in_time(act)) is not None:
                     assert Collector(done).wait_for_end() == [None]

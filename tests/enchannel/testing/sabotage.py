@@ -47,7 +47,7 @@ class SabotagedRig(MemoryRig):
     unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, sabotage: Sabotage) -> None:
-        super().__init__(capabilities=sabotage.capabilities)
+        super().__init__(capabilities=sabotage.capabilities, has_lifecycle=True)
         self.backend = SabotagedBackend(sabotage, self)
 
     @property
@@ -60,6 +60,8 @@ class SabotagedRig(MemoryRig):
 
 
 class SabotagedBackend(MemoryBackend):
+    contract = 1
+
     def __init__(self, sabotage: Sabotage, remote: InMemoryKernel) -> None:
         self._sabotage = sabotage
         self._remote = remote
@@ -90,7 +92,7 @@ class Sabotage:
     how: str
     rewire: Rewire = lambda link: link
     open: Callable[[Any], None] | None = None
-    capabilities: Capabilities = Capabilities(lifecycle=True)
+    capabilities: Capabilities = Capabilities()
     repr: str = "<SabotagedBackend>"
 
 
@@ -477,7 +479,6 @@ SABOTAGES = [
             link, pairs={n: p for n, p in link.pairs.items() if n is not ChannelName.STDIN}
         ),
     ),
-    Sabotage(3, "lacks the declared lifecycle", lambda link: replace(link, lifecycle=None)),
     Sabotage(4, "echoes sent messages", pairs(echoes)),
     Sabotage(5, "swaps incoming messages", incoming(through(swapped))),
     Sabotage(5, "swaps outgoing messages", outgoing(lambda link, send: swapped(send))),

@@ -11,7 +11,7 @@ from enchannel.testing import BackendSuite, MemoryRig
 class TestMemory(BackendSuite):
     @pytest.fixture
     def rig(self) -> Iterator[MemoryRig]:
-        with MemoryRig(capabilities=Capabilities(lifecycle=True)) as rig:
+        with MemoryRig(has_lifecycle=True) as rig:
             yield rig
 
 
