@@ -131,12 +131,12 @@ class RelaySocket:
             return ready
         except ConnectionFailed:  # an OSError
             raise
-        except (SocketIOError, aiohttp.ClientError, OSError, ValueError, TypeError) as error:
-            raise self._translated(error) from None
-        except msgspec.ValidationError:
+        except msgspec.ValidationError:  # a ValueError
             raise ConnectionFailed(
                 f"{self._relay} sent an invalid response; check that the URL is that of a relay"
             ) from None
+        except (SocketIOError, aiohttp.ClientError, OSError, ValueError, TypeError) as error:
+            raise self._translated(error) from None
 
     def _translated(self, error: Exception) -> ConnectionFailed:
         status = _handshake_status(error)
