@@ -27,9 +27,10 @@ from enchannel.errors import (
 )
 from enchannel.memory import InMemoryKernel
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
-from enchannel_socketio.relay import Bounds, _log_writer, make_store
+from enchannel_socketio.relay import Bounds, _log_writer, _redis_store, make_store
 from enchannel_socketio.relay._kernels import ServedKernel
 from enchannel_socketio.relay._log import Entry
+from enchannel_socketio.relay._redis_calls import call
 from enchannel_socketio.relay._redis_commands import PeerKernel, command_stream_of
 from enchannel_socketio.relay._redis_log import RedisLog
 from enchannel_socketio.relay._redis_store import RedisStore
@@ -286,6 +287,78 @@ def test_unreachable_redis_raises(redis: RedisServer, caplog: pytest.LogCaptureF
         ):
             pass
         assert "password" not in f"{refused.value}{caplog.text}"
+
+
+@pytest.mark.parametrize(
+    ("raised", "translated"),
+    [
+        (
+            redis_py.AuthenticationError("the-password"),
+            "the Redis store of the relay rejected the credentials; check its URL",
+        ),
+        (
+            redis_py.TimeoutError("redis://:the-password@host"),
+            "could not connect to the Redis store of the relay (TimeoutError)",
+        ),
+        (
+            ConnectionResetError("the-password"),
+            "could not connect to the Redis store of the relay (ConnectionResetError)",
+        ),
+    ],
+)
+def test_call_translates_errors_of_redis(raised: Exception, translated: str) -> None:
+    async def fail() -> None:
+        raise raised
+
+    with pytest.raises(ConnectionFailed) as failed:
+        asyncio.run(call(fail()))
+    assert str(failed.value) == translated
+    assert failed.value.__cause__ is None
+
+
+@pytest.mark.parametrize("raised", [ConnectionFailed("translated already"), KernelDied("died")])
+def test_call_passes_own_errors_on(raised: Exception) -> None:
+    """Calls are nested, and a ConnectionFailed is an OSError as those of sockets are."""
+
+    async def fail() -> None:
+        raise raised
+
+    with pytest.raises(type(raised)) as failed:
+        asyncio.run(call(call(fail())))
+    assert failed.value is raised
+
+
+def test_changed_password_is_reported(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The announcement of a relay is a nested call; its error keeps the cause."""
+    with (
+        RedisServer(tmp_path_factory.mktemp("redis"), password="before") as redis,
+        running(store=make_store(redis.url)),
+        client_of(redis) as client,
+    ):
+        client.config_set("requirepass", "after")
+        client.client_kill_filter(_type="normal", skipme=True)
+        assert eventually(lambda: "retrying until Redis answers" in caplog.text)
+        client.config_set("requirepass", "before")
+        assert eventually(lambda: "Redis answers again" in caplog.text)
+    retries = [record for record in caplog.messages if record.startswith("retrying")]
+    assert set(retries) == {
+        "retrying until Redis answers: "
+        "the Redis store of the relay rejected the credentials; check its URL"
+    }
+
+
+def test_open_of_frozen_redis_times_out(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The TimeoutError of asyncio has no text."""
+    monkeypatch.setattr(_redis_store, "OPEN_TIMEOUT", 0.1)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as redis:
+        redis.freeze()
+        with pytest.raises(ConnectionFailed) as failed, running(store=make_store(redis.url)):
+            pass
+        assert str(failed.value).endswith(": the Redis store of the relay did not answer in time")
 
 
 def test_log_continues_after_redis_restart(
