@@ -80,7 +80,10 @@ class CellExecution:
                 )
             )
             request = kernel.request(
-                message, timeout=options.timeout, on_dispose="interrupt", on_input=options.on_input
+                message,
+                timeout=options.timeout,
+                interrupt_if_abandoned=True,
+                on_input=options.on_input,
             )
         except ec.EnchannelError as error:
             self._end(error)
@@ -103,21 +106,16 @@ class CellExecution:
 
     def _on_request_error(self, error: Exception) -> None:
         if isinstance(error, ec.RequestTimeout) and self._is_running:
-            self._interrupt(error)
+            self._await_interrupted_output(error)
         else:
             self._end(error)
 
-    def _interrupt(self, timeout: ec.RequestTimeout) -> None:
-        """Interrupt the code, and keep the output that this causes."""
+    def _await_interrupted_output(self, timeout: ec.RequestTimeout) -> None:
+        """Keep the output that the interrupt of the code causes."""
         error = ec.RequestTimeout(
             f"the code did not finish within {self._options.timeout:g} s and was interrupted"
         )
         error.__cause__ = timeout
-        try:
-            self._options.kernel.interrupt().subscribe(on_error=lambda _: None)
-        except ec.EnchannelError:
-            self._end(error)
-            return
         self._current.disposable = after_remaining_output(
             self._options, INTERRUPT_GRACE_PERIOD, lambda: self._end(error)
         )

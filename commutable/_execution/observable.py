@@ -49,7 +49,7 @@ def execute(
         kernel: The kernel to run it in; it keeps its existing variables.
         cells: The ids of the cells to run, in any order; they run in notebook order. Default: all.
         timeout: The timeout of each cell in seconds, from sending its code. The cell is then interrupted
-            and the run fails.
+            (if it has not started, when it starts) and the run fails.
         allow_errors: Continue after cells that raise.
         on_input: Answers ``input()``, as in ``Kernel.execute``. If None, ``input()`` raises in the kernel.
         record_timing: Record the start and end of each cell in its metadata, as JupyterLab does.

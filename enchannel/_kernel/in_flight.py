@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol
+from typing import Protocol
 
 from reactivex import abc
 
@@ -68,7 +68,7 @@ class RequestOptions:
 
     timeout: float | None = None
     idle_grace: float | None = None
-    on_dispose: Literal["interrupt"] | None = None
+    interrupt_if_abandoned: bool = False
     on_input: OnInput | None = None
 
 
@@ -176,23 +176,20 @@ class InFlightRequest(abc.DisposableBase):
     def dispose(self) -> None:
         """Stop listening; interrupt the kernel if it waits for input or if the options request it."""
         with self._lock:
-            is_running = self.is_running
+            progress = self._progress
             if not self._end():
                 return
-        if self._is_input_pending or (is_running and self._options.on_dispose == "interrupt"):
-            self._interrupt()
+        self._on_abandoned(progress)
 
     def interrupt(self) -> bool:
-        """Interrupt the kernel if it works on this request; return True if it does."""
-        is_running = self.is_running
-        if is_running:
-            self._interrupt()
-        return is_running
+        """Interrupt the kernel if it works on this request, or else as soon as it does.
 
-    def interrupt_when_running(self) -> None:
-        """Interrupt the kernel as soon as it works on this request; disposing does not change that."""
-        if not self.has_ended:
-            self._host.interrupt_when_running(self.id)
+        Returns:
+            True if the kernel works on this request. Otherwise, disposing does not cancel the interrupt.
+        """
+        progress = self._progress
+        self._interrupt_at(progress)
+        return progress is Progress.RUNNING
 
     def on_reconnect(self) -> None:
         """Send an answer to ``input()`` that could not be sent while the link was lost."""
@@ -205,6 +202,19 @@ class InFlightRequest(abc.DisposableBase):
     @property
     def _is_input_pending(self) -> bool:
         return self._input is not None and self._input.is_pending
+
+    def _on_abandoned(self, progress: Progress) -> None:
+        """Handle a timeout or disposal, before which the request had this progress."""
+        if self._is_input_pending:
+            self._interrupt()
+        elif self._options.interrupt_if_abandoned:
+            self._interrupt_at(progress)
+
+    def _interrupt_at(self, progress: Progress) -> None:
+        if progress is Progress.RUNNING:
+            self._interrupt()
+        elif progress is Progress.SENT:
+            self._host.interrupt_when_running(self.id)
 
     def _interrupt(self) -> None:
         if self._input is not None:
@@ -307,11 +317,13 @@ class InFlightRequest(abc.DisposableBase):
             if self._host.is_busy and not self.is_running
             else ""
         )
-        self.fail(
-            RequestTimeout(
-                f"{self} was not answered within {self._options.timeout:g} s: {received} received, "
-                f"{missing} is missing{other}"
-            )
+        error = RequestTimeout(
+            f"{self} was not answered within {self._options.timeout:g} s: {received} received, "
+            f"{missing} is missing{other}"
         )
-        if self._is_input_pending:
-            self._interrupt()
+        with self._lock:
+            progress = self._progress
+            if not self._end():
+                return
+            self._sink.on_error(error)
+        self._on_abandoned(progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from reactivex import Observable, abc
 
@@ -184,13 +184,16 @@ class Kernel(Requests):
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         idle_grace: float | None = None,
-        on_dispose: Literal["interrupt"] | None = None,
+        interrupt_if_abandoned: bool = False,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         self._parts.connection.require_link()
         validate_timeout(timeout)
         options = RequestOptions(
-            timeout=timeout, idle_grace=idle_grace, on_dispose=on_dispose, on_input=on_input
+            timeout=timeout,
+            idle_grace=idle_grace,
+            interrupt_if_abandoned=interrupt_if_abandoned,
+            on_input=on_input,
         )
         return Request(self._parts.requests, message, options)
 

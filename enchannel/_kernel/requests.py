@@ -43,7 +43,7 @@ class Requests(ABC):
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         idle_grace: float | None = None,
-        on_dispose: Literal["interrupt"] | None = None,
+        interrupt_if_abandoned: bool = False,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         """Return any request as a cold observable.
@@ -54,8 +54,9 @@ class Requests(ABC):
             idle_grace: Seconds to wait for the idle status after the reply, renewed by output. Then the
                 request completes, and ``errors`` reports that output may be missing. The default is that
                 of the backend (2 s, or 10 s over a server).
-            on_dispose: ``"interrupt"`` interrupts the kernel when the subscription is disposed of while
-                the kernel works on this request. By default, only the subscription ends.
+            interrupt_if_abandoned: Interrupt the kernel if the timeout expires, the subscription is
+                disposed of or the task that awaits it is cancelled while the kernel works on this request.
+                If it has not started by then, it is interrupted when it starts. By default, it runs on.
             on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with the
                 prompt, and True if it is for a password; returns the text, or an awaitable or observable
                 of it. If it raises EOFError, ``input()`` does as well.
@@ -77,7 +78,7 @@ class Requests(ABC):
         stop_on_error: bool = True,
         timeout: float | None = None,
         idle_grace: float | None = None,
-        on_dispose: Literal["interrupt"] | None = None,
+        interrupt_if_abandoned: bool = False,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         """Run code; the items are its output as it arrives.
@@ -90,7 +91,8 @@ class Requests(ABC):
             allow_stdin: Allow the code to call ``input()``; by default only if ``on_input`` is given.
                 With True and no ``on_input``, answer on ``kernel.stdin``.
             stop_on_error: Abort the requests that are queued behind it if the code raises.
-            timeout, idle_grace, on_dispose, on_input: As for ``request``, but without a timeout by default.
+            timeout, idle_grace, interrupt_if_abandoned, on_input: As for ``request``, but without a
+                timeout by default.
         """
         message = build.execute_request(
             code,
@@ -104,7 +106,7 @@ class Requests(ABC):
             message,
             timeout=timeout,
             idle_grace=idle_grace,
-            on_dispose=on_dispose,
+            interrupt_if_abandoned=interrupt_if_abandoned,
             on_input=on_input,
         )
 
@@ -248,7 +250,6 @@ def _stop(request: InFlightRequest, waiter: Waiter[AnyMessage]) -> bool:
     A request that is sent before the end of the interrupted one would be aborted with it.
     """
     if not request.interrupt():
-        request.interrupt_when_running()
         return False
     with suppress(RequestTimeout):
         waiter.wait(INTERRUPT_GRACE)

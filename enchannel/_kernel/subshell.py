@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from msgspec.structs import replace
 from reactivex import Observable
@@ -43,7 +43,7 @@ class Subshell(Requests):
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
         idle_grace: float | None = None,
-        on_dispose: Literal["interrupt"] | None = None,
+        interrupt_if_abandoned: bool = False,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
         if not self.id:
@@ -54,7 +54,7 @@ class Subshell(Requests):
             message,
             timeout=timeout,
             idle_grace=idle_grace,
-            on_dispose=on_dispose,
+            interrupt_if_abandoned=interrupt_if_abandoned,
             on_input=on_input,
         )
 

@@ -342,13 +342,16 @@ def test_cell_ignoring_interrupt_is_abandoned(running: Running) -> None:
     assert isinstance(running.error.reason, ec.RequestTimeout)
 
 
-def test_unstarted_cell_is_not_interrupted(running: Running) -> None:
+def test_unstarted_cell_is_interrupted_when_it_starts(running: Running) -> None:
     running.start(notebook_of("1"), timeout=5)
     running.remote.clock.advance_by(6)
     running.settle()
     assert isinstance(running.error.reason, ec.RequestTimeout)
     assert running.remote.lifecycle is not None
     assert running.remote.lifecycle.calls == []
+    running.send(busy(running.last_request))
+    running.remote.clock.advance_by(1)
+    assert running.remote.lifecycle.calls == ["interrupt"]
 
 
 def test_disposal_interrupts_cell_and_stops_run(running: Running) -> None:

@@ -662,7 +662,7 @@ def test_dispose_does_not_interrupt_by_default() -> None:
 def test_dispose_interrupts_running_request() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
-        subscription = kernel.execute("train()", on_dispose="interrupt").subscribe()
+        subscription = kernel.execute("train()", interrupt_if_abandoned=True).subscribe()
         remote.send(busy(remote.last_request))
         subscription.dispose()
         subscription.dispose()
@@ -683,7 +683,7 @@ def test_dispose_does_not_interrupt_others(
     remote, lifecycle = interruptible()
     other = ec.execute_request("other")
     with remote.kernel() as kernel:
-        subscription = kernel.execute("mine", on_dispose="interrupt").subscribe()
+        subscription = kernel.execute("mine", interrupt_if_abandoned=True).subscribe()
         remote.send(busy(other), *(make(remote.last_request) for make in replies_sent))
         subscription.dispose()
         assert lifecycle.calls == []
@@ -693,9 +693,67 @@ def test_completion_does_not_interrupt() -> None:
     remote, lifecycle = interruptible()
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
-        kernel.execute("6 * 7", on_dispose="interrupt").subscribe(seen)
+        kernel.execute("6 * 7", interrupt_if_abandoned=True).subscribe(seen)
         remote.send(*answered(remote.last_request))
         seen.wait_for_end()
+        assert lifecycle.calls == []
+
+
+@pytest.mark.parametrize("abandons", [True, False])
+def test_timeout_interrupts_abandoned_request(abandons: bool) -> None:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
+        kernel.execute("train()", timeout=3, interrupt_if_abandoned=abandons).subscribe(seen)
+        remote.send(busy(remote.last_request))
+        remote.clock.advance_by(3)
+        assert isinstance(seen.wait_for_error(), RequestTimeout)
+        assert lifecycle.calls == ["interrupt"] * abandons
+
+
+def test_cancelled_await_interrupts_abandoned_request() -> None:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda asked: remote.send(busy(asked))
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await kernel.execute("train()", interrupt_if_abandoned=True)
+            assert lifecycle.calls == ["interrupt"]
+
+    run_on_loop(main)
+
+
+@pytest.mark.parametrize("ending", ["disposed", "timed out"])
+def test_abandoned_request_is_interrupted_when_it_starts(ending: str) -> None:
+    remote, lifecycle = interruptible()
+    other = ec.execute_request("other")
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        queued = kernel.execute("mine", timeout=3, interrupt_if_abandoned=True)
+        subscription = queued.subscribe(on_error=lambda _: None)
+        remote.send(busy(other))
+        if ending == "disposed":
+            subscription.dispose()
+        else:
+            remote.clock.advance_by(3)
+        assert lifecycle.calls == []
+        remote.send(idle(other), busy(remote.last_request))
+        remote.clock.advance_by(1)
+        assert lifecycle.calls == ["interrupt"]
+
+
+@pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
+def test_failed_request_does_not_interrupt(end: EnchannelError) -> None:
+    remote, lifecycle = interruptible()
+    seen: Collector[AnyMessage] = Collector()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.execute("train()", interrupt_if_abandoned=True).subscribe(seen)
+        remote.send(busy(remote.last_request))
+        remote.emit_event(end)
+        seen.wait_for_error()
         assert lifecycle.calls == []
 
 
@@ -905,9 +963,9 @@ def test_on_input_raising_ends_and_interrupts() -> None:
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        kernel.execute("input()", on_input=raise_in_on_input, on_dispose="interrupt").subscribe(
-            seen
-        )
+        kernel.execute(
+            "input()", on_input=raise_in_on_input, interrupt_if_abandoned=True
+        ).subscribe(seen)
         send_input_request(remote)
         assert isinstance(seen.wait_for_error(), SubscriberRaised)
         assert lifecycle.calls == ["interrupt"]

@@ -401,8 +401,8 @@ def test_failed_automatic_interrupt_is_reported() -> None:
     remote, errors = ScriptedLink(), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        kernel.execute("1", on_dispose="interrupt").subscribe().dispose()
-        running = kernel.execute("2", on_dispose="interrupt").subscribe()
+        kernel.execute("1", interrupt_if_abandoned=True).subscribe().dispose()
+        running = kernel.execute("2", interrupt_if_abandoned=True).subscribe()
         remote.send(busy(remote.last_request))
         running.dispose()
         assert [m.header.msg_type for m in remote.received[ec.ChannelName.CONTROL]] == [
@@ -425,7 +425,7 @@ def test_raising_automatic_interrupt_is_reported() -> None:
     remote.lifecycle.on_call = refuse
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
-        running = kernel.execute("1", on_dispose="interrupt").subscribe()
+        running = kernel.execute("1", interrupt_if_abandoned=True).subscribe()
         remote.send(busy(remote.last_request))
         running.dispose()
     assert errors.wait_for_end() == [refusal]

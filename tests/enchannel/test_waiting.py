@@ -297,7 +297,7 @@ def test_cancelled_await_interrupts_on_request() -> None:
         remote = ScriptedLink()
         remote.handler = lambda request: remote.send(busy(request))
         async with remote.kernel() as kernel:
-            cell = kernel.execute("train()", on_dispose="interrupt")
+            cell = kernel.execute("train()", interrupt_if_abandoned=True)
             with pytest.raises(RequestTimeout):
                 await ec.last_value(cell, timeout=0.01)
             assert types(remote.received[ec.ChannelName.CONTROL]) == ["interrupt_request"]
@@ -387,7 +387,7 @@ def test_leaving_aiter_disposes_subscription() -> None:
         remote = ScriptedLink()
         remote.handler = lambda request: remote.send(busy(request))
         async with remote.kernel() as kernel:
-            async for _ in ec.aiter(kernel.execute("train()", on_dispose="interrupt")):
+            async for _ in ec.aiter(kernel.execute("train()", interrupt_if_abandoned=True)):
                 break
             while parts_of(kernel).requests.by_id.keys() & {remote.last_request.header.msg_id}:
                 await asyncio.sleep(0)

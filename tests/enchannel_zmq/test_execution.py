@@ -69,13 +69,23 @@ def test_interrupt_ends_running_code(kernel: ec.Kernel) -> None:
 
 
 def test_dispose_interrupts_if_requested(kernel: ec.Kernel) -> None:
-    endless = kernel.execute("print('begun', flush=True)\nwhile True: pass", on_dispose="interrupt")
+    endless = kernel.execute(
+        "print('begun', flush=True)\nwhile True: pass", interrupt_if_abandoned=True
+    )
     errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
     seen = Collector(endless)
     seen.wait_until(lambda messages: any(m.header.msg_type == "stream" for m in messages))
     seen.subscription.dispose()
     errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
     settle(kernel)
+
+
+def test_timeout_interrupts_if_requested(kernel: ec.Kernel) -> None:
+    errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
+    seen = Collector(kernel.execute("while True: pass", timeout=1, interrupt_if_abandoned=True))
+    assert isinstance(seen.wait_for_error(), ec.RequestTimeout)
+    errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_request_after_error_is_aborted(kernel: ec.Kernel) -> None:

@@ -283,7 +283,7 @@ async def waiting_on_a_loop(kernel: ec.Kernel) -> None:
 
 def requesting(kernel: ec.Kernel) -> None:
     request = kernel.request(
-        ec.kernel_info_request(), timeout=None, idle_grace=3, on_dispose="interrupt"
+        ec.kernel_info_request(), timeout=None, idle_grace=3, interrupt_if_abandoned=True
     )
     assert_type(request, Observable[AnyMessage])
     requests: list[Observable[AnyMessage]] = [
@@ -294,7 +294,9 @@ def requesting(kernel: ec.Kernel) -> None:
         kernel.is_complete("if x:"),
         kernel.comm_info(),
         kernel.debug("initialize", {"clientID": "x"}),
-        kernel.execute("6 * 7", user_expressions={"x": "1"}, timeout=3, on_dispose="interrupt"),
+        kernel.execute(
+            "6 * 7", user_expressions={"x": "1"}, timeout=3, interrupt_if_abandoned=True
+        ),
     ]
     all_at_once: Observable[AnyMessage] = reactivex.merge(*requests)
     all_at_once.pipe(ec.accumulate_outputs()).subscribe(print)
