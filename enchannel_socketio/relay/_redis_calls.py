@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from enchannel.errors import ConnectionFailed, EnchannelError
 
-__all__ = ["call", "cancel_all", "call_until_closed"]
+__all__ = ["RETRY_INTERVAL", "call", "call_until_closed", "cancel_all", "is_wrong_type"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
@@ -28,7 +29,7 @@ async def call(calling: Awaitable[T]) -> T:
     Raises:
         ConnectionFailed: Redis cannot be reached, or refuses the call.
     """
-    from redis.exceptions import AuthenticationError, RedisError
+    from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
     try:
         return await calling
@@ -38,10 +39,27 @@ async def call(calling: Awaitable[T]) -> T:
         raise ConnectionFailed(
             "the Redis store of the relay rejected the credentials; check its URL"
         ) from None
+    except ResponseError as error:
+        raise ConnectionFailed(
+            f"the Redis store of the relay refused a command ({_code_of(error)})"
+        ) from None
     except (RedisError, OSError) as error:
         raise ConnectionFailed(
             f"could not connect to the Redis store of the relay ({type(error).__name__})"
         ) from None
+
+
+def is_wrong_type(error: BaseException) -> bool:
+    """Return True if a command was refused because its key holds something of another type."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError) and _code_of(error) == "WRONGTYPE"
+
+
+def _code_of(error: Exception) -> str:
+    """Return the first word of Redis' error. The rest may contain the command, and so a message."""
+    match = re.match(r"(?:.*caused error: \W*)?([A-Z]+)\b", str(error), re.DOTALL)
+    return match[1] if match else type(error).__name__
 
 
 async def call_until_closed(

@@ -17,7 +17,7 @@ from enchannel.backends import decode_error, encode_event
 from enchannel.errors import ConnectionFailed, EnchannelError, KernelDied, NotSupported
 from enchannel.wire import websocket
 from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
-from enchannel_socketio.relay._redis_calls import call, call_until_closed, cancel_all
+from enchannel_socketio.relay._redis_calls import call, call_until_closed, cancel_all, is_wrong_type
 from enchannel_socketio.relay._redis_log import BLOCK_MS, PREFIX, RedisLog
 
 if TYPE_CHECKING:
@@ -181,7 +181,13 @@ class CommandExecutor:
         if reply := command.get(b"reply"):
             pipeline.rpush(reply, result)
             pipeline.expire(reply, REPLY_TIMEOUT)
-        await pipeline.execute()
+        try:
+            await pipeline.execute()
+        except Exception as error:
+            # A command of another program may name any key. Repeating it would delay all others.
+            if not is_wrong_type(error):
+                raise
+            log.warning("a command for kernel %s names an invalid reply key", self._kernel.id)
 
     async def _do(self, op: str, body: bytes) -> bytes:
         match op:

@@ -191,11 +191,14 @@ class RedisStore(Store):
     async def _records_of_others(self) -> list[_KernelRecord]:
         found: Any = await call(self._redis.hgetall(KERNELS_KEY))
         records: list[_KernelRecord] = []
-        for json in found.values():
+        for kernel_id, json in found.items():
             try:
-                records.append(msgspec.json.decode(json, type=_KernelRecord))
-            except msgspec.MsgspecError as error:  # of a relay of another version
+                record = msgspec.json.decode(json, type=_KernelRecord)
+            except (msgspec.MsgspecError, UnicodeError) as error:  # of a relay of another version
                 log.debug("the record of a kernel cannot be read: %s", error)
+                continue
+            if record.id.encode(errors="replace") == kernel_id:
+                records.append(record)
         return [record for record in records if record.owner != self._relay_id]
 
     def _drop_later(self, kernel_id: str) -> None:

@@ -513,6 +513,102 @@ def test_unknown_data_in_redis_is_ignored(
         at(other, kernel_id)
 
 
+NOT_JSON = msgspec.msgpack.encode(Entry("msg", "iopub", "", b"{"))
+
+
+@pytest.mark.parametrize("fields", [{"what": "ever"}, {"e": b"?"}, {"e": NOT_JSON}])
+@pytest.mark.parametrize(
+    "key", ["*", "LAST-1", f"{(1 << 52) + 1}-0", f"{(1 << 64) - 1}-{(1 << 64) - 1}"]
+)
+def test_log_continues_after_foreign_entry(
+    relays: tuple[Running, Running], redis: RedisServer, key: str, fields: dict[Any, Any]
+) -> None:
+    one, other = relays
+    with shared(one) as (kernel_id, remote), client_of(redis) as client:
+        with (
+            connect(one.url, kernel_id, token=TOKEN) as here,
+            connect(other.url, kernel_id, token=TOKEN) as there,
+        ):
+            received: tuple[SimpleQueue[ec.AnyMessage], ...] = (SimpleQueue(), SimpleQueue())
+            for kernel, queue in zip((here, there), received, strict=True):
+                kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(queue.put)
+            for number in range(3):
+                last = one.server.call(_own(one, kernel_id).position())
+                with suppress(redis_py.ResponseError):  # no id is greater
+                    client.xadd(
+                        f"enchannel:relay:{kernel_id}:log",
+                        fields,
+                        id=key.replace("LAST", f"{last}"),
+                    )
+                remote.send(build.stream("stdout", f"{number}"))
+                for queue in received:
+                    assert queue.get(timeout=DEADLINE).content["text"] == f"{number}"
+        with connect(other.url, kernel_id, token=TOKEN, since=0) as late:
+            late.iopub.subscribe(lambda message: None)
+            remote.send(build.stream("stdout", "late"))
+            streams = late.iopub.pipe(
+                ops.filter(lambda message: message.content.get("text") == "late"), ops.first()
+            )
+            ec.wait(streams, timeout=DEADLINE)
+
+
+def test_log_continues_after_key_of_other_type(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, _ = relays
+    with shared(one) as (kernel_id, remote), client_of(redis) as client:
+        with connect(one.url, kernel_id, token=TOKEN) as kernel:
+            received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+            kernel.iopub.subscribe(received.put)
+            client.set(f"enchannel:relay:{kernel_id}:log", "a string")
+            remote.send(build.stream("stdout", "again"))
+            assert received.get(timeout=DEADLINE).content["text"] == "again"
+
+
+def test_end_is_appended_after_highest_id(redis: RedisServer) -> None:
+    async def main(client: Redis) -> None:
+        ours = RedisLog(client, "a-kernel", Bounds(), is_writer=True)
+        theirs = RedisLog(client, "a-kernel", Bounds())
+        await ours.append(entries(1))
+        assert numbers((await theirs.read(0, 10)).entries) == [1]
+        await client.xadd(ours.key, {"what": "ever"}, id=f"{(1 << 64) - 1}-0")
+        await theirs.end(KernelDied("now"))
+        (end,) = (await theirs.read(1, 10)).entries
+        assert end.is_end
+        await theirs.close()
+        await ours.close()
+
+    run(redis, main)
+
+
+def test_command_with_invalid_reply_key_is_dropped(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, other = relays
+    with shared(one) as (kernel_id, remote), client_of(redis) as client:
+        received: SimpleQueue[ec.AnyMessage] = SimpleQueue()
+        remote.on_message(received.put)
+        client.xadd(
+            command_stream_of(kernel_id),
+            {"op": "send", "body": "?", "reply": "enchannel:relay:kernels"},
+        )
+        other.server.call(at(other, kernel_id).send(ec.execute_request("6 * 7")))
+        assert received.get(timeout=DEADLINE).content["code"] == "6 * 7"
+
+
+def test_kernel_with_foreign_id_is_not_listed(
+    relays: tuple[Running, Running], redis: RedisServer
+) -> None:
+    one, _ = relays
+    with client_of(redis) as client:
+        for record in (b'{"id":"other","name":"","owner":"x"}', b'{"id":"\xff"}', b"\xff"):
+            client.hset("enchannel:relay:kernels", "strange", record)
+            assert not {"strange", "other"} & {
+                model.id for model in list_kernels(one.url, token=TOKEN)
+            }
+        client.hdel("enchannel:relay:kernels", "strange")
+
+
 def test_append_with_lost_reply_is_not_repeated(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
