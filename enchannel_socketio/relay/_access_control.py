@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -16,6 +16,7 @@ from enchannel_socketio.relay._tokens import COOKIE_LIFETIME, Grant, Tokens
 __all__ = ["GRANT", "AccessControl", "RequestRefused", "path_of"]
 
 GRANT = "enchannel.grant"
+MAX_LENGTH_DIGITS = 18
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FRAME = "/page/frame.html"
 POLICY = (
@@ -102,8 +103,9 @@ class AccessControl:
             raise RequestRefused(
                 421, "host name not allowed; add it with --allow-host, or hosts= in a program"
             )
-        origin = headers.get("origin")
-        if origin is not None and origin not in self.origins and urlsplit(origin).netloc != host:
+        # Behind a proxy, the scheme of the request is not that of the page.
+        own = (f"http://{host}", f"https://{host}")
+        if not all(origin in self.origins or origin in own for origin in headers.getlist("origin")):
             raise RequestRefused(403, "cross-origin request rejected")
 
     def _log_in(self, scope: Scope, headers: Headers) -> Response | None:
@@ -111,7 +113,8 @@ class AccessControl:
         query = scope["query_string"].decode("latin-1")
         grant = self._grant_of(scope, headers)
         # A browser with full access keeps it when it follows a watch link.
-        if query.startswith("token=") and not (grant is not None and grant.is_full):
+        is_redeemable = scope["method"] == "GET" and query.startswith("token=")
+        if is_redeemable and not (grant is not None and grant.is_full):
             redeemed = self.tokens.redeem_one_time_token(query.removeprefix("token="))
             if redeemed is not None:
                 return self._set_cookie(scope, redeemed)
@@ -142,7 +145,8 @@ class AccessControl:
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() in ("bearer", "token"):
             return self.tokens.grant_of_token(token.strip())
-        return self.tokens.grant_of_cookies(headers.get("cookie", ""), _cookie_name(scope))
+        cookies = "; ".join(headers.getlist("cookie"))
+        return self.tokens.grant_of_cookies(cookies, _cookie_name(scope))
 
     def _check_size(self, headers: Headers) -> None:
         """Raise if the body is too large. The server limits the size of WebSocket messages."""
@@ -151,7 +155,7 @@ class AccessControl:
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             raise RequestRefused(400, "Content-Length must be a number")
-        if int(length) > self.max_message:
+        if len(length) > MAX_LENGTH_DIGITS or int(length) > self.max_message:
             raise RequestRefused(413, f"the body is larger than {self.max_message} bytes")
 
 
@@ -172,7 +176,7 @@ def _cookie_name(scope: Scope) -> str:
 
 
 def _is_allowed_host(host: str, hosts: Iterable[str]) -> bool:
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    name = re.sub(r":\d*$", "", host)
     return bool(host) and any(known in (host.lower(), name.lower()) for known in hosts)
 
 

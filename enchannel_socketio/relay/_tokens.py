@@ -8,7 +8,6 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 
 import msgspec
 
@@ -98,14 +97,18 @@ class Tokens:
         return f"{_base64(cookie)}.{self._signature('cookie', cookie)}"
 
     def grant_of_cookies(self, header: str, name: str) -> Grant | None:
-        """Return the grant of the named cookie in a ``Cookie`` header; None if it is not valid."""
-        try:
-            morsel = SimpleCookie(header).get(name)
-        except CookieError:
-            return None
-        if morsel is None:
-            return None
-        value, _, signature = morsel.value.partition(".")
+        """Return the grant of the named cookie in a ``Cookie`` header; None if none is valid.
+
+        Cookies of other servers are not parsed, so they can have any form. Of several with that name, which
+        a browser sends for several paths, a valid one counts.
+        """
+        pairs = (pair.strip().partition("=") for pair in header.split(";"))
+        grants = [self._grant_of_cookie(value) for key, _, value in pairs if key == name]
+        valid = [grant for grant in grants if grant is not None]
+        return next((grant for grant in valid if grant.is_full), valid[0] if valid else None)
+
+    def _grant_of_cookie(self, text: str) -> Grant | None:
+        value, _, signature = text.partition(".")
         try:
             data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
             if not hmac.compare_digest(

@@ -423,6 +423,50 @@ def test_one_time_token_works_once(relay: Running) -> None:
     )
 
 
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT"])
+def test_one_time_token_is_redeemed_by_get_only(relay: Running, method: str) -> None:
+    path = relay.link.removeprefix(relay.url)
+    assert "set-cookie" not in send_request(relay.url, method, path, {}).headers
+    assert "set-cookie" in send_request(relay.url, "GET", path, {}).headers
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["a", "a[b]=c", 'a="b', "a=b c", 'a={"b": [1, 2]}', "é=ü", "=", ";", "a=\x01", "$X=1"],
+)
+def test_foreign_cookies_are_ignored(relay: Running, foreign: str) -> None:
+    own = cookie_of(send_request(relay.url, "GET", relay.link.removeprefix(relay.url), {}))
+    name = own["Cookie"].partition("=")[0]
+    foreign = foreign.encode().decode("latin-1")
+    for cookies in (
+        f"{foreign}; {own['Cookie']}",
+        f"{own['Cookie']}; {foreign}",
+        f"{name}=x.y;{own['Cookie']};{name}=",
+    ):
+        assert send_request(relay.url, "GET", "/kernels", {"Cookie": cookies}).status == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://[x", "http://[::1", "http://a]b", "[", "//", "http://", "\xff", ":", "a" * 5_000, "9" * 5_000],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "header", ["Origin", "Host", "Cookie", "Authorization", "Content-Length", "Content-Type"]
+)
+def test_any_header_value_gets_a_response(relay: Running, header: str, value: str) -> None:
+    for path in ("/", "/page", "/kernels", SOCKET):
+        for values in (value, f"localhost:{value}", f"http://localhost:{value}"):
+            answer = send_request(relay.url, "GET", path, {**FULL, header: values})
+            assert answer.status < 500
+    assert send_request(relay.url, "GET", "/kernels").status == 200
+
+
+@pytest.mark.parametrize("port", ["[x", "80@evil.example", "80/", "x"])
+def test_invalid_port_in_host_is_rejected(relay: Running, port: str) -> None:
+    headers = {**FULL, "Host": f"localhost:{port}"}
+    assert send_request(relay.url, "GET", "/page", headers).status in (400, 421)
+
+
 def test_link_route_returns_new_link(relay: Running) -> None:
     path = send_request(relay.url, "POST", "/link").json["url"]
     assert send_request(relay.url, "GET", path, {}).status == 303
