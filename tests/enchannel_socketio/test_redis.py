@@ -544,12 +544,11 @@ def test_log_continues_after_foreign_entry(
                 for queue in received:
                     assert queue.get(timeout=DEADLINE).content["text"] == f"{number}"
         with connect(other.url, kernel_id, token=TOKEN, since=0) as late:
-            late.iopub.subscribe(lambda message: None)
             remote.send(build.stream("stdout", "late"))
-            streams = late.iopub.pipe(
-                ops.filter(lambda message: message.content.get("text") == "late"), ops.first()
-            )
-            ec.wait(streams, timeout=DEADLINE)
+            texts: SimpleQueue[str] = SimpleQueue()
+            late.iopub.subscribe(lambda message: texts.put(message.content.get("text", "")))
+            while texts.get(timeout=DEADLINE) != "late":
+                pass
 
 
 def test_log_continues_after_key_of_other_type(
