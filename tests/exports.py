@@ -225,19 +225,41 @@ def _member_annotations(node: ast.stmt, *, constructor: bool) -> Iterator[ast.ex
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
             if _is_visible(name) and (constructor or name != "__init__"):
                 yield from _signature(node)
-            for child in ast.walk(node):
-                match child:
-                    case ast.AnnAssign(
-                        target=ast.Attribute(value=ast.Name(id="self"), attr=attribute),
-                        annotation=annotation,
-                    ) if _is_visible(attribute):
-                        yield annotation
-                    case _:
-                        pass
+            yield from _attribute_annotations(node)
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation) if _is_visible(name):
             yield annotation
         case _:
             pass
+
+
+def _attribute_annotations(method: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr]:
+    """Yield the annotations of visible attributes; inferred ones are those of a parameter or class."""
+    parameters = {
+        argument.arg: argument.annotation
+        for argument in (*method.args.args, *method.args.kwonlyargs)
+        if argument.annotation is not None
+    }
+    for child in ast.walk(method):
+        match child:
+            case ast.AnnAssign(
+                target=ast.Attribute(value=ast.Name(id="self"), attr=attribute),
+                annotation=annotation,
+            ) if _is_visible(attribute):
+                yield annotation
+            case ast.Assign(
+                targets=[ast.Attribute(value=ast.Name(id="self"), attr=attribute)], value=value
+            ) if _is_visible(attribute):
+                match value:
+                    case ast.Name(id=name) if name in parameters:
+                        yield parameters[name]
+                    case ast.Call(func=ast.Name(id=name) as called) if name.lstrip("_")[
+                        :1
+                    ].isupper():
+                        yield called
+                    case _:
+                        pass
+            case _:
+                pass
 
 
 def _is_visible(name: str) -> bool:

@@ -1,4 +1,5 @@
 """User code as a test for the type checkers; it is never run."""
+# pyright: strict
 
 from __future__ import annotations
 

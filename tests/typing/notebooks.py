@@ -1,4 +1,5 @@
 """User code for notebooks as a test for the type checkers; it is never run."""
+# pyright: strict
 
 from collections.abc import Mapping
 from pathlib import Path
