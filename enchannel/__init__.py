@@ -11,6 +11,12 @@ from enchannel._kernel.comm import Comm
 from enchannel._kernel.connect import connect, launch
 from enchannel._kernel.heartbeat import Heartbeat
 from enchannel._kernel.kernel import Kernel
+from enchannel._kernel.listing import (
+    alist_kernels,
+    alist_kernelspecs,
+    list_kernels,
+    list_kernelspecs,
+)
 from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subshell import Subshell
 from enchannel._outputs.output import (
@@ -25,6 +31,7 @@ from enchannel._outputs.result import Result, ResultStatus
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.connection_info import ConnectionInfo, Secret
 from enchannel._protocol.message import AnyMessage, Buffer, Header, Message, create_message
+from enchannel._protocol.models import KernelModel, KernelspecModel
 from enchannel._protocol.session import Session
 from enchannel._recordings.format import Direction, RecordedEvent, RecordedMessage, Recording
 from enchannel._recordings.recorder import Recorder, record
@@ -121,7 +128,9 @@ __all__ = [
     "Kernel",
     "KernelDied",
     "KernelError",
+    "KernelModel",
     "KernelState",
+    "KernelspecModel",
     "LaunchFailed",
     "LinkState",
     "MalformedFrame",
@@ -156,6 +165,8 @@ __all__ = [
     "WouldDeadlock",
     "accumulate_outputs",
     "aiter",
+    "alist_kernels",
+    "alist_kernelspecs",
     "check",
     "child_of",
     "comm_close",
@@ -183,6 +194,8 @@ __all__ = [
     "kernel_statuses",
     "last_value",
     "launch",
+    "list_kernels",
+    "list_kernelspecs",
     "list_subshell_request",
     "of_message_type",
     "outputs",

@@ -97,6 +97,7 @@ from reactivex import Observable, abc
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.link_event import KernelState, LinkEvent, LinkState
 from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.models import KernelModel, KernelspecModel
 from enchannel._protocol.session import Session
 
 __all__ = [
@@ -110,6 +111,7 @@ __all__ = [
     "Link",
     "LinkEvent",
     "LinkState",
+    "Lister",
     "OpenContext",
 ]
 
@@ -217,6 +219,9 @@ class Link:
             kernel".
         on_first_subscriber: If set, the core calls it once, when a channel gets its first subscriber, on
             the subscribing thread. A recording starts to play then.
+        position: If set, returns the position in the server's log up to which messages were received. It
+            may be called from any thread and after ``close``. The backend then has an option ``since`` that
+            resumes there.
     """
 
     pairs: Mapping[ChannelName, ChannelPair[Any]]
@@ -227,6 +232,7 @@ class Link:
     lifecycle: Lifecycle | None = None
     owned: bool = True
     on_first_subscriber: Callable[[], None] | None = None
+    position: Callable[[], int] | None = None
 
     def pair(self, name: ChannelName) -> ChannelPair[AnyMessage] | None:
         """Return the pair of a message channel, or None if the link does not have that channel."""
@@ -320,4 +326,40 @@ class Launcher(Backend):
         Raises:
             LaunchFailed: The kernel did not start; the error has the exit code and the output of the
                 process.
+        """
+
+
+class Lister(Backend):
+    """A backend that can also list running kernels and kernelspecs, and find a kernel by its id.
+
+    If ``context.at`` is set, the target of ``open`` is the id of a kernel on that server, or an unambiguous
+    beginning of the id; ``enchannel.backends.find_kernel`` finds it among the listed kernels. The core
+    passes ``at`` to ``open`` of these backends only.
+
+    The core calls both methods in a thread that may block, never in an event loop. A backend adds its own
+    options as keyword arguments with defaults.
+    """
+
+    @abstractmethod
+    def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
+        """Return the running kernels, the most recently active first if that is known.
+
+        ``open`` connects to the ``target`` of each.
+
+        Args:
+            context: The timeout and the server; see ``OpenContext``.
+
+        Raises:
+            ConnectionFailed: The server did not answer within ``context.timeout``.
+        """
+
+    @abstractmethod
+    def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
+        """Return the kernelspecs by name; none if the server cannot start kernels.
+
+        Args:
+            context: The timeout and the server; see ``OpenContext``.
+
+        Raises:
+            ConnectionFailed: The server did not answer within ``context.timeout``.
         """

@@ -21,9 +21,9 @@ from reactivex import Observable
 
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.models import KernelModel, KernelspecModel
 from enchannel._protocol.session import Session
 from enchannel.abc import (
-    Backend,
     Capabilities,
     ChannelPair,
     KernelState,
@@ -31,6 +31,7 @@ from enchannel.abc import (
     Link,
     LinkEvent,
     LinkState,
+    Lister,
     OpenContext,
 )
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
@@ -202,8 +203,8 @@ class InMemoryKernel:
             self.emit_event(error)
 
 
-class MemoryBackend(Backend):
-    """Opens links to the ``InMemoryKernel`` objects of this process.
+class MemoryBackend(Lister):
+    """Opens links to the ``InMemoryKernel`` objects of this process, and lists them.
 
     It is installed as the entry point ``memory``.
     """
@@ -221,6 +222,22 @@ class MemoryBackend(Backend):
             ConnectionFailed: No open kernel has this id, or its connection is down.
         """
         return self._find(target)._open(context.session).link
+
+    def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
+        """Return the kernels of this process."""
+        return tuple(
+            KernelModel(
+                id=kernel.id,
+                state="idle" if kernel._down is None else "dead",
+                connections=len(kernel._links),
+                target=kernel.target,
+            )
+            for kernel in list(_kernels.values())
+        )
+
+    def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
+        """Return no kernelspecs: a kernel is an object that a program makes."""
+        return ()
 
     def _find(self, target: Any) -> InMemoryKernel:
         if isinstance(target, InMemoryKernel):

@@ -1,11 +1,11 @@
 """Jupyter kernels behind a relay, over Socket.IO: a backend of enchannel, and the relay.
 
-``enchannel.connect`` and ``enchannel.launch`` choose it for URLs with the schemes ``socketio+http`` and
-``socketio+https``. The relay is in ``enchannel_socketio.relay``.
+``enchannel.connect``, ``launch``, ``list_kernels`` and ``list_kernelspecs`` choose it for URLs with the
+schemes ``socketio+http`` and ``socketio+https``. The relay is in ``enchannel_socketio.relay``.
 """
 
 from enchannel_socketio._backend import SocketioBackend
-from enchannel_socketio._client import KernelModel
+from enchannel_socketio._client import RelayKernelModel
 from enchannel_socketio._options import SocketioKeywords
 from enchannel_socketio.relay_api import (
     ConnectKeywords,
@@ -19,7 +19,7 @@ from enchannel_socketio.relay_api import (
 
 __all__ = [
     "ConnectKeywords",
-    "KernelModel",
+    "RelayKernelModel",
     "SocketioBackend",
     "SocketioKeywords",
     "backend",

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 from urllib.parse import quote
 
-from enchannel import Session
-from enchannel.abc import Launcher, Link, OpenContext
+from enchannel import KernelspecModel, Session
+from enchannel.abc import Launcher, Link, Lister, OpenContext
 from enchannel.backends import (
     EventLoopThread,
     Lease,
+    ServerKeywords,
+    ServerOptions,
+    call_server,
     open_on_server,
     start_or_undo,
     undo_start,
 )
 from enchannel.errors import ConnectionFailed
 from enchannel_socketio._address import parse_kernel_url, parse_relay_url
-from enchannel_socketio._client import RelayClient
+from enchannel_socketio._client import RelayClient, RelayKernelModel
 from enchannel_socketio._lifecycle import RelayLifecycle
 from enchannel_socketio._link import SocketioLink
 from enchannel_socketio._loop import loops
 from enchannel_socketio._options import SocketioKeywords, SocketioOptions
 
-__all__ = ["SocketioBackend", "spawn_kernel"]
+__all__ = ["SocketioBackend", "call_relay", "spawn_kernel"]
+
+T = TypeVar("T")
 
 
-class SocketioBackend(Launcher):
+class SocketioBackend(Launcher, Lister):
     """Kernels on a relay.
 
     ``connect`` takes the URL of a kernel, ``socketio+http://host:4000/ID``; ``launch`` that of a relay,
@@ -47,13 +52,14 @@ class SocketioBackend(Launcher):
         """Connect to a running kernel.
 
         Args:
-            target: URL of a kernel; see the class.
-            context: Session and timeout. Answers to other sessions on shell, control and stdin are not
-                received.
-            since: Position in the relay's log after which to begin, as returned by ``disconnect``; 0 for
-                the first message in the log. The messages stay in the log until the first subscription to a
-                channel, or the first message that is sent. By default only messages from now on are
-                received.
+            target: URL of a kernel; see the class. With ``at``, the id of a kernel on that relay, or an
+                unambiguous beginning of the id.
+            context: Session, timeout and, if the target is an id, the relay's URL. Answers to other
+                sessions on shell, control and stdin are not received.
+            since: Position in the relay's log after which to begin, such as ``kernel.position`` of an
+                earlier connection; 0 for the first message in the log. The messages stay in the log until
+                the first subscription to a channel, or the first message that is sent. By default only
+                messages from now on are received.
             options: See ``SocketioKeywords``.
 
         Raises:
@@ -65,11 +71,15 @@ class SocketioBackend(Launcher):
                 f"since must be a position that disconnect(…) returned, not {since!r}"
             )
         chosen = SocketioOptions.from_keywords(options)
-        address = parse_kernel_url(target, allow_http=chosen.allow_http)
+        address = (
+            parse_kernel_url(target, allow_http=chosen.allow_http)
+            if context.at is None
+            else parse_relay_url(context.at, allow_http=chosen.allow_http)
+        )
 
         async def connect(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
-            link = await _open_link(relay, address.kernel_id, context.session, lease, chosen, since)
-            self._on_opened(link)
+            kernel_id = address.kernel_id or await relay.find_kernel(target)
+            link = await _open_link(relay, kernel_id, context.session, lease, chosen, since)
             return link.link(owned=False)
 
         def make_client() -> RelayClient:
@@ -110,7 +120,6 @@ class SocketioBackend(Launcher):
             except BaseException:
                 await undo_start(relay.shut_down(kernel_id))
                 raise
-            self._on_opened(link)
             return link.link(owned=True)
 
         def make_client() -> RelayClient:
@@ -118,8 +127,61 @@ class SocketioBackend(Launcher):
 
         return open_on_server(loops, make_client, launch, context.timeout)
 
-    def _on_opened(self, link: SocketioLink) -> None:
-        """Handle a new link."""
+    def list_kernels(
+        self, context: OpenContext, **options: Unpack[ServerKeywords]
+    ) -> tuple[RelayKernelModel, ...]:
+        """Return the kernels of a relay.
+
+        Args:
+            context: Timeout and the relay's URL.
+            options: See ``enchannel.backends.ServerKeywords``.
+
+        Raises:
+            ConnectionFailed: The relay could not be reached.
+            AuthenticationFailed: It does not accept the token.
+        """
+        return call_relay(context.at, options, context.timeout, RelayClient.kernels)
+
+    def list_kernelspecs(
+        self, context: OpenContext, **options: Unpack[ServerKeywords]
+    ) -> tuple[KernelspecModel, ...]:
+        """Return the kernelspecs of a relay, by name.
+
+        Args:
+            context: Timeout and the relay's URL.
+            options: See ``enchannel.backends.ServerKeywords``.
+
+        Raises:
+            ConnectionFailed: The relay could not be reached.
+            AuthenticationFailed: It does not accept the token, or the token only allows watching.
+        """
+        return call_relay(context.at, options, context.timeout, RelayClient.kernelspecs)
+
+
+def call_relay(
+    url: str | None,
+    keywords: ServerKeywords,
+    timeout: float,
+    call: Callable[[RelayClient], Awaitable[T]],
+) -> T:
+    """Call a relay's HTTP API.
+
+    Args:
+        url: The relay's URL.
+        keywords: Credentials and other options.
+        timeout: Seconds within which the relay must answer.
+        call: Calls the relay, in the event loop.
+
+    Raises:
+        ConnectionFailed: The relay did not answer.
+    """
+    options = ServerOptions.from_keywords(keywords)
+    address = parse_relay_url(url, allow_http=options.allow_http)
+
+    def make_client() -> RelayClient:
+        return RelayClient(address, options, connect_timeout=timeout)
+
+    return call_server(loops, make_client, call, timeout)
 
 
 async def _open_link(

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
 from aiohttp.abc import ResolveResult
 
-from enchannel.backends import ServerOptions
+from enchannel import KernelModel, KernelspecModel
+from enchannel.backends import ServerOptions, find_kernel
 from enchannel.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -27,23 +29,38 @@ from enchannel.errors import (
 )
 from enchannel_socketio._address import RelayAddress
 
-__all__ = ["KernelModel", "RelayClient"]
+__all__ = ["KernelRecord", "RelayClient", "RelayKernelModel"]
+
+# Characters of a kernel's id, which is a UUID.
+ID_LENGTH = 36
 
 T = TypeVar("T")
 
 
-class KernelModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A kernel as its relay describes it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayKernelModel(KernelModel):
+    """A running kernel, as its relay describes it.
 
     Attributes:
-        id: The kernel's id on that relay.
-        name: Name of its kernelspec.
-        state: Its state: ``"idle"``, ``"busy"``, ``"dead"``, ….
-        watchers: Number of sockets that receive its messages.
         first: Position of the first event in the relay's log.
         last: Position of the last event in the log; less than ``first`` if the log is empty.
         access: ``"full"``, or ``"watch"`` if the token does not allow sending.
-        lifecycle: True if it can be restarted.
+        has_lifecycle: True if it can be interrupted, restarted and shut down.
+    """
+
+    first: int
+    last: int
+    access: str
+    has_lifecycle: bool
+
+
+class KernelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A kernel in an answer of a relay.
+
+    Attributes:
+        id, name, state, first, last, access: See ``RelayKernelModel``.
+        watchers: Number of sockets that receive its messages.
+        lifecycle: See ``RelayKernelModel.has_lifecycle``.
         max_message: Largest message, in bytes, that the relay accepts; 0 in a listing.
     """
 
@@ -56,6 +73,24 @@ class KernelModel(msgspec.Struct, frozen=True, kw_only=True):
     access: str
     lifecycle: bool = True
     max_message: int = 0
+
+    def to_model(self, base: str) -> RelayKernelModel:
+        """Return the public description.
+
+        Args:
+            base: The relay's URL.
+        """
+        return RelayKernelModel(
+            id=self.id,
+            name=self.name,
+            state=self.state,
+            connections=self.watchers,
+            target=f"socketio+{base}/{quote(self.id, safe='')}",
+            first=self.first,
+            last=self.last,
+            access=self.access,
+            has_lifecycle=self.lifecycle,
+        )
 
 
 class RelayClient:
@@ -94,24 +129,45 @@ class RelayClient:
         """Close all connections."""
         await self.http.close()
 
-    async def kernels(self) -> tuple[KernelModel, ...]:
+    async def kernels(self) -> tuple[RelayKernelModel, ...]:
         """Return all kernels."""
         answer = await self._request("GET", "/kernels")
-        return self._decoded(answer, "kernels", tuple[KernelModel, ...])
+        records = self._decoded(answer, "kernels", tuple[KernelRecord, ...])
+        return tuple(record.to_model(self.base) for record in records)
 
-    async def kernel(self, kernel_id: str) -> KernelModel:
+    async def find_kernel(self, beginning: str) -> str:
+        """Return the id, quoted for a URL, of the kernel whose id has an unambiguous beginning.
+
+        A complete id is not looked up.
+
+        Raises:
+            ConnectionFailed: No kernel or several kernels match.
+        """
+        if len(beginning) >= ID_LENGTH:
+            return quote(beginning, safe="")
+        return quote(find_kernel(await self.kernels(), beginning, str(self)).id, safe="")
+
+    async def kernel(self, kernel_id: str) -> KernelRecord:
         """Return one kernel.
 
         Raises:
             KernelDied: It does not exist.
         """
-        return self._decoded(await self._request("GET", f"/kernels/{kernel_id}"), None, KernelModel)
+        return self._decoded(
+            await self._request("GET", f"/kernels/{kernel_id}"), None, KernelRecord
+        )
 
-    async def kernelspecs(self) -> Mapping[str, Mapping[str, str]]:
+    async def kernelspecs(self) -> tuple[KernelspecModel, ...]:
         """Return the kernelspecs by name."""
         answer = await self._request("GET", "/kernelspecs")
-        specs = self._decoded(answer, "kernelspecs", list[dict[str, str]])
-        return {spec["name"]: spec for spec in specs if "name" in spec}
+        records = self._decoded(answer, "kernelspecs", list[_KernelspecRecord])
+        specs = [
+            KernelspecModel(
+                name=record.name, display_name=record.display_name, language=record.language
+            )
+            for record in records
+        ]
+        return tuple(sorted(specs, key=lambda spec: spec.name))
 
     async def spawn(self, name: str, settings: Mapping[str, Any]) -> str:
         """Start a kernel and return its id.
@@ -226,6 +282,12 @@ class _Resolver(aiohttp.ThreadedResolver):
             return self._resolved[host, port]
         self._resolved[host, port] = results
         return results
+
+
+class _KernelspecRecord(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    display_name: str = ""
+    language: str = ""
 
 
 class _ErrorAnswer(msgspec.Struct):

@@ -26,7 +26,7 @@ from enchannel.errors import (
     MessagesMayBeMissing,
     NotSupported,
 )
-from enchannel_socketio._client import KernelModel, RelayClient
+from enchannel_socketio._client import KernelRecord, RelayClient
 from enchannel_socketio._logs import log
 from enchannel_socketio._options import SocketioOptions
 from enchannel_socketio._packet import (
@@ -69,7 +69,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
     def __init__(
         self,
         relay: RelayClient,
-        model: KernelModel,
+        model: KernelRecord,
         session: Session,
         lease: Lease[EventLoopThread],
         options: SocketioOptions,
@@ -120,6 +120,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             lifecycle=self.lifecycle,
             owned=owned,
             on_first_subscriber=None if self._since is None else self.begin_soon,
+            position=lambda: self.position,
         )
 
     def encode(self, message: AnyMessage) -> EncodedJson:

@@ -1,27 +1,28 @@
 """Functions for kernels that outlive their clients: ``spawn``, ``connect``, ``disconnect``, ``shutdown``.
 
 They correspond to those of enchannel-socketio-backend in JavaScript, which starts a kernel and connects to
-it in separate calls. ``list_kernels`` and ``list_kernelspecs`` are additions.
+it in separate calls; ``list_kernels`` and ``list_kernelspecs`` are additions. Prefer ``enchannel.launch``,
+``connect``, ``list_kernels`` and ``list_kernelspecs`` with ``at=``, which also run on an event loop.
+
+All functions but ``connect`` block until the relay has answered, and raise WouldDeadlock on a running event
+loop.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 from reactivex.abc import SchedulerBase
 
 import enchannel as ec
-from enchannel import Session
-from enchannel.backends import ServerKeywords, ServerOptions, call_server, redact_url
+from enchannel import KernelspecModel, Session
+from enchannel.backends import ServerKeywords, redact_url, refuse_on_event_loop
 from enchannel_socketio._address import parse_relay_url
-from enchannel_socketio._backend import SocketioBackend, spawn_kernel
-from enchannel_socketio._client import KernelModel, RelayClient
-from enchannel_socketio._link import SocketioLink
-from enchannel_socketio._loop import loops
+from enchannel_socketio._backend import SocketioBackend, call_relay, spawn_kernel
+from enchannel_socketio._client import RelayClient, RelayKernelModel
 from enchannel_socketio._options import SocketioKeywords
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
     "spawn",
 ]
 
-_T = TypeVar("_T")
+_TO_THREAD = "use `await asyncio.to_thread(…)`"
 
 
 class ConnectKeywords(SocketioKeywords, total=False):
@@ -72,13 +73,15 @@ def spawn(
         LaunchFailed: The kernelspec does not exist, or the kernel did not start.
         AuthenticationFailed: The relay does not accept the token.
         ConnectionFailed: The relay could not be reached.
+        WouldDeadlock: Called on a running event loop.
     """
+    refuse_on_event_loop("spawn()", _TO_THREAD)
     directory = None if cwd is None else Path(cwd)
 
     async def start(relay: RelayClient) -> str:
         return await spawn_kernel(relay, name, directory, env)
 
-    return _call(url, options, timeout, start)
+    return call_relay(url, options, timeout, start)
 
 
 def connect(
@@ -105,40 +108,40 @@ def connect(
         ConnectionFailed: The kernel does not exist, or the relay could not be reached.
         AuthenticationFailed: The relay does not accept the token.
     """
-    backend = _PositionBackend()
     # The token in the URL would be lost with the query, which is not part of the kernel's URL.
     address = parse_relay_url(url, allow_http=options.get("allow_http", False))
     options["token"] = options.get("token") or address.token.reveal()
-    kernel = ec.connect(
+    return ec.connect(
         f"{redact_url(url).rstrip('/')}/{kernel_id}",
-        backend=backend,
+        backend=SocketioBackend(),
         timeout=timeout,
         session=session,
         since=since,
         **options,
     )
-    _backends[kernel] = backend
-    return kernel
 
 
 def disconnect(kernel: ec.Kernel) -> int:
     """Close the connection; the kernel continues to run.
 
     Args:
-        kernel: A kernel that this module's ``connect`` returned.
+        kernel: A kernel on a relay.
 
     Returns:
         The position up to which all messages were received: ``connect(…, since=…)`` resumes there, on any
         machine and at any time.
 
     Raises:
-        ValueError: Another function returned the kernel.
+        ValueError: The kernel is not on a relay.
+        WouldDeadlock: Called on a running event loop.
     """
-    backend = _backends.get(kernel)
-    if backend is None:
-        raise ValueError("kernel must have been returned by enchannel_socketio.connect(…)")
-    kernel.close()
-    return backend.position
+    refuse_on_event_loop("disconnect()", "use `await kernel.adetach()` and `kernel.position`")
+    if kernel.position is None:
+        raise ValueError(
+            "kernel must be on a relay, as one returned by enchannel_socketio.connect(…)"
+        )
+    kernel.detach()
+    return kernel.position
 
 
 def shutdown(
@@ -155,17 +158,19 @@ def shutdown(
     Raises:
         ConnectionFailed: The kernel does not exist, or the relay could not be reached.
         AuthenticationFailed: The relay does not accept the token.
+        WouldDeadlock: Called on a running event loop.
     """
+    refuse_on_event_loop("shutdown()", _TO_THREAD)
 
     async def shut_down(relay: RelayClient) -> None:
         await relay.shut_down(kernel_id)
 
-    _call(url, options, timeout, shut_down)
+    call_relay(url, options, timeout, shut_down)
 
 
 def list_kernels(
     url: str, *, timeout: float = 10.0, **options: Unpack[ServerKeywords]
-) -> tuple[KernelModel, ...]:
+) -> tuple[RelayKernelModel, ...]:
     """Return the kernels of a relay.
 
     Args:
@@ -176,14 +181,16 @@ def list_kernels(
     Raises:
         ConnectionFailed: The relay could not be reached.
         AuthenticationFailed: The relay does not accept the token.
+        WouldDeadlock: Called on a running event loop.
     """
-    return _call(url, options, timeout, RelayClient.kernels)
+    refuse_on_event_loop("list_kernels()", "use `await enchannel.alist_kernels(…)`")
+    return call_relay(url, options, timeout, RelayClient.kernels)
 
 
 def list_kernelspecs(
     url: str, *, timeout: float = 10.0, **options: Unpack[ServerKeywords]
-) -> Mapping[str, Mapping[str, str]]:
-    """Return the kernelspecs of a relay by name, each with its ``display_name`` and ``language``.
+) -> tuple[KernelspecModel, ...]:
+    """Return the kernelspecs of a relay, by name.
 
     Args:
         url: The relay's URL.
@@ -193,40 +200,7 @@ def list_kernelspecs(
     Raises:
         ConnectionFailed: The relay could not be reached.
         AuthenticationFailed: The relay does not accept the token, or it only allows watching.
+        WouldDeadlock: Called on a running event loop.
     """
-    return _call(url, options, timeout, RelayClient.kernelspecs)
-
-
-def _call(
-    url: str,
-    keywords: ServerKeywords,
-    timeout: float,
-    call: Callable[[RelayClient], Awaitable[_T]],
-) -> _T:
-    options = ServerOptions.from_keywords(keywords)
-    address = parse_relay_url(url, allow_http=options.allow_http)
-
-    def make_client() -> RelayClient:
-        return RelayClient(address, options, connect_timeout=timeout)
-
-    return call_server(loops, make_client, call, timeout)
-
-
-class _PositionBackend(SocketioBackend):
-    """Knows the position of the one link that it has opened."""
-
-    contract = 1
-
-    def __init__(self) -> None:
-        self._link: SocketioLink | None = None
-
-    @property
-    def position(self) -> int:
-        """Position in the relay's log up to which events were received."""
-        return 0 if self._link is None else self._link.position
-
-    def _on_opened(self, link: SocketioLink) -> None:
-        self._link = link
-
-
-_backends: weakref.WeakKeyDictionary[ec.Kernel, _PositionBackend] = weakref.WeakKeyDictionary()
+    refuse_on_event_loop("list_kernelspecs()", "use `await enchannel.alist_kernelspecs(…)`")
+    return call_relay(url, options, timeout, RelayClient.kernelspecs)

@@ -9,8 +9,9 @@ from urllib.parse import unquote
 
 from enchannel import Secret
 from enchannel.backends import parse_server_url
+from enchannel.errors import ConnectionFailed, Remedy
 
-__all__ = ["ServerAddress", "parse_address"]
+__all__ = ["ServerAddress", "parse_address", "parse_server"]
 
 _API_ID = re.compile(r"(?P<base>.*?)/api/(?P<kind>kernels|sessions)/(?P<id>[^/]+)(?:/channels)?/?")
 # The first page in a path and everything after it. A user of a hub may have the name of a page.
@@ -56,3 +57,19 @@ def parse_address(url: object, *, allow_http: bool) -> ServerAddress:
         id=unquote(match["id"]) if match else "",
         token=server.token,
     )
+
+
+def parse_server(url: object, *, allow_http: bool) -> ServerAddress:
+    """Parse the URL of a server, as ``parse_address`` does.
+
+    Raises:
+        ConnectionFailed: The URL is invalid, is that of a kernel, or would send secrets in the clear.
+    """
+    address = parse_address(url, allow_http=allow_http)
+    if address.id:
+        raise ConnectionFailed(
+            "at must be the URL of a server, not that of a kernel, "
+            f"{address.base}/api/kernels/{address.id}",
+            remedy=Remedy.CONNECT,
+        )
+    return address

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
-from enchannel.abc import Launcher, Link, OpenContext
+from enchannel import KernelModel, KernelspecModel
+from enchannel.abc import Launcher, Link, Lister, OpenContext
 from enchannel.backends import (
     EventLoopThread,
     Lease,
+    call_server,
     open_on_server,
     start_or_undo,
     undo_start,
 )
 from enchannel.errors import ConnectionFailed, KernelDied, LaunchFailed, Remedy
-from enchannel_websocket._address import parse_address
+from enchannel_websocket._address import ServerAddress, parse_address, parse_server
 from enchannel_websocket._launching import KernelSettings, StartedKernel
 from enchannel_websocket._lifecycle import JupyterLifecycle
 from enchannel_websocket._link import WebsocketLink
 from enchannel_websocket._loop import loops
-from enchannel_websocket._options import WebsocketKeywords, WebsocketOptions
+from enchannel_websocket._options import (
+    JupyterKeywords,
+    JupyterOptions,
+    WebsocketKeywords,
+    WebsocketOptions,
+)
 from enchannel_websocket._server import JupyterClient
 
 __all__ = ["WebsocketBackend"]
+
+T = TypeVar("T")
 
 # For connecting to a kernel that was just started: it may have lost its ports to another process, in which
 # case its server starts another, but keeps waiting for the first.
 LAUNCH_ATTEMPT_TIMEOUT = 15.0
 
 
-class WebsocketBackend(Launcher):
+class WebsocketBackend(Launcher, Lister):
     """Kernels on a Jupyter server.
 
     ``connect`` takes the URL of a kernel, ``https://host/base/api/kernels/ID``, or of a session, which has
@@ -52,9 +61,10 @@ class WebsocketBackend(Launcher):
         """Connect to a running kernel.
 
         Args:
-            target: URL of a kernel or of a session; see the class.
-            context: Session and timeout. For the same session, the server keeps messages that its only
-                client missed.
+            target: URL of a kernel or of a session; see the class. With ``at``, the id of a kernel on that
+                server, or an unambiguous beginning of the id.
+            context: Session, timeout and, if the target is an id, the server's URL. For the same session,
+                the server keeps messages that its only client missed.
             options: See ``WebsocketKeywords``.
 
         Raises:
@@ -62,18 +72,13 @@ class WebsocketBackend(Launcher):
             AuthenticationFailed: The server does not accept the credentials.
         """
         chosen = WebsocketOptions.from_keywords(options)
-        address = parse_address(target, allow_http=chosen.allow_http)
-        if not address.id:
-            raise ConnectionFailed(
-                f"target must be the URL of a kernel, {address.base}/api/kernels/ID, not that of a server, "
-                f"{address.base}",
-                remedy=Remedy.LAUNCH,
-            )
+        address = _parse_target(target, context, allow_http=chosen.allow_http)
 
         async def connect(server: JupyterClient, lease: Lease[EventLoopThread]) -> Link:
-            kernel_id = address.id
             if address.kind == "sessions":
                 kernel_id = await server.kernel_of_session(address.id)
+            else:
+                kernel_id = address.id or (await server.find_kernel(target)).id
             link = WebsocketLink(server, kernel_id, context.session, lease, chosen)
             await link.open()
             return link.link(
@@ -114,13 +119,7 @@ class WebsocketBackend(Launcher):
             ConnectionFailed: The server could not be reached.
         """
         chosen = WebsocketOptions.from_keywords(options)
-        address = parse_address(context.at, allow_http=chosen.allow_http)
-        if address.id:
-            raise ConnectionFailed(
-                "at must be the URL of a server, not that of a kernel, "
-                f"{address.base}/api/kernels/{address.id}",
-                remedy=Remedy.CONNECT,
-            )
+        address = parse_server(context.at, allow_http=chosen.allow_http)
         settings = KernelSettings(name, cwd, extra_env, notebook)
 
         async def launch(server: JupyterClient, lease: Lease[EventLoopThread]) -> Link:
@@ -145,3 +144,52 @@ class WebsocketBackend(Launcher):
             return JupyterClient(address, chosen, connect_timeout=context.timeout)
 
         return open_on_server(loops, make_client, launch, context.timeout)
+
+    def list_kernels(
+        self, context: OpenContext, **options: Unpack[JupyterKeywords]
+    ) -> tuple[KernelModel, ...]:
+        """Return the running kernels of a server, the most recently active first.
+
+        Args:
+            context: Timeout and the server's URL.
+            options: See ``JupyterKeywords``.
+
+        Raises:
+            ConnectionFailed: The server could not be reached, or is not a Jupyter server.
+            AuthenticationFailed: It does not accept the credentials.
+        """
+        return _call(context, options, JupyterClient.kernels)
+
+    def list_kernelspecs(
+        self, context: OpenContext, **options: Unpack[JupyterKeywords]
+    ) -> tuple[KernelspecModel, ...]:
+        """Return the kernelspecs of a server, by name; arguments and errors as of ``list_kernels``."""
+        return _call(context, options, JupyterClient.kernelspecs)
+
+
+def _parse_target(target: object, context: OpenContext, *, allow_http: bool) -> ServerAddress:
+    """Return the address of a kernel, or that of the server if the target is an id."""
+    if context.at is not None:
+        return parse_server(context.at, allow_http=allow_http)
+    address = parse_address(target, allow_http=allow_http)
+    if not address.id:
+        raise ConnectionFailed(
+            f"target must be the URL of a kernel, {address.base}/api/kernels/ID, not that of a server, "
+            f"{address.base}",
+            remedy=Remedy.LAUNCH,
+        )
+    return address
+
+
+def _call(
+    context: OpenContext,
+    keywords: JupyterKeywords,
+    call: Callable[[JupyterClient], Awaitable[T]],
+) -> T:
+    options = JupyterOptions.from_keywords(keywords)
+    address = parse_server(context.at, allow_http=options.allow_http)
+
+    def make_client() -> JupyterClient:
+        return JupyterClient(address, options, connect_timeout=context.timeout)
+
+    return call_server(loops, make_client, call, context.timeout)

@@ -48,9 +48,9 @@ class KernelSettings:
             LaunchFailed: It could not be started.
             NotSupported: The server does not accept environment variables.
         """
-        specs = await server.kernelspecs()
-        if self.name not in specs:
-            known = ", ".join(sorted(specs)) or "none"
+        names = [spec.name for spec in await server.kernelspecs()]
+        if self.name not in names:
+            known = ", ".join(names) or "none"
             raise LaunchFailed(f"no kernelspec {self.name!r} on {server}; installed: {known}")
         if self.env and not await server.is_gateway():
             raise NotSupported(

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import websockets
 
-from enchannel import AnyMessage, ChannelName, Session
+from enchannel import AnyMessage, ChannelName, KernelModel, Session
 from enchannel.abc import Capabilities, KernelState, Lifecycle, Link
 from enchannel.backends import ConnectionLoss, EventLoopThread, Lease, LinkPhase, ReconnectingLink
 from enchannel.errors import (
@@ -23,7 +23,7 @@ from enchannel.wire.parts import Report
 from enchannel_websocket._kernel_monitor import KernelMonitor
 from enchannel_websocket._logs import log
 from enchannel_websocket._options import WebsocketOptions
-from enchannel_websocket._server import JupyterClient, KernelModel
+from enchannel_websocket._server import JupyterClient
 from enchannel_websocket._socket import KernelSocket
 
 __all__ = ["WebsocketLink"]

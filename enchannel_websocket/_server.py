@@ -5,40 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from enchannel import KernelModel, KernelspecModel
+from enchannel.backends import find_kernel
 from enchannel.errors import KernelDied
+from enchannel.frozen import FrozenDict
 from enchannel_websocket._http import HttpClient, ServerRefused
 from enchannel_websocket._socket import KernelSocket, open_socket
 
-__all__ = ["JupyterClient", "KernelModel"]
+__all__ = ["JupyterClient"]
 
 INTERNAL_ERROR = 500
+# Characters of a kernel's id, which is a UUID.
+ID_LENGTH = 36
 # Pauses between attempts to shut down a kernel, in seconds; None: no further attempt.
 SHUTDOWN_RETRY_PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelModel:
-    """A kernel as its server describes it.
-
-    Attributes:
-        id: The kernel's id on that server.
-        name: Name of its kernelspec.
-        state: Its execution state as the server reports it: ``"idle"``, ``"busy"``, ``"starting"``, ….
-        connections: Number of clients.
-        last_activity: Time of its last activity, as ISO 8601.
-        url: Its URL for ``enchannel.connect``, without a token.
-    """
-
-    id: str
-    name: str
-    state: str
-    connections: int
-    last_activity: str
-    url: str
 
 
 class JupyterClient(HttpClient):
@@ -57,15 +41,37 @@ class JupyterClient(HttpClient):
         return self._model(found)
 
     async def kernels(self) -> tuple[KernelModel, ...]:
-        """Return all running kernels."""
+        """Return all running kernels, the most recently active first."""
         with self._expecting_jupyter():
-            return tuple(map(self._model, await self.request_json("GET", "/api/kernels")))
+            models = map(self._model, await self.request_json("GET", "/api/kernels"))
+            return tuple(sorted(models, key=_activity, reverse=True))
 
-    async def kernelspecs(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return the contents of each ``kernel.json``, by name."""
+    async def find_kernel(self, beginning: str) -> KernelModel:
+        """Return the kernel whose id has an unambiguous beginning.
+
+        Raises:
+            ConnectionFailed: No kernel or several kernels match.
+            KernelDied: The id is complete, and its kernel does not exist.
+        """
+        # A whole id also works at a gateway that does not list its kernels.
+        if len(beginning) >= ID_LENGTH:
+            return await self.kernel(beginning)
+        return find_kernel(await self.kernels(), beginning, str(self))
+
+    async def kernelspecs(self) -> tuple[KernelspecModel, ...]:
+        """Return the kernelspecs by name."""
         with self._expecting_jupyter():
-            specs = (await self.request_json("GET", "/api/kernelspecs"))["kernelspecs"]
-            return {name: dict(entry["spec"]) for name, entry in specs.items()}
+            found = (await self.request_json("GET", "/api/kernelspecs"))["kernelspecs"]
+            specs = {name: entry["spec"] for name, entry in sorted(found.items())}
+            return tuple(
+                KernelspecModel(
+                    name=name,
+                    display_name=str(spec.get("display_name", "")),
+                    language=str(spec.get("language", "")),
+                    metadata=FrozenDict(spec.get("metadata") or {}),
+                )
+                for name, spec in specs.items()
+            )
 
     async def is_gateway(self) -> bool:
         """Return True if it is a Kernel Gateway or an Enterprise Gateway, which have no status endpoint."""
@@ -161,8 +167,8 @@ class JupyterClient(HttpClient):
                 name=str(model.get("name", "")),
                 state=str(model.get("execution_state", "")),
                 connections=int(model.get("connections") or 0),
-                last_activity=str(model.get("last_activity", "")),
-                url=f"{self.base}/api/kernels/{kernel_id}",
+                last_activity=_parse_time(model.get("last_activity")),
+                target=f"{self.base}/api/kernels/{kernel_id}",
             )
 
     @contextmanager
@@ -182,3 +188,16 @@ class JupyterClient(HttpClient):
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def _parse_time(text: object) -> datetime | None:
+    """Return a time in ISO 8601, which is UTC unless it names another time zone; None if it is invalid."""
+    try:
+        time = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _activity(kernel: KernelModel) -> datetime:
+    return kernel.last_activity or datetime.min.replace(tzinfo=UTC)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from enchannel import ChannelName, ConnectionInfo
-from enchannel.abc import Launcher, Link, OpenContext
+from enchannel import ChannelName, ConnectionInfo, KernelModel, KernelspecModel
+from enchannel.abc import Launcher, Link, Lister, OpenContext
 from enchannel.errors import ConnectionFailed, Remedy
 from enchannel_zmq._connection_file import (
     find_connection_file,
@@ -20,13 +20,14 @@ from enchannel_zmq._connection_file import (
 from enchannel_zmq._descriptors import validate_descriptors
 from enchannel_zmq._launch import launch_kernel
 from enchannel_zmq._link import ZmqLink
+from enchannel_zmq._listing import installed_kernelspecs, local_kernels
 
 __all__ = ["GIBIBYTE", "ZmqBackend"]
 
 GIBIBYTE = 1 << 30
 
 
-class ZmqBackend(Launcher):
+class ZmqBackend(Launcher, Lister):
     """Connects to kernels by their connection info, and launches kernels on this machine.
 
     A target is the path of a connection file, a kernel id (or a file name, or an unambiguous prefix of
@@ -121,6 +122,28 @@ class ZmqBackend(Launcher):
             shutdown_timeout=shutdown_timeout,
             max_received=max_received,
         )
+
+    def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
+        """Return the kernels of this machine that have a connection file, the newest first.
+
+        A kernel is ``"alive"`` if its heartbeat port answers within 0.3 s, otherwise ``"dead"``. A
+        connection file that cannot be read is left out, and logged as a warning.
+
+        Args:
+            context: The timeout.
+        """
+        return local_kernels(context.timeout)
+
+    def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
+        """Return the kernelspecs that are installed on this machine, by name.
+
+        Args:
+            context: Not used.
+
+        Raises:
+            MissingDependency: jupyter_client is not installed.
+        """
+        return installed_kernelspecs()
 
 
 def _resolve(target: object) -> tuple[ConnectionInfo, str]:

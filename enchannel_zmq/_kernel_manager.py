@@ -1,6 +1,7 @@
 """The border to jupyter_client: kernelspecs, and the manager that starts a kernelspec's process.
 
-The only module that imports jupyter_client; it is imported when a kernel is launched.
+The only module that imports jupyter_client; it is imported when a kernel is launched or kernelspecs are
+listed.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import TraitError
 
+from enchannel import KernelspecModel
 from enchannel.errors import LaunchFailed
+from enchannel.frozen import FrozenDict
 
-__all__ = ["KernelProcessManager", "create_manager"]
+__all__ = ["KernelProcessManager", "create_manager", "read_kernelspecs"]
 
 
 class KernelProcessManager(AsyncKernelManager):
@@ -56,3 +59,18 @@ def create_manager(name: str, kernel_id: str) -> tuple[KernelProcessManager, Any
             f"starting a kernel failed: no kernelspec {name!r}; installed: {known}"
         ) from None
     return KernelProcessManager(kernel_name=name, kernel_id=kernel_id), spec
+
+
+def read_kernelspecs() -> tuple[KernelspecModel, ...]:
+    """Return the installed kernelspecs by name, without those that cannot be read."""
+    found = KernelSpecManager().get_all_specs()
+    specs = {name: entry["spec"] for name, entry in sorted(found.items())}
+    return tuple(
+        KernelspecModel(
+            name=name,
+            display_name=spec["display_name"],
+            language=spec["language"],
+            metadata=FrozenDict(spec["metadata"]),
+        )
+        for name, spec in specs.items()
+    )

@@ -121,23 +121,25 @@ Ctrl-C:
 KERNELS = """\
 List installed kernelspecs and running kernels.
 
-Running kernels are found by their connection files. A connection file may
-outlive its kernel: if the kernel does not answer, its state is "gone". With
---at, the kernels of a Jupyter server or relay are listed.
+Running kernels are found by their connection files. The state of a kernel on
+this machine is "alive" if it answers, else "dead": a connection file may
+outlive its kernel. With --at, the kernels of a Jupyter server or relay are
+listed.
 """
 
 KERNELS_EPILOG = f"""\
 examples:
   enchannel kernels
-  enchannel kernels --json | jq -r '.running[] | select(.alive) | .id'
+  enchannel kernels --json | jq -r '.running[] | select(.state == "alive").id'
   enchannel kernels --at http://localhost:8888
 
 with --json:
-  {{"kernelspecs": [{{"name", "display_name", "language"}}, ...],
-   "running": [{{"id", "kernel_name", "transport", "alive",
-                "connection_file"}}, ...]}}
-  kernelspecs is null if jupyter_client is not installed. With --at, running
-  kernels have state and url instead of connection_file.
+  {{"kernelspecs": [{{"name", "display_name", "language", "metadata"}}, ...],
+   "running": [{{"id", "name", "state", "connections", "last_activity",
+                "target"}}, ...]}}
+  name is that of the kernelspec, last_activity is in ISO 8601, and target is a
+  value for --existing: a connection file or a URL. What is not known is null.
+  kernelspecs is null if jupyter_client is not installed.
 
 {EXIT_CODES}
 {ENVIRONMENT}"""

@@ -11,7 +11,6 @@ from enchannel._cli.child_processes import kill_children
 from enchannel._cli.error_text import error_text
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.server_access import server_options
-from enchannel._cli.server_kernels import find_kernel
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals, Terminated
 from enchannel._cli.terminal.spinner import Spinner
@@ -59,9 +58,7 @@ def connect(target: str, arguments: argparse.Namespace, screen: Screen) -> ec.Ke
     at: str | None = arguments.at
     options = server_options(at or target, arguments)
     with Spinner(screen.err, f"connecting to {redact_url(target)}"):
-        if at is not None:
-            target = find_kernel(at, target, options)
-        return ec.connect(target, **options)
+        return ec.connect(target, at=at, **options)
 
 
 def use_kernel(

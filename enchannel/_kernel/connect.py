@@ -15,10 +15,10 @@ from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
-from enchannel.abc import CONTRACT_VERSION, Backend, Launcher, Link, OpenContext
+from enchannel.abc import CONTRACT_VERSION, Backend, Launcher, Link, Lister, OpenContext
 from enchannel.errors import BackendNotFound, ConnectionFailed, MissingDependency, NotSupported
 
-__all__ = ["connect", "launch", "launch_link", "open_link"]
+__all__ = ["backend_name", "connect", "find_backend", "launch", "launch_link", "open_link"]
 
 ENTRY_POINT_GROUP = "enchannel.backends"
 LOCAL_BACKEND = "zmq"
@@ -27,6 +27,7 @@ LOCAL_BACKEND = "zmq"
 def connect(
     target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
     *,
+    at: str | None = None,
     backend: Backend | str | None = None,
     timeout: float = 10.0,
     session: Session | None = None,
@@ -42,8 +43,10 @@ def connect(
     Args:
         target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
             prefix of that name, a ConnectionInfo, the dict of a connection file, or a URL, whose scheme
-            names the backend. ``replay:`` and a path plays a recording, as ``replay`` does.
-        backend: The backend or its name; chosen by ``target`` by default.
+            names the backend. ``replay:`` and a path plays a recording, as ``replay`` does. With ``at``,
+            the id of a kernel on that server, or an unambiguous beginning of the id.
+        at: The URL of the server that has the kernel, if ``target`` is not a URL itself.
+        backend: The backend or its name; chosen by ``at`` or ``target`` by default.
         timeout: Seconds within which the kernel must answer.
         session: The identity of this client; a new one by default.
         silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
@@ -53,6 +56,7 @@ def connect(
     Raises:
         ConnectionFailed: the connection failed; the text names the channel and a remedy.
         BackendNotFound: no installed backend supports this kind of target.
+        NotSupported: the backend cannot find kernels by their id.
 
     Example:
         >>> with ec.connect("kernel-1234.json") as kernel:
@@ -63,6 +67,7 @@ def connect(
     def opened() -> Link:
         return open_link(
             target,
+            at=at,
             backend=backend,
             session=identity,
             timeout=timeout,
@@ -135,6 +140,7 @@ def launch(
 def open_link(
     target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
     *,
+    at: str | None = None,
     backend: Backend | str | None = None,
     timeout: float = 10.0,
     session: Session | None = None,
@@ -144,13 +150,22 @@ def open_link(
     """Open the link that ``connect`` uses, for programs that pass messages on without a Kernel.
 
     Args:
-        target, backend, timeout, session, scheduler, options: As for ``connect``.
+        target, at, backend, timeout, session, scheduler, options: As for ``connect``.
 
     Raises:
-        ConnectionFailed, BackendNotFound: As for ``connect``.
+        ConnectionFailed, BackendNotFound, NotSupported: As for ``connect``.
     """
-    opening: Callable[..., Link] = _backend(backend or _scheme(target)).open
-    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler)
+    if at is None:
+        chosen = _backend(backend or _scheme(target))
+    else:
+        chosen = find_backend(at, backend)
+        if not isinstance(chosen, Lister):
+            raise NotSupported(
+                f"the backend {backend_name(at, backend)!r} cannot find kernels by their id"
+            )
+        _validate_id(target)
+    opening: Callable[..., Link] = chosen.open
+    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
     return opening(target, context, **options)
 
 
@@ -178,18 +193,44 @@ def launch_link(
         ConnectionFailed: ``at`` is not a URL, or the connection failed.
         NotSupported: the backend cannot launch kernels.
     """
+    launcher = find_backend(at, backend)
+    if not isinstance(launcher, Launcher):
+        raise NotSupported(f"the backend {backend_name(at, backend)!r} cannot launch kernels")
+    launching: Callable[..., Link] = launcher.launch
+    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
+    directory = None if cwd is None else Path(cwd)
+    return launching(name, context, cwd=directory, extra_env=extra_env, **options)
+
+
+def find_backend(at: str | None, backend: Backend | str | None) -> Backend:
+    """Return the backend for a server, or for this machine if ``at`` is None.
+
+    Args:
+        at: As for ``launch``.
+        backend: The backend or its name, if it is not chosen by ``at``.
+    """
     chosen = backend or (LOCAL_BACKEND if at is None else _scheme(at))
     if at is not None and chosen == LOCAL_BACKEND:
         raise ConnectionFailed(
             f"at must be a server URL such as https://host, not {redact_url(at)!r}"
         )
-    launcher = _backend(chosen)
-    if not isinstance(launcher, Launcher):
-        raise NotSupported(f"the backend {_name(chosen)!r} cannot launch kernels")
-    launching: Callable[..., Link] = launcher.launch
-    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
-    directory = None if cwd is None else Path(cwd)
-    return launching(name, context, cwd=directory, extra_env=extra_env, **options)
+    return _backend(chosen)
+
+
+def backend_name(at: str | None, backend: Backend | str | None) -> str:
+    """Return the name of the backend that ``find_backend`` returns, for error messages."""
+    return _name(backend or (LOCAL_BACKEND if at is None else _scheme(at)))
+
+
+def _validate_id(target: object) -> None:
+    if not isinstance(target, str):
+        raise TypeError(
+            f"target must be the id of a kernel on the server at=, not {type(target).__name__}"
+        )
+    if not target or "://" in target:
+        raise ValueError(
+            f"target must be the id of a kernel on the server at=, not {redact_url(target)!r}"
+        )
 
 
 def _open_now_or_later(kernel: Kernel) -> Kernel:

@@ -133,6 +133,16 @@ class Kernel(Requests):
         return self._parts.connection.is_owned
 
     @property
+    def position(self) -> int | None:
+        """The position in the server's log up to which messages were received; None if it keeps no log.
+
+        A relay keeps one: ``connect(…, since=position)`` resumes there, on any machine and at any time.
+        After ``close``, all messages up to the position have been delivered.
+        """
+        position = self._parts.connection.require_link().position
+        return None if position is None else position()
+
+    @property
     def shell(self) -> Channel:
         """The shell channel: requests and their replies."""
         return self._parts.connection.channel(ChannelName.SHELL)

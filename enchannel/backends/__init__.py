@@ -3,7 +3,9 @@
 from enchannel._kernel.connect import launch_link, open_link
 from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
 from enchannel._protocol.url_secrets import redact_url, token_of_url
+from enchannel._rx.waiting import refuse_on_event_loop
 from enchannel.backends._event_loop_thread import EventLoopThread
+from enchannel.backends._kernel_search import find_kernel
 from enchannel.backends._link_phase import LinkPhase
 from enchannel.backends._reconnecting_link import ConnectionLoss, ReconnectingLink
 from enchannel.backends._server_calls import (
@@ -37,11 +39,13 @@ __all__ = [
     "decode_error",
     "decode_event",
     "encode_event",
+    "find_kernel",
     "launch_link",
     "open_link",
     "open_on_server",
     "parse_server_url",
     "redact_url",
+    "refuse_on_event_loop",
     "start_or_undo",
     "token_of_url",
     "undo_start",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -236,23 +237,24 @@ class TestRunningKernel:
         assert (ended.stderr, ended.returncode) == ("", 0)
         assert ["KERNELSPEC", "LANGUAGE", "NAME"] in rows
         assert ["python3", "python", "Python", "3", "(ipykernel)"] in rows
-        assert ["KERNEL", "KERNELSPEC", "TRANSPORT", "STATE"] in rows
-        assert [row[:3] for row in rows if self.id in row] == [[self.id, "python3", "http"]]
+        assert ["KERNEL", "KERNELSPEC", "STATE", "CONNECTIONS", "LAST", "ACTIVITY"] in rows
+        assert [row[:2] for row in rows if self.id in row] == [[self.id, "python3"]]
         assert has_no_token(ended)
 
     def test_kernel_is_listed_in_json(self) -> None:
         ended = enchannel("kernels", "--json", "--at", f"{self.server.url}/?token={TOKEN}")
         listing = json.loads(ended.stdout)
-        python3 = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
-        assert python3 in listing["kernelspecs"]
+        (python3,) = [spec for spec in listing["kernelspecs"] if spec["name"] == "python3"]
+        assert python3["display_name"] == "Python 3 (ipykernel)"
+        assert python3["language"] == "python"
         (kernel,) = listing["running"]
         assert kernel.pop("state") in ("starting", "busy", "idle")
+        assert datetime.fromisoformat(kernel.pop("last_activity")).tzinfo is not None
         assert kernel == {
             "id": self.id,
-            "kernel_name": "python3",
-            "transport": "http",
-            "alive": True,
-            "url": self.url,
+            "name": "python3",
+            "connections": 0,
+            "target": self.url,
         }
         assert has_no_token(ended)
 

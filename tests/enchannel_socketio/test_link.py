@@ -8,8 +8,8 @@ from enchannel import ChannelName, Session
 from enchannel.errors import EnchannelError
 from enchannel.messages import stream
 from enchannel.testing import Collector
-from enchannel_socketio import KernelModel, _link
-from enchannel_socketio._client import RelayClient
+from enchannel_socketio import _link
+from enchannel_socketio._client import KernelRecord, RelayClient
 from enchannel_socketio._link import SocketioLink
 from enchannel_socketio._loop import loops
 from enchannel_socketio._options import SocketioOptions
@@ -17,7 +17,7 @@ from enchannel_socketio._packet import Packet, encode_message
 from enchannel_socketio._socket import Ready, RelaySocket
 from tests.rigs import eventually
 
-MODEL = KernelModel(
+MODEL = KernelRecord(
     id="k-1",
     name="python3",
     state="idle",

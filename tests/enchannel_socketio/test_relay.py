@@ -1,14 +1,16 @@
 """A relay with real kernels, and clients that share them."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from reactivex import Observable
@@ -28,7 +30,15 @@ from enchannel.errors import (
     NotSupported,
 )
 from enchannel.memory import InMemoryKernel
-from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
+from enchannel_socketio import (
+    RelayKernelModel,
+    connect,
+    disconnect,
+    list_kernels,
+    list_kernelspecs,
+    shutdown,
+    spawn,
+)
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
 from tests.rigs import DEADLINE, eventually
@@ -119,6 +129,97 @@ def test_launched_kernel_ends_with_block(relay: Running) -> None:
         assert kernel.run("import os; os.getcwd(), os.environ['A']").text == "('/', 'B')"
         assert kernel.id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
     assert kernel.id not in {model.id for model in list_kernels(relay.url, token=TOKEN)}
+
+
+def test_position_resumes_without_compat_functions(relay: Running, shared_kernel: str) -> None:
+    at = f"socketio+{relay.url}"
+    with ec.connect(shared_kernel, at=at, token=TOKEN, timeout=DEADLINE) as kernel:
+        kernel.run("print('seen')", timeout=DEADLINE)
+    position = kernel.position
+    assert position is not None
+    with ec.connect(shared_kernel[:8], at=at, token=TOKEN, timeout=DEADLINE) as kernel:
+        kernel.run("print('missed')", timeout=DEADLINE)
+    assert kernel.position is not None
+    assert kernel.position > position
+    with ec.connect(shared_kernel, at=at, token=TOKEN, since=position, timeout=DEADLINE) as kernel:
+        assert Texts(kernel).until("missed\n") == "missed\n"
+
+
+def test_unconnected_kernel_has_no_position(relay: Running, shared_kernel: str) -> None:
+    async def main() -> None:
+        kernel = ec.connect(shared_kernel, at=f"socketio+{relay.url}", token=TOKEN)
+        with pytest.raises(ec.NotConnected):
+            print(kernel.position)
+
+    asyncio.run(main())
+
+
+def test_disconnect_leaves_launched_kernel_running(relay: Running) -> None:
+    kernel = ec.launch("python3", at=f"socketio+{relay.url}", token=TOKEN)
+    kernel.run("a = 42", timeout=DEADLINE)
+    position = disconnect(kernel)
+    with connect(relay.url, kernel.id, token=TOKEN, since=position) as again:
+        assert again.run("a", timeout=DEADLINE).text == "42"
+    shutdown(relay.url, kernel.id, token=TOKEN)
+
+
+def test_disconnect_needs_kernel_on_relay() -> None:
+    with (
+        InMemoryKernel(id="elsewhere"),
+        ec.connect("memory:elsewhere") as kernel,
+        pytest.raises(ValueError, match="kernel must be on a relay"),
+    ):
+        disconnect(kernel)
+
+
+def test_compat_functions_are_refused_on_loop(relay: Running, shared_kernel: str) -> None:
+    def calls(kernel: ec.Kernel) -> Iterator[Callable[[], object]]:
+        yield lambda: spawn(relay.url, token=TOKEN)
+        yield lambda: shutdown(relay.url, shared_kernel, token=TOKEN)
+        yield lambda: list_kernels(relay.url, token=TOKEN)
+        yield lambda: list_kernelspecs(relay.url, token=TOKEN)
+        yield lambda: disconnect(kernel)
+
+    async def main() -> None:
+        async with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
+            for call in calls(kernel):
+                with pytest.raises(ec.WouldDeadlock, match="would block the running event loop"):
+                    call()
+            result = await kernel.execute("6 * 7").pipe(ec.to_result())
+            assert result.text == "42"
+
+    asyncio.run(main())
+    assert [model.id for model in list_kernels(relay.url, token=TOKEN)] == [shared_kernel]
+
+
+def test_kernels_of_relay_are_listed(relay: Running, shared_kernel: str) -> None:
+    at = f"socketio+{relay.url}"
+    with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
+        kernel.run("1", timeout=DEADLINE)
+        (model,) = ec.list_kernels(at, token=TOKEN)
+        assert isinstance(model, RelayKernelModel)
+        assert model.last == kernel.position
+    assert (model.id, model.name, model.state) == (shared_kernel, "python3", "idle")
+    assert (model.connections, model.access, model.has_lifecycle) == (1, "full", True)
+    with ec.connect(model.target, token=TOKEN) as kernel:
+        assert kernel.id == shared_kernel
+    specs = {spec.name: spec for spec in ec.list_kernelspecs(at, token=TOKEN)}
+    assert specs["python3"].display_name == "Python 3 (ipykernel)"
+    assert specs["python3"].language == "python"
+
+
+def test_watch_token_finds_its_kernel_only(relay: Running, shared_kernel: str) -> None:
+    path = f"{relay.url}/kernels/{shared_kernel}/watch"
+    request = Request(path, method="POST", headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
+    with urlopen(request, timeout=DEADLINE) as answer:  # noqa: S310  # of the relay of this test
+        token = json.load(answer)["token"]
+    at = f"socketio+{relay.url}"
+    with spawned(relay):
+        (model,) = ec.list_kernels(at, token=token)
+        assert isinstance(model, RelayKernelModel)
+        assert (model.id, model.access) == (shared_kernel, "watch")
+        with ec.connect(shared_kernel[:8], at=at, token=token) as kernel:
+            assert kernel.id == shared_kernel
 
 
 def test_launch_of_unknown_kernelspec_raises(relay: Running) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import enchannel as ec
-import enchannel_websocket
 from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
@@ -138,12 +137,12 @@ def test_unreachable_server_raises() -> None:
     ):
         ec.launch("python3", at=f"http://{HOST}:{free_port()}")
     with pytest.raises(ec.ConnectionFailed, match="could not connect to"):
-        enchannel_websocket.list_kernels("https://nowhere.invalid")
+        ec.list_kernels("https://nowhere.invalid")
 
 
 def test_token_may_end_with_newline(proxy: Proxy) -> None:
     base = f"http://{HOST}:{proxy.port}"
-    assert enchannel_websocket.list_kernels(base, token=f"{TOKEN}\n") is not None
+    assert ec.list_kernels(base, token=f"{TOKEN}\n") is not None
 
 
 @pytest.mark.parametrize("bad", ["a\nb", "a\r\nX: y", "a\0b", "a\u00e4"])
@@ -156,7 +155,7 @@ def test_invalid_header_is_not_shown(caplog: pytest.LogCaptureFixture, bad: str)
     ]
     for options in invalid:
         with pytest.raises(ec.ConnectionFailed, match="not allowed in an HTTP header") as failed:
-            enchannel_websocket.list_kernels(url, **options)
+            ec.list_kernels(url, **options)
         assert TOKEN not in f"{failed.value!r} {caplog.text}"
 
 
@@ -168,8 +167,8 @@ def test_unexpected_json_raises_connection_failed(proxy: Proxy, body: str) -> No
     base = f"http://{HOST}:{proxy.port}"
     with proxy.answering(lambda request: answer("200 OK", body=body)):
         for call in (
-            lambda: enchannel_websocket.list_kernels(base),
-            lambda: enchannel_websocket.list_kernelspecs(base),
+            lambda: ec.list_kernels(base),
+            lambda: ec.list_kernelspecs(base),
             lambda: ec.launch("python3", at=base),
             lambda: ec.launch("python3", at=base, notebook="a.ipynb"),
             lambda: ec.connect(f"{base}/api/sessions/{KERNEL}"),
@@ -182,16 +181,14 @@ def test_unexpected_json_raises_connection_failed(proxy: Proxy, body: str) -> No
 
 
 def test_own_headers_are_sent(proxy: Proxy) -> None:
-    enchannel_websocket.list_kernels(
-        f"http://{HOST}:{proxy.port}", token=TOKEN, headers={"X-Of-Ours": "there"}
-    )
+    ec.list_kernels(f"http://{HOST}:{proxy.port}", token=TOKEN, headers={"X-Of-Ours": "there"})
     assert any("X-Of-Ours: there" in request for request in proxy.requests)
 
 
 def test_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
     """A proxy is sent the whole URL."""
     with proxy.answering(lambda request: answer("200 OK", body="[]")):
-        kernels = enchannel_websocket.list_kernels(
+        kernels = ec.list_kernels(
             "http://far.example.org", allow_http=True, proxy=f"http://{HOST}:{proxy.port}"
         )
     assert kernels == ()
@@ -206,7 +203,7 @@ def test_invalid_proxy_or_header_raises() -> None:
     ]
     for options in invalid:
         with pytest.raises(ec.ConnectionFailed):
-            enchannel_websocket.list_kernels(f"http://{HOST}:{free_port()}", **options)
+            ec.list_kernels(f"http://{HOST}:{free_port()}", **options)
 
 
 # Passwords.

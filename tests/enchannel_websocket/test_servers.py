@@ -1,13 +1,14 @@
 """Running code on real servers of each kind, as with a local kernel."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import enchannel as ec
-import enchannel_websocket
 from enchannel.testing import Collector
 from enchannel_websocket import _backend
 from tests.rigs import ASLEEP, DEADLINE
@@ -41,7 +42,7 @@ def kernel(any_server: Server) -> Iterator[ec.Kernel]:
 
 
 def ids(server: Server) -> set[str]:
-    return {model.id for model in enchannel_websocket.list_kernels(server.url, token=TOKEN)}
+    return {model.id for model in ec.list_kernels(server.url, token=TOKEN)}
 
 
 def test_run_returns_output_and_raises_error(kernel: ec.Kernel) -> None:
@@ -144,15 +145,64 @@ def test_connected_kernel_can_be_restarted(any_server: Server, kernel: ec.Kernel
 
 
 def test_kernels_and_kernelspecs_are_listed(any_server: Server, kernel: ec.Kernel) -> None:
-    (model,) = [
-        m
-        for m in enchannel_websocket.list_kernels(any_server.url, token=TOKEN)
-        if m.id == kernel.id
-    ]
-    assert model.name == "python3"
-    assert model.url == f"{any_server.url}/api/kernels/{kernel.id}"
-    specs = enchannel_websocket.list_kernelspecs(any_server.url, token=TOKEN)
-    assert specs["python3"]["language"] == "python"
+    kernel.run("1", timeout=DEADLINE)
+    models = ec.list_kernels(any_server.url, token=TOKEN)
+    (model,) = [model for model in models if model.id == kernel.id]
+    assert (model.name, model.state) == ("python3", "idle")
+    assert model.connections == 1
+    assert model.target == f"{any_server.url}/api/kernels/{kernel.id}"
+    assert model.last_activity is not None
+    assert abs(datetime.now(UTC) - model.last_activity) < timedelta(seconds=DEADLINE)
+    with ec.connect(model.target, token=TOKEN, timeout=DEADLINE) as other:
+        assert other.id == kernel.id
+    specs = {spec.name: spec for spec in ec.list_kernelspecs(any_server.url, token=TOKEN)}
+    assert specs["python3"].language == "python"
+    assert specs["python3"].display_name == "Python 3 (ipykernel)"
+
+
+def test_connect_at_finds_kernel(any_server: Server, kernel: ec.Kernel) -> None:
+    at = f"{any_server.url}/lab?token={TOKEN}"
+    for beginning in (kernel.id, kernel.id[:9]):
+        with ec.connect(beginning, at=at, timeout=DEADLINE) as other:
+            assert other.id == kernel.id
+            assert not other.owned
+            assert other.run("6 * 7", timeout=DEADLINE).text == "42"
+    with pytest.raises(ec.ConnectionFailed, match=f"no kernel on .* matches 'nope'.*{kernel.id}"):
+        ec.connect("nope", at=at)
+    with pytest.raises(ec.ConnectionFailed, match="does not exist on"):
+        ec.connect(str(uuid.uuid4()), at=at)
+    with pytest.raises(ec.AuthenticationFailed, match="does not accept the token"):
+        ec.connect(kernel.id, at=any_server.url, token="wrong")
+
+
+def test_connect_at_without_listing() -> None:
+    """A gateway does not list its kernels unless it is told to."""
+    options: dict[str, dict[str, object]] = {"JupyterWebsocketPersonality": {"list_kernels": False}}
+    with (
+        KernelGateway(token=TOKEN, options=options) as server,
+        ec.launch("python3", at=server.url, token=TOKEN) as kernel,
+    ):
+        with pytest.raises(ec.ConnectionFailed):
+            ec.list_kernels(server.url, token=TOKEN)
+        with ec.connect(kernel.id, at=server.url, token=TOKEN, timeout=DEADLINE) as other:
+            assert other.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_listing_on_loop(any_server: Server, kernel: ec.Kernel) -> None:
+    async def main() -> None:
+        with pytest.raises(ec.WouldDeadlock):
+            ec.list_kernels(any_server.url, token=TOKEN)
+        models = await ec.alist_kernels(any_server.url, token=TOKEN)
+        assert kernel.id in {model.id for model in models}
+        specs = await ec.alist_kernelspecs(any_server.url, token=TOKEN)
+        assert "python3" in {spec.name for spec in specs}
+
+    asyncio.run(main())
+
+
+def test_listing_names_known_options(any_server: Server) -> None:
+    with pytest.raises(TypeError, match="'max_sent'.*token"):
+        ec.list_kernels(any_server.url, token=TOKEN, max_sent=3)
 
 
 def test_unknown_kernelspec_lists_installed_ones(any_server: Server) -> None:
@@ -205,7 +255,7 @@ def test_env_is_supported_by_gateways_only(any_server: Server) -> None:
 def test_wrong_token_raises(any_server: Server) -> None:
     for call in (
         lambda: ec.launch("python3", at=any_server.url, token="wrong"),
-        lambda: enchannel_websocket.list_kernels(any_server.url, token="wrong"),
+        lambda: ec.list_kernels(any_server.url, token="wrong"),
         lambda: ec.connect(f"{any_server.url}/api/kernels/0-0-0-0-0", token="wrong"),
     ):
         with pytest.raises(ec.AuthenticationFailed, match="does not accept the token"):

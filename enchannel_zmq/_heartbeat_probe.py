@@ -6,7 +6,7 @@ import socket
 import sys
 from urllib.parse import urlsplit
 
-import enchannel as ec
+from enchannel import ChannelName, ConnectionInfo
 
 __all__ = ["is_alive"]
 
@@ -15,27 +15,27 @@ PROBE_TIMEOUT = 0.3
 SIGNATURE_LENGTH = 10
 
 
-def is_alive(info: ec.ConnectionInfo) -> bool:
+def is_alive(info: ConnectionInfo, timeout: float = PROBE_TIMEOUT) -> bool:
     """Return True if a ZeroMQ socket answers at the address of the kernel's heartbeat.
 
     An open port is not enough: another program may have taken it after the kernel died.
     """
     try:
-        with _connect(info.url(ec.ChannelName.HEARTBEAT)) as connection:
+        with _connect(info.url(ChannelName.HEARTBEAT), timeout) as connection:
             greeting = _receive_greeting(connection)
     except (OSError, ValueError):
         return False
     return greeting[:1] == b"\xff" and greeting[-1:] == b"\x7f"
 
 
-def _connect(url: str) -> socket.socket:
+def _connect(url: str, timeout: float) -> socket.socket:
     if not url.startswith("ipc://"):
         address = urlsplit(url)
-        return socket.create_connection((address.hostname, address.port), PROBE_TIMEOUT)
+        return socket.create_connection((address.hostname, address.port), timeout)
     if sys.platform == "win32":
         raise OSError("ipc:// is not supported on Windows")
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PROBE_TIMEOUT)
+    connection.settimeout(timeout)
     try:
         connection.connect(url.removeprefix("ipc://"))
     except BaseException:

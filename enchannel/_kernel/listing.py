@@ -1,0 +1,123 @@
+"""Listing running kernels and kernelspecs, on this machine and on servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from enchannel._kernel.connect import backend_name, find_backend
+from enchannel._kernel.requests import validate_timeout
+from enchannel._protocol.models import KernelModel, KernelspecModel
+from enchannel._protocol.session import Session
+from enchannel._rx.thread_calls import call_in_thread
+from enchannel._rx.waiting import refuse_on_event_loop
+from enchannel.abc import Backend, Lister, OpenContext
+from enchannel.errors import NotSupported
+
+__all__ = ["alist_kernels", "alist_kernelspecs", "list_kernels", "list_kernelspecs"]
+
+
+def list_kernels(
+    at: str | None = None,
+    *,
+    backend: Backend | str | None = None,
+    timeout: float = 10.0,
+    **options: Any,
+) -> tuple[KernelModel, ...]:
+    """Return the running kernels of this machine or of a server, the most recently active first.
+
+    On a running event loop, use ``alist_kernels``.
+
+    Args:
+        at: The URL of a server, as for ``launch``; this machine by default.
+        backend: The backend or its name; chosen by ``at`` by default.
+        timeout: Seconds within which the server must answer.
+        options: The options of the backend, such as ``token``.
+
+    Raises:
+        ConnectionFailed: the server did not answer, or is of another kind.
+        AuthenticationFailed: the server does not accept the credentials.
+        BackendNotFound: no installed backend supports this kind of server.
+        NotSupported: the backend cannot list kernels.
+        WouldDeadlock: called on a running event loop.
+
+    Example:
+        >>> for kernel in ec.list_kernels("http://localhost:8888", token="…"):
+        ...     print(kernel.id, kernel.state)
+    """
+    refuse_on_event_loop("list_kernels()", "use `await enchannel.alist_kernels(…)`")
+    return _kernel_listing(at, backend, timeout, options)()
+
+
+async def alist_kernels(
+    at: str | None = None,
+    *,
+    backend: Backend | str | None = None,
+    timeout: float = 10.0,
+    **options: Any,
+) -> tuple[KernelModel, ...]:
+    """Return the running kernels without blocking the event loop; see ``list_kernels``."""
+    return await call_in_thread(_kernel_listing(at, backend, timeout, options))
+
+
+def list_kernelspecs(
+    at: str | None = None,
+    *,
+    backend: Backend | str | None = None,
+    timeout: float = 10.0,
+    **options: Any,
+) -> tuple[KernelspecModel, ...]:
+    """Return the kernelspecs of this machine or of a server, by name.
+
+    They are the kinds of kernels that ``launch`` can start there.
+
+    On a running event loop, use ``alist_kernelspecs``.
+
+    Args:
+        at, backend, timeout, options: As for ``list_kernels``.
+
+    Raises:
+        ConnectionFailed, AuthenticationFailed, BackendNotFound, NotSupported, WouldDeadlock: As for
+            ``list_kernels``.
+        MissingDependency: jupyter_client, which finds the kernelspecs of this machine, is not installed.
+    """
+    refuse_on_event_loop("list_kernelspecs()", "use `await enchannel.alist_kernelspecs(…)`")
+    return _kernelspec_listing(at, backend, timeout, options)()
+
+
+async def alist_kernelspecs(
+    at: str | None = None,
+    *,
+    backend: Backend | str | None = None,
+    timeout: float = 10.0,
+    **options: Any,
+) -> tuple[KernelspecModel, ...]:
+    """Return the kernelspecs without blocking the event loop; see ``list_kernelspecs``."""
+    return await call_in_thread(_kernelspec_listing(at, backend, timeout, options))
+
+
+def _kernel_listing(
+    at: str | None, backend: Backend | str | None, timeout: float, options: dict[str, Any]
+) -> Callable[[], tuple[KernelModel, ...]]:
+    method: Callable[..., tuple[KernelModel, ...]] = _lister(at, backend).list_kernels
+    return partial(method, _context(at, timeout), **options)
+
+
+def _kernelspec_listing(
+    at: str | None, backend: Backend | str | None, timeout: float, options: dict[str, Any]
+) -> Callable[[], tuple[KernelspecModel, ...]]:
+    method: Callable[..., tuple[KernelspecModel, ...]] = _lister(at, backend).list_kernelspecs
+    return partial(method, _context(at, timeout), **options)
+
+
+def _lister(at: str | None, backend: Backend | str | None) -> Lister:
+    lister = find_backend(at, backend)
+    if not isinstance(lister, Lister):
+        raise NotSupported(f"the backend {backend_name(at, backend)!r} cannot list kernels")
+    return lister
+
+
+def _context(at: str | None, timeout: float) -> OpenContext:
+    validate_timeout(timeout)
+    return OpenContext(session=Session(), timeout=timeout, at=at)
