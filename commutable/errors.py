@@ -32,8 +32,8 @@ class CellFailed(NotebookError):
         cell_id: The id of the cell.
         notebook: The last state, with the outputs of this cell up to the failure.
         reason: The cause: ``KernelError`` if the code raised, ``RequestTimeout``, ``KernelDied``,
-            ``ConnectionLost``, ``RequestAborted``, ``ChannelClosed`` or ``InvalidMessage``. Also set as
-            ``__cause__``.
+            ``ConnectionLost``, ``RequestAborted``, ``ChannelClosed``, ``InvalidMessage``, or any other
+            exception that was raised during the run. Also set as ``__cause__``.
     """
 
     __cause__: BaseException | None

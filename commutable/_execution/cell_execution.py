@@ -63,17 +63,18 @@ class CellExecution:
         self._reply: ec.AnyMessage | None = None
         self._current = SerialDisposable()
         self._is_running = False
+        self._is_ended = False
 
     def start(self, code: str) -> abc.DisposableBase:
         """Send the code. Disposing of the result interrupts it."""
         options, kernel = self._options, self._options.kernel
-        message = ec.execute_request(
-            code,
-            # An error must not abort the queued requests of other clients.
-            stop_on_error=False,
-            allow_stdin=options.on_input is not None,
-        )
         try:
+            message = ec.execute_request(
+                code,
+                # An error must not abort the queued requests of other clients.
+                stop_on_error=False,
+                allow_stdin=options.on_input is not None,
+            )
             self._subscriptions.add(
                 kernel.iopub.pipe(ec.child_of(message)).subscribe(
                     self._output.on_iopub_message, lambda _: None, scheduler=options.scheduler
@@ -85,15 +86,15 @@ class CellExecution:
                 interrupt_if_abandoned=True,
                 on_input=options.on_input,
             )
-        except ec.EnchannelError as error:
+            self._current.disposable = request.subscribe(
+                self._on_request_message,
+                self._on_request_error,
+                lambda: self._end(None),
+                scheduler=options.scheduler,
+            )
+        # The code cannot be sent, for example because it contains a lone surrogate.
+        except Exception as error:
             self._end(error)
-            return self._current
-        self._current.disposable = request.subscribe(
-            self._on_request_message,
-            self._on_request_error,
-            lambda: self._end(None),
-            scheduler=options.scheduler,
-        )
         return self._current
 
     def _on_request_message(self, message: ec.AnyMessage) -> None:
@@ -121,6 +122,9 @@ class CellExecution:
         )
 
     def _end(self, error: Exception | None) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
         self._output.on_request_end()
         self._on_end(self._reply, error)
 
@@ -176,8 +180,9 @@ def after_remaining_output(
     ``timeout`` seconds.
     """
     try:
-        info = options.kernel.kernel_info(timeout=timeout)
+        return options.kernel.kernel_info(timeout=timeout).subscribe(
+            on_error=lambda _: then(), on_completed=then, scheduler=options.scheduler
+        )
     except ec.EnchannelError:
         then()
         return Disposable()
-    return info.subscribe(on_error=lambda _: then(), on_completed=then, scheduler=options.scheduler)

@@ -33,7 +33,9 @@ REMAINING_OUTPUT_TIMEOUT = 1.0
 class NotebookRun(abc.DisposableBase):
     """Runs a notebook for one subscription.
 
-    All methods except ``dispose`` are called where messages are delivered, one call at a time.
+    All methods except ``dispose`` are called where messages are delivered, one call at a time. Any
+    exception in one of them ends the run with ``CellFailed``: raised to the caller, it would only end a
+    subscription, and nothing would continue the run.
 
     Args:
         notebook: The notebook to run.
@@ -89,7 +91,13 @@ class NotebookRun(abc.DisposableBase):
         if not self._queue:
             self._finish_after_remaining_output(self._observer.on_completed)
             return
-        cell = self._code_cell(self._queue.popleft())
+        cell_id = self._queue.popleft()
+        try:
+            self._start_cell(self._code_cell(cell_id))
+        except Exception as error:
+            self._on_exception(cell_id, error)
+
+    def _start_cell(self, cell: CodeCell) -> None:
         self._times = ExecutionTimes()
         metadata = {name: value for name, value in cell.metadata.items() if name != TIMING_KEY}
         self._emit_cell(
@@ -111,9 +119,29 @@ class NotebookRun(abc.DisposableBase):
             self._current.disposable = execution.start(cell.source)
 
     def _on_message(self, cell_id: str, message: ec.AnyMessage) -> None:
-        """Apply an iopub message of the code of a cell."""
+        """Apply an iopub message of the code of a cell, unless the run has finished."""
         if self._is_finished:
             return
+        try:
+            self._apply(cell_id, message)
+        except Exception as error:
+            self._on_exception(cell_id, error)
+
+    def _on_cell_end(
+        self, cell_id: str, reply: ec.AnyMessage | None, error: Exception | None
+    ) -> None:
+        """Finish a cell and execute the next, unless the run has finished."""
+        if self._is_finished:
+            return
+        try:
+            reason = self._finish_cell(cell_id, reply, error)
+        except Exception as raised:
+            self._on_exception(cell_id, raised)
+            return
+        if reason is None:
+            self._execute_next()
+
+    def _apply(self, cell_id: str, message: ec.AnyMessage) -> None:
         cell = self._code_cell(cell_id)
         if cell.status is CellStatus.RUNNING:
             self._times.add_output(message)
@@ -132,11 +160,10 @@ class NotebookRun(abc.DisposableBase):
         if notebook is not self._notebook or not outputs.is_unchanged_from(before):
             self._emit(notebook)
 
-    def _on_cell_end(
+    def _finish_cell(
         self, cell_id: str, reply: ec.AnyMessage | None, error: Exception | None
-    ) -> None:
-        if self._is_finished:
-            return
+    ) -> Exception | None:
+        """Emit the last state of a cell; return the error that stops the run, if any."""
         cell = self._code_cell(cell_id)
         if reply is not None:
             self._times.add_reply(reply)
@@ -147,11 +174,18 @@ class NotebookRun(abc.DisposableBase):
         reason = error or failure(cell, reply, allow_errors=self._options.allow_errors)
         if reason is None:
             self._emit_cell(cell)
-            self._execute_next()
         else:
             self._fail(cell, reason)
+        return reason
 
     # -- the end of the run -------------------------------------------------------------------------
+
+    def _on_exception(self, cell_id: str, error: Exception) -> None:
+        """Fail with an exception that was raised while the run handled an event of a cell."""
+        # The observer has raised, or disposed of the run before something else raised.
+        if self._is_finished:
+            raise error
+        self._fail(replace(self._code_cell(cell_id), status=CellStatus.IDLE), error)
 
     def _fail(self, cell: CodeCell, reason: Exception) -> None:
         def idle(other: Cell) -> Cell:

@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
                 return cls.TIMED_OUT
             case ec.KernelError() | ec.RequestAborted():
                 return cls.RAISED
-            case ec.RecordingFailed():
+            case ec.RecordingFailed() | ec.InvalidMessage():
                 return cls.USAGE
             case _:
                 return cls.NOT_CONNECTED

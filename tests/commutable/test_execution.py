@@ -13,6 +13,7 @@ from reactivex import operators as ops
 
 import commutable as cm
 import enchannel as ec
+from commutable._execution.notebook_run import NotebookRun
 from enchannel import AnyMessage, ChannelName, messages
 from enchannel.testing import Collector
 from tests.rigs.messages import answered, busy, idle, printed, reply_to
@@ -279,6 +280,37 @@ def test_aborted_cell_stops_run(running: Running, status: str) -> None:
     running.answer(status=status)
     assert isinstance(running.error.reason, ec.RequestAborted)
     assert running.sent_code == ["1"]
+
+
+def test_unsendable_cell_stops_run(running: Running) -> None:
+    running.start(notebook_of("1", "'\ud800'", "3"))
+    running.answer(prints("one"))
+    assert isinstance(running.error.reason, ec.InvalidMessage)
+    assert running.error.cell_id == "b"
+    assert statuses(running.last) == [IDLE, IDLE, IDLE]
+    assert [text(running.last, id) for id in "abc"] == ["one", "", ""]
+
+
+def test_unsendable_first_cell_stops_run(running: Running) -> None:
+    running.start(notebook_of("'\ud800'"))
+    assert isinstance(running.error.reason, ec.InvalidMessage)
+
+
+@pytest.mark.parametrize("name", ["_start_cell", "_apply", "_finish_cell"])
+def test_any_exception_in_run_fails_it(
+    running: Running, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.start(notebook_of("1", "2"))
+    raised = ZeroDivisionError("a fault")
+
+    def fails(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(NotebookRun, name, fails)
+    running.answer(prints("one"))
+    assert running.error.reason is raised
+    assert running.error.cell_id == ("b" if name == "_start_cell" else "a")
+    assert statuses(running.last) == [IDLE, IDLE]
 
 
 def test_kernel_death_keeps_earlier_outputs(running: Running) -> None:

@@ -2,10 +2,11 @@
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from queue import SimpleQueue
 
 import pytest
-from reactivex.subject import AsyncSubject
+from reactivex.subject import AsyncSubject, BehaviorSubject
 
 import commutable as cm
 import enchannel as ec
@@ -13,6 +14,7 @@ from enchannel import messages as build
 from enchannel._cli.execution import Execution
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
+from enchannel._cli.notebook import run
 from enchannel._cli.notebook.plan import NotebookPlan
 from enchannel._cli.notebook.run import NotebookRun
 from enchannel._cli.terminal.printer import TextPrinter
@@ -65,10 +67,10 @@ def asking_kernel() -> Iterator[ec.Kernel]:
             case "kernel_info_request":
                 remote.send(reply_to(message))
             case "interrupt_request":
-                (request,) = requests
                 remote.send(reply_to(message))
-                for answer in (busy(request), reply_to(request, status="error"), idle(request)):
-                    remote.send(answer)
+                for request in requests:
+                    for answer in (busy(request), reply_to(request, status="error"), idle(request)):
+                        remote.send(answer)
             case _:
                 pass
 
@@ -100,6 +102,61 @@ def test_notebook_is_interrupted_at_early_input(asking_kernel: ec.Kernel) -> Non
         signals,
     )
     assert run.run(timeout=DEADLINE, allow_errors=False) == ExitCode.RAISED
+
+
+class StuckRun:
+    """A command whose notebook run has started a cell, and then does nothing any more."""
+
+    def __init__(self, kernel: ec.Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+        cell = cm.code_cell("1", id="c1")
+        notebook = cm.append_cell(cm.empty_notebook, cell)
+        started = cm.replace_cell(notebook, replace(cell, status=cm.CellStatus.RUNNING))
+        self.states: BehaviorSubject[cm.Notebook] = BehaviorSubject(started)
+        monkeypatch.setattr(cm, "execute", lambda *_, **__: self.states)
+        monkeypatch.setattr(run, "RUN_GRACE_PERIOD", 0.01)
+        monkeypatch.setattr(run, "CHECK_INTERVAL", 0.01)
+        screen = Screen(io.StringIO(), io.StringIO(), {})
+        self.signals = CapturedHandler()
+        self.run = NotebookRun(
+            kernel,
+            NotebookPlan(notebook, ["c1"]),
+            None,
+            screen,
+            InputReader(None, screen, stdout_has_messages=False),
+            self.signals,
+        )
+
+
+def test_timeout_ends_stuck_notebook_run(
+    asking_kernel: ec.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = StuckRun(asking_kernel, monkeypatch)
+    with pytest.raises(ec.RequestTimeout, match=r"did not finish within 0\.01 s"):
+        stuck.run.run(timeout=0.01, allow_errors=False)
+    assert not stuck.states.observers
+
+
+def test_ctrl_c_ends_stuck_notebook_run(
+    asking_kernel: ec.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = StuckRun(asking_kernel, monkeypatch)
+    monkeypatch.setattr(stuck.run, "_is_cell_running", lambda: True)
+    monkeypatch.setattr(stuck.run, "_show_running", lambda: stuck.signals.on_interrupt())
+    assert stuck.run.run(timeout=None, allow_errors=False) == ExitCode.RAISED
+    assert not stuck.states.observers
+
+
+def test_fault_in_command_ends_notebook_run(
+    asking_kernel: ec.Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = StuckRun(asking_kernel, monkeypatch)
+
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(stuck.run._tracker, "update", fails)
+    with pytest.raises(ZeroDivisionError, match="a fault"):
+        stuck.run.run(timeout=None, allow_errors=False)
 
 
 @pytest.mark.kernel

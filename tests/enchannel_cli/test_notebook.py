@@ -295,6 +295,14 @@ def test_invalid_notebook_is_refused(files: Files, text: str) -> None:
     assert not files.done.exists()
 
 
+def test_unsendable_cell_ends_notebook(files: Files) -> None:
+    files.has("print('a')", "print('\ud800')", "print('never')")
+    ended = files.run()
+    assert ended.returncode == ExitCode.USAGE
+    assert "lone surrogate" in ended.stderr
+    assert outputs(files.done) == ["a\n", "", ""]
+
+
 def test_missing_notebook_is_reported(files: Files) -> None:
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")

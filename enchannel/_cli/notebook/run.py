@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from queue import Empty
 from typing import TypeAlias
 
 from reactivex import Observable
@@ -13,7 +16,7 @@ from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
 from enchannel._cli.notebook.cell_tracker import CellFinished, CellStarted, CellTracker
-from enchannel._cli.notebook.files import NotebookWriter, UnusableNotebook
+from enchannel._cli.notebook.files import NotebookWriter
 from enchannel._cli.notebook.output import OutputPrinter
 from enchannel._cli.notebook.plan import NotebookPlan
 from enchannel._cli.notebook.progress import Progress
@@ -25,6 +28,10 @@ __all__ = ["NotebookRun"]
 
 # States of the notebook that follow one another faster than this are shown as one.
 STATE_INTERVAL = 0.02
+# A run ends a cell within a few seconds after its timeout or an interrupt. After this time the command ends
+# without it.
+RUN_GRACE_PERIOD = 10.0
+CHECK_INTERVAL = 1.0
 
 
 class _StateChanged:
@@ -99,9 +106,11 @@ class NotebookRun:
                 self._on_state, self._save_and_end, self._save_and_end
             )
             try:
-                error = self._follow()
+                error = self._follow(timeout)
             finally:
                 self._leave()
+                # Ends the wait of the interrupt thread.
+                self._inbox.has_ended.set()
                 self._states.dispose()
         return self._exit_code(error)
 
@@ -113,6 +122,13 @@ class NotebookRun:
             self._writer.language_info = info
 
     def _on_state(self, notebook: cm.Notebook) -> None:
+        try:
+            self._follow_cell(notebook)
+        except Exception as error:
+            self._states.dispose()
+            self._inbox.end(error)
+
+    def _follow_cell(self, notebook: cm.Notebook) -> None:
         match self._tracker.update(notebook):
             case CellStarted():
                 self._on_cell_started()
@@ -132,11 +148,7 @@ class NotebookRun:
 
     def _on_cell_finished(self, finished: CellFinished) -> None:
         self._inbox.put(finished)
-        try:
-            self._save(finished.notebook)
-        except UnusableNotebook as error:
-            self._states.dispose()
-            self._inbox.end(error)
+        self._save(finished.notebook)
 
     def _save(self, notebook: cm.Notebook) -> None:
         if self._writer is not None:
@@ -146,8 +158,8 @@ class NotebookRun:
         """Save output that the last cell's threads printed after the end of the cell."""
         try:
             self._save(self._tracker.notebook)
-        except UnusableNotebook as unusable:
-            error = error or unusable
+        except Exception as raised:
+            error = error or raised
         self._inbox.end(error)
 
     def _on_input(self, prompt: str, password: bool) -> Observable[str]:
@@ -155,7 +167,14 @@ class NotebookRun:
         return self._inbox.on_input(prompt, password)
 
     def _interrupt(self) -> None:
-        self._kernel.interrupt().subscribe(on_error=lambda _: None)
+        # The kernel may have been closed or lost by now.
+        with suppress(ec.EnchannelError):
+            self._kernel.interrupt().subscribe(on_error=lambda _: None)
+        has_ended = self._inbox.has_ended.wait(RUN_GRACE_PERIOD)
+        # Code that catches the interrupt may go on; a second Ctrl-C leaves it.
+        if not has_ended and self._kernel.state.value is not ec.KernelState.BUSY:
+            self._states.dispose()
+            self._inbox.end()
 
     # -- in a signal handler ------------------------------------------------------------------------
 
@@ -174,10 +193,16 @@ class NotebookRun:
 
     # -- on the main thread -------------------------------------------------------------------------
 
-    def _follow(self) -> Exception | None:
+    def _follow(self, timeout: float | None) -> Exception | None:
         """Handle events until the end; return the error that ended the run."""
         while True:
-            match self._inbox.get():
+            try:
+                event = self._inbox.get(None if timeout is None else CHECK_INTERVAL)
+            except Empty:
+                if timeout is not None and self._is_overdue(timeout):
+                    return ec.RequestTimeout(f"the cell did not finish within {timeout:g} s")
+                continue
+            match event:
                 case CellFinished() as finished:
                     self._show_finished(finished)
                     self._show_running()
@@ -194,6 +219,13 @@ class NotebookRun:
                     self._change_pending = False
                     self._show_running()
                     self._inbox.has_ended.wait(STATE_INTERVAL)
+
+    def _is_overdue(self, timeout: float) -> bool:
+        """Return True if the run did not end the current cell after its timeout."""
+        started_at = self._tracker.started_at
+        return started_at is not None and (
+            time.monotonic() > started_at + timeout + RUN_GRACE_PERIOD
+        )
 
     def _show_running(self) -> None:
         tracker = self._tracker
