@@ -17,7 +17,9 @@ from enchannel._kernel.listing import (
     list_kernels,
     list_kernelspecs,
 )
+from enchannel._kernel.requests import Requests
 from enchannel._kernel.stdin import OnInput
+from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
 from enchannel._outputs.output import (
     DisplayOutput,
@@ -121,6 +123,7 @@ __all__ = [
     "DisplayOutput",
     "EnchannelError",
     "ErrorOutput",
+    "Errors",
     "Header",
     "Heartbeat",
     "InvalidMessage",
@@ -154,11 +157,14 @@ __all__ = [
     "RequestAborted",
     "RequestFailed",
     "RequestTimeout",
+    "Requests",
     "Result",
     "ResultOutput",
     "ResultStatus",
     "Secret",
+    "Sent",
     "Session",
+    "State",
     "StreamOutput",
     "SubscriberRaised",
     "Subshell",

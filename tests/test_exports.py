@@ -28,18 +28,18 @@ UNLISTED = {"log"}
 MADE_BY_LIBRARY = {
     "enchannel.Channel",
     "enchannel.Comm",
+    "enchannel.Errors",
     "enchannel.Heartbeat",
     "enchannel.Kernel",
     "enchannel.Recorder",
+    "enchannel.Sent",
+    "enchannel.State",
     "enchannel.Subshell",
 }
 # Made by users, but used by the library alone: their methods are not public.
 OPAQUE = {"enchannel_socketio.relay.MemoryStore", "enchannel_socketio.relay.Store"}
 # Names in public annotations that cannot be imported yet. The set only shrinks.
 NOT_EXPORTED = {
-    "enchannel._kernel.subjects.ErrorLog",
-    "enchannel._kernel.subjects.SentMessages",
-    "enchannel._kernel.subjects.StateSubject",
     "enchannel._rx.sink.Sink",
 }
 

@@ -74,7 +74,7 @@ def everything_public(kernel: ec.Kernel) -> list[object]:
         kernel.heartbeat,
         kernel.main,
     ]
-    states = [kernel.link, kernel.state, kernel.errors]
+    states = [kernel.link_state, kernel.state, kernel.errors]
     return [kernel, kernel.session, kernel.execute("1"), *channels, *states]
 
 
@@ -153,7 +153,7 @@ def live_and_die(visible: Visible, wire: WireKernel, kernel: ec.Kernel) -> None:
     with visible.failing("an invalid message", ec.InvalidMessage):
         kernel.shell.on_next("no message")  # type: ignore[arg-type]
     visible.add("alive", *everything_public(kernel))
-    pending, links = Collector(kernel.execute("1")), Collector(kernel.link)
+    pending, links = Collector(kernel.execute("1")), Collector(kernel.link_state)
     wire.next_request("execute_request")
     wire.die()
     pending.wait_for_end()

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from reactivex import Observable, abc, never
 from reactivex.observer import Observer
 
-from enchannel._kernel.subjects import SentMessages
+from enchannel._kernel.subjects import Sent, fanout_of
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Header, Message
 from enchannel._protocol.session import Session
@@ -114,7 +114,7 @@ class ChannelContext:
     """
 
     session: Session
-    sent: SentMessages
+    sent: Sent
     on_message: Callable[[AnyMessage], None]
     on_subscribed: Callable[[], None]
     close: Callable[[], None]
@@ -135,7 +135,7 @@ class Channel(BaseChannel[AnyMessage]):
         self, name: ChannelName | str, pair: ChannelPair[AnyMessage], context: ChannelContext
     ) -> None:
         self._context = context
-        self._sent = context.sent.fanout
+        self._sent = fanout_of(context.sent)
         self._on_message = context.on_message
         super().__init__(
             name, pair, KeyedFanout(context.delivery), context.delivery, context.report

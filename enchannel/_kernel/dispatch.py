@@ -77,7 +77,7 @@ class Dispatcher:
 
     def on_heartbeat(self, is_beating: bool) -> None:
         """Handle a change of the heartbeat."""
-        is_connected = self._subjects.link.value is LinkState.CONNECTED
+        is_connected = self._subjects.link_state.value is LinkState.CONNECTED
         state = self._activity.on_heartbeat(is_beating, is_connected=is_connected)
         if state is not None:
             self._taps.dispatch(state)
@@ -126,7 +126,7 @@ class Dispatcher:
         is_connected = state is LinkState.CONNECTED
         if is_connected:
             self._lifecycle.on_new_process()
-        self._subjects.link.set(state)
+        self._subjects.link_state.set(state)
         if is_connected:
             self._interrupter.on_reconnect()
             self._requests.recover()

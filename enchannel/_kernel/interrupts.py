@@ -90,5 +90,5 @@ class Interrupter:
     def _on_end(self, error: Exception | None = None) -> None:
         self._is_interrupting = False
         if error is not None:
-            self._needs_repeat = self._subjects.link.value is LinkState.LOST
+            self._needs_repeat = self._subjects.link_state.value is LinkState.LOST
             self._subjects.report(error)

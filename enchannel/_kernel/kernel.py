@@ -16,7 +16,7 @@ from enchannel._kernel.parts import KernelParts
 from enchannel._kernel.request_registry import Request
 from enchannel._kernel.requests import Requests, validate_timeout
 from enchannel._kernel.stdin import OnInput
-from enchannel._kernel.subjects import ErrorLog, SentMessages, StateSubject
+from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
@@ -41,8 +41,8 @@ class Kernel(Requests):
 
     Attributes:
         session: The identity of this client.
-        link: The connection state, as a BehaviorSubject.
-        state: The kernel state, as a BehaviorSubject.
+        link_state: The connection state: an observable with the current ``value``.
+        state: The kernel state: an observable with the current ``value``.
         errors: All reported errors, as items; late subscribers receive the last 100.
         sent: Messages sent on all channels, with complete headers. They are emitted just before they are
             passed to the backend, which may still reject them.
@@ -62,10 +62,10 @@ class Kernel(Requests):
             open_link, session, scheduler=scheduler or timer(), silent_after=silent_after
         )
         self.session = session
-        self.errors: ErrorLog = parts.subjects.errors
-        self.link: StateSubject[LinkState] = parts.subjects.link
-        self.state: StateSubject[KernelState] = parts.subjects.state
-        self.sent: SentMessages = parts.subjects.sent
+        self.errors: Errors = parts.subjects.errors
+        self.link_state: State[LinkState] = parts.subjects.link_state
+        self.state: State[KernelState] = parts.subjects.state
+        self.sent: Sent = parts.subjects.sent
 
     # -- opening and closing -------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Kernel(Requests):
     def __repr__(self) -> str:
         link = self._parts.connection.link
         name = self._label if link is None else link.kernel_id
-        return f"<Kernel {name} {self.link.value}, {self.state.value}>"
+        return f"<Kernel {name} {self.link_state.value}, {self.state.value}>"
 
     # -- requests --------------------------------------------------------------------------------------
 

@@ -6,38 +6,38 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from reactivex.subject import BehaviorSubject
-
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.fanout import Fanout, FanoutObservable, FanoutSubject
+from enchannel._rx.fanout import Fanout, FanoutObservable
 from enchannel._rx.sink import Reporter, log_error
 from enchannel.abc import KernelState, LinkEvent, LinkState
-from enchannel.errors import ChannelReadOnly, EnchannelError
+from enchannel.errors import EnchannelError
 
-__all__ = ["Completion", "ErrorLog", "KernelSubjects", "SentMessages", "StateSubject"]
+__all__ = ["Completion", "Errors", "KernelSubjects", "Sent", "State", "fanout_of"]
 
 MAX_KEPT_ERRORS = 100
 
 T = TypeVar("T")
 
 
-class StateSubject(FanoutSubject[T], BehaviorSubject[T], Generic[T]):
-    """A state as a BehaviorSubject: subscribers get the current value, then each new one.
+class State(FanoutObservable[T], Generic[T]):
+    """A state that can be observed and not changed: subscribers get the current value, then each new one.
 
     State changes are delivered before queued messages, so a subscriber learns of them in time even when it
-    lags behind the kernel's output.
+    lags behind the kernel's output. Made by the library only.
 
-    Attributes:
-        value: The current value, also while subscribers are still busy with earlier ones.
+    Example:
+        >>> kernel.link_state.value is ec.LinkState.CONNECTED
+        True
+        >>> kernel.state.subscribe(print)
     """
 
-    value: T
     _urgent = True
 
     def __init__(self, name: str, value: T, delivery: DeliveryThread, reporter: Reporter) -> None:
-        super().__init__(value)
+        super().__init__()
         self._name = name
+        self._value = value
         self._delivery = delivery
         self._reporter = reporter
         self._fanout: Fanout[T] = Fanout(delivery, fails_after_fork=False)
@@ -45,30 +45,27 @@ class StateSubject(FanoutSubject[T], BehaviorSubject[T], Generic[T]):
     def set(self, value: T) -> None:
         """Change the value and emit it; a no-op if it is the current one."""
         with self._fanout.lock:
-            if value != self.value and self._fanout.terminal is None:
-                self.value = value
+            if value != self._value and self._fanout.terminal is None:
+                self._value = value
                 for sink in self._fanout.sinks:
                     sink.on_next(value)
 
-    def on_next(self, value: T) -> None:
-        """Refuse a value: subscribers cannot change the state.
-
-        Raises:
-            ChannelReadOnly: always.
-        """
-        raise ChannelReadOnly(f"{self} is read-only")
+    @property
+    def value(self) -> T:
+        """The current value, also while subscribers are still busy with earlier ones."""
+        return self._value
 
     def __str__(self) -> str:
         return self._name
 
     def __repr__(self) -> str:
-        return f"<{self._name}: {self.value}>"
+        return f"<{self._name}: {self._value}>"
 
     def _replay(self) -> Iterable[T]:
-        return (self.value,)
+        return (self._value,)
 
 
-class ErrorLog(FanoutObservable[EnchannelError]):
+class Errors(FanoutObservable[EnchannelError]):
     """Errors that terminate nothing: rejected frames, subscribers that raised, lost output.
 
     A new subscriber first gets the last 100. An error without a subscriber is logged under ``enchannel``.
@@ -109,7 +106,7 @@ class ErrorLog(FanoutObservable[EnchannelError]):
         return self._kept
 
 
-class SentMessages(FanoutObservable[AnyMessage]):
+class Sent(FanoutObservable[AnyMessage]):
     """The messages that are sent on all channels, each just before it is passed to the backend."""
 
     def __init__(self, delivery: DeliveryThread, reporter: Reporter) -> None:
@@ -118,13 +115,13 @@ class SentMessages(FanoutObservable[AnyMessage]):
         self._reporter = reporter
         self._fanout: Fanout[AnyMessage] = Fanout(delivery)
 
-    @property
-    def fanout(self) -> Fanout[AnyMessage]:
-        """The fanout that channels dispatch to, on the thread that sends."""
-        return self._fanout
-
     def __str__(self) -> str:
         return "kernel.sent"
+
+
+def fanout_of(sent: Sent) -> Fanout[AnyMessage]:
+    """Return the fanout that channels dispatch to, on the thread that sends."""
+    return sent._fanout
 
 
 class Completion(FanoutObservable[T], Generic[T]):
@@ -173,7 +170,7 @@ class KernelSubjects:
     Attributes:
         delivery: The thread.
         errors: ``Kernel.errors``.
-        link: ``Kernel.link``.
+        link_state: ``Kernel.link_state``.
         state: ``Kernel.state``.
         sent: ``Kernel.sent``.
         taps: Sinks of incoming messages and link events, which they get before anything else. Unlike a
@@ -182,14 +179,14 @@ class KernelSubjects:
 
     def __init__(self, thread_name: str) -> None:
         self.delivery = DeliveryThread(thread_name)
-        self.errors = ErrorLog(self.delivery)
-        self.link: StateSubject[LinkState] = StateSubject(
-            "kernel.link", LinkState.CONNECTING, self.delivery, self.report
+        self.errors = Errors(self.delivery)
+        self.link_state: State[LinkState] = State(
+            "kernel.link_state", LinkState.CONNECTING, self.delivery, self.report
         )
-        self.state: StateSubject[KernelState] = StateSubject(
+        self.state: State[KernelState] = State(
             "kernel.state", KernelState.STARTING, self.delivery, self.report
         )
-        self.sent = SentMessages(self.delivery, self.report)
+        self.sent = Sent(self.delivery, self.report)
         self.taps: Fanout[AnyMessage | LinkEvent] = Fanout(self.delivery)
 
     def report(self, error: Exception) -> None:
@@ -199,8 +196,8 @@ class KernelSubjects:
     def terminate(self, error: Exception | None) -> None:
         """Emit the terminal events, then end the thread."""
         self.sent.terminate(error)
-        self.link.set(LinkState.CLOSED)
-        self.link.terminate()
+        self.link_state.set(LinkState.CLOSED)
+        self.link_state.terminate()
         self.state.terminate()
         self.errors.terminate()
         self.delivery.end()

@@ -95,7 +95,7 @@ class Recorder(abc.DisposableBase):
         self._start = self._clock()
         self._delivery = DeliveryThread(f"enchannel recording {kernel.id[:4]}")
         self._watching = CompositeDisposable()
-        self._note(RecordKind.EVENT, kernel.link.value)
+        self._note(RecordKind.EVENT, kernel.link_state.value)
         self._note(RecordKind.EVENT, kernel.state.value)
         self._watching.add(parts.tap(CallbackSink(self._note_received)))
         self._watching.add(

@@ -26,7 +26,7 @@ def test_phases_of_kernel_with_block() -> None:
 
     remote = ScriptedLink()
     kernel = Kernel(open_link, Session())
-    kernel.link.subscribe(on_completed=lambda: phases.append(phase_of(kernel)))
+    kernel.link_state.subscribe(on_completed=lambda: phases.append(phase_of(kernel)))
     phases.append(phase_of(kernel))
     with kernel:
         phases.append(phase_of(kernel))
@@ -57,7 +57,7 @@ def test_given_up_link_leaves_connection_open() -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(lambda _: None)
         remote.fail(ConnectionFailed("given up"))
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
         assert phase_of(kernel) is Phase.OPEN
     assert remote.closed == 1
 

@@ -78,7 +78,7 @@ def test_await_opens_kernel() -> None:
 
     async def main() -> Kernel:
         kernel = await remote.kernel()
-        assert kernel.link.value is LinkState.CONNECTED
+        assert kernel.link_state.value is LinkState.CONNECTED
         return kernel
 
     run_on_loop(main).close()
@@ -273,7 +273,7 @@ def test_entering_open_kernel_is_noop() -> None:
 def test_close_before_open() -> None:
     kernel = ScriptedLink().kernel()
     kernel.close()
-    assert kernel.link.value is LinkState.CLOSED
+    assert kernel.link_state.value is LinkState.CLOSED
     with pytest.raises(ChannelClosed):
         _ = kernel.shell
 
@@ -327,7 +327,7 @@ def test_close_on_many_threads_closes_once() -> None:
         def close() -> LinkState:
             start.wait(DEADLINE)
             kernel.close()
-            return kernel.link.value
+            return kernel.link_state.value
 
         threads = [Thread(close) for _ in range(8)]
         assert [thread.result() for thread in threads] == [LinkState.CLOSED] * 8
@@ -367,7 +367,7 @@ def test_channel_close_closes_kernel() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
         kernel.iopub.close()
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
     assert remote.closed == 1
 
 
@@ -463,7 +463,7 @@ def test_shutdown_that_raises_closes_link() -> None:
     with pytest.raises(ZeroDivisionError), remote.kernel() as kernel:
         pass
     assert remote.closed == 1
-    assert kernel.link.value is LinkState.CLOSED
+    assert kernel.link_state.value is LinkState.CLOSED
 
 
 def test_interpreter_exit_closes_kernels() -> None:
@@ -767,7 +767,7 @@ def test_forked_observables_terminate() -> None:
                 observable.subscribe(seen)
                 assert isinstance(seen.wait_for_error(), ChannelClosed)
             link: Collector[LinkState] = Collector()
-            kernel.link.subscribe(link)
+            kernel.link_state.subscribe(link)
             link.wait_for_count(1)
 
         assert in_child(child) == 7
@@ -835,7 +835,7 @@ def test_fork_replaces_held_locks_of_kernel() -> None:
                 parts_of(kernel).connection._lock,
                 kernel.iopub._fanout.lock,
                 kernel.errors._fanout.lock,
-                kernel.link._fanout.lock,
+                kernel.link_state._fanout.lock,
                 parts_of(kernel).delivery._lock,
             ):
                 held.set()
@@ -853,7 +853,7 @@ def test_fork_replaces_held_locks_of_kernel() -> None:
             )
             iopub.subscribe(seen)
             kernel.errors.subscribe(errors)
-            kernel.link.subscribe(link)
+            kernel.link_state.subscribe(link)
             seen.wait_for_error()
             link.wait_for_count(1)
             kernel.close()

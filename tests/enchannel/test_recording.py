@@ -261,7 +261,7 @@ def test_record_to_invalid_path_raises(tmp_path: Path, where: str) -> None:
     with remote.kernel() as kernel:
         with pytest.raises(RecordingFailed, match="cannot be written|already exists"):
             ec.record(kernel, tmp_path / where)
-        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent._fanout.sinks == ()
 
 
 def test_record_of_closed_kernel_raises(path: Path) -> None:
@@ -292,7 +292,7 @@ def test_close_waits_and_is_idempotent(path: Path) -> None:
             close()
             assert ec.Recording(path).verify()
         remote.send(printed("more"))
-        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent._fanout.sinks == ()
     assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
 
 
@@ -304,7 +304,7 @@ def test_dispose_ends_recording(path: Path) -> None:
         recorder.dispose()
         recorder.dispose()
         remote.send(printed("more"))
-        assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+        assert parts_of(kernel).subjects.taps.sinks == kernel.sent._fanout.sinks == ()
         assert eventually(ec.Recording(path).verify)
     assert texts(m for _, m in recorded_messages(path)) == [str(n) for n in range(1000)]
 
@@ -436,7 +436,7 @@ def test_with_on_loop_raises_and_ends(path: Path) -> None:
             with pytest.raises(WouldDeadlock, match="event loop; write `async with`"):
                 with ec.record(kernel, path):
                     raise AssertionError
-            assert parts_of(kernel).subjects.taps.sinks == kernel.sent.fanout.sinks == ()
+            assert parts_of(kernel).subjects.taps.sinks == kernel.sent._fanout.sinks == ()
 
     run_on_loop(main)
     assert eventually(ec.Recording(path).verify)

@@ -58,7 +58,7 @@ def test_reply_after_reconnect_completes_request(
     kernel.execute("6 * 7").subscribe(seen)
     (request,) = remote.received
     rig.disconnect()
-    assert kernel.link.value is LinkState.LOST
+    assert kernel.link_state.value is LinkState.LOST
     rig.reconnect()
     remote.answer(request)
     assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]

@@ -115,7 +115,7 @@ def test_replay_emits_link_and_kernel_events(path: Path, clock: TestScheduler) -
         for observable, seen in (
             (kernel.errors, errors),
             (kernel.state, states),
-            (kernel.link, links),
+            (kernel.link_state, links),
         ):
             observable.subscribe(seen, scheduler=clock)  # type: ignore[arg-type]
         kernel.iopub.subscribe(scheduler=clock)
@@ -159,7 +159,7 @@ def test_channels_complete_for_late_subscribers(path: Path) -> None:
             assert sees.completed
         kernel.iopub.subscribe(late := Collector[AnyMessage]())
         assert late.wait_for_end() == []
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
 
 
 def test_incomplete_recording_reports_error_at_end(path: Path) -> None:
@@ -364,7 +364,7 @@ def test_slow_subscriber_gets_everything(path: Path) -> None:
         def wait(_: AnyMessage) -> None:
             gate.wait(DEADLINE)
 
-        kernel.link.attach(End())
+        kernel.link_state.attach(End())
         kernel.iopub.pipe(ops.do_action(wait)).subscribe(slow)
         start.on_completed()
         assert ended.wait(DEADLINE)

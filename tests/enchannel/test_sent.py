@@ -134,7 +134,13 @@ def test_on_first_subscriber_is_called_once(listen: Any) -> None:
         remote.send(printed("first"))
 
     with with_link(remote, on_first_subscriber=on_first) as kernel:
-        for other in (kernel.errors, kernel.link, kernel.state, kernel.sent, kernel.heartbeat):
+        for other in (
+            kernel.errors,
+            kernel.link_state,
+            kernel.state,
+            kernel.sent,
+            kernel.heartbeat,
+        ):
             other.subscribe(reactivex.Observer())
         assert calls == []
         listen(kernel)
@@ -171,7 +177,7 @@ def test_completed_link_completes_channels() -> None:
             end.wait_for_end()
             assert end.completed
         assert isinstance(request.wait_for_error(), ec.ChannelClosed)
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
     assert remote.closed == 1
 
 

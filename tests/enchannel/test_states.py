@@ -1,4 +1,4 @@
-"""kernel.link, kernel.state and kernel.errors."""
+"""kernel.link_state, kernel.state and kernel.errors."""
 
 import asyncio
 import gc
@@ -7,13 +7,14 @@ import threading
 
 import pytest
 import reactivex
+from reactivex import Observable
+from reactivex.abc import ObserverBase
 from reactivex.scheduler.eventloop import AsyncIOScheduler
-from reactivex.subject import BehaviorSubject
+from reactivex.subject import Subject
 
 import enchannel as ec
 from enchannel import (
     AnyMessage,
-    ChannelReadOnly,
     ConnectionLost,
     InvalidSignature,
     KernelDied,
@@ -41,28 +42,36 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 # The state subjects.
 
 
-def test_states_are_behavior_subjects() -> None:
+def test_states_are_no_subjects() -> None:
     with ScriptedLink().kernel() as kernel:
-        assert isinstance(kernel.link, BehaviorSubject)
-        assert isinstance(kernel.state, BehaviorSubject)
+        for state in (kernel.link_state, kernel.state):
+            assert isinstance(state, ec.State)
+            assert isinstance(state, Observable)
+            assert not isinstance(state, ObserverBase | Subject)
 
 
 def test_unopened_kernel_is_connecting() -> None:
     kernel = ScriptedLink().kernel()
-    assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTING, KernelState.STARTING)
+    assert (kernel.link_state.value, kernel.state.value) == (
+        LinkState.CONNECTING,
+        KernelState.STARTING,
+    )
     kernel.close()
 
 
 def test_open_kernel_is_connected_and_idle() -> None:
     with ScriptedLink().kernel() as kernel:
-        assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTED, KernelState.IDLE)
+        assert (kernel.link_state.value, kernel.state.value) == (
+            LinkState.CONNECTED,
+            KernelState.IDLE,
+        )
 
 
 def test_subscriber_gets_current_value_first() -> None:
     remote, link, state = ScriptedLink(), Collector[LinkState](), Collector[KernelState]()
     with remote.kernel() as kernel:
         remote.emit_event(LinkState.LOST)
-        kernel.link.subscribe(link)
+        kernel.link_state.subscribe(link)
         remote.emit_event(LinkState.CONNECTED)
         remote.send(busy(FIRST))
         kernel.state.subscribe(state)
@@ -74,7 +83,7 @@ def test_subscriber_gets_current_value_first() -> None:
 def test_unchanged_value_is_not_emitted() -> None:
     remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
-        kernel.link.subscribe(link)
+        kernel.link_state.subscribe(link)
         remote.emit_event(LinkState.CONNECTED, LinkState.CONNECTED)
     assert link.wait_for_end() == [LinkState.CONNECTED, LinkState.CLOSED]
 
@@ -83,7 +92,7 @@ def test_late_subscriber_gets_last_value() -> None:
     with ScriptedLink().kernel() as kernel:
         pass
     link, state = Collector[LinkState](), Collector[KernelState]()
-    kernel.link.subscribe(link)
+    kernel.link_state.subscribe(link)
     kernel.state.subscribe(state)
     assert (link.wait_for_end(), state.wait_for_end()) == ([LinkState.CLOSED], [KernelState.IDLE])
     assert link.completed
@@ -101,14 +110,14 @@ def test_state_changes_overtake_output() -> None:
 
     with remote.kernel() as kernel:
         kernel.iopub.subscribe(slow)
-        kernel.link.subscribe(order.append)
+        kernel.link_state.subscribe(order.append)
         kernel.state.subscribe(order.append)
         settle(kernel)
         order.clear()
         remote.send(*(printed(str(number)) for number in range(100)))
         assert inside.wait(DEADLINE)
         remote.emit_event(LinkState.LOST, KernelState.DEAD)
-        assert (kernel.link.value, kernel.state.value) == (LinkState.LOST, KernelState.DEAD)
+        assert (kernel.link_state.value, kernel.state.value) == (LinkState.LOST, KernelState.DEAD)
         go_on.set()
     assert order[:3] == ["0", "lost", "dead"]
     assert len(order) == 103
@@ -117,7 +126,7 @@ def test_state_changes_overtake_output() -> None:
 def test_disposed_state_subscriber_gets_no_more() -> None:
     remote, link = ScriptedLink(), Collector[LinkState]()
     with remote.kernel() as kernel:
-        subscription = kernel.link.subscribe(link)
+        subscription = kernel.link_state.subscribe(link)
         link.wait_for_count(1)
         subscription.dispose()
         remote.emit_event(LinkState.LOST)
@@ -132,36 +141,15 @@ def test_subscribe_on_closed_loop_leaves_nothing() -> None:
         assert kernel.state._fanout.sinks == ()
 
 
-def test_states_are_read_only() -> None:
+@pytest.mark.parametrize("name", ["on_next", "on_error", "on_completed", "dispose"])
+def test_states_are_read_only(name: str) -> None:
     with ScriptedLink().kernel() as kernel:
-        with pytest.raises(ChannelReadOnly, match="kernel.link is read-only"):
-            kernel.link.on_next(LinkState.LOST)
-        with pytest.raises(ChannelReadOnly, match=r"kernel\.state"):
-            kernel.state.on_next(KernelState.DEAD)
-        assert (kernel.link.value, kernel.state.value) == (LinkState.CONNECTED, KernelState.IDLE)
-
-
-def test_piped_terminal_events_are_ignored() -> None:
-    remote, errors, state = ScriptedLink(), Collector[EnchannelError](), Collector[KernelState]()
-    with remote.kernel() as kernel:
-        kernel.errors.subscribe(errors)
-        kernel.state.subscribe(state)
-        reactivex.empty().subscribe(kernel.state)
-        reactivex.throw(ZeroDivisionError()).subscribe(kernel.state)
-        remote.send(busy(FIRST))
-    assert state.wait_for_end() == [KernelState.IDLE, KernelState.BUSY]
-    assert [type(error.__cause__) for error in errors.wait_for_end()] == [ZeroDivisionError]
-
-
-def test_state_dispose_keeps_state() -> None:
-    remote, link, later = ScriptedLink(), Collector[LinkState](), Collector[LinkState]()
-    with remote.kernel() as kernel:
-        kernel.link.subscribe(link)
-        kernel.link.dispose()
-        kernel.link.subscribe(later)
-        remote.emit_event(LinkState.LOST)
-    assert later.wait_for_end() == [LinkState.CONNECTED, LinkState.LOST, LinkState.CLOSED]
-    assert link.items == [LinkState.CONNECTED]
+        for state in (kernel.link_state, kernel.state):
+            assert not hasattr(state, name)
+            with pytest.raises(AttributeError, match="value"):
+                state.value = state.value  # type: ignore[misc]
+        assert kernel.link_state.value is LinkState.CONNECTED
+        assert kernel.state.value is KernelState.IDLE
 
 
 # Busy and idle.
@@ -452,7 +440,7 @@ def test_link_failure_fails_every_channel() -> None:
             channel.subscribe(one)
         remote.fail(failure)
         assert [one.wait_for_error() for one in seen] == [failure] * 5
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
 
 
 def test_link_failure_is_logged_if_unobserved() -> None:

@@ -295,7 +295,7 @@ def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> 
         url = f"http://127.0.0.1:{proxy.port}"
         with connect(url, shared_kernel, token=TOKEN) as kernel:
             states: list[LinkState] = []
-            kernel.link.subscribe(states.append)
+            kernel.link_state.subscribe(states.append)
             errors: list[Exception] = []
             kernel.errors.subscribe(errors.append)
             texts = Texts(kernel)

@@ -129,7 +129,7 @@ def test_ctrl_c_in_launch_leaves_no_kernel(server: JupyterServer) -> None:
     assert eventually(lambda: loops.current is None)
 
 
-@pytest.mark.parametrize("name", ["shell", "iopub", "main", "link", "state", "errors"])
+@pytest.mark.parametrize("name", ["shell", "iopub", "main", "link_state", "state", "errors"])
 def test_subscriber_can_close_kernel(server: JupyterServer, name: str) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
@@ -144,7 +144,7 @@ def test_subscriber_can_close_kernel(server: JupyterServer, name: str) -> None:
         kernel.errors.report(ec.EnchannelError("nothing is wrong"))
         kernel.execute("there").subscribe(on_error=lambda _: None)
         assert closed.wait(DEADLINE)
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
 
 
 def test_close_during_flood_returns(server: JupyterServer) -> None:
@@ -160,7 +160,7 @@ def test_close_during_flood_returns(server: JupyterServer) -> None:
 def test_close_while_lost_completes_channels(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         kernel = ec.connect(rig.target, timeout=DEADLINE)
-        links, ends = Collector(kernel.link), Collector(kernel.iopub)
+        links, ends = Collector(kernel.link_state), Collector(kernel.iopub)
         rig.disconnect()
         links.wait_until(lambda seen: LinkState.LOST in seen)
         kernel.close()
@@ -171,8 +171,8 @@ def test_close_while_lost_completes_channels(server: JupyterServer) -> None:
 def test_close_of_launched_kernel_without_server() -> None:
     with JupyterServer(token=TOKEN) as server:
         kernel = ec.launch("python3", at=server.url, token=TOKEN)
-        links = Collector(kernel.link)
+        links = Collector(kernel.link_state)
         server.kill()
         links.wait_until(lambda seen: LinkState.LOST in seen)
         kernel.close()
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED

@@ -47,7 +47,7 @@ def kernel(server: JupyterServer, proxy: Proxy) -> Iterator[ec.Kernel]:
 
 
 def lost_and_found(kernel: ec.Kernel, proxy: Proxy) -> None:
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
     proxy.cut()
     links.wait_until(lambda seen: LinkState.LOST in seen)
     proxy.restore()
@@ -90,7 +90,7 @@ def test_buffered_output_is_delivered_once(
         )
     )
     execution.wait_for_count(1)
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
     proxy.cut()
     links.wait_until(lambda seen: LinkState.LOST in seen)
     # The kernel continues while the connection is lost.
@@ -107,7 +107,7 @@ def test_request_lost_on_its_way_fails(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE) as kernel:
-            links = Collector(kernel.link)
+            links = Collector(kernel.link_state)
             rig.pause_reading()  # the proxy keeps the request
             execution = Collector(kernel.execute("lost"))
             rig.disconnect()
@@ -119,7 +119,7 @@ def test_request_lost_on_its_way_fails(server: JupyterServer) -> None:
 
 
 def test_run_while_lost_raises(kernel: ec.Kernel, proxy: Proxy) -> None:
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
     proxy.cut()
     links.wait_until(lambda seen: LinkState.LOST in seen)
     with pytest.raises(ConnectionLost, match="the connection to kernel .* broke"):
@@ -142,7 +142,7 @@ def test_reconnect_timeout_fails_channels(server: JupyterServer, proxy: Proxy) -
         for seen in (execution, channel):
             assert isinstance(seen.wait_for_error(), ConnectionLost)
             assert "could not be restored within 0.3 s" in str(seen.wait_for_error())
-        assert kernel.link.value is LinkState.CLOSED
+        assert kernel.link_state.value is LinkState.CLOSED
     server.delete_kernel(kernel_id)
 
 
@@ -150,7 +150,7 @@ def test_silent_server_is_lost_after_keepalive(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
         with ec.connect(rig.target, timeout=DEADLINE, keepalive_timeout=0.4) as kernel:
-            links = Collector(kernel.link)
+            links = Collector(kernel.link_state)
             rig.pause_reading()  # pings are not answered
             links.wait_until(lambda seen: LinkState.LOST in seen)
             rig.resume_reading()
@@ -175,7 +175,7 @@ def test_expired_token_fails_at_once(
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Busy"])
 def test_server_error_is_retried(kernel: ec.Kernel, proxy: Proxy, status: str) -> None:
     trouble = f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
     tried = Collector[str]()
 
     def answer(request: str) -> bytes:
@@ -191,7 +191,7 @@ def test_server_error_is_retried(kernel: ec.Kernel, proxy: Proxy, status: str) -
 
 
 def test_input_reply_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) -> None:
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
 
     def answer(prompt: str, password: bool) -> str:
         proxy.cut()
@@ -207,7 +207,7 @@ def test_input_reply_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) 
 def test_interrupt_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) -> None:
     kernel.errors.subscribe(lambda _: None)
     links, begun = (
-        Collector(kernel.link),
+        Collector(kernel.link_state),
         Collector(kernel.iopub.pipe(ec.of_message_type("stream"))),
     )
     with ThreadPoolExecutor(1) as threads:
@@ -220,7 +220,7 @@ def test_interrupt_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) ->
         with pytest.raises(ec.RequestTimeout):
             running.result(DEADLINE)
     proxy.restore()
-    while kernel.link.value is not LinkState.CONNECTED:
+    while kernel.link_state.value is not LinkState.CONNECTED:
         links.wait_until(lambda seen: seen[-1] is LinkState.CONNECTED)
     while kernel.run("", check=False, timeout=DEADLINE).status == "aborted":
         pass
@@ -233,7 +233,7 @@ def test_kernel_replaced_during_loss_fails_requests(
     execution = Collector(kernel.execute("import time; time.sleep(600)"))
     execution.wait_for_count(1)
     comm: Collector[AnyMessage] = Collector(kernel.comm("nobody"))
-    links = Collector(kernel.link)
+    links = Collector(kernel.link_state)
     proxy.cut()
     links.wait_until(lambda seen: LinkState.LOST in seen)
     server.request("POST", f"api/kernels/{kernel.id}/restart", {})

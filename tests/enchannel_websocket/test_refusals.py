@@ -230,7 +230,7 @@ def test_expired_login_is_repeated() -> None:
             return answer("403 Forbidden")
 
         with ec.launch("python3", at=base, password="open sesame") as kernel:
-            links = Collector(kernel.link)
+            links = Collector(kernel.link_state)
             with proxy.answering(refuse_once):
                 proxy.cut()
                 proxy.restore()

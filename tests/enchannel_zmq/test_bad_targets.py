@@ -288,7 +288,7 @@ def test_kernel_with_one_mute_channel_connects(mute: ChannelName) -> None:
         WireKernel(mute=[mute], welcome=Welcome.NONE) as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
     ):
-        assert kernel.link.value is ec.LinkState.CONNECTED
+        assert kernel.link_state.value is ec.LinkState.CONNECTED
 
 
 # -- encryption -----------------------------------------------------------------------------------

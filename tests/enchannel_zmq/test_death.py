@@ -86,9 +86,9 @@ def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
         kill(pid)
         request.wait_for_end()
         assert isinstance(request.error, ec.KernelDied)
-        Collector(watcher.link).wait_until(lambda states: "lost" in states)
+        Collector(watcher.link_state).wait_until(lambda states: "lost" in states)
         ec.wait(mortal.restart(), timeout=DEADLINE)
-        Collector(watcher.link).wait_until(lambda states: states[-1:] == ["connected"])
+        Collector(watcher.link_state).wait_until(lambda states: states[-1:] == ["connected"])
         assert watcher.run("6 * 7", timeout=DEADLINE).text == "42"
 
 

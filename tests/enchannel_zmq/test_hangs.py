@@ -84,7 +84,7 @@ def observables_of(kernel: ec.Kernel) -> dict[str, Observable[object]]:
         "iopub": kernel.iopub,
         "heartbeat": kernel.heartbeat,
         "main": kernel.main,
-        "link": kernel.link,
+        "link_state": kernel.link_state,
         "state": kernel.state,
         "errors": kernel.errors,
         "a request": kernel.execute("6 * 7"),
@@ -93,7 +93,7 @@ def observables_of(kernel: ec.Kernel) -> dict[str, Observable[object]]:
 
 OBSERVABLES = [
     *("shell", "control", "stdin", "iopub", "heartbeat", "main"),
-    *("link", "state", "errors", "a request"),
+    *("link_state", "state", "errors", "a request"),
 ]
 
 
@@ -153,7 +153,7 @@ def check_close_in_subscriber(kernel: ec.Kernel, name: str) -> None:
     for end in ends:
         end.wait_for_end()
         assert end.error is None
-    assert kernel.link.value is ec.LinkState.CLOSED
+    assert kernel.link_state.value is ec.LinkState.CLOSED
     with pytest.raises(ec.ChannelClosed):
         kernel.run("6 * 7")
 

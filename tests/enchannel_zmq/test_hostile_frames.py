@@ -91,7 +91,7 @@ def test_bad_frames_are_reported_and_dropped(
     errors = received.errors.items
     assert [type(error) for error in errors] == [kind_of_error] * 2
     assert all(f"on {name.value}" in str(error) for error in errors)
-    assert kernel.link.value is ec.LinkState.CONNECTED
+    assert kernel.link_state.value is ec.LinkState.CONNECTED
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -164,7 +164,7 @@ def test_odd_heartbeats_arrive_as_bytes(wire: WireKernel, kernel: ec.Kernel) -> 
 def test_frame_over_limit_reconnects_channel(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
-    received, links = Received(kernel, name), Collector(kernel.link)
+    received, links = Received(kernel, name), Collector(kernel.link_state)
     wire.send_frames(name, good(0))
     received.texts(0)
     wire.send_frames(name, [*good(1), bytes(MEBIBYTE + 1)])
@@ -183,7 +183,7 @@ def test_reply_over_limit_ends_request(
     wire: WireKernel, kernel: ec.Kernel, name: ChannelName
 ) -> None:
     wire.handlers.clear()
-    links, errors = Collector(kernel.link), Collector(kernel.errors)
+    links, errors = Collector(kernel.link_state), Collector(kernel.errors)
     seen = Collector(kernel.request(ec.create_message("big_request", channel=name), timeout=None))
     wire.next_request("big_request")
     wire.send_frames(name, [*good(1), bytes(MEBIBYTE + 1)])
@@ -211,7 +211,7 @@ def test_gradual_loss_ends_open_requests(
 ) -> None:
     """Otherwise the request would wait for a reply that the new sockets never receive."""
     wire.handlers.pop("execute_request")
-    seen, links = Collector(kernel.execute("1")), Collector(kernel.link)
+    seen, links = Collector(kernel.execute("1")), Collector(kernel.link_state)
     wire.next_request("execute_request")
     wire.close_socket(ChannelName.IOPUB)
     links.wait_until(lambda states: states[-1:] == ["lost"])
@@ -229,14 +229,14 @@ def test_gradual_loss_ends_open_requests(
 
 
 def test_wrong_key_after_restart_is_reported(wire: WireKernel, kernel: ec.Kernel) -> None:
-    errors, links = Collector(kernel.errors), Collector(kernel.link)
+    errors, links = Collector(kernel.errors), Collector(kernel.link_state)
     wire.die()
     links.wait_until(lambda states: states[-1:] == ["lost"])
     wire.key = b"another"
     wire.restart()
     error = errors.wait_for(lambda error: isinstance(error, ec.InvalidSignature))
     assert "on iopub" in str(error)
-    assert kernel.link.value is ec.LinkState.LOST
+    assert kernel.link_state.value is ec.LinkState.LOST
     wire.die()
     wire.key = KEY
     wire.restart()
@@ -257,7 +257,7 @@ def test_key_is_in_no_text(caplog: pytest.LogCaptureFixture, welcome: Welcome) -
             received = Collector(kernel.errors)
             received.wait_for(lambda error: isinstance(error, ec.ReplayedFrame))  # the last error
             errors = received.items
-            links = Collector(kernel.link)
+            links = Collector(kernel.link_state)
             wire.die()
             links.wait_until(lambda states: states[-1:] == ["lost"])
             with pytest.raises(ec.EnchannelError) as raised:

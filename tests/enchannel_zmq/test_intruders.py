@@ -199,7 +199,7 @@ def test_message_after_json_bomb_arrives(kind: str, caplog: pytest.LogCaptureFix
         assert resident_bytes() - before < 400 * MEBIBYTE
         assert all(isinstance(error, ec.MalformedFrame) for error in errors.items)
         assert "unexpected" not in caplog.text
-        assert kernel.link.value is ec.LinkState.CONNECTED
+        assert kernel.link_state.value is ec.LinkState.CONNECTED
 
 
 # Claimed lengths, in raw ZMTP.
@@ -234,7 +234,9 @@ def test_claimed_frame_length_takes_no_memory(size: int, limit: int) -> None:
             subscriber.close()
         errors.wait_for(lambda error: isinstance(error, ec.MessagesMayBeMissing))
         again = publisher.subscribers.get(timeout=DEADLINE)
-        Collector(kernel.link).wait_until(lambda states: states[-1:] == [ec.LinkState.CONNECTED])
+        Collector(kernel.link_state).wait_until(
+            lambda states: states[-1:] == [ec.LinkState.CONNECTED]
+        )
         again.sendall(encoded(signed(KEY, *parts("stream", {"text": "after it"}))))
         streams.wait_for(lambda message: message.content["text"] == "after it")
         assert resident_bytes() - before < 64 * MEBIBYTE

@@ -104,7 +104,9 @@ def test_messages_unread_beyond_keepalive_arrive() -> None:
         ec.connect(wire.info, timeout=DEADLINE, keepalive_timeout=KEEPALIVE_TIMEOUT) as kernel,
     ):
         lost = Event()
-        kernel.link.subscribe(lambda state: lost.set() if state is ec.LinkState.LOST else None)
+        kernel.link_state.subscribe(
+            lambda state: lost.set() if state is ec.LinkState.LOST else None
+        )
         sent = [ec.comm_msg("c", {"text": "x" * 10_000}) for _ in range(3_000)]
         with not_reading(wire):
             for message in sent:

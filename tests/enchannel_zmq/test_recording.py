@@ -34,7 +34,7 @@ def watch(kernel: ec.Kernel) -> dict[str, Collector[Any]]:
     }
     return {
         **seen,
-        "link": Collector(kernel.link),
+        "link": Collector(kernel.link_state),
         "state": Collector(kernel.state),
         "errors": Collector(kernel.errors),
     }
@@ -128,7 +128,7 @@ def test_replay_has_restarts(tmp_path: Path) -> None:
     states.wait_for_end()
     recorder.close()
     with ec.connect(f"replay:{path}", speed=math.inf) as replay:
-        played, links = Collector(replay.state), Collector(replay.link)
+        played, links = Collector(replay.state), Collector(replay.link_state)
         Collector(replay.main).wait_for_end()
         played.wait_for_end()
         links.wait_for_end()

@@ -11,7 +11,7 @@ from typing import Any, Literal, assert_type
 import reactivex
 from reactivex import Observable, abc
 from reactivex import operators as ops
-from reactivex.subject import BehaviorSubject, Subject
+from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 import enchannel as ec
@@ -73,12 +73,18 @@ def channels(kernel: ec.Kernel) -> None:
 
 
 def states(kernel: ec.Kernel) -> None:
-    link: BehaviorSubject[LinkState] = kernel.link
-    state: BehaviorSubject[KernelState] = kernel.state
-    assert_type(kernel.link.value, LinkState)
+    link: ec.State[LinkState] = kernel.link_state
+    state: ec.State[KernelState] = kernel.state
+    as_observable: Observable[KernelState] = state
+    as_observable.subscribe(print)
+    assert_type(kernel.link_state.value, LinkState)
     assert_type(kernel.state.value, KernelState)
     link.subscribe(lambda value: print(value.upper()))
     state.subscribe(lambda value: print(value is KernelState.IDLE))
+    kernel.state.value = KernelState.DEAD  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    kernel.state.on_next(KernelState.DEAD)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(kernel.errors, ec.Errors)
+    assert_type(kernel.sent, ec.Sent)
     errors: Observable[EnchannelError] = kernel.errors
     errors.subscribe(lambda error: print(error.args))
 
