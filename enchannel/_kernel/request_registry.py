@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import defaultdict
+from collections.abc import Callable
 
 from msgspec.structs import replace
+from reactivex import abc
 
 from enchannel._kernel.in_flight import (
     DEFAULT_TIMEOUT,
@@ -16,12 +18,13 @@ from enchannel._kernel.in_flight import (
 )
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
-from enchannel._rx.sink import CallbackSink, Sink
+from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.sink import CallbackSink, Reporter, Sink
 from enchannel._rx.sink_observable import SinkObservable
-from enchannel.errors import ConnectionLost, EnchannelError, KernelDied
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, RequestFailed
 from enchannel.messages import kernel_info_request
 
-__all__ = ["Request", "RequestRegistry"]
+__all__ = ["ReplyRequest", "Request", "RequestRegistry"]
 
 
 class RequestRegistry:
@@ -144,5 +147,57 @@ class Request(SinkObservable[AnyMessage]):
             request.send()
         return request
 
+    def reply(self, reply_type: str) -> ReplyRequest:
+        """Return the same request as an observable of its reply only.
+
+        Args:
+            reply_type: The message type of the reply; a reply of another type fails the observable.
+        """
+        return ReplyRequest(self, reply_type, self._delivery, self._reporter)
+
     def __str__(self) -> str:
         return f"a {self._message.header.msg_type}"
+
+
+class ReplyRequest(SinkObservable[AnyMessage]):
+    """A request as a cold observable of its reply: exactly one item, or an error."""
+
+    def __init__(
+        self, request: Request, reply_type: str, delivery: DeliveryThread, reporter: Reporter
+    ) -> None:
+        super().__init__()
+        self._request = request
+        self._reply_type = reply_type
+        self._delivery = delivery
+        self._reporter = reporter
+
+    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        return self._request.attach(_ReplySink(sink, self._reply_type))
+
+    def __str__(self) -> str:
+        return str(self._request)
+
+
+class _ReplySink:
+    """Passes on the last item of a request, which is its reply."""
+
+    def __init__(self, sink: Sink[AnyMessage], reply_type: str) -> None:
+        self._sink = sink
+        self._reply_type = reply_type
+        self._last: AnyMessage | None = None
+        self.on_error = sink.on_error
+        self.call: Callable[[Callable[[], None]], None] = sink.call
+
+    def on_next(self, message: AnyMessage) -> None:
+        self._last = message
+
+    def on_completed(self) -> None:
+        reply = self._last
+        if reply is None or reply.msg_type != self._reply_type:
+            got = "no message" if reply is None else reply.msg_type
+            self._sink.on_error(
+                RequestFailed(f"the kernel answered with {got} instead of {self._reply_type}")
+            )
+            return
+        self._sink.on_next(reply)
+        self._sink.on_completed()

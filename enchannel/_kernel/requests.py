@@ -6,9 +6,9 @@ import itertools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, overload
 
 from reactivex import Observable
 
@@ -17,8 +17,17 @@ from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest
 from enchannel._kernel.request_registry import Request
 from enchannel._kernel.stdin import OnInput
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
-from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.waiting import Waiter, refuse_to_block
+from enchannel.contents import (
+    CommInfoReply,
+    CompleteReply,
+    DebugReply,
+    HistoryReply,
+    InspectReply,
+    IsCompleteReply,
+    KernelInfoReply,
+)
 from enchannel.errors import ConnectionLost, KernelDied, RequestTimeout
 
 __all__ = ["Requests", "validate_timeout"]
@@ -31,9 +40,12 @@ INTERRUPT_GRACE = 1.0  # for interrupted code to end
 class Requests(ABC):
     """The requests of the protocol, each as a cold observable: subscribing sends the request.
 
-    Items are all messages that belong to the request, in order of arrival. The reply is the last item, so
-    ``await kernel.kernel_info()`` returns it. Each subscription sends a request of its own; use ``share()``
-    to observe one execution twice.
+    Each subscription sends a request of its own; use ``share()`` to observe one execution twice.
+
+    The items of ``execute`` and ``request`` are all messages that belong to the request, in order of
+    arrival; the reply is the last one. The other requests emit exactly one item, the reply, and fail with
+    RequestFailed if the kernel answers with a message of another type. A reply may have the status
+    ``"error"`` or ``"aborted"`` and lack the other fields; ``pipe(ec.check())`` raises for these.
     """
 
     @abstractmethod
@@ -148,8 +160,7 @@ class Requests(ABC):
             )
         builder = ResultBuilder(max_output)
         message = build.execute_request(code, allow_stdin=on_input is not None)
-        # Every implementation of request() returns a Request.
-        request = cast(Request, self.request(message, timeout=None, on_input=on_input))
+        request = self._own_request(message, timeout=None, on_input=on_input)
         started = time.monotonic()
         waiter: Waiter[AnyMessage] = Waiter(builder.add)
         in_flight = request.attach(waiter)
@@ -180,15 +191,17 @@ class Requests(ABC):
         result = builder.build(time.monotonic() - started)
         return result.check() if check else result
 
-    def kernel_info(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Observable[AnyMessage]:
+    def kernel_info(
+        self, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Observable[Message[KernelInfoReply]]:
         """Request the name, version and language of the kernel."""
-        return self.request(build.kernel_info_request(), timeout=timeout)
+        return self._request_reply(build.kernel_info_request(), timeout)
 
     def complete(
         self, code: str, cursor_pos: int | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
-    ) -> Observable[AnyMessage]:
+    ) -> Observable[Message[CompleteReply]]:
         """Request completions at ``cursor_pos`` (in code points; default: the end of the code)."""
-        return self.request(build.complete_request(code, cursor_pos), timeout=timeout)
+        return self._request_reply(build.complete_request(code, cursor_pos), timeout)
 
     def inspect(
         self,
@@ -197,32 +210,100 @@ class Requests(ABC):
         *,
         detail_level: Literal[0, 1] = 0,
         timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> Observable[AnyMessage]:
+    ) -> Observable[Message[InspectReply]]:
         """Request the documentation of the name at the cursor; ``detail_level=1`` adds its source."""
         message = build.inspect_request(code, cursor_pos, detail_level=detail_level)
-        return self.request(message, timeout=timeout)
+        return self._request_reply(message, timeout)
 
+    @overload
     def history(
         self,
-        access_type: Literal["range", "tail", "search"] = "tail",
+        hist_access_type: Literal["tail"] = "tail",
         *,
+        n: int,
+        output: bool = False,
+        raw: bool = True,
         timeout: float | None = DEFAULT_TIMEOUT,
-        **options: Any,
-    ) -> Observable[AnyMessage]:
-        """Request code that was run before; ``options`` are those of ``history_request``."""
-        return self.request(build.history_request(access_type, **options), timeout=timeout)
+    ) -> Observable[Message[HistoryReply]]: ...
+    @overload
+    def history(
+        self,
+        hist_access_type: Literal["range"],
+        *,
+        session: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        output: bool = False,
+        raw: bool = True,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Observable[Message[HistoryReply]]: ...
+    @overload
+    def history(
+        self,
+        hist_access_type: Literal["search"],
+        *,
+        pattern: str,
+        n: int | None = None,
+        unique: bool = False,
+        output: bool = False,
+        raw: bool = True,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Observable[Message[HistoryReply]]: ...
+    def history(
+        self,
+        hist_access_type: Literal["tail", "range", "search"] = "tail",
+        *,
+        n: int | None = None,
+        session: int | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        pattern: str | None = None,
+        unique: bool | None = None,
+        output: bool = False,
+        raw: bool = True,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Observable[Message[HistoryReply]]:
+        """Request code that was run before.
+
+        Args:
+            hist_access_type: ``"tail"``: the last entries. ``"range"``: a range of one session.
+                ``"search"``: the entries that match a pattern.
+            n: For a tail or a search: the maximum number of entries; None for all that match.
+            session: For a range: 0 is the current session, -1 the previous one.
+            start: For a range: its first line.
+            stop: For a range: the line after its last line; None for all.
+            pattern: For a search: a glob with ``*`` and ``?``.
+            unique: For a search: omit duplicates.
+            output: Include results.
+            raw: Return the code as it was typed, not as the kernel transformed it.
+            timeout: Seconds for the whole answer; None: no timeout.
+        """
+        # The overloads of both functions are the same, and a type checker sees only one of each at a time.
+        history_request: Callable[..., AnyMessage] = build.history_request
+        message = history_request(
+            hist_access_type,
+            n=n,
+            session=session,
+            start=start,
+            stop=stop,
+            pattern=pattern,
+            unique=unique,
+            output=output,
+            raw=raw,
+        )
+        return self._request_reply(message, timeout)
 
     def is_complete(
         self, code: str, *, timeout: float | None = DEFAULT_TIMEOUT
-    ) -> Observable[AnyMessage]:
+    ) -> Observable[Message[IsCompleteReply]]:
         """Request a check of whether the code is complete or needs another line."""
-        return self.request(build.is_complete_request(code), timeout=timeout)
+        return self._request_reply(build.is_complete_request(code), timeout)
 
     def comm_info(
         self, target_name: str | None = None, *, timeout: float | None = DEFAULT_TIMEOUT
-    ) -> Observable[AnyMessage]:
+    ) -> Observable[Message[CommInfoReply]]:
         """Request the open comms, of one target or of all."""
-        return self.request(build.comm_info_request(target_name), timeout=timeout)
+        return self._request_reply(build.comm_info_request(target_name), timeout)
 
     def debug(
         self,
@@ -230,10 +311,20 @@ class Requests(ABC):
         arguments: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> Observable[AnyMessage]:
+    ) -> Observable[Message[DebugReply]]:
         """Send a request of the Debug Adapter Protocol; the content of the reply is the response."""
         message = build.debug_request(command, arguments, seq=next(_debug_numbers))
-        return self.request(message, timeout=timeout)
+        return self._request_reply(message, timeout)
+
+    def _request_reply(
+        self, message: AnyMessage, timeout: float | None
+    ) -> Observable[Message[Any]]:
+        reply_type = message.msg_type.removesuffix("_request") + "_reply"
+        return self._own_request(message, timeout=timeout).reply(reply_type)
+
+    def _own_request(self, message: AnyMessage, **options: Any) -> Request:
+        # Every implementation of request() in the library returns a Request.
+        return cast(Request, self.request(message, **options))
 
 
 def validate_timeout(timeout: float | None) -> None:

@@ -27,6 +27,7 @@ from enchannel import (
     MessagesMayBeMissing,
     NotSupported,
     RequestAborted,
+    RequestFailed,
     RequestTimeout,
     Result,
     SubscriberRaised,
@@ -265,7 +266,7 @@ def test_reply_of_other_type_completes() -> None:
     """tslab answers comm_info_request with a complete_reply."""
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
-        kernel.comm_info().subscribe(seen)
+        kernel.request(ec.comm_info_request()).subscribe(seen)
         wrong = ec.create_message("complete_reply", {"status": "ok"}, parent=remote.last_request)
         remote.send(wrong, idle(remote.last_request))
         assert types(seen.wait_for_end()) == ["status", "complete_reply"]
@@ -1457,6 +1458,14 @@ def sent_by(ask: Callable[[Kernel], Observable[AnyMessage]]) -> AnyMessage:
         ),
         (lambda k: k.history(n=3), ec.history_request("tail", n=3)),
         (lambda k: k.history("search", pattern="im*"), ec.history_request("search", pattern="im*")),
+        (
+            lambda k: k.history("range", session=-1, start=2, stop=5, output=True, raw=False),
+            ec.history_request("range", session=-1, start=2, stop=5, output=True, raw=False),
+        ),
+        (
+            lambda k: k.history("search", pattern="im*", n=3, unique=True),
+            ec.history_request("search", pattern="im*", n=3, unique=True),
+        ),
         (lambda k: k.is_complete("if x:"), ec.is_complete_request("if x:")),
         (lambda k: k.comm_info("jupyter.widget"), ec.comm_info_request("jupyter.widget")),
         (lambda k: k.execute("1"), ec.execute_request("1")),
@@ -1486,6 +1495,77 @@ def test_each_request_type_has_a_method(
     sent = sent_by(ask)
     assert sent.replace(header=message.header) == message
     assert sent.header.msg_type == message.header.msg_type
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda k: k.kernel_info(),
+        lambda k: k.complete("pri"),
+        lambda k: k.inspect("print"),
+        lambda k: k.history(n=3),
+        lambda k: k.is_complete("if x:"),
+        lambda k: k.comm_info(),
+        lambda k: k.debug("initialize"),
+    ],
+)
+def test_typed_request_emits_reply_only(ask: Callable[[Kernel], Observable[AnyMessage]]) -> None:
+    remote = ScriptedLink()
+
+    def answer(request: AnyMessage) -> None:
+        remote.send(*answered(request, printed("beside it", request)))
+
+    remote.handler = answer
+    with remote.kernel() as kernel:
+        request = ask(kernel)
+        seen, again = Collector(request), Collector(request)
+        (reply,) = seen.wait_for_end()
+        assert seen.completed
+        sent = (remote.received[SHELL] + remote.received[CONTROL])[0]
+        assert reply.msg_type == sent.msg_type.removesuffix("_request") + "_reply"
+        assert reply.parent_header.msg_id == sent.msg_id
+        assert len(again.wait_for_end()) == 1
+
+
+def test_typed_request_fails_on_reply_of_other_type() -> None:
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
+        kernel.comm_info().subscribe(seen)
+        wrong = ec.create_message("complete_reply", {"status": "ok"}, parent=remote.last_request)
+        remote.send(wrong, idle(remote.last_request))
+        error = seen.wait_for_error()
+    assert isinstance(error, RequestFailed)
+    assert "with complete_reply instead of comm_info_reply" in str(error)
+    assert seen.items == []
+
+
+def test_typed_request_without_reply_fails() -> None:
+    remote, timed_out = ScriptedLink(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
+        died = Collector(kernel.complete("pri"))
+        kernel.complete("pri", timeout=3).subscribe(timed_out)
+        remote.clock.advance_by(3)
+        assert isinstance(timed_out.wait_for_error(), RequestTimeout)
+        kernel.errors.subscribe(lambda _: None)
+        remote.emit_event(KernelDied("killed"))
+        assert isinstance(died.wait_for_error(), KernelDied)
+
+
+def test_typed_reply_is_checked() -> None:
+    remote = ScriptedLink()
+    remote.handler = lambda asked: remote.send(
+        busy(asked), raised(asked, "ValueError", "no"), idle(asked)
+    )
+    with remote.kernel() as kernel:
+        assert ec.wait(kernel.inspect("x")).content["status"] == "error"
+        with pytest.raises(KernelError, match="ValueError: no"):
+            ec.wait(kernel.inspect("x").pipe(ec.check()))
+
+
+def test_history_rejects_unknown_keyword() -> None:
+    unknown: Any = {"last": 3}
+    with ScriptedLink().kernel() as kernel, pytest.raises(TypeError, match="last"):
+        kernel.history("tail", **unknown)
 
 
 def test_debug_requests_have_increasing_seq() -> None:

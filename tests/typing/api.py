@@ -263,14 +263,14 @@ def output_kinds(output: ec.Output) -> None:
 
 
 def waiting(kernel: ec.Kernel) -> None:
-    assert_type(ec.wait(kernel.kernel_info(), timeout=3), AnyMessage)
+    assert_type(ec.wait(kernel.kernel_info(), timeout=3), Message[contents.KernelInfoReply])
     assert_type(ec.wait(kernel.execute("6 * 7").pipe(ec.to_result())), ec.Result)
     assert_type(ec.wait(kernel.execute("6 * 7").pipe(ec.execution_counts())), int)
     assert_type(ec.wait(reactivex.just(3)), int)
 
 
 async def waiting_on_a_loop(kernel: ec.Kernel) -> None:
-    assert_type(await kernel.kernel_info(), AnyMessage)
+    assert_type(await kernel.kernel_info(), Message[contents.KernelInfoReply])
     assert_type(await kernel.execute("6 * 7").pipe(ec.to_result()), ec.Result)
     assert_type(
         await ec.last_value(kernel.execute("6 * 7").pipe(ec.to_result()), timeout=3), ec.Result
@@ -309,6 +309,33 @@ def requesting(kernel: ec.Kernel) -> None:
     all_at_once.pipe(ec.accumulate_outputs()).subscribe(print)
     assert_type(reactivex.concat(*requests).pipe(ops.to_list()), Observable[list[AnyMessage]])
     kernel.inspect("print", detail_level=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def typed_replies(kernel: ec.Kernel) -> None:
+    info = await kernel.kernel_info()
+    assert_type(info.content["language_info"]["name"], str)
+    info.content["langauge_info"]  # type: ignore[typeddict-item]  # pyright: ignore
+    assert_type((await kernel.complete("pri")).content.get("matches"), list[str] | None)
+    assert_type((await kernel.inspect("print")).content.get("found"), bool | None)
+    assert_type(await kernel.is_complete("if x:"), Message[contents.IsCompleteReply])
+    assert_type(await kernel.history("tail", n=3), Message[contents.HistoryReply])
+    assert_type(await kernel.comm_info(), Message[contents.CommInfoReply])
+    assert_type(await kernel.debug("initialize"), Message[contents.DebugReply])
+    checked = kernel.complete("pri").pipe(ec.check())
+    assert_type(checked, Observable[Message[contents.CompleteReply]])
+    latest = reactivex.of("p", "pr").pipe(ops.map(kernel.complete), ops.switch_latest())
+    assert_type(latest, Observable[Message[contents.CompleteReply]])
+    assert_type(await kernel.execute("1"), AnyMessage)
+    assert_type(await kernel.request(ec.kernel_info_request()), AnyMessage)
+
+
+def history(kernel: ec.Kernel) -> None:
+    kernel.history(n=10, output=True)
+    kernel.history("range", session=-1, start=1, stop=9, raw=False)
+    kernel.history("search", pattern="im*", n=3, unique=True, timeout=None)
+    kernel.history("tail", pattern="im*")  # type: ignore[call-overload]  # pyright: ignore
+    kernel.history("search")  # type: ignore[call-overload]  # pyright: ignore
+    kernel.history("range", last=3)  # type: ignore[call-overload]  # pyright: ignore
 
 
 def request_observables(kernel: ec.Kernel) -> None:

@@ -131,7 +131,7 @@ def test_client_copes_with_quirk(quirk: str) -> None:
             result = kernel.run("6 * 7", timeout=DEADLINE, check=False)
             assert "calculating\n" in result.text
             assert "42" in result.text
-        assert ec.wait(kernel.inspect("x"), timeout=DEADLINE)
+        assert ec.wait(kernel.request(ec.inspect_request("x")), timeout=DEADLINE)
         assert kernel.state.value is ec.KernelState.IDLE
 
 
