@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import reactivex
@@ -17,7 +17,14 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
 
 import enchannel as ec
-from enchannel import AnyMessage, KernelDied, Message, MessagesMayBeMissing, SubscriberRaised
+from enchannel import (
+    AnyMessage,
+    KernelDied,
+    Message,
+    MessagesMayBeMissing,
+    Overflow,
+    SubscriberRaised,
+)
 from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
@@ -27,7 +34,6 @@ from tests.rigs.scripted import ScriptedLink
 from tests.rigs.threads import Thread, run_on_loop
 
 FIRST, SECOND = ec.execute_request("1"), ec.execute_request("2")
-Overflow = Literal["buffer", "latest", "coalesce", "error"]
 OVERFLOWS: list[Overflow] = ["buffer", "latest", "coalesce", "error"]
 
 
@@ -663,6 +669,11 @@ def test_immediate_completion_is_delivered() -> None:
 def test_invalid_argument_raises_value_error(odd: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(odd))):
         ec.deliver_on(EventLoopScheduler(), **odd)
+
+
+def test_limit_that_is_not_int_raises_type_error() -> None:
+    with pytest.raises(TypeError, match=r"limit must be an int or None, not 1\.5"):
+        ec.deliver_on(EventLoopScheduler(), limit=1.5, overflow="latest")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("overflow", ["buffer", "coalesce"])

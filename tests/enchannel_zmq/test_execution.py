@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 
 import pytest
 from reactivex import operators as ops
@@ -10,6 +11,7 @@ import enchannel as ec
 from enchannel.testing import Collector
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
+from tests.rigs.threads import run_on_loop
 
 pytestmark = pytest.mark.kernel
 
@@ -111,6 +113,18 @@ def test_check_fails_request_whose_code_raised(kernel: ec.Kernel) -> None:
     queued.wait_for_end()
     assert isinstance(queued.error, ec.RequestAborted)
     settle(kernel)
+
+
+def test_limited_aiter_keeps_newest_messages(kernel: ec.Kernel) -> None:
+    async def main() -> list[str]:
+        cell = kernel.execute("for number in range(100): print(number, flush=True)")
+        async with aclosing(ec.aiter(cell, limit=3, overflow="latest")) as messages:
+            await anext(messages)
+            # Queued behind the cell, so all messages of the cell have arrived after it.
+            await ec.last_value(kernel.execute("1"), timeout=DEADLINE)
+            return [message.header.msg_type async for message in messages]
+
+    assert run_on_loop(main) == ["stream", "status", "execute_reply"]
 
 
 def test_invalid_unicode_is_replaced_and_reported(kernel: ec.Kernel) -> None:
