@@ -31,7 +31,7 @@ NOTEBOOK_RUNNER = "enchannel._cli.notebook"
 BACKENDS = {
     "enchannel_socketio": (
         {"aiohttp", "msgspec", "socketio", "starlette", "uvicorn"},
-        {"jupyter_client", "redis"},
+        {"redis"},
     ),
     "enchannel_websocket": ({"httpx", "websockets"}, set()),
     "enchannel_zmq": ({"zmq"}, {"jupyter_client", "traitlets"}),

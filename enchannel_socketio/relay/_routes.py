@@ -16,7 +16,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from enchannel.errors import EnchannelError, LaunchFailed, NotSupported
+import enchannel as ec
+from enchannel.errors import EnchannelError, LaunchFailed, MissingDependency, NotSupported
 from enchannel_socketio.relay._access_control import GRANT
 from enchannel_socketio.relay._directory import KernelDirectory, NoSuchKernel, TooManyKernels
 from enchannel_socketio.relay._kernels import ServedKernel
@@ -218,17 +219,12 @@ async def _spawn_options(request: Request) -> SpawnOptions:
 def _kernelspecs() -> list[dict[str, str]]:
     """Return the installed kernelspecs; none without jupyter_client."""
     try:
-        from jupyter_client.kernelspec import KernelSpecManager
-    except ImportError:
+        specs = ec.list_kernelspecs()
+    except MissingDependency:
         return []
-    found = KernelSpecManager().get_all_specs()
     return [
-        {
-            "name": name,
-            "display_name": str(found[name]["spec"].get("display_name", name)),
-            "language": str(found[name]["spec"].get("language", "")),
-        }
-        for name in sorted(found)
+        {"name": spec.name, "display_name": spec.display_name, "language": spec.language}
+        for spec in specs
     ]
 
 

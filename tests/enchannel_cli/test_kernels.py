@@ -98,6 +98,77 @@ def test_missing_jupyter_client_names_extra(left_behind: str) -> None:
     assert json.loads(ended.stdout)["kernelspecs"] is None
 
 
+LISTER = """
+from datetime import UTC, datetime
+
+from enchannel import KernelModel, KernelspecModel
+from enchannel.abc import Lister
+
+
+class TcpKernelModel(KernelModel):
+    ...
+
+
+class TcpBackend(Lister):
+    contract = 1
+
+    def open(self, target, context):
+        raise NotImplementedError
+
+    def list_kernels(self, context, *, colour="red"):
+        when = datetime(2030, 1, 2, tzinfo=UTC)
+        target = f"{context.at}/ada"
+        return (TcpKernelModel(id="ada", state="idle", last_activity=when, target=target),)
+
+    def list_kernelspecs(self, context):
+        return (KernelspecModel(name="julia", language="julia", metadata={"debugger": True}),)
+
+
+backend = TcpBackend()
+"""
+
+
+@pytest.fixture
+def lister(tmp_path: Path) -> dict[str, str]:
+    """Return the environment in which a backend for ``tcp://`` is installed."""
+    (tmp_path / "tcp_lister.py").write_text(LISTER)
+    information = tmp_path / "tcp_lister-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: tcp-lister\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[enchannel.backends]\ntcp=tcp_lister:backend\n")
+    return {"PYTHONPATH": str(tmp_path), "TZ": "UTC"}
+
+
+def test_other_backend_is_listed(lister: dict[str, str]) -> None:
+    ended = enchannel("kernels", "--at", "tcp://there", environ=lister)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    rows = [line.split() for line in ended.stdout.splitlines()]
+    assert ["KERNEL", "STATE", "LAST", "ACTIVITY"] in rows
+    assert ["ada", "idle", "2030-01-02", "00:00:00"] in rows
+    assert ["julia", "julia"] in rows
+    listing = json.loads(
+        enchannel("kernels", "--json", "--at", "tcp://there", environ=lister).stdout
+    )
+    assert listing["kernelspecs"] == [
+        {
+            "name": "julia",
+            "display_name": "",
+            "language": "julia",
+            "metadata": {"debugger": True},
+        }
+    ]
+    assert listing["running"] == [
+        {
+            "id": "ada",
+            "name": "",
+            "state": "idle",
+            "connections": None,
+            "last_activity": "2030-01-02T00:00:00+00:00",
+            "target": "tcp://there/ada",
+        }
+    ]
+
+
 def test_invalid_connection_file_is_reported(runtime: Path, left_behind: str) -> None:
     (runtime / "kernel-odd.json").write_text('{"shell_port": 1}')
     ended = enchannel("kernels")

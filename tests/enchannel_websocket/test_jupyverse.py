@@ -40,6 +40,20 @@ def test_launched_kernel_ends_with_block(jupyverse: Jupyverse) -> None:
     assert jupyverse.request("GET", "api/sessions") == []
 
 
+def test_kernels_and_kernelspecs_are_listed(jupyverse: Jupyverse, kernel: ec.Kernel) -> None:
+    (model,) = [model for model in ec.list_kernels(jupyverse.url) if model.id == kernel.id]
+    assert model.name == "python3"
+    assert model.state in ("starting", "idle")
+    assert model.last_activity is not None
+    assert model.last_activity.tzinfo is not None
+    with ec.connect(kernel.id[:9], at=jupyverse.url, timeout=DEADLINE) as other:
+        assert other.run("6 * 7", timeout=DEADLINE).text == "42"
+    with pytest.raises(ec.ConnectionFailed, match="no kernel on .* matches 'nope'"):
+        ec.connect("nope", at=jupyverse.url)
+    specs = {spec.name: spec for spec in ec.list_kernelspecs(jupyverse.url)}
+    assert specs["python3"].language == "python"
+
+
 def test_kernel_is_interrupted_and_restarted(kernel: ec.Kernel) -> None:
     streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
     asleep = Collector(kernel.execute(ASLEEP))
