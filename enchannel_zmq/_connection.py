@@ -29,8 +29,10 @@ from enchannel_zmq._connection_phase import ConnectionPhase, PhaseEvent, PhaseTr
 from enchannel_zmq._diagnosis import ConnectDiagnostics
 from enchannel_zmq._incoming import MESSAGE_CHANNELS, REQUEST_CHANNELS, IncomingMessages
 from enchannel_zmq._io_thread import IoThread, Timer, TimerGroup
+from enchannel_zmq._listener_probe import ListenerProbe
 from enchannel_zmq._readiness import ReadinessProof
 from enchannel_zmq._reconnect_policy import ReconnectPolicy
+from enchannel_zmq._remaining_output import RemainingOutput
 from enchannel_zmq._socket_set import SocketSet
 
 __all__ = ["FindDeath", "KernelConnection"]
@@ -99,8 +101,10 @@ class KernelConnection:
         self._assessment: Timer | None = None
         # Counts the times that the connection became ready or was lost.
         self._generation = 0
-        # The generation for which the operating system is being asked about the process.
+        # The generation in which the system is being asked whether the kernel died.
         self._asked_generation: int | None = None
+        self._probe = ListenerProbe(self._timers, info)
+        self._remaining: RemainingOutput | None = None
         self.incoming = IncomingMessages(
             self.tracker,
             self._proof,
@@ -190,7 +194,9 @@ class KernelConnection:
             self._diagnostics.on_connected(name)
         elif event == zmq.EVENT_DISCONNECTED and self._is_loss(socket):
             socket.is_connected = False
-            if not self._is_assessing():
+            if self._remaining is not None:
+                self._remaining.check()
+            elif not self._is_assessing():
                 self._assessment = self._timers.later(ASSESSMENT_DELAY, self._assess)
         elif not (self.tracker.phase is ConnectionPhase.READY or self._is_assessing()):
             socket.is_connected = False
@@ -264,24 +270,34 @@ class KernelConnection:
         )
 
     def _assess(self) -> None:
-        """Handle the loss of sockets, depending on those left and on the process.
+        """Handle the loss of sockets: ask the operating system whether the kernel died, if it may have.
 
-        If the process may have ended, the operating system is asked. The sockets cannot tell: the one that
-        has unread messages is lost only when they are read, long after the others.
+        The sockets do not tell: one with unread messages is lost long after the others.
         """
-        if self.tracker.phase not in (ConnectionPhase.READY, ConnectionPhase.PARTIAL):
+        if not self._has_connected_sockets():
             return
         lost = self._sockets.disconnected()
-        if self._find_death is not None and set(lost) & set(REQUEST_CHANNELS):
-            self._asked_generation = generation = self._generation
+        decisive = [name for name in REQUEST_CHANNELS if name in lost]
+        if self.tracker.phase is ConnectionPhase.PARTIAL:
+            decisive = decisive or lost
+        if self._find_death is not None and decisive:
+            generation = self._ask()
             self._find_death(
                 lambda died: self._io.post(partial(self._on_death_found, generation, died))
             )
-        elif len(lost) < len(ChannelName):
-            self._on_some_lost(lost)
+        elif len(lost) == len(ChannelName):
+            self._on_kernel_gone()
+        elif decisive:
+            self._probe.start(decisive[0], partial(self._on_probed, self._ask()))
         else:
-            text = f"{self._name} closed all its sockets; it ended or was restarted"
-            self._reconnect_all(KernelDied(text), is_dead=True)
+            self._on_some_lost(lost)
+
+    def _has_connected_sockets(self) -> bool:
+        return self.tracker.phase in (ConnectionPhase.READY, ConnectionPhase.PARTIAL)
+
+    def _ask(self) -> int:
+        self._asked_generation = self._generation
+        return self._generation
 
     def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
         if generation != self._generation:  # the connection was lost or restored meanwhile
@@ -290,7 +306,7 @@ class KernelConnection:
         if died is not None:
             self.on_process_died(died)
             return
-        if self.tracker.phase not in (ConnectionPhase.READY, ConnectionPhase.PARTIAL):
+        if not self._has_connected_sockets():
             return
         lost = self._sockets.disconnected()
         if len(lost) < len(ChannelName):
@@ -299,7 +315,33 @@ class KernelConnection:
             text = f"the connection to {self._name} was lost, but its process is running"
             self._reconnect_all(ConnectionLost(text), is_dead=False)
 
+    def _on_probed(self, generation: int, is_refused: bool) -> None:
+        if generation != self._generation:
+            return
+        self._asked_generation = None
+        if is_refused or self._sockets.are_all_disconnected:
+            self._end_after_output(self._on_kernel_gone)
+        elif self._has_connected_sockets():
+            self._on_some_lost(self._sockets.disconnected())
+
+    def _on_kernel_gone(self) -> None:
+        text = f"{self._name} closed its sockets; it ended or was restarted"
+        self._reconnect_all(KernelDied(text), is_dead=True)
+
+    def _end_after_output(self, end: Callable[[], None]) -> None:
+        """Call a function once all output of the dead kernel was received."""
+        if self._remaining is not None:
+            return
+        if self.tracker.phase is ConnectionPhase.READY:
+            self._remaining = RemainingOutput(self._timers, self._sockets, self.incoming, end)
+            self._remaining.start()
+        else:
+            end()
+
     def _on_some_lost(self, lost: list[ChannelName]) -> None:
+        self._sockets.drain_remaining()
+        if not self._has_connected_sockets():  # changed by a subscriber
+            return
         names = ", ".join(lost)
         if self.tracker.phase is ConnectionPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
             why: EnchannelError = ConnectionLost(
@@ -323,10 +365,14 @@ class KernelConnection:
         self.tracker.advance(PhaseEvent.SOME_LOST)
         self.events.on_next(LinkState.LOST)
         self.events.on_next(why)
-        self._start_reconnecting(lost, why)
+        self._start_reconnecting(lost)
 
     def on_process_died(self, why: KernelDied) -> None:
-        """Report the death of the process; ignored if it is known."""
+        """Report the death of the process after its last output; ignored if it is known."""
+        if self.tracker.accepts(PhaseEvent.DIED):
+            self._end_after_output(partial(self._on_died, why))
+
+    def _on_died(self, why: KernelDied) -> None:
         if self._lose_all(PhaseEvent.DIED, why):
             self.events.on_next(KernelState.DEAD)
 
@@ -339,7 +385,7 @@ class KernelConnection:
             return
         if is_dead:
             self.events.on_next(KernelState.DEAD)
-        self._start_reconnecting(ChannelName, why)
+        self._start_reconnecting(ChannelName)
 
     def _lose_all(self, event: PhaseEvent, why: EnchannelError) -> bool:
         """Close all sockets and report the loss; return False if the phase ignores the event.
@@ -352,7 +398,7 @@ class KernelConnection:
         if not self.tracker.accepts(event):  # changed by a subscriber
             return False
         self.send_error = why
-        self._generation += 1
+        self._stop_assessing()
         self.tracker.advance(event)
         if self.tracker.phase is not ConnectionPhase.RECONNECTING:
             self._reconnect.stop_deadline()
@@ -363,16 +409,24 @@ class KernelConnection:
         self.events.on_next(why)
         return True
 
-    def _start_reconnecting(self, names: Iterable[ChannelName], why: EnchannelError) -> None:
+    def _stop_assessing(self) -> None:
+        self._generation += 1
+        self._probe.cancel()
+        if self._remaining is not None:
+            self._remaining.cancel()
+            self._remaining = None
+
+    def _start_reconnecting(self, names: Iterable[ChannelName]) -> None:
         if self.tracker.phase not in (ConnectionPhase.PARTIAL, ConnectionPhase.RECONNECTING):
             return  # a subscriber to the loss closed the link
-        self._reconnect.start_deadline(partial(self._give_up, why))
+        self._reconnect.start_deadline(self._give_up)
         for name in names:
             self._retry(name)
 
-    def _give_up(self, why: EnchannelError) -> None:
+    def _give_up(self) -> None:
         if not self.tracker.accepts(PhaseEvent.TIMED_OUT):
             return
+        why = self.send_error
         kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
         text = f"{why}; reconnecting did not succeed within {self._reconnect.timeout:g} s"
         self.send_error = kind(text)
@@ -386,6 +440,7 @@ class KernelConnection:
         was_ready = self.tracker.phase is ConnectionPhase.READY
         if not self.tracker.advance(PhaseEvent.CLOSED):
             return
+        self._stop_assessing()
         self._reconnect.stop_deadline()
         self._timers.cancel()
         self._sockets.close(linger_ms=LINGER_MS if was_ready else 0)

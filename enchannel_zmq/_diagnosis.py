@@ -11,7 +11,7 @@ from typing import Final
 from enchannel import ChannelName, ConnectionInfo
 from enchannel.errors import ConnectionFailed
 
-__all__ = ["EXPLANATIONS", "ConnectDiagnostics", "Diagnosis", "SocketFailure"]
+__all__ = ["EXPLANATIONS", "ConnectDiagnostics", "Diagnosis", "SocketFailure", "is_address"]
 
 
 class SocketFailure(Enum):
@@ -114,7 +114,7 @@ class ConnectDiagnostics:
             return Diagnosis.NO_HANDSHAKE_UNENCRYPTED
         if info.transport == "ipc":
             return Diagnosis.NO_IPC_SOCKET
-        return Diagnosis.NO_CONNECTION if _is_address(info.ip) else Diagnosis.NO_CONNECTION_TO_HOST
+        return Diagnosis.NO_CONNECTION if is_address(info.ip) else Diagnosis.NO_CONNECTION_TO_HOST
 
     def explain(self, timeout: float, disconnected: Collection[ChannelName]) -> ConnectionFailed:
         """Return the error of a connection attempt that timed out.
@@ -133,7 +133,7 @@ class ConnectDiagnostics:
         )
 
 
-def _is_address(ip: str) -> bool:
+def is_address(ip: str) -> bool:
     """Return True if using the address needs no name resolution."""
     try:
         ip_address(ip)

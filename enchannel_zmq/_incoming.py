@@ -41,6 +41,7 @@ class IncomingMessages:
     Attributes:
         messages: The subject of each message channel.
         beats: The subject of the heartbeat channel.
+        batches: The number of batches of messages that were received.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class IncomingMessages:
     ) -> None:
         self.messages = {name: IncomingSubject[AnyMessage]() for name in MESSAGE_CHANNELS}
         self.beats: IncomingSubject[bytes] = IncomingSubject()
+        self.batches = 0
         self._tracker = tracker
         self._proof = proof
         self._on_proven = on_proven
@@ -77,6 +79,8 @@ class IncomingMessages:
         """Receive and deliver a batch of messages; return True if none are left."""
         name = socket.name
         messages, drained = socket.receiver.messages()
+        if messages:
+            self.batches += 1
         emit, probe_ids = self.messages[name].on_next, self._proof.probe_ids
         is_plain_iopub = name is ChannelName.IOPUB and self._tracker.phase is ConnectionPhase.READY
         for message in messages:

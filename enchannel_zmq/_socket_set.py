@@ -111,6 +111,11 @@ class SocketSet:
         socket = self._sockets.get(name)
         return 0 if socket is None else len(socket.unsent)
 
+    @property
+    def are_all_disconnected(self) -> bool:
+        """True if no channel's connection is up."""
+        return len(self.disconnected()) == len(ChannelName)
+
     def disconnected(self) -> list[ChannelName]:
         """Return the channels whose connection is not up; from any thread."""
         return [name for name in ChannelName if not self.is_connected(name)]

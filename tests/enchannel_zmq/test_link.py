@@ -1,10 +1,11 @@
 """A link whose kernel's process is known, without the process."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
+import enchannel as ec
 from enchannel import ChannelName, ConnectionInfo
 from enchannel.abc import KernelState, LinkState
 from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied
@@ -16,6 +17,7 @@ from tests.rigs import DEADLINE, eventually
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
 RECONNECT_TIMEOUT = 0.2
+MAX_RECEIVED = 1 << 20
 
 
 @pytest.fixture
@@ -31,12 +33,12 @@ def link(wire: WireKernel) -> Iterator[ZmqLink]:
     link.close()
 
 
-def open_link(wire: WireKernel, find_death: FindDeath) -> ZmqLink:
+def open_link(wire: WireKernel, find_death: FindDeath | None) -> ZmqLink:
     link = ZmqLink(
         ConnectionInfo.from_dict(wire.info),
         CLIENT,
         kernel_id="1",
-        max_received=1 << 20,
+        max_received=MAX_RECEIVED,
         keepalive_timeout=DEADLINE,
         reconnect_timeout=RECONNECT_TIMEOUT,
         find_death=find_death,
@@ -77,15 +79,61 @@ def close_all_but_iopub(wire: WireKernel) -> None:
         wire.close_socket(name)
 
 
-def test_death_is_found_before_unread_output_ends(wire: WireKernel) -> None:
-    """A socket with unread messages is lost last, so the other four alone decide nothing."""
-    link = open_link(wire, lambda report: report(KernelDied("kernel 1 died by SIGKILL")))
+def find_killed(report: Callable[[KernelDied | None], None]) -> None:
+    report(KernelDied("kernel 1 died by SIGKILL"))
+
+
+@pytest.mark.parametrize(
+    ("find_death", "reason"),
+    [(find_killed, "kernel 1 died by SIGKILL"), (None, "kernel 1 closed its sockets")],
+    ids=["launched", "connected"],
+)
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_death_is_reported_after_unread_output(
+    find_death: FindDeath | None, reason: str, transport: str
+) -> None:
+    """A socket with unread messages is lost last, so the loss of the others alone decides nothing."""
+    with WireKernel(transport=transport) as wire:
+        link = open_link(wire, find_death)
+        try:
+            events = Collector(link.events)
+            iopub = link.link().pairs[ChannelName.IOPUB].incoming
+            output = Collector(iopub.pipe(ec.of_message_type("stream")))
+            close_all_but_iopub(wire)
+            assert eventually(lambda: link._connection._remaining is not None)
+            for number in range(1_000):
+                wire.send(ChannelName.IOPUB, "stream", {"text": str(number)})
+            output.wait_until(lambda messages: len(messages) == 1_000)
+            assert not [event for event in events.items if isinstance(event, Exception)]
+            wire.close_socket(ChannelName.IOPUB)
+            events.wait_for(lambda event: event is KernelState.DEAD)
+            (error,) = (event for event in events.items if isinstance(event, Exception))
+            assert isinstance(error, KernelDied)
+            assert str(error).startswith(reason)
+        finally:
+            link.close()
+
+
+def test_death_is_reported_despite_inherited_sockets(wire: WireKernel) -> None:
+    """A child process of the kernel that has inherited its sockets keeps the connections open."""
+    link = open_link(wire, find_killed)
     try:
         events = Collector(link.events)
         close_all_but_iopub(wire)
         events.wait_for(lambda event: event is KernelState.DEAD)
-        errors = [event for event in events.items if isinstance(event, Exception)]
-        assert [str(error) for error in errors] == ["kernel 1 died by SIGKILL"]
+    finally:
+        link.close()
+
+
+def test_cut_connection_of_listening_kernel_is_no_death(wire: WireKernel) -> None:
+    """A message larger than ``max_received`` cuts off one channel of a kernel that lives."""
+    link = open_link(wire, None)
+    try:
+        events = Collector(link.events)
+        wire.send(ChannelName.SHELL, "execute_reply", {"text": "x" * MAX_RECEIVED})
+        events.wait_for(lambda event: isinstance(event, ConnectionLost))
+        events.wait_for(lambda event: event is LinkState.CONNECTED)
+        assert KernelState.DEAD not in events.items
     finally:
         link.close()
 

@@ -1,0 +1,95 @@
+"""A test of whether a kernel still listens, which tells its death from a lost connection."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from enchannel import ChannelName, ConnectionInfo
+from enchannel_zmq._diagnosis import is_address
+from enchannel_zmq._io_thread import TimerGroup
+
+__all__ = ["ListenerProbe"]
+
+# Seconds for a host to accept or refuse a connection. One on this machine does it at once.
+PROBE_TIMEOUT = 2.0
+POLL_INTERVAL = 0.01
+REFUSALS = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+PENDING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
+
+
+class ListenerProbe:
+    """Connects to a socket of a kernel without ZeroMQ; use it on the I/O thread only.
+
+    A process that ends closes all its sockets at once, but the connections to them are not lost at once:
+    one with unread messages is lost last. A refused connection tells that the process closed the socket.
+
+    Args:
+        timers: Schedules the polls.
+        info: The addresses.
+    """
+
+    def __init__(self, timers: TimerGroup, info: ConnectionInfo) -> None:
+        self._timers = timers
+        self._info = info
+        self._socket: socket.socket | None = None
+
+    def start(self, name: ChannelName, report: Callable[[bool], None]) -> None:
+        """Connect to a channel's socket, and report whether that is refused.
+
+        False is also reported if the host cannot be reached, or its name had to be resolved first.
+        """
+        self.cancel()
+        if self._info.transport == "tcp" and not is_address(self._info.ip):
+            report(False)
+            return
+        self._socket, error = _connect(self._info.url(name))
+        self._poll(error, time.monotonic() + PROBE_TIMEOUT, report)
+
+    def cancel(self) -> None:
+        """End the test without a report."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _poll(self, error: int, deadline: float, report: Callable[[bool], None]) -> None:
+        probe = self._socket
+        if probe is None:  # cancelled
+            return
+        if error in PENDING and time.monotonic() < deadline:
+            self._timers.later(
+                POLL_INTERVAL, lambda: self._poll(_error_of(probe), deadline, report)
+            )
+            return
+        self.cancel()
+        report(error in REFUSALS)
+
+
+def _connect(url: str) -> tuple[socket.socket, int]:
+    address = url.partition("://")[2]
+    if url.startswith("tcp:"):
+        host, _, port = address.rpartition(":")
+        host = host.strip("[]")
+        probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        probe.setblocking(False)
+        return probe, probe.connect_ex((host, int(port)))
+    if sys.platform == "win32":  # Python has no Unix sockets there
+        return socket.socket(), errno.EAFNOSUPPORT
+    probe = socket.socket(socket.AF_UNIX)
+    probe.setblocking(False)
+    # libzmq writes a name of the abstract namespace with an "@".
+    return probe, probe.connect_ex("\0" + address[1:] if address.startswith("@") else address)
+
+
+def _error_of(probe: socket.socket) -> int:
+    """Return the error of a connection that was started; 0 if it was accepted."""
+    if error := probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return error
+    try:
+        probe.getpeername()
+    except OSError:
+        return errno.EINPROGRESS
+    return 0
