@@ -4,18 +4,26 @@
 schemes ``socketio+http`` and ``socketio+https``. The relay is in ``enchannel_socketio.relay``.
 """
 
-from enchannel_socketio._backend import SocketioBackend
-from enchannel_socketio._client import RelayKernelModel
-from enchannel_socketio._options import SocketioKeywords
-from enchannel_socketio.relay_api import (
-    ConnectKeywords,
-    connect,
-    disconnect,
-    list_kernels,
-    list_kernelspecs,
-    shutdown,
-    spawn,
-)
+from enchannel.errors import MissingDependency
+
+try:
+    from enchannel_socketio._backend import SocketioBackend
+    from enchannel_socketio._client import RelayKernelModel
+    from enchannel_socketio._options import SocketioKeywords
+    from enchannel_socketio.relay_api import (
+        ConnectKeywords,
+        connect,
+        disconnect,
+        list_kernels,
+        list_kernelspecs,
+        shutdown,
+        spawn,
+    )
+except ImportError as error:
+    raise MissingDependency(
+        f"kernels behind a relay require {error.name}; "
+        'pip install "enchannel[socketio]", or "enchannel[relay]" to run a relay'
+    ) from error
 
 __all__ = [
     "ConnectKeywords",

@@ -4,8 +4,15 @@
 schemes ``http``, ``https``, ``ws`` and ``wss``.
 """
 
-from enchannel_websocket._backend import WebsocketBackend
-from enchannel_websocket._options import JupyterKeywords, WebsocketKeywords
+from enchannel.errors import MissingDependency
+
+try:
+    from enchannel_websocket._backend import WebsocketBackend
+    from enchannel_websocket._options import JupyterKeywords, WebsocketKeywords
+except ImportError as error:
+    raise MissingDependency(
+        f'kernels on a Jupyter server require {error.name}; pip install "enchannel[websocket]"'
+    ) from error
 
 __all__ = [
     "JupyterKeywords",

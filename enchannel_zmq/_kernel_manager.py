@@ -15,6 +15,7 @@ from traitlets import TraitError
 from enchannel import KernelspecModel
 from enchannel.errors import LaunchFailed
 from enchannel.frozen import FrozenDict
+from enchannel_zmq._extras import PYTHON_KERNEL
 
 __all__ = ["KernelProcessManager", "create_manager", "read_kernelspecs"]
 
@@ -55,8 +56,9 @@ def create_manager(name: str, kernel_id: str) -> tuple[KernelProcessManager, Any
         spec = specs.get_kernel_spec(name)
     except NoSuchKernel:
         known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+        remedy = '; pip install "enchannel[kernel]"' if name == PYTHON_KERNEL else ""
         raise LaunchFailed(
-            f"starting a kernel failed: no kernelspec {name!r}; installed: {known}"
+            f"starting a kernel failed: no kernelspec {name!r}; installed: {known}{remedy}"
         ) from None
     return KernelProcessManager(kernel_name=name, kernel_id=kernel_id), spec
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from enchannel import ConnectionInfo
 from enchannel.errors import KernelDied, LaunchFailed, MissingDependency
+from enchannel_zmq._extras import launch_extra
 from enchannel_zmq._kernel_transport import KernelTransport
 from enchannel_zmq._process_output import ProcessOutput
 
@@ -57,9 +58,9 @@ class KernelProcess:
             from enchannel_zmq._kernel_manager import create_manager
         except ImportError as error:
             raise MissingDependency(
-                f"starting a kernel failed: {error.name} is not installed; "
-                'run pip install "enchannel[kernel]"'
-            ) from None
+                f"launching a kernel requires {error.name}; "
+                f'pip install "enchannel[{launch_extra(name)}]"'
+            ) from error
         self.id = str(uuid.uuid4())
         self.name = name
         self._manager, self._spec = create_manager(name, self.id)

@@ -25,8 +25,8 @@ def library() -> Any:
         import nbformat
     except ImportError as error:
         raise MissingDependency(
-            "reading and writing notebooks requires nbformat;"
-            f' pip install "enchannel[notebook]" ({error})'
+            f"reading and writing notebooks requires {error.name};"
+            ' pip install "enchannel[notebook]"'
         ) from error
     return nbformat
 

@@ -35,7 +35,7 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
         from enchannel_socketio.relay import InvalidRelayOption, RelayServer
     except ImportError as error:
         raise ec.MissingDependency(
-            f'{error}; running a relay requires pip install "enchannel[socketio]"'
+            f'running a relay requires {error.name}; pip install "enchannel[relay]"'
         ) from error
     token = os.environ.get(TOKEN_VARIABLE)
     try:

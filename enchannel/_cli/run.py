@@ -60,7 +60,7 @@ def _run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signal
         from enchannel._cli.notebook.command import run_notebook
     except ImportError as error:
         raise ec.MissingDependency(
-            f'running a notebook requires pip install "enchannel[notebook]" ({error})'
+            f'running a notebook requires {error.name}; pip install "enchannel[notebook]"'
         ) from error
     return run_notebook(arguments, screen, signals)
 

@@ -275,6 +275,8 @@ def _load(scheme: str) -> Backend:
         )
     try:
         backend: object = found[scheme].load()
+    except MissingDependency:
+        raise
     except ImportError as error:
         raise MissingDependency(
             f"the installed backend {scheme!r} cannot be imported: {error}{_install_hint(scheme)}"

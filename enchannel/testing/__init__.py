@@ -3,7 +3,15 @@
 See ``docs/backends.md``. Requires ``pip install "enchannel[testing]"``.
 """
 
-import pytest
+from enchannel.errors import MissingDependency
+
+try:
+    import hypothesis  # noqa: F401  # used by modules below; checked before they are imported
+    import pytest
+except ImportError as error:
+    raise MissingDependency(
+        f'testing backends requires {error.name}; pip install "enchannel[testing]"'
+    ) from error
 
 pytest.register_assert_rewrite(
     *(

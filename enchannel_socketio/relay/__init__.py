@@ -4,11 +4,18 @@ Run one with ``enchannel relay``; in a program, run ``RelayServer(Relay())``, or
 ASGI application.
 """
 
-from enchannel_socketio.relay._log import Bounds
-from enchannel_socketio.relay._make_store import make_store
-from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
-from enchannel_socketio.relay._server import RelayServer
-from enchannel_socketio.relay._store import MemoryStore, Store
+from enchannel.errors import MissingDependency
+
+try:
+    from enchannel_socketio.relay._log import Bounds
+    from enchannel_socketio.relay._make_store import make_store
+    from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
+    from enchannel_socketio.relay._server import RelayServer
+    from enchannel_socketio.relay._store import MemoryStore, Store
+except ImportError as error:
+    raise MissingDependency(
+        f'running a relay requires {error.name}; pip install "enchannel[relay]"'
+    ) from error
 
 __all__ = [
     "Bounds",

@@ -30,7 +30,7 @@ def make_store(location: str | None, bounds: Bounds = DEFAULT_BOUNDS) -> Store:
             from enchannel_socketio.relay._redis_store import RedisStore
         except ImportError as error:
             raise MissingDependency(
-                f'a Redis store requires pip install "enchannel[redis]" ({error})'
+                f'a Redis store requires {error.name}; pip install "enchannel[redis]"'
             ) from error
         return RedisStore(location, bounds)
     if not location or "://" in location:
