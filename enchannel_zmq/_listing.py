@@ -57,7 +57,6 @@ def installed_kernelspecs() -> tuple[KernelspecModel, ...]:
         from enchannel_zmq._kernel_manager import read_kernelspecs
     except ImportError as error:
         raise MissingDependency(
-            f"listing kernelspecs failed: {error.name} is not installed; "
-            'run pip install "enchannel[launch]"'
-        ) from None
+            f'listing kernelspecs requires {error.name}; pip install "enchannel[launch]"'
+        ) from error
     return read_kernelspecs()

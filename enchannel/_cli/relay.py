@@ -31,12 +31,8 @@ def relay(arguments: argparse.Namespace, screen: Screen) -> int:
 
 
 def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
-    try:
-        from enchannel_socketio.relay import InvalidRelayOption, RelayServer
-    except ImportError as error:
-        raise ec.MissingDependency(
-            f'running a relay requires {error.name}; pip install "enchannel[relay]"'
-        ) from error
+    from enchannel_socketio.relay import InvalidRelayOption, RelayServer
+
     token = os.environ.get(TOKEN_VARIABLE)
     try:
         relay = _make_relay(arguments, token)

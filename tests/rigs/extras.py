@@ -45,6 +45,12 @@ def launch_kernelspec(directory: Path) -> None:
             raise
 
 
+def list_kernelspecs(directory: Path) -> None:
+    import enchannel as ec
+
+    ec.list_kernelspecs()
+
+
 def launch_python(directory: Path) -> None:
     import enchannel as ec
 
@@ -117,6 +123,7 @@ class Feature:
 FEATURES = (
     Feature(connect_in_memory),
     Feature(launch_kernelspec, ("launch",)),
+    Feature(list_kernelspecs, ("launch",)),
     Feature(launch_python, ("kernel",)),
     Feature(connect_to_server, ("websocket",)),
     Feature(connect_to_relay, ("socketio",)),
