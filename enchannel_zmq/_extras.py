@@ -6,5 +6,5 @@ PYTHON_KERNEL = "python3"  # the kernelspec of ipykernel
 
 
 def launch_extra(kernelspec: str) -> str:
-    """Return the extra that installs what launching the kernelspec requires."""
+    """Return the extra that launching the kernelspec requires."""
     return "kernel" if kernelspec == PYTHON_KERNEL else "launch"
