@@ -21,7 +21,7 @@ from enchannel._rx.sink_observable import SinkObservable
 from enchannel.abc import ChannelPair
 from enchannel.errors import ChannelClosed, ChannelReadOnly, InvalidMessage, NotSupported
 
-__all__ = ["BaseChannel", "Channel", "ChannelContext", "MainChannel", "child_of"]
+__all__ = ["BaseChannel", "Channel", "ChannelContext", "MainChannel", "child_of", "emitter_of"]
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
         self._unsent = pair.unsent
         self._delivery = delivery
         self._reporter = reporter
-        self._upstream = pair.incoming.subscribe(self._dispatch, self.terminate, self.terminate)
+        self._upstream = pair.incoming.subscribe(self._dispatch, self._terminate, self._terminate)
 
     def on_next(self, value: T) -> None:
         """Send a message to the kernel; thread-safe, and never waits for the transport.
@@ -145,17 +145,12 @@ class Channel(BaseChannel[AnyMessage]):
         """Close the kernel that the channel belongs to, with all its channels; see ``Kernel.close``."""
         self._context.close()
 
-    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
-        subscription = super().attach(sink)
+    def _attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        subscription = super()._attach(sink)
         self._context.on_subscribed()
         return subscription
 
-    def children(self, parent_id: str) -> Observable[AnyMessage]:
-        """Return the messages whose parent has this id, by lookup in an index of subscribers."""
-        return _Children(self, parent_id)
-
-    def attach_child(self, parent_id: str, sink: Sink[AnyMessage]) -> abc.DisposableBase:
-        """Pass the messages whose parent has this id to a sink."""
+    def _attach_child(self, parent_id: str, sink: Sink[AnyMessage]) -> abc.DisposableBase:
         subscription = self._fanout.attach_to_key(parent_id, sink)
         self._context.on_subscribed()
         return subscription
@@ -204,8 +199,7 @@ class MainChannel(Channel):
         pair = ChannelPair[AnyMessage](never(), Observer())
         super().__init__("main", pair, replace(context, on_message=_ignore))
 
-    def pass_on(self, message: AnyMessage) -> None:
-        """Emit a message of any channel."""
+    def _emit(self, message: AnyMessage) -> None:
         if self._fanout.sinks or self._fanout.by_key:
             self._dispatch(message)
 
@@ -221,8 +215,13 @@ class MainChannel(Channel):
         return sum(channel.unsent for channel in self._channels.values())
 
 
+def emitter_of(main: MainChannel) -> Callable[[AnyMessage], None]:
+    """Return the function that emits a message of any channel on the main channel."""
+    return main._emit
+
+
 class _Children(SinkObservable[AnyMessage]):
-    """The messages with one parent on one channel."""
+    """The messages with one parent on one channel, by lookup in an index of subscribers."""
 
     def __init__(self, channel: Channel, parent_id: str) -> None:
         super().__init__()
@@ -231,8 +230,8 @@ class _Children(SinkObservable[AnyMessage]):
         self._delivery = channel._delivery
         self._reporter = channel._reporter
 
-    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
-        return self._channel.attach_child(self._parent_id, sink)
+    def _attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        return self._channel._attach_child(self._parent_id, sink)
 
     def __str__(self) -> str:
         return str(self._channel)
@@ -254,7 +253,7 @@ def child_of(
 
     def children(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
         if isinstance(source, Channel):
-            return source.children(parent_id)
+            return _Children(source, parent_id)
         return _filtered(source, parent_id)
 
     return children

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 from reactivex import abc
 
-from enchannel._kernel.channel import Channel, ChannelContext, MainChannel
-from enchannel._kernel.heartbeat import Heartbeat
+from enchannel._kernel.channel import Channel, ChannelContext, MainChannel, emitter_of
+from enchannel._kernel.heartbeat import Heartbeat, pause, unpause
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
+from enchannel._rx.fanout import terminate
 from enchannel.abc import Link
 from enchannel.errors import NotSupported
 
@@ -25,6 +26,7 @@ class ChannelSet:
 
     Attributes:
         main: All message channels in one.
+        emit_on_main: Emits a message of any channel on ``main``.
         heartbeat: None before ``attach``, and if the backend does not support it.
     """
 
@@ -48,6 +50,7 @@ class ChannelSet:
         )
         self._by_name: dict[ChannelName, Channel] = {}
         self.main = MainChannel(self._by_name, self._context)
+        self.emit_on_main = emitter_of(self.main)
         self.heartbeat: Heartbeat | None = None
         self._scheduler = scheduler
         self._silent_after = silent_after
@@ -82,7 +85,7 @@ class ChannelSet:
                 self._scheduler,
                 on_heartbeat,
             )
-            self.heartbeat.unpause()
+            unpause(self.heartbeat)
 
     def get(self, name: ChannelName) -> Channel:
         """Return a message channel.
@@ -102,14 +105,14 @@ class ChannelSet:
     def pause_heartbeat(self) -> None:
         """Stop sending pings."""
         if self.heartbeat is not None:
-            self.heartbeat.pause()
+            pause(self.heartbeat)
 
     def terminate(self, error: Exception | None) -> None:
         """Complete, or fail, every channel."""
         for channel in (*self._by_name.values(), self.main):
-            channel.terminate(error)
+            terminate(channel, error)
         if self.heartbeat is not None:
-            self.heartbeat.terminate(error)
+            terminate(self.heartbeat, error)
 
     def _on_subscribed(self) -> None:
         if self._on_first_subscriber is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from enchannel._protocol.message import AnyMessage, Buffer, Message
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.fanout import Fanout, FanoutSubject
+from enchannel._rx.fanout import Fanout, FanoutSubject, terminate
 from enchannel._rx.sink import Reporter
 from enchannel.errors import ChannelClosed, EnchannelError, InvalidMessage
 from enchannel.messages import comm_close, comm_msg, comm_open
@@ -95,10 +95,10 @@ class Comm(FanoutSubject[AnyMessage]):
         if self._fanout.terminal is None:
             self._send(comm_close(self.id, data or {}))
             self._on_close(self)
-            self.terminate()
+            self._terminate()
 
-    def dispatch(self, message: AnyMessage) -> None:
-        """Emit a message of the kernel, and keep it while there is no subscriber yet."""
+    def _dispatch(self, message: AnyMessage) -> None:
+        # Kept while there is no subscriber yet.
         with self._fanout.lock:
             if self._early is not None:
                 self._early.append(message)
@@ -158,16 +158,16 @@ class Comms:
         comm = self.by_id.get(comm_id) if isinstance(comm_id, str) else None
         if comm is None or message.header.msg_type == "comm_open":
             return
-        comm.dispatch(message)
+        comm._dispatch(message)
         if message.header.msg_type == "comm_close":
             self._forget(comm)
-            comm.terminate()
+            terminate(comm)
 
     def terminate(self, error: Exception | None = None) -> None:
         """Complete all comms when the connection closes, or fail them when the kernel is lost."""
         comms, self.by_id = self.by_id, {}
         for comm in comms.values():
-            comm.terminate(error)
+            terminate(comm, error)
 
     def _make(self, comm_id: str, target_name: str) -> Comm:
         return Comm(comm_id, target_name, self._context, self._forget)

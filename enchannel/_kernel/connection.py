@@ -258,7 +258,7 @@ class Connection:
 
     def _subscribe(self, link: Link) -> None:
         receiver = self._receiver
-        self._subjects.link_state.set(LinkState.CONNECTED)
+        self._subjects.set_link_state(LinkState.CONNECTED)
         receiver.on_open()
         self.channels.attach(
             link, on_message=receiver.on_message, on_heartbeat=receiver.on_heartbeat

@@ -47,7 +47,7 @@ class Dispatcher:
         self._lifecycle = lifecycle
         self._taps = subjects.taps
         self._in_flight = requests.by_id
-        self._main = channels.main
+        self._emit_on_main = channels.emit_on_main
 
     def on_message(self, message: AnyMessage) -> None:
         """Pass a message on; it runs for every message and makes as few calls as possible."""
@@ -58,7 +58,7 @@ class Dispatcher:
             request.on_next(message)
         if message.header.msg_type in HANDLED_TYPES:
             self._handle(message, request)
-        self._main.pass_on(message)
+        self._emit_on_main(message)
 
     def on_event(self, event: LinkEvent) -> None:
         """Handle an event of the link; a requested end is not reported."""
@@ -126,7 +126,7 @@ class Dispatcher:
         is_connected = state is LinkState.CONNECTED
         if is_connected:
             self._lifecycle.on_new_process()
-        self._subjects.link_state.set(state)
+        self._subjects.set_link_state(state)
         if is_connected:
             self._interrupter.on_reconnect()
             self._requests.recover()

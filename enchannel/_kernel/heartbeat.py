@@ -16,7 +16,7 @@ from enchannel._rx.sink import Reporter
 from enchannel.abc import ChannelPair
 from enchannel.errors import EnchannelError, InvalidMessage
 
-__all__ = ["Heartbeat"]
+__all__ = ["Heartbeat", "pause", "unpause"]
 
 PING = b"ping"
 MAX_MISSED_PINGS = 3  # in a row, within silent_after
@@ -54,23 +54,21 @@ class Heartbeat(BaseChannel[bytes]):
         self._next_ping = SerialDisposable()
         super().__init__(ChannelName.HEARTBEAT, pair, Fanout(delivery), delivery, reporter)
 
-    def pause(self) -> None:
-        """Stop sending pings; a kernel is not reported as silent while the heartbeat is paused."""
+    def _pause(self) -> None:
         with self._fanout.lock:
             self._is_paused = True
             self._next_ping.disposable = None
 
-    def unpause(self) -> None:
-        """Send pings again."""
+    def _unpause(self) -> None:
         with self._fanout.lock:
             if not self._is_paused or self._fanout.terminal is not None:
                 return
             self._is_paused, self._unanswered = False, 0
         self._ping()
 
-    def terminate(self, error: Exception | None = None) -> None:
-        self.pause()
-        super().terminate(error)
+    def _terminate(self, error: Exception | None = None) -> None:
+        self._pause()
+        super()._terminate(error)
 
     def _dispatch(self, item: bytes) -> None:
         self._unanswered = 0
@@ -115,3 +113,13 @@ class Heartbeat(BaseChannel[bytes]):
                 f"an item sent on {self} must be bytes, not {type(value).__name__}"
             )
         return bytes(value)
+
+
+def pause(heartbeat: Heartbeat) -> None:
+    """Stop sending pings; a kernel is not reported as silent while its heartbeat is paused."""
+    heartbeat._pause()
+
+
+def unpause(heartbeat: Heartbeat) -> None:
+    """Send pings again."""
+    heartbeat._unpause()

@@ -8,7 +8,7 @@ from reactivex import Observable
 
 from enchannel._kernel.connection import Connection
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
-from enchannel._kernel.request_registry import Request, RequestRegistry
+from enchannel._kernel.request_registry import Request, RequestRegistry, start
 from enchannel._kernel.subjects import Completion, KernelSubjects
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.sink import CallbackSink
@@ -117,10 +117,11 @@ class LifecycleActions:
     def _request(self, name: str, message: Callable[[], AnyMessage]) -> Completion[None]:
         completion = self._completion(name)
         request = Request(self._requests, message(), RequestOptions(timeout=DEFAULT_TIMEOUT))
-        request.attach(
+        start(
+            request,
             CallbackSink(
                 on_error=completion.on_error, on_completed=lambda: completion.on_next(None)
-            )
+            ),
         )
         return completion
 

@@ -51,7 +51,7 @@ class KernelParts:
     ) -> None:
         self.scheduler = scheduler
         self.subjects = subjects = KernelSubjects(f"enchannel kernel {session.id[:4]}")
-        self.activity = KernelActivity(subjects.state.set)
+        self.activity = KernelActivity(subjects.set_state)
         channels = ChannelSet(
             session,
             subjects,

@@ -24,7 +24,7 @@ from enchannel._rx.sink_observable import SinkObservable
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, RequestFailed
 from enchannel.messages import kernel_info_request
 
-__all__ = ["ReplyRequest", "Request", "RequestRegistry"]
+__all__ = ["ReplyRequest", "Request", "RequestRegistry", "start"]
 
 
 class RequestRegistry:
@@ -100,7 +100,7 @@ class RequestRegistry:
         def on_end(_: Exception | None = None) -> None:
             self._fail_lost(requests)
 
-        probe.attach(CallbackSink(on_error=on_end, on_completed=on_end))
+        start(probe, CallbackSink(on_error=on_end, on_completed=on_end))
 
     def _fail_lost(self, requests: list[InFlightRequest]) -> None:
         for request in requests:
@@ -130,7 +130,7 @@ class Request(SinkObservable[AnyMessage]):
         self._reporter = registry.host.report
         self._first = threading.Lock()
 
-    def attach(self, sink: Sink[AnyMessage]) -> InFlightRequest:
+    def _attach(self, sink: Sink[AnyMessage]) -> InFlightRequest:
         message = self._message
         # Each subscription is a request of its own and needs its own id.
         is_first = self._first.acquire(blocking=False)
@@ -159,6 +159,11 @@ class Request(SinkObservable[AnyMessage]):
         return f"a {self._message.header.msg_type}"
 
 
+def start(request: Request, sink: Sink[AnyMessage]) -> InFlightRequest:
+    """Send a request and pass its messages to a sink, on the threads on which they arrive."""
+    return request._attach(sink)
+
+
 class ReplyRequest(SinkObservable[AnyMessage]):
     """A request as a cold observable of its reply: exactly one item, or an error."""
 
@@ -171,8 +176,8 @@ class ReplyRequest(SinkObservable[AnyMessage]):
         self._delivery = delivery
         self._reporter = reporter
 
-    def attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
-        return self._request.attach(_ReplySink(sink, self._reply_type))
+    def _attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
+        return self._request._attach(_ReplySink(sink, self._reply_type))
 
     def __str__(self) -> str:
         return str(self._request)

@@ -14,7 +14,7 @@ from reactivex import Observable
 
 from enchannel import messages as build
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest
-from enchannel._kernel.request_registry import Request
+from enchannel._kernel.request_registry import Request, start
 from enchannel._kernel.stdin import OnInput
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Message
@@ -163,7 +163,7 @@ class Requests(ABC):
         request = self._own_request(message, timeout=None, on_input=on_input)
         started = time.monotonic()
         waiter: Waiter[AnyMessage] = Waiter(builder.add)
-        in_flight = request.attach(waiter)
+        in_flight = start(request, waiter)
         with in_flight:
             try:
                 waiter.wait(timeout)

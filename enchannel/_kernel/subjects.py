@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.fanout import Fanout, FanoutObservable
+from enchannel._rx.fanout import Fanout, FanoutObservable, terminate
 from enchannel._rx.sink import Reporter, log_error
 from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.errors import EnchannelError
@@ -42,8 +42,7 @@ class State(FanoutObservable[T], Generic[T]):
         self._reporter = reporter
         self._fanout: Fanout[T] = Fanout(delivery, fails_after_fork=False)
 
-    def set(self, value: T) -> None:
-        """Change the value and emit it; a no-op if it is the current one."""
+    def _set(self, value: T) -> None:
         with self._fanout.lock:
             if value != self._value and self._fanout.terminal is None:
                 self._value = value
@@ -80,12 +79,7 @@ class Errors(FanoutObservable[EnchannelError]):
         self._kept: deque[EnchannelError] = deque(maxlen=MAX_KEPT_ERRORS)
         self._fanout: Fanout[EnchannelError] = Fanout(delivery, fails_after_fork=False)
 
-    def report(self, error: Exception) -> None:
-        """Emit an error, or log it if there is no subscriber.
-
-        An error that is reported again is ignored, since one error may end many subscriptions. An
-        exception of another library is wrapped in an EnchannelError.
-        """
+    def _report(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
             wrapped = EnchannelError(f"{type(error).__name__}: {error}")
             wrapped.__cause__ = error
@@ -190,14 +184,26 @@ class KernelSubjects:
         self.taps: Fanout[AnyMessage | LinkEvent] = Fanout(self.delivery)
 
     def report(self, error: Exception) -> None:
-        """Emit an error on ``errors``."""
-        self.errors.report(error)
+        """Emit an error on ``errors``, or log it if there is no subscriber.
+
+        An error that is reported again is ignored, since one error may end many subscriptions. An
+        exception of another library is wrapped in an EnchannelError.
+        """
+        self.errors._report(error)
+
+    def set_link_state(self, value: LinkState) -> None:
+        """Change ``link_state`` and emit it; a no-op if it is the current value."""
+        self.link_state._set(value)
+
+    def set_state(self, value: KernelState) -> None:
+        """Change ``state`` and emit it; a no-op if it is the current value."""
+        self.state._set(value)
 
     def terminate(self, error: Exception | None) -> None:
         """Emit the terminal events, then end the thread."""
-        self.sent.terminate(error)
-        self.link_state.set(LinkState.CLOSED)
-        self.link_state.terminate()
-        self.state.terminate()
-        self.errors.terminate()
+        terminate(self.sent, error)
+        self.set_link_state(LinkState.CLOSED)
+        terminate(self.link_state)
+        terminate(self.state)
+        terminate(self.errors)
         self.delivery.end()

@@ -20,7 +20,7 @@ from enchannel._recordings.format import RecordKind, encode_header, encode_recor
 from enchannel._recordings.recording_file import RecordingFile, write_failure
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.process_hooks import call_at_exit
-from enchannel._rx.sink import CallbackSink
+from enchannel._rx.sink import CallbackSink, attach
 from enchannel._rx.thread_calls import call_in_thread
 from enchannel._rx.timer import clock_of
 from enchannel._rx.waiting import refuse_on_event_loop
@@ -83,7 +83,7 @@ class Recorder(abc.DisposableBase):
         parts = parts_of(kernel)
         self.path: Path = path
         self.error: RecordingFailed | None = None
-        self._report = kernel.errors.report
+        self._report = parts.report
         self._keep_input = keep_input
         self._pid = os.getpid()
         self._changing = threading.Lock()
@@ -99,12 +99,13 @@ class Recorder(abc.DisposableBase):
         self._note(RecordKind.EVENT, kernel.state.value)
         self._watching.add(parts.tap(CallbackSink(self._note_received)))
         self._watching.add(
-            kernel.sent.attach(
+            attach(
+                kernel.sent,
                 CallbackSink(
                     on_next=partial(self._note, RecordKind.SENT),
                     on_error=self._end,
                     on_completed=partial(self._end, None),
-                )
+                ),
             )
         )
         _open.add(self)

@@ -16,7 +16,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import Sink
 from enchannel._rx.sink_observable import SinkObservable
 
-__all__ = ["COMPLETED", "Fanout", "FanoutObservable", "FanoutSubject", "KeyedFanout"]
+__all__ = ["COMPLETED", "Fanout", "FanoutObservable", "FanoutSubject", "KeyedFanout", "terminate"]
 
 T = TypeVar("T")
 
@@ -160,16 +160,20 @@ class FanoutObservable(SinkObservable[T]):
 
     _fanout: Fanout[T]
 
-    def attach(self, sink: Sink[T]) -> abc.DisposableBase:
+    def _attach(self, sink: Sink[T]) -> abc.DisposableBase:
         return self._fanout.attach(sink, self._replay)
 
-    def terminate(self, error: Exception | None = None) -> None:
-        """Complete, or fail, once: for current and for late subscribers."""
+    def _terminate(self, error: Exception | None = None) -> None:
         self._fanout.terminate(error)
 
     def _replay(self) -> Iterable[T]:
         """Return the items that a new subscriber gets first; called with the fanout's lock held."""
         return ()
+
+
+def terminate(observable: FanoutObservable[Any], error: Exception | None = None) -> None:
+    """Complete an observable, or fail it, once: for current and for late subscribers."""
+    observable._terminate(error)
 
 
 class FanoutSubject(FanoutObservable[T], Subject[T]):

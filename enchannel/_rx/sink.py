@@ -53,7 +53,7 @@ class SinkSource(Generic[T_out], ABC):
     """An observable that can feed a sink directly, without a change of thread."""
 
     @abstractmethod
-    def attach(self, sink: Sink[T_out], /) -> abc.DisposableBase:
+    def _attach(self, sink: Sink[T_out], /) -> abc.DisposableBase:
         """Pass the items from now on to a sink, on the thread on which they arrive."""
 
 
@@ -68,7 +68,7 @@ def attach(
         scheduler: Passed to ``subscribe`` of an observable that is not a SinkSource.
     """
     if isinstance(observable, SinkSource):
-        return cast("SinkSource[T]", observable).attach(sink)
+        return cast("SinkSource[T]", observable)._attach(sink)
     return observable.subscribe(sink.on_next, sink.on_error, sink.on_completed, scheduler=scheduler)
 
 

@@ -42,7 +42,7 @@ class SinkObservable(Observable[T_out], SinkSource[T_out]):
             sink = EventLoopSink(subscription, scheduler)
         else:
             sink = _DeliveryThreadSink(subscription, self._delivery, urgent=self._urgent)
-        subscription.upstream = self.attach(sink)
+        subscription.upstream = self._attach(sink)
         return subscription
 
     def __await__(self) -> Generator[Any, None, T_out]:

@@ -747,7 +747,7 @@ def test_child_of_channel_uses_index() -> None:
     requests = [ec.execute_request(str(number)) for number in range(1000)]
     with remote.kernel() as kernel:
         for request in requests:
-            kernel.iopub.attach_child(request.header.msg_id, Sink(request.header.msg_id))
+            kernel.iopub._attach_child(request.header.msg_id, Sink(request.header.msg_id))
         remote.send(printed("woo", requests[500]))
     assert looked_up == [requests[500].header.msg_id]
 

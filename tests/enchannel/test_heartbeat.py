@@ -16,6 +16,7 @@ from enchannel import (
     LinkState,
     NotSupported,
 )
+from enchannel._kernel.heartbeat import pause, unpause
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
@@ -189,7 +190,7 @@ def test_heartbeat_continues_after_reconnect() -> None:
 def test_paused_heartbeat_sends_nothing() -> None:
     remote = beating()
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
-        kernel.heartbeat.pause()
+        pause(kernel.heartbeat)
         stop(remote)
         sent = len(remote.heartbeats)
         remote.clock.advance_by(60)
@@ -202,9 +203,9 @@ def test_unpause_resets_missed_pings() -> None:
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
         stop(remote)
         remote.clock.advance_by(2.5)
-        kernel.heartbeat.pause()
+        pause(kernel.heartbeat)
         remote.clock.advance_by(60)
-        kernel.heartbeat.unpause()
+        unpause(kernel.heartbeat)
         remote.clock.advance_by(2.5)
         assert state_of(kernel) is KernelState.IDLE
         remote.clock.advance_by(1)
@@ -214,10 +215,10 @@ def test_unpause_resets_missed_pings() -> None:
 def test_unpause_is_idempotent() -> None:
     remote = ScriptedLink()
     with remote.kernel(silent_after=SILENT_AFTER) as kernel:
-        kernel.heartbeat.unpause()
-        kernel.heartbeat.pause()
-        kernel.heartbeat.unpause()
-        kernel.heartbeat.unpause()
+        unpause(kernel.heartbeat)
+        pause(kernel.heartbeat)
+        unpause(kernel.heartbeat)
+        unpause(kernel.heartbeat)
         sent = len(remote.heartbeats)
         remote.clock.advance_by(10)
         assert len(remote.heartbeats) - sent == 10
@@ -226,7 +227,7 @@ def test_unpause_is_idempotent() -> None:
 def test_heartbeat_sends_and_receives_bytes() -> None:
     remote, seen = beating(), Collector[bytes]()
     with remote.kernel() as kernel:
-        kernel.heartbeat.pause()
+        pause(kernel.heartbeat)
         kernel.heartbeat.subscribe(seen)
         kernel.heartbeat.on_next(b"marco")
         kernel.heartbeat.on_next(bytearray(b"polo"))  # type: ignore[arg-type]
@@ -251,7 +252,7 @@ def test_heartbeat_completes_with_connection() -> None:
     with pytest.raises(ChannelClosed):
         heartbeat.on_next(b"marco")
     sent = len(remote.heartbeats)
-    heartbeat.unpause()
+    unpause(heartbeat)
     remote.clock.advance_by(60)
     assert len(remote.heartbeats) == sent
 

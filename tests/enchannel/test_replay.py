@@ -25,6 +25,7 @@ from enchannel import (
 from enchannel import messages as build
 from enchannel._kernel.kernel import parts_of
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
+from enchannel._rx.sink import attach
 from enchannel.abc import Backend, Link, OpenContext
 from enchannel.backends import encode_event
 from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
@@ -364,7 +365,7 @@ def test_slow_subscriber_gets_everything(path: Path) -> None:
         def wait(_: AnyMessage) -> None:
             gate.wait(DEADLINE)
 
-        kernel.link_state.attach(End())
+        attach(kernel.link_state, End())
         kernel.iopub.pipe(ops.do_action(wait)).subscribe(slow)
         start.on_completed()
         assert ended.wait(DEADLINE)

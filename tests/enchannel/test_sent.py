@@ -10,6 +10,7 @@ import enchannel as ec
 from enchannel import AnyMessage, ChannelName, KernelState, LinkState
 from enchannel import messages as build
 from enchannel._kernel.kernel import parts_of
+from enchannel._rx.sink import attach
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError
 from enchannel.testing import Collector
@@ -42,7 +43,7 @@ def test_sent_emits_before_backend_sends() -> None:
         def call(self, function: Any) -> None: ...
 
     with remote.kernel() as kernel:
-        kernel.sent.attach(Sink())
+        attach(kernel.sent, Sink())
         kernel.shell.on_next(ec.kernel_info_request())
     assert order == ["seen", "sent"]
 

@@ -9,6 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import LinkState
+from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector, FakeKernel
 from enchannel_websocket._loop import loops
 from tests.enchannel_zmq.test_hangs import ctrl_c
@@ -141,7 +142,7 @@ def test_subscriber_can_close_kernel(server: JupyterServer, name: str) -> None:
             closed.set()
 
         getattr(kernel, name).subscribe(close)
-        kernel.errors.report(ec.EnchannelError("nothing is wrong"))
+        parts_of(kernel).report(ec.EnchannelError("nothing is wrong"))
         kernel.execute("there").subscribe(on_error=lambda _: None)
         assert closed.wait(DEADLINE)
         assert kernel.link_state.value is LinkState.CLOSED

@@ -19,6 +19,7 @@ from reactivex import Observable
 
 import enchannel as ec
 from enchannel import ChannelName
+from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
 from enchannel_zmq._io_thread import io_thread
 from tests.enchannel_zmq.conftest import settle
@@ -102,7 +103,7 @@ def cause_events(kernel: ec.Kernel) -> None:
     kernel.shell.on_next(ec.kernel_info_request())
     kernel.control.on_next(ec.kernel_info_request(channel="control"))
     kernel.heartbeat.on_next(b"a beat")
-    kernel.errors.report(ec.EnchannelError("nothing is wrong"))
+    parts_of(kernel).report(ec.EnchannelError("nothing is wrong"))
     kernel.shell.on_next(ec.execute_request("input('?')", allow_stdin=True))
 
 
