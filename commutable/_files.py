@@ -1,16 +1,14 @@
-"""Load and save notebook files. Saving replaces a file atomically."""
+"""Load and save notebook files."""
 
 from __future__ import annotations
 
 import os
-import stat
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from commutable._document_errors import InvalidNotebook
 from commutable._format import IncrementalWriter, parse_json, read_notebook, to_bytes
 from commutable._notebook import Notebook
+from commutable._replacement import replace_file
 
 __all__ = ["Saver", "load", "save"]
 
@@ -37,8 +35,9 @@ def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
 def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = True) -> None:
     """Write a notebook to a file, byte for byte as nbformat does; it is on disk when this returns.
 
-    An existing file is replaced atomically and keeps its permissions; a symbolic link is followed. If
-    anything fails, the existing file is unchanged.
+    An existing file is replaced atomically, and keeps its owner and permissions. It is overwritten in place
+    if it is writable and cannot be replaced, as in a directory of somebody else or on a mount point. A
+    symbolic link is followed. If anything fails, the existing file is unchanged.
 
     Args:
         notebook: The notebook. The ``status`` and ``deleting`` of cells are not saved.
@@ -47,16 +46,16 @@ def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = T
 
     Raises:
         InvalidNotebook: the notebook is invalid.
-        OSError: the file cannot be written.
+        OSError: the file cannot be written; PermissionError if it is write-protected.
         MissingDependency: nbformat is not installed.
     """
-    _replace(Path(os.path.realpath(path)), to_bytes(notebook, validate=validate))
+    replace_file(Path(path), to_bytes(notebook, validate=validate))
 
 
 class Saver:
     """Saves successive states of a notebook to one file, and serializes only the changed cells.
 
-    Each save is atomic, like ``save``. The serialized cells of the last state are kept in memory. Not
+    Each save is like ``save``. The serialized cells of the last state are kept in memory. Not
     thread-safe: use it on one thread at a time.
 
     Args:
@@ -83,28 +82,4 @@ class Saver:
             InvalidNotebook, OSError, MissingDependency: as for ``save``.
         """
         data = self._writer.to_bytes(notebook, validate=self._validate)
-        _replace(Path(os.path.realpath(self.path)), data)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    mode = None
-    with suppress(FileNotFoundError):
-        status = path.stat()
-        mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device
-            path.write_bytes(data)
-            return
-    new = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:12]}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    try:
-        with os.fdopen(os.open(new, flags, 0o666 if mode is None else mode & 0o700), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            new.chmod(mode)
-        new.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            new.unlink()
-        raise
+        replace_file(self.path, data)

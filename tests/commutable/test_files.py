@@ -1,4 +1,4 @@
-"""Saving replaces a notebook file atomically, even if it fails or is killed."""
+"""Saving replaces a notebook file atomically, even if it fails or is killed, or writes it in place."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_new_file_permissions_follow_umask(path: Path) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755, 0o444])
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o755])
 def test_existing_file_keeps_permissions(mode: int, path: Path) -> None:
     cm.save(ONE, path)
     path.chmod(mode)
@@ -332,20 +332,128 @@ def test_save_killed_at_any_moment_is_atomic(path: Path) -> None:
     subprocess.run(argv, check=True, timeout=DEADLINE)
 
 
-@POSIX
-def test_unwritable_directory_leaves_file_unchanged() -> None:
-    # Other users cannot enter the directories of pytest.
+def save_unprivileged(path: Path) -> str:
+    """Save as another user, if this one is root; return the error."""
+    argv = (sys.executable, "-c", UNPRIVILEGED, str(path))
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE).stdout
+
+
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Create a directory that other users can enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name, "a.ipynb")
-        cm.save(ONE, path)
-        path.chmod(0o666)
-        path.parent.chmod(0o555)
-        argv = (sys.executable, "-c", UNPRIVILEGED, str(path))
-        ended = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=DEADLINE)
-        path.parent.chmod(0o755)
-        assert os.strerror(errno.EACCES) in ended.stdout
-        assert list(path.parent.iterdir()) == [path]
-        assert cm.load(path) == ONE
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+        directory.chmod(0o755)
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o555, 0o1777], ids=["read-only", "sticky"])
+def test_file_in_foreign_directory_is_overwritten(mode: int, open_directory: Path) -> None:
+    path = open_directory / "a.ipynb"
+    cm.save(ONE, path)
+    path.chmod(0o666)
+    before = path.stat()
+    open_directory.chmod(mode)
+    assert save_unprivileged(path) == ""
+    assert list(open_directory.iterdir()) == [path]
+    assert cm.load(path) == cm.update_source(ONE, "a", "two")
+    after = path.stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+@POSIX
+@pytest.mark.parametrize("mode", [0o444, 0o555])
+def test_write_protected_file_is_refused(mode: int, open_directory: Path) -> None:
+    path = open_directory / "a.ipynb"
+    cm.save(ONE, path)
+    path.chmod(mode)
+    open_directory.chmod(0o777)
+    assert os.strerror(errno.EACCES) in save_unprivileged(path)
+    assert list(open_directory.iterdir()) == [path]
+    assert cm.load(path) == ONE
+    assert mode_of(path) == mode
+
+
+def test_file_of_other_user_keeps_owner(path: Path) -> None:
+    if sys.platform == "win32" or os.geteuid() != 0:
+        pytest.skip("only root can change the owner of a file")
+    cm.save(ONE, path)
+    os.chown(path, 65534, 65533)
+    path.chmod(0o4640)
+    cm.save(TWO, path)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, mode_of(path)) == (65534, 65533, 0o4640)
+    assert cm.load(path) == TWO
+
+
+# A mount point that the other namespaces do not see.
+MOUNT = 'mount --bind "$1" "$2" && exec "$3" -c "$4" "$2"'
+
+
+# Saves to a file that is a mount point in a namespace of this process only.
+MOUNTED = """
+unshare -rm sh -c 'mount --bind "$1" "$2" && exec "$3" -c "
+import sys
+import commutable as cm
+cm.save(cm.Notebook([cm.code_cell(\\"two\\", id=\\"a\\")]), sys.argv[1])
+" "$2"' sh "$1" "$2" "$3"
+"""
+
+
+@POSIX
+def test_mounted_file_is_overwritten(tmp_path: Path) -> None:
+    outside, path = tmp_path / "outside.ipynb", tmp_path / "a.ipynb"
+    cm.save(cm.Notebook([cm.code_cell("x" * 100_000, id="a")]), outside)
+    cm.save(ONE, path)
+    if subprocess.run(
+        ["/bin/sh", "-c", "unshare -rm true"], check=False, timeout=DEADLINE
+    ).returncode:
+        pytest.skip("mounting is not allowed here")
+    argv = ("/bin/sh", "-c", MOUNTED, "sh", str(outside), str(path), sys.executable)
+    subprocess.run(argv, check=True, timeout=DEADLINE)
+    assert cm.load(outside) == TWO
+    assert cm.load(path) == ONE
+    assert sorted(tmp_path.iterdir()) == [path, outside]
+
+
+@pytest.mark.parametrize("code", [errno.EBUSY, errno.EPERM, errno.EACCES])
+def test_irreplaceable_file_is_overwritten(
+    code: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cm.save(TWO, path)
+
+    def fail(*_: object) -> None:
+        raise OSError(code, "not this one")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    cm.save(ONE, path)
+    assert cm.load(path) == ONE
+    assert list(path.parent.iterdir()) == [path]
+
+
+@POSIX
+def test_full_disk_restores_overwritten_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cm.save(ONE, path)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EBUSY, "mounted")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    fsync, synced = os.fsync, []
+
+    def fail_second(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) == 2:
+            raise OSError(errno.ENOSPC, "full")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_second)
+    with pytest.raises(OSError, match="full"):
+        cm.save(TWO, path)
+    assert len(synced) == 3
+    assert cm.load(path) == ONE
 
 
 def larger_than(size: int, file: Path) -> bool:
