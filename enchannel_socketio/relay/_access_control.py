@@ -13,9 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from enchannel_socketio.relay._tokens import COOKIE_LIFETIME, Grant, Tokens
 
-__all__ = ["GRANT", "AccessControl", "RequestRefused", "path_of"]
+__all__ = ["CONNECTION", "GRANT", "AccessControl", "RequestRefused", "path_of"]
 
 GRANT = "enchannel.grant"
+# A server that limits unauthorized connections sets this to a function, called with the grant of a request.
+CONNECTION = "enchannel.connection"
 MAX_LENGTH_DIGITS = 18
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FRAME = "/page/frame.html"
@@ -91,8 +93,10 @@ class AccessControl:
                 if response is not None:
                     await response(scope, receive, send)
                     return
-            scope[GRANT] = self._require_grant(scope, headers)
+            grant = scope[GRANT] = self._require_grant(scope, headers)
             self._check_size(headers)
+            if CONNECTION in scope:
+                scope[CONNECTION](grant)
             await self.app(scope, receive, send)
         except RequestRefused as refusal:
             await _refuse(refusal, scope, receive, send)

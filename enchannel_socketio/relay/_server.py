@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
@@ -15,6 +17,11 @@ from typing import Any, Self, TypeVar
 import uvicorn
 
 from enchannel.errors import ConnectionFailed
+from enchannel_socketio.relay._connections import (
+    ConnectionLimiter,
+    LimitedSocket,
+    limited_protocols,
+)
 from enchannel_socketio.relay._relay import Relay
 from enchannel_socketio.relay._socketio_server import MESSAGE_OVERHEAD
 
@@ -27,6 +34,11 @@ HARMLESS_LOG_PREFIXES = (
     "ASGI callable returned without completing handshake",
     "Cancel %s running task(s)",
 )
+# Connections without an authorized request: their number, and the seconds that they have for it.
+MAX_PENDING_CONNECTIONS = 512
+REQUEST_TIMEOUT = 10.0
+# For pending connections, those that are being accepted, kernels and logs.
+OTHER_DESCRIPTORS = 1_024
 # For all kernels to shut down.
 STOP_TIMEOUT = 30.0
 
@@ -74,10 +86,19 @@ class RelayServer:
         scheme = "https" if certfile else "http"
         self.url: str = f"{scheme}://{shown}:{self._socket.getsockname()[1]}"
         size = relay.limits.max_message + MESSAGE_OVERHEAD
+        limiter = ConnectionLimiter(
+            max_pending=MAX_PENDING_CONNECTIONS,
+            timeout=REQUEST_TIMEOUT,
+            max_watchers=relay.limits.connections,
+            now=time.monotonic,
+        )
+        self._socket.limiter = limiter
+        http_protocol, websocket_protocol = limited_protocols(limiter)
         try:
             config = uvicorn.Config(
                 relay,
-                ws="websockets-sansio",
+                http=http_protocol,
+                ws=websocket_protocol,
                 ws_max_size=size,
                 # Compression would run once for each watcher, and costs more than it saves.
                 ws_per_message_deflate=False,
@@ -97,7 +118,7 @@ class RelayServer:
             self._socket.close()
             raise ConnectionFailed(f"the certificate cannot be used: {error}") from None
         self._relay = relay
-        self._server = _Server(config)
+        self._server = _Server(config, limiter)
         self._thread: threading.Thread | None = None
 
     def run(self, started: Callable[[], None] = lambda: None) -> None:
@@ -110,6 +131,7 @@ class RelayServer:
             ConnectionFailed: The store, or a shared kernel, could not be reached.
         """
         self._server.on_started = started
+        _raise_descriptor_limit(self._relay.limits.connections + OTHER_DESCRIPTORS)
         try:
             with suppress(KeyboardInterrupt), suppress(SystemExit):
                 self._server.run(sockets=[self._socket])
@@ -156,10 +178,22 @@ class RelayServer:
             self._thread.join(STOP_TIMEOUT)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _raise_descriptor_limit(count: int) -> None:
+    """Allow this process to have that many file descriptors, if the system permits it."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _bind(host: str, port: int) -> LimitedSocket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With an explicit protocol: otherwise asyncio leaves Nagle's algorithm on, 40 ms per round trip.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound = LimitedSocket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -180,10 +214,18 @@ logging.getLogger("uvicorn.error").addFilter(_may_log)
 
 
 class _Server(uvicorn.Server):
-    """Calls a function when it accepts requests."""
+    """Calls a function when it accepts requests, and closes connections without a request."""
 
     on_started: Callable[[], None]
     loop: asyncio.AbstractEventLoop
+
+    def __init__(self, config: uvicorn.Config, limiter: ConnectionLimiter) -> None:
+        super().__init__(config)
+        self._limiter = limiter
+
+    async def on_tick(self, counter: int) -> bool:
+        self._limiter.close_expired()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
