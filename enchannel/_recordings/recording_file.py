@@ -99,9 +99,10 @@ class _CreatedFile(NamedTuple):
 def _create(path: Path, overwrite: bool) -> _CreatedFile:
     """Create the file, readable by its owner only."""
     try:
-        path = path.resolve()
-        if overwrite and path.is_file():
-            # An existing file is replaced, not truncated: another process may be reading it.
+        # A symbolic link to a file is not followed: the link is replaced, or exists already.
+        path = path.parent.resolve() / path.name
+        if overwrite and (path.is_file() or (path.is_symlink() and not path.exists())):
+            # An existing file or link is replaced, not truncated: another process may be reading it.
             beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
             return _CreatedFile(_open(beside, "xb"), beside, replaces=path)
         if overwrite and path.exists():

@@ -7,6 +7,7 @@ and the segments contain its messages.
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ from enchannel.abc import KernelState
 from enchannel.backends import EventRecord
 from enchannel.errors import ConnectionFailed, KernelDied
 from enchannel_socketio.relay._disk_log import LOG_PATTERN, DiskLog
+from enchannel_socketio.relay._files import NotARegularFile, delete_files, open_regular
 from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
 from enchannel_socketio.relay._log import Bounds, Entry, Log
 from enchannel_socketio.relay._store import Store
@@ -34,6 +36,8 @@ log = logging.getLogger("enchannel.socketio.relay")
 # Of the kernels of earlier relays, only the newest are kept.
 MAX_ENDED_KERNELS = 100
 KERNEL_FILE = "kernel.json"
+NEW_KERNEL_FILE = "kernel.new"
+MAX_KERNEL_FILE_BYTES = 65_536
 LOG_FORMAT_VERSION = 1
 
 
@@ -69,7 +73,10 @@ class DiskStore(Store):
             for kernel in kernels[MAX_ENDED_KERNELS:]:
                 await self.forget(kernel.id)
             for kernel in kernels[:MAX_ENDED_KERNELS]:
-                await self._add_ended(kernel)
+                try:
+                    await self._add_ended(kernel)
+                except NotARegularFile as error:
+                    log.warning("kernel %s was skipped: %s", kernel.id, error)
         except BaseException as error:
             await self.close()
             # A ConnectionFailed, as of the lock, is an OSError too.
@@ -96,8 +103,9 @@ class DiskStore(Store):
         content = _KernelFile(kernel.id, kernel.name, time.time(), LOG_FORMAT_VERSION)
         path = self._directory / kernel.id / KERNEL_FILE
         try:
-            new = path.with_suffix(".new")
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            new = path.with_name(NEW_KERNEL_FILE)
+            handle = open_regular(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(handle, "wb") as file:
                 file.write(msgspec.json.encode(content))
             new.replace(path)
         except OSError as error:
@@ -120,7 +128,7 @@ class DiskStore(Store):
 
     def _acquire_lock(self) -> None:
         """Lock the directory. The system releases the lock whenever the process ends."""
-        handle = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = open_regular(self._directory / "lock", os.O_RDWR | os.O_CREAT)
         lock = os.fdopen(handle, "r+b")
         try:
             _lock_file(lock)
@@ -164,11 +172,18 @@ def _kernels_in(directory: Path) -> list[_KernelFile]:
     """Return the kernels in a directory, and delete those whose ``kernel.json`` was never written."""
     kernels: list[_KernelFile] = []
     for path in directory.iterdir():
+        if path.is_symlink():
+            log.warning("%s is a symbolic link and was skipped", path)
+            continue
         try:
-            kernel = msgspec.json.decode((path / KERNEL_FILE).read_bytes(), type=_KernelFile)
-        except (FileNotFoundError, NotADirectoryError):
+            kernel = _read_kernel_file(path / KERNEL_FILE)
+        except FileNotFoundError:
             if _is_kernel_id(path.name):
                 _delete(path)
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            log.warning("%s was skipped: %s", path, error)
         except msgspec.MsgspecError as error:  # perhaps a file of another program
             log.warning("%s is not readable and was skipped: %s", path / KERNEL_FILE, error)
         else:
@@ -179,6 +194,11 @@ def _kernels_in(directory: Path) -> list[_KernelFile]:
     return kernels
 
 
+def _read_kernel_file(path: Path) -> _KernelFile:
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+        return msgspec.json.decode(file.read(MAX_KERNEL_FILE_BYTES), type=_KernelFile)
+
+
 def _is_kernel_id(name: str) -> bool:
     try:
         return str(uuid.UUID(name)) == name
@@ -186,16 +206,14 @@ def _is_kernel_id(name: str) -> bool:
         return False
 
 
+def _is_own_file(name: str) -> bool:
+    return name in (KERNEL_FILE, NEW_KERNEL_FILE) or fnmatch.fnmatchcase(name, LOG_PATTERN)
+
+
 def _delete(directory: Path) -> None:
     """Delete the files of a kernel, and its directory if no other files are in it."""
     try:
-        for path in (
-            *directory.glob(LOG_PATTERN),
-            directory / KERNEL_FILE,
-            (directory / KERNEL_FILE).with_suffix(".new"),
-        ):
-            path.unlink(missing_ok=True)
-        directory.rmdir()
+        delete_files(directory, _is_own_file)
     except FileNotFoundError:
         pass
     except OSError as error:

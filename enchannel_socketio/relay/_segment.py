@@ -16,6 +16,7 @@ from typing import BinaryIO
 import msgspec
 
 from enchannel.wire.framed_log import FramedLog
+from enchannel_socketio.relay._files import open_regular
 from enchannel_socketio.relay._log import Entry
 
 __all__ = ["Segment"]
@@ -54,7 +55,7 @@ class Segment:
             self._offsets, self.size = _index(path)
             self.count = len(self._offsets)
         else:
-            self.size = path.stat().st_size
+            self.size = path.lstat().st_size
             self.count = count
 
     @staticmethod
@@ -93,7 +94,7 @@ class Segment:
         if self._offsets is None:
             self._offsets, self.size = _index(self.path)
         if self._file is None:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = open_regular(self.path, os.O_RDWR | os.O_CREAT)
             self._file = os.fdopen(handle, "r+b", buffering=0)
         # Remove a damaged or half-written tail, which might be read as valid entries later.
         if self._file.seek(0, os.SEEK_END) != self.size:
@@ -122,7 +123,7 @@ class Segment:
             OSError: The file cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_regular(self.path, os.O_RDONLY), "rb") as file:
                 if self._offsets is None:
                     self._offsets, _ = _index(self.path)
                 index = position - self.first
@@ -151,7 +152,7 @@ def _index(path: Path) -> tuple[array[int], int]:
     """Return the offsets of the valid entries of a file, and the offset after the last one."""
     offsets, size = array("Q"), 0
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
             for body in _bodies(file):
                 offsets.append(size)
                 size += _LOG.overhead + len(body)

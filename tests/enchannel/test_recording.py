@@ -593,6 +593,22 @@ def test_dangling_symlink_is_kept_on_failure(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [circle, link]
 
 
+@pytest.mark.parametrize("target", ["nowhere", "mine", "link"])
+def test_symlink_is_not_followed(tmp_path: Path, target: str) -> None:
+    mine, link = tmp_path / "mine", tmp_path / "link"
+    mine.write_text("my data")
+    link.symlink_to(target)
+    with ScriptedLink().kernel() as kernel:
+        with pytest.raises(RecordingFailed, match="already exists.*overwrite=True"):
+            ec.record(kernel, link)
+        assert link.is_symlink()
+        ec.record(kernel, link, overwrite=True).close()
+    assert not link.is_symlink()
+    assert ec.Recording(link).verify()
+    assert mine.read_text() == "my data"
+    assert sorted(tmp_path.iterdir()) == [link, mine]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_record_to_full_device_raises() -> None:
     with ScriptedLink().kernel() as kernel:

@@ -379,21 +379,90 @@ def test_oldest_ended_kernels_are_deleted(tmp_path: Path, monkeypatch: pytest.Mo
     assert [path.name for path in (tmp_path / "kernel-0").iterdir()] == ["notes.txt"]
 
 
-def test_failed_open_releases_the_lock(tmp_path: Path) -> None:
-    card = _kernel_at(tmp_path, "a-kernel")
-    card.unlink()
-    card.mkdir()
+def test_failed_open_releases_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(directory: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(_disk_store, "_kernels_in", fail)
 
     async def main() -> None:
         store = DiskStore(tmp_path, Bounds())
         with pytest.raises(ConnectionFailed, match="cannot be stored"):
             await store.open()
-        card.rmdir()
+        monkeypatch.undo()
         other = DiskStore(tmp_path, Bounds())
         await other.open()
         await other.close()
 
     run(main())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+@pytest.mark.parametrize("name", ["a-kernel", str(uuid.UUID(int=5))])
+def test_linked_directory_is_not_followed(tmp_path: Path, name: str) -> None:
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    store.mkdir()
+    card = _kernel_at(elsewhere, name)
+    if name != "a-kernel":  # a kernel whose creation was not completed
+        card.unlink()
+    before = sorted((elsewhere / name).iterdir())
+    (store / name).symlink_to(elsewhere / name)
+    with running(store=make_store(str(store))) as relay:
+        assert list_kernels(relay.url, token=TOKEN) == ()
+        disk = relay.relay._store
+        assert isinstance(disk, DiskStore)
+        relay.server.call(disk.forget(name))
+    assert sorted((elsewhere / name).iterdir()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+@pytest.mark.parametrize("name", ["kernel.json", "00000000000000000001.log"])
+def test_kernel_with_irregular_file_is_skipped(tmp_path: Path, name: str, kind: str) -> None:
+    mine, store = tmp_path / "mine", tmp_path / "store"
+    path = _kernel_at(store, "a-kernel").with_name(name)
+    _kernel_at(store, "another")
+    content = path.read_bytes() if name == "kernel.json" else b"my data"
+    mine.write_bytes(content)
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with running(store=make_store(str(store))) as relay:
+        assert [model.id for model in list_kernels(relay.url, token=TOKEN)] == ["another"]
+    assert mine.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+def test_deleting_kernel_keeps_targets_of_links(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("my data")
+    card = _kernel_at(tmp_path / "store", "a-kernel")
+    card.with_name("kernel.new").symlink_to(mine)
+    run(_forget(tmp_path / "store", "a-kernel"))
+    assert not card.parent.exists()
+    assert mine.read_text() == "my data"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a privilege")
+def test_linked_lock_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "created")
+    with (
+        pytest.raises(ConnectionFailed, match="cannot be stored in .*: not a regular file"),
+        running(store=make_store(str(tmp_path))),
+    ):
+        pass
+    assert not (tmp_path / "created").exists()
+
+
+async def _forget(directory: Path, kernel_id: str) -> None:
+    store = DiskStore(directory, Bounds())
+    await store.open()
+    await store.forget(kernel_id)
+    await store.close()
 
 
 def test_kernel_without_log_is_not_launched(tmp_path: Path) -> None:
