@@ -67,7 +67,7 @@ def test_served_connections_are_not_pending(monkeypatch: pytest.MonkeyPatch) -> 
         idle = [stack.enter_context(opened(relay.url)) for _ in range(20)]
         assert is_closed(idle[0])
         (model,) = list_kernels(relay.url, token=TOKEN)
-        assert model.watchers == len(kernels)
+        assert model.connections == len(kernels)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_websocket_outlives_request_timeout(hasty: Running) -> None:
             assert is_closed(opened(hasty.url))
             assert is_closed(opened(hasty.url))
             (model,) = list_kernels(hasty.url, token=TOKEN)
-            assert (model.watchers, lost) == (1, [])
+            assert (model.connections, lost) == (1, [])
 
 
 def test_idle_tls_handshake_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
