@@ -86,6 +86,7 @@ Ending an owned kernel
 from __future__ import annotations
 
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ __all__ = [
     "OpenContext",
 ]
 
-CONTRACT_VERSION: Final = 1
+CONTRACT_VERSION: Final[int] = 1
 """The version of the contract that this version of enchannel implements."""
 
 _T = TypeVar("_T")
@@ -248,12 +249,26 @@ class OpenContext:
         timeout: Seconds within which the link must be open, or a launched kernel must answer.
         scheduler: The scheduler that the user passed; None for a clock of the backend's choice.
         at: The URL of the server of the kernel; None for this machine.
+
+    Raises:
+        ValueError: ``timeout`` is not a positive number.
+        TypeError: ``timeout`` or ``at`` is of another type.
     """
 
     session: Session
     timeout: float
     scheduler: abc.SchedulerBase | None = None
     at: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.timeout) is bool or not isinstance(self.timeout, (int, float)):
+            raise TypeError(f"timeout must be a number of seconds, not {self.timeout!r}")
+        if not 0 < self.timeout < math.inf:
+            raise ValueError(f"timeout must be a positive number of seconds, not {self.timeout!r}")
+        if self.at is not None and not isinstance(self.at, str):
+            raise TypeError(
+                f"at must be a server URL such as https://host, not {type(self.at).__name__}"
+            )
 
 
 class Backend(ABC):
@@ -299,6 +314,23 @@ class Backend(ABC):
                 channel that did not answer and the remedy.
         """
 
+    def validate_open(  # noqa: B027
+        self, target: Any, context: OpenContext, options: Mapping[str, Any]
+    ) -> None:
+        """Check the arguments of ``open``, as far as that is possible without blocking.
+
+        The core calls this first, where ``enchannel.connect`` is called, which may be on an event loop. A
+        wrong argument then raises there, and not when the kernel is opened. The default accepts everything.
+
+        Args:
+            target, context: As for ``open``.
+            options: The options that were passed; ``open`` has a parameter for each of them.
+
+        Raises:
+            ValueError, TypeError: An argument is invalid.
+            ConnectionFailed: The arguments cannot work for another reason.
+        """
+
 
 class Launcher(Backend):
     """A backend that can also start kernels."""
@@ -326,6 +358,18 @@ class Launcher(Backend):
         Raises:
             LaunchFailed: The kernel did not start; the error has the exit code and the output of the
                 process.
+        """
+
+    def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the arguments of ``launch``, as ``validate_open`` does those of ``open``.
+
+        Args:
+            name, context: As for ``launch``.
+            options: The options that were passed, without ``cwd`` and ``extra_env``.
+
+        Raises:
+            ValueError, TypeError: An argument is invalid.
+            ConnectionFailed: The arguments cannot work for another reason.
         """
 
 

@@ -43,7 +43,8 @@ def parse_relay_url(url: object, *, allow_http: bool) -> RelayAddress:
     """Parse the URL of a relay.
 
     Raises:
-        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
+        ValueError, TypeError: The URL is invalid.
+        ConnectionFailed: The URL would send secrets in the clear.
     """
     server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
     return RelayAddress(base=server.origin + server.path.rstrip("/"), token=server.token)
@@ -53,7 +54,8 @@ def parse_kernel_url(url: object, *, allow_http: bool) -> RelayAddress:
     """Parse the URL of a kernel: the relay's URL and the kernel's id.
 
     Raises:
-        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
+        ValueError, TypeError: The URL is invalid.
+        ConnectionFailed: The URL would send secrets in the clear.
     """
     address = parse_relay_url(url, allow_http=allow_http)
     base, _, kernel_id = address.base.rpartition("/")

@@ -19,8 +19,7 @@ from enchannel.backends import (
     start_or_undo,
     undo_start,
 )
-from enchannel.errors import ConnectionFailed
-from enchannel_socketio._address import parse_kernel_url, parse_relay_url
+from enchannel_socketio._address import RelayAddress, parse_kernel_url, parse_relay_url
 from enchannel_socketio._client import RelayClient, RelayKernelModel
 from enchannel_socketio._lifecycle import RelayLifecycle
 from enchannel_socketio._link import SocketioLink
@@ -63,19 +62,13 @@ class SocketioBackend(Launcher, Lister):
             options: See ``SocketioKeywords``.
 
         Raises:
-            ConnectionFailed: The target is invalid or does not answer.
+            ConnectionFailed: The target does not answer, or is the URL of a relay.
             AuthenticationFailed: The relay does not accept the token.
+            ValueError, TypeError: The URL or ``since`` is invalid.
         """
-        if since is not None and (type(since) is not int or since < 0):
-            raise ConnectionFailed(
-                f"since must be a position that disconnect(…) returned, not {since!r}"
-            )
+        _validate_since(since)
         chosen = SocketioOptions.from_keywords(options)
-        address = (
-            parse_kernel_url(target, allow_http=chosen.allow_http)
-            if context.at is None
-            else parse_relay_url(context.at, allow_http=chosen.allow_http)
-        )
+        address = _parse_target(target, context, allow_http=chosen.allow_http)
 
         async def connect(relay: RelayClient, lease: Lease[EventLoopThread]) -> Link:
             kernel_id = address.kernel_id or await relay.find_kernel(target)
@@ -126,6 +119,15 @@ class SocketioBackend(Launcher, Lister):
             return RelayClient(address, chosen, connect_timeout=context.timeout)
 
         return open_on_server(loops, make_client, launch, context.timeout)
+
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the URL and ``since``; see ``Backend``."""
+        _validate_since(options.get("since"))
+        _parse_target(target, context, allow_http=options.get("allow_http", False))
+
+    def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the URL of the relay; see ``Launcher``."""
+        parse_relay_url(context.at, allow_http=options.get("allow_http", False))
 
     def list_kernels(
         self, context: OpenContext, **options: Unpack[ServerKeywords]
@@ -182,6 +184,22 @@ def call_relay(
         return RelayClient(address, options, connect_timeout=timeout)
 
     return call_server(loops, make_client, call, timeout)
+
+
+def _parse_target(target: object, context: OpenContext, *, allow_http: bool) -> RelayAddress:
+    """Return the address of a kernel, or that of the relay if the target is an id."""
+    if context.at is not None:
+        return parse_relay_url(context.at, allow_http=allow_http)
+    return parse_kernel_url(target, allow_http=allow_http)
+
+
+def _validate_since(since: object) -> None:
+    if since is None:
+        return
+    if type(since) is not int:
+        raise TypeError(f"since must be a position in the relay's log, not {since!r}")
+    if since < 0:
+        raise ValueError(f"since must be a position in the relay's log, 0 or more, not {since}")
 
 
 async def _open_link(

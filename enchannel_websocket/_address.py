@@ -46,7 +46,8 @@ def parse_address(url: object, *, allow_http: bool) -> ServerAddress:
     """Parse a URL; also that of a page (``/lab``, ``/tree``), which Jupyter prints.
 
     Raises:
-        ConnectionFailed: The URL is invalid, or would send secrets in the clear.
+        ValueError, TypeError: The URL is invalid.
+        ConnectionFailed: The URL would send secrets in the clear.
     """
     server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
     match = _API_ID.fullmatch(server.path)
@@ -63,7 +64,8 @@ def parse_server(url: object, *, allow_http: bool) -> ServerAddress:
     """Parse the URL of a server, as ``parse_address`` does.
 
     Raises:
-        ConnectionFailed: The URL is invalid, is that of a kernel, or would send secrets in the clear.
+        ValueError, TypeError: The URL is invalid.
+        ConnectionFailed: The URL is that of a kernel, or would send secrets in the clear.
     """
     address = parse_address(url, allow_http=allow_http)
     if address.id:

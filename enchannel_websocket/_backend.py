@@ -68,8 +68,9 @@ class WebsocketBackend(Launcher, Lister):
             options: See ``WebsocketKeywords``.
 
         Raises:
-            ConnectionFailed: The target is invalid or does not answer.
+            ConnectionFailed: The target does not answer, or is the URL of a server.
             AuthenticationFailed: The server does not accept the credentials.
+            ValueError, TypeError: The URL is invalid.
         """
         chosen = WebsocketOptions.from_keywords(options)
         address = _parse_target(target, context, allow_http=chosen.allow_http)
@@ -144,6 +145,14 @@ class WebsocketBackend(Launcher, Lister):
             return JupyterClient(address, chosen, connect_timeout=context.timeout)
 
         return open_on_server(loops, make_client, launch, context.timeout)
+
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the URL; see ``Backend``."""
+        _parse_target(target, context, allow_http=options.get("allow_http", False))
+
+    def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the URL of the server; see ``Launcher``."""
+        parse_server(context.at, allow_http=options.get("allow_http", False))
 
     def list_kernels(
         self, context: OpenContext, **options: Unpack[JupyterKeywords]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from enchannel import ChannelName, ConnectionInfo, KernelModel, KernelspecModel
 from enchannel.abc import Launcher, Link, Lister, OpenContext
+from enchannel.backends import redact_url
 from enchannel.errors import ConnectionFailed, Remedy
 from enchannel_zmq._connection_file import (
     find_connection_file,
@@ -25,6 +26,8 @@ from enchannel_zmq._listing import installed_kernelspecs, local_kernels
 __all__ = ["GIBIBYTE", "ZmqBackend"]
 
 GIBIBYTE = 1 << 30
+TRANSPORTS = ("auto", "ipc", "tcp")
+ENCRYPTIONS = ("auto", "required", "disabled")
 
 
 class ZmqBackend(Launcher, Lister):
@@ -61,6 +64,7 @@ class ZmqBackend(Launcher, Lister):
         Raises:
             ConnectionFailed: The target is invalid, or the kernel did not answer.
             AuthenticationFailed: The kernel signs its messages with another key.
+            TypeError: The target is of another type.
         """
         info, kernel_id = _resolve(target)
         _raise_if_unsigned(info, allow_unsigned=allow_unsigned)
@@ -108,7 +112,10 @@ class ZmqBackend(Launcher, Lister):
         Raises:
             LaunchFailed: The kernel did not start or did not answer. The error has the exit code and the
                 output of the process.
+            ValueError: ``transport`` or ``encryption`` is not one of those.
         """
+        _raise_unless_one_of("transport", transport, TRANSPORTS)
+        _raise_unless_one_of("encryption", encryption, ENCRYPTIONS)
         validate_descriptors()
         return launch_kernel(
             name,
@@ -145,8 +152,40 @@ class ZmqBackend(Launcher, Lister):
         """
         return installed_kernelspecs()
 
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the type of the target; see ``Backend``."""
+        _raise_if_at_server(context)
+        _raise_unless_target(target)
 
-def _resolve(target: object) -> tuple[ConnectionInfo, str]:
+    def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check ``transport`` and ``encryption``; see ``Launcher``."""
+        _raise_if_at_server(context)
+        _raise_unless_one_of("transport", options.get("transport", "auto"), TRANSPORTS)
+        _raise_unless_one_of("encryption", options.get("encryption", "auto"), ENCRYPTIONS)
+
+
+def _raise_if_at_server(context: OpenContext) -> None:
+    if context.at is not None:
+        raise ValueError(
+            f"at must be None for kernels on this machine, not {redact_url(context.at)!r}"
+        )
+
+
+def _raise_unless_one_of(option: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{option} must be one of {', '.join(map(repr, known))}, not {value!r}")
+
+
+def _raise_unless_target(target: object) -> None:
+    if not isinstance(target, (str, os.PathLike, ConnectionInfo, Mapping)):
+        raise TypeError(
+            "target must be a path, kernel id, ConnectionInfo, dict or URL, "
+            f"not {type(target).__name__}"
+        )
+
+
+def _resolve(target: Any) -> tuple[ConnectionInfo, str]:
+    _raise_unless_target(target)
     if isinstance(target, ConnectionInfo):
         if missing := ", ".join(name for name in ChannelName if name not in target.ports):
             raise ConnectionFailed(f"target must have a port for every channel; missing: {missing}")
@@ -154,13 +193,8 @@ def _resolve(target: object) -> tuple[ConnectionInfo, str]:
     if isinstance(target, Mapping):
         info = ConnectionInfo.from_dict(target)
         return info, f"at {info.ip}"
-    if isinstance(target, (str, os.PathLike)):
-        path = find_connection_file(target)
-        return read_connection_file(path), kernel_id_of(path)
-    raise ConnectionFailed(
-        "target must be a path, kernel id, ConnectionInfo, dict or URL, "
-        f"not {type(target).__name__}"
-    )
+    path = find_connection_file(target)
+    return read_connection_file(path), kernel_id_of(path)
 
 
 def _raise_if_unsigned(info: ConnectionInfo, *, allow_unsigned: bool) -> None:

@@ -27,7 +27,7 @@ class KernelProcessManager(AsyncKernelManager):
         """Choose the CURVE encryption of the kernel's sockets.
 
         Raises:
-            LaunchFailed: The value is invalid, or this machine does not support it.
+            LaunchFailed: This machine or this jupyter_client does not support it.
         """
         try:
             self.transport_encryption = encryption

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import enchannel as ec
 from enchannel.errors import Remedy
 
-__all__ = ["ADVICE", "error_text"]
+__all__ = ["ADVICE", "error_text", "reporting_invalid_arguments"]
 
 ADVICE: Mapping[Remedy, str] = {
     Remedy.ALLOW_HTTP: "use https://, or --allow-http if you trust the network",
@@ -24,3 +25,19 @@ ADVICE: Mapping[Remedy, str] = {
 def error_text(error: ec.EnchannelError) -> str:
     """Return the text of an error for somebody at the command line."""
     return error.problem if error.remedy is None else f"{error.problem}; {ADVICE[error.remedy]}"
+
+
+@contextmanager
+def reporting_invalid_arguments() -> Iterator[None]:
+    """Report the ValueError of a call whose arguments the user wrote, such as a URL, as ConnectionFailed.
+
+    Raises:
+        ConnectionFailed: The call raised ValueError.
+    """
+    try:
+        yield
+    except ec.EnchannelError:
+        # Some of them are also ValueErrors.
+        raise
+    except ValueError as error:
+        raise ec.ConnectionFailed(str(error)) from None

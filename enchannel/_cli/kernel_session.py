@@ -8,7 +8,7 @@ from pathlib import Path
 
 import enchannel as ec
 from enchannel._cli.child_processes import kill_children
-from enchannel._cli.error_text import error_text
+from enchannel._cli.error_text import error_text, reporting_invalid_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.server_access import server_options
 from enchannel._cli.terminal.screen import Screen
@@ -49,7 +49,8 @@ def _launch(
         with Spinner(screen.err, f"starting {name}"):
             return ec.launch(name, cwd=cwd)
     options = server_options(at, arguments)
-    with Spinner(screen.err, f"starting {name} on {redact_url(at)}"):
+    progress = Spinner(screen.err, f"starting {name} on {redact_url(at)}")
+    with progress, reporting_invalid_arguments():
         return ec.launch(name, at=at, **options)
 
 
@@ -57,7 +58,8 @@ def connect(target: str, arguments: argparse.Namespace, screen: Screen) -> ec.Ke
     """Connect to a running kernel."""
     at: str | None = arguments.at
     options = server_options(at or target, arguments)
-    with Spinner(screen.err, f"connecting to {redact_url(target)}"):
+    progress = Spinner(screen.err, f"connecting to {redact_url(target)}")
+    with progress, reporting_invalid_arguments():
         return ec.connect(target, at=at, **options)
 
 

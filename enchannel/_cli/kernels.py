@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Self
 
 import enchannel as ec
-from enchannel._cli.error_text import error_text
+from enchannel._cli.error_text import error_text, reporting_invalid_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.server_access import server_options
 from enchannel._cli.terminal.escapes import strip_escapes
@@ -38,7 +38,7 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
     options = {} if server is None else server_options(server, arguments)
     shown = nullcontext() if server is None else _progress(server, screen)
     specs: Sequence[ec.KernelspecModel] | None = None
-    with _Warnings() as warnings, shown:
+    with _Warnings() as warnings, shown, reporting_invalid_arguments():
         running = ec.list_kernels(server, **options)
         try:
             specs = ec.list_kernelspecs(server, **options)

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import enchannel as ec
+from enchannel._cli.error_text import reporting_invalid_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals, Terminated
@@ -59,7 +60,9 @@ def _serve(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> i
             )
 
     try:
-        server.run(on_started)
+        # A target of --share may be invalid.
+        with reporting_invalid_arguments():
+            server.run(on_started)
     finally:
         signals.start_shutdown()
     return ExitCode.OK

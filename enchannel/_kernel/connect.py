@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from reactivex import abc
 
+from enchannel._kernel.backend_call import bind_options
+from enchannel._kernel.backend_lookup import find_backend, find_backend_of_target
 from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
-from enchannel.abc import CONTRACT_VERSION, Backend, Launcher, Link, Lister, OpenContext
-from enchannel.errors import BackendNotFound, ConnectionFailed, MissingDependency, NotSupported
+from enchannel.abc import Backend, Launcher, Link, Lister, OpenContext
+from enchannel.errors import NotSupported
 
-__all__ = ["backend_name", "connect", "find_backend", "launch", "launch_link", "open_link"]
-
-ENTRY_POINT_GROUP = "enchannel.backends"
-LOCAL_BACKEND = "zmq"
+__all__ = ["connect", "launch", "launch_link", "open_link"]
 
 
 def connect(
@@ -57,27 +56,19 @@ def connect(
         ConnectionFailed: the connection failed; the text names the channel and a remedy.
         BackendNotFound: no installed backend supports this kind of target.
         NotSupported: the backend cannot find kernels by their id.
+        ValueError, TypeError: an argument is invalid, or the backend does not have an option; raised by the
+            call, also on a running event loop.
 
     Example:
         >>> with ec.connect("kernel-1234.json") as kernel:
         ...     ...
     """
-    identity = session or Session()
-
-    def opened() -> Link:
-        return open_link(
-            target,
-            at=at,
-            backend=backend,
-            session=identity,
-            timeout=timeout,
-            scheduler=scheduler,
-            **options,
-        )
-
+    context = _context(session, timeout, scheduler, at)
+    _validate_silent_after(silent_after)
+    opened = _open_call(target, context, backend, options)
     label = redact_url(target) if isinstance(target, str) else ""
     return _open_now_or_later(
-        Kernel(opened, identity, label=label, scheduler=scheduler, silent_after=silent_after)
+        Kernel(opened, context.session, label=label, scheduler=scheduler, silent_after=silent_after)
     )
 
 
@@ -116,24 +107,16 @@ def launch(
         LaunchFailed: the kernelspec does not exist, or the process did not start; with its exit code and
             the end of its stderr.
         BackendNotFound: no installed backend supports this kind of server.
+        NotSupported: the backend cannot launch kernels.
+        ValueError, TypeError: As for ``connect``.
     """
-    identity = session or Session()
-
-    def launched() -> Link:
-        return launch_link(
-            name,
-            at=at,
-            backend=backend,
-            cwd=cwd,
-            extra_env=extra_env,
-            timeout=timeout,
-            session=identity,
-            scheduler=scheduler,
-            **options,
-        )
-
+    context = _context(session, timeout, scheduler, at)
+    _validate_silent_after(silent_after)
+    launched = _launch_call(name, context, backend, cwd, extra_env, options)
     return _open_now_or_later(
-        Kernel(launched, identity, label=name, scheduler=scheduler, silent_after=silent_after)
+        Kernel(
+            launched, context.session, label=name, scheduler=scheduler, silent_after=silent_after
+        )
     )
 
 
@@ -153,20 +136,10 @@ def open_link(
         target, at, backend, timeout, session, scheduler, options: As for ``connect``.
 
     Raises:
-        ConnectionFailed, BackendNotFound, NotSupported: As for ``connect``.
+        ConnectionFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``connect``.
     """
-    if at is None:
-        chosen = _backend(backend or _scheme(target))
-    else:
-        chosen = find_backend(at, backend)
-        if not isinstance(chosen, Lister):
-            raise NotSupported(
-                f"the backend {backend_name(at, backend)!r} cannot find kernels by their id"
-            )
-        _validate_id(target)
-    opening: Callable[..., Link] = chosen.open
-    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
-    return opening(target, context, **options)
+    context = _context(session, timeout, scheduler, at)
+    return _open_call(target, context, backend, options)()
 
 
 def launch_link(
@@ -189,37 +162,65 @@ def launch_link(
         name, at, backend, cwd, extra_env, timeout, session, scheduler, options: As for ``launch``.
 
     Raises:
-        LaunchFailed, BackendNotFound: As for ``launch``.
-        ConnectionFailed: ``at`` is not a URL, or the connection failed.
-        NotSupported: the backend cannot launch kernels.
+        LaunchFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``launch``.
     """
-    launcher = find_backend(at, backend)
+    context = _context(session, timeout, scheduler, at)
+    return _launch_call(name, context, backend, cwd, extra_env, options)()
+
+
+def _context(
+    session: Session | None,
+    timeout: float,
+    scheduler: abc.SchedulerBase | None,
+    at: str | None,
+) -> OpenContext:
+    return OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
+
+
+def _open_call(
+    target: object,
+    context: OpenContext,
+    backend: Backend | str | None,
+    options: Mapping[str, Any],
+) -> Callable[[], Link]:
+    """Return a function that opens a link, once all arguments are known to be valid."""
+    if context.at is None:
+        found = find_backend_of_target(target, backend)
+    else:
+        found = find_backend(context.at, backend)
+        if not isinstance(found.backend, Lister):
+            raise NotSupported(f"the backend {found.name!r} cannot find kernels by their id")
+        _validate_id(target)
+    call = bind_options(found.backend.open, found.name, options, target, context)
+    found.backend.validate_open(target, context, options)
+    return call
+
+
+def _launch_call(
+    name: object,
+    context: OpenContext,
+    backend: Backend | str | None,
+    cwd: str | os.PathLike[str] | None,
+    extra_env: Mapping[str, str] | None,
+    options: Mapping[str, Any],
+) -> Callable[[], Link]:
+    """Return a function that launches a kernel, once all arguments are known to be valid."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be the name of a kernelspec, not {type(name).__name__}")
+    found = find_backend(context.at, backend)
+    launcher = found.backend
     if not isinstance(launcher, Launcher):
-        raise NotSupported(f"the backend {backend_name(at, backend)!r} cannot launch kernels")
-    launching: Callable[..., Link] = launcher.launch
-    context = OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
-    directory = None if cwd is None else Path(cwd)
-    return launching(name, context, cwd=directory, extra_env=extra_env, **options)
+        raise NotSupported(f"the backend {found.name!r} cannot launch kernels")
+    call = bind_options(launcher.launch, found.name, options, name, context)
+    launcher.validate_launch(name, context, options)
+    return partial(call, cwd=None if cwd is None else Path(cwd), extra_env=extra_env)
 
 
-def find_backend(at: str | None, backend: Backend | str | None) -> Backend:
-    """Return the backend for a server, or for this machine if ``at`` is None.
-
-    Args:
-        at: As for ``launch``.
-        backend: The backend or its name, if it is not chosen by ``at``.
-    """
-    chosen = backend or (LOCAL_BACKEND if at is None else _scheme(at))
-    if at is not None and chosen == LOCAL_BACKEND:
-        raise ConnectionFailed(
-            f"at must be a server URL such as https://host, not {redact_url(at)!r}"
-        )
-    return _backend(chosen)
-
-
-def backend_name(at: str | None, backend: Backend | str | None) -> str:
-    """Return the name of the backend that ``find_backend`` returns, for error messages."""
-    return _name(backend or (LOCAL_BACKEND if at is None else _scheme(at)))
+def _validate_silent_after(seconds: object) -> None:
+    if type(seconds) is bool or not isinstance(seconds, (int, float)):
+        raise TypeError(f"silent_after must be a number of seconds, not {seconds!r}")
+    if not seconds > 0:
+        raise ValueError(f"silent_after must be a positive number of seconds, not {seconds!r}")
 
 
 def _validate_id(target: object) -> None:
@@ -243,61 +244,3 @@ def _is_on_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _scheme(target: object) -> str:
-    """Return the scheme of a URL, or the name of the local backend for any other target."""
-    if isinstance(target, str):
-        match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", target)
-        if match is not None and not Path(target).exists():
-            return match[1].lower()
-    return LOCAL_BACKEND
-
-
-def _name(backend: Backend | str) -> str:
-    return backend if isinstance(backend, str) else type(backend).__name__
-
-
-def _backend(chosen: Backend | str) -> Backend:
-    if not isinstance(chosen, str):
-        return _validate(chosen, _name(chosen), repr(chosen))
-    return _load(chosen)
-
-
-def _load(scheme: str) -> Backend:
-    # Imported here: it takes a tenth of the time that importing this package does.
-    from importlib import metadata
-
-    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
-    if scheme not in found:
-        raise BackendNotFound(
-            f"no backend {scheme!r}; installed: {', '.join(sorted(found)) or 'none'}{_install_hint(scheme)}"
-        )
-    try:
-        backend: object = found[scheme].load()
-    except MissingDependency:
-        raise
-    except ImportError as error:
-        raise MissingDependency(
-            f"the installed backend {scheme!r} cannot be imported: {error}{_install_hint(scheme)}"
-        ) from error
-    return _validate(backend, scheme, found[scheme].value)
-
-
-def _validate(backend: object, name: str, origin: str) -> Backend:
-    if not isinstance(backend, Backend):
-        raise BackendNotFound(f"the backend {name!r} must be a Backend instance, not {origin}")
-    if backend.contract != CONTRACT_VERSION:
-        raise BackendNotFound(
-            f"the backend {name!r} implements contract {backend.contract}, not {CONTRACT_VERSION}; "
-            "install a version of it that supports this version of enchannel"
-        )
-    return backend
-
-
-def _install_hint(scheme: str) -> str:
-    if scheme in ("http", "https", "ws", "wss"):
-        return '; pip install "enchannel[websocket]"'
-    if scheme.startswith("socketio+"):
-        return '; pip install "enchannel[socketio]"'
-    return ""

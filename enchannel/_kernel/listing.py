@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from enchannel._kernel.connect import backend_name, find_backend
-from enchannel._kernel.requests import validate_timeout
+from enchannel._kernel.backend_call import bind_options
+from enchannel._kernel.backend_lookup import find_backend
 from enchannel._protocol.models import KernelModel, KernelspecModel
 from enchannel._protocol.session import Session
 from enchannel._rx.thread_calls import call_in_thread
@@ -100,24 +99,22 @@ async def alist_kernelspecs(
 def _kernel_listing(
     at: str | None, backend: Backend | str | None, timeout: float, options: dict[str, Any]
 ) -> Callable[[], tuple[KernelModel, ...]]:
-    method: Callable[..., tuple[KernelModel, ...]] = _lister(at, backend).list_kernels
-    return partial(method, _context(at, timeout), **options)
+    context = OpenContext(session=Session(), timeout=timeout, at=at)
+    lister, name = _find_lister(context, backend)
+    return bind_options(lister.list_kernels, name, options, context)
 
 
 def _kernelspec_listing(
     at: str | None, backend: Backend | str | None, timeout: float, options: dict[str, Any]
 ) -> Callable[[], tuple[KernelspecModel, ...]]:
-    method: Callable[..., tuple[KernelspecModel, ...]] = _lister(at, backend).list_kernelspecs
-    return partial(method, _context(at, timeout), **options)
+    context = OpenContext(session=Session(), timeout=timeout, at=at)
+    lister, name = _find_lister(context, backend)
+    return bind_options(lister.list_kernelspecs, name, options, context)
 
 
-def _lister(at: str | None, backend: Backend | str | None) -> Lister:
-    lister = find_backend(at, backend)
-    if not isinstance(lister, Lister):
-        raise NotSupported(f"the backend {backend_name(at, backend)!r} cannot list kernels")
-    return lister
-
-
-def _context(at: str | None, timeout: float) -> OpenContext:
-    validate_timeout(timeout)
-    return OpenContext(session=Session(), timeout=timeout, at=at)
+def _find_lister(context: OpenContext, backend: Backend | str | None) -> tuple[Lister, str]:
+    """Return a backend that can list kernels, and its name."""
+    found = find_backend(context.at, backend)
+    if not isinstance(found.backend, Lister):
+        raise NotSupported(f"the backend {found.name!r} cannot list kernels")
+    return found.backend, found.name

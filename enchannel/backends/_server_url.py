@@ -38,24 +38,26 @@ def parse_server_url(url: object, schemes: Mapping[str, bool], *, allow_http: bo
         allow_http: Accept an unencrypted URL of another machine.
 
     Raises:
-        ConnectionFailed: The URL is invalid, or would send secrets unencrypted.
+        TypeError: The URL is not a string.
+        ValueError: The URL is invalid.
+        ConnectionFailed: The URL would send secrets unencrypted.
     """
     if not isinstance(url, str):
-        raise ConnectionFailed(f"a server URL must be a string, not {type(url).__name__}")
+        raise TypeError(f"a server URL must be a string, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConnectionFailed(f"the URL is invalid: {error}") from None
+        raise ValueError(f"the URL is invalid: {error}") from None
     secure = schemes.get(parts.scheme)
     if secure is None or not host:
         known = " or ".join(f"{scheme}://" for scheme in schemes if scheme[:2] != "ws")
-        raise ConnectionFailed(
+        raise ValueError(
             f"a server URL must begin with {known} and a host, as in "
             "https://hub.example.org/user/me"
         )
     if not _is_plain(host) or not _is_plain(parts.path, "\x00\r\n "):
-        raise ConnectionFailed("the URL contains characters that are not allowed in a URL")
+        raise ValueError("the URL contains characters that are not allowed in a URL")
     if not (secure or allow_http or _is_loopback(host)):
         raise ConnectionFailed(
             f"http:// to {host} would send token and code in the clear", remedy=Remedy.ALLOW_HTTP

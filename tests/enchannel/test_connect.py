@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pytest
 
@@ -18,6 +18,7 @@ from enchannel import (
     NotSupported,
     Session,
 )
+from enchannel._kernel import backend_lookup
 from enchannel.abc import Backend, Launcher, Link, OpenContext
 from tests.rigs.scripted import ScriptedBackend, ScriptedLifecycle, ScriptedLink
 from tests.rigs.threads import run_on_loop
@@ -33,6 +34,11 @@ class EntryPoint:
 
 
 Install = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def forget_loaded_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend_lookup, "_loaded", {})
 
 
 @pytest.fixture
@@ -199,14 +205,30 @@ def test_backends_are_loaded_lazily(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(metadata, "entry_points", entry_points)
 
-    async def main() -> None:
-        kernel = ec.connect("memory://here/ada")
-        assert groups == []
-        with pytest.raises(BackendNotFound):
-            await kernel
-
-    run_on_loop(main)
+    assert groups == []
+    with pytest.raises(BackendNotFound):
+        ec.connect("memory://here/ada")
     assert groups == ["enchannel.backends"]
+
+
+def test_backends_are_loaded_once(
+    monkeypatch: pytest.MonkeyPatch, backend: ScriptedBackend
+) -> None:
+    groups = list[str]()
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        groups.append(group)
+        return [EntryPoint("memory", lambda: backend)]
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
+    for _ in range(2):
+        ec.connect("memory://here/ada").close()
+    assert len(groups) == 1
+    for _ in range(2):
+        # A backend that is installed meanwhile is found.
+        with pytest.raises(BackendNotFound):
+            ec.connect("gopher://here/ada")
+    assert len(groups) == 3
 
 
 # Arguments of the backend.
@@ -226,10 +248,54 @@ def test_each_connection_has_own_session(install: Install, backend: ScriptedBack
         assert one.session.id != other.session.id
 
 
+UNKNOWN_OPTION = "unknown option 'flavour' for the backend 'memory'; options: "
+
+
 def test_unknown_option_raises_type_error(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
-    with pytest.raises(TypeError, match="flavour"):
+    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour$"):
         ec.connect("memory://here/ada", flavour="salty")
+    assert backend.opened == []
+
+
+class Keywords(TypedDict, total=False):
+    colour: str
+    size: int
+
+
+class TypedBackend(ScriptedBackend):
+    contract = 1
+
+    def open(self, target: Any, context: OpenContext, **options: Unpack[Keywords]) -> Link:
+        return super().open(target, context, colour=options.get("colour", ""))
+
+
+def test_unknown_option_beside_typed_dict_raises(install: Install, ada: ScriptedLink) -> None:
+    backend = TypedBackend()
+    backend.kernels["ada"] = ada
+    install(memory=backend)
+    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour, size$"):
+        ec.connect("memory://here/ada", flavour="salty")
+    ec.connect("memory://here/ada", colour="red").close()
+    assert backend.opened[0][3] == "red"
+
+
+def test_untyped_options_are_passed_on(install: Install, launcher: MemoryLauncher) -> None:
+    install(zmq=launcher)
+    ec.launch(flavour="salty").close()
+    assert launcher.launched[0]["flavour"] == "salty"
+
+
+def test_missing_option_raises_type_error(install: Install) -> None:
+    class Demanding(ScriptedBackend):
+        contract = 1
+
+        def open(self, target: Any, context: OpenContext, *, colour: str) -> Link:  # type: ignore[override]
+            raise NotImplementedError
+
+    install(memory=Demanding())
+    with pytest.raises(TypeError, match="missing a required argument: 'colour'"):
+        ec.connect("memory://here/ada")
 
 
 def test_scheduler_is_passed_to_backend(
@@ -259,10 +325,12 @@ def test_connect_on_loop_opens_on_entering(install: Install, backend: ScriptedBa
     run_on_loop(main)
 
 
-def test_connect_on_loop_fails_on_entering(install: Install) -> None:
+def test_connect_on_loop_fails_on_entering(install: Install, backend: ScriptedBackend) -> None:
+    install(memory=backend)
+
     async def main() -> None:
-        kernel = ec.connect("gopher://here/ada")
-        with pytest.raises(BackendNotFound):
+        kernel = ec.connect("memory://here/eve")
+        with pytest.raises(KeyError, match="eve"):
             await kernel
 
     run_on_loop(main)
@@ -370,5 +438,7 @@ def test_backend_name_is_used(install: Install, backend: ScriptedBackend) -> Non
 
 
 def test_backend_must_be_instance() -> None:
-    with pytest.raises(BackendNotFound, match="'object' must be a Backend instance"):
+    with pytest.raises(
+        TypeError, match="backend must be a Backend instance or a name, not <object"
+    ):
         ec.connect("ada", backend=object())  # type: ignore[arg-type]

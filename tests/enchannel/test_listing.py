@@ -9,6 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import memory
+from enchannel._kernel import backend_lookup
 from enchannel.abc import Link, Lister, OpenContext
 from enchannel.backends import find_kernel
 from tests.enchannel.test_connect import EntryPoint
@@ -72,6 +73,7 @@ def tcp(monkeypatch: pytest.MonkeyPatch) -> TcpBackend:
     tcp, plain = TcpBackend(), ScriptedBackend()
     found = [EntryPoint("tcp", lambda: tcp), EntryPoint("plain", lambda: plain)]
     monkeypatch.setattr(metadata, "entry_points", lambda group: found)
+    monkeypatch.setattr(backend_lookup, "_loaded", {})
     return tcp
 
 
@@ -111,7 +113,7 @@ def test_listing_needs_lister(tcp: TcpBackend, listing: Any) -> None:
         listing("plain://there")
     with pytest.raises(ec.BackendNotFound, match="no backend 'http'"):
         listing("http://there")
-    with pytest.raises((ValueError, ec.ConnectionFailed), match="at must be a server URL"):
+    with pytest.raises(ValueError, match="at must be a server URL"):
         listing("there")
     with pytest.raises(ValueError, match="timeout must be"):
         listing(AT, timeout=-1)

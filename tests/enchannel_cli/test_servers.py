@@ -292,6 +292,12 @@ def test_unreachable_server_is_reported() -> None:
         assert has_no_token(ended)
 
 
+def test_url_without_host_is_refused() -> None:
+    for ended in run_each_command(f"http:///lab?token={TOKEN}"):
+        assert_refused(ended, "a server URL must begin with", "and a host")
+        assert has_no_token(ended)
+
+
 def test_http_to_other_host_needs_allow_http(server: JupyterServer) -> None:
     url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # another name of this machine
     for ended in run_each_command(url):

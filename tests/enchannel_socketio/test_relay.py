@@ -235,9 +235,13 @@ def test_since_beyond_log_is_clamped(relay: Running, shared_kernel: str) -> None
         assert "it was replaced by a new one" in str(reported.get(timeout=DEADLINE))
 
 
-@pytest.mark.parametrize("since", [-1, "5", 1.5, True])
-def test_invalid_since_raises(relay: Running, shared_kernel: str, since: Any) -> None:
-    with pytest.raises(ConnectionFailed, match="since must be a position"):
+@pytest.mark.parametrize(
+    ("since", "error"), [(-1, ValueError), ("5", TypeError), (1.5, TypeError), (True, TypeError)]
+)
+def test_invalid_since_raises(
+    relay: Running, shared_kernel: str, since: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="since must be a position"):
         connect(relay.url, shared_kernel, token=TOKEN, since=since)
 
 

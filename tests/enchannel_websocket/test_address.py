@@ -75,14 +75,17 @@ def test_http_to_loopback_is_allowed(host: str) -> None:
             "http://localhost/\0",
             "http://localhost/a b",
             "http://ex\u00e4mple",
-            None,
-            17,
-            b"http://x",
         ),
     ],
 )
-def test_invalid_url_raises(nonsense: object) -> None:
-    with pytest.raises(ec.ConnectionFailed):
+def test_invalid_url_raises(nonsense: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        parse_address(nonsense, allow_http=True)
+
+
+@pytest.mark.parametrize("nonsense", [None, 17, b"http://x"])
+def test_url_of_other_type_raises(nonsense: object) -> None:
+    with pytest.raises(TypeError, match="a server URL must be a string"):
         parse_address(nonsense, allow_http=True)
 
 

@@ -114,7 +114,7 @@ def test_error_redacts_token_of_url() -> None:
 
 
 def test_invalid_at_raises() -> None:
-    with pytest.raises(ec.ConnectionFailed, match="at must be a server URL"):
+    with pytest.raises(ValueError, match="at must be a server URL"):
         ec.launch("python3", at="localhost")
     with pytest.raises(
         ec.ConnectionFailed, match="at must be the URL of a server, not that of a kernel"

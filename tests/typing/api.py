@@ -15,9 +15,11 @@ from reactivex.subject import Subject
 from reactivex.testing import TestScheduler
 
 import enchannel as ec
+import enchannel.backends
 from enchannel import AnyMessage, Message, contents
 from enchannel import messages as build
 from enchannel.abc import (
+    CONTRACT_VERSION,
     Backend,
     Capabilities,
     ChannelPair,
@@ -35,7 +37,15 @@ from enchannel.errors import EnchannelError, Remedy
 def connecting() -> None:
     assert_type(ec.__version__, str)
     assert_type(ec.launch(), ec.Kernel)
-    assert_type(ec.launch("deno", at="https://host", cwd=Path("."), env={"A": "b"}), ec.Kernel)
+    assert_type(
+        ec.launch("deno", at="https://host", cwd=Path("."), extra_env={"A": "b"}), ec.Kernel
+    )
+    assert_type(ec.launch("python3", cwd="below", extra_env=None, timeout=3), ec.Kernel)
+    ec.launch(cwd=1)  # type: ignore[arg-type]
+    ec.launch(extra_env={"A": 1})  # type: ignore[dict-item]
+    ec.launch(timeout="3")  # type: ignore[arg-type]
+    ec.connect(3)  # type: ignore[arg-type]
+    ec.connect("1234", at=3)  # type: ignore[arg-type]
     assert_type(ec.connect("kernel-1234.json", timeout=3, session=ec.Session()), ec.Kernel)
     assert_type(ec.connect(Path("kernel-1234.json")), ec.Kernel)
     assert_type(ec.connect({"ip": "127.0.0.1"}), ec.Kernel)
@@ -477,7 +487,16 @@ class MyLifecycle(Lifecycle):
 class MyBackend(Backend):
     contract = 1
 
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        if context.at is None:
+            raise ValueError("at must be a server URL")
+
     def open(self, target: Any, context: OpenContext, *, colour: str = "red") -> Link:
+        assert_type(context.session, ec.Session)
+        assert_type(context.timeout, float)
+        assert_type(context.scheduler, abc.SchedulerBase | None)
+        assert_type(context.at, str | None)
+        context.timeout = 3  # type: ignore[misc]
         shell, status = Subject[AnyMessage](), Subject[LinkEvent]()
         return Link(
             pairs={
@@ -508,3 +527,18 @@ class MyLauncher(Launcher):
         where: str = "here",
     ) -> Link:
         raise ec.LaunchFailed("unknown kernelspec", exit_code=1)
+
+    def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
+        raise TypeError("name must be a str")
+
+
+def backends(session: ec.Session) -> None:
+    assert_type(CONTRACT_VERSION, int)
+    assert_type(MyBackend.contract, int)
+    context = OpenContext(session=session, timeout=3, at="https://host")
+    assert_type(MyBackend().open("ada", context, colour="red"), Link)
+    assert_type(MyLauncher().launch("python3", context, extra_env={"A": "b"}), Link)
+    assert_type(enchannel.backends.open_link("ada", at="https://host"), Link)
+    assert_type(enchannel.backends.launch_link(extra_env={"A": "b"}), Link)
+    OpenContext(session, 3)  # type: ignore[call-arg]
+    Capabilities(lifecycle=True)  # type: ignore[call-arg]

@@ -1,0 +1,132 @@
+"""Wrong arguments of connect() and launch() raise where they are called, also on an event loop."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import enchannel as ec
+from enchannel.testing import MemoryRig
+from tests.rigs.threads import run_on_loop
+
+SERVER = "http://localhost:1"
+KERNEL = f"{SERVER}/api/kernels/1"
+RELAY = "socketio+http://localhost:1"
+
+# Typed as untyped calls are: most of these are errors to a type checker.
+connect: Any = ec.connect
+launch: Any = ec.launch
+
+Call = Callable[[], object]
+
+CALLS: dict[str, tuple[type[Exception], str, Call]] = {
+    "unknown option": (TypeError, "'tokn'.*options: .*token", lambda: connect(KERNEL, tokn="x")),
+    "unknown option of launch": (
+        TypeError,
+        "'tokn'.*options: .*token",
+        lambda: launch(at=SERVER, tokn="x"),
+    ),
+    "unknown option of zmq": (
+        TypeError,
+        "'transprt' for the backend 'zmq'; options: .*transport",
+        lambda: launch(transprt="tcp"),
+    ),
+    "unknown option of replay": (TypeError, "'sped'.*speed", lambda: connect("replay:x", sped=2)),
+    "unknown backend": (ec.BackendNotFound, "'gopher'", lambda: connect("gopher://here/ada")),
+    "unknown server": (ec.BackendNotFound, "'gopher'", lambda: launch(at="gopher://here")),
+    "at without scheme": (ValueError, "at must be a server URL", lambda: launch(at="foo")),
+    "at of connect without scheme": (
+        ValueError,
+        "at must be a server URL",
+        lambda: connect("ada", at="foo"),
+    ),
+    "at without host": (ValueError, "a server URL must begin", lambda: launch(at="http://")),
+    "at of other type": (TypeError, "at must be a server URL.* not int", lambda: launch(at=3)),
+    "at and zmq": (ValueError, "at must be None", lambda: launch(at=SERVER, backend="zmq")),
+    "no at": (TypeError, "server URL must be a string", lambda: launch(backend="https")),
+    "backend of other type": (TypeError, "backend must be", lambda: connect("x", backend=object())),
+    "class as backend": (TypeError, "backend must be", lambda: connect("x", backend=MemoryRig)),
+    "target 3": (TypeError, "target must be a path.* not int", lambda: connect(3)),
+    "target None": (TypeError, "target must be a path.* not NoneType", lambda: connect(None)),
+    "target of http": (
+        TypeError,
+        "server URL must be a string, not int",
+        lambda: connect(3, backend="https"),
+    ),
+    "URL of a kernel as id": (ValueError, "must be the id", lambda: connect(KERNEL, at=SERVER)),
+    "id of other type": (TypeError, "must be the id", lambda: connect(3, at=SERVER)),
+    "URL without host": (ValueError, "a server URL must begin", lambda: connect("http://")),
+    "URL of server": (ec.ConnectionFailed, "not that of a server", lambda: connect(SERVER)),
+    "http to other host": (
+        ec.ConnectionFailed,
+        "allow_http=True",
+        lambda: connect("http://example.org/api/kernels/1"),
+    ),
+    "name of other type": (TypeError, "name must be", lambda: launch(3)),
+    "timeout 0": (ValueError, "timeout must be a positive", lambda: connect("x", timeout=0)),
+    "timeout -1": (ValueError, "timeout must be a positive", lambda: launch(timeout=-1)),
+    "timeout nan": (ValueError, "timeout must be a positive", lambda: launch(timeout=math.nan)),
+    "timeout text": (TypeError, "timeout must be a number", lambda: launch(timeout="3")),
+    "timeout None": (TypeError, "timeout must be a number", lambda: connect("x", timeout=None)),
+    "silent_after 0": (ValueError, "silent_after must be", lambda: connect("x", silent_after=0)),
+    "silent_after text": (TypeError, "silent_after must be", lambda: launch(silent_after="5")),
+    "transport": (ValueError, "transport must be .*'ipc'", lambda: launch(transport="udp")),
+    "encryption": (ValueError, "encryption must be .*'auto'", lambda: launch(encryption=None)),
+    "since -1": (ValueError, "since must be a position", lambda: connect(f"{RELAY}/1", since=-1)),
+    "since text": (TypeError, "since must be a position", lambda: connect(f"{RELAY}/1", since="5")),
+}
+
+
+@pytest.fixture(params=list(CALLS.values()), ids=list(CALLS))
+def wrong_call(request: pytest.FixtureRequest) -> tuple[type[Exception], str, Call]:
+    error, text, call = request.param
+    return error, text, call
+
+
+def test_wrong_argument_raises(wrong_call: tuple[type[Exception], str, Call]) -> None:
+    error, text, call = wrong_call
+    with pytest.raises(error, match=text) as raised:
+        call()
+    if error in (TypeError, ValueError):
+        assert not isinstance(raised.value, ec.EnchannelError)
+
+
+def test_wrong_argument_raises_on_loop(wrong_call: tuple[type[Exception], str, Call]) -> None:
+    error, text, call = wrong_call
+
+    async def main() -> None:
+        with pytest.raises(error, match=text):
+            call()
+
+    run_on_loop(main)
+
+
+LISTINGS: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
+    "unknown option": (TypeError, "unknown option 'tokn'", {"at": SERVER, "tokn": "x"}),
+    "at without scheme": (ValueError, "at must be a server URL", {"at": "foo"}),
+    "at of other type": (TypeError, "at must be a server URL", {"at": 3}),
+    "timeout 0": (ValueError, "timeout must be a positive", {"timeout": 0}),
+    "backend of other type": (TypeError, "backend must be", {"backend": object()}),
+}
+
+
+@pytest.mark.parametrize("listing", [ec.list_kernels, ec.list_kernelspecs])
+@pytest.mark.parametrize(("error", "text", "arguments"), LISTINGS.values(), ids=LISTINGS)
+def test_wrong_argument_of_listing_raises(
+    listing: Any, error: type[Exception], text: str, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(error, match=text):
+        listing(**arguments)
+
+
+@pytest.mark.parametrize("listing", [ec.alist_kernels, ec.alist_kernelspecs])
+@pytest.mark.parametrize(("error", "text", "arguments"), LISTINGS.values(), ids=LISTINGS)
+def test_wrong_argument_of_async_listing_raises(
+    listing: Any, error: type[Exception], text: str, arguments: dict[str, Any]
+) -> None:
+    async def main() -> None:
+        with pytest.raises(error, match=text):
+            await listing(**arguments)
+
+    run_on_loop(main)
