@@ -118,7 +118,7 @@ def public_definitions() -> dict[Definition, str]:
 def test_names_in_public_annotations_are_public() -> None:
     public = public_definitions()
     missing = {
-        str(used)
+        f"{name} names {used}"
         for definition, name in public.items()
         if name not in OPAQUE
         for used in names_used_by(definition, constructor=name not in MADE_BY_LIBRARY)
