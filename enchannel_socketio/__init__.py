@@ -19,11 +19,11 @@ try:
         shutdown,
         spawn,
     )
-except ImportError as error:
+except ImportError as _error:
     raise MissingDependency(
-        f"kernels behind a relay require {error.name}; "
+        f"kernels behind a relay require {_error.name}; "
         'pip install "enchannel[socketio]", or "enchannel[relay]" to run a relay'
-    ) from error
+    ) from _error
 
 __all__ = [
     "ConnectKeywords",

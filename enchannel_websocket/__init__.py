@@ -9,10 +9,10 @@ from enchannel.errors import MissingDependency
 try:
     from enchannel_websocket._backend import WebsocketBackend
     from enchannel_websocket._options import JupyterKeywords, WebsocketKeywords
-except ImportError as error:
+except ImportError as _error:
     raise MissingDependency(
-        f'kernels on a Jupyter server require {error.name}; pip install "enchannel[websocket]"'
-    ) from error
+        f'kernels on a Jupyter server require {_error.name}; pip install "enchannel[websocket]"'
+    ) from _error
 
 __all__ = [
     "JupyterKeywords",

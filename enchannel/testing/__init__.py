@@ -8,10 +8,10 @@ from enchannel.errors import MissingDependency
 try:
     import hypothesis  # noqa: F401  # used by modules below; checked before they are imported
     import pytest
-except ImportError as error:
+except ImportError as _error:
     raise MissingDependency(
-        f'testing backends requires {error.name}; pip install "enchannel[testing]"'
-    ) from error
+        f'testing backends requires {_error.name}; pip install "enchannel[testing]"'
+    ) from _error
 
 pytest.register_assert_rewrite(
     *(

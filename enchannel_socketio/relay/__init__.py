@@ -12,10 +12,10 @@ try:
     from enchannel_socketio.relay._relay import InvalidRelayOption, Limits, Relay
     from enchannel_socketio.relay._server import RelayServer
     from enchannel_socketio.relay._store import MemoryStore, Store
-except ImportError as error:
+except ImportError as _error:
     raise MissingDependency(
-        f'running a relay requires {error.name}; pip install "enchannel[relay]"'
-    ) from error
+        f'running a relay requires {_error.name}; pip install "enchannel[relay]"'
+    ) from _error
 
 __all__ = [
     "Bounds",
