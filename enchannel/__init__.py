@@ -6,11 +6,11 @@ reactivex's operators.
 
 from typing import TYPE_CHECKING
 
-from enchannel._kernel.channel import Channel, child_of
+from enchannel._kernel.channel import child_of
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.connect import connect, launch
 from enchannel._kernel.heartbeat import Heartbeat
-from enchannel._kernel.kernel import Kernel
+from enchannel._kernel.kernel import Channel, Kernel
 from enchannel._kernel.listing import (
     alist_kernels,
     alist_kernelspecs,

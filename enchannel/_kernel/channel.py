@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from reactivex import Observable, abc, never
 from reactivex.observer import Observer
@@ -21,9 +21,17 @@ from enchannel._rx.sink_observable import SinkObservable
 from enchannel.abc import ChannelPair
 from enchannel.errors import ChannelClosed, ChannelReadOnly, InvalidMessage, NotSupported
 
-__all__ = ["BaseChannel", "Channel", "ChannelContext", "MainChannel", "child_of", "emitter_of"]
+__all__ = [
+    "BaseChannel",
+    "ChannelContext",
+    "MessageChannel",
+    "RoutingChannel",
+    "child_of",
+    "emitter_of",
+]
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class BaseChannel(FanoutSubject[T], Generic[T]):
@@ -100,39 +108,38 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelContext:
+class ChannelContext(Generic[K]):
     """The parts of a kernel that its message channels share.
 
     Attributes:
+        kernel: The kernel, for ``Channel.kernel``.
         session: Fills in the headers of sent messages.
         sent: Receives each message that is sent.
         on_message: Called with each incoming message before the subscribers get it.
         on_subscribed: Called after each subscription.
-        close: Closes the kernel.
         delivery: The thread that calls the subscribers.
         report: Receives the exceptions of subscribers.
     """
 
+    kernel: K
     session: Session
     sent: Sent
     on_message: Callable[[AnyMessage], None]
     on_subscribed: Callable[[], None]
-    close: Callable[[], None]
     delivery: DeliveryThread
     report: Reporter
 
 
-class Channel(BaseChannel[AnyMessage]):
-    """A channel of a kernel, as a Subject: subscribe to receive messages, call ``on_next`` to send one.
-
-    Subscribers are called on the kernel's delivery thread, one after the other, or on the event loop whose
-    scheduler they subscribed with.
-    """
+class MessageChannel(BaseChannel[AnyMessage], Generic[K]):
+    """A channel for messages. ``K`` is the class of its kernel, which this module does not know."""
 
     _fanout: KeyedFanout[AnyMessage]
 
     def __init__(
-        self, name: ChannelName | str, pair: ChannelPair[AnyMessage], context: ChannelContext
+        self,
+        name: ChannelName | str,
+        pair: ChannelPair[AnyMessage],
+        context: ChannelContext[K],
     ) -> None:
         self._context = context
         self._sent = fanout_of(context.sent)
@@ -141,9 +148,10 @@ class Channel(BaseChannel[AnyMessage]):
             name, pair, KeyedFanout(context.delivery), context.delivery, context.report
         )
 
-    def close(self) -> None:
-        """Close the kernel that the channel belongs to, with all its channels; see ``Kernel.close``."""
-        self._context.close()
+    @property
+    def kernel(self) -> K:
+        """The kernel that the channel belongs to; ``channel.kernel.close()`` ends the connection."""
+        return self._context.kernel
 
     def _attach(self, sink: Sink[AnyMessage]) -> abc.DisposableBase:
         subscription = super()._attach(sink)
@@ -190,10 +198,12 @@ class Channel(BaseChannel[AnyMessage]):
                 sink.on_next(item)
 
 
-class MainChannel(Channel):
+class RoutingChannel(MessageChannel[K]):
     """All message channels in one; each message names its ``channel``."""
 
-    def __init__(self, channels: Mapping[ChannelName, Channel], context: ChannelContext) -> None:
+    def __init__(
+        self, channels: Mapping[ChannelName, MessageChannel[K]], context: ChannelContext[K]
+    ) -> None:
         self._channels = channels
         # It has no pair of its own: the dispatcher passes it the messages of the others.
         pair = ChannelPair[AnyMessage](never(), Observer())
@@ -215,7 +225,7 @@ class MainChannel(Channel):
         return sum(channel.unsent for channel in self._channels.values())
 
 
-def emitter_of(main: MainChannel) -> Callable[[AnyMessage], None]:
+def emitter_of(main: RoutingChannel[Any]) -> Callable[[AnyMessage], None]:
     """Return the function that emits a message of any channel on the main channel."""
     return main._emit
 
@@ -223,7 +233,7 @@ def emitter_of(main: MainChannel) -> Callable[[AnyMessage], None]:
 class _Children(SinkObservable[AnyMessage]):
     """The messages with one parent on one channel, by lookup in an index of subscribers."""
 
-    def __init__(self, channel: Channel, parent_id: str) -> None:
+    def __init__(self, channel: MessageChannel[Any], parent_id: str) -> None:
         super().__init__()
         self._channel = channel
         self._parent_id = parent_id
@@ -252,7 +262,7 @@ def child_of(
     parent_id = header.msg_id if isinstance(header, Header) else header
 
     def children(source: Observable[AnyMessage]) -> Observable[AnyMessage]:
-        if isinstance(source, Channel):
+        if isinstance(source, MessageChannel):
             return _Children(source, parent_id)
         return _filtered(source, parent_id)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from reactivex import abc
 
-from enchannel._kernel.channel import Channel, ChannelContext, MainChannel, emitter_of
+from enchannel._kernel.channel import ChannelContext, MessageChannel, RoutingChannel, emitter_of
 from enchannel._kernel.heartbeat import Heartbeat, pause, unpause
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
@@ -18,10 +19,27 @@ from enchannel._rx.fanout import terminate
 from enchannel.abc import Link
 from enchannel.errors import NotSupported
 
-__all__ = ["ChannelSet"]
+__all__ = ["ChannelSet", "ChannelTypes"]
+
+K = TypeVar("K")
 
 
-class ChannelSet:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTypes(Generic[K]):
+    """The classes of the channels, which lead to the kernel and are defined where its class is.
+
+    Attributes:
+        kernel: The kernel.
+        channel: The class of its message channels.
+        main: The class of its main channel.
+    """
+
+    kernel: K
+    channel: type[MessageChannel[K]]
+    main: type[RoutingChannel[K]]
+
+
+class ChannelSet(Generic[K]):
     """The channels of a link, the main channel over them, and the heartbeat.
 
     Attributes:
@@ -37,19 +55,20 @@ class ChannelSet:
         *,
         scheduler: abc.SchedulerBase,
         silent_after: float,
-        close: Callable[[], None],
+        types: ChannelTypes[K],
     ) -> None:
         self._context = ChannelContext(
+            kernel=types.kernel,
             session=session,
             sent=subjects.sent,
             on_message=_ignore,
             on_subscribed=self._on_subscribed,
-            close=close,
             delivery=subjects.delivery,
             report=subjects.report,
         )
-        self._by_name: dict[ChannelName, Channel] = {}
-        self.main = MainChannel(self._by_name, self._context)
+        self._types = types
+        self._by_name: dict[ChannelName, MessageChannel[K]] = {}
+        self.main = types.main(self._by_name, self._context)
         self.emit_on_main = emitter_of(self.main)
         self.heartbeat: Heartbeat | None = None
         self._scheduler = scheduler
@@ -75,7 +94,7 @@ class ChannelSet:
         self._on_first_subscriber = link.on_first_subscriber
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
-                self._by_name[name] = Channel(name, pair, context)
+                self._by_name[name] = self._types.channel(name, pair, context)
         if (pings := link.pairs.get(ChannelName.HEARTBEAT)) is not None:
             self.heartbeat = Heartbeat(
                 pings,
@@ -87,7 +106,7 @@ class ChannelSet:
             )
             unpause(self.heartbeat)
 
-    def get(self, name: ChannelName) -> Channel:
+    def get(self, name: ChannelName) -> MessageChannel[K]:
         """Return a message channel.
 
         Raises:

@@ -6,9 +6,9 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from enchannel._kernel.channel import Channel
+from enchannel._kernel.channel import MessageChannel
 from enchannel._kernel.channel_set import ChannelSet
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
@@ -97,7 +97,7 @@ class Connection:
         self,
         open_link: Callable[[], Link],
         subjects: KernelSubjects,
-        channels: ChannelSet,
+        channels: ChannelSet[Any],
     ) -> None:
         self.phase = Phase.NEW
         self.link: Link | None = None
@@ -206,7 +206,7 @@ class Connection:
         self._raise_if_closed()
         return link
 
-    def channel(self, name: ChannelName) -> Channel:
+    def channel(self, name: ChannelName) -> MessageChannel[Any]:
         """Return a message channel.
 
         Raises:

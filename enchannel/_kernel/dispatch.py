@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.channel_set import ChannelSet
 from enchannel._kernel.comm import Comms
@@ -31,7 +33,7 @@ class Dispatcher:
         self,
         *,
         subjects: KernelSubjects,
-        channels: ChannelSet,
+        channels: ChannelSet[Any],
         activity: KernelActivity,
         requests: RequestRegistry,
         comms: Comms,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from reactivex import Observable, abc
 
-from enchannel._kernel.channel import Channel
+from enchannel._kernel.channel import MessageChannel, RoutingChannel
+from enchannel._kernel.channel_set import ChannelTypes
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.heartbeat import Heartbeat
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
@@ -27,7 +28,7 @@ from enchannel._rx.waiting import refuse_to_block
 from enchannel.abc import KernelState, Link, LinkState
 from enchannel.errors import NotSupported
 
-__all__ = ["Kernel", "open_kernel", "parts_of"]
+__all__ = ["Channel", "Kernel", "open_kernel", "parts_of"]
 
 
 class Kernel(Requests):
@@ -59,7 +60,11 @@ class Kernel(Requests):
     ) -> None:
         self._label = label
         self._parts = parts = KernelParts(
-            open_link, session, scheduler=scheduler or timer(), silent_after=silent_after
+            open_link,
+            session,
+            scheduler=scheduler or timer(),
+            silent_after=silent_after,
+            channel_types=ChannelTypes(kernel=self, channel=Channel, main=MainChannel),
         )
         self.session = session
         self.errors: Errors = parts.subjects.errors
@@ -145,22 +150,22 @@ class Kernel(Requests):
     @property
     def shell(self) -> Channel:
         """The shell channel: requests and their replies."""
-        return self._parts.connection.channel(ChannelName.SHELL)
+        return self._channel(ChannelName.SHELL)
 
     @property
     def control(self) -> Channel:
         """The control channel: requests that do not wait for running code."""
-        return self._parts.connection.channel(ChannelName.CONTROL)
+        return self._channel(ChannelName.CONTROL)
 
     @property
     def stdin(self) -> Channel:
         """The stdin channel: input requests of the kernel and their replies."""
-        return self._parts.connection.channel(ChannelName.STDIN)
+        return self._channel(ChannelName.STDIN)
 
     @property
     def iopub(self) -> Channel:
         """The iopub channel: output and status, which the kernel sends to all clients."""
-        return self._parts.connection.channel(ChannelName.IOPUB)
+        return self._channel(ChannelName.IOPUB)
 
     @property
     def heartbeat(self) -> Heartbeat:
@@ -179,12 +184,16 @@ class Kernel(Requests):
     def main(self) -> Channel:
         """All message channels in one; each message names its ``channel``."""
         self._parts.connection.require_link()
-        return self._parts.connection.channels.main
+        return cast(Channel, self._parts.connection.channels.main)
 
     def __repr__(self) -> str:
         link = self._parts.connection.link
         name = self._label if link is None else link.kernel_id
         return f"<Kernel {name} {self.link_state.value}, {self.state.value}>"
+
+    def _channel(self, name: ChannelName) -> Channel:
+        # Every channel of the connection is of the class in ChannelTypes.
+        return cast(Channel, self._parts.connection.channel(name))
 
     # -- requests --------------------------------------------------------------------------------------
 
@@ -272,6 +281,18 @@ class Kernel(Requests):
         """
         self._parts.connection.require_link()
         return Subshell(self, self._parts.report)
+
+
+class Channel(MessageChannel[Kernel]):
+    """A channel of a kernel, as a Subject: subscribe to receive messages, call ``on_next`` to send one.
+
+    Subscribers are called on the kernel's delivery thread, one after the other, or on the event loop whose
+    scheduler they subscribed with. Made by the library only.
+    """
+
+
+class MainChannel(RoutingChannel[Kernel], Channel):
+    """The main channel, as ``Kernel.main`` returns it."""
 
 
 def parts_of(kernel: Kernel) -> KernelParts:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from reactivex import abc
 
 from enchannel._kernel.activity import KernelActivity
-from enchannel._kernel.channel_set import ChannelSet
+from enchannel._kernel.channel_set import ChannelSet, ChannelTypes
 from enchannel._kernel.comm import CommContext, Comms
 from enchannel._kernel.connection import Connection
 from enchannel._kernel.dispatch import Dispatcher
@@ -48,6 +49,7 @@ class KernelParts:
         *,
         scheduler: abc.SchedulerBase,
         silent_after: float,
+        channel_types: ChannelTypes[Any],
     ) -> None:
         self.scheduler = scheduler
         self.subjects = subjects = KernelSubjects(f"enchannel kernel {session.id[:4]}")
@@ -57,7 +59,7 @@ class KernelParts:
             subjects,
             scheduler=scheduler,
             silent_after=silent_after,
-            close=lambda: self.connection.close(),
+            types=channel_types,
         )
         self.connection = Connection(open_link, subjects, channels)
         self.requests = RequestRegistry(self)

@@ -363,10 +363,15 @@ def test_subscriber_closes_owned_kernel() -> None:
     assert lifecycle.calls == ["shutdown"]
 
 
-def test_channel_close_closes_kernel() -> None:
+@pytest.mark.parametrize("name", ["shell", "control", "stdin", "iopub", "main"])
+def test_channel_leads_to_its_kernel(name: str) -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        kernel.iopub.close()
+        channel: ec.Channel = getattr(kernel, name)
+        assert isinstance(channel, ec.Channel)
+        assert channel.kernel is kernel
+        assert not hasattr(channel, "close")
+        channel.kernel.close()
         assert kernel.link_state.value is LinkState.CLOSED
     assert remote.closed == 1
 

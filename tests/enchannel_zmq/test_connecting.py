@@ -104,7 +104,7 @@ def test_nteract_functions_return_channels(kernel: ec.Kernel) -> None:
     seen_on_main = Collector(main.pipe(ec.child_of(question)))
     main.on_next(question)
     seen_on_main.wait_until(lambda messages: {m.channel for m in messages} >= {"shell", "iopub"})
-    main.close()
+    main.kernel.close()
     seen_on_main.wait_for_end()
 
 

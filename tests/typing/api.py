@@ -72,6 +72,8 @@ def channels(kernel: ec.Kernel) -> None:
         as_observable: Observable[AnyMessage] = channel
         as_observer: abc.ObserverBase[AnyMessage] = channel
         assert_type(channel.name, ec.ChannelName | str)
+        assert_type(channel.kernel, ec.Kernel)
+        channel.close()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
         as_observable.subscribe(as_observer)
         as_subject.subscribe(print)
     heartbeat: Subject[bytes] = kernel.heartbeat
