@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
@@ -28,23 +28,18 @@ from enchannel_zmq._channel_socket import ChannelSocket, SocketOptions
 from enchannel_zmq._connection_phase import ConnectionPhase, PhaseEvent, PhaseTracker
 from enchannel_zmq._diagnosis import ConnectDiagnostics
 from enchannel_zmq._incoming import MESSAGE_CHANNELS, REQUEST_CHANNELS, IncomingMessages
-from enchannel_zmq._io_thread import IoThread, Timer, TimerGroup
+from enchannel_zmq._io_thread import IoThread, TimerGroup
 from enchannel_zmq._listener_probe import ListenerProbe
+from enchannel_zmq._loss_assessment import FindDeath, LossAssessment
 from enchannel_zmq._readiness import ReadinessProof
 from enchannel_zmq._reconnect_policy import ReconnectPolicy
 from enchannel_zmq._remaining_output import RemainingOutput
 from enchannel_zmq._socket_set import SocketSet
 
-__all__ = ["FindDeath", "KernelConnection"]
+__all__ = ["KernelConnection"]
 
-# The sockets of a kernel that died are lost one after the other. Seconds from the first loss until the link
-# looks which of them are left.
-ASSESSMENT_DELAY = 0.02
 # For sending queued messages before the end, above all an interrupt.
 LINGER_MS = 1000
-
-FindDeath = Callable[[Callable[[KernelDied | None], None]], None]
-"""Finds out whether the kernel's process ended; see ``ZmqLink``."""
 
 
 class KernelConnection:
@@ -93,18 +88,10 @@ class KernelConnection:
         self._signer = signer
         self._name = f"kernel {kernel_id}"
         self._max_received = max_received
-        self._find_death = find_death
         self._timers = TimerGroup(io)
         self._proof = ReadinessProof(session, self._timers, self._send_probe)
         self._reconnect = ReconnectPolicy(io, reconnect_timeout)
         self._diagnostics = ConnectDiagnostics(info, kernel_id)
-        self._assessment: Timer | None = None
-        # Counts the times that the connection became ready or was lost.
-        self._generation = 0
-        # The generation in which the system is being asked whether the kernel died.
-        self._asked_generation: int | None = None
-        self._probe = ListenerProbe(self._timers, info)
-        self._remaining: RemainingOutput | None = None
         self.incoming = IncomingMessages(
             self.tracker,
             self._proof,
@@ -129,6 +116,16 @@ class KernelConnection:
             },
             on_event=self._on_socket_event,
             report=self.events.on_next,
+        )
+        self._loss = LossAssessment(
+            io,
+            self._timers,
+            self.tracker,
+            self._sockets,
+            ListenerProbe(self._timers, info),
+            partial(RemainingOutput, self._timers, self._sockets, self.incoming),
+            find_death,
+            self,
         )
 
     # -- for any thread ---------------------------------------------------------------------------
@@ -194,11 +191,8 @@ class KernelConnection:
             self._diagnostics.on_connected(name)
         elif event == zmq.EVENT_DISCONNECTED and self._is_loss(socket):
             socket.is_connected = False
-            if self._remaining is not None:
-                self._remaining.check()
-            elif not self._is_assessing():
-                self._assessment = self._timers.later(ASSESSMENT_DELAY, self._assess)
-        elif not (self.tracker.phase is ConnectionPhase.READY or self._is_assessing()):
+            self._loss.on_disconnected()
+        elif not (self.tracker.phase is ConnectionPhase.READY or self._loss.is_pending):
             socket.is_connected = False
             if event == zmq.EVENT_CLOSED:
                 self._diagnostics.on_closed(name)
@@ -232,7 +226,7 @@ class KernelConnection:
         was_opened = self.opening.done()
         if not self.tracker.advance(PhaseEvent.PROVEN):
             return
-        self._generation += 1
+        self._loss.invalidate()
         self._reconnect.stop_deadline()
         self.events.on_next(LinkState.CONNECTED)
         if was_opened:
@@ -264,83 +258,24 @@ class KernelConnection:
 
     # -- losing sockets and reconnecting ----------------------------------------------------------
 
-    def _is_assessing(self) -> bool:
-        return self._asked_generation == self._generation or (
-            self._assessment is not None and self._assessment.is_pending
-        )
-
-    def _assess(self) -> None:
-        """Handle the loss of sockets: ask the operating system whether the kernel died, if it may have.
-
-        The sockets do not tell: one with unread messages is lost long after the others.
-        """
-        if not self._has_connected_sockets():
-            return
-        lost = self._sockets.disconnected()
-        decisive = [name for name in REQUEST_CHANNELS if name in lost]
-        if self.tracker.phase is ConnectionPhase.PARTIAL:
-            decisive = decisive or lost
-        if self._find_death is not None and decisive:
-            generation = self._ask()
-            self._find_death(
-                lambda died: self._io.post(partial(self._on_death_found, generation, died))
-            )
-        elif len(lost) == len(ChannelName):
-            self._on_kernel_gone()
-        elif decisive:
-            self._probe.start(decisive[0], partial(self._on_probed, self._ask()))
-        else:
-            self._on_some_lost(lost)
-
-    def _has_connected_sockets(self) -> bool:
-        return self.tracker.phase in (ConnectionPhase.READY, ConnectionPhase.PARTIAL)
-
-    def _ask(self) -> int:
-        self._asked_generation = self._generation
-        return self._generation
-
-    def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
-        if generation != self._generation:  # the connection was lost or restored meanwhile
-            return
-        self._asked_generation = None
-        if died is not None:
-            self.on_process_died(died)
-            return
-        if not self._has_connected_sockets():
-            return
-        lost = self._sockets.disconnected()
+    def on_connections_cut(self, lost: list[ChannelName]) -> None:
         if len(lost) < len(ChannelName):
             self._on_some_lost(lost)
         else:
             text = f"the connection to {self._name} was lost, but its process is running"
             self._reconnect_all(ConnectionLost(text), is_dead=False)
 
-    def _on_probed(self, generation: int, is_refused: bool) -> None:
-        if generation != self._generation:
-            return
-        self._asked_generation = None
-        if is_refused or self._sockets.are_all_disconnected:
-            self._end_after_output(self._on_kernel_gone)
-        elif self._has_connected_sockets():
-            self._on_some_lost(self._sockets.disconnected())
-
-    def _on_kernel_gone(self) -> None:
+    def on_kernel_gone(self) -> None:
         text = f"{self._name} closed its sockets; it ended or was restarted"
         self._reconnect_all(KernelDied(text), is_dead=True)
 
-    def _end_after_output(self, end: Callable[[], None]) -> None:
-        """Call a function once all output of the dead kernel was received."""
-        if self._remaining is not None:
-            return
-        if self.tracker.phase is ConnectionPhase.READY:
-            self._remaining = RemainingOutput(self._timers, self._sockets, self.incoming, end)
-            self._remaining.start()
-        else:
-            end()
+    def on_kernel_died(self, why: KernelDied) -> None:
+        if self._lose_all(PhaseEvent.DIED, why):
+            self.events.on_next(KernelState.DEAD)
 
     def _on_some_lost(self, lost: list[ChannelName]) -> None:
         self._sockets.drain_remaining()
-        if not self._has_connected_sockets():  # changed by a subscriber
+        if not self.tracker.accepts(PhaseEvent.ALL_LOST):  # changed by a subscriber
             return
         names = ", ".join(lost)
         if self.tracker.phase is ConnectionPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
@@ -370,11 +305,7 @@ class KernelConnection:
     def on_process_died(self, why: KernelDied) -> None:
         """Report the death of the process after its last output; ignored if it is known."""
         if self.tracker.accepts(PhaseEvent.DIED):
-            self._end_after_output(partial(self._on_died, why))
-
-    def _on_died(self, why: KernelDied) -> None:
-        if self._lose_all(PhaseEvent.DIED, why):
-            self.events.on_next(KernelState.DEAD)
+            self._loss.on_process_died(why)
 
     def suspend(self, why: EnchannelError) -> None:
         """Close all sockets until the next ``start``, and report the reason."""
@@ -398,7 +329,7 @@ class KernelConnection:
         if not self.tracker.accepts(event):  # changed by a subscriber
             return False
         self.send_error = why
-        self._stop_assessing()
+        self._loss.invalidate()
         self.tracker.advance(event)
         if self.tracker.phase is not ConnectionPhase.RECONNECTING:
             self._reconnect.stop_deadline()
@@ -408,13 +339,6 @@ class KernelConnection:
         self.events.on_next(LinkState.LOST)
         self.events.on_next(why)
         return True
-
-    def _stop_assessing(self) -> None:
-        self._generation += 1
-        self._probe.cancel()
-        if self._remaining is not None:
-            self._remaining.cancel()
-            self._remaining = None
 
     def _start_reconnecting(self, names: Iterable[ChannelName]) -> None:
         if self.tracker.phase not in (ConnectionPhase.PARTIAL, ConnectionPhase.RECONNECTING):
@@ -428,6 +352,7 @@ class KernelConnection:
             return
         why = self.send_error
         kind = KernelDied if isinstance(why, KernelDied) else ConnectionLost
+        self._loss.invalidate()
         text = f"{why}; reconnecting did not succeed within {self._reconnect.timeout:g} s"
         self.send_error = kind(text)
         self.tracker.advance(PhaseEvent.TIMED_OUT)
@@ -440,7 +365,7 @@ class KernelConnection:
         was_ready = self.tracker.phase is ConnectionPhase.READY
         if not self.tracker.advance(PhaseEvent.CLOSED):
             return
-        self._stop_assessing()
+        self._loss.invalidate()
         self._reconnect.stop_deadline()
         self._timers.cancel()
         self._sockets.close(linger_ms=LINGER_MS if was_ready else 0)

@@ -18,10 +18,11 @@ from enchannel.errors import (
 )
 from enchannel.wire.signing import Signer
 from enchannel.wire.zmq import encode
-from enchannel_zmq._connection import FindDeath, KernelConnection
+from enchannel_zmq._connection import KernelConnection
 from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._incoming import MESSAGE_CHANNELS
 from enchannel_zmq._io_thread import io_thread
+from enchannel_zmq._loss_assessment import FindDeath
 
 __all__ = ["ZmqLink"]
 

@@ -10,9 +10,9 @@ from enchannel import ChannelName, ConnectionInfo
 from enchannel.abc import KernelState, LinkState
 from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied
 from enchannel.testing import Collector
-from enchannel_zmq._connection import FindDeath
 from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._link import ZmqLink
+from enchannel_zmq._loss_assessment import FindDeath
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.wire_kernel import CLIENT, WireKernel
 
@@ -100,7 +100,7 @@ def test_death_is_reported_after_unread_output(
             iopub = link.link().pairs[ChannelName.IOPUB].incoming
             output = Collector(iopub.pipe(ec.of_message_type("stream")))
             close_all_but_iopub(wire)
-            assert eventually(lambda: link._connection._remaining is not None)
+            assert eventually(lambda: link._connection._loss.is_awaiting_output)
             for number in range(1_000):
                 wire.send(ChannelName.IOPUB, "stream", {"text": str(number)})
             output.wait_until(lambda messages: len(messages) == 1_000)

@@ -1,0 +1,165 @@
+"""The meaning of lost sockets: the kernel ended, or connections to a running kernel were cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from enchannel import ChannelName
+from enchannel.errors import KernelDied
+from enchannel_zmq._connection_phase import ConnectionPhase, PhaseTracker
+from enchannel_zmq._incoming import REQUEST_CHANNELS
+from enchannel_zmq._io_thread import IoThread, Timer, TimerGroup
+from enchannel_zmq._listener_probe import ListenerProbe
+from enchannel_zmq._remaining_output import RemainingOutput
+from enchannel_zmq._socket_set import SocketSet
+
+__all__ = ["FindDeath", "LossAssessment", "LossHandler"]
+
+# Seconds from the first lost socket until the assessment, in which most of the others are lost as well.
+ASSESSMENT_DELAY = 0.02
+
+FindDeath = Callable[[Callable[[KernelDied | None], None]], None]
+"""Finds out whether the kernel's process ended; see ``ZmqLink``."""
+
+
+class LossHandler(Protocol):
+    """Handles the results of an assessment, on the I/O thread."""
+
+    def on_connections_cut(self, lost: list[ChannelName], /) -> None:
+        """Handle connections that were lost although the kernel, as far as is known, is running."""
+
+    def on_kernel_gone(self) -> None:
+        """Handle a kernel of an unknown process that closed its sockets."""
+
+    def on_kernel_died(self, why: KernelDied, /) -> None:
+        """Handle the end of the kernel's process."""
+
+
+class LossAssessment:
+    """Asks the operating system whether the kernel ended; use it on the I/O thread only.
+
+    The lost sockets do not tell that: the sockets of a dead kernel are lost one after the other, and one
+    with unread messages is lost last. So the question is whether the process runs, or, if it is unknown,
+    whether the kernel still listens. The end of a kernel is handled once its last output was received.
+
+    Args:
+        io: The I/O thread.
+        timers: Schedules the assessment.
+        tracker: The phase; sockets are assessed in READY and PARTIAL.
+        sockets: The sockets.
+        probe: Tests whether the kernel listens.
+        make_remaining: Returns the wait for the last output before a function is called.
+        find_death: Finds out whether the process ended; None if it is unknown.
+        handler: Handles the result.
+    """
+
+    def __init__(
+        self,
+        io: IoThread,
+        timers: TimerGroup,
+        tracker: PhaseTracker,
+        sockets: SocketSet,
+        probe: ListenerProbe,
+        make_remaining: Callable[[Callable[[], None]], RemainingOutput],
+        find_death: FindDeath | None,
+        handler: LossHandler,
+    ) -> None:
+        self._io = io
+        self._timers = timers
+        self._tracker = tracker
+        self._sockets = sockets
+        self._probe = probe
+        self._make_remaining = make_remaining
+        self._find_death = find_death
+        self._handler = handler
+        self._timer: Timer | None = None
+        # Counts the invalidations; an answer to a question that was asked before one is ignored.
+        self._generation = 0
+        self._asked_generation: int | None = None
+        self._remaining: RemainingOutput | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """True from the loss of a socket until the result is known."""
+        return self._asked_generation == self._generation or (
+            self._timer is not None and self._timer.is_pending
+        )
+
+    @property
+    def is_awaiting_output(self) -> bool:
+        """True while the kernel is known to have ended, and its last output arrives."""
+        return self._remaining is not None
+
+    def on_disconnected(self) -> None:
+        """Handle the loss of one more socket."""
+        if self._remaining is not None:
+            self._remaining.check()
+        elif not self.is_pending:
+            self._timer = self._timers.later(ASSESSMENT_DELAY, self._assess)
+
+    def on_process_died(self, why: KernelDied) -> None:
+        """Handle the end of the process, once its last output was received."""
+        self._end_after_output(partial(self._handler.on_kernel_died, why))
+
+    def invalidate(self) -> None:
+        """End the assessment without a result: the sockets were lost, restored or closed."""
+        self._generation += 1
+        self._probe.cancel()
+        if self._remaining is not None:
+            self._remaining.cancel()
+            self._remaining = None
+
+    def _assess(self) -> None:
+        if not self._has_connected_sockets():
+            return
+        lost = self._sockets.disconnected()
+        decisive = [name for name in REQUEST_CHANNELS if name in lost]
+        if self._tracker.phase is ConnectionPhase.PARTIAL:
+            decisive = decisive or lost
+        if self._find_death is not None and decisive:
+            generation = self._ask()
+            self._find_death(
+                lambda died: self._io.post(partial(self._on_death_found, generation, died))
+            )
+        elif len(lost) == len(ChannelName):
+            self._handler.on_kernel_gone()
+        elif decisive:
+            self._probe.start(decisive[0], partial(self._on_probed, self._ask()))
+        else:
+            self._handler.on_connections_cut(lost)
+
+    def _has_connected_sockets(self) -> bool:
+        return self._tracker.phase in (ConnectionPhase.READY, ConnectionPhase.PARTIAL)
+
+    def _ask(self) -> int:
+        self._asked_generation = self._generation
+        return self._generation
+
+    def _on_death_found(self, generation: int, died: KernelDied | None) -> None:
+        if generation != self._generation:
+            return
+        self._asked_generation = None
+        if died is not None:
+            self.on_process_died(died)
+        elif self._has_connected_sockets():
+            self._handler.on_connections_cut(self._sockets.disconnected())
+
+    def _on_probed(self, generation: int, is_refused: bool) -> None:
+        if generation != self._generation:
+            return
+        self._asked_generation = None
+        if is_refused or self._sockets.are_all_disconnected:
+            self._end_after_output(self._handler.on_kernel_gone)
+        elif self._has_connected_sockets():
+            self._handler.on_connections_cut(self._sockets.disconnected())
+
+    def _end_after_output(self, end: Callable[[], None]) -> None:
+        if self._remaining is not None:
+            return
+        if self._tracker.phase is ConnectionPhase.READY:
+            self._remaining = self._make_remaining(end)
+            self._remaining.start()
+        else:
+            end()
