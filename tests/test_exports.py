@@ -56,6 +56,9 @@ def names_defined_in(module: ModuleType) -> Iterator[str]:
                 yield from (target.id for target in targets if isinstance(target, ast.Name))
             case ast.AnnAssign(target=ast.Name(id=name)):
                 yield name
+            case ast.Try(handlers=handlers):
+                # To pyright, the variable of an except clause is a name of the module.
+                yield from (handler.name for handler in handlers if handler.name)
             case _:
                 pass
 
