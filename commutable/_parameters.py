@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import keyword
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from commutable._cell import CodeCell, code_cell, frozen_dict
+from commutable._document_errors import InvalidNotebook
 from commutable._notebook import Notebook, inserted, replaced
+from commutable._parameter_languages import LANGUAGES
 from enchannel import NotSupported, Outputs
 
 __all__ = ["with_parameters"]
@@ -29,16 +30,21 @@ def with_parameters(
 
     Args:
         notebook: The notebook.
-        parameters: JSON values by variable name.
+        parameters: JSON values by variable name; also NaN and infinity.
         language: The language of the code: Python, R, Julia, JavaScript or TypeScript. By default the
             language in the metadata of the notebook.
 
     Raises:
         InvalidNotebook: a value is not JSON.
         NotSupported: the language is not supported.
-        ValueError: a name is not a valid variable name.
+        ValueError: a name is not a valid variable name in that language, or the language cannot represent a
+            value, such as an integer that is too large for the numbers of R or JavaScript.
     """
-    values = frozen_dict(parameters, "parameters")
+    try:
+        frozen_dict(_thawed(parameters, numbers=False), "parameters")
+        values = _thawed(parameters, numbers=True)
+    except RecursionError:
+        raise InvalidNotebook("parameters are nested too deeply") from None
     if not values:
         return notebook
     source = _assignments(values, (language or notebook.language or "python").lower())
@@ -55,76 +61,38 @@ def with_parameters(
     return inserted(notebook, cell, 0 if defaults_index is None else defaults_index + 1)
 
 
-def _assignments(values: Mapping[str, Any], language: str) -> str:
+def _assignments(parameters: Mapping[str, Any], language: str) -> str:
     try:
-        comment, assign = LANGUAGES[language]
+        rules = LANGUAGES[language]
     except KeyError:
         supported = ", ".join(LANGUAGES)
         raise NotSupported(
-            f"cannot set parameters in language {language!r}; supported: {supported}"
+            f"cannot set parameters in language {language!r}; supported: {supported}; "
+            "write a cell that sets them instead"
         ) from None
-    for name in values:
-        if not name.isidentifier() or keyword.iskeyword(name):
-            raise ValueError(f"parameter name must be a valid variable name, not {name!r}")
-    lines = [f"{comment} Parameters", *(assign(name, value) for name, value in values.items())]
+    lines = [f"{rules.comment} Parameters"]
+    for name, value in parameters.items():
+        if not rules.has_name_syntax(name) or name in rules.reserved:
+            raise ValueError(
+                f"parameter name must be a valid variable name in {language}, not {name!r}: "
+                f"{rules.name_rule}"
+            )
+        try:
+            lines.append(rules.assign(name, value))
+        # An integer of more than 4300 digits, among other values, has no literal.
+        except ValueError as error:
+            raise ValueError(f"parameter {name!r} cannot be set: {error}") from error
     return "\n".join(lines)
 
 
-def _python(value: Any) -> str:
+def _thawed(value: Any, *, numbers: bool) -> Any:
+    """Return a value with plain dicts and lists; without ``numbers``, replace those that JSON lacks."""
     match value:
-        case dict():
-            return f"{{{', '.join(f'{key!r}: {_python(item)}' for key, item in value.items())}}}"
-        case list():
-            return f"[{', '.join(map(_python, value))}]"
+        case Mapping():
+            return {key: _thawed(item, numbers=numbers) for key, item in value.items()}
+        case list() | tuple():
+            return [_thawed(item, numbers=numbers) for item in value]
+        case float() if not (numbers or math.isfinite(value)):
+            return 0.0
         case _:
-            return repr(value)
-
-
-def _r(value: Any) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return "TRUE" if value else "FALSE"
-        case str():
-            return _quoted(value)
-        case dict():
-            return (
-                f"list({', '.join(f'{_quoted(key)} = {_r(item)}' for key, item in value.items())})"
-            )
-        case list():
-            return f"list({', '.join(map(_r, value))})"
-        case _:
-            return repr(value)
-
-
-def _julia(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return _quoted(value).replace("$", "\\$")
-        case dict():
-            pairs = (f"{_julia(key)} => {_julia(item)}" for key, item in value.items())
-            return f"Dict({', '.join(pairs)})"
-        case list():
-            return f"[{', '.join(map(_julia, value))}]"
-        case _:
-            return repr(value)
-
-
-def _quoted(text: str) -> str:
-    """Return a string literal in double quotes, with the escapes of C, R and Julia."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-Assignment = Callable[[str, Any], str]
-LANGUAGES: Mapping[str, tuple[str, Assignment]] = {
-    "python": ("#", lambda name, value: f"{name} = {_python(value)}"),
-    "r": ("#", lambda name, value: f"{name} <- {_r(value)}"),
-    "julia": ("#", lambda name, value: f"{name} = {_julia(value)}"),
-    "javascript": ("//", lambda name, value: f"var {name} = {json.dumps(value)};"),
-    "typescript": ("//", lambda name, value: f"var {name}: any = {json.dumps(value)};"),
-}
+            return value

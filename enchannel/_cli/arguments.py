@@ -141,7 +141,8 @@ def _add_notebook_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         action="append",
         default=[],
-        help="set a variable to a value (JSON, otherwise plain text); can be repeated",
+        help="set a variable to a value (a number, True, False, None or JSON, otherwise plain text); can "
+        "be repeated",
     )
     notebook.add_argument(
         "--parameters",

@@ -171,6 +171,36 @@ class TestRunningKernel:
         assert self.run("-p", "n", "5", "-p", "city", "Lima", *more).returncode == ExitCode.OK
         assert outputs(self.files.done)[2] == "5 Lima [1, None]\n"
 
+    def test_parameters_follow_papermill(self) -> None:
+        values = {
+            "False": "False",
+            "True": "True",
+            "None": "None",
+            "007": "7",
+            "+3": "3",
+            "NaN": "nan",
+            " -inf": "-inf",
+            "1e3": "1000.0",
+            "1.50": "1.5",
+            "Lima": "'Lima'",
+            "": "''",
+            '"5"': "'5'",
+            "[1, null]": "[1, None]",
+            "true": "True",
+        }
+        names = [f"x{number}" for number in range(len(values))]
+        self.files.has(f"print(*map(repr, [{', '.join(names)}]), sep='|')")
+        options = [part for pair in zip(names, values, strict=True) for part in ("-p", *pair)]
+        assert self.run(*options).returncode == ExitCode.OK
+        assert outputs(self.files.done)[1] == "|".join(values.values()) + "\n"
+
+    def test_parameter_file_may_have_byte_order_mark(self) -> None:
+        self.files.has("print(n)")
+        file = self.files.given.parent / "p.json"
+        file.write_bytes(b'\xef\xbb\xbf{"n": 5}')
+        assert self.run("--parameters", str(file)).returncode == ExitCode.OK
+        assert outputs(self.files.done)[1] == "5\n"
+
     def test_input_reads_stdin(self) -> None:
         self.files.has("print('hello', input('who? '))")
         ended = self.run(stdin="Ada\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import enchannel as ec
 from enchannel._cli.notebook.files import UnusableNotebook, load_notebook
 
 __all__ = ["NotebookPlan", "plan_notebook"]
+
+PAPERMILL_WORDS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +99,26 @@ def _has_run(cell: cm.CodeCell, *, allow_errors: bool) -> bool:
 def _read_parameters(arguments: argparse.Namespace) -> Mapping[str, Any]:
     values = {} if arguments.parameters is None else _read_parameter_file(arguments.parameters)
     for name, text in arguments.parameter:
-        try:
-            values[name] = json.loads(text)
-        except ValueError:
-            # A string needs no quotes.
-            values[name] = text
+        values[name] = _parameter_value(text)
     return values
+
+
+def _parameter_value(text: str) -> Any:
+    """Return the value of a text: by the rules of papermill, or else as JSON, or else the text."""
+    if text in PAPERMILL_WORDS:
+        return PAPERMILL_WORDS[text]
+    for convert in (int, float, json.loads):
+        with suppress(ValueError, RecursionError):
+            return convert(text)
+    return text
 
 
 def _read_parameter_file(path: str) -> dict[str, Any]:
     try:
-        values = json.loads(Path(path).read_bytes())
+        values = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise UnusableNotebook(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableNotebook(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UnusableNotebook(f"{path} must contain a JSON object")
