@@ -76,6 +76,9 @@ The contract
     19. No key, token or password appears in an error text, a ``repr`` or a log.
     20. Methods of ``lifecycle`` start immediately and never block; the observables that they return replay
         the outcome to late subscribers. A restart is a new process behind the same channels.
+    21. A ``Lister`` lists each kernel with its ``Link.kernel_id`` and a ``target`` that ``open`` accepts.
+        With ``context.at``, ``open`` finds a kernel by its id or an unambiguous beginning of it; for other
+        texts it raises ``ConnectionFailed``.
 
 Ending an owned kernel
     A kernel that the link owns (``Link.owned``, with a ``lifecycle``) is ended by the core, not by

@@ -10,7 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import zmq
 
@@ -51,6 +51,9 @@ class ZmqRig(KernelSockets, Rig):
 
     give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.2}
     replayed = "a message twice"
+    unsupported: ClassVar[Mapping[str, str]] = {
+        "at": "kernels without a connection file in the runtime directory are not listed"
+    }
 
     def __init__(
         self,

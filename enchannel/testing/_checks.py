@@ -47,7 +47,7 @@ OPEN_MARGIN = 2.0
 DESCRIPTOR_MARGIN = 8
 OPTIONAL = (
     *("disconnect", "reconnect", "disconnect_permanently", "pause_reading", "resume_reading"),
-    *("garbage", "unreachable_target", "secrets", "on_message", "give_up_options"),
+    *("garbage", "unreachable_target", "secrets", "on_message", "give_up_options", "at"),
 )
 
 

@@ -23,6 +23,8 @@ class Rig(ABC):
         target: The target that the backend opens to reach this kernel's end.
         options: Options for ``backend.open``.
         give_up_options: More options, with which a lost link is given up within seconds.
+        at: The URL of the server at which a ``Lister`` lists the kernel, with the credentials for that;
+            None if it lists the kernel without a server. A listed target is opened with ``options``.
         unreachable_target: A valid target at which connections fail.
         secrets: Keys, tokens and passwords, which must not appear in any text.
         replayed: The key in ``garbage`` that sends a valid message twice; one of the two must be received.
@@ -34,6 +36,7 @@ class Rig(ABC):
     target: Any
     options: Mapping[str, Any] = {}
     give_up_options: Mapping[str, Any] = {}
+    at: str | None = None
     unreachable_target: Any = None
     secrets: Collection[str] = ()
     replayed: str = ""

@@ -12,6 +12,7 @@ from enchannel.testing._fake_kernel import FakeKernel
 from enchannel.testing._rig import Rig
 from enchannel.testing._rules.closing import Closing
 from enchannel.testing._rules.damage import Damage
+from enchannel.testing._rules.listing import Listing
 from enchannel.testing._rules.loss import Loss
 from enchannel.testing._rules.messages import Messages
 from enchannel.testing._rules.opening import Opening
@@ -20,7 +21,7 @@ from enchannel.testing._rules.safety import Safety
 __all__ = ["BackendSuite"]
 
 
-class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety):
+class BackendSuite(Opening, Messages, Damage, Loss, Closing, Safety, Listing):
     """The tests that a backend must pass.
 
     Derive a class in a module that pytest collects, and add a fixture that returns a rig:

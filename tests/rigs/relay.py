@@ -30,6 +30,8 @@ class RelayRig(Rig):
     """
 
     backend: Backend = SocketioBackend()
+    # A listed target has no token.
+    options: Mapping[str, Any] = {"token": TOKEN}
     give_up_options: Mapping[str, Any] = {"reconnect_timeout": 0.3}
     secrets = (TOKEN,)
     unsupported: ClassVar[Mapping[str, str]] = {}
@@ -50,6 +52,7 @@ class RelayRig(Rig):
             )
         )
         self._owned.callback(lambda: self._server.call(self._relay.shut_down(self.kernel_id)))
+        self.at = f"socketio+http://{HOST}:{self.proxy.port}/?token={TOKEN}"
         self.target = f"socketio+http://{HOST}:{self.proxy.port}/{self.kernel_id}?token={TOKEN}"
         self.unreachable_target = f"socketio+http://{HOST}:9/{self.kernel_id}?token={TOKEN}"
         return self

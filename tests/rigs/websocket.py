@@ -57,7 +57,8 @@ class WebsocketRig(Rig):
     unsupported: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, server: JupyterServer, *, legacy: bool = False) -> None:
-        self.options = {"legacy": legacy}
+        # A listed target has no token.
+        self.options = {"legacy": legacy, "token": TOKEN}
         self._server = server
         self._legacy = legacy
         self._owned = ExitStack()
@@ -76,6 +77,7 @@ class WebsocketRig(Rig):
         (new,) = {model["id"] for model in self._server.request("GET", "api/kernels")} - before
         base = f"http://{HOST}:{self.proxy.port}"
         self.kernel_id = new
+        self.at = f"{base}/?token={TOKEN}"
         self.target = f"{base}/api/kernels/{new}?token={TOKEN}"
         self.unreachable_target = f"http://{HOST}:9/api/kernels/{new}?token={TOKEN}"
         return self

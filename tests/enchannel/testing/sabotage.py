@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,9 +14,9 @@ import reactivex
 from reactivex import Observable, Subject, abc
 from reactivex import operators as ops
 
-from enchannel import AnyMessage, ChannelName, LinkState
+from enchannel import AnyMessage, ChannelName, KernelModel, LinkState
 from enchannel.abc import Capabilities, ChannelPair, Lifecycle, Link, LinkEvent, OpenContext
-from enchannel.backends import CallbackObserver
+from enchannel.backends import CallbackObserver, find_kernel
 from enchannel.errors import (
     ChannelClosed,
     ConnectionLost,
@@ -43,6 +43,7 @@ class SabotagedRig(MemoryRig):
     """The in-memory rig with a secret and with garbage, which memory does not have."""
 
     options: Mapping[str, Any] = {}
+    at = "memory://this-process"
     secrets = (SECRET,)
     unsupported: ClassVar[Mapping[str, str]] = {}
 
@@ -69,10 +70,20 @@ class SabotagedBackend(MemoryBackend):
     def open(self, target: Any, context: OpenContext) -> Link:
         if self._sabotage.open is not None:
             self._sabotage.open(target)
-        return self._sabotage.rewire(super().open(target, context))
+        if context.at is not None:
+            target = self._sabotage.find(self.list_kernels(context), target)
+        return self._sabotage.rewire(super().open(target, replace(context, at=None)))
+
+    def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
+        models = super().list_kernels(replace(context, at=None))
+        return tuple(map(self._sabotage.listed, models)) if self._sabotage.listed else ()
 
     def __repr__(self) -> str:
         return self._sabotage.repr
+
+
+def find_target(models: Sequence[KernelModel], beginning: str) -> str:
+    return find_kernel(models, beginning, SabotagedRig.at).target
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class Sabotage:
         how: A description of the fault, with the backend as its subject.
         rewire: Returns a link with the fault.
         open: Called before a link is opened.
+        find: Returns the target of the kernel with the beginning of an id.
+        listed: Changes a listed kernel; None to list none.
         capabilities: The capabilities that the link declares.
         repr: The repr of the backend.
     """
@@ -92,6 +105,8 @@ class Sabotage:
     how: str
     rewire: Rewire = lambda link: link
     open: Callable[[Any], None] | None = None
+    find: Callable[[Sequence[KernelModel], str], str] = find_target
+    listed: Callable[[KernelModel], KernelModel] | None = lambda model: model
     capabilities: Capabilities = Capabilities()
     repr: str = "<SabotagedBackend>"
 
@@ -561,4 +576,16 @@ SABOTAGES = [
     Sabotage(
         20, "has blocking lifecycle methods", lambda link: replace(link, lifecycle=SlowLifecycle())
     ),
+    Sabotage(21, "does not list its kernels", listed=None),
+    Sabotage(
+        21, "lists targets that it cannot open", listed=lambda m: replace(m, target=f"{m.id}?")
+    ),
+    Sabotage(21, "lists other ids than its links have", listed=lambda m: replace(m, id=f"a{m.id}")),
+    Sabotage(21, "lists a secret", listed=lambda m: replace(m, name=SECRET)),
+    Sabotage(
+        21,
+        "finds kernels by their whole id only",
+        find=lambda models, id: next(m.target for m in models if m.id == id),
+    ),
+    Sabotage(21, "opens any kernel for an unknown id", find=lambda models, id: models[0].target),
 ]
