@@ -17,7 +17,7 @@ from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child
 from enchannel._rx.thread_calls import join_calls
 from enchannel._rx.waiting import Waiter
 from enchannel.abc import Link, LinkEvent, LinkState
-from enchannel.errors import ChannelClosed, EnchannelError, NotConnected
+from enchannel.errors import ChannelClosed, EnchannelError, NotConnected, RequestTimeout
 
 __all__ = ["Connection", "Phase", "Receiver"]
 
@@ -283,7 +283,10 @@ class Connection:
         waiter: Waiter[None] = Waiter()
         with waiter.subscribe_to(link.lifecycle.shutdown()):
             try:
-                waiter.wait(SHUTDOWN_TIMEOUT)
+                if not waiter.wait(SHUTDOWN_TIMEOUT):
+                    raise RequestTimeout(
+                        f"the kernel did not shut down within {SHUTDOWN_TIMEOUT:g} s"
+                    )
                 waiter.last()
             except EnchannelError as error:
                 self._subjects.report(error)

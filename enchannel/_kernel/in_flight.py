@@ -118,6 +118,7 @@ class InFlightRequest(abc.DisposableBase):
         )
         self._lock = threading.RLock()
         self._progress = Progress.SENT
+        self._is_interrupted = False
         self._reply: AnyMessage | None = None
         self._received = 0
         self._timers: list[abc.DisposableBase] = []
@@ -188,6 +189,7 @@ class InFlightRequest(abc.DisposableBase):
             True if the kernel works on this request. Otherwise, disposing does not cancel the interrupt.
         """
         progress = self._progress
+        self._is_interrupted = True
         self._interrupt_at(progress)
         return progress is Progress.RUNNING
 
@@ -207,7 +209,8 @@ class InFlightRequest(abc.DisposableBase):
         """Handle a timeout or disposal, before which the request had this progress."""
         if self._is_input_pending:
             self._interrupt()
-        elif self._options.interrupt_if_abandoned:
+        # A second interrupt would hit the cleanup of code that handles the first.
+        elif self._options.interrupt_if_abandoned and not self._is_interrupted:
             self._interrupt_at(progress)
 
     def _interrupt_at(self, progress: Progress) -> None:

@@ -24,7 +24,7 @@ from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
 from enchannel._rx.thread_calls import call_in_thread
 from enchannel._rx.timer import timer
-from enchannel._rx.waiting import refuse_to_block
+from enchannel._rx.waiting import refuse_on_event_loop, refuse_to_block
 from enchannel.abc import KernelState, Link, LinkState
 from enchannel.errors import NotSupported
 
@@ -79,20 +79,41 @@ class Kernel(Requests):
 
         Messages that have arrived are still delivered. Waits up to 10 seconds for subscribers that lag
         behind. Idempotent and thread-safe, also when called by a subscriber.
+
+        Raises:
+            WouldDeadlock: called on a running event loop.
         """
+        refuse_on_event_loop("close()", "use `await kernel.aclose()`")
         self._parts.connection.close()
+
+    async def aclose(self) -> None:
+        """Close the kernel as ``close`` does, without blocking the event loop.
+
+        If the task is cancelled, closing continues in its thread.
+        """
+        await call_in_thread(self._parts.connection.close)
 
     def detach(self) -> None:
         """Disconnect from a kernel that was launched, and leave it running.
 
         The kernel runs until this process exits, or longer if it was launched with ``independent=True``;
         ``connect`` finds it by its id.
+
+        Raises:
+            WouldDeadlock: called on a running event loop.
         """
+        refuse_on_event_loop("detach()", "use `await kernel.adetach()`")
         self._parts.connection.detach()
 
+    async def adetach(self) -> None:
+        """Disconnect as ``detach`` does, without blocking the event loop."""
+        await call_in_thread(self._parts.connection.detach)
+
     def __enter__(self) -> Self:
+        # Leaving the block would block the loop as well, so an open kernel is refused, too.
+        refuse_on_event_loop("a kernel with `with`", "write `async with`")
         if self._parts.connection.link is None:
-            refuse_to_block("connecting with `with` (write `async with`)")
+            refuse_to_block("connecting with `with`", "write `async with`")
             self._parts.connection.open()
         return self
 
@@ -113,7 +134,7 @@ class Kernel(Requests):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await call_in_thread(self.close)
+        await self.aclose()
 
     def __await__(self) -> Generator[object, None, Self]:
         """Connect without blocking the event loop: ``kernel = await ec.connect(…)``."""

@@ -24,7 +24,7 @@ from enchannel._rx.sink_observable import SinkObservable
 from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, RequestFailed
 from enchannel.messages import kernel_info_request
 
-__all__ = ["ReplyRequest", "Request", "RequestRegistry", "start"]
+__all__ = ["ReplyRequest", "Request", "RequestRegistry", "reply_of", "start"]
 
 
 class RequestRegistry:
@@ -147,14 +147,6 @@ class Request(SinkObservable[AnyMessage]):
             request.send()
         return request
 
-    def reply(self, reply_type: str) -> ReplyRequest:
-        """Return the same request as an observable of its reply only.
-
-        Args:
-            reply_type: The message type of the reply; a reply of another type fails the observable.
-        """
-        return ReplyRequest(self, reply_type, self._delivery, self._reporter)
-
     def __str__(self) -> str:
         return f"a {self._message.header.msg_type}"
 
@@ -162,6 +154,16 @@ class Request(SinkObservable[AnyMessage]):
 def start(request: Request, sink: Sink[AnyMessage]) -> InFlightRequest:
     """Send a request and pass its messages to a sink, on the threads on which they arrive."""
     return request._attach(sink)
+
+
+def reply_of(request: Request, reply_type: str) -> ReplyRequest:
+    """Return the same request as an observable of its reply only.
+
+    Args:
+        request: The request.
+        reply_type: The message type of the reply; a reply of another type fails the observable.
+    """
+    return ReplyRequest(request, reply_type, request._delivery, request._reporter)
 
 
 class ReplyRequest(SinkObservable[AnyMessage]):

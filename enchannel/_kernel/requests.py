@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Literal, cast, overload
 
 from reactivex import Observable
 
 from enchannel import messages as build
-from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, InFlightRequest
-from enchannel._kernel.request_registry import Request, start
+from enchannel._kernel.code_run import CodeRun
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
+from enchannel._kernel.request_registry import Request, reply_of
 from enchannel._kernel.stdin import OnInput
-from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
+from enchannel._outputs.result import Result
 from enchannel._protocol.message import AnyMessage, Message
-from enchannel._rx.waiting import Waiter, refuse_to_block
+from enchannel._rx.waiting import refuse_to_block
 from enchannel.contents import (
     CommInfoReply,
     CompleteReply,
@@ -28,13 +27,10 @@ from enchannel.contents import (
     IsCompleteReply,
     KernelInfoReply,
 )
-from enchannel.errors import ConnectionLost, KernelDied, RequestTimeout
 
 __all__ = ["Requests", "validate_timeout"]
 
 _debug_numbers = itertools.count(1)
-
-INTERRUPT_GRACE = 1.0  # for interrupted code to end
 
 
 class Requests(ABC):
@@ -126,23 +122,30 @@ class Requests(ABC):
         self,
         code: str,
         *,
+        silent: bool = False,
+        store_history: bool = True,
+        user_expressions: Mapping[str, str] | None = None,
+        allow_stdin: bool | None = None,
+        stop_on_error: bool = True,
         timeout: float | None = None,
+        idle_grace: float | None = None,
+        on_input: OnInput | None = None,
         check: bool = True,
         max_output: int | None = None,
-        on_input: OnInput | None = None,
     ) -> Result:
-        """Run code and wait for its end, like ``subprocess.run``.
+        """Run code and wait for its end, like ``subprocess.run``; blocks. ``arun`` is its coroutine.
 
-        Ctrl-C interrupts the kernel as well.
+        The code is interrupted at the timeout and at Ctrl-C.
 
         Args:
             code: The code, in the kernel's language.
+            silent, store_history, user_expressions, allow_stdin, stop_on_error, idle_grace: As for
+                ``execute``.
             timeout: Seconds after which the code is interrupted; if it has not started by then, it is
                 interrupted when it starts. None: no timeout.
+            on_input: Answers ``input()`` on this thread, as for ``request``, but returns no awaitable.
             check: Raise if the code raises; False: return a result with its error.
             max_output: Characters of output to keep; ``Result.truncated`` is True if there was more.
-            on_input: Answers ``input()`` on this thread: called with the prompt, and True if it is for a
-                password; returns the text.
 
         Raises:
             KernelError: the code raised.
@@ -152,44 +155,71 @@ class Requests(ABC):
             WouldDeadlock: called on a running event loop or on a thread that delivers messages.
             ValueError: timeout or max_output is invalid; nothing was sent.
         """
-        refuse_to_block("run")
-        validate_timeout(timeout)
-        if max_output is not None and max_output < 0:
-            raise ValueError(
-                f"max_output must be a number of characters or None, not {max_output!r}"
-            )
-        builder = ResultBuilder(max_output)
-        message = build.execute_request(code, allow_stdin=on_input is not None)
-        request = self._own_request(message, timeout=None, on_input=on_input)
-        started = time.monotonic()
-        waiter: Waiter[AnyMessage] = Waiter(builder.add)
-        in_flight = start(request, waiter)
-        with in_flight:
-            try:
-                waiter.wait(timeout)
-                waiter.last()
-            except RequestTimeout as late:
-                result = builder.build(time.monotonic() - started)
-                stopped = _stop(in_flight, waiter)
-                what = (
-                    "was interrupted"
-                    if stopped
-                    else "has not started; it will be interrupted when it does"
-                )
-                text = f"the code did not finish within {timeout:g} s and {what}"
-                error = RequestTimeout(f"{text}; {_received(result)}")
-                error.result = result
-                raise error from late
-            except (KernelDied, ConnectionLost) as ended:
-                ended = copy_of_error(ended)
-                ended.result = builder.build(time.monotonic() - started)
-                raise ended from None
-            # Ctrl-C, or an on_input that raised.
-            except BaseException:
-                _stop(in_flight, waiter)
-                raise
-        result = builder.build(time.monotonic() - started)
-        return result.check() if check else result
+        refuse_to_block("run()", "use `await kernel.arun(…)`")
+        return self._code_run(
+            code,
+            silent=silent,
+            store_history=store_history,
+            user_expressions=user_expressions,
+            allow_stdin=allow_stdin,
+            stop_on_error=stop_on_error,
+            timeout=timeout,
+            idle_grace=idle_grace,
+            on_input=on_input,
+            check=check,
+            max_output=max_output,
+        ).run()
+
+    async def arun(
+        self,
+        code: str,
+        *,
+        silent: bool = False,
+        store_history: bool = True,
+        user_expressions: Mapping[str, str] | None = None,
+        allow_stdin: bool | None = None,
+        stop_on_error: bool = True,
+        timeout: float | None = None,
+        idle_grace: float | None = None,
+        on_input: OnInput | None = None,
+        check: bool = True,
+        max_output: int | None = None,
+    ) -> Result:
+        """Run code and wait for its end in a coroutine; otherwise as ``run``.
+
+        The code is interrupted at the timeout, and when the task is cancelled. The cancellation then
+        waits for the end of the code, for at most one second.
+
+        Args:
+            code: The code, in the kernel's language.
+            silent, store_history, user_expressions, allow_stdin, stop_on_error, idle_grace: As for
+                ``execute``.
+            timeout, check, max_output: As for ``run``.
+            on_input: Answers ``input()`` on the event loop, as for ``request``.
+
+        Raises:
+            KernelError: the code raised.
+            RequestAborted: the kernel did not run the code, because one queued before it failed.
+            RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
+                has the output so far.
+            ValueError: timeout or max_output is invalid; nothing was sent.
+
+        Example:
+            >>> result = await kernel.arun("6 * 7", timeout=60)
+        """
+        return await self._code_run(
+            code,
+            silent=silent,
+            store_history=store_history,
+            user_expressions=user_expressions,
+            allow_stdin=allow_stdin,
+            stop_on_error=stop_on_error,
+            timeout=timeout,
+            idle_grace=idle_grace,
+            on_input=on_input,
+            check=check,
+            max_output=max_output,
+        ).arun()
 
     def kernel_info(
         self, *, timeout: float | None = DEFAULT_TIMEOUT
@@ -320,11 +350,21 @@ class Requests(ABC):
         self, message: AnyMessage, timeout: float | None
     ) -> Observable[Message[Any]]:
         reply_type = message.msg_type.removesuffix("_request") + "_reply"
-        return self._own_request(message, timeout=timeout).reply(reply_type)
-
-    def _own_request(self, message: AnyMessage, **options: Any) -> Request:
         # Every implementation of request() in the library returns a Request.
-        return cast(Request, self.request(message, **options))
+        return reply_of(cast(Request, self.request(message, timeout=timeout)), reply_type)
+
+    def _code_run(
+        self,
+        code: str,
+        *,
+        timeout: float | None,
+        check: bool,
+        max_output: int | None,
+        **options: Any,
+    ) -> CodeRun:
+        validate_timeout(timeout)
+        request = self.execute(code, timeout=None, interrupt_if_abandoned=True, **options)
+        return CodeRun(cast(Request, request), timeout=timeout, check=check, max_output=max_output)
 
 
 def validate_timeout(timeout: float | None) -> None:
@@ -333,20 +373,3 @@ def validate_timeout(timeout: float | None) -> None:
         return
     if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
-
-
-def _stop(request: InFlightRequest, waiter: Waiter[AnyMessage]) -> bool:
-    """Interrupt a request and wait for its end; return False if it has not started.
-
-    A request that is sent before the end of the interrupted one would be aborted with it.
-    """
-    if not request.interrupt():
-        return False
-    with suppress(RequestTimeout):
-        waiter.wait(INTERRUPT_GRACE)
-    return True
-
-
-def _received(result: Result) -> str:
-    count = len(result.outputs)
-    return f"{count} output{'' if count == 1 else 's'} received"

@@ -14,7 +14,7 @@ from enchannel._kernel.stdin import OnInput
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.sink import Reporter
-from enchannel._rx.waiting import last_value, wait
+from enchannel._rx.waiting import last_value, refuse_to_block, wait
 from enchannel.errors import EnchannelError, NotSupported
 from enchannel.messages import create_subshell_request, delete_subshell_request
 
@@ -59,6 +59,7 @@ class Subshell(Requests):
         )
 
     def __enter__(self) -> Self:
+        refuse_to_block("a subshell with `with`", "write `async with`")
         _raise_if_unsupported(wait(self._requests.kernel_info()))
         self.id = _id_from(wait(self._requests.request(create_subshell_request())))
         return self

@@ -19,17 +19,26 @@ from enchannel._rx.overflow import validate_overflow
 from enchannel._rx.sink import attach
 from enchannel.errors import MessagesMayBeMissing, RequestTimeout, WouldDeadlock
 
-__all__ = ["aiter", "last_value", "refuse_on_event_loop", "refuse_to_block", "wait"]
+__all__ = [
+    "AsyncWaiter",
+    "Waiter",
+    "aiter",
+    "last_value",
+    "refuse_on_event_loop",
+    "refuse_to_block",
+    "wait",
+]
 
 T = TypeVar("T")
 NOTHING: Any = object()
 
 
-def refuse_to_block(what: str) -> None:
+def refuse_to_block(what: str, remedy: str) -> None:
     """Raise WouldDeadlock on a thread that must not block.
 
     Args:
         what: The blocking call, as the error names it.
+        remedy: The call to make instead on an event loop.
 
     Raises:
         WouldDeadlock: on a delivery thread, or on the thread of a running asyncio loop.
@@ -38,7 +47,7 @@ def refuse_to_block(what: str) -> None:
         raise WouldDeadlock(
             f"{what} on a thread that delivers messages would wait for itself; subscribe instead"
         )
-    refuse_on_event_loop(what, "await it instead")
+    refuse_on_event_loop(what, remedy)
 
 
 def refuse_on_event_loop(what: str, remedy: str) -> None:
@@ -76,10 +85,11 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     Example:
         >>> reply = ec.wait(kernel.kernel_info(), timeout=5)
     """
-    refuse_to_block("wait")
+    refuse_to_block("wait()", "use `await enchannel.last_value(…)`")
     waiter: Waiter[T] = Waiter()
     with waiter.subscribe_to(observable):
-        waiter.wait(timeout)
+        if not waiter.wait(timeout):
+            raise RequestTimeout(f"the observable did not complete within {timeout:g} s")
     return waiter.last()
 
 
@@ -100,21 +110,19 @@ class Waiter(Generic[T]):
         """Subscribe to an observable; use the result in a ``with`` statement."""
         return attach(observable, self)
 
-    def wait(self, timeout: float | None) -> None:
-        """Block until the observable completes or fails.
+    def wait(self, timeout: float | None) -> bool:
+        """Block until the observable completes or fails; return False if it does not do so in time.
 
         Args:
             timeout: Seconds, or None.
-
-        Raises:
-            RequestTimeout: the observable did not complete in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while call := self._calls.get(timeout=_seconds_until(deadline)):
                 call()
         except Empty:
-            raise RequestTimeout(f"the observable did not complete within {timeout:g} s") from None
+            return False
+        return True
 
     def last(self) -> T:
         """Return the last item.
@@ -224,6 +232,73 @@ class _LastValueSink(_AsyncioSink[T]):
 
     def on_next(self, item: T) -> None:
         self.items.append(item)
+
+
+class AsyncWaiter(_LastValueSink[T]):
+    """A ``Waiter`` for a coroutine: it keeps the last item, and runs functions on the loop.
+
+    Args:
+        loop: The loop of the coroutine.
+        on_next: Called with each item, on the thread on which it arrives.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_next: Callable[[T], None]) -> None:
+        super().__init__(loop)
+        self._on_next = on_next
+        self._raised: Exception | None = None
+
+    async def wait(self, timeout: float | None) -> bool:
+        """Wait until the observable completes or fails; return False if it does not do so in time.
+
+        Args:
+            timeout: Seconds, or None.
+
+        Raises:
+            Exception: a function passed to ``call`` raised it.
+        """
+        is_late = False
+
+        def on_timeout() -> None:
+            nonlocal is_late
+            is_late = True
+            self.woken.set()
+
+        # Not asyncio.timeout, which a cancelled task would confuse with its cancellation.
+        timer = None if timeout is None else self._loop.call_later(timeout, on_timeout)
+        try:
+            while not (self.ended or is_late):
+                await self.woken.wait()
+                self.woken.clear()
+                self._raise()
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self.ended
+
+    def last(self) -> T:
+        """Return the last item, or raise the error of the observable."""
+        if self.error is not None:
+            raise self.error
+        return self.items[-1]
+
+    def on_next(self, item: T) -> None:
+        super().on_next(item)
+        self._on_next(item)
+
+    def call(self, function: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                function()
+            except Exception as error:  # from user code
+                self._raised = error
+                self.woken.set()
+
+        self._post(guarded)
+
+    def _raise(self) -> None:
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
 
 
 class _ErrorSink(_AsyncioSink[T]):

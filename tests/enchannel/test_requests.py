@@ -1,6 +1,7 @@
 """Requests as cold observables, on_input, and run()."""
 
 import asyncio
+import inspect
 import random
 import signal
 import threading
@@ -1365,10 +1366,245 @@ def test_runs_that_fail_together_keep_results() -> None:
     assert texts == ["a", "b", "c"]
 
 
+def test_run_without_reply_has_result() -> None:
+    """A request that gets its idle status and no reply fails also when the run has no timeout."""
+    remote = ScriptedLink()
+
+    def answer_partly(asked: AnyMessage) -> None:
+        remote.send(busy(asked), printed("so far", asked), idle(asked))
+        Thread(lambda: remote.clock.advance_by(11))
+
+    remote.handler = answer_partly
+    with remote.kernel() as kernel, pytest.raises(RequestTimeout, match="but no reply") as caught:
+        kernel.run("1")
+    assert caught.value.result is not None
+    assert caught.value.result.text == "so far"
+
+
+def test_stubborn_run_is_interrupted_once() -> None:
+    """A second interrupt would hit the cleanup of code that handles the first."""
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle)
+    remote.handler = lambda asked: remote.send(busy(asked))
+    with remote.kernel() as kernel:
+        with pytest.raises(RequestTimeout, match="was interrupted"):
+            kernel.run("train()", timeout=0.01)
+        assert lifecycle.calls == ["interrupt"]
+
+
+EXECUTE_KEYWORDS: dict[str, Any] = {
+    "silent": True,
+    "store_history": False,
+    "user_expressions": {"x": "1"},
+    "allow_stdin": True,
+    "stop_on_error": False,
+}
+
+
+def test_run_and_arun_have_keywords_of_execute() -> None:
+    remote = answering()
+    with remote.kernel() as kernel:
+        run_on_loop(lambda: kernel.arun("x", **EXECUTE_KEYWORDS, idle_grace=3))
+        kernel.run("x", **EXECUTE_KEYWORDS, idle_grace=3)
+        ec.wait(kernel.execute("x", **EXECUTE_KEYWORDS))
+    contents = [message.content for message in remote.received[SHELL]]
+    assert contents == [{"code": "x", **EXECUTE_KEYWORDS}] * 3
+    run, arun, execute = (
+        set(inspect.signature(method).parameters)
+        for method in (Kernel.run, Kernel.arun, Kernel.execute)
+    )
+    assert run == arun == execute - {"interrupt_if_abandoned"} | {"check", "max_output"}
+
+
+# arun.
+
+
+def arun(remote: ScriptedLink, code: str, **options: Any) -> Result:
+    async def main() -> Result:
+        async with remote.kernel() as kernel:
+            kernel.errors.subscribe(lambda _: None)
+            return await kernel.arun(code, **options)
+
+    return run_on_loop(main)
+
+
+def test_arun_returns_result() -> None:
+    result = arun(answering("wo", "o\n"), "print('woo')")
+    assert (result.status, result.text) == ("ok", "woo\n")
+    assert result.duration > 0
+    assert arun(answering("a" * 20), "chat()", max_output=12).truncated
+
+
+def test_arun_checks_result() -> None:
+    def failing() -> ScriptedLink:
+        remote = ScriptedLink()
+        remote.handler = lambda asked: remote.send(
+            busy(asked), printed("before", asked), raised(asked, "ValueError"), idle(asked)
+        )
+        return remote
+
+    with pytest.raises(KernelError) as caught:
+        arun(failing(), "1 / 0")
+    assert caught.value.result is not None
+    assert caught.value.result.text == "before"
+    assert arun(failing(), "1 / 0", check=False).status == "error"
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": "x"}, {"max_output": -1}])
+def test_arun_rejects_invalid_options(options: dict[str, Any]) -> None:
+    remote = ScriptedLink()
+    with pytest.raises(ValueError, match=next(iter(options))):
+        arun(remote, "1", **options)
+    assert remote.received[SHELL] == []
+
+
+def test_arun_timeout_interrupts_and_has_result() -> None:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
+    with pytest.raises(
+        RequestTimeout, match=r"within 0.01 s and was interrupted; 1 output"
+    ) as caught:
+        arun(remote, "train()", timeout=0.01)
+    assert lifecycle.calls[0] == "interrupt"
+    assert caught.value.result is not None
+    assert caught.value.result.text == "so far"
+
+
+def test_queued_arun_timeout_interrupts_later() -> None:
+    remote, lifecycle = interruptible()
+    other = ec.execute_request("other")
+    remote.handler = lambda asked: remote.send(busy(other))
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            with pytest.raises(RequestTimeout, match="has not started"):
+                await kernel.arun("train()", timeout=0.01)
+            assert lifecycle.calls == []
+            remote.send(idle(other), busy(remote.last_request))
+            remote.clock.advance_by(1)
+            assert lifecycle.calls == ["interrupt"]
+
+    run_on_loop(main)
+
+
+def test_cancelled_arun_interrupts_and_waits_for_end() -> None:
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle)
+    remote.handler = lambda asked: remote.send(busy(asked))
+    ended = list[str]()
+
+    def end_later(name: str) -> None:
+        if name == "interrupt":
+            asyncio.get_running_loop().call_later(0.05, end)
+
+    def end() -> None:
+        ended.append("code")
+        remote.send(raised(remote.last_request, "KeyboardInterrupt"), idle(remote.last_request))
+
+    lifecycle.on_call = end_later
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await kernel.arun("train()")
+            ended.append("arun")
+            assert lifecycle.calls == ["interrupt"]
+            assert parts_of(kernel).requests.by_id == {}
+
+    run_on_loop(main)
+    assert ended == ["code", "arun"]
+
+
+def test_arun_cancelled_twice_ends_at_once() -> None:
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle)
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            running = asyncio.ensure_future(kernel.arun("train()"))
+            await asyncio.sleep(0)
+            remote.send(busy(remote.last_request))
+            for _ in range(2):
+                running.cancel()
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert running.cancelled()
+            assert lifecycle.calls == ["interrupt"]
+            assert parts_of(kernel).requests.by_id == {}
+
+    run_on_loop(main)
+
+
+@pytest.mark.parametrize("end", [KernelDied("killed", exit_code=-9), ConnectionLost("cut")])
+def test_arun_of_dying_kernel_has_result(end: KernelDied | ConnectionLost) -> None:
+    remote = ScriptedLink()
+
+    def die(asked: AnyMessage) -> None:
+        remote.send(busy(asked), printed("so far", asked))
+        remote.emit_event(end)
+
+    remote.handler = die
+    with pytest.raises(type(end)) as caught:
+        arun(remote, "os._exit(1)")
+    assert caught.value.result is not None
+    assert caught.value.result.text == "so far"
+    assert end.result is None
+
+
+def test_arun_answers_input_on_loop() -> None:
+    remote, threads = ScriptedLink(), list[threading.Thread]()
+
+    def on_sent(message: AnyMessage) -> None:
+        if message.channel is STDIN:
+            remote.send(*answered(remote.received[SHELL][-1])[1:])
+        else:
+            send_input_request(remote)
+
+    async def answer(*_: object) -> str:
+        threads.append(threading.current_thread())
+        return "Ada"
+
+    remote.handler = on_sent
+
+    async def main() -> Result:
+        async with remote.kernel() as kernel:
+            result = await kernel.arun("input()", on_input=answer)
+        assert threads == [threading.current_thread()]
+        return result
+
+    assert run_on_loop(main).status == "ok"
+    assert replies(remote) == ["Ada"]
+
+
+def test_arun_raises_error_of_on_input() -> None:
+    remote, lifecycle = interruptible()
+    remote.handler = lambda asked: send_input_request(remote)
+    with pytest.raises(ZeroDivisionError):
+        arun(remote, "input()", on_input=lambda *_: str(1 / 0))
+    assert "interrupt" in lifecycle.calls
+
+
+def test_dropped_arun_interrupts() -> None:
+    """A loop that is closed drops its tasks without cancelling them."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        running = kernel.arun("train()")
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(running)
+        loop.run_until_complete(asyncio.sleep(0))
+        remote.send(busy(remote.last_request))
+        loop.close()
+        running.close()
+        assert lifecycle.calls == ["interrupt"]
+        assert parts_of(kernel).requests.by_id == {}
+        assert not task.done()
+
+
 def test_run_on_loop_raises() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
-            with pytest.raises(WouldDeadlock, match="await it instead"):
+            with pytest.raises(WouldDeadlock, match=r"use `await kernel\.arun\(…\)`"):
                 kernel.run("6 * 7")
 
     run_on_loop(main)

@@ -98,7 +98,7 @@ def test_wait_timeout_disposes_subscription() -> None:
 
 def test_wait_on_event_loop_raises() -> None:
     async def main() -> None:
-        with pytest.raises(WouldDeadlock, match="await it instead"):
+        with pytest.raises(WouldDeadlock, match=r"use `await enchannel\.last_value\(…\)`"):
             ec.wait(reactivex.just(1))
 
     run_on_loop(main)

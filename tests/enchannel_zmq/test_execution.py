@@ -1,5 +1,6 @@
 """Running code in ipykernel: outputs, replies, and their order."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -88,6 +89,22 @@ def test_timeout_interrupts_if_requested(kernel: ec.Kernel) -> None:
     assert isinstance(seen.wait_for_error(), ec.RequestTimeout)
     errors.wait_for(lambda message: message.content["ename"] == "KeyboardInterrupt")
     settle(kernel)
+
+
+def test_cancelled_arun_leaves_kernel_idle(kernel: ec.Kernel) -> None:
+    async def main() -> tuple[str, str]:
+        with pytest.raises(ec.RequestTimeout, match="1 output received") as late:
+            await kernel.arun("print('begun', flush=True)\nwhile True: pass", timeout=1)
+        assert late.value.result is not None
+        await asyncio.to_thread(settle, kernel)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await kernel.arun("while True: pass")
+        await asyncio.to_thread(settle, kernel)
+        result = await kernel.arun("6 * 7", user_expressions={"x": "1"}, timeout=DEADLINE)
+        return late.value.result.text, result.text
+
+    assert run_on_loop(main) == ("begun\n", "42")
 
 
 def test_request_after_error_is_aborted(kernel: ec.Kernel) -> None:

@@ -323,6 +323,24 @@ def requesting(kernel: ec.Kernel) -> None:
     kernel.inspect("print", detail_level=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def running_on_a_loop(kernel: ec.Kernel, subshell: ec.Subshell) -> None:
+    result = kernel.run(
+        "6 * 7",
+        silent=False,
+        store_history=False,
+        user_expressions={"x": "1"},
+        stop_on_error=False,
+        idle_grace=3,
+        check=False,
+    )
+    assert_type(result, ec.Result)
+    assert_type(await kernel.arun("6 * 7", timeout=3, max_output=100, silent=True), ec.Result)
+    assert_type(await subshell.arun("6 * 7", allow_stdin=False), ec.Result)
+    kernel.run("1", interrupt_if_abandoned=False)  # type: ignore[call-arg]  # pyright: ignore
+    await kernel.aclose()
+    await kernel.adetach()
+
+
 async def typed_replies(kernel: ec.Kernel) -> None:
     info = await kernel.kernel_info()
     assert_type(info.content["language_info"]["name"], str)

@@ -1,0 +1,149 @@
+"""Running code to its end: the steps that ``run`` and ``arun`` share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator
+from typing import Protocol, TypeAlias
+
+from enchannel._kernel.in_flight import InFlightRequest
+from enchannel._kernel.request_registry import Request, start
+from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
+from enchannel._protocol.message import AnyMessage
+from enchannel._rx.waiting import AsyncWaiter, Waiter
+from enchannel.errors import RequestFailed, RequestTimeout
+
+__all__ = ["CodeRun"]
+
+INTERRUPT_GRACE = 1.0  # for interrupted code to end
+
+Steps: TypeAlias = Generator[float | None, bool, Result]
+"""Yields the seconds to wait for the end of the request, and is sent True if it ended in this time."""
+
+
+class Outcome(Protocol):
+    """The end of a request."""
+
+    def last(self) -> AnyMessage:
+        """Return the reply, or raise the error of the request."""
+        ...
+
+
+class CodeRun:
+    """One run of code: collects the output, interrupts the code if it is abandoned, builds the result.
+
+    Args:
+        request: The request, which interrupts the kernel if it is abandoned and has no timeout of its own.
+        timeout: Seconds after which the code is interrupted, or None.
+        check: Raise if the code raised.
+        max_output: Characters of output to keep, or None.
+
+    Raises:
+        ValueError: ``max_output`` is invalid.
+    """
+
+    def __init__(
+        self, request: Request, *, timeout: float | None, check: bool, max_output: int | None
+    ) -> None:
+        if max_output is not None and max_output < 0:
+            raise ValueError(
+                f"max_output must be a number of characters or None, not {max_output!r}"
+            )
+        self._request = request
+        self._timeout = timeout
+        self._check = check
+        self._builder = ResultBuilder(max_output)
+        self._started = 0.0
+
+    def run(self) -> Result:
+        """Send the request and block until its end."""
+        waiter: Waiter[AnyMessage] = Waiter(self._builder.add)
+        self._started = time.monotonic()
+        request = start(self._request, waiter)
+        with request:
+            steps = self._steps(request, waiter)
+            try:
+                seconds = next(steps)
+                while True:
+                    try:
+                        has_ended = waiter.wait(seconds)
+                    # Ctrl-C, or an on_input that raised.
+                    except BaseException as error:
+                        seconds = steps.throw(error)
+                    else:
+                        seconds = steps.send(has_ended)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+
+    async def arun(self) -> Result:
+        """Send the request and wait for its end in a coroutine."""
+        waiter: AsyncWaiter[AnyMessage] = AsyncWaiter(asyncio.get_running_loop(), self._builder.add)
+        self._started = time.monotonic()
+        request = start(self._request, waiter)
+        with request:
+            steps = self._steps(request, waiter)
+            try:
+                seconds = next(steps)
+                while True:
+                    try:
+                        has_ended = await waiter.wait(seconds)
+                    # A cancellation, or an on_input that raised.
+                    except BaseException as error:
+                        seconds = steps.throw(error)
+                    else:
+                        seconds = steps.send(has_ended)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+
+    def _steps(self, request: InFlightRequest, outcome: Outcome) -> Steps:
+        try:
+            has_ended = yield self._timeout
+        # The coroutine was dropped and cannot wait; disposing of the request interrupts the code.
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from self._interrupt(request)
+            raise
+        if not has_ended:
+            result = self._result()
+            is_running = yield from self._interrupt(request)
+            raise self._timeout_error(result, is_running)
+        try:
+            outcome.last()
+        except RequestFailed as failed:
+            # A copy, because the error may be that of several requests.
+            failed = copy_of_error(failed)
+            failed.result = self._result()
+            raise failed from None
+        result = self._result()
+        return result.check() if self._check else result
+
+    def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, bool]:
+        """Interrupt a request and wait for its end; return False if it has not started.
+
+        A request that is sent before the end of the interrupted one would be aborted with it.
+        """
+        is_running = request.interrupt()
+        if is_running:
+            yield INTERRUPT_GRACE
+        return is_running
+
+    def _timeout_error(self, result: Result, is_running: bool) -> RequestTimeout:
+        what = (
+            "was interrupted"
+            if is_running
+            else "has not started; it will be interrupted when it does"
+        )
+        count = len(result.outputs)
+        error = RequestTimeout(
+            f"the code did not finish within {self._timeout:g} s and {what}; "
+            f"{count} output{'' if count == 1 else 's'} received"
+        )
+        error.result = result
+        return error
+
+    def _result(self) -> Result:
+        return self._builder.build(time.monotonic() - self._started)
