@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +92,8 @@ class ZmqBackend(Launcher, Lister):
         independent: bool = False,
         shutdown_timeout: float = 5.0,
         max_received: int = GIBIBYTE,
+        extra_arguments: Sequence[str] = (),
+        record_history: bool = True,
     ) -> Link:
         """Start a kernel on this machine, and connect to it.
 
@@ -108,14 +110,19 @@ class ZmqBackend(Launcher, Lister):
             shutdown_timeout: Seconds for the kernel to end by itself: half of them after the shutdown
                 request, half after SIGTERM. Then it is killed.
             max_received: See ``open``.
+            extra_arguments: Arguments for the kernel, after those of its kernelspec.
+            record_history: False keeps the code out of the user's IPython history, if the kernel is an
+                ipykernel.
 
         Raises:
             LaunchFailed: The kernel did not start or did not answer. The error has the exit code and the
                 output of the process.
             ValueError: ``transport`` or ``encryption`` is not one of those.
+            TypeError: ``extra_arguments`` is not a sequence of strings.
         """
         _raise_unless_one_of("transport", transport, TRANSPORTS)
         _raise_unless_one_of("encryption", encryption, ENCRYPTIONS)
+        _validate_arguments(extra_arguments)
         validate_descriptors()
         return launch_kernel(
             name,
@@ -128,6 +135,8 @@ class ZmqBackend(Launcher, Lister):
             independent=independent,
             shutdown_timeout=shutdown_timeout,
             max_received=max_received,
+            extra_arguments=extra_arguments,
+            record_history=record_history,
         )
 
     def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
@@ -169,6 +178,15 @@ def _raise_if_at_server(context: OpenContext) -> None:
         raise ValueError(
             f"at must be None for kernels on this machine, not {redact_url(context.at)!r}"
         )
+
+
+def _validate_arguments(arguments: object) -> None:
+    if (
+        not isinstance(arguments, Sequence)
+        or isinstance(arguments, (str, bytes))
+        or not all(isinstance(argument, str) for argument in arguments)
+    ):
+        raise TypeError(f"extra_arguments must be a sequence of strings, not {arguments!r}")
 
 
 def _raise_unless_one_of(option: str, value: object, known: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from enchannel_zmq._process_output import ProcessOutput
 __all__ = ["KernelProcess"]
 
 EXIT_POLL_INTERVAL = 0.01
+HISTORY_OPTION = "--HistoryManager.hist_file"
 
 
 class KernelProcess:
@@ -32,6 +33,8 @@ class KernelProcess:
         env: Environment variables in addition to those of this process.
         transport: Where the kernel listens.
         independent: The process may outlive this one.
+        extra_arguments: Arguments after those of the kernelspec.
+        record_history: False keeps the code out of the user's IPython history.
 
     Attributes:
         id: The kernel's id.
@@ -53,6 +56,8 @@ class KernelProcess:
         env: Mapping[str, str] | None,
         transport: KernelTransport,
         independent: bool,
+        extra_arguments: Sequence[str] = (),
+        record_history: bool = True,
     ) -> None:
         try:
             from enchannel_zmq._kernel_manager import create_manager
@@ -72,6 +77,10 @@ class KernelProcess:
             "independent": independent,
             "env": {**os.environ, **(env or {})},
         }
+        if not record_history and _has_ipython_history(self._spec, extra_arguments):
+            extra_arguments = (*extra_arguments, f"{HISTORY_OPTION}=:memory:")
+        if extra_arguments:
+            self._start_options["extra_arguments"] = list(extra_arguments)
         if cwd is not None:
             self._start_options["cwd"] = str(cwd)
 
@@ -216,3 +225,9 @@ def _exit_status(code: int | None) -> str:
         except ValueError:
             return f"by signal {-code}"
     return f"with exit code {code}"
+
+
+def _has_ipython_history(spec: Any, extra_arguments: Sequence[str]) -> bool:
+    """Return True for a kernelspec of ipykernel, unless the arguments choose a history file."""
+    is_ipykernel = any("ipykernel" in word for word in spec.argv)
+    return is_ipykernel and not any(word.startswith(HISTORY_OPTION) for word in extra_arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,8 @@ def launch_kernel(
     independent: bool,
     shutdown_timeout: float,
     max_received: int,
+    extra_arguments: Sequence[str],
+    record_history: bool,
 ) -> Link:
     """Start a kernel and connect to it; see ``ZmqBackend.launch``."""
     deadline = time.monotonic() + timeout
@@ -46,6 +48,8 @@ def launch_kernel(
         env=env,
         transport=KernelTransport(transport, encryption),
         independent=independent,
+        extra_arguments=extra_arguments,
+        record_history=record_history,
     )
     lease = launcher_thread.lease()
     loop = lease.resource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -14,6 +15,7 @@ from enchannel.frozen import EMPTY
 __all__ = ["failure", "is_execution_count", "with_reply"]
 
 MAY_RAISE_TAG = "raises-exception"
+ANSI_SEQUENCE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 def is_execution_count(value: object) -> TypeGuard[int]:
@@ -28,8 +30,10 @@ def with_reply(cell: CodeCell, reply: ec.AnyMessage) -> CodeCell:
         cell = replace(cell, execution_count=count)
     has_raised = reply.content.get("status") == "error"
     if has_raised and all(output["output_type"] != "error" for output in cell.outputs):
-        # Some kernels report an error in the reply only.
         error = _kernel_error(cell, reply.content)
+        # Some kernels report an error in the reply only, others write it to stderr as well.
+        if _is_on_stderr(cell, error):
+            return cell
         message = messages.error(error.ename, error.evalue, list(error.traceback), parent=reply)
         cell = replace(cell, outputs=cell.outputs.add(message))
     return cell
@@ -60,3 +64,14 @@ def _kernel_error(cell: CodeCell, content: Mapping[str, Any]) -> ec.KernelError:
     )
     lines = traceback if isinstance(traceback, list) else []
     return ec.KernelError(str(ename or "Error"), str(evalue or ""), tuple(map(str, lines)))
+
+
+def _is_on_stderr(cell: CodeCell, error: ec.KernelError) -> bool:
+    """Return True if the cell wrote the traceback to stderr, or anything for an error without traceback."""
+    written = [
+        output["text"]
+        for output in cell.outputs
+        if output["output_type"] == "stream" and output["name"] == "stderr"
+    ]
+    lines = ANSI_SEQUENCE.sub("", "\n".join(error.traceback)).strip()
+    return bool(written) and lines in ANSI_SEQUENCE.sub("", "".join(written))

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from reactivex import Observable
 
 import enchannel as ec
-from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.exit_code import ExitCode, is_successful_exit
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
 from enchannel._cli.run_inbox import InputRequest, KernelWarning, RunEnd, RunEvent, RunInbox
@@ -76,6 +76,7 @@ class Execution:
         self._phase = _Phase.QUEUED
         self._interrupted = False
         self._reply_status = ""
+        self._error: ec.KernelError | None = None
         self.is_overdue = False
 
     def run(self, code: str, *, timeout: float | None) -> ExitCode:
@@ -124,7 +125,8 @@ class Execution:
             raise ec.RequestTimeout(f"the code did not finish within {timeout:g} s, {reason}{died}")
         if self._reply_status in ("aborted", "abort"):
             raise ec.RequestAborted("the kernel did not run the code, because earlier code failed")
-        return ExitCode.RAISED if self._reply_status == "error" else ExitCode.OK
+        has_raised = self._reply_status == "error" and not is_successful_exit(self._error)
+        return ExitCode.RAISED if has_raised else ExitCode.OK
 
     # -- on the library's threads -------------------------------------------------------------------
 
@@ -136,6 +138,8 @@ class Execution:
                 self._phase = _Phase.IDLE
         elif message.header.msg_type == "execute_reply":
             self._reply_status = str(message.content.get("status"))
+            ename, evalue = (str(message.content.get(name, "")) for name in ("ename", "evalue"))
+            self._error = ec.KernelError(ename, evalue, ())
         self._inbox.put(message)
 
     def _on_input(self, prompt: str, password: bool) -> Observable[str]:

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import enchannel as ec
 
-__all__ = ["ExitCode"]
+__all__ = ["ExitCode", "is_successful_exit"]
 
 
 class ExitCode(IntEnum):
@@ -35,3 +35,12 @@ class ExitCode(IntEnum):
                 return cls.USAGE
             case _:
                 return cls.NOT_CONNECTED
+
+
+def is_successful_exit(error: BaseException | None) -> bool:
+    """Return True if Python code has ended itself without an error, as with ``sys.exit(0)``."""
+    return (
+        isinstance(error, ec.KernelError)
+        and error.ename == "SystemExit"
+        and error.evalue in ("", "0", "None")
+    )

@@ -47,7 +47,7 @@ def _launch(
     at: str | None = arguments.at
     if at is None:
         with Spinner(screen.err, f"starting {name}"):
-            return ec.launch(name, cwd=cwd)
+            return ec.launch(name, cwd=cwd, record_history=False)
     options = server_options(at, arguments)
     progress = Spinner(screen.err, f"starting {name} on {redact_url(at)}")
     with progress, reporting_invalid_arguments():

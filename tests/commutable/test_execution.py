@@ -274,6 +274,31 @@ def test_error_in_reply_only_becomes_output(running: Running) -> None:
     ]
 
 
+@pytest.mark.parametrize("traceback", [[], ["\x1b[31mwhy\x1b[0m", "there"]])
+def test_error_on_stderr_is_not_repeated(running: Running, traceback: list[str]) -> None:
+    running.start(notebook_of("1"))
+    request = running.last_request
+    stderr = messages.stream("stderr", "E: why\nthere\n", parent=request)
+    running.send(
+        busy(request),
+        stderr,
+        reply_to(request, status="error", ename="", evalue="1", traceback=traceback),
+        idle(request),
+    )
+    assert isinstance(running.error.reason, ec.KernelError)
+    assert [output["output_type"] for output in code(running.last, "a").outputs] == ["stream"]
+
+
+def test_error_unlike_stderr_is_kept(running: Running) -> None:
+    running.start(notebook_of("1"))
+    request = running.last_request
+    reply = reply_to(request, status="error", ename="E", evalue="why", traceback=["where"])
+    stderr = messages.stream("stderr", "a warning", parent=request)
+    running.send(busy(request), stderr, reply, idle(request))
+    kinds = [output["output_type"] for output in code(running.last, "a").outputs]
+    assert kinds == ["stream", "error"]
+
+
 @pytest.mark.parametrize("status", ["aborted", "abort"])
 def test_aborted_cell_stops_run(running: Running, status: str) -> None:
     running.start(notebook_of("1", "2"), allow_errors=True)

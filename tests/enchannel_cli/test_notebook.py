@@ -333,6 +333,31 @@ def test_unsendable_cell_ends_notebook(files: Files) -> None:
     assert outputs(files.done) == ["a\n", "", ""]
 
 
+@pytest.mark.parametrize("code", ["sys.exit()", "sys.exit(0)", "sys.exit(None)"])
+def test_successful_exit_ends_notebook(code: str, files: Files) -> None:
+    files.has("import sys", code, "print('never')")
+    assert files.run().returncode == ExitCode.OK
+    assert "SystemExit" in outputs(files.done)[1]
+    assert counts(files.done) == [1, 2, None]
+
+
+def test_exit_code_of_cell_is_an_error(files: Files) -> None:
+    files.has("import sys; sys.exit(2)")
+    assert files.run().returncode == ExitCode.RAISED
+
+
+def test_notebook_leaves_no_history(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    files.has("get_ipython().history_manager.hist_file")
+    assert files.run().returncode == ExitCode.OK
+    assert outputs(files.done) == ["':memory:'"]
+    ended = enchannel("run", "get_ipython().history_manager.hist_file")
+    assert ended.stdout == "':memory:'\n"
+    assert list(tmp_path.rglob("history*")) == []
+
+
 def test_missing_notebook_is_reported(files: Files) -> None:
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")

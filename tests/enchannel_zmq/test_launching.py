@@ -56,6 +56,35 @@ def test_launch_sets_cwd_and_env(tmp_path: Path) -> None:
         assert kernel.run("os.environ['PATH']").text.strip("'") == os.environ["PATH"]
 
 
+def test_extra_arguments_survive_restart() -> None:
+    with ec.launch(extra_arguments=["--InteractiveShell.ast_node_interactivity=none"]) as kernel:
+        assert kernel.run("1").text == ""
+        ec.wait(kernel.restart(), timeout=DEADLINE)
+        assert kernel.run("1", timeout=DEADLINE).text == ""
+
+
+@pytest.mark.parametrize("arguments", ["--one", [1], 5, b"x"])
+def test_launch_rejects_invalid_extra_arguments(arguments: Any) -> None:
+    with pytest.raises(TypeError, match="extra_arguments must be a sequence of strings"):
+        ec.launch(extra_arguments=arguments)
+
+
+HISTORY_FILE = "str(get_ipython().history_manager.hist_file)"
+
+
+def test_history_is_recorded_unless_disabled(tmp_path: Path) -> None:
+    own = tmp_path / "own.sqlite"
+    chosen = [f"--HistoryManager.hist_file={own}"]
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({}, str(tmp_path / "profile_default" / "history.sqlite")),
+        ({"record_history": False}, ":memory:"),
+        ({"record_history": False, "extra_arguments": chosen}, str(own)),
+    ]
+    for options, expected in cases:
+        with ec.launch(extra_env={"IPYTHONDIR": str(tmp_path)}, **options) as kernel:
+            assert kernel.run(HISTORY_FILE, timeout=DEADLINE).text == repr(expected)
+
+
 def test_unknown_kernelspec_lists_installed_ones() -> None:
     with pytest.raises(ec.LaunchFailed, match="no kernelspec 'pythn3'; installed: .*python3"):
         ec.launch("pythn3")

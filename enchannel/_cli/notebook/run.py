@@ -12,7 +12,7 @@ from reactivex.disposable import SerialDisposable
 
 import commutable as cm
 import enchannel as ec
-from enchannel._cli.exit_code import ExitCode
+from enchannel._cli.exit_code import ExitCode, is_successful_exit
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
 from enchannel._cli.notebook.cell_tracker import CellFinished, CellStarted, CellTracker
@@ -257,6 +257,8 @@ class NotebookRun:
         if not isinstance(error, cm.CellFailed):
             raise error
         reason = error.reason
+        if is_successful_exit(reason):
+            return ExitCode.OK
         # Without a file, the traceback was printed with the other outputs.
         if isinstance(reason, ec.KernelError) and reason.traceback and self._writer is not None:
             self._screen.write_traceback("\n".join(reason.traceback))
