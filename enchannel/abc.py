@@ -72,7 +72,8 @@ The contract
         closing one does not affect another.
     17. Bytes sent on the heartbeat are echoed unchanged while the kernel is alive.
     18. No exception of a third-party library leaves the backend: each is translated to an enchannel error
-        where it is caught.
+        where it is caught. For a wrong argument, ``open`` and ``launch`` raise ``ValueError`` or
+        ``TypeError`` themselves, and ``validate_open`` and ``validate_launch`` do so before them.
     19. No key, token or password appears in an error text, a ``repr`` or a log.
     20. Methods of ``lifecycle`` start immediately and never block; the observables that they return replay
         the outcome to late subscribers. A restart is a new process behind the same channels.

@@ -11,7 +11,7 @@ import threading
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
 from typing import Any, Self, TypeAlias
@@ -220,8 +220,14 @@ class MemoryBackend(Lister):
 
         Raises:
             ConnectionFailed: No open kernel has this id, or its connection is down.
+            TypeError: The target is of another type.
         """
+        _raise_unless_target(target)
         return self._find(target)._open(context.session).link
+
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the type of the target; see ``Backend``."""
+        _raise_unless_target(target)
 
     def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
         """Return the kernels of this process."""
@@ -239,15 +245,22 @@ class MemoryBackend(Lister):
         """Return no kernelspecs: a kernel is an object that a program makes."""
         return ()
 
-    def _find(self, target: Any) -> InMemoryKernel:
+    def _find(self, target: InMemoryKernel | str) -> InMemoryKernel:
         if isinstance(target, InMemoryKernel):
             return target
-        kernel = _kernels.get(str(target).removeprefix(_SCHEME))
+        kernel = _kernels.get(target.removeprefix(_SCHEME))
         if kernel is None:
             raise ConnectionFailed(
                 f"could not connect to {target!r}: this process has no open InMemoryKernel with that id"
             )
         return kernel
+
+
+def _raise_unless_target(target: object) -> None:
+    if not isinstance(target, (InMemoryKernel, str)):
+        raise TypeError(
+            f"target must be an InMemoryKernel, its target or its id, not {type(target).__name__}"
+        )
 
 
 backend: MemoryBackend = MemoryBackend()

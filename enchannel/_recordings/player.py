@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from reactivex import Observable, abc
@@ -66,8 +67,9 @@ class ReplayBackend(Backend):
         Raises:
             ConnectionFailed: The file is not a recording, or cannot be read.
             ValueError: ``speed`` is not above 0.
+            TypeError: ``target`` is not a path.
         """
-        validate_speed(speed)
+        self.validate_open(target, context, {"speed": speed})
         path = target.removeprefix(SCHEME) if isinstance(target, str) else target
         try:
             recording = Recording(path)
@@ -85,6 +87,12 @@ class ReplayBackend(Backend):
             capabilities=Capabilities(channels=frozenset(CHANNELS), can_send=False),
             on_first_subscriber=player.begin if start is None else None,
         )
+
+    def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
+        """Check the type of the target, and ``speed``; see ``Backend``."""
+        if not isinstance(target, (str, os.PathLike)):
+            raise TypeError(f"target must be the path of a recording, not {type(target).__name__}")
+        validate_speed(options.get("speed", 1.0))
 
 
 class Player:

@@ -62,3 +62,27 @@ def test_example_reaches_a_real_kernel(project: Path) -> None:
         server.communicate(timeout=DEADLINE)
     assert (run.stdout, run.stderr) == ("42\n", "")
     assert server.returncode == 0
+
+
+def test_unknown_option_is_refused_as_printed(project: Path) -> None:
+    """An installed package is a directory of metadata on ``sys.path``."""
+    info = project / "tcp-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tcp\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[enchannel.backends]\ntcp = tcp_backend:backend\n", encoding="utf-8"
+    )
+    session = re.search(
+        r"^>>> (?P<code>ec\.connect.*)\n(?P<error>TypeError: .*)$",
+        PAGE.read_text(encoding="utf-8"),
+        re.M,
+    )
+    assert session is not None
+    run = subprocess.run(
+        [sys.executable, "-c", f"import enchannel as ec; {session['code']}"],
+        cwd=project,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert run.stderr.splitlines()[-1] == session["error"]

@@ -49,6 +49,17 @@ CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "class as backend": (TypeError, "backend must be", lambda: connect("x", backend=MemoryRig)),
     "target 3": (TypeError, "target must be a path.* not int", lambda: connect(3)),
     "target None": (TypeError, "target must be a path.* not NoneType", lambda: connect(None)),
+    "target of memory": (
+        TypeError,
+        "target must be an InMemoryKernel",
+        lambda: connect(3, backend="memory"),
+    ),
+    "target of replay": (
+        TypeError,
+        "target must be the path of a recording",
+        lambda: connect(3, backend="replay"),
+    ),
+    "speed of replay": (ValueError, "speed must be", lambda: connect("replay:x", speed=0)),
     "target of http": (
         TypeError,
         "server URL must be a string, not int",

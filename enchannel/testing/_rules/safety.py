@@ -9,7 +9,7 @@ import pytest
 
 import enchannel as ec
 from enchannel import ChannelName
-from enchannel.abc import ChannelPair
+from enchannel.abc import ChannelPair, OpenContext
 from enchannel.errors import ConnectionFailed, EnchannelError
 from enchannel.testing._checks import (
     call_in_time,
@@ -68,11 +68,17 @@ class Safety:
                 rig.resume_reading()
             echoed.wait_for_count(1)
 
-    def test_b18_invalid_targets_raise_enchannel_errors(self, rig: Rig) -> None:
+    def test_b18_invalid_targets_raise_translated_errors(self, rig: Rig) -> None:
         scheme = str(rig.target).partition(":")[0]
+        context = OpenContext(session=ec.Session(), timeout=1.0)
         for target in (*INVALID_TARGETS, f"{scheme}:", f"{scheme}://[", f"{scheme}://\u2100:1"):
-            with pytest.raises(EnchannelError):
+            with pytest.raises((EnchannelError, ValueError, TypeError)) as raised:
                 try_open(rig, target)
+            if not isinstance(raised.value, EnchannelError):
+                # A check of the arguments raised it, not a call that failed because of them.
+                with pytest.raises((ValueError, TypeError)) as checked:
+                    rig.backend.validate_open(target, context, rig.options)
+                assert type(checked.value) is type(raised.value)
 
     def test_b19_no_secret_is_in_any_text(
         self,

@@ -565,7 +565,17 @@ SABOTAGES = [
     Sabotage(16, "delivers replies to all links", BroadcastsReplies()),
     Sabotage(16, "closes all links at once", ClosesAllLinks()),
     Sabotage(17, "changes heartbeats", heartbeats(bytes.upper)),
-    Sabotage(18, "raises TypeError for a number", open=fails(TypeError("17"), lambda t: t == 17)),
+    Sabotage(18, "raises KeyError for a number", open=fails(KeyError(17), lambda t: t == 17)),
+    Sabotage(
+        18,
+        "raises ValueError for a target that it accepts at first",
+        open=fails(ValueError("no host"), lambda t: t == "memory:"),
+    ),
+    Sabotage(
+        18,
+        "raises another error than at first",
+        open=fails(ValueError("17"), lambda t: t == 17),
+    ),
     Sabotage(19, "logs a secret", open=log_the_secret),
     Sabotage(19, "has a secret in its repr", repr=f"<Backend {SECRET}>"),
     Sabotage(
