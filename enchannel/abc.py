@@ -44,13 +44,12 @@ The contract
                                                                                  still open fail with
                                                                                  ``ConnectionLost``.
         The kernel dies,     ``LinkState.LOST``,        Requests in flight and   The same.
-        and the connection   ``KernelDied``;            comms fail with
-        breaks with it.      ``KernelState.DEAD``       ``KernelDied``.
-                             anywhere beside them
+        and the connection   ``KernelState.DEAD``,      comms fail with
+        breaks with it.      ``KernelDied``             ``KernelDied``.
         The kernel restarts, ``KernelState.RESTARTING`` Requests in flight and   The same.
-        the connection       and ``KernelDied``, in     comms fail with
-        stays.               either order; then, once   ``KernelDied``. Status
-                             the new process answers,   messages are ignored
+        the connection       and ``KernelDied``; then,  comms fail with
+        stays.               once the new process       ``KernelDied``. Status
+                             answers,                   messages are ignored
                              ``KernelState.IDLE``       until ``IDLE``.
         The connection       ``LinkState.CONNECTED``    Nothing.                 Probes, as after a
         stays, but requests  again                                               reconnect.

@@ -143,7 +143,7 @@ class KernelMonitor:
                 return
             if self._link.refusal is None and not self.is_restarting:
                 self._sessions.add(session)
-                self._link.emit(self._died("was restarted by another client"))
+                self._report_replaced("was restarted by another client")
             else:
                 self._on_session(session)
         elif state in ("restarting", "autorestarting") and not self.is_restarting:
@@ -195,8 +195,8 @@ class KernelMonitor:
         self._old_sessions = old_sessions
         died = self._died(how)
         self._link.suspend(died)
-        self._link.emit(died)
         self._link.emit(KernelState.RESTARTING)
+        self._link.emit(died)
         self._link.run_while_connected(self._resume_after_restart(died))
 
     async def _resume_after_restart(self, died: KernelDied) -> None:
@@ -221,7 +221,7 @@ class KernelMonitor:
     def on_reconnected(self) -> None:
         """Handle a restored connection, on which the kernel has answered."""
         if self._was_replaced_while_lost and not self.is_restarting:
-            self._link.emit(self._died("was restarted while the connection was lost"))
+            self._report_replaced("was restarted while the connection was lost")
         self._was_replaced_while_lost = False
         self._on_restarted()
 
@@ -229,9 +229,15 @@ class KernelMonitor:
         """Report a kernel that its server has stopped restarting, and find out whether it still exists."""
         died = self._died("died, and its server no longer restarts it")
         self._link.suspend(died)
-        self._link.emit(died)
         self._link.emit(KernelState.DEAD)
+        self._link.emit(died)
         self._link.run_while_connected(self._poll_once())
+
+    def _report_replaced(self, how: str) -> None:
+        """Report a restart after which the new process has answered already."""
+        self._link.emit(KernelState.RESTARTING)
+        self._link.emit(self._died(how))
+        self._link.emit(KernelState.IDLE)
 
     def _died(self, how: str) -> KernelDied:
         return KernelDied(f"kernel {self._kernel_id} {how}")

@@ -270,8 +270,7 @@ class KernelConnection:
         self._reconnect_all(KernelDied(text), is_dead=True)
 
     def on_kernel_died(self, why: KernelDied) -> None:
-        if self._lose_all(PhaseEvent.DIED, why):
-            self.events.on_next(KernelState.DEAD)
+        self._lose_all(PhaseEvent.DIED, why, is_dead=True)
 
     def _on_some_lost(self, lost: list[ChannelName]) -> None:
         self._sockets.drain_remaining()
@@ -312,13 +311,10 @@ class KernelConnection:
         self._lose_all(PhaseEvent.SUSPENDED, why)
 
     def _reconnect_all(self, why: EnchannelError, *, is_dead: bool) -> None:
-        if not self._lose_all(PhaseEvent.ALL_LOST, why):
-            return
-        if is_dead:
-            self.events.on_next(KernelState.DEAD)
-        self._start_reconnecting(ChannelName)
+        if self._lose_all(PhaseEvent.ALL_LOST, why, is_dead=is_dead):
+            self._start_reconnecting(ChannelName)
 
-    def _lose_all(self, event: PhaseEvent, why: EnchannelError) -> bool:
+    def _lose_all(self, event: PhaseEvent, why: EnchannelError, *, is_dead: bool = False) -> bool:
         """Close all sockets and report the loss; return False if the phase ignores the event.
 
         Received messages are delivered first, and messages queued for the kernel are dropped.
@@ -337,6 +333,8 @@ class KernelConnection:
         self._timers.cancel()
         self._sockets.close()
         self.events.on_next(LinkState.LOST)
+        if is_dead:
+            self.events.on_next(KernelState.DEAD)
         self.events.on_next(why)
         return True
 

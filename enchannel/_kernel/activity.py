@@ -25,6 +25,7 @@ class KernelActivity:
     execution state starting the backend does not restart           idle
     restarting, dead         from the kernel or from the backend    the same
     other backend state                                             the same
+    KernelDied               not restarting                         dead
     missed heartbeats        connected, not dead or restarting      silent
     heartbeat is back        silent                                 busy or idle
     idle lost or missing     busy                                   busy or idle
@@ -91,6 +92,17 @@ class KernelActivity:
                 self._busy.clear()
             self.is_restarting = state is KernelState.RESTARTING
             self._change_to(state)
+
+    def on_death(self) -> KernelState | None:
+        """Handle the report that the kernel died; return the state if it changed.
+
+        A backend reports the new state first. If it does not, requests still end in the state dead.
+        """
+        with self._lock:
+            if self.is_restarting or self.state is KernelState.RESTARTING:
+                return None
+            self._busy.clear()
+            return self._change_to(KernelState.DEAD)
 
     def on_heartbeat(self, is_beating: bool, *, is_connected: bool) -> KernelState | None:
         """Handle a change of the heartbeat; return the state if it changed.

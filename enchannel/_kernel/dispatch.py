@@ -25,8 +25,8 @@ HANDLED_TYPES = frozenset({"status", "input_request", "comm_msg", "comm_close"})
 class Dispatcher:
     """Receives messages and events of a connection, on the backend's thread, and passes them on.
 
-    The order for a message: taps, the request that it answers, the state of the kernel, comms, the main
-    channel, and then the channel on which it came.
+    The order for a message: taps, the state of the kernel, comms, the request that it answers, the main
+    channel, and then the channel on which it came. So a request that ends finds the state that ended it.
     """
 
     def __init__(
@@ -56,15 +56,17 @@ class Dispatcher:
         if self._taps.sinks:
             self._taps.dispatch(message)
         request = self._in_flight.get(message.parent_header.msg_id)
-        if request is not None:
-            request.on_next(message)
         if message.header.msg_type in HANDLED_TYPES:
             self._handle(message, request)
+        if request is not None:
+            request.on_next(message)
         self._emit_on_main(message)
 
     def on_event(self, event: LinkEvent) -> None:
         """Handle an event of the link; a requested end is not reported."""
         is_expected = self._lifecycle.is_expected(event)
+        if isinstance(event, KernelDied) and (state := self._activity.on_death()) is not None:
+            self._taps.dispatch(state)
         if not is_expected:
             self._taps.dispatch(event)
         if isinstance(event, LinkState):

@@ -311,8 +311,8 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             self._supervisor.cancel()
         if keep_channels:
             self.emit(LinkState.LOST)
-            self.emit(error)
             self.emit(KernelState.DEAD)
+            self.emit(error)
         else:
             self.emit(KernelState.DEAD)
             self.events.on_error(error)

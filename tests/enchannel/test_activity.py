@@ -39,6 +39,10 @@ def lost(activity: KernelActivity) -> None:
     activity.on_lost()
 
 
+def died(activity: KernelActivity) -> None:
+    activity.on_death()
+
+
 def idle_missing(request_id: str = "a") -> Event:
     return lambda activity: activity.on_idle_missing(request_id)
 
@@ -86,6 +90,18 @@ TABLE: dict[str, list[tuple[Event, KernelState]]] = {
     "backend starts": [(backend(STARTING), STARTING), (backend(IDLE), IDLE)],
     "dead kernel is not busy": [(busy, BUSY), (backend(DEAD), DEAD), (backend(IDLE), IDLE)],
     "idle of the backend": [(busy, BUSY), (backend(IDLE), IDLE), (idle, IDLE)],
+    "death is reported before a state": [(busy, BUSY), (died, DEAD), (backend(DEAD), DEAD)],
+    "death is reported in a restart": [(backend(RESTARTING), RESTARTING), (died, RESTARTING)],
+    "death is reported as the kernel restarts": [
+        (status("restarting"), RESTARTING),
+        (died, RESTARTING),
+    ],
+    "death is reported, and a new process answers": [
+        (busy, BUSY),
+        (died, DEAD),
+        (busy, BUSY),
+        (idle, IDLE),
+    ],
     "silent": [(opened, IDLE), (missed, SILENT), (back, IDLE)],
     "silent while busy": [(busy, BUSY), (missed, SILENT), (back, BUSY)],
     "silent sends idle": [(busy, BUSY), (missed, SILENT), (idle, IDLE), (back, IDLE)],

@@ -136,8 +136,8 @@ def test_link_and_kernel_events_are_recorded(path: Path) -> None:
     died = KernelDied("died of SIGKILL", exit_code=-9, stderr="oh\udcff")
     reported: list[Any] = [
         LinkState.LOST,
-        died,
         KernelState.DEAD,
+        died,
         ConnectionLost("gone"),
         MessagesMayBeMissing("one"),
         LinkState.CONNECTED,
@@ -153,7 +153,7 @@ def test_link_and_kernel_events_are_recorded(path: Path) -> None:
     assert [(type(status), str(status)) for status in items] == [
         (type(status), str(status)) for status in reported
     ]
-    again = items[1]
+    again = items[2]
     assert isinstance(again, KernelDied)
     assert (again.exit_code, again.stderr) == (-9, "oh?")
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 import reactivex
@@ -25,6 +26,7 @@ from enchannel import (
     SubscriberRaised,
 )
 from enchannel import messages as build
+from enchannel._rx.sink import CallbackSink, attach
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
@@ -246,6 +248,50 @@ def test_lost_requests_do_not_keep_busy(end: EnchannelError) -> None:
         remote.emit_event(LinkState.LOST, end, LinkState.CONNECTED)
         remote.send(busy(SECOND), idle(SECOND))
         assert kernel.state.value is IDLE
+
+
+# The state at the end of a request. The functions are called on the thread on which the message arrives.
+
+
+def test_request_ends_in_idle_kernel() -> None:
+    remote, states = ScriptedLink(), list[KernelState]()
+    with remote.kernel() as kernel:
+        attach(
+            kernel.execute("1"),
+            CallbackSink(on_completed=lambda: states.append(kernel.state.value)),
+        )
+        remote.send(busy(remote.last_request), reply_to(remote.last_request))
+        assert kernel.state.value is BUSY
+        remote.send(idle(remote.last_request))
+    assert states == [IDLE]
+
+
+def test_request_dies_in_dead_kernel() -> None:
+    """Also if the backend reports the state later, or never."""
+    remote, states = ScriptedLink(), list[KernelState]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        attach(
+            kernel.execute("1"), CallbackSink(on_error=lambda _: states.append(kernel.state.value))
+        )
+        remote.send(busy(remote.last_request))
+        remote.emit_event(LinkState.LOST, KernelDied("killed"))
+    assert states == [KernelState.DEAD]
+
+
+def test_recording_of_death_contains_dead(tmp_path: Path) -> None:
+    remote, path = ScriptedLink(), tmp_path / "death.enchannel"
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        with ec.record(kernel, path):
+            request = Collector(kernel.execute("1"))
+            remote.send(busy(remote.last_request))
+            remote.emit_event(LinkState.LOST, KernelDied("killed"))
+            request.wait_for_error()
+    events = [item.event for item in ec.Recording(path) if isinstance(item, ec.RecordedEvent)]
+    dead, error = events[-2:]
+    assert dead is KernelState.DEAD
+    assert isinstance(error, KernelDied)
 
 
 # Errors.

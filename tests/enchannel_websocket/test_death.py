@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel import KernelState
@@ -31,10 +32,16 @@ def kernel(any_server: Server) -> Iterator[ec.Kernel]:
 
 def test_killed_kernel_fails_requests_and_restarts(kernel: ec.Kernel) -> None:
     pid = int(kernel.run("__import__('os').getpid()", timeout=DEADLINE).text)
-    states, execution = Collector(kernel.state), Collector(kernel.execute(ASLEEP))
+    states, at_the_end = Collector(kernel.state), list[KernelState]()
+    execution = Collector(
+        kernel.execute(ASLEEP).pipe(
+            ops.do_action(on_error=lambda _: at_the_end.append(kernel.state.value))
+        )
+    )
     execution.wait_for_count(1)
     kill(pid)
     error = execution.wait_for_error()
+    assert at_the_end == [KernelState.RESTARTING]
     assert isinstance(error, KernelDied)
     assert "died and is being restarted by its server" in str(error)
     states.wait_until(lambda seen: KernelState.RESTARTING in seen and seen[-1] is KernelState.IDLE)

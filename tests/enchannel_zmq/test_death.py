@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel.testing import Collector
@@ -40,6 +41,20 @@ def test_sigkill_fails_all_open_requests(transport: str) -> None:
             assert isinstance(request.error, ec.KernelDied)
             assert request.error.exit_code == KILL_EXIT_CODE
         Collector(kernel.state).wait_until(lambda states: states[-1:] == ["dead"])
+
+
+def test_kernel_is_dead_when_its_request_fails(mortal: ec.Kernel) -> None:
+    pid = pid_of(mortal)
+    states = list[ec.KernelState]()
+    execution = Collector(
+        mortal.execute("import time; time.sleep(60)").pipe(
+            ops.do_action(on_error=lambda _: states.append(mortal.state.value))
+        )
+    )
+    execution.wait_for_count(1)
+    kill(pid)
+    execution.wait_for_error()
+    assert states == [ec.KernelState.DEAD]
 
 
 def test_error_of_dead_kernel_has_partial_result(mortal: ec.Kernel) -> None:

@@ -330,7 +330,7 @@ def test_end_can_keep_channels() -> None:
     gone = KernelDied("the kernel was shut down")
     with fake_link() as link:
         link.do(lambda: link.end(gone, keep_channels=True))
-        assert link.received.items == [LinkState.LOST, gone, KernelState.DEAD]
+        assert link.received.items == [LinkState.LOST, KernelState.DEAD, gone]
         assert not link.received.ended
         with pytest.raises(KernelDied, match="the kernel was shut down"):
             link.push("1")
