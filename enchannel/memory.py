@@ -23,6 +23,7 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.models import KernelModel, KernelspecModel
 from enchannel._protocol.session import Session
+from enchannel._protocol.url_secrets import redact_url
 from enchannel.abc import (
     Capabilities,
     ChannelPair,
@@ -219,18 +220,26 @@ class MemoryBackend(Lister):
             context: The session of the client is used, the rest is not.
 
         Raises:
+            ValueError: ``at`` is set.
             ConnectionFailed: No open kernel has this id, or its connection is down.
             TypeError: The target is of another type.
         """
+        _raise_if_at_server(context)
         _raise_unless_target(target)
         return self._find(target)._open(context.session).link
 
     def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the type of the target; see ``Backend``."""
+        """Check the type of the target, and that ``at`` is not set; see ``Backend``."""
+        _raise_if_at_server(context)
         _raise_unless_target(target)
 
     def list_kernels(self, context: OpenContext) -> tuple[KernelModel, ...]:
-        """Return the kernels of this process."""
+        """Return the kernels of this process.
+
+        Raises:
+            ValueError: ``at`` is set.
+        """
+        _raise_if_at_server(context)
         return tuple(
             KernelModel(
                 id=kernel.id,
@@ -242,7 +251,12 @@ class MemoryBackend(Lister):
         )
 
     def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
-        """Return no kernelspecs: a kernel is an object that a program makes."""
+        """Return no kernelspecs: a kernel is an object that a program makes.
+
+        Raises:
+            ValueError: ``at`` is set.
+        """
+        _raise_if_at_server(context)
         return ()
 
     def _find(self, target: InMemoryKernel | str) -> InMemoryKernel:
@@ -260,6 +274,13 @@ def _raise_unless_target(target: object) -> None:
     if not isinstance(target, (InMemoryKernel, str)):
         raise TypeError(
             f"target must be an InMemoryKernel, its target or its id, not {type(target).__name__}"
+        )
+
+
+def _raise_if_at_server(context: OpenContext) -> None:
+    if context.at is not None:
+        raise ValueError(
+            f"at must be None for kernels of this process, not {redact_url(context.at)!r}"
         )
 
 

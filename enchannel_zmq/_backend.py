@@ -147,18 +147,24 @@ class ZmqBackend(Launcher, Lister):
 
         Args:
             context: The timeout.
+
+        Raises:
+            ValueError: ``at`` is set.
         """
+        _raise_if_at_server(context)
         return local_kernels(context.timeout)
 
     def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
         """Return the kernelspecs that are installed on this machine, by name.
 
         Args:
-            context: Not used.
+            context: Only checked.
 
         Raises:
             MissingDependency: jupyter_client is not installed.
+            ValueError: ``at`` is set.
         """
+        _raise_if_at_server(context)
         return installed_kernelspecs()
 
     def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:

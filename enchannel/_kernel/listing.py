@@ -40,6 +40,7 @@ def list_kernels(
         BackendNotFound: no installed backend supports this kind of server.
         NotSupported: the backend cannot list kernels.
         WouldDeadlock: called on a running event loop.
+        ValueError, TypeError: an argument is invalid, or the backend does not have an option.
 
     Example:
         >>> for kernel in ec.list_kernels("http://localhost:8888", token="…"):
@@ -77,8 +78,8 @@ def list_kernelspecs(
         at, backend, timeout, options: As for ``list_kernels``.
 
     Raises:
-        ConnectionFailed, AuthenticationFailed, BackendNotFound, NotSupported, WouldDeadlock: As for
-            ``list_kernels``.
+        ConnectionFailed, AuthenticationFailed, BackendNotFound, NotSupported, WouldDeadlock, ValueError,
+            TypeError: As for ``list_kernels``.
         MissingDependency: jupyter_client, which finds the kernelspecs of this machine, is not installed.
     """
     refuse_on_event_loop("list_kernelspecs()", "use `await enchannel.alist_kernelspecs(…)`")

@@ -1,13 +1,15 @@
 """list_kernels(), list_kernelspecs() and connect(id, at=…), with the backend of somebody else."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, ClassVar
 
 import pytest
 
 import enchannel as ec
+import enchannel_zmq
 from enchannel import memory
 from enchannel._kernel import backend_lookup
 from enchannel.abc import Link, Lister, OpenContext
@@ -39,7 +41,9 @@ class TcpBackend(Lister):
         self._note(context)
         if context.at is not None:
             target = find_kernel(self._models(), target, context.at).target
-        return memory.backend.open(target.replace("tcp://there/", "memory:"), context)
+        return memory.backend.open(
+            target.replace("tcp://there/", "memory:"), replace(context, at=None)
+        )
 
     def list_kernels(self, context: OpenContext, *, token: str = "") -> tuple[ec.KernelModel, ...]:
         self._note(context)
@@ -102,7 +106,9 @@ def test_listing_uses_given_backend(tcp: TcpBackend, listing: Any) -> None:
 
 @pytest.mark.parametrize("listing", [ec.list_kernels, ec.list_kernelspecs])
 def test_listing_names_known_options(tcp: TcpBackend, listing: Any) -> None:
-    with pytest.raises(TypeError, match="'size'"):
+    with pytest.raises(
+        TypeError, match="unknown option 'size' for the backend 'tcp'; options: token$"
+    ):
         listing(AT, size=3)
     assert tcp.contexts == []
 
@@ -200,7 +206,21 @@ def test_connect_at_hides_token(tcp: TcpBackend) -> None:
         assert "hidden-word" not in str(failed.value)
 
 
-# Kernels of this process.
+# Kernels of this process and of this machine.
+
+
+@pytest.mark.parametrize("backend", ["memory", memory.backend, enchannel_zmq.backend])
+def test_at_is_refused_without_servers(backend: Any) -> None:
+    at = "memory://there?token=hidden-word"
+    calls: list[Callable[[], object]] = [
+        lambda: ec.list_kernels(at, backend=backend),
+        lambda: ec.list_kernelspecs(at, backend=backend),
+        lambda: ec.connect("bob", at=at, backend=backend),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="at must be None") as refused:
+            call()
+        assert "hidden-word" not in str(refused.value)
 
 
 def test_memory_kernels_are_listed() -> None:

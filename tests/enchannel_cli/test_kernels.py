@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import enchannel as ec
+from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.command import enchannel
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.rigs import DEADLINE
@@ -167,6 +168,23 @@ def test_other_backend_is_listed(lister: dict[str, str]) -> None:
             "target": "tcp://there/ada",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--at", "tcp://there", "--existing", "tcp://there/ada", "1"),
+        ("run", "--at", "memory://there", "--existing", "ada", "1"),
+        ("kernels", "--at", "memory://there"),
+    ],
+)
+def test_invalid_kernel_of_server_is_reported(
+    lister: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    ended = enchannel(*arguments, environ=lister)
+    assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
+    assert ended.stderr.startswith("enchannel: ")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_invalid_connection_file_is_reported(runtime: Path, left_behind: str) -> None:
