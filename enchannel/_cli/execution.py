@@ -18,7 +18,7 @@ import enchannel as ec
 from enchannel._cli.exit_code import ExitCode, is_successful_exit
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.interrupts import InterruptThread, interrupt_and_wait
-from enchannel._cli.run_inbox import InputRequest, KernelWarning, RunEnd, RunEvent, RunInbox
+from enchannel._cli.run_inbox import KernelWarning, PendingInput, RunEnd, RunEvent, RunInbox
 from enchannel._cli.terminal.printer import Printer
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals
@@ -72,7 +72,7 @@ class Execution:
         self._screen = screen
         self._signals = signals
         self._inbox: RunInbox[ec.AnyMessage] = RunInbox(input_reader, signals)
-        self._input_request: InputRequest | None = None
+        self._pending_input: PendingInput | None = None
         self._phase = _Phase.QUEUED
         self._interrupted = False
         self._reply_status = ""
@@ -142,10 +142,10 @@ class Execution:
             self._error = ec.KernelError(ename, evalue, ())
         self._inbox.put(message)
 
-    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
+    def _on_input(self, request: ec.InputRequest) -> Observable[str]:
         # The status busy has a channel of its own, and may arrive later.
         self._phase = _Phase.RUNNING
-        return self._inbox.on_input(prompt, password)
+        return self._inbox.on_input(request)
 
     # -- in a signal handler ------------------------------------------------------------------------
 
@@ -206,9 +206,9 @@ class Execution:
 
     def _next_item(self) -> _Item:
         """Wait for the next item; answer a pending input request once the output before it is shown."""
-        while self._input_request is not None or self._screen.is_skipping:
-            request = self._input_request
-            if request is not None and time.monotonic() >= request.received_at + MAX_INPUT_DELAY:
+        while self._pending_input is not None or self._screen.is_skipping:
+            pending = self._pending_input
+            if pending is not None and time.monotonic() >= pending.received_at + MAX_INPUT_DELAY:
                 self._answer_input()
                 continue
             try:
@@ -226,16 +226,16 @@ class Execution:
             self._screen.on_queue_empty()
             return None
 
-    def _handle(self, item: ec.AnyMessage | InputRequest | KernelWarning) -> None:
+    def _handle(self, item: ec.AnyMessage | PendingInput | KernelWarning) -> None:
         match item:
-            case InputRequest():
-                self._input_request = item
+            case PendingInput():
+                self._pending_input = item
             case KernelWarning():
                 self._screen.warn(item.text)
             case _:
                 self._printer.print(item)
 
     def _answer_input(self) -> None:
-        request, self._input_request = self._input_request, None
-        if request is not None:
-            self._inbox.answer(request)
+        pending, self._pending_input = self._pending_input, None
+        if pending is not None:
+            self._inbox.answer(pending)

@@ -15,21 +15,22 @@ import enchannel as ec
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.terminal.signals import InputCancelled, Signals
 
-__all__ = ["InputRequest", "KernelWarning", "RunEnd", "RunEvent", "RunInbox"]
+__all__ = ["PendingInput", "KernelWarning", "RunEnd", "RunEvent", "RunInbox"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class InputRequest:
-    """A call of ``input()`` in the kernel.
+class PendingInput:
+    """A call of ``input()`` in the kernel that waits for its answer.
 
     Attributes:
+        request: The request of the kernel.
+        answer: Emits the answer.
         received_at: The time of ``time.monotonic()``.
     """
 
-    prompt: str
-    password: bool
+    request: ec.InputRequest
     answer: AsyncSubject[str]
     received_at: float
 
@@ -48,7 +49,7 @@ class RunEnd:
     error: Exception | None = None
 
 
-RunEvent: TypeAlias = InputRequest | KernelWarning | RunEnd
+RunEvent: TypeAlias = PendingInput | KernelWarning | RunEnd
 
 
 class RunInbox(Generic[T]):
@@ -79,10 +80,10 @@ class RunInbox(Generic[T]):
         if isinstance(error, (ec.MessagesMayBeMissing, ec.RejectedFrame)):
             self.put(KernelWarning(str(error)))
 
-    def on_input(self, prompt: str, password: bool) -> Observable[str]:
+    def on_input(self, request: ec.InputRequest) -> Observable[str]:
         """Append an input request; the observable emits the answer."""
         answer: AsyncSubject[str] = AsyncSubject()
-        self.put(InputRequest(prompt, password, answer, time.monotonic()))
+        self.put(PendingInput(request, answer, time.monotonic()))
         return answer
 
     def end(self, error: Exception | None = None) -> None:
@@ -104,17 +105,17 @@ class RunInbox(Generic[T]):
         """
         return self._queue.get(block=timeout != 0, timeout=timeout)
 
-    def answer(self, request: InputRequest) -> None:
+    def answer(self, pending: PendingInput) -> None:
         """Read and send the answer to ``input()``, unless the run ends or is interrupted meanwhile."""
         try:
             with self._signals.reading_input():
                 if self.has_ended.is_set():
                     return
-                answer = self._input_reader.read(request.prompt, request.password)
+                answer = self._input_reader.read(pending.request.prompt, pending.request.password)
         except InputCancelled:
             return
         except EOFError as end:
-            request.answer.on_error(end)
+            pending.answer.on_error(end)
             return
-        request.answer.on_next(answer)
-        request.answer.on_completed()
+        pending.answer.on_next(answer)
+        pending.answer.on_completed()

@@ -65,9 +65,9 @@ class Requests(ABC):
             interrupt_if_abandoned: Interrupt the kernel if the timeout expires, the subscription is
                 disposed of or the task that awaits it is cancelled while the kernel works on this request.
                 If it has not started by then, it is interrupted when it starts. By default, it runs on.
-            on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with the
-                prompt, and True if it is for a password; returns the text, or an awaitable or observable
-                of it. If it raises EOFError, ``input()`` does as well.
+            on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with an
+                ``InputRequest``, and returns the text, or an awaitable or observable of it. If it raises
+                EOFError, ``input()`` does as well.
 
         Errors of the observable:
             InvalidMessage, ChannelClosed: the request was not sent.

@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 from reactivex import Observable
@@ -17,10 +18,26 @@ from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, WouldDeadlock
 from enchannel.messages import input_reply
 
-__all__ = ["InputHost", "InputResponder", "OnInput"]
+__all__ = ["InputHost", "InputRequest", "InputResponder", "OnInput"]
 
-OnInput: TypeAlias = Callable[[str, bool], "str | Awaitable[str] | Observable[str]"]
-"""Answers ``input()`` in the kernel: called with the prompt, and True if it is for a password."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRequest:
+    """A call of ``input()`` in the kernel, as ``on_input`` gets it.
+
+    Attributes:
+        prompt: The prompt, which may be empty.
+        password: True if the answer should not be shown while it is typed.
+        message: The ``input_request`` message.
+    """
+
+    prompt: str
+    password: bool
+    message: AnyMessage
+
+
+OnInput: TypeAlias = Callable[[InputRequest], "str | Awaitable[str] | Observable[str]"]
+"""Answers ``input()`` in the kernel: called with the request, and returns the text or raises EOFError."""
 
 END_OF_FILE = "\x04"  # ipykernel raises EOFError for it
 
@@ -102,7 +119,13 @@ class InputResponder:
         prompt = request.content.get("prompt")
         password = bool(request.content.get("password"))
         try:
-            answer = self._on_input(prompt if isinstance(prompt, str) else "", password)
+            answer = self._on_input(
+                InputRequest(
+                    prompt=prompt if isinstance(prompt, str) else "",
+                    password=password,
+                    message=request,
+                )
+            )
             if isinstance(answer, Observable):
                 self._subscribe(answer, request)
             elif inspect.isawaitable(answer):

@@ -606,7 +606,7 @@ def test_execution_times_of_earlier_run_are_removed(running: Running) -> None:
 
 
 def test_input_is_answered_by_on_input(running: Running) -> None:
-    running.start(notebook_of("1"), on_input=lambda prompt, password: f"{prompt}{password}")
+    running.start(notebook_of("1"), on_input=lambda request: f"{request.prompt}{request.password}")
     request = running.last_request
     assert request.content["allow_stdin"] is True
     running.send(busy(request), messages.input_request("who? ", password=True, parent=request))

@@ -775,7 +775,7 @@ def replies(remote: ScriptedLink) -> list[str]:
     return [message.content["value"] for message in remote.received[STDIN]]
 
 
-def never(prompt: str, password: bool) -> str:
+def never(request: ec.InputRequest) -> str:
     raise AssertionError
 
 
@@ -794,8 +794,10 @@ def test_allow_stdin_follows_on_input() -> None:
 def test_on_input_answers_input() -> None:
     remote, prompts_seen, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
-    def on_input(prompt: str, password: bool) -> str:
-        prompts_seen.append((prompt, password))
+    def on_input(request: ec.InputRequest) -> str:
+        prompts_seen.append((request.prompt, request.password))
+        assert request.message.msg_type == "input_request"
+        assert request.message.parent_header.msg_id == ids(remote)[0]
         return "Ada"
 
     with remote.kernel() as kernel:
@@ -841,8 +843,8 @@ def test_answers_keep_their_parents() -> None:
 def test_invalid_prompt_is_empty(prompt: object) -> None:
     remote, prompts = ScriptedLink(), list[str]()
 
-    def on_input(prompt: str, password: bool) -> str:
-        prompts.append(prompt)
+    def on_input(request: ec.InputRequest) -> str:
+        prompts.append(request.prompt)
         return ""
 
     with remote.kernel() as kernel:
@@ -858,7 +860,7 @@ def test_invalid_prompt_is_empty(prompt: object) -> None:
 def test_on_input_runs_on_subscribers_thread() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
-    def on_input(prompt: str, password: bool) -> str:
+    def on_input(request: ec.InputRequest) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
@@ -900,7 +902,7 @@ def test_on_input_awaitable_answers() -> None:
         else remote.send(*answered(remote.last_request))
     )
 
-    async def on_input(prompt: str, password: bool) -> str:
+    async def on_input(request: ec.InputRequest) -> str:
         await asyncio.sleep(0)
         return "Ada"
 
@@ -929,10 +931,10 @@ def test_on_input_observable_answers_once() -> None:
 def test_on_input_eoferror_sends_end_of_file() -> None:
     remote = ScriptedLink()
 
-    def answer_at_once(prompt: str, password: bool) -> str:
+    def answer_at_once(request: ec.InputRequest) -> str:
         raise EOFError
 
-    async def answer_later(prompt: str, password: bool) -> str:
+    async def answer_later(request: ec.InputRequest) -> str:
         raise EOFError
 
     async def main() -> None:
@@ -949,7 +951,7 @@ def test_on_input_eoferror_sends_end_of_file() -> None:
     assert replies(remote) == ["\x04"] * 3
 
 
-def raise_in_on_input(prompt: str, password: bool) -> str:
+def raise_in_on_input(request: ec.InputRequest) -> str:
     raise ZeroDivisionError("oh")
 
 
@@ -1041,11 +1043,11 @@ def test_on_input_failing_observable_is_reported() -> None:
     assert isinstance(error, InvalidMessage)
 
 
-async def fails(prompt: str, password: bool) -> str:
+async def fails(request: ec.InputRequest) -> str:
     raise ZeroDivisionError("oh")
 
 
-async def answers_a_number(prompt: str, password: bool) -> Any:
+async def answers_a_number(request: ec.InputRequest) -> Any:
     return 3
 
 
@@ -1070,7 +1072,7 @@ def test_on_input_cancelled_coroutine_interrupts() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: send_input_request(remote)
 
-    async def on_input(prompt: str, password: bool) -> str:
+    async def on_input(request: ec.InputRequest) -> str:
         raise asyncio.CancelledError
 
     async def main() -> None:
@@ -1122,7 +1124,7 @@ def test_dispose_cancels_on_input_coroutine() -> None:
     async def main() -> None:
         asked, cancelled = asyncio.Event(), asyncio.Event()
 
-        async def on_input(prompt: str, password: bool) -> str:
+        async def on_input(request: ec.InputRequest) -> str:
             asked.set()
             try:
                 await asyncio.Event().wait()
@@ -1198,7 +1200,7 @@ def test_stdin_subscriber_answers_input(name: str) -> None:
 def test_on_input_runs_on_loop() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
-    def on_input(prompt: str, password: bool) -> str:
+    def on_input(request: ec.InputRequest) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
@@ -1660,7 +1662,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
 def test_interrupted_wait_disposes_request() -> None:
     remote, lifecycle = interruptible()
 
-    def interrupted(prompt: str, password: bool) -> str:
+    def interrupted(request: ec.InputRequest) -> str:
         raise KeyboardInterrupt
 
     remote.handler = lambda asked: send_input_request(remote)

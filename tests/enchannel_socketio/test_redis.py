@@ -103,7 +103,7 @@ def test_kernel_is_usable_at_other_relay(relays: tuple[Running, Running]) -> Non
             here.iopub.pipe(ec.of_message_type("execute_result")).subscribe(received.put)
             assert there.run("x = 6 * 7; x").text == "42"
             assert received.get(timeout=DEADLINE).content["data"]["text/plain"] == "42"
-            assert there.run("input()", on_input=lambda prompt, password: "ada").text == "'ada'"
+            assert there.run("input()", on_input=lambda request: "ada").text == "'ada'"
             with pytest.raises(ec.RequestTimeout):
                 there.run("import time; time.sleep(60)", timeout=0.5)
             assert there.run("x").text == "42"
@@ -186,7 +186,7 @@ def test_shut_down_kernel_leaves_no_keys(
     with spawned(one) as kernel_id:
         with connect(other.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("1")
-            kernel.run("input()", on_input=lambda prompt, password: "a secret")
+            kernel.run("input()", on_input=lambda request: "a secret")
         with client_of(redis) as client:
             assert (
                 client.xlen(command_stream_of(kernel_id)) == 0

@@ -340,7 +340,7 @@ def test_input_request_goes_to_requesting_client(relay: Running, shared_kernel: 
     ):
         requests: list[AnyMessage] = []
         other.stdin.subscribe(requests.append)
-        assert one.run("input('name? ')", on_input=lambda prompt, password: "ada").text == "'ada'"
+        assert one.run("input('name? ')", on_input=lambda request: "ada").text == "'ada'"
         other.run("1")
         assert not requests
 

@@ -73,8 +73,8 @@ def test_connected_kernel_outlives_block(any_server: Server, kernel: ec.Kernel) 
 def test_input_request_is_answered(kernel: ec.Kernel) -> None:
     prompts = []
 
-    def answer(prompt: str, password: bool) -> str:
-        prompts.append((prompt, password))
+    def answer(request: ec.InputRequest) -> str:
+        prompts.append((request.prompt, request.password))
         return "Ada"
 
     result = kernel.run("print(input('who? '))", on_input=answer, timeout=DEADLINE)

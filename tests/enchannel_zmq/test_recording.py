@@ -46,7 +46,7 @@ def session(kernel: ec.Kernel) -> None:
     answer = "open sesame"
     kernel.run(
         "import getpass; word = len(getpass.getpass('? '))",
-        on_input=lambda prompt, password: answer,
+        on_input=lambda request: answer,
         timeout=DEADLINE,
     )
     kernel.run("1 / 0", check=False, timeout=DEADLINE)

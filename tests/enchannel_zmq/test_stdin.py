@@ -16,8 +16,8 @@ pytestmark = pytest.mark.kernel
 def test_input_is_answered(kernel: ec.Kernel) -> None:
     questions = []
 
-    def answer(prompt: str, password: bool) -> str:
-        questions.append((prompt, password))
+    def answer(request: ec.InputRequest) -> str:
+        questions.append((request.prompt, request.password))
         return "bob"
 
     result = kernel.run("print(input('name? ') * 2)", on_input=answer, timeout=DEADLINE)
@@ -28,14 +28,14 @@ def test_input_is_answered(kernel: ec.Kernel) -> None:
 def test_getpass_asks_for_password(kernel: ec.Kernel) -> None:
     result = kernel.run(
         "import getpass; print(getpass.getpass('pw? '))",
-        on_input=lambda prompt, password: f"secret {password}",
+        on_input=lambda request: f"secret {request.password}",
         timeout=DEADLINE,
     )
     assert result.text == "secret True\n"
 
 
 def test_eof_is_raised_in_code(kernel: ec.Kernel) -> None:
-    def nothing_more(prompt: str, password: bool) -> str:
+    def nothing_more(request: ec.InputRequest) -> str:
         raise EOFError
 
     with pytest.raises(ec.KernelError, match="EOFError"):
@@ -49,14 +49,14 @@ def test_input_without_handler_raises_in_code(kernel: ec.Kernel) -> None:
 
 def test_raising_input_handler_interrupts_kernel(kernel: ec.Kernel) -> None:
     with pytest.raises(ZeroDivisionError):
-        kernel.run("input()", on_input=lambda prompt, password: str(1 / 0))
+        kernel.run("input()", on_input=lambda request: str(1 / 0))
     assert kernel.run("'goes on'", timeout=DEADLINE).status == "ok"
 
 
 def test_dispose_during_input_interrupts_kernel(kernel: ec.Kernel) -> None:
     errors = Collector(kernel.iopub.pipe(ec.of_message_type("error")))
     input_requests = Collector(kernel.stdin)
-    waiting = kernel.execute("input()", on_input=lambda prompt, password: rx.never())
+    waiting = kernel.execute("input()", on_input=lambda request: rx.never())
     subscription = waiting.subscribe()
     input_requests.wait_until(lambda messages: messages)
     subscription.dispose()
@@ -65,12 +65,12 @@ def test_dispose_during_input_interrupts_kernel(kernel: ec.Kernel) -> None:
 
 
 def test_observable_answers_input(kernel: ec.Kernel) -> None:
-    request = kernel.execute("print(input())", on_input=lambda prompt, password: rx.of("rx"))
+    request = kernel.execute("print(input())", on_input=lambda request: rx.of("rx"))
     assert ec.wait(request.pipe(ec.to_result()), timeout=DEADLINE).text == "rx\n"
 
 
 def test_coroutine_answers_input(kernel: ec.Kernel) -> None:
-    async def answer(prompt: str, password: bool) -> str:
+    async def answer(request: ec.InputRequest) -> str:
         await asyncio.sleep(0)
         return "later"
 

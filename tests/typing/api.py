@@ -369,21 +369,33 @@ def history(kernel: ec.Kernel) -> None:
 
 
 def request_observables(kernel: ec.Kernel) -> None:
-    def text(prompt: str, password: bool) -> str:
+    def text(request: ec.InputRequest) -> str:
+        return request.prompt
+
+    async def later(request: ec.InputRequest) -> str:
+        return request.prompt
+
+    def observed(request: ec.InputRequest) -> Observable[str]:
+        return reactivex.just(request.prompt)
+
+    def attributes(request: ec.InputRequest) -> str:
+        assert_type(request.prompt, str)
+        assert_type(request.password, bool)
+        assert_type(request.message, AnyMessage)
+        request.prompt = ""  # type: ignore[misc]  # pyright: ignore
+        return ""
+
+    def two(prompt: str, password: bool) -> str:
         return prompt
 
-    async def later(prompt: str, password: bool) -> str:
-        return prompt
-
-    def observed(prompt: str, password: bool) -> Observable[str]:
-        return reactivex.just(prompt)
-
-    on_inputs: list[ec.OnInput] = [text, later, observed, lambda prompt, password: prompt]
+    kernel.run("input()", on_input=attributes)
+    kernel.run("input()", on_input=two)  # type: ignore[arg-type]  # pyright: ignore
+    on_inputs: list[ec.OnInput] = [text, later, observed, lambda request: request.prompt]
     for on_input in on_inputs:
         kernel.run("input()", on_input=on_input)
         kernel.execute("input()", on_input=on_input)
 
-    def wrong(prompt: str, password: bool) -> int:
+    def wrong(request: ec.InputRequest) -> int:
         return 3
 
     kernel.run("input()", on_input=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

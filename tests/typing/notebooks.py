@@ -65,7 +65,7 @@ def operations(notebook: cm.Notebook, cell: cm.Cell) -> None:
 
 
 def running(notebook: cm.Notebook, kernel: ec.Kernel, path: Path) -> None:
-    states = cm.execute(notebook, kernel, timeout=60, on_input=lambda prompt, password: "yes")
+    states = cm.execute(notebook, kernel, timeout=60, on_input=lambda request: "yes")
     assert_type(states, Observable[cm.Notebook])
     assert_type(ec.wait(states), cm.Notebook)
     states.pipe(ops.filter(is_done), ec.deliver_on(ec_scheduler(), overflow="latest")).subscribe(

@@ -20,7 +20,7 @@ from enchannel._cli.notebook.files import NotebookWriter
 from enchannel._cli.notebook.output import OutputPrinter
 from enchannel._cli.notebook.plan import NotebookPlan
 from enchannel._cli.notebook.progress import Progress
-from enchannel._cli.run_inbox import InputRequest, KernelWarning, RunEnd, RunInbox
+from enchannel._cli.run_inbox import KernelWarning, PendingInput, RunEnd, RunInbox
 from enchannel._cli.terminal.screen import Screen
 from enchannel._cli.terminal.signals import Signals
 
@@ -162,9 +162,9 @@ class NotebookRun:
             error = error or raised
         self._inbox.end(error)
 
-    def _on_input(self, prompt: str, password: bool) -> Observable[str]:
+    def _on_input(self, request: ec.InputRequest) -> Observable[str]:
         self._tracker.on_input_request()
-        return self._inbox.on_input(prompt, password)
+        return self._inbox.on_input(request)
 
     def _interrupt(self) -> None:
         # The kernel may have been closed or lost by now.
@@ -206,9 +206,9 @@ class NotebookRun:
                 case CellFinished() as finished:
                     self._show_finished(finished)
                     self._show_running()
-                case InputRequest() as request:
+                case PendingInput() as pending:
                     with self._progress.paused():
-                        self._inbox.answer(request)
+                        self._inbox.answer(pending)
                 case KernelWarning(text):
                     with self._progress.paused():
                         self._screen.warn(text)

@@ -66,8 +66,8 @@ def test_fake_kernel_asks_for_input() -> None:
     with connected(asker) as (kernel, _, _):
         prompts: list[str] = []
 
-        def answer(prompt: str, password: bool) -> str:
-            prompts.append(prompt)
+        def answer(request: ec.InputRequest) -> str:
+            prompts.append(request.prompt)
             return "Ada"
 
         assert kernel.run("", on_input=answer, timeout=DEADLINE).text == "hello Ada"
@@ -91,7 +91,7 @@ def test_requests_wait_for_pending_input() -> None:
             prompts: list[str] = []
 
             def answer_as(name: str) -> ec.OnInput:
-                def answer(prompt: str, password: bool) -> str:
+                def answer(request: ec.InputRequest) -> str:
                     prompts.append(name)
                     return name
 
