@@ -6,6 +6,7 @@ reactivex's operators.
 
 from typing import TYPE_CHECKING
 
+from enchannel._kernel.action import Action
 from enchannel._kernel.channel import child_of
 from enchannel._kernel.comm import Comm
 from enchannel._kernel.connect import connect, launch
@@ -107,6 +108,7 @@ from enchannel.messages import (
 )
 
 __all__ = [
+    "Action",
     "AnyMessage",
     "AuthenticationFailed",
     "BackendNotFound",

@@ -19,13 +19,13 @@ BUSY_DELAY = 0.05
 
 
 class Interrupter:
-    """Interrupts the kernel and reports a failure, since no caller holds the completion.
+    """Interrupts the kernel and reports a failure, since no caller holds the action.
 
     There is one interrupt at a time: an interrupted kernel may send an input request where it should
     report that it was interrupted.
 
     Args:
-        interrupt: Starts an interrupt and returns its completion.
+        interrupt: Starts an interrupt and returns its outcome.
         connection: The connection to the kernel.
         activity: The requests that the kernel works on.
         subjects: The observables of the kernel.

@@ -8,6 +8,7 @@ from typing import Any, Self, cast
 
 from reactivex import Observable, abc
 
+from enchannel._kernel.action import Action
 from enchannel._kernel.channel import MessageChannel, RoutingChannel
 from enchannel._kernel.channel_set import ChannelTypes
 from enchannel._kernel.comm import Comm
@@ -29,6 +30,9 @@ from enchannel.abc import KernelState, Link, LinkState
 from enchannel.errors import NotSupported
 
 __all__ = ["Channel", "Kernel", "open_kernel", "parts_of"]
+
+RESTART_TIMEOUT = 60.0
+SHUTDOWN_TIMEOUT = 60.0
 
 
 class Kernel(Requests):
@@ -237,42 +241,59 @@ class Kernel(Requests):
         )
         return Request(self._parts.requests, message, options)
 
-    def interrupt(self) -> Observable[None]:
+    def interrupt(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Action:
         """Interrupt the running code immediately, by signal, message or REST, as the kernel supports it.
 
+        Args:
+            timeout: Seconds after which the action fails with RequestTimeout; None: no timeout.
+
         Returns:
-            An observable that emits None once the interrupt was made. Subscribing is optional. The code
-            may still run: some kernels confirm an interrupt and go on.
+            An action that finishes once the interrupt was made. The code may still run: some kernels
+            confirm an interrupt and go on.
 
         Raises:
             ChannelClosed: the kernel is closed.
+            ValueError: timeout is not positive.
         """
-        return self._parts.lifecycle.interrupt()
+        validate_timeout(timeout)
+        return self._parts.lifecycle.interrupt(timeout)
 
-    def restart(self) -> Observable[None]:
+    def restart(self, *, timeout: float | None = RESTART_TIMEOUT) -> Action:
         """Start a new process behind the same channels; requests in flight fail with KernelDied.
 
         Until it is up, new requests fail with KernelDied as well, because the old process would answer.
 
+        Args:
+            timeout: Seconds after which the action fails with RequestTimeout; None: no timeout. The
+                restart goes on.
+
         Returns:
-            An observable that emits None once the restart has finished. Subscribing is optional.
+            An action that finishes once the new process is up.
 
         Raises:
             ChannelClosed: the kernel is closed.
             NotSupported: the kernel was not launched.
+            ValueError: timeout is not positive.
         """
-        return self._parts.lifecycle.restart()
+        validate_timeout(timeout)
+        return self._parts.lifecycle.restart(timeout)
 
-    def shutdown(self) -> Observable[None]:
+    def shutdown(self, *, timeout: float | None = SHUTDOWN_TIMEOUT) -> Action:
         """Shut the kernel down; the channels stay open and ``state`` changes to dead.
 
+        Args:
+            timeout: Seconds after which the action fails with RequestTimeout; None: no timeout. The
+                shutdown goes on.
+
         Returns:
-            An observable that emits None once the kernel has shut down. Subscribing is optional.
+            An action that finishes once the kernel has shut down.
 
         Raises:
             ChannelClosed: the kernel is closed.
+            ValueError: timeout is not positive.
         """
-        return self._parts.lifecycle.shutdown()
+        validate_timeout(timeout)
+        return self._parts.lifecycle.shutdown(timeout)
 
     def comm(
         self,

@@ -1,17 +1,15 @@
-"""Interrupting, restarting and shutting down a kernel, each as a completion."""
+"""Interrupting, restarting and shutting down a kernel, each as an action."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from reactivex import Observable, abc
 
-from reactivex import Observable
-
+from enchannel._kernel.action import Action, settle_with, sink_of
 from enchannel._kernel.connection import Connection
-from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
+from enchannel._kernel.in_flight import RequestOptions
 from enchannel._kernel.request_registry import Request, RequestRegistry, start
-from enchannel._kernel.subjects import Completion, KernelSubjects
+from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.message import AnyMessage
-from enchannel._rx.sink import CallbackSink
 from enchannel.abc import LinkEvent
 from enchannel.errors import ConnectionLost, KernelDied, MessagesMayBeMissing, NotSupported
 from enchannel.messages import interrupt_request, shutdown_request
@@ -22,21 +20,26 @@ __all__ = ["LifecycleActions"]
 class LifecycleActions:
     """The actions on a kernel, by its backend's lifecycle or by a message.
 
-    Each starts immediately and returns its completion.
+    Each starts immediately. A failure that a requested end explains is not reported.
 
     Attributes:
         expects_end: True after a restart or shutdown was requested; the end of the kernel is not reported.
     """
 
     def __init__(
-        self, connection: Connection, requests: RequestRegistry, subjects: KernelSubjects
+        self,
+        connection: Connection,
+        requests: RequestRegistry,
+        subjects: KernelSubjects,
+        scheduler: abc.SchedulerBase,
     ) -> None:
         self.expects_end = False
         self._connection = connection
         self._requests = requests
         self._subjects = subjects
+        self._scheduler = scheduler
 
-    def interrupt(self) -> Completion[None]:
+    def interrupt(self, timeout: float | None) -> Action:
         """Interrupt the code that runs.
 
         Raises:
@@ -45,10 +48,10 @@ class LifecycleActions:
         lifecycle = self._connection.require_open().lifecycle
         outcome = None if lifecycle is None else lifecycle.interrupt()
         if outcome is not None:
-            return self._complete_with("interrupt", outcome)
-        return self._request("interrupt", interrupt_request)
+            return self._settle("interrupt", outcome, timeout)
+        return self._request("interrupt", interrupt_request(), timeout)
 
-    def restart(self) -> Completion[None]:
+    def restart(self, timeout: float | None) -> Action:
         """Restart the kernel; requests fail, and are refused until it has restarted.
 
         Raises:
@@ -71,9 +74,9 @@ class LifecycleActions:
         outcome.subscribe(
             on_error=lambda _: self._requests.resume(), on_completed=self._requests.resume
         )
-        return self._complete_with("restart", outcome)
+        return self._settle("restart", outcome, timeout)
 
-    def shutdown(self) -> Completion[None]:
+    def shutdown(self, timeout: float | None) -> Action:
         """Shut the kernel down.
 
         Raises:
@@ -82,10 +85,10 @@ class LifecycleActions:
         lifecycle = self._connection.require_open().lifecycle
         self.expects_end = True
         if lifecycle is None:
-            return self._request("shutdown", shutdown_request)
+            return self._request("shutdown", shutdown_request(), timeout)
         outcome = lifecycle.shutdown()
         outcome.subscribe(on_error=self._on_shutdown_failed)
-        return self._complete_with("shutdown", outcome)
+        return self._settle("shutdown", outcome, timeout)
 
     @property
     def is_closing(self) -> bool:
@@ -109,21 +112,24 @@ class LifecycleActions:
         # The kernel was asked to shut down and did not; its next end is reported again.
         self.expects_end = False
 
-    def _complete_with(self, name: str, outcome: Observable[None]) -> Completion[None]:
-        completion = self._completion(name)
-        outcome.subscribe(completion.on_next, completion.on_error, completion.on_completed)
-        return completion
+    def _settle(self, name: str, outcome: Observable[None], timeout: float | None) -> Action:
+        action = self._action(name)
+        settle_with(action, outcome, timeout=timeout, scheduler=self._scheduler)
+        return action
 
-    def _request(self, name: str, message: Callable[[], AnyMessage]) -> Completion[None]:
-        completion = self._completion(name)
-        request = Request(self._requests, message(), RequestOptions(timeout=DEFAULT_TIMEOUT))
-        start(
-            request,
-            CallbackSink(
-                on_error=completion.on_error, on_completed=lambda: completion.on_next(None)
-            ),
-        )
-        return completion
+    def _request(self, name: str, message: AnyMessage, timeout: float | None) -> Action:
+        action = self._action(name)
+        request = Request(self._requests, message, RequestOptions(timeout=timeout))
+        start(request, sink_of(action))
+        return action
 
-    def _completion(self, name: str) -> Completion[None]:
-        return Completion(f"kernel.{name}()", self._subjects.delivery, self._subjects.report)
+    def _action(self, name: str) -> Action:
+        report = self._subjects.report
+
+        def report_unseen(error: Exception) -> None:
+            # A kernel that died did shut down.
+            is_done = name == "shutdown" and isinstance(error, KernelDied)
+            if not (is_done or self.is_closing):
+                report(error)
+
+        return Action(f"kernel.{name}()", self._subjects.delivery, report, report_unseen)

@@ -12,6 +12,7 @@ from enchannel._kernel.channel_set import ChannelSet, ChannelTypes
 from enchannel._kernel.comm import CommContext, Comms
 from enchannel._kernel.connection import Connection
 from enchannel._kernel.dispatch import Dispatcher
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
 from enchannel._kernel.interrupts import Interrupter
 from enchannel._kernel.lifecycle import LifecycleActions
 from enchannel._kernel.request_registry import RequestRegistry
@@ -68,9 +69,9 @@ class KernelParts:
                 send=self._send_on_shell, delivery=subjects.delivery, report=subjects.report
             )
         )
-        self.lifecycle = LifecycleActions(self.connection, self.requests, subjects)
+        self.lifecycle = LifecycleActions(self.connection, self.requests, subjects, scheduler)
         self.interrupter = Interrupter(
-            self.lifecycle.interrupt,
+            lambda: self.lifecycle.interrupt(DEFAULT_TIMEOUT),
             connection=self.connection,
             activity=self.activity,
             subjects=subjects,

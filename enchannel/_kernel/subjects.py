@@ -1,4 +1,4 @@
-"""The observables of a kernel beside its channels: states, errors, sent messages, completions."""
+"""The observables of a kernel beside its channels: states, errors, sent messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from enchannel._rx.sink import Reporter, log_error
 from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.errors import EnchannelError
 
-__all__ = ["Completion", "Errors", "KernelSubjects", "Sent", "State", "fanout_of"]
+__all__ = ["Errors", "KernelSubjects", "Sent", "State", "fanout_of"]
 
 MAX_KEPT_ERRORS = 100
 
@@ -68,6 +68,7 @@ class Errors(FanoutObservable[EnchannelError]):
     """Errors that terminate nothing: rejected frames, subscribers that raised, lost output.
 
     A new subscriber first gets the last 100. An error without a subscriber is logged under ``enchannel``.
+    Made by the library only.
     """
 
     _urgent = True
@@ -101,7 +102,10 @@ class Errors(FanoutObservable[EnchannelError]):
 
 
 class Sent(FanoutObservable[AnyMessage]):
-    """The messages that are sent on all channels, each just before it is passed to the backend."""
+    """The messages that are sent on all channels, each just before it is passed to the backend.
+
+    Made by the library only.
+    """
 
     def __init__(self, delivery: DeliveryThread, reporter: Reporter) -> None:
         super().__init__()
@@ -116,46 +120,6 @@ class Sent(FanoutObservable[AnyMessage]):
 def fanout_of(sent: Sent) -> Fanout[AnyMessage]:
     """Return the fanout that channels dispatch to, on the thread that sends."""
     return sent._fanout
-
-
-class Completion(FanoutObservable[T], Generic[T]):
-    """The outcome of an action that has started: one item and completion, or an error.
-
-    Late subscribers get the outcome as well. Subscribing is optional: the action does not depend on it.
-    """
-
-    def __init__(self, name: str, delivery: DeliveryThread, reporter: Reporter) -> None:
-        super().__init__()
-        self._name = name
-        self._delivery = delivery
-        self._reporter = reporter
-        self._fanout: Fanout[T] = Fanout(delivery)
-        self._value: tuple[T, ...] = ()
-
-    def on_next(self, value: T) -> None:
-        """Emit the value and complete; only the first outcome counts."""
-        with self._fanout.lock:
-            if self._value or self._fanout.terminal is not None:
-                return
-            self._value = (value,)
-            self._fanout.dispatch(value)
-        self._fanout.terminate()
-
-    def on_error(self, error: Exception) -> None:
-        """Fail with an error; only the first outcome counts."""
-        with self._fanout.lock:
-            if self._value:
-                return
-        self._fanout.terminate(error)
-
-    def on_completed(self) -> None:
-        """Ignore the completion of the source: its value was the outcome."""
-
-    def __str__(self) -> str:
-        return self._name
-
-    def _replay(self) -> Iterable[T]:
-        return self._value
 
 
 class KernelSubjects:

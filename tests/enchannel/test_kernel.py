@@ -8,6 +8,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import reactivex
@@ -534,7 +535,7 @@ def test_unanswered_interrupt_times_out() -> None:
         assert isinstance(seen.wait_for_error(), RequestTimeout)
 
 
-def test_completion_replays_outcome() -> None:
+def test_action_replays_outcome() -> None:
     remote, lifecycle = launched()
     failure = NotSupported("this process takes no signals")
     lifecycle.outcomes["interrupt"] = reactivex.throw(failure)
@@ -549,7 +550,7 @@ def test_completion_replays_outcome() -> None:
             assert done.wait_for_end() == [None]
 
 
-def test_completion_reaches_all_subscribers() -> None:
+def test_action_reaches_all_subscribers() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
     with remote.kernel() as kernel:
@@ -562,7 +563,7 @@ def test_completion_reaches_all_subscribers() -> None:
         assert [one.wait_for_end() for one in seen] == [[None]] * 3
 
 
-def test_completion_can_be_awaited() -> None:
+def test_action_can_be_awaited() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["restart"] = answer = AsyncSubject[None]()
 
@@ -574,6 +575,126 @@ def test_completion_can_be_awaited() -> None:
             await restart
 
     run_on_loop(main)
+
+
+ACTIONS = {"interrupt": 10, "restart": 60, "shutdown": 60}
+
+
+def begin(kernel: Kernel, name: str, **options: float | None) -> ec.Action:
+    action = getattr(kernel, name)(**options)
+    assert isinstance(action, ec.Action)
+    return action
+
+
+@pytest.mark.parametrize(("name", "default"), ACTIONS.items())
+@pytest.mark.parametrize("timeout", [None, 3, "default"])
+def test_action_fails_after_timeout(name: str, default: float, timeout: Any) -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes[name] = reactivex.never()
+    options = {} if timeout == "default" else {"timeout": timeout}
+    seconds = default if timeout == "default" else timeout
+    with remote.kernel() as kernel:
+        seen, action = Collector[None](), begin(kernel, name, **options)
+        action.subscribe(seen)
+        remote.clock.advance_by(1000 if seconds is None else seconds - 0.1)
+        settle(kernel)
+        assert not seen.ended
+        remote.clock.advance_by(0.2)
+        if seconds is not None:
+            error = seen.wait_for_error()
+            assert isinstance(error, RequestTimeout)
+            assert str(error).startswith(f"kernel.{name}() did not finish within {seconds} s")
+        lifecycle.outcomes.clear()
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "soon"])
+def test_action_refuses_invalid_timeout(name: str, timeout: Any) -> None:
+    remote, lifecycle = launched()
+    with remote.kernel() as kernel:
+        with pytest.raises((TypeError, ValueError), match="timeout must be"):
+            begin(kernel, name, timeout=timeout)
+        assert lifecycle.calls == []
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_finished_action_has_no_timeout(name: str) -> None:
+    remote, _ = launched()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors := Collector[EnchannelError]())
+        action = begin(kernel, name, timeout=3)
+        remote.clock.advance_by(10)
+        assert ec.wait(action, timeout=DEADLINE) is None
+    assert errors.wait_for_end() == []
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+@pytest.mark.parametrize("is_late", [True, False])
+def test_unseen_failure_of_action_is_reported(name: str, is_late: bool) -> None:
+    remote, lifecycle = launched()
+    failure = EnchannelError("permission denied")
+    lifecycle.outcomes[name] = outcome = AsyncSubject[None]()
+    if not is_late:
+        outcome.on_error(failure)
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors := Collector[EnchannelError]())
+        action = begin(kernel, name)
+        action.subscribe(Collector()).dispose()
+        if is_late:
+            outcome.on_error(failure)
+        lifecycle.outcomes.clear()
+        assert errors.wait_for_count(1) == [failure]
+        with pytest.raises(EnchannelError, match="permission denied"):
+            ec.wait(action, timeout=DEADLINE)
+    assert errors.wait_for_end() == [failure]
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_seen_failure_of_action_is_not_reported(name: str) -> None:
+    remote, lifecycle = launched()
+    failure = EnchannelError("permission denied")
+    lifecycle.outcomes[name] = outcome = AsyncSubject[None]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors := Collector[EnchannelError]())
+        begin(kernel, name).subscribe(seen := Collector[None]())
+        outcome.on_error(failure)
+        assert seen.wait_for_error() is failure
+        lifecycle.outcomes.clear()
+    assert errors.wait_for_end() == []
+
+
+def test_unseen_timeout_of_action_is_reported() -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes["restart"] = reactivex.never()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors := Collector[EnchannelError]())
+        kernel.restart(timeout=3)
+        remote.clock.advance_by(4)
+        (error,) = errors.wait_for_count(1)
+        assert isinstance(error, RequestTimeout)
+
+
+def test_action_cut_off_by_close_is_not_reported() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors := Collector[EnchannelError]())
+        interrupt, shutdown = kernel.interrupt(), kernel.shutdown()
+    assert errors.wait_for_end() == []
+    for action in (interrupt, shutdown):
+        with pytest.raises(ChannelClosed):
+            ec.wait(action, timeout=DEADLINE)
+
+
+def test_disposed_action_goes_on() -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes["restart"] = outcome = AsyncSubject[None]()
+    with remote.kernel() as kernel:
+        restart = kernel.restart()
+        restart.subscribe(Collector()).dispose()
+        outcome.on_next(None)
+        outcome.on_completed()
+        assert ec.wait(restart, timeout=DEADLINE) is None
+        assert lifecycle.calls == ["restart"]
 
 
 def test_restart_of_connected_kernel_raises() -> None:
@@ -779,17 +900,17 @@ def test_forked_observables_terminate() -> None:
 
 
 @fork_test
-def test_forked_comm_and_completion_fail() -> None:
+def test_forked_comm_and_action_fail() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["interrupt"] = interrupted = AsyncSubject[None]()
     with remote.kernel() as kernel:
-        comm, completion = kernel.comm("woo"), kernel.interrupt()
+        comm, action = kernel.comm("woo"), kernel.interrupt()
         comm.subscribe(lambda _: None)
 
         def child() -> None:
             sent = len(remote.received[SHELL])
             refused(lambda: ec.wait(comm, timeout=1))
-            refused(lambda: ec.wait(completion, timeout=1))
+            refused(lambda: ec.wait(action, timeout=1))
             refused(lambda: comm.send({}))
             comm.close()
             assert len(remote.received[SHELL]) == sent
@@ -797,19 +918,19 @@ def test_forked_comm_and_completion_fail() -> None:
         assert in_child(child) == 7
         interrupted.on_next(None)
         interrupted.on_completed()
-        assert ec.wait(completion, timeout=DEADLINE) is None
+        assert ec.wait(action, timeout=DEADLINE) is None
 
 
 @fork_test
-def test_fork_replaces_locks_of_comm_and_completion() -> None:
+def test_fork_replaces_locks_of_comm_and_action() -> None:
     remote, lifecycle = launched()
     lifecycle.outcomes["interrupt"] = AsyncSubject()
     held, done = threading.Event(), threading.Event()
     with remote.kernel() as kernel:
-        comm, completion = kernel.comm("woo"), kernel.interrupt()
+        comm, action = kernel.comm("woo"), kernel.interrupt()
 
         def hold() -> None:
-            with comm._fanout.lock, completion._fanout.lock:  # type: ignore[attr-defined]
+            with comm._fanout.lock, action._fanout.lock:
                 held.set()
                 assert done.wait(DEADLINE)
 
@@ -817,7 +938,7 @@ def test_fork_replaces_locks_of_comm_and_completion() -> None:
         assert held.wait(DEADLINE)
 
         def child() -> None:
-            for observable in (comm, completion):
+            for observable in (comm, action):
                 seen: Collector[object] = Collector()
                 faulthandler.dump_traceback_later(DEADLINE, exit=True)
                 observable.subscribe(seen)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Literal, assert_type
@@ -402,13 +402,16 @@ def request_observables(kernel: ec.Kernel) -> None:
 
 
 def ruling(kernel: ec.Kernel) -> None:
-    actions: list[Callable[[], Observable[None]]] = [
-        kernel.interrupt,
-        kernel.restart,
-        kernel.shutdown,
+    actions: list[ec.Action] = [
+        kernel.interrupt(timeout=3),
+        kernel.restart(timeout=None),
+        kernel.shutdown(),
     ]
     for action in actions:
-        action().subscribe(on_error=print)
+        as_observable: Observable[None] = action
+        as_observable.subscribe(on_error=print)
+    ec.wait(kernel.interrupt(), timeout=3)
+    kernel.restart(30)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     kernel.detach()
     kernel.close()
 
