@@ -1,5 +1,6 @@
 """Each extra enables its features; the error of any other feature names the extra to install."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,13 +14,35 @@ from packaging.utils import canonicalize_name
 from tests.rigs import DEADLINE
 from tests.rigs.extras import INCLUDED
 
-SCRIPT = Path(__file__).parent / "rigs" / "extras.py"
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "tests" / "rigs" / "extras.py"
+# `enchannel[launch]`, or `.[kernel,relay]` in a command.
+NAMED_EXTRAS = re.compile(r"(?:\benchannel|\.)\[([a-z,]+)\]")
 
 
 def test_extras_are_in_table() -> None:
     assert {"none", *(metadata.metadata("enchannel").get_all("Provides-Extra") or [])} == set(
         INCLUDED
     )
+
+
+def test_readme_has_every_extra() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| extra |")[2]
+    listed = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
+    assert sorted([*listed, "all", "none"]) == sorted(INCLUDED)
+
+
+def test_named_extras_exist() -> None:
+    packages = [path.parent for path in ROOT.glob("*/__init__.py")]
+    files = [path for package in packages for path in package.rglob("*.py")]
+    files += [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    named = {
+        extra
+        for path in files
+        for found in NAMED_EXTRAS.findall(path.read_text(encoding="utf-8"))
+        for extra in found.split(",")
+    }
+    assert {"kernel", "relay"} <= named <= set(INCLUDED)
 
 
 @pytest.mark.kernel
