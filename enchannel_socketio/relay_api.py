@@ -56,7 +56,7 @@ def spawn(
     *,
     timeout: float = 60.0,
     cwd: str | PathLike[str] | None = None,
-    env: Mapping[str, str] | None = None,
+    extra_env: Mapping[str, str] | None = None,
     **options: Unpack[ServerKeywords],
 ) -> str:
     """Start a kernel on a relay's machine and return its id. It runs until it is shut down.
@@ -66,7 +66,7 @@ def spawn(
         name: Name of the kernelspec.
         timeout: Seconds within which the kernel must answer.
         cwd: Working directory on that machine.
-        env: Environment variables, in addition to those of the relay.
+        extra_env: Environment variables, in addition to those of the relay.
         options: See ``enchannel.backends.ServerKeywords``.
 
     Raises:
@@ -79,7 +79,7 @@ def spawn(
     directory = None if cwd is None else Path(cwd)
 
     async def start(relay: RelayClient) -> str:
-        return await spawn_kernel(relay, name, directory, env)
+        return await spawn_kernel(relay, name, directory, extra_env)
 
     return call_relay(url, options, timeout, start)
 
