@@ -17,7 +17,7 @@ import msgspec
 from aiohttp.abc import ResolveResult
 
 from enchannel import KernelModel, KernelspecModel
-from enchannel.backends import ServerOptions, find_kernel
+from enchannel.backends import InvalidResponseBody, ServerOptions, find_kernel, read_body
 from enchannel.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -27,6 +27,7 @@ from enchannel.errors import (
     NotSupported,
     Remedy,
 )
+from enchannel.wire.nesting import is_too_deep
 from enchannel_socketio._address import RelayAddress
 
 __all__ = ["KernelRecord", "RelayClient", "RelayKernelModel"]
@@ -115,7 +116,10 @@ class RelayClient:
         self.path = address.path
         self.pending = "a connection"
         self.http = aiohttp.ClientSession(
-            headers=options.with_default_token(address.token).request_headers("Bearer"),
+            # Uncompressed: a compressed answer may be a bomb.
+            headers={"Accept-Encoding": "identity"}
+            | options.with_default_token(address.token).request_headers("Bearer"),
+            auto_decompress=False,
             connector=aiohttp.TCPConnector(ssl=options.ssl or True, resolver=_Resolver()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -207,9 +211,18 @@ class RelayClient:
             async with self.http.request(
                 method, self.base + path, json=body, allow_redirects=False
             ) as answer:
+                text = await read_body(
+                    answer.content.iter_any(), answer.headers.get("Content-Encoding", "")
+                )
+                if is_too_deep(text):
+                    raise InvalidResponseBody("sent JSON that is nested too deeply")
                 if answer.status < 300:
-                    return await answer.read()
-                raise self._error_of(answer.status, await answer.read())
+                    return text
+                raise self._error_of(answer.status, text)
+        except InvalidResponseBody as invalid:
+            raise ConnectionFailed(
+                f"{self} {invalid}; check that the URL is that of a relay"
+            ) from None
         except EnchannelError:  # a ConnectionFailed is an OSError
             raise
         except aiohttp.ClientConnectorCertificateError:

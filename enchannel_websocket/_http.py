@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from enchannel.backends import redact_url
+from enchannel.backends import InvalidResponseBody, read_body, redact_url
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, Remedy
 from enchannel.wire.nesting import is_too_deep
 from enchannel_websocket._address import ServerAddress
@@ -65,7 +65,8 @@ class HttpClient:
         self._logged_in = not options.password
         try:
             self._http = httpx.AsyncClient(
-                headers=self.headers,
+                # Uncompressed: a compressed answer may be a bomb.
+                headers={"Accept-Encoding": "identity"} | self.headers,
                 verify=self.ssl,
                 # The caller has a timeout for everything. This one comes first, because a task that is
                 # cancelled during a TLS handshake leaks its socket.
@@ -145,9 +146,34 @@ class HttpClient:
                 self._http.cookies.set("_xsrf", cookie)
             headers["X-XSRFToken"] = cookie
         try:
-            return await self._http.request(method, self.base + path, headers=headers, **options)
+            return await self._exchange(method, self.base + path, headers=headers, **options)
+        except ConnectionFailed:
+            raise
         except Exception as error:  # of httpx and the libraries below it
             raise self.unreachable(error) from None
+
+    async def _exchange(self, method: str, url: str, **options: Any) -> httpx.Response:
+        async with self._http.stream(method, url, **options) as response:
+            try:
+                body = await read_body(
+                    response.aiter_raw(), response.headers.get("Content-Encoding", "")
+                )
+            except InvalidResponseBody as invalid:
+                if response.is_success:
+                    raise self.not_jupyter(str(invalid)) from None
+                body = b""  # of an error, which its status explains
+        headers = [
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name.lower() not in ("content-encoding", "content-length", "transfer-encoding")
+        ]
+        reason = response.reason_phrase.encode(errors="replace")
+        return httpx.Response(
+            response.status_code,
+            headers=headers,
+            content=body,
+            extensions={"reason_phrase": reason},
+        )
 
     # -- login ------------------------------------------------------------------------------------
 

@@ -8,6 +8,11 @@ from enchannel.backends._event_loop_thread import EventLoopThread
 from enchannel.backends._kernel_search import find_kernel
 from enchannel.backends._link_phase import LinkPhase
 from enchannel.backends._reconnecting_link import ConnectionLoss, ReconnectingLink
+from enchannel.backends._response_body import (
+    MAX_RESPONSE_BYTES,
+    InvalidResponseBody,
+    read_body,
+)
 from enchannel.backends._server_calls import (
     ServerClient,
     call_server,
@@ -21,11 +26,13 @@ from enchannel.backends._shared_resource import Lease, SharedResource, Startable
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 
 __all__ = [
+    "MAX_RESPONSE_BYTES",
     "CallbackObserver",
     "ConnectionLoss",
     "EventLoopThread",
     "EventRecord",
     "IncomingSubject",
+    "InvalidResponseBody",
     "Lease",
     "LinkPhase",
     "ReconnectingLink",
@@ -44,6 +51,7 @@ __all__ = [
     "open_link",
     "open_on_server",
     "parse_server_url",
+    "read_body",
     "redact_url",
     "refuse_on_event_loop",
     "start_or_undo",

@@ -1,6 +1,7 @@
 """Refusals, wrong servers, TLS, passwords, proxies and limits: errors explain cause and remedy."""
 
 import asyncio
+import gzip
 import logging
 import re
 import ssl
@@ -65,6 +66,36 @@ def test_refused_request_is_explained(proxy: Proxy, kind: str) -> None:
     assert re.search(expected, str(failed.value))
     assert TOKEN not in str(failed.value)
     assert "token=y" not in str(failed.value)
+
+
+HUGE = b"[" + b" " * (17 << 20) + b"]"
+BOUNDED = {
+    "huge": (HUGE, "", "sent an answer of more than 16 MiB"),
+    "a gzip bomb": (gzip.compress(HUGE), "gzip", "sent an answer of more than 16 MiB"),
+    "brackets": (b"[" * 100_000, "", "not JSON|nested too deeply"),
+    "brackets, compressed": (gzip.compress(b"[" * 100_000), "gzip", "not JSON|nested too deeply"),
+    "an unknown encoding": (b"[]", "br", "in an encoding that was not requested"),
+    "a wrong encoding": (b"[]", "gzip", "sent a damaged answer"),
+}
+
+
+@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "500 Oops"])
+@pytest.mark.parametrize("kind", BOUNDED)
+@pytest.mark.parametrize("scheme", ["http", "socketio+http"])
+def test_response_is_bounded(kind: str, status: str, scheme: str) -> None:
+    body, encoding, expected = BOUNDED[kind]
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]
+    if encoding:
+        lines.append(f"Content-Encoding: {encoding}")
+    head = "\r\n".join(lines).encode()
+    with Proxy(free_port()) as proxy, proxy.answering(lambda request: head + b"\r\n\r\n" + body):
+        with pytest.raises(ec.ConnectionFailed) as failed:
+            ec.list_kernels(f"{scheme}://{HOST}:{proxy.port}", token=TOKEN, timeout=DEADLINE)
+        assert "accept-encoding: identity" in proxy.requests[0].lower()
+    if status == "200 OK":
+        assert re.search(expected, str(failed.value))
+    elif scheme == "http":
+        assert re.search("does not accept the token|answered 500: Oops", str(failed.value))
 
 
 CHANNELS = {
