@@ -9,15 +9,20 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from aiohttp.abc import ResolveResult
 
 from enchannel import KernelModel, KernelspecModel
-from enchannel.backends import InvalidResponseBody, ServerOptions, find_kernel, read_body
+from enchannel.backends import (
+    InvalidResponseBody,
+    ServerOptions,
+    choose_proxy,
+    find_kernel,
+    read_body,
+)
 from enchannel.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -105,6 +110,7 @@ class RelayClient:
     Attributes:
         base: The relay's URL.
         path: Path below which the relay is mounted, without slashes around it.
+        proxy: The proxy of all connections; None for none.
         pending: The current or latest request, for error messages.
         http: The HTTP session, which Socket.IO uses as well.
     """
@@ -114,6 +120,12 @@ class RelayClient:
     ) -> None:
         self.base = address.base
         self.path = address.path
+        self.proxy = choose_proxy(address.base)
+        if self.proxy is not None and not self.proxy.url.startswith("http"):
+            raise ConnectionFailed(
+                f"the proxy {self.proxy} cannot be used for {self.base}, because relays are connected to "
+                "through HTTP proxies only; bypass it with NO_PROXY"
+            )
         self.pending = "a connection"
         self.http = aiohttp.ClientSession(
             # Uncompressed: a compressed answer may be a bomb.
@@ -123,7 +135,7 @@ class RelayClient:
             connector=aiohttp.TCPConnector(ssl=options.ssl or True, resolver=_Resolver()),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy_of(address.base),
+            proxy=None if self.proxy is None else self.proxy.url,
         )
 
     def __str__(self) -> str:
@@ -231,6 +243,11 @@ class RelayClient:
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            if self.proxy is not None:
+                raise ConnectionFailed(
+                    f"could not connect to {self} through the proxy {self.proxy}: {why}; check the proxy, "
+                    "or bypass it with NO_PROXY"
+                ) from None
             raise ConnectionFailed(
                 f"could not connect to {self} ({why}); check that the relay is running and that the URL is "
                 "correct"
@@ -269,14 +286,6 @@ class RelayClient:
             raise ConnectionFailed(
                 f"{self} sent an invalid response; check that the URL is that of a relay"
             ) from None
-
-
-def _proxy_of(url: str) -> str | None:
-    """Return the proxy set in the environment; aiohttp would look it up for each request, on a thread."""
-    parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 class _Resolver(aiohttp.ThreadedResolver):

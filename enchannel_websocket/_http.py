@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from enchannel.backends import InvalidResponseBody, read_body, redact_url
+from enchannel.backends import InvalidResponseBody, choose_proxy, read_body, redact_url
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, Remedy
 from enchannel.wire.nesting import is_too_deep
 from enchannel_websocket._address import ServerAddress
@@ -24,6 +24,7 @@ LOGIN_PATH = "/login"
 # Parts of the paths to which a server redirects clients that are not logged in.
 LOGIN_REDIRECTS = (LOGIN_PATH, "/hub/", "/oauth")
 MAX_REASON_LENGTH = 300
+PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class ServerRefused(ConnectionFailed):
@@ -50,6 +51,7 @@ class HttpClient:
         options: As given.
         headers: Headers of every request.
         ssl: TLS settings.
+        proxy: The proxy of all connections, WebSockets included; None for none.
         pending: The current or latest request, for error messages.
     """
 
@@ -61,6 +63,7 @@ class HttpClient:
         self.options = options.with_default_token(address.token)
         self.headers = self.options.request_headers("token")
         self.ssl = options.ssl or tls.create_default_context()
+        self.proxy = choose_proxy(self.base, options.proxy)
         self.pending = "a connection"
         self._logged_in = not options.password
         try:
@@ -71,9 +74,13 @@ class HttpClient:
                 # The caller has a timeout for everything. This one comes first, because a task that is
                 # cancelled during a TLS handshake leaks its socket.
                 timeout=httpx.Timeout(None, connect=connect_timeout * 0.9),
-                trust_env=options.proxy is True,
-                proxy=options.proxy if isinstance(options.proxy, str) else None,
+                trust_env=False,
+                proxy=None if self.proxy is None else self.proxy.url,
             )
+        except ImportError:  # httpx[socks]
+            raise ConnectionFailed(
+                f"the proxy {self.proxy} requires pip install httpx[socks] python-socks[asyncio]"
+            ) from None
         except (
             Exception
         ) as error:  # of httpx and the libraries below it: an invalid proxy or header
@@ -125,8 +132,10 @@ class HttpClient:
             raise missing
         if status == 404:
             raise self.not_jupyter(f"has no {path}")
+        if status == PROXY_AUTHENTICATION_REQUIRED and self.proxy is not None:
+            raise self.proxy_failed("it requires a user name and a password in its URL")
         if not response.is_success:
-            refused = ServerRefused(f"{self} answered {status}: {_reason(response)}")
+            refused = ServerRefused(f"{self} answered {status}{self.via}: {_reason(response)}")
             refused.status = status
             raise refused
         return response
@@ -247,6 +256,18 @@ class HttpClient:
             )
         return AuthenticationFailed(f"{self} requires authentication", remedy=Remedy.AUTHENTICATE)
 
+    @property
+    def via(self) -> str:
+        """The proxy, as a part of an error text; empty for none."""
+        return "" if self.proxy is None else f" through the proxy {self.proxy}"
+
+    def proxy_failed(self, why: str) -> ConnectionFailed:
+        """Return the error for a connection that failed at, or behind, the proxy."""
+        return ConnectionFailed(
+            f"could not connect to {self}{self.via}: {why}; check the proxy, or bypass it with NO_PROXY or "
+            "proxy=None"
+        )
+
     def not_jupyter(self, why: str) -> ServerRefused:
         """Return the error for an answer that a Jupyter server would not give."""
         return ServerRefused(
@@ -256,6 +277,8 @@ class HttpClient:
     def unreachable(self, error: Exception) -> ConnectionFailed:
         """Return the error for an exception of an HTTP or WebSocket library while connecting."""
         if isinstance(error, httpx.ConnectTimeout):
+            if self.proxy is not None:
+                return self.proxy_failed("no answer in time")
             https = ", and that it supports https" if self.base.startswith("https:") else ""
             return ConnectionFailed(
                 f"{self} did not answer in time; check that it is running{https}"
@@ -270,6 +293,8 @@ class HttpClient:
             if isinstance(cause, tls.SSLError):
                 return ConnectionFailed(f"the TLS handshake with {self} failed ({brief(cause)})")
             cause = cause.__cause__ or cause.__context__
+        if self.proxy is not None:
+            return self.proxy_failed(brief(error))
         return ConnectionFailed(
             f"could not connect to {self} ({brief(error)}); check that the server is running and that the "
             "URL is correct"

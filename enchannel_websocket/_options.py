@@ -26,7 +26,8 @@ class JupyterKeywords(ServerKeywords, total=False):
         password: Password, for a server that has one instead of a token.
         headers: Headers to send with every request.
         ssl: TLS settings for ``https``; by default the system's trusted certificates.
-        proxy: URL of a proxy. By default (True) the one set in the environment; None for none.
+        proxy: URL of a proxy. By default (True) the one set in the environment, but none for a server on
+            this machine; None for none.
         allow_http: Allow ``http`` to another machine, which sends token and code in the clear.
     """
 

@@ -76,7 +76,7 @@ async def open_socket(
         user_agent_header=None,
         subprotocols=None if legacy else [websockets.Subprotocol(SUBPROTOCOL)],
         ssl=client.ssl if url.startswith("wss:") else None,
-        proxy=client.options.proxy or None,
+        proxy=None if client.proxy is None else client.proxy.url,
         open_timeout=None,
         # The link sends pings itself, and accepts any data as a sign of life.
         ping_interval=None,
@@ -99,6 +99,8 @@ async def open_socket(
         raise ServerRefused(
             f"{client} refused the WebSocket of kernel {kernel_id}: HTTP {status}"
         ) from None
+    except (websockets.ProxyError, ImportError) as error:  # python-socks is optional
+        raise client.proxy_failed(brief(error)) from None
     except websockets.InvalidHandshake as error:
         raise client.not_jupyter(f"failed the WebSocket handshake ({brief(error)})") from None
     except Exception as error:  # of websockets and the libraries below it

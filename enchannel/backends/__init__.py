@@ -7,6 +7,7 @@ from enchannel._rx.waiting import refuse_on_event_loop
 from enchannel.backends._event_loop_thread import EventLoopThread
 from enchannel.backends._kernel_search import find_kernel
 from enchannel.backends._link_phase import LinkPhase
+from enchannel.backends._proxies import ProxyChoice, choose_proxy
 from enchannel.backends._reconnecting_link import ConnectionLoss, ReconnectingLink
 from enchannel.backends._response_body import (
     MAX_RESPONSE_BYTES,
@@ -35,6 +36,7 @@ __all__ = [
     "InvalidResponseBody",
     "Lease",
     "LinkPhase",
+    "ProxyChoice",
     "ReconnectingLink",
     "ServerClient",
     "ServerKeywords",
@@ -43,6 +45,7 @@ __all__ = [
     "SharedResource",
     "Startable",
     "call_server",
+    "choose_proxy",
     "decode_error",
     "decode_event",
     "encode_event",

@@ -11,7 +11,7 @@ from enchannel._protocol.connection_info import Secret
 from enchannel._protocol.url_secrets import token_of_url
 from enchannel.errors import ConnectionFailed, Remedy
 
-__all__ = ["ServerUrl", "parse_server_url"]
+__all__ = ["ServerUrl", "is_loopback", "parse_server_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def parse_server_url(url: object, schemes: Mapping[str, bool], *, allow_http: bo
         )
     if not _is_plain(host) or not _is_plain(parts.path, "\x00\r\n "):
         raise ValueError("the URL contains characters that are not allowed in a URL")
-    if not (secure or allow_http or _is_loopback(host)):
+    if not (secure or allow_http or is_loopback(host)):
         raise ConnectionFailed(
             f"http:// to {host} would send token and code in the clear", remedy=Remedy.ALLOW_HTTP
         )
@@ -74,7 +74,8 @@ def _is_plain(text: str, forbidden: str = "\x00\r\n /\\") -> bool:
     return text.isascii() and not any(character in text for character in forbidden)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return True for a host name or an address of this machine's loopback interface."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

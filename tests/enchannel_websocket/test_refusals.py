@@ -226,6 +226,57 @@ def test_proxy_is_used(proxy: Proxy, server: JupyterServer) -> None:
     assert proxy.requests[0].startswith("GET http://far.example.org/api/kernels ")
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+def test_loopback_server_is_reached_directly(
+    server: JupyterServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://{HOST}:{free_port()}")
+    with ec.launch("python3", at=server.url, token=TOKEN) as kernel:
+        assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+
+
+def test_rest_and_websocket_use_one_proxy(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{HOST}:{proxy.port}")
+    model = answer("200 OK", body=MODEL)
+    refusal = answer("407 Proxy Authentication Required")
+    with (
+        proxy.answering(lambda request: refusal if request.startswith("CONNECT") else model),
+        pytest.raises(ec.ConnectionFailed, match=r"proxy http://\S+ \(HTTP_PROXY\)") as failed,
+    ):
+        ec.connect(f"http://far.example.org/api/kernels/{KERNEL}", allow_http=True)
+    assert "secret" not in str(failed.value)
+    rest, websocket = (request.partition("\r\n")[0] for request in proxy.requests)
+    assert rest.startswith("GET http://far.example.org/api/kernels/")
+    assert websocket.startswith("CONNECT far.example.org:80 ")
+
+
+@pytest.mark.parametrize("scheme", ["http", "socketio+http", "https", "socketio+https"])
+def test_failed_proxy_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://me:secret@{HOST}:{free_port()}")
+    with pytest.raises(
+        ec.ConnectionFailed, match=r"through the proxy http://\S+ \(ALL_PROXY\).*NO_PROXY"
+    ) as failed:
+        ec.list_kernels(f"{scheme}://far.example.org", allow_http=True)
+    assert "secret" not in str(failed.value)
+
+
+@pytest.mark.parametrize("scheme", ["https", "socketio+https"])
+def test_socks_proxy_is_used_or_explained(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"socks5://{HOST}:{free_port()}")
+    with pytest.raises(ec.ConnectionFailed, match=r"the proxy socks5://\S+ \(HTTPS_PROXY\)"):
+        ec.list_kernels(f"{scheme}://far.example.org")
+
+
+def test_refusing_proxy_is_named(proxy: Proxy) -> None:
+    options: dict[str, Any] = {"proxy": f"http://{HOST}:{proxy.port}", "allow_http": True}
+    for status in ("407 No", "502 Bad Gateway"):
+        with (
+            proxy.answering(lambda request: answer(status)),  # noqa: B023
+            pytest.raises(ec.ConnectionFailed, match=r"through the proxy http://\S+ \(proxy=…\)"),
+        ):
+            ec.list_kernels("http://far.example.org", **options)
+
+
 def test_invalid_proxy_or_header_raises() -> None:
     invalid: list[dict[str, Any]] = [
         {"proxy": "gopher://x"},
