@@ -1,4 +1,4 @@
-"""Reading the body of an HTTP response within a limit, also of what a compressed body expands to."""
+"""Reading the body of an HTTP response within a limit that includes its expansion if it is compressed."""
 
 from __future__ import annotations
 
