@@ -27,7 +27,6 @@ from enchannel.backends._shared_resource import Lease, SharedResource, Startable
 from enchannel.backends._subjects import CallbackObserver, IncomingSubject
 
 __all__ = [
-    "MAX_RESPONSE_BYTES",
     "CallbackObserver",
     "ConnectionLoss",
     "EventLoopThread",
@@ -36,6 +35,7 @@ __all__ = [
     "InvalidResponseBody",
     "Lease",
     "LinkPhase",
+    "MAX_RESPONSE_BYTES",
     "ProxyChoice",
     "ReconnectingLink",
     "ServerClient",
