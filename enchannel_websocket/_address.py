@@ -17,6 +17,11 @@ _API_ID = re.compile(r"(?P<base>.*?)/api/(?P<kind>kernels|sessions)/(?P<id>[^/]+
 # The first page in a path and everything after it. A user of a hub may have the name of a page.
 _PAGES = re.compile(r"(?<!/user)/(?:lab|tree|notebooks|doc|consoles|edit)(?:/.*)?$")
 _API = re.compile(r"/api(?:/kernels|/sessions)?/?$")
+# Where the path of a server may end. Each of these may also be a part of it: any path can be a base_url.
+_ENDS = re.compile(
+    r"/(?=(?:lab|tree|notebooks|doc|consoles|edit|nbclassic|terminals|view|files|voila|retro|hub|api)(?:/|$))"
+)
+MAX_CANDIDATES = 8
 _IS_ENCRYPTED = {"http": False, "ws": False, "https": True, "wss": True}
 
 
@@ -25,7 +30,10 @@ class ServerAddress:
     """A Jupyter server, and a kernel or session on it.
 
     Attributes:
-        base: The server's URL, ``http`` or ``https``, without a slash at its end.
+        base: The server's URL, ``http`` or ``https``, without a slash at its end. If there are candidates,
+            it is a guess.
+        candidates: The URLs that may be the server's, the longest first, if that is not certain. The server
+            knows which.
         kind: Whether ``id`` is that of a kernel, or of a session, which has a notebook's kernel.
         id: Id of the kernel or session; empty for the server itself.
         token: The token in the URL.
@@ -35,11 +43,7 @@ class ServerAddress:
     kind: Literal["kernels", "sessions"] = "kernels"
     id: str = ""
     token: Secret = Secret("")
-
-    @property
-    def websocket(self) -> str:
-        """The server's URL with the scheme ``ws`` or ``wss``."""
-        return "ws" + self.base.removeprefix("http")
+    candidates: tuple[str, ...] = ()
 
 
 def parse_address(url: object, *, allow_http: bool) -> ServerAddress:
@@ -52,8 +56,10 @@ def parse_address(url: object, *, allow_http: bool) -> ServerAddress:
     server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
     match = _API_ID.fullmatch(server.path)
     path = match["base"] if match else _API.sub("", _PAGES.sub("", server.path)).rstrip("/")
+    candidates = () if match else _candidates(server.path.rstrip("/"))
     return ServerAddress(
         base=f"{server.origin}{path}",
+        candidates=tuple(f"{server.origin}{candidate}" for candidate in candidates),
         kind="sessions" if match and match["kind"] == "sessions" else "kernels",
         id=unquote(match["id"]) if match else "",
         token=server.token,
@@ -75,3 +81,9 @@ def parse_server(url: object, *, allow_http: bool) -> ServerAddress:
             remedy=Remedy.CONNECT,
         )
     return address
+
+
+def _candidates(path: str) -> tuple[str, ...]:
+    """Return the paths that the server may have, the longest first; none if that is certain."""
+    ends = [match.start() for match in _ENDS.finditer(path)][: MAX_CANDIDATES - 1]
+    return tuple(path[:end] for end in (len(path), *reversed(ends))) if ends else ()

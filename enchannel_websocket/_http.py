@@ -47,7 +47,6 @@ class HttpClient:
 
     Attributes:
         base: The server's URL.
-        websocket_base: The same, with the scheme ``ws`` or ``wss``.
         options: As given.
         headers: Headers of every request.
         ssl: TLS settings.
@@ -59,7 +58,7 @@ class HttpClient:
         self, address: ServerAddress, options: JupyterOptions, *, connect_timeout: float
     ) -> None:
         self.base = address.base
-        self.websocket_base = address.websocket
+        self._candidates = address.candidates
         self.options = options.with_default_token(address.token)
         self.headers = self.options.request_headers("token")
         self.ssl = options.ssl or tls.create_default_context()
@@ -88,6 +87,11 @@ class HttpClient:
 
     def __str__(self) -> str:
         return self.base
+
+    @property
+    def websocket_base(self) -> str:
+        """The server's URL, with the scheme ``ws`` or ``wss``."""
+        return "ws" + self.base.removeprefix("http")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -192,6 +196,8 @@ class HttpClient:
         Raises:
             AuthenticationFailed: The password is wrong.
         """
+        if self._candidates:
+            await self._find_base()
         if self._logged_in:
             return
         page = await self.send("GET", LOGIN_PATH)
@@ -205,6 +211,31 @@ class HttpClient:
         if answer.status_code not in (302, 303, 200) or not self._has_login_cookie():
             raise AuthenticationFailed(f"{self} does not accept the password")
         self._logged_in = True
+
+    async def _find_base(self) -> None:
+        """Ask for the version at each URL that may be the server's; keep the guess if none answers.
+
+        Raises:
+            ConnectionFailed: The server could not be reached.
+        """
+        guess, denied = self.base, list[str]()
+        try:
+            for self.base in self._candidates:  # noqa: B020  # of the URL in errors
+                try:
+                    response = await self.send("GET", "/api")
+                except ServerRefused:  # the answer is too large
+                    continue
+                if _is_version(response):
+                    guess = self.base
+                    break
+                if response.status_code in (401, 403):
+                    denied.append(self.base)
+            else:
+                # A server that tells its version only to users; a hub denies everything.
+                guess = guess if guess in denied or not denied else denied[0]
+        finally:
+            self.base = guess
+        self._candidates = ()
 
     def cookie_header(self) -> dict[str, str]:
         """Return the ``Cookie`` header for a WebSocket: cookies of the user and of the server."""
@@ -305,6 +336,14 @@ def _decode(response: httpx.Response) -> Any:
     if is_too_deep(response.content):
         raise ValueError("the JSON is nested too deeply")
     return response.json()
+
+
+def _is_version(response: httpx.Response) -> bool:
+    """Return True for the answer of a Jupyter server to ``GET /api``."""
+    try:
+        return response.is_success and "version" in _decode(response)
+    except (ValueError, TypeError):
+        return False
 
 
 def _reason(response: httpx.Response) -> str:

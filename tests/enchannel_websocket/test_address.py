@@ -48,9 +48,27 @@ def test_parsed_url_has_token_apart() -> None:
         assert "abc" not in f"{address!r} {address.base}"
 
 
-def test_websocket_url_of_server() -> None:
-    assert parse_address("https://a.org/b", allow_http=False).websocket == "wss://a.org/b"
-    assert parse_address("http://localhost/b", allow_http=False).websocket == "ws://localhost/b"
+@pytest.mark.parametrize(
+    ("path", "candidates"),
+    [
+        ("", []),
+        ("/user/me/", []),
+        ("/laboratory", []),
+        ("/lab", ["/lab", ""]),
+        ("/team/notebooks/", ["/team/notebooks", "/team"]),
+        ("/user/tree/lab/x", ["/user/tree/lab/x", "/user/tree", "/user"]),
+        (f"/lab/api/kernels/{KERNEL}", []),
+    ],
+)
+def test_ambiguous_path_has_candidates(path: str, candidates: list[str]) -> None:
+    address = parse_address(f"http://localhost{path}?token=x", allow_http=False)
+    assert address.candidates == tuple(f"http://localhost{base}" for base in candidates)
+
+
+def test_candidates_are_bounded() -> None:
+    address = parse_address(f"http://localhost{'/lab' * 1_000}", allow_http=False)
+    assert len(address.candidates) == 8
+    assert address.candidates[-1] == "http://localhost"
 
 
 @pytest.mark.parametrize("host", ["example.org", "10.0.0.1", "localhost.example.org"])

@@ -298,3 +298,21 @@ def test_launch_in_event_loop_does_not_block(any_server: Server) -> None:
             return (await kernel.execute("6 * 7").pipe(ec.to_result())).text
 
     assert asyncio.run(main()) == "42"
+
+
+@pytest.mark.parametrize("base_url", ["/", "/lab/", "/team/notebooks/", "/user/tree/", "/api/"])
+def test_server_with_any_base_url_is_found(base_url: str) -> None:
+    with JupyterServer(token=TOKEN, base_url=base_url) as server:
+        for page in ("", "/", "/lab", "/lab/tree/a/lab/b.ipynb", "/tree", "/api", "/api/kernels"):
+            assert ec.list_kernels(f"{server.url}{page}?token={TOKEN}") == ()
+        with ec.launch("python3", at=f"{server.url}/lab?token={TOKEN}") as kernel:
+            assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+            (model,) = ec.list_kernels(f"{server.url}/tree", token=TOKEN)
+            assert model.target == f"{server.url}/api/kernels/{kernel.id}"
+        with pytest.raises(ec.AuthenticationFailed):
+            ec.list_kernels(f"{server.url}/lab", token="wrong")
+
+
+def test_base_url_is_asked_before_login() -> None:
+    with JupyterServer(base_url="/lab/", password="open sesame", token=TOKEN) as server:
+        assert ec.list_kernels(f"{server.url}/lab", password="open sesame") == ()
