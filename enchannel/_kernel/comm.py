@@ -37,6 +37,7 @@ class Comm(FanoutSubject[AnyMessage]):
 
     Subscribers receive its ``comm_msg`` messages; the first subscriber also gets those that arrived before
     it. The comm completes when either side closes it; a ``comm_close`` of the kernel is its last item.
+    Made by ``Kernel.comm`` only.
 
     Attributes:
         id: The id of the comm.

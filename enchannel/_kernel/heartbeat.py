@@ -31,6 +31,8 @@ class Heartbeat(BaseChannel[bytes]):
     It sends three pings in ``silent_after`` seconds. A kernel that stops answering is reported as silent,
     not as dead. A kernel that has never answered is not reported, because some kernels have no heartbeat.
 
+    Made by the library only.
+
     Attributes:
         silent_after: Seconds without an echo after which a kernel is reported as silent.
         is_beating: True while the kernel answers, False while it does not; None before its first echo.

@@ -38,6 +38,8 @@ SHUTDOWN_TIMEOUT = 60.0
 class Kernel(Requests):
     """A connection to a Jupyter kernel, as returned by ``launch()`` and ``connect()``.
 
+    Made by them, or by ``from_link`` for those who have a link, never by its constructor.
+
     Use it with ``with`` or ``async with``: leaving the block shuts down a kernel that was launched, and
     disconnects from one that was connected to.
 
@@ -75,6 +77,37 @@ class Kernel(Requests):
         self.link_state: State[LinkState] = parts.subjects.link_state
         self.state: State[KernelState] = parts.subjects.state
         self.sent: Sent = parts.subjects.sent
+
+    @classmethod
+    def from_link(
+        cls,
+        link: Link,
+        *,
+        session: Session | None = None,
+        scheduler: abc.SchedulerBase | None = None,
+        silent_after: float = 5.0,
+    ) -> Self:
+        """Return a connected kernel over an open link, as ``enchannel.backends.open_link`` returns.
+
+        It never blocks. From now on, the link belongs to the kernel, whose ``close`` closes it.
+
+        Args:
+            link: An open link that has no subscriber yet.
+            session: The identity of this client, with which the link was opened; a new one by default.
+            scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
+            silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
+
+        Example:
+            >>> session = ec.Session()
+            >>> link = open_link("kernel-1234.json", session=session)
+            >>> with ec.Kernel.from_link(link, session=session) as kernel:
+            ...     kernel.run("6 * 7")
+        """
+        kernel = cls(
+            lambda: link, session or Session(), scheduler=scheduler, silent_after=silent_after
+        )
+        kernel._parts.connection.open()
+        return kernel
 
     # -- opening and closing -------------------------------------------------------------------------
 

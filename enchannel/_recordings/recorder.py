@@ -72,7 +72,7 @@ class Recorder(abc.DisposableBase):
     """A recording in progress, as returned by ``record``.
 
     Use it with ``with`` or ``async with``: leaving the block ends the recording and waits until all of it
-    is in the file.
+    is in the file. Made by ``record`` only.
 
     Attributes:
         path: The path of the file.

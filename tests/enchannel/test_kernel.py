@@ -33,8 +33,10 @@ from enchannel import (
 )
 from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Link
+from enchannel.backends import open_link
 from enchannel.errors import EnchannelError
-from enchannel.testing import Collector
+from enchannel.memory import InMemoryKernel
+from enchannel.testing import Collector, FakeKernel
 from tests.rigs import DEADLINE
 from tests.rigs.messages import answered, busy, printed, reply_to, types
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
@@ -98,6 +100,47 @@ def test_repr_shows_link_and_state() -> None:
     with remote.kernel() as kernel:
         assert repr(kernel) == "<Kernel ada connected, idle>"
     assert repr(kernel) == "<Kernel ada closed, idle>"
+
+
+def test_kernel_from_link_is_connected() -> None:
+    remote, session, seen = ScriptedLink(id="ada"), Session(), Collector[AnyMessage]()
+    with Kernel.from_link(remote.link, session=session, scheduler=remote.clock) as kernel:
+        assert kernel.session is session
+        assert (kernel.id, kernel.link_state.value) == ("ada", LinkState.CONNECTED)
+        kernel.execute("6 * 7").subscribe(seen)
+        remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
+        assert remote.last_request.header.session == session.id
+    assert remote.closed == 1
+
+
+def test_kernel_from_link_shuts_owned_kernel_down() -> None:
+    remote, lifecycle = launched()
+    with Kernel.from_link(remote.link) as kernel:
+        assert kernel.owned
+    assert lifecycle.calls == ["shutdown"]
+
+
+def test_kernel_from_link_on_event_loop() -> None:
+    remote = ScriptedLink()
+
+    async def main() -> None:
+        kernel = Kernel.from_link(remote.link)
+        assert kernel.link_state.value is LinkState.CONNECTED
+        async with kernel as entered:
+            assert entered is kernel
+        assert remote.closed == 1
+
+    run_on_loop(main)
+
+
+def test_kernel_from_link_runs_code() -> None:
+    session = Session()
+    with InMemoryKernel() as remote:
+        FakeKernel(remote)
+        link = open_link(remote.target, session=session)
+        with Kernel.from_link(link, session=session) as kernel:
+            assert kernel.run("6 * 7").status == "ok"
 
 
 def test_unsupported_channel_raises() -> None:

@@ -574,6 +574,7 @@ def backends(session: ec.Session) -> None:
     assert_type(MyBackend().open("ada", context, colour="red"), Link)
     assert_type(MyLauncher().launch("python3", context, extra_env={"A": "b"}), Link)
     assert_type(enchannel.backends.open_link("ada", at="https://host"), Link)
+    assert_type(ec.Kernel.from_link(enchannel.backends.open_link("ada")), ec.Kernel)
     assert_type(enchannel.backends.launch_link(extra_env={"A": "b"}), Link)
     OpenContext(session, 3)  # type: ignore[call-arg]
     Capabilities(lifecycle=True)  # type: ignore[call-arg]
