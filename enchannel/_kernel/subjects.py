@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.fanout import Fanout, FanoutObservable, terminate
-from enchannel._rx.sink import Reporter, log_error
+from enchannel._rx.sink import Reporter, describe, log_error
 from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.errors import EnchannelError
 
@@ -82,7 +82,7 @@ class Errors(FanoutObservable[EnchannelError]):
 
     def _report(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
-            wrapped = EnchannelError(f"{type(error).__name__}: {error}")
+            wrapped = EnchannelError(describe(error))
             wrapped.__cause__ = error
             error = wrapped
         with self._fanout.lock:

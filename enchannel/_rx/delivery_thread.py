@@ -152,9 +152,13 @@ class DeliveryThread:
         mark_delivering()
         queue, urgent = self._queue, self._urgent
         while True:
-            while urgent or queue:
-                call, item = urgent.popleft() if urgent else queue.popleft()
-                call(item)
+            try:
+                while urgent or queue:
+                    call, item = urgent.popleft() if urgent else queue.popleft()
+                    call(item)
+            except BaseException:  # one call must not end the thread for all subscribers
+                log.exception("delivery caught an unexpected exception and continues")
+                continue
             # Set before the final queue check, so a producer that appends after the check sees the flag
             # and wakes this thread.
             self._needs_wakeup = True
@@ -173,4 +177,7 @@ class DeliveryThread:
         with self._lock:
             while self._urgent or self._queue:
                 call, item = (self._urgent or self._queue).popleft()
-                call(item)
+                try:
+                    call(item)
+                except Exception:
+                    log.exception("delivery caught an unexpected exception and continues")

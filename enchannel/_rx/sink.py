@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar, cast
 
 from reactivex import Observable, abc
 
-__all__ = ["CallbackSink", "Reporter", "Sink", "SinkSource", "attach", "log_error"]
+__all__ = ["CallbackSink", "Reporter", "Sink", "SinkSource", "attach", "describe", "log_error"]
 
 T = TypeVar("T")
 T_in = TypeVar("T_in", contravariant=True)
@@ -70,6 +70,14 @@ def attach(
     if isinstance(observable, SinkSource):
         return cast("SinkSource[T]", observable)._attach(sink)
     return observable.subscribe(sink.on_next, sink.on_error, sink.on_completed, scheduler=scheduler)
+
+
+def describe(error: BaseException) -> str:
+    """Return the class and the text of an exception of user code, whose ``__str__`` may raise."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # also a SystemExit must not end a thread of the library
+        return f"{type(error).__name__} (its text cannot be read)"
 
 
 def log_error(error: Exception) -> None:

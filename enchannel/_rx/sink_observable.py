@@ -11,7 +11,7 @@ from reactivex import Observable, abc
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.foreign_loops import is_event_loop
-from enchannel._rx.sink import Reporter, Sink, SinkSource, log_error
+from enchannel._rx.sink import Reporter, Sink, SinkSource, describe, log_error
 from enchannel._rx.waiting import last_value
 from enchannel.errors import SubscriberRaised
 
@@ -135,13 +135,12 @@ class Subscription(abc.DisposableBase, Generic[T]):
         reported = self._report(error, item)
         # An operator or a waiting thread further down the chain has to learn of the end. Most subscribers
         # have no on_error and raise here; the error has been reported already.
-        with suppress(Exception):
+        with suppress(self.guards):
             self._observer.on_error(reported)
 
     def _report(self, error: BaseException, item: object) -> SubscriberRaised:
         reported = SubscriberRaised(
-            f"a subscriber of {self._source} raised {type(error).__name__}: {error}; "
-            "its subscription has ended",
+            f"a subscriber of {self._source} raised {describe(error)}; its subscription has ended",
             item=item,
         )
         reported.__cause__ = error
