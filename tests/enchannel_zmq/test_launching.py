@@ -213,6 +213,19 @@ def test_close_during_restart_ends_both(command: str) -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_restart_after_its_timeout_goes_on() -> None:
+    with ec.launch() as kernel:
+        kernel.run("x = 1")
+        errors, states = Collector(kernel.errors), Collector(kernel.state)
+        kernel.restart(timeout=0.001)
+        (error,) = errors.wait_until(lambda items: items)
+        assert isinstance(error, ec.RequestTimeout)
+        states.wait_until(lambda items: items[-1] == "idle" and "restarting" in items)
+        assert ec.wait(kernel.restart(), timeout=DEADLINE) is None
+        with pytest.raises(ec.KernelError, match="'x' is not defined"):
+            kernel.run("x", timeout=DEADLINE)
+
+
 def test_request_during_restart_is_refused() -> None:
     with ec.launch() as kernel:
         kernel.run("x = 1")
