@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reactivex import abc
+
 from enchannel._protocol.message import AnyMessage, Buffer, Message
 from enchannel._rx.delivery_thread import DeliveryThread
-from enchannel._rx.fanout import Fanout, FanoutSubject, terminate
-from enchannel._rx.sink import Reporter
+from enchannel._rx.fanout import Fanout, FanoutSubject, KeyedFanout, terminate
+from enchannel._rx.sink import Reporter, Sink
+from enchannel._rx.sink_observable import SinkObservable
 from enchannel.errors import ChannelClosed, EnchannelError, InvalidMessage
 from enchannel.messages import comm_close, comm_msg, comm_open
 
@@ -33,11 +36,12 @@ class CommContext:
 
 
 class Comm(FanoutSubject[AnyMessage]):
-    """A comm that is open to a target in the kernel.
+    """A comm that is open between this client and the kernel.
 
     Subscribers receive its ``comm_msg`` messages; the first subscriber also gets those that arrived before
-    it. The comm completes when either side closes it; a ``comm_close`` of the kernel is its last item.
-    Made by ``Kernel.comm`` only.
+    it. If the kernel opened the comm, its ``comm_open`` is the first item. The comm completes when either
+    side closes it; a ``comm_close`` of the kernel is its last item.
+    Made by ``Kernel.comm`` and ``Kernel.comms`` only.
 
     Attributes:
         id: The id of the comm.
@@ -83,7 +87,12 @@ class Comm(FanoutSubject[AnyMessage]):
         metadata: Mapping[str, Any] | None = None,
         buffers: Iterable[Buffer] = (),
     ) -> None:
-        """Send data together with binary buffers.
+        """Send data.
+
+        Args:
+            data: The data; must be encodable as JSON.
+            metadata: The metadata of the message.
+            buffers: Binary data.
 
         Raises:
             ChannelClosed: the comm is closed.
@@ -91,10 +100,20 @@ class Comm(FanoutSubject[AnyMessage]):
         """
         self._send(comm_msg(self.id, data, metadata=metadata, buffers=buffers))
 
-    def close(self, data: Mapping[str, Any] | None = None) -> None:
-        """Close the comm here and in the kernel; a no-op if it is closed."""
+    def close(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        buffers: Iterable[Buffer] = (),
+    ) -> None:
+        """Close the comm here and in the kernel; a no-op if it is closed.
+
+        Args:
+            data, metadata, buffers: As for ``send``.
+        """
         if self._fanout.terminal is None:
-            self._send(comm_close(self.id, data or {}))
+            self._send(comm_close(self.id, data, metadata=metadata, buffers=buffers))
             self._on_close(self)
             self._terminate()
 
@@ -126,28 +145,55 @@ class Comm(FanoutSubject[AnyMessage]):
         self._context.send(message)
 
 
+class OpenedComms(SinkObservable[Comm]):
+    """The comms that the kernel opens from now on, as a hot observable."""
+
+    def __init__(
+        self, fanout: KeyedFanout[Comm], target_name: str | None, context: CommContext
+    ) -> None:
+        super().__init__()
+        self._fanout = fanout
+        self._target_name = target_name
+        self._delivery = context.delivery
+        self._reporter = context.report
+
+    def _attach(self, sink: Sink[Comm]) -> abc.DisposableBase:
+        if self._target_name is None:
+            return self._fanout.attach(sink)
+        return self._fanout.attach_to_key(self._target_name, sink)
+
+    def __str__(self) -> str:
+        return "the comms that the kernel opens"
+
+
 class Comms:
     """The open comms of a kernel, by id."""
 
     def __init__(self, context: CommContext) -> None:
         self._context = context
+        self._opened: KeyedFanout[Comm] = KeyedFanout(context.delivery)
         self.by_id: dict[str, Comm] = {}
 
-    def open(self, target: str | AnyMessage, data: Mapping[str, Any], comm_id: str | None) -> Comm:
-        """Open a comm, or return the one that the kernel opened with a ``comm_open`` message."""
-        if isinstance(target, Message):
-            content = target.content
-            if target.header.msg_type != "comm_open" or not isinstance(content.get("comm_id"), str):
-                raise InvalidMessage(
-                    "target must be a target name or a comm_open message with a comm_id, not a "
-                    f"{target.header.msg_type}"
-                )
-            comm = self._make(content["comm_id"], str(content.get("target_name", "")))
-            return self.by_id.setdefault(comm.id, comm)
-        comm = self._make(comm_id or uuid.uuid4().hex, target)
+    def opened(self, target_name: str | None) -> OpenedComms:
+        """Return the comms that the kernel opens for a target, or for any target."""
+        return OpenedComms(self._opened, target_name, self._context)
+
+    def open(
+        self,
+        target_name: str,
+        data: Mapping[str, Any] | None,
+        *,
+        metadata: Mapping[str, Any] | None,
+        buffers: Iterable[Buffer],
+        comm_id: str | None,
+    ) -> Comm:
+        """Open a comm to a target in the kernel."""
+        comm = self._make(comm_id or uuid.uuid4().hex, target_name)
         self.by_id[comm.id] = comm
         try:
-            self._context.send(comm_open(comm.id, target, data))
+            self._context.send(
+                comm_open(comm.id, target_name, data, metadata=metadata, buffers=buffers)
+            )
         except EnchannelError:
             self._forget(comm)
             raise
@@ -156,8 +202,14 @@ class Comms:
     def on_message(self, message: AnyMessage) -> None:
         """Route a comm message of the kernel to its comm."""
         comm_id = message.content.get("comm_id")
-        comm = self.by_id.get(comm_id) if isinstance(comm_id, str) else None
-        if comm is None or message.header.msg_type == "comm_open":
+        if not isinstance(comm_id, str):
+            return
+        comm = self.by_id.get(comm_id)
+        if message.header.msg_type == "comm_open":
+            if comm is None:
+                self._on_open(comm_id, message)
+            return
+        if comm is None:
             return
         comm._dispatch(message)
         if message.header.msg_type == "comm_close":
@@ -169,6 +221,22 @@ class Comms:
         comms, self.by_id = self.by_id, {}
         for comm in comms.values():
             terminate(comm, error)
+        # A kernel that was restarted opens comms again.
+        if error is None:
+            self._opened.terminate()
+
+    def _on_open(self, comm_id: str, message: AnyMessage) -> None:
+        target_name = message.content.get("target_name")
+        if not isinstance(target_name, str):
+            return
+        sinks = (*self._opened.sinks, *self._opened.by_key.get(target_name, ()))
+        # Without a subscriber, the messages that the comm keeps would never be read.
+        if not sinks:
+            return
+        comm = self.by_id[comm_id] = self._make(comm_id, target_name)
+        comm._dispatch(message)
+        for sink in sinks:
+            sink.on_next(comm)
 
     def _make(self, comm_id: str, target_name: str) -> Comm:
         return Comm(comm_id, target_name, self._context, self._forget)

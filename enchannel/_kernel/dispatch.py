@@ -19,7 +19,7 @@ from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, Kern
 
 __all__ = ["Dispatcher"]
 
-HANDLED_TYPES = frozenset({"status", "input_request", "comm_msg", "comm_close"})
+HANDLED_TYPES = frozenset({"status", "input_request", "comm_open", "comm_msg", "comm_close"})
 
 
 class Dispatcher:

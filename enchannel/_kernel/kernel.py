@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -21,7 +21,7 @@ from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
 from enchannel._protocol.channel_name import ChannelName
-from enchannel._protocol.message import AnyMessage
+from enchannel._protocol.message import AnyMessage, Buffer
 from enchannel._protocol.session import Session
 from enchannel._rx.thread_calls import call_in_thread
 from enchannel._rx.timer import timer
@@ -330,23 +330,44 @@ class Kernel(Requests):
 
     def comm(
         self,
-        target: str | AnyMessage,
+        target_name: str,
         data: Mapping[str, Any] | None = None,
         *,
+        metadata: Mapping[str, Any] | None = None,
+        buffers: Iterable[Buffer] = (),
         comm_id: str | None = None,
     ) -> Comm:
-        """Open a comm, or adopt one that the kernel opened.
+        """Open a comm to a target in the kernel; ``comms`` gets those that the kernel opens.
 
         Args:
-            target: The name of the target in the kernel, or the ``comm_open`` message of the kernel.
+            target_name: The name of the target in the kernel.
             data: The data that the target gets.
+            metadata: The metadata of the ``comm_open`` message, such as ``{"version": "2.1.0"}``.
+            buffers: Binary data that the target gets.
             comm_id: The id of the comm; a new one by default.
 
         Returns:
             A Subject: ``on_next`` sends data, subscribers receive the comm's messages.
         """
         self._parts.connection.require_link()
-        return self._parts.comms.open(target, data or {}, comm_id)
+        return self._parts.comms.open(
+            target_name, data, metadata=metadata, buffers=buffers, comm_id=comm_id
+        )
+
+    def comms(self, target_name: str | None = None) -> Observable[Comm]:
+        """Return the comms that the kernel opens from the subscription on, as a hot observable.
+
+        Each comm emits the ``comm_open`` message and all others of the kernel to its first subscriber.
+        Comms that the kernel opens while there is no subscriber are ignored.
+
+        Args:
+            target_name: The name of the target that the kernel opens; all targets by default.
+
+        Example:
+            >>> kernel.comms("jupyter.widget").subscribe(lambda comm: comm.subscribe(print))
+        """
+        self._parts.connection.require_link()
+        return self._parts.comms.opened(target_name)
 
     def subshell(self) -> Subshell:
         """Return a second shell beside the main one, for use with ``with`` or ``async with``.

@@ -371,56 +371,90 @@ def test_concurrent_subscribe_and_dispose() -> None:
 # Opened by the kernel.
 
 
-def test_comm_opened_by_kernel_is_adopted() -> None:
+def test_comm_opened_by_kernel_is_emitted() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
-        kernel.iopub.pipe(ec.of_message_type("comm_open")).subscribe(
-            lambda message: void(kernel.comm(message).subscribe(seen))
+        opened = Collector(kernel.comms("jupyter.widget"))
+        remote.send(
+            opened_by_kernel("k1", state=1),
+            comm_message("k1", n=1),
+            ec.comm_open("k2", "other", channel="iopub"),
+            opened_by_kernel("k1", state=2),
         )
-        remote.send(opened_by_kernel("k1"))
-        settle(kernel)
-        remote.send(comm_message("k1", n=1), closed_by_kernel("k1"))
-        assert types(seen.wait_for_end()) == ["comm_msg", "comm_close"]
+        (comm,) = opened.wait_for_count(1)
+        assert (comm.id, comm.target_name) == ("k1", "jupyter.widget")
+        comm.subscribe(seen)
+        remote.send(closed_by_kernel("k1"))
+        assert types(seen.wait_for_end()) == ["comm_open", "comm_msg", "comm_close"]
+        assert data(seen.items)[:2] == [{"state": 1}, {"n": 1}]
         assert remote.received[SHELL] == []
+        settle(kernel)
+        assert len(opened.items) == 1
+    assert opened.completed
 
 
-def void(_: object) -> None: ...
-
-
-def test_adopted_comm_can_send() -> None:
+def test_comm_opened_by_kernel_can_send() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:
-        comm = kernel.comm(opened_by_kernel("k1"))
-        assert (comm.id, comm.target_name) == ("k1", "jupyter.widget")
+        opened = Collector(kernel.comms())
+        remote.send(opened_by_kernel("k1"))
+        (comm,) = opened.wait_for_count(1)
         comm.send({"n": 1})
         comm.close()
     assert types(remote.received[SHELL]) == ["comm_msg", "comm_close"]
 
 
-def test_adopting_twice_returns_same_comm() -> None:
-    with ScriptedLink().kernel() as kernel:
-        message = opened_by_kernel("k1")
-        assert kernel.comm(message) is kernel.comm(message)
+def test_comm_opened_by_kernel_is_shared() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        seen = [Collector(kernel.comms(name)) for name in ("jupyter.widget", None)]
+        remote.send(opened_by_kernel("k1"))
+        (first,), (second,) = (one.wait_for_count(1) for one in seen)
+        assert first is second
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        ec.comm_msg("k1", {}),
-        ec.create_message("comm_open", {"target_name": "echo"}, channel="iopub"),
-        ec.create_message("comm_open", {"comm_id": 3}, channel="iopub"),
-    ],
-)
-def test_adopting_other_message_raises(message: AnyMessage) -> None:
-    with ScriptedLink().kernel() as kernel:
-        with pytest.raises(InvalidMessage, match="must be a target name or a comm_open"):
-            kernel.comm(message)
+def test_comm_opened_without_subscriber_is_ignored() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        opened = Collector(kernel.comms())
+        opened.subscription.dispose()
+        remote.send(opened_by_kernel("k1"))
+        assert parts_of(kernel).comms.by_id == {}
+
+
+def test_comms_continue_after_restart() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        opened = Collector(kernel.comms())
+        remote.send(opened_by_kernel("k1"))
+        remote.emit_event(ec.KernelDied("killed"))
+        remote.send(opened_by_kernel("k1"))
+        first, second = opened.wait_for_count(2)
+        assert first is not second
+    assert opened.completed
+
+
+def test_open_and_close_send_metadata_and_buffers() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        comm = kernel.comm(
+            "jupyter.widget", {"state": {}}, metadata={"version": "2.1.0"}, buffers=[b"abc"]
+        )
+        assert remote.last_request.metadata == {"version": "2.1.0"}
+        assert [bytes(buffer) for buffer in remote.last_request.buffers] == [b"abc"]
+        comm.close({"n": 1}, metadata={"last": True}, buffers=[b"", b"d"])
+        assert remote.last_request.content["data"] == {"n": 1}
+        assert remote.last_request.metadata == {"last": True}
+        assert [bytes(buffer) for buffer in remote.last_request.buffers] == [b"", b"d"]
 
 
 ODD: list[Callable[[], AnyMessage]] = [
     lambda: ec.create_message("comm_msg", {}, channel="iopub"),
     lambda: ec.create_message("comm_msg", {"comm_id": ["c1"]}, channel="iopub"),
     lambda: ec.create_message("comm_info_reply", {"comms": {}}),
+    lambda: ec.create_message("comm_open", {"target_name": "echo"}, channel="iopub"),
+    lambda: ec.create_message("comm_open", {"comm_id": "c2"}, channel="iopub"),
 ]
 
 
@@ -430,6 +464,7 @@ def test_malformed_comm_messages_are_ignored(odd: Callable[[], AnyMessage]) -> N
     with remote.kernel() as kernel:
         comm = kernel.comm("echo")
         comm.subscribe(seen)
+        kernel.comms().subscribe(lambda _: None)
         remote.send(odd(), comm_message(comm.id, n=1))
     assert data(seen.wait_for_end()) == [{"n": 1}]
 

@@ -219,6 +219,36 @@ def test_comm_exchanges_buffers(kernel: ec.Kernel) -> None:
     seen.wait_for_end()
 
 
+def test_comm_opened_by_kernel_is_emitted(kernel: ec.Kernel) -> None:
+    opened = Collector(kernel.comms("widget"))
+    kernel.run(
+        "from comm import create_comm\n"
+        "mine = create_comm(target_name='widget', data={'a': 1}, metadata={'version': '2.1.0'})\n"
+        "mine.send({'b': 2}, buffers=[b'two'])\n"
+        "received = []; mine.on_msg(lambda m: received.append(m['content']['data']))\n"
+    )
+    (comm,) = opened.wait_for_count(1)
+    seen = Collector(comm)
+    start, message = seen.wait_for_count(2)
+    assert (start.content["data"], start.metadata["version"]) == ({"a": 1}, "2.1.0")
+    assert [bytes(buffer) for buffer in message.buffers] == [b"two"]
+    comm.send({"c": 3})
+    assert kernel.run("received", timeout=DEADLINE).text == "[{'c': 3}]"
+
+
+def test_comm_open_has_metadata_and_buffers(kernel: ec.Kernel) -> None:
+    kernel.run(
+        "from comm import get_comm_manager\n"
+        "def opened(comm, message):\n"
+        "    comm.send({'version': message['metadata']['version']}, buffers=message['buffers'])\n"
+        "get_comm_manager().register_target('widget', opened)"
+    )
+    seen = Collector(kernel.comm("widget", metadata={"version": "2.1.0"}, buffers=[b"abc"]))
+    (message,) = seen.wait_for_count(1)
+    assert message.content["data"] == {"version": "2.1.0"}
+    assert [bytes(buffer) for buffer in message.buffers] == [b"abc"]
+
+
 def test_comm_with_unknown_target_is_closed(kernel: ec.Kernel) -> None:
     seen = Collector(kernel.comm("nobody"))
     assert seen.wait_for_end()[-1].header.msg_type == "comm_close"

@@ -416,16 +416,18 @@ def ruling(kernel: ec.Kernel) -> None:
     kernel.close()
 
 
-def comms(kernel: ec.Kernel, opened: Message[contents.CommOpen]) -> None:
+def comms(kernel: ec.Kernel) -> None:
     comm = kernel.comm("jupyter.widget", {"state": {"value": 3}})
     assert_type(comm, ec.Comm)
-    assert_type(kernel.comm(opened), ec.Comm)
+    kernel.comm("jupyter.widget", metadata={"version": "2.1.0"}, buffers=[b"abc"], comm_id="c1")
+    assert_type(kernel.comms("jupyter.widget"), Observable[ec.Comm])
+    kernel.comms().subscribe(lambda opened: print(opened.target_name))
     comm.on_next({"method": "update"})
     comm.on_next(ec.comm_msg(comm.id, {"method": "update"}))
     comm.send({"method": "update"}, buffers=[b"abc", bytearray(b"d"), memoryview(b"e")])
     as_observable: Observable[AnyMessage] = comm
     as_observable.subscribe(lambda message: print(message.content["data"]))
-    comm.close()
+    comm.close({"reason": "done"}, metadata={}, buffers=[b""])
     data: Mapping[str, object] = {"a": 1}
     kernel.comm("echo", data)
 
