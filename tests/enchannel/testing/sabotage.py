@@ -14,7 +14,7 @@ import reactivex
 from reactivex import Observable, Subject, abc
 from reactivex import operators as ops
 
-from enchannel import AnyMessage, ChannelName, KernelModel, LinkState
+from enchannel import AnyMessage, ChannelName, KernelModel, KernelspecModel, LinkState
 from enchannel.abc import Capabilities, ChannelPair, Lifecycle, Link, LinkEvent, OpenContext
 from enchannel.backends import CallbackObserver, find_kernel
 from enchannel.errors import (
@@ -32,6 +32,7 @@ __all__ = ["SABOTAGES", "Sabotage", "SabotagedRig", "clean_up"]
 
 # The suite searches for it wherever a secret could leak.
 SECRET = "the-secret-of-the-sabotage"
+AT = "memory://this-process"
 # Longer than a test of a sabotaged backend waits.
 SABOTAGE_DELAY = 0.3
 
@@ -43,7 +44,7 @@ class SabotagedRig(MemoryRig):
     """The in-memory rig with a secret and with garbage, which memory does not have."""
 
     options: Mapping[str, Any] = {}
-    at = "memory://this-process"
+    at = AT
     secrets = (SECRET,)
     unsupported: ClassVar[Mapping[str, str]] = {}
 
@@ -78,12 +79,15 @@ class SabotagedBackend(MemoryBackend):
         models = super().list_kernels(replace(context, at=None))
         return tuple(map(self._sabotage.listed, models)) if self._sabotage.listed else ()
 
+    def list_kernelspecs(self, context: OpenContext) -> tuple[KernelspecModel, ...]:
+        return super().list_kernelspecs(replace(context, at=None))
+
     def __repr__(self) -> str:
         return self._sabotage.repr
 
 
 def find_target(models: Sequence[KernelModel], beginning: str) -> str:
-    return find_kernel(models, beginning, SabotagedRig.at).target
+    return find_kernel(models, beginning, AT).target
 
 
 @dataclass(frozen=True)
