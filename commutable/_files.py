@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from commutable._document_errors import InvalidNotebook
@@ -12,13 +14,21 @@ from commutable._replacement import replace_file
 
 __all__ = ["Saver", "load", "save"]
 
+log = logging.getLogger(__name__)
 
-def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    validate: bool = True,
+    strict: bool = False,
+    on_repair: Callable[[str], None] | None = None,
+) -> Notebook:
     """Read a notebook from a file of nbformat 2 or later; see ``from_dict``.
 
     Args:
         path: The path of the file.
-        validate: Validate the notebook against the nbformat schema.
+        validate, strict, on_repair: As for ``from_dict``.
 
     Raises:
         InvalidNotebook: the file is not a valid notebook; the text says where and why.
@@ -27,7 +37,12 @@ def load(path: str | os.PathLike[str], *, validate: bool = True) -> Notebook:
     """
     js = parse_json(Path(path).read_bytes(), str(path))
     try:
-        return read_notebook(js, validate=validate)
+        return read_notebook(
+            js,
+            validate=validate,
+            strict=strict,
+            on_repair=on_repair or (lambda text: log.warning("%s was repaired: %s", path, text)),
+        )
     except InvalidNotebook as error:
         raise InvalidNotebook(f"{path}: {error}") from error
 

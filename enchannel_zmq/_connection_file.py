@@ -116,7 +116,7 @@ def _parse(data: bytes) -> object:
     It raises nothing, because a parser's error holds the text, and so the key.
     """
     try:
-        return json.loads(data.decode())
+        return json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         return _NOT_JSON
 

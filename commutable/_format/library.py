@@ -31,8 +31,12 @@ def library() -> Any:
     return nbformat
 
 
-def raise_if_invalid(js: dict[str, Any]) -> None:
+def raise_if_invalid(js: dict[str, Any], *, allow_unknown_fields: bool) -> None:
     """Validate a notebook against the nbformat schema.
+
+    Args:
+        js: The notebook.
+        allow_unknown_fields: Accept fields that the schema does not have.
 
     Raises:
         InvalidNotebook: the notebook does not match the schema; the text says where and why.
@@ -41,7 +45,7 @@ def raise_if_invalid(js: dict[str, Any]) -> None:
     try:
         # The schema of a later version is unknown, so additional fields are allowed there.
         is_later_version = js["nbformat_minor"] > nbformat.current_nbformat_minor
-        nbformat.validate(js, relax_add_props=is_later_version)
+        nbformat.validate(js, relax_add_props=allow_unknown_fields or is_later_version)
     except nbformat.ValidationError as error:
         path: deque[Any] = getattr(error, "relative_path", deque())
         where = "".join(f"[{key!r}]" if isinstance(key, int) else f".{key}" for key in path)

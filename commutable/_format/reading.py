@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from commutable._cell import CELL_ID, Cell, CodeCell, MarkdownCell, RawCell, create_cell_id
@@ -15,9 +16,12 @@ from commutable._format.library import (
     raising_if_too_deep,
     translating_errors,
 )
+from commutable._format.repairing import OnRepair, repair, validate_or_strip_metadata
 from commutable._notebook import FIRST_MINOR_WITH_IDS, Notebook
 from enchannel import Outputs
 from enchannel.frozen import FrozenDict, thaw
+
+log = logging.getLogger(__name__)
 
 __all__ = ["from_dict", "parse_json", "read_notebook"]
 
@@ -27,23 +31,40 @@ CELL_FIELDS = {"id", "cell_type", "source", "metadata"}
 TRANSIENT_METADATA = ("orig_nbformat", "orig_nbformat_minor", "signature")
 
 
-def from_dict(js: Mapping[str, Any], *, validate: bool = True) -> Notebook:
+def from_dict(
+    js: Mapping[str, Any],
+    *,
+    validate: bool = True,
+    strict: bool = False,
+    on_repair: Callable[[str], None] | None = None,
+) -> Notebook:
     """Return a notebook from its JSON form, of nbformat 2 or later.
 
-    Notebooks of earlier versions are upgraded to 4.5; unknown fields of later versions 4.x are kept. A
-    cell without an id, or with the id of an earlier cell, gets a new id.
+    Notebooks of earlier versions are upgraded to 4.5; unknown fields are kept. A cell without an id, or
+    with the id of an earlier cell, gets a new id.
+
+    A notebook that deviates from the nbformat schema is repaired where it has one right reading: missing
+    fields get their defaults, an execution count that is a text becomes a number, and so on. Invalid
+    metadata is removed.
 
     Args:
         js: The JSON object; it is not modified.
-        validate: Validate the notebook against the nbformat schema. If False, minor deviations are
-            accepted.
+        validate: Repair the notebook, and validate it against the nbformat schema. If False, it is left
+            as it is, and minor deviations are accepted.
+        strict: Reject each deviation from the schema, also unknown fields, instead of repairing it.
+        on_repair: Called with a description of each repair; by default repairs are logged as warnings.
 
     Raises:
         InvalidNotebook: ``js`` is not a valid notebook; the text says where and why.
         MissingDependency: nbformat is not installed.
     """
     with raising_if_too_deep():
-        return read_notebook(thaw(_validated_dict(js, "a notebook")), validate=validate)
+        return read_notebook(
+            thaw(_validated_dict(js, "a notebook")),
+            validate=validate,
+            strict=strict,
+            on_repair=on_repair,
+        )
 
 
 def parse_json(data: bytes, name: str) -> dict[str, Any]:
@@ -61,8 +82,19 @@ def parse_json(data: bytes, name: str) -> dict[str, Any]:
     return _validated_dict(js, name)
 
 
-def read_notebook(js: dict[str, Any], *, validate: bool) -> Notebook:
+def read_notebook(
+    js: dict[str, Any],
+    *,
+    validate: bool,
+    strict: bool = False,
+    on_repair: OnRepair | None = None,
+) -> Notebook:
     """Return a notebook from its JSON form, like ``from_dict``, but modify ``js``."""
+    is_repaired = validate and not strict
+    on_repair = on_repair or _log_repair
+    if is_repaired:
+        with translating_errors():
+            repair(js, on_repair)
     js = _upgraded(js)
     for name in TRANSIENT_METADATA:
         _validated_dict(js.get("metadata"), "notebook metadata").pop(name, None)
@@ -70,14 +102,20 @@ def read_notebook(js: dict[str, Any], *, validate: bool) -> Notebook:
     if not isinstance(cells, list):
         raise InvalidNotebook(f"cells must be a list, not {type(cells).__name__}")
     _fill_in_ids(cells)
-    if validate:
-        raise_if_invalid(js)
+    if is_repaired:
+        validate_or_strip_metadata(js, on_repair)
+    elif validate:
+        raise_if_invalid(js, allow_unknown_fields=False)
     return Notebook(
         [_read_cell(cell, f"cell {number}") for number, cell in enumerate(cells, 1)],
         FrozenDict(js["metadata"]),
         nbformat_minor=js["nbformat_minor"],
         extra=_other_fields(js, NOTEBOOK_FIELDS),
     )
+
+
+def _log_repair(text: str) -> None:
+    log.warning("a notebook was repaired: %s", text)
 
 
 def _upgraded(js: dict[str, Any]) -> dict[str, Any]:

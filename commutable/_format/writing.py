@@ -131,7 +131,8 @@ def _to_text(notebook: Notebook, *, validate: bool, ensure_ascii: bool = False) 
     with raising_if_too_deep(), translating_errors():
         js = to_dict(notebook)
         if validate:
-            raise_if_invalid(js)
+            # Unknown fields are kept, as in reading.
+            raise_if_invalid(js, allow_unknown_fields=True)
         node = nbformat.from_dict(js)
         write: Callable[..., str] = nbformat.versions[notebook.nbformat].writes_json
         return f"{write(node, ensure_ascii=ensure_ascii)}\n"

@@ -132,6 +132,11 @@ def _add_notebook_options(parser: argparse.ArgumentParser) -> None:
         help="skip the first cells that have run before, according to --output",
     )
     notebook.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse a notebook that deviates from nbformat, instead of repairing it",
+    )
+    notebook.add_argument(
         "--allow-errors", action="store_true", help="continue after a cell that raises"
     )
     notebook.add_argument(

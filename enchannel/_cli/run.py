@@ -70,6 +70,7 @@ def _notebook_option(arguments: argparse.Namespace) -> str:
     given = {
         "--output": arguments.output,
         "--resume": arguments.resume,
+        "--strict": arguments.strict,
         "--allow-errors": arguments.allow_errors,
         "-p": arguments.parameter,
         "--parameters": arguments.parameters,

@@ -106,7 +106,7 @@ def test_corpus_cell_ids_are_kept(path: Path) -> None:
 def test_load_error_names_fault_and_file(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = CORPUS / f"{name}.ipynb"
     with pytest.raises(cm.InvalidNotebook, match=BROKEN[name]) as caught:
-        cm.load(path)
+        cm.load(path, strict=True)
     assert str(caught.value).startswith(str(path))
     assert capfd.readouterr() == ("", "")
 
@@ -380,6 +380,176 @@ def test_valid_notebook_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == [] or all("v3" in message for message in caplog.messages)
 
 
+# -- repairs ----------------------------------------------------------------------------------------
+
+
+def without(js: Plain, *names: str) -> Plain:
+    return {name: value for name, value in js.items() if name not in names}
+
+
+def stream_js(**fields: Any) -> Plain:
+    return {"output_type": "stream", "name": "stdout", "text": "x", **fields}
+
+
+ERROR = {"output_type": "error", "ename": "E", "evalue": "why", "traceback": ["a", "b"]}
+RESULT = {
+    "output_type": "execute_result",
+    "data": {"text/plain": "5"},
+    "metadata": {},
+    "execution_count": None,
+}
+FULL = notebook_js(code_js())
+SPEC = {"name": "k", "display_name": "K"}
+
+# The deviating notebook, and the one that it is read as.
+REPAIRED: dict[str, tuple[Plain, Plain]] = {
+    "no metadata": (without(FULL, "metadata"), FULL),
+    "null metadata": ({**FULL, "metadata": None}, FULL),
+    "no minor version": (without(FULL, "nbformat_minor"), FULL),
+    "no version": (without(FULL, "nbformat"), FULL),
+    "version is a text": ({**FULL, "nbformat": "4", "nbformat_minor": "5"}, FULL),
+    "version is a float": ({**FULL, "nbformat": 4.0, "nbformat_minor": 5.0}, FULL),
+    "kernelspec without name": (
+        notebook_js(metadata={"kernelspec": {"display_name": "K"}}),
+        notebook_js(metadata={"kernelspec": {"name": "", "display_name": "K"}}),
+    ),
+    "kernelspec without display name": (
+        notebook_js(metadata={"kernelspec": {"name": "k"}}),
+        notebook_js(metadata={"kernelspec": {"name": "k", "display_name": "k"}}),
+    ),
+    "null kernelspec": (notebook_js(metadata={"kernelspec": None}), notebook_js()),
+    "language without name": (
+        notebook_js(metadata={"kernelspec": {**SPEC, "language": "R"}, "language_info": {}}),
+        notebook_js(
+            metadata={"kernelspec": {**SPEC, "language": "R"}, "language_info": {"name": "R"}}
+        ),
+    ),
+    "invalid authors": (
+        notebook_js(metadata={"authors": "me", "x": 1}),
+        notebook_js(metadata={"x": 1}),
+    ),
+    "no metadata in cell": (notebook_js(without(code_js(), "metadata")), FULL),
+    "no source": (notebook_js(without(code_js(), "source")), notebook_js(code_js(source=""))),
+    "null source": (notebook_js(code_js(source=None)), notebook_js(code_js(source=""))),
+    "no outputs": (notebook_js(without(code_js(), "outputs")), FULL),
+    "null outputs": (notebook_js(code_js(outputs=None)), FULL),
+    "no execution count": (notebook_js(without(code_js(), "execution_count")), FULL),
+    "execution count is a text": (
+        notebook_js(code_js(execution_count="7")),
+        notebook_js(code_js(execution_count=7)),
+    ),
+    "execution count is a star": (notebook_js(code_js(execution_count="*")), FULL),
+    "execution count is negative": (notebook_js(code_js(execution_count=-1)), FULL),
+    "number as id": (notebook_js(raw_js(id=12)), notebook_js(raw_js(id="12"))),
+    "outputs of markdown": (
+        notebook_js(raw_js(cell_type="markdown", outputs=[], execution_count=None)),
+        notebook_js(raw_js(cell_type="markdown")),
+    ),
+    "null attachments": (notebook_js(raw_js(attachments=None)), notebook_js(raw_js())),
+    "code without type": (notebook_js(without(code_js(), "cell_type")), FULL),
+    "type in capitals": (notebook_js(code_js(cell_type="Code")), FULL),
+    "heading": (
+        notebook_js(raw_js(cell_type="heading", level=2, source="T")),
+        notebook_js(raw_js(cell_type="markdown", source="## T")),
+    ),
+    "old names in code": (
+        notebook_js(
+            {**without(code_js(), "source", "execution_count"), "input": "x", "prompt_number": 3}
+        ),
+        notebook_js(code_js(source="x", execution_count=3)),
+    ),
+    "tags are a text": (
+        notebook_js(raw_js(metadata={"tags": "a"})),
+        notebook_js(raw_js(metadata={"tags": ["a"]})),
+    ),
+    "repeated tags and commas": (
+        notebook_js(raw_js(metadata={"tags": ["a", "b,a", "c d"]})),
+        notebook_js(raw_js(metadata={"tags": ["a", "b", "c d"]})),
+    ),
+    "invalid tags": (
+        notebook_js(raw_js(metadata={"tags": [1], "x": 2})),
+        notebook_js(raw_js(metadata={"x": 2})),
+    ),
+    "invalid collapsed": (notebook_js(code_js(metadata={"collapsed": 1})), FULL),
+    "stream without name": (
+        notebook_js(code_js(without(stream_js(), "name"))),
+        notebook_js(code_js(stream_js())),
+    ),
+    "stream without text": (
+        notebook_js(code_js(without(stream_js(), "text"))),
+        notebook_js(code_js(stream_js(text=""))),
+    ),
+    "stream without type": (
+        notebook_js(code_js(without(stream_js(), "output_type"))),
+        notebook_js(code_js(stream_js())),
+    ),
+    "old stream": (
+        notebook_js(code_js({**without(stream_js(), "name"), "stream": "stderr"})),
+        notebook_js(code_js(stream_js(name="stderr"))),
+    ),
+    "error without traceback": (
+        notebook_js(code_js(without(ERROR, "traceback"))),
+        notebook_js(code_js({**ERROR, "traceback": []})),
+    ),
+    "traceback is a text": (
+        notebook_js(code_js({**ERROR, "traceback": "a\nb"})),
+        notebook_js(code_js(ERROR)),
+    ),
+    "value of error is a number": (
+        notebook_js(code_js({**ERROR, "evalue": 1})),
+        notebook_js(code_js({**ERROR, "evalue": "1"})),
+    ),
+    "result without metadata": (
+        notebook_js(code_js(without(RESULT, "metadata", "execution_count"))),
+        notebook_js(code_js(RESULT)),
+    ),
+    "old result": (
+        notebook_js(
+            code_js({"output_type": "pyout", "text": "5", "metadata": {}, "prompt_number": None})
+        ),
+        notebook_js(code_js(RESULT)),
+    ),
+    "result is a number": (
+        notebook_js(code_js({**RESULT, "data": {"text/plain": 5, "text/html": None}})),
+        notebook_js(code_js(RESULT)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("js", "expected"), REPAIRED.values(), ids=REPAIRED.keys())
+def test_deviation_is_repaired_and_reported(js: Plain, expected: Plain, tmp_path: Path) -> None:
+    repairs: list[str] = []
+    notebook = cm.from_dict(js, on_repair=repairs.append)
+    assert cm.to_dict(notebook) == expected
+    assert repairs
+    assert all(repairs)
+    cm.save(notebook, tmp_path / "a.ipynb")
+    assert cm.load(tmp_path / "a.ipynb", strict=True) == notebook
+    with pytest.raises(cm.InvalidNotebook):
+        cm.from_dict(js, strict=True)
+
+
+def test_repairs_are_logged_with_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(without(FULL, "metadata")))
+    cm.load(path)
+    assert caplog.messages == [f"{path} was repaired: the metadata of the notebook was missing"]
+
+
+def test_unknown_fields_are_kept(tmp_path: Path) -> None:
+    js = notebook_js(raw_js(later=1), code_js(stream_js(later=2), id="b"), later=3)
+    notebook = cm.from_dict(js, on_repair=pytest.fail)
+    assert cm.to_dict(notebook) == js
+    cm.save(notebook, tmp_path / "a.ipynb")
+    assert cm.load(tmp_path / "a.ipynb", on_repair=pytest.fail) == notebook
+
+
+def test_invalid_cell_id_is_replaced() -> None:
+    repairs: list[str] = []
+    notebook = cm.from_dict(notebook_js(raw_js(id="a b")), on_repair=repairs.append)
+    assert repairs == [f"cell 1 got the id {notebook.cells[0].id} instead of the invalid 'a b'"]
+
+
 # -- invalid notebooks ------------------------------------------------------------------------------
 
 
@@ -451,7 +621,7 @@ INVALID: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("js", "text"), INVALID.values(), ids=INVALID.keys())
 def test_invalid_json_is_rejected(js: Any, text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(cm.InvalidNotebook, match=text):
-        cm.from_dict(js)
+        cm.from_dict(js, strict=True)
     assert capfd.readouterr() == ("", "")
 
 
@@ -460,7 +630,7 @@ def test_invalid_json_in_file_is_rejected(js: Any, text: str, tmp_path: Path) ->
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps(js))
     with pytest.raises(cm.InvalidNotebook) as caught:
-        cm.load(path)
+        cm.load(path, strict=True)
     assert str(path) in str(caught.value)
 
 
@@ -515,7 +685,7 @@ def test_deeply_nested_json_is_read_or_rejected(depth: int, validate: bool, tmp_
 
 def test_validation_error_text_is_short() -> None:
     with pytest.raises(cm.InvalidNotebook, match=r"at metadata\.kernelspec: 'xxx.*…$") as caught:
-        cm.from_dict(notebook_js(metadata={"kernelspec": "x" * 10_000}))
+        cm.from_dict(notebook_js(metadata={"kernelspec": "x" * 10_000}), strict=True)
     assert len(str(caught.value)) < 300
 
 
@@ -671,9 +841,9 @@ def mutants(draw: st.DrawFn) -> Any:
     return js
 
 
-def read_or_rejected(js: Any, validate: bool) -> cm.Notebook | None:
+def read_or_rejected(js: Any, validate: bool, *, strict: bool = False) -> cm.Notebook | None:
     try:
-        notebook = cm.from_dict(js, validate=validate)
+        notebook = cm.from_dict(js, validate=validate, strict=strict)
     except cm.InvalidNotebook:
         return None
     assert isinstance(notebook, cm.Notebook)
@@ -684,12 +854,14 @@ def read_or_rejected(js: Any, validate: bool) -> cm.Notebook | None:
 @given(mutants())
 def test_mutated_json_is_read_or_rejected(js: Any) -> None:
     given = copy.deepcopy(js)
-    notebook = read_or_rejected(js, validate=True)
-    assert repr(js) == repr(given)
-    if notebook is not None:
-        nbformat.validate(cm.to_dict(notebook), relax_add_props=notebook.nbformat_minor > 5)
-        again = cm.from_dict(cm.to_dict(notebook))
-        assert canonical(cm.to_dict(again)) == canonical(cm.to_dict(notebook))
+    for strict in (True, False):
+        notebook = read_or_rejected(js, validate=True, strict=strict)
+        assert repr(js) == repr(given)
+        if notebook is not None:
+            is_relaxed = not strict or notebook.nbformat_minor > 5
+            nbformat.validate(cm.to_dict(notebook), relax_add_props=is_relaxed)
+            again = cm.from_dict(cm.to_dict(notebook), on_repair=pytest.fail)
+            assert canonical(cm.to_dict(again)) == canonical(cm.to_dict(notebook))
 
 
 @settings(max_examples=200)

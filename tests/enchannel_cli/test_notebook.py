@@ -358,6 +358,19 @@ def test_notebook_leaves_no_history(
     assert list(tmp_path.rglob("history*")) == []
 
 
+def test_odd_notebook_is_repaired_or_refused(files: Files) -> None:
+    js = cm.to_dict(notebook_of("6 * 7"))
+    js["metadata"] = {"kernelspec": {"display_name": "Python"}}
+    files.given.write_text(json.dumps(js), encoding="utf-8-sig")
+    ended = files.run()
+    assert ended.returncode == ExitCode.OK
+    assert "warning: the notebook was repaired: metadata.kernelspec had no name" in ended.stderr
+    assert outputs(files.done) == ["42"]
+    ended = files.run("--strict")
+    assert ended.returncode == ExitCode.USAGE
+    assert "invalid notebook at metadata.kernelspec: 'name' is a required property" in ended.stderr
+
+
 def test_missing_notebook_is_reported(files: Files) -> None:
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")

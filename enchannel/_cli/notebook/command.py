@@ -24,7 +24,7 @@ __all__ = ["run_notebook"]
 def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals) -> int:
     """Run a notebook; return the exit code."""
     try:
-        plan = plan_notebook(arguments)
+        plan = plan_notebook(arguments, screen.warn)
         saver = None if arguments.output is None else cm.Saver(arguments.output)
         if saver is not None:
             # Fails before any code runs if the file cannot be written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,21 @@ class UnusableNotebook(Exception):
     """A notebook cannot be run or written; the text is a message for the user."""
 
 
-def load_notebook(path: Path) -> cm.Notebook:
+def load_notebook(
+    path: Path, *, strict: bool = False, on_repair: Callable[[str], None] | None = None
+) -> cm.Notebook:
     """Read a notebook.
+
+    Args:
+        path: The path of the file.
+        strict, on_repair: As for ``commutable.load``.
 
     Raises:
         UnusableNotebook: the file cannot be read.
         InvalidNotebook: the file is not a notebook.
     """
     try:
-        return cm.load(path)
+        return cm.load(path, strict=strict, on_repair=on_repair)
     except OSError as error:
         raise UnusableNotebook(f"{path} cannot be read: {error.strerror or error}") from error
 

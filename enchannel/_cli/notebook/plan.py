@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,12 @@ class NotebookPlan:
     done: int = 0
 
 
-def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
+def plan_notebook(arguments: argparse.Namespace, warn: Callable[[str], None]) -> NotebookPlan:
     """Read the notebook and the parameters of the command line.
+
+    Args:
+        arguments: The command line.
+        warn: Called with a description of each repair of the notebook.
 
     Raises:
         UnusableNotebook: a file cannot be read or is not a notebook; an option or parameter is invalid.
@@ -45,7 +50,9 @@ def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
     if arguments.resume and arguments.output is None:
         raise UnusableNotebook("--resume requires --output, the file to resume from")
     try:
-        notebook = load_notebook(Path(arguments.code))
+        notebook = load_notebook(
+            Path(arguments.code), strict=arguments.strict, on_repair=partial(_on_repair, warn)
+        )
         notebook = cm.with_parameters(notebook, _read_parameters(arguments))
         if arguments.resume and Path(arguments.output).exists():
             done = load_notebook(Path(arguments.output))
@@ -53,6 +60,10 @@ def plan_notebook(arguments: argparse.Namespace) -> NotebookPlan:
         return _plan_all(notebook)
     except (cm.InvalidNotebook, ec.MissingDependency, ec.NotSupported, ValueError) as error:
         raise UnusableNotebook(str(error)) from error
+
+
+def _on_repair(warn: Callable[[str], None], text: str) -> None:
+    warn(f"the notebook was repaired: {text}")
 
 
 def _plan_all(notebook: cm.Notebook) -> NotebookPlan:
