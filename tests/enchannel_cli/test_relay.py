@@ -100,7 +100,7 @@ def test_relay_kernels_are_listed_and_connected(relay: Started) -> None:
     (running,) = listed["running"]
     assert running["id"] == kernel_id
     for where in (
-        ("--existing", running["url"]),
+        ("--existing", running["target"]),
         ("--at", relay.at, "--existing", kernel_id[:8]),
     ):
         assert enchannel("run", *where, "6 * 7").stdout == "42\n"
@@ -146,7 +146,7 @@ def test_share_and_no_spawn() -> None:
     with ec.launch("python3") as kernel, started("--share", kernel.id, "--no-spawn") as relay:
         listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
         (running,) = listed["running"]
-        enchannel("run", "--existing", running["url"], "x = 6 * 7")
+        enchannel("run", "--existing", running["target"], "x = 6 * 7")
         assert kernel.run("x").text == "42"
         refused = enchannel("run", "--at", relay.at, "1")
         assert refused.returncode == ExitCode.NOT_CONNECTED

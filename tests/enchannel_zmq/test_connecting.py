@@ -122,7 +122,7 @@ def test_connect_on_event_loop_needs_await(
             result = await again.execute("6 * 7").pipe(ec.to_result())
         awaited = await ec.connect(kernel.id)
         await awaited.kernel_info()
-        awaited.close()
+        await awaited.aclose()
         return result.text
 
     assert asyncio.run(asyncio.wait_for(main(), DEADLINE)) == "42"
