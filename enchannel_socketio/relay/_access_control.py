@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Collection, Iterable, MutableMapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -21,20 +25,25 @@ CONNECTION = "enchannel.connection"
 MAX_LENGTH_DIGITS = 18
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 FRAME = "/page/frame.html"
+FRAME_FILE = Path(__file__).parent / "page" / "frame.html"
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
 FRAME_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "sandbox allow-scripts; default-src 'none'; script-src {scripts}; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; media-src data: blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+# The query of a frame that runs the scripts of its output.
+WITH_SCRIPTS = b"scripts"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
+    # Browsers look up the hosts of links in advance.
+    "X-DNS-Prefetch-Control": "off",
 }
 UNAUTHENTICATED_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>enchannel relay</title>
@@ -184,8 +193,20 @@ def _is_allowed_host(host: str, hosts: Iterable[str]) -> bool:
     return bool(host) and any(known in (host.lower(), name.lower()) for known in hosts)
 
 
+@cache
+def _frame_script() -> str:
+    """Return the CSP source of the script of the frame itself: its hash."""
+    script = FRAME_FILE.read_text("utf-8").partition("<script>")[2].partition("</script>")[0]
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _frame_policy(query: bytes) -> str:
+    scripts = "'unsafe-inline'" if query == WITH_SCRIPTS else _frame_script()
+    return FRAME_POLICY.format(scripts=scripts)
+
+
 def _with_headers(scope: Scope, send: Send) -> Send:
-    policy = FRAME_POLICY if path_of(scope) == FRAME else POLICY
+    policy = _frame_policy(scope["query_string"]) if path_of(scope) == FRAME else POLICY
 
     async def send_with_headers(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start":

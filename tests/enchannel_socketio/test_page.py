@@ -1,7 +1,9 @@
 """The page of a relay, in a browser."""
 
 import re
+import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
 from tests.enchannel_socketio.conftest import Running, running
 from tests.enchannel_socketio.page_driver import PageDriver, open_page, start_browser
-from tests.rigs import eventually
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
 
@@ -439,12 +441,72 @@ def test_html_output_is_isolated(browser: Browser, relay: Running, own_kernel: s
         cell = page.run(f"from IPython.display import HTML; HTML({html!r})")
         frame = cell.locator("iframe")
         expect(frame).to_have_attribute("sandbox", "allow-scripts")
+        expect(frame.content_frame.locator("#log")).to_be_empty()
+        cell.get_by_role("button", name="Allow scripts").click()
         log = "; ".join(f"{name} failed" for name in names)
         expect(frame.content_frame.locator("#log")).to_have_text(log)
         expect(frame).to_have_css("height", re.compile(r"^(\d{2}|[1-5]\d{2}|600)(\.\d+)?px"))
         assert page.page.url.startswith(relay.url)
         # The frame's blocked attempts are logged as errors.
         page.console_errors.clear()
+
+
+CONNECTING = """
+<link rel="preconnect" href="http://127.0.0.1:PORT">
+<link rel="dns-prefetch" href="http://127.0.0.1:PORT">
+<svg><image href="http://127.0.0.1:PORT"/><script>connect()</script></svg>
+<img src="x" onerror="connect()"><iframe srcdoc="<script>parent.connect()</script>"></iframe>
+<template shadowrootmode="open"><link rel="preconnect" href="http://127.0.0.1:PORT"></template>
+<a href="javascript:connect()">link</a>
+<p id="shown">shown</p>
+<script>
+  function connect() {
+    const urls = "turn:127.0.0.1:PORT?transport=tcp";
+    const peer = new RTCPeerConnection({ iceServers: [{ urls, username: "u", credential: "c" }] });
+    peer.createDataChannel("data");
+    peer.createOffer().then((offer) => peer.setLocalDescription(offer));
+    document.getElementById("shown").textContent = "ran";
+  }
+  connect();
+</script>
+"""
+
+
+def test_scripts_of_output_run_on_request_only(
+    browser: Browser, relay: Running, own_kernel: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        server.settimeout(DEADLINE)
+        html = CONNECTING.replace("PORT", str(server.getsockname()[1]))
+        meta = '<meta http-equiv="refresh" content="0; url=http://127.0.0.1:9">'
+        with open_page(browser, f"{relay.link}#{own_kernel}") as page:
+            page.wait_until_ready()
+            cell = page.run(f"from IPython.display import HTML; HTML({meta + html!r})")
+            shown = cell.locator("iframe").content_frame.locator("#shown")
+            expect(shown).to_have_text("shown")
+            cell.locator("iframe").content_frame.get_by_text("link").click()
+            cell = page.run(f"HTML({html!r})")
+            expect(shown).to_have_text("shown")
+            shown = cell.locator("iframe").content_frame.locator("#shown")
+            expect(shown).to_have_text("shown")
+            server.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                server.accept()
+            server.settimeout(DEADLINE)
+            allow = cell.get_by_role("button", name="Allow scripts")
+            accepting = pool.submit(server.accept)
+            allow.click()
+            accepting.result()[0].close()
+            expect(shown).to_have_text("ran")
+            expect(allow).to_be_hidden()
+            # Other outputs stay without scripts.
+            other = page.run(f"HTML({html!r})")
+            expect(other.get_by_role("button", name="Allow scripts")).to_be_visible()
+            plain = page.run("HTML('<b>without scripts</b>')")
+            expect(plain.locator("iframe").content_frame.get_by_text("without")).to_be_visible()
+            expect(plain.get_by_role("button", name="Allow scripts")).to_be_hidden()
+            # The frame's blocked attempts are logged as errors.
+            page.console_errors.clear()
 
 
 def test_shutdown_button_asks_and_shuts_down(browser: Browser, relay: Running) -> None:

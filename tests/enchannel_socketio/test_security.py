@@ -546,6 +546,16 @@ def test_output_frame_policy_is_sandboxed(relay: Running) -> None:
     assert policy.startswith("sandbox allow-scripts; default-src 'none';")
     assert "allow-same-origin" not in policy
     assert "connect-src" not in policy
+    assert "script-src 'sha256-" in policy
+    policies = {
+        query: send_request(relay.url, "GET", f"/page/frame.html{query}").headers[
+            "content-security-policy"
+        ]
+        for query in ("?scripts", "?", "?scripts=1", "?x&scripts")
+    }
+    assert [query for query, other in policies.items() if "unsafe-inline'; style" in other] == [
+        "?scripts"
+    ]
 
 
 @pytest.mark.parametrize("wrong", ["lab.example", ["*"], ["http://lab.example"], ["a b"], [""]])

@@ -1,4 +1,4 @@
-// Sandboxed frames for HTML outputs. Their scripts have an opaque origin, and reach neither page nor relay.
+// Sandboxed frames for HTML outputs. They have an opaque origin. Scripts of an output run only on request.
 
 import { element } from "./element.js";
 import { isDark, onTheme } from "./theme.js";
@@ -7,40 +7,73 @@ const MAX_HEIGHT = 600; // pixels; higher content scrolls
 
 const sandboxes = new Set();
 
+const FRAME = new URL("frame.html", import.meta.url).href;
+
 export class Sandbox {
   #html = "";
+  #frame;
+  #offer;
 
   constructor(label) {
-    this.element = element("iframe", {
+    this.#frame = element("iframe", {
       class: "sandbox",
-      sandbox: "allow-scripts",
-      src: new URL("frame.html", import.meta.url).href,
+      sandbox: "allow-scripts", // also for the script of the frame itself
+      src: FRAME,
       loading: "lazy",
       title: label,
       on: { load: () => this.#post() },
     });
+    this.#offer = element(
+      "p",
+      { class: "note", hidden: true },
+      "The scripts of this output were not run; they could open connections to other machines. ",
+      element("button", { text: "Allow scripts", on: { click: () => this.#allowScripts() } }),
+    );
+    this.element = element("div", {}, this.#frame, this.#offer);
     sandboxes.add(this);
+  }
+
+  get window() {
+    return this.#frame.contentWindow;
   }
 
   show(html) {
     this.#html = html;
+    this.#offer.hidden = this.#runsScripts || !hasScripts(html);
     this.#post();
   }
 
+  get #runsScripts() {
+    return this.#frame.src !== FRAME;
+  }
+
+  #allowScripts() {
+    this.#frame.src = `${FRAME}?scripts`;
+    this.#offer.hidden = true;
+  }
+
   postTheme() {
-    this.element.contentWindow?.postMessage({ dark: isDark() }, "*");
+    this.window?.postMessage({ dark: isDark() }, "*");
   }
 
   /** Handle a message of the frame. Any script in it may have sent it, so only a height is accepted. */
   onMessage({ height }) {
     if (!Number.isFinite(height)) return;
-    this.element.style.height = `${Math.min(MAX_HEIGHT, Math.max(0, Math.ceil(height)))}px`;
+    this.#frame.style.height = `${Math.min(MAX_HEIGHT, Math.max(0, Math.ceil(height)))}px`;
   }
 
   #post() {
     // "*", because the frame's origin is opaque; it gets nothing but its own HTML.
-    this.element.contentWindow?.postMessage({ html: this.#html, dark: isDark() }, "*");
+    this.window?.postMessage({ html: this.#html, dark: isDark() }, "*");
   }
+}
+
+function hasScripts(html) {
+  // Parsed in a document of its own, which loads and runs nothing.
+  const parsed = new DOMParser().parseFromString(html, "text/html");
+  if (parsed.querySelector("script, iframe[srcdoc]")) return true;
+  const attributes = [...parsed.querySelectorAll("*")].flatMap((element) => element.getAttributeNames());
+  return attributes.some((name) => name.startsWith("on"));
 }
 
 function forgetRemoved() {
@@ -50,7 +83,7 @@ function forgetRemoved() {
 addEventListener("message", ({ source, data }) => {
   if (!source || typeof data !== "object" || data === null) return;
   for (const sandbox of sandboxes) {
-    if (sandbox.element.contentWindow === source) sandbox.onMessage(data);
+    if (sandbox.window === source) sandbox.onMessage(data);
   }
 });
 
