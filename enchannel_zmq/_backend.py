@@ -106,7 +106,10 @@ class ZmqBackend(Launcher, Lister):
                 the loopback interface; ``"auto"``: ipc for kernels known to support it, otherwise tcp.
             encryption: CURVE encryption: ``"auto"`` encrypts tcp if the kernelspec supports it,
                 ``"required"`` encrypts both transports, ``"disabled"`` none.
-            independent: Allow the kernel to outlive this process if it is detached.
+            independent: Allow the kernel to outlive this process if it is detached. Otherwise the kernel
+                ends with this process, also if a signal kills this process: on Linux with util-linux's
+                ``setpriv`` every kernel does (it gets SIGTERM), elsewhere kernels that watch their parent,
+                as ipykernel does.
             shutdown_timeout: Seconds for the kernel to end by itself: half of them after the shutdown
                 request, half after SIGTERM. Then it is killed.
             max_received: See ``open``.

@@ -6,22 +6,51 @@ listed.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import TraitError
 
 from enchannel import KernelspecModel
 from enchannel.errors import LaunchFailed
 from enchannel.frozen import FrozenDict
 from enchannel_zmq._extras import PYTHON_KERNEL
+from enchannel_zmq._parent_death import with_parent_death_signal
 
 __all__ = ["KernelProcessManager", "create_manager", "read_kernelspecs"]
 
 
 class KernelProcessManager(AsyncKernelManager):
-    """A manager that opens no socket to its kernel, since the link has its own."""
+    """A manager that opens no socket to its kernel, since the link has its own.
+
+    Attributes:
+        keeps_connection_file: True leaves the connection file in place.
+    """
+
+    keeps_connection_file = False
+
+    def __init__(self, *, kernel_name: str, kernel_id: str) -> None:
+        super().__init__(kernel_name=kernel_name, kernel_id=kernel_id)
+        self._creator = os.getpid()
+
+    def cleanup_connection_file(self) -> None:
+        """Remove the connection file; the finalizer calls this as well."""
+        # A forked child has a copy of this manager, and its parent the kernel.
+        if not self.keeps_connection_file and os.getpid() == self._creator:
+            super().cleanup_connection_file()
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        """Return the command of the kernel, which ends with this process unless it is independent."""
+        command = super().format_kernel_cmd(extra_arguments)
+        options: Mapping[str, Any] = self._launch_args or {}
+        # Other provisioners run the command elsewhere.
+        if type(self.provisioner) is LocalProvisioner and not options.get("independent"):
+            return with_parent_death_signal(command, options.get("env", os.environ))
+        return command
 
     def set_encryption(self, encryption: str) -> None:
         """Choose the CURVE encryption of the kernel's sockets.

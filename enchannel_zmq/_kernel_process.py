@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,11 @@ class KernelProcess:
         self._output = ProcessOutput(self.id)
         self._start_ended = asyncio.Event()
         self._start_ended.set()
+        self._independent = independent
+        self._creator = os.getpid()
         self._start_options: dict[str, Any] = {
             "independent": independent,
-            "env": {**os.environ, **(env or {})},
+            "env": {**_own_environ(independent=independent), **(env or {})},
         }
         if not record_history and _has_ipython_history(self._spec, extra_arguments):
             extra_arguments = (*extra_arguments, f"{HISTORY_OPTION}=:memory:")
@@ -205,15 +208,52 @@ class KernelProcess:
         """Log the output of the process, and close the file."""
         self._output.close()
 
-    def release(self) -> None:
-        """Leave the process running; a thread waits for its end, so that it does not become a zombie."""
+    def release(self, release_starter: Callable[[], object]) -> None:
+        """Leave the process running, with its connection file.
+
+        A thread waits for its end, so that the process does not become a zombie. A process that is not
+        independent ends with this one, so its files are removed when this one exits.
+
+        Args:
+            release_starter: Called when the thread that started the process may end.
+        """
         popen = getattr(self._manager.provisioner, "process", None)
-        if popen is not None:
-            threading.Thread(target=popen.wait, name="enchannel-zmq reaper", daemon=True).start()
+        self._manager.keeps_connection_file = True
+        if popen is None or self._independent:
+            release_starter()
+        if popen is None:
+            return
+        if not self._independent:
+            atexit.register(self._remove_files)
+
+        def wait_for_end() -> None:
+            popen.wait()
+            self._remove_files()
+            atexit.unregister(self._remove_files)
+            release_starter()
+
+        threading.Thread(target=wait_for_end, name="enchannel-zmq reaper", daemon=True).start()
+
+    def _remove_files(self) -> None:
+        # A forked child inherits the exit hook, and its parent the kernel.
+        if os.getpid() != self._creator:
+            return
+        self._manager.keeps_connection_file = False
+        self._manager.cleanup_connection_file()
+        self._transport.remove()
 
     @property
     def _provisioner(self) -> Any:
         return self._manager.provisioner
+
+
+def _own_environ(*, independent: bool) -> dict[str, str]:
+    """Return the environment of this process, as a kernel inherits it."""
+    environ = dict(os.environ)
+    if independent:
+        # Of the kernel in which this process runs, if it is one: ipykernel ends with such a parent.
+        environ.pop("JPY_PARENT_PID", None)
+    return environ
 
 
 def _exit_status(code: int | None) -> str:

@@ -54,7 +54,7 @@ def launch_kernel(
     lease = launcher_thread.lease()
     loop = lease.resource
     lifecycle = ProcessLifecycle(
-        process, session, loop, start_timeout=timeout, shutdown_timeout=shutdown_timeout
+        process, session, lease, start_timeout=timeout, shutdown_timeout=shutdown_timeout
     )
     link: ZmqLink | None = None
     try:
@@ -90,6 +90,6 @@ def launch_kernel(
                 lifecycle.kill_unless_ended()
             finally:
                 lifecycle.stop_watching()
-                lease.release()
+                lifecycle.release_loop()
 
     return replace(opened.link(lifecycle), close=close)

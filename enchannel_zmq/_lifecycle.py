@@ -7,12 +7,13 @@ import logging
 import threading
 from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 
 from reactivex import Observable
 
 from enchannel import AnyMessage, Session
 from enchannel.abc import KernelState, Lifecycle
-from enchannel.backends import EventLoopThread
+from enchannel.backends import EventLoopThread, Lease
 from enchannel.errors import EnchannelError, KernelDied, LaunchFailed, NotSupported
 from enchannel_zmq._kernel_process import KernelProcess
 from enchannel_zmq._link import ZmqLink
@@ -59,7 +60,7 @@ class ProcessLifecycle(Lifecycle):
     Args:
         process: The process.
         session: Fills the headers of requests.
-        loop: The launcher's event loop.
+        lease: The launcher's event loop, on whose thread the process is started; ``release_loop`` ends it.
         start_timeout: Seconds until a restarted kernel must answer.
         shutdown_timeout: See ``ProcessShutdown``.
     """
@@ -68,14 +69,15 @@ class ProcessLifecycle(Lifecycle):
         self,
         process: KernelProcess,
         session: Session,
-        loop: EventLoopThread,
+        lease: Lease[EventLoopThread],
         *,
         start_timeout: float,
         shutdown_timeout: float,
     ) -> None:
         self._process = process
         self._session = session
-        self._loop = loop
+        self._lease = lease
+        self._loop = lease.resource
         self._start_timeout = start_timeout
         self._shutdown = ProcessShutdown(process, self._send, shutdown_timeout)
         self._phase = ProcessPhase.RUNNING
@@ -103,7 +105,7 @@ class ProcessLifecycle(Lifecycle):
     def release(self) -> None:
         if self._phase is not ProcessPhase.ENDED:
             self._phase = ProcessPhase.RELEASED
-        self._process.release()
+        self._process.release(partial(self._lease.release, wait=False))
 
     def watch(self) -> None:
         """Start to watch the process, and to log its output."""
@@ -114,6 +116,11 @@ class ProcessLifecycle(Lifecycle):
         if self._phase in OWNED_PHASES:
             self._phase = ProcessPhase.ENDING
         self._process.close_output()
+
+    def release_loop(self) -> None:
+        """Release the event loop; it goes on for as long as a released process needs its thread."""
+        if self._phase is not ProcessPhase.RELEASED:
+            self._lease.release()
 
     def find_death(self, report: Callable[[KernelDied | None], None]) -> None:
         """Find out whether the process ended: report the reason, or None if it runs.

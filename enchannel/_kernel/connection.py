@@ -13,7 +13,7 @@ from enchannel._kernel.channel_set import ChannelSet
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
-from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child
+from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child, ensure_exit_hooks
 from enchannel._rx.thread_calls import join_calls
 from enchannel._rx.waiting import Waiter
 from enchannel.abc import Link, LinkEvent, LinkState
@@ -239,6 +239,7 @@ class Connection:
             self._raise_if_closed()
             self._move_to(Phase.OPENING)
         _connections.add(self)
+        ensure_exit_hooks()
 
     def _abandon_opening(self) -> None:
         with self._lock:

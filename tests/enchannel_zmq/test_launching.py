@@ -1,11 +1,15 @@
 """Launching kernels, and leaving nothing behind."""
 
+import gc
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import enchannel as ec
 import enchannel_zmq
 from enchannel.backends import EventLoopThread
 from enchannel.testing import Collector
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 
 pytestmark = pytest.mark.kernel
 
@@ -143,6 +147,124 @@ def test_detached_kernel_keeps_running() -> None:
         assert pid_of(again) == pid
         ec.wait(again.shutdown(), timeout=DEADLINE)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=DEADLINE)
+
+
+LAUNCH_AND_DETACH = """if True:
+    import sys
+    import enchannel as ec
+    import enchannel_zmq
+    kernel = ec.launch(sys.argv[1], independent=sys.argv[2] == "independent")
+    print(enchannel_zmq.find_connection_file(kernel.id))
+    kernel.detach()
+"""
+
+
+def detach_in_other_process(kernelspec: str, kind: str) -> Path:
+    """Launch and detach a kernel in a process that ends; return the path of the connection file."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", LAUNCH_AND_DETACH, kernelspec, kind],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return Path(done.stdout.strip())
+
+
+def test_independent_kernel_outlives_its_process() -> None:
+    path = detach_in_other_process("python3", "independent")
+    with ec.connect(path, timeout=DEADLINE) as kernel:
+        process = psutil.Process(pid_of(kernel))
+        ec.wait(kernel.shutdown(), timeout=DEADLINE)
+    wait_until_ended(process)
+    path.unlink(missing_ok=True)
+
+
+def test_detached_kernel_leaves_no_file() -> None:
+    assert not detach_in_other_process("python3", "not independent").exists()
+
+
+def test_independent_kernel_has_no_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook has its own server in JPY_PARENT_PID; a kernel with a parent that is gone exits."""
+    monkeypatch.setenv("JPY_PARENT_PID", "12345")
+    with ec.launch(independent=True) as kernel:
+        assert kernel.run("import os; os.environ.get('JPY_PARENT_PID')").text == ""
+
+
+def test_detached_kernel_outlives_launcher_thread() -> None:
+    kernel = ec.launch("deno")
+    path, kernel_id = enchannel_zmq.find_connection_file(kernel.id), kernel.id
+    kernel.detach()
+    with ec.launch("deno"):
+        pass
+    del kernel
+    gc.collect()
+    with ec.connect(kernel_id, timeout=DEADLINE) as again:
+        again.run("6 * 7", timeout=DEADLINE)
+        # Deno ends without a reply.
+        with suppress(ec.KernelDied):
+            ec.wait(again.shutdown(), timeout=DEADLINE)
+    assert eventually(lambda: not path.exists())
+
+
+UNCLOSED_IN_CHILD = """if True:
+    import multiprocessing, os, sys
+    import psutil
+    import enchannel as ec
+
+    def child(kernelspec):
+        kernel = ec.launch(kernelspec)
+        print(*(process.pid for process in psutil.Process().children()), flush=True)
+        {ending}
+
+    if __name__ == "__main__":
+        process = multiprocessing.get_context(sys.argv[1]).Process(target=child, args=("deno",))
+        process.start()
+        process.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has spawn only")
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("ending", ["pass", "raise SystemExit(3)", "child.no_such_attribute"])
+def test_unclosed_kernel_ends_with_multiprocessing_child(
+    tmp_path: Path, method: str, ending: str
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(UNCLOSED_IN_CHILD.format(ending=ending)))
+    done = subprocess.run(
+        [sys.executable, script, method], capture_output=True, encoding="utf-8", timeout=DEADLINE
+    )
+    pids = done.stdout.split()
+    assert pids, done.stderr
+    for pid in pids:
+        assert not psutil.pid_exists(int(pid))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has parent-death signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGKILL"])
+@pytest.mark.parametrize("kernelspec", ["python3", "deno"])
+def test_kernel_ends_with_killed_process(kernelspec: str, name: str) -> None:
+    script = (
+        f"import enchannel as ec, psutil; kernel = ec.launch({kernelspec!r})\n"
+        "print(psutil.Process().children()[-1].pid, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        kernel = psutil.Process(int(process.stdout.readline()))
+        process.send_signal(signal.Signals[name])
+        process.wait(DEADLINE)
+        wait_until_ended(kernel)
+
+
+def wait_until_ended(process: psutil.Process) -> None:
+    """Wait for the end of a process that need not be a child. It may stay a zombie."""
+    assert eventually(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_unclosed_kernel_ends_with_interpreter(tmp_path: Path) -> None:
