@@ -34,6 +34,7 @@ PUBLIC = {
     "action": set(),
     "children": set(),
     "comm": {"close", "id", "send", "target_name"},
+    "comms": set(),
     "request": set(),
     "reply": set(),
 }
@@ -52,6 +53,7 @@ def observables() -> Iterator[dict[str, Observable[object]]]:
             "action": kernel.interrupt(),
             "children": kernel.iopub.pipe(ec.child_of("a")),
             "comm": kernel.comm("echo"),
+            "comms": kernel.comms("echo"),
             "request": kernel.execute("1"),
             "reply": kernel.kernel_info(),
         }
