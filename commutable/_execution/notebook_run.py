@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +22,8 @@ from commutable._execution.cell_execution import (
 from commutable._execution.cell_outcome import failure, is_execution_count, with_reply
 from commutable._execution.displays import DISPLAY_MESSAGES, DisplayIndex
 from commutable._execution.timing import TIMING_KEY, ExecutionTimes
-from commutable._notebook import Notebook, mapped, replaced
+from commutable._execution.widgets import Widgets
+from commutable._notebook import Notebook, annotated, mapped, replaced
 from commutable.errors import CellFailed
 from enchannel.frozen import FrozenDict
 
@@ -56,6 +58,7 @@ class NotebookRun(abc.DisposableBase):
         self._options = options
         self._observer = observer
         self._displays = DisplayIndex()
+        self._widgets = Widgets(self._send_to_widget)
         self._times = ExecutionTimes()  # of the running cell
         self._current = SerialDisposable()
         self._late_subscriptions = CompositeDisposable()
@@ -150,7 +153,7 @@ class NotebookRun(abc.DisposableBase):
             self._emit_cell(replace(cell, execution_count=count))
             return
         before = cell.outputs
-        outputs = before.add(message)
+        outputs = before if self._widgets.add(message) else before.add(message)
         if outputs is not before:
             cell = replace(cell, outputs=outputs)
             self._notebook = replaced(self._notebook, self._notebook.index(cell_id), cell)
@@ -203,7 +206,7 @@ class NotebookRun(abc.DisposableBase):
                 CellFailed(text, cell_id=cell.id, notebook=notebook, reason=reason)
             )
 
-        self._emit(mapped(self._notebook, idle))
+        self._emit(self._with_widgets(mapped(self._notebook, idle)))
         if isinstance(reason, ec.KernelError):
             self._finish_after_remaining_output(emit_error)
         elif self._finish():
@@ -212,6 +215,9 @@ class NotebookRun(abc.DisposableBase):
     def _finish_after_remaining_output(self, emit_end: Callable[[], None]) -> None:
         # Deno, now and then, sends the output of a cell after its idle status.
         def finish() -> None:
+            notebook = self._with_widgets(self._notebook)
+            if notebook is not self._notebook:
+                self._emit(notebook)
             if self._finish():
                 emit_end()
 
@@ -229,12 +235,24 @@ class NotebookRun(abc.DisposableBase):
             self._late_subscriptions.dispose()
         return is_first
 
+    def _send_to_widget(self, message: ec.AnyMessage) -> None:
+        # A kernel that is lost ends the run by the error of its request.
+        with suppress(ec.EnchannelError):
+            self._options.kernel.shell.on_next(message)
+
     # -- states -------------------------------------------------------------------------------------
 
     def _code_cell(self, cell_id: str) -> CodeCell:
         cell = self._notebook.cell(cell_id)
         assert isinstance(cell, CodeCell)  # noqa: S101  # only code cells are queued
         return cell
+
+    def _with_widgets(self, notebook: Notebook) -> Notebook:
+        """Return the notebook with the state of the widgets in its metadata."""
+        metadata = self._widgets.added_to(notebook.metadata)
+        if metadata == notebook.metadata:
+            return notebook
+        return annotated(notebook, FrozenDict(metadata))
 
     def _emit_cell(self, cell: CodeCell) -> None:
         self._emit(replaced(self._notebook, self._notebook.index(cell.id), cell))

@@ -552,6 +552,68 @@ def test_cleared_display_is_not_updated(running: Running) -> None:
     assert text(running.last, "a") == ""
 
 
+def comm(kind: str, state: Any, request: AnyMessage) -> AnyMessage:
+    content = {"comm_id": "w", "data": {"state": state}, "target_name": "jupyter.widget"}
+    return ec.create_message(kind, content, channel="iopub", parent=request)
+
+
+MODEL = {"_model_module": "@jupyter-widgets/output", "_model_name": "OutputModel"}
+
+
+def test_output_widget_captures_outputs(running: Running) -> None:
+    running.start(notebook_of("1"))
+    request = running.last_request
+    capture = {"msg_id": request.header.msg_id}
+    running.send(
+        busy(request),
+        comm("comm_open", {**MODEL, "outputs": [], "msg_id": ""}, request),
+        printed("before, ", request),
+        comm("comm_msg", capture, request),
+        printed("captured", request),
+        display("one", "d", request),
+        comm("comm_msg", {"msg_id": ""}, request),
+        printed("after", request),
+        display("two", "d", request, "update_display_data"),
+    )
+    assert text(running.last, "a") == "before, after"
+    update = running.last_request
+    assert update.header.msg_type == "comm_msg"
+    assert update.parent_header.msg_id == request.header.msg_id
+    sent = update.content["data"]["state"]["outputs"]
+    assert [output.get("text") or output["data"]["text/plain"] for output in sent] == [
+        "captured",
+        "two",
+    ]
+    assert "widgets" not in running.last.metadata
+    running.send(reply_to(request), idle(request))
+    assert running.collector.completed
+    (saved,) = running.last.metadata["widgets"].values()
+    assert saved["state"]["w"]["state"]["outputs"] == sent
+    assert saved["state"]["w"]["model_name"] == "OutputModel"
+
+
+@pytest.mark.parametrize(
+    "state", [None, 1, {"msg_id": 5}, {"outputs": 1}, {"outputs": [1]}, {"outputs": [{}]}]
+)
+def test_odd_widget_state_ends_no_run(running: Running, state: Any) -> None:
+    running.start(notebook_of("1"))
+    request = running.last_request
+    opened = comm("comm_open", MODEL, request)
+    running.send(busy(request), opened, comm("comm_msg", state, request), printed("x", request))
+    running.send(reply_to(request), idle(request))
+    assert running.collector.completed
+    assert text(running.last, "a") == "x"
+
+
+def test_widget_state_is_kept_after_failure(running: Running) -> None:
+    running.start(notebook_of("1"))
+    request = running.last_request
+    running.send(busy(request), comm("comm_open", MODEL, request))
+    running.remote.emit_event(ec.KernelDied("it died"))
+    running.settle()
+    assert "widgets" in running.error.notebook.metadata
+
+
 def test_delayed_clear_waits_for_next_output(running: Running) -> None:
     running.start(notebook_of("1"))
     running.send(busy(running.last_request), printed("old", running.last_request))

@@ -204,14 +204,34 @@ COMPARED = {
     "comms": [
         "from comm import create_comm\n_ = create_comm(target_name='t', data={})\nprint('said')"
     ],
+    "output widgets": [
+        # The messages of ipywidgets.Output, without its package.
+        "out = create_comm(target_name='jupyter.widget', data={'buffer_paths': [], 'state': {"
+        "'_model_module': '@jupyter-widgets/output', '_model_name': 'OutputModel', "
+        "'_model_module_version': '1.0.0', 'outputs': [], 'msg_id': ''}})\n"
+        "updates = []\n"
+        "out.on_msg(lambda message: updates.append(message['content']['data']['state']))\n"
+        "request_id = lambda: get_ipython().kernel.get_parent()['header']['msg_id']\n"
+        "capture = lambda id: out.send({'method': 'update', 'state': {'msg_id': id}})",
+        "capture(request_id()); print('in', flush=True); display('x', display_id='w'); capture('')\n"
+        "print('out')",
+        "updates[-1]",
+        "print('kept', flush=True); capture(request_id()); clear_output(); print('new', flush=True)\n"
+        "clear_output(wait=True); print('newer', flush=True); capture('')",
+        "print(updates[-1])",
+        "other = create_comm(target_name='jupyter.widget', data={'state': {"
+        "'_model_module': 'm', '_model_name': 'n', 'value': 1}})\n"
+        "other.send({'method': 'update', 'state': {'value': 2}, 'buffer_paths': [['data']]}, "
+        "buffers=[b'abc'])",
+    ],
     "long streams": ["print('x' * 100_000)", "for i in range(3000): print(i)"],
 }
 CELLS = [source for sources in COMPARED.values() for source in sources]
 
 
 @pytest.fixture(scope="module")
-def ran() -> tuple[list[Any], list[Any]]:
-    """Run one notebook with all sources, and return its cells as run by us and by nbclient."""
+def ran() -> tuple[Any, Any]:
+    """Run one notebook with all sources, and return it as run by us and by nbclient."""
     notebook = notebook_of(*CELLS)
     with ec.launch() as kernel:
         ours = cm.to_dict(done(notebook, kernel, allow_errors=True))
@@ -222,17 +242,27 @@ def ran() -> tuple[list[Any], list[Any]]:
         theirs = NotebookClient(
             node, kernel_name="python3", allow_errors=True, coalesce_streams=True, timeout=DEADLINE
         ).execute()
-    return ours["cells"], theirs["cells"]
+    return ours, theirs
 
 
 @pytest.mark.parametrize("kind", COMPARED)
-def test_outputs_equal_those_of_nbclient(kind: str, ran: tuple[list[Any], list[Any]]) -> None:
+def test_outputs_equal_those_of_nbclient(kind: str, ran: tuple[Any, Any]) -> None:
     start = next(
         i for i in range(len(CELLS)) if CELLS[i : i + len(COMPARED[kind])] == COMPARED[kind]
     )
     for number in range(start, start + len(COMPARED[kind])):
-        ours, theirs = (without_times(cells[number]) for cells in ran)
+        ours, theirs = (without_times(notebook["cells"][number]) for notebook in ran)
         assert ours == theirs
+
+
+def test_widget_state_equals_that_of_nbclient(ran: tuple[Any, Any]) -> None:
+    ours, theirs = (notebook["metadata"]["widgets"] for notebook in ran)
+    (ours,), (theirs,) = ours.values(), theirs.values()
+    models = [list(widgets.pop("state").values()) for widgets in (ours, theirs)]
+    assert ours == theirs
+    assert models[0] == models[1]
+    assert [model["model_name"] for model in models[0]] == ["OutputModel", "n"]
+    assert models[0][1]["buffers"][0]["data"] == "YWJj"
 
 
 def without_times(cell: Any) -> Any:
