@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,6 @@ __all__ = ["NotARegularFile", "delete_files", "open_regular"]
 
 # Not on all platforms. A pipe would block without O_NONBLOCK.
 _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-_HAS_DIR_FD = os.unlink in os.supports_dir_fd and os.listdir in os.supports_fd
 _NOT_REGULAR = (errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
@@ -56,7 +56,7 @@ def delete_files(directory: Path, is_ours: Callable[[str], bool]) -> None:
     """
     if directory.is_symlink():
         raise NotADirectoryError(errno.ENOTDIR, "a symbolic link", str(directory))
-    if not _HAS_DIR_FD:
+    if sys.platform == "win32":
         for path in directory.iterdir():
             if is_ours(path.name):
                 path.unlink(missing_ok=True)
