@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
@@ -20,6 +20,7 @@ from enchannel.errors import (
     InvalidSignature,
     KernelDied,
     MessagesMayBeMissing,
+    NotSupported,
     RejectedFrame,
 )
 from enchannel.wire.signing import Signer
@@ -31,6 +32,7 @@ from enchannel_zmq._incoming import MESSAGE_CHANNELS, REQUEST_CHANNELS, Incoming
 from enchannel_zmq._io_thread import IoThread, TimerGroup
 from enchannel_zmq._listener_probe import ListenerProbe
 from enchannel_zmq._loss_assessment import FindDeath, LossAssessment
+from enchannel_zmq._optional_channels import LOSSES, OptionalChannels
 from enchannel_zmq._readiness import ReadinessProof
 from enchannel_zmq._reconnect_policy import ReconnectPolicy
 from enchannel_zmq._remaining_output import RemainingOutput
@@ -91,11 +93,12 @@ class KernelConnection:
         self._timers = TimerGroup(io)
         self._proof = ReadinessProof(session, self._timers, self._send_probe)
         self._reconnect = ReconnectPolicy(io, reconnect_timeout)
+        self._was_ready = False
         self._diagnostics = ConnectDiagnostics(info, kernel_id)
         self.incoming = IncomingMessages(
             self.tracker,
             self._proof,
-            on_proven=self._on_proven,
+            on_proven=self._on_progress,
             on_echo=self._on_echo,
             on_rejected=self._on_rejected,
             report=self.events.on_next,
@@ -116,6 +119,9 @@ class KernelConnection:
             },
             on_event=self._on_socket_event,
             report=self.events.on_next,
+        )
+        self._optional = OptionalChannels(
+            partial(ListenerProbe, self._timers, info), self._on_absent
         )
         self._loss = LossAssessment(
             io,
@@ -139,6 +145,11 @@ class KernelConnection:
         """Return the error for an opening that took too long; from any thread."""
         return self._diagnostics.explain(timeout, self._sockets.disconnected())
 
+    @property
+    def absent(self) -> frozenset[ChannelName]:
+        """The optional channels that the kernel lacks, once it is open; from any thread."""
+        return self._sockets.absent
+
     def unsent(self, name: ChannelName) -> int:
         """Return the number of messages waiting for a kernel that does not read; from any thread."""
         return self._sockets.unsent(name)
@@ -151,14 +162,14 @@ class KernelConnection:
             return
         self._proof.reset()
         self._diagnostics.reset()
-        for name in ChannelName:
+        for name in self._sockets.offered:
             self._reconnect.reset_delay(name)
             self._connect(name)
 
     def stop_connecting(self) -> None:
         """Suspend the link again, without reporting a loss: it was suspended before."""
         if self.tracker.advance(PhaseEvent.SUSPENDED):
-            self._timers.cancel()
+            self._cancel_timers()
             self._sockets.close()
 
     def send(self, name: ChannelName, frames: Sequence[bytes | memoryview]) -> None:
@@ -185,8 +196,7 @@ class KernelConnection:
             socket.is_connected = True
             self._diagnostics.on_handshake(name)
             self._reconnect.reset_delay(name)
-            if not self._sockets.disconnected():
-                self._on_all_connected()
+            self._on_progress()
         elif event == zmq.EVENT_CONNECTED:
             self._diagnostics.on_connected(name)
         elif event == zmq.EVENT_DISCONNECTED and self._is_loss(socket):
@@ -197,6 +207,7 @@ class KernelConnection:
             if event == zmq.EVENT_CLOSED:
                 self._diagnostics.on_closed(name)
             self._retry(name)
+            self._on_progress()
 
     def _is_loss(self, socket: ChannelSocket) -> bool:
         """Return True if a disconnect is a loss, and not a failed attempt to connect."""
@@ -206,17 +217,50 @@ class KernelConnection:
 
     def _retry(self, name: ChannelName) -> None:
         self._sockets.discard(name)
-        self._timers.later(self._reconnect.next_delay(name), partial(self._connect, name))
+        self._timers.later(self._reconnect.next_delay(name), partial(self._reconnect_socket, name))
 
-    def _on_all_connected(self) -> None:
-        if self._proof.is_proven:
-            self._become_ready()
-        elif self.tracker.phase is not ConnectionPhase.READY:
-            self._proof.start_probing()
+    def _reconnect_socket(self, name: ChannelName) -> None:
+        if name not in self._sockets.absent:
+            self._connect(name)
 
-    def _on_proven(self) -> None:
-        if not self._sockets.disconnected():
-            self._become_ready()
+    def _on_progress(self) -> None:
+        """Become ready if all is connected and proven; otherwise start the next step."""
+        missing = self._sockets.disconnected()
+        if not missing:
+            if self._proof.is_proven:
+                self._become_ready()
+            elif self.tracker.phase is not ConnectionPhase.READY:
+                self._proof.start_probing()
+        elif self._may_lack(missing):
+            if self._proof.is_answered:
+                self._optional.check(missing)
+            else:
+                self._proof.needs_answer = True
+                self._proof.start_probing()
+
+    def _may_lack(self, names: Collection[ChannelName]) -> bool:
+        """Return True if the kernel may lack these channels, all of which refused the connection."""
+        return (
+            not self._was_ready
+            and self.tracker.phase is ConnectionPhase.CONNECTING
+            and all(name in LOSSES and self._diagnostics.is_refused(name) for name in names)
+        )
+
+    def _on_absent(self, name: ChannelName) -> None:
+        if name in self._sockets.absent or not self._may_lack([name]):
+            return
+        self._sockets.remove(name)
+        self.events.on_next(
+            NotSupported(
+                f"{self._name} has no {name} channel, so {LOSSES[name]}: {self._info.url(name)} refused "
+                f"the connection; check its port if the kernel should have one"
+            )
+        )
+        self._on_progress()
+
+    def _cancel_timers(self) -> None:
+        self._timers.cancel()
+        self._optional.cancel()
 
     def _send_probe(self, probe: AnyMessage) -> None:
         if self._sockets.is_connected(probe.channel):
@@ -226,6 +270,8 @@ class KernelConnection:
         was_opened = self.opening.done()
         if not self.tracker.advance(PhaseEvent.PROVEN):
             return
+        self._was_ready = True
+        self._proof.needs_answer = False
         self._loss.invalidate()
         self._reconnect.stop_deadline()
         self.events.on_next(LinkState.CONNECTED)
@@ -259,7 +305,7 @@ class KernelConnection:
     # -- losing sockets and reconnecting ----------------------------------------------------------
 
     def on_connections_cut(self, lost: list[ChannelName]) -> None:
-        if len(lost) < len(ChannelName):
+        if not self._sockets.are_all_disconnected:
             self._on_some_lost(lost)
         else:
             text = f"the connection to {self._name} was lost, but its process is running"
@@ -312,7 +358,7 @@ class KernelConnection:
 
     def _reconnect_all(self, why: EnchannelError, *, is_dead: bool) -> None:
         if self._lose_all(PhaseEvent.ALL_LOST, why, is_dead=is_dead):
-            self._start_reconnecting(ChannelName)
+            self._start_reconnecting(self._sockets.offered)
 
     def _lose_all(self, event: PhaseEvent, why: EnchannelError, *, is_dead: bool = False) -> bool:
         """Close all sockets and report the loss; return False if the phase ignores the event.
@@ -330,7 +376,7 @@ class KernelConnection:
         if self.tracker.phase is not ConnectionPhase.RECONNECTING:
             self._reconnect.stop_deadline()
         self._proof.reset()
-        self._timers.cancel()
+        self._cancel_timers()
         self._sockets.close()
         self.events.on_next(LinkState.LOST)
         if is_dead:
@@ -354,7 +400,7 @@ class KernelConnection:
         text = f"{why}; reconnecting did not succeed within {self._reconnect.timeout:g} s"
         self.send_error = kind(text)
         self.tracker.advance(PhaseEvent.TIMED_OUT)
-        self._timers.cancel()
+        self._cancel_timers()
         self._sockets.close()
         self.events.on_error(kind(text))
 
@@ -365,6 +411,6 @@ class KernelConnection:
             return
         self._loss.invalidate()
         self._reconnect.stop_deadline()
-        self._timers.cancel()
+        self._cancel_timers()
         self._sockets.close(linger_ms=LINGER_MS if was_ready else 0)
         self.events.on_completed()

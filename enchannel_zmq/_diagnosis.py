@@ -95,6 +95,10 @@ class ConnectDiagnostics:
         """Note that the connection attempt ended, unless one was accepted before."""
         self._failures.setdefault(name, SocketFailure.NO_CONNECTION)
 
+    def is_refused(self, name: ChannelName) -> bool:
+        """Return True if the address did not accept a connection."""
+        return self._failures.get(name) is SocketFailure.NO_CONNECTION
+
     def on_handshake(self, name: ChannelName) -> None:
         """Note that the socket is connected."""
         self._failures.pop(name, None)

@@ -33,7 +33,7 @@ class IncomingMessages:
     Args:
         tracker: The link's phase; messages are delivered in READY.
         proof: Takes messages on iopub as the readiness proof, until it is proven.
-        on_proven: Called when the first message has arrived on iopub.
+        on_proven: Called when a message has proved something new.
         on_echo: Called with the channel if the peer returns messages as a heartbeat port would.
         on_rejected: Called with the channel and the reason for frames that are not a valid message.
         report: Receives an error for a message whose handling failed.
@@ -105,8 +105,8 @@ class IncomingMessages:
         return drained
 
     def _on_message(self, name: ChannelName, message: AnyMessage) -> None:
-        if name is ChannelName.IOPUB and not self._proof.is_proven:
-            self._proof.on_iopub_message()
+        is_ready = self._tracker.phase is ConnectionPhase.READY
+        if not is_ready and self._proof.on_message(name, message):
             self._on_proven()
         if self._proof.is_answer(message):
             return

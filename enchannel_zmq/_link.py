@@ -128,7 +128,7 @@ class ZmqLink:
         Args:
             lifecycle: Controls the kernel's process, if that was started here.
         """
-        incoming = self._connection.incoming
+        incoming, absent = self._connection.incoming, self._connection.absent
         pairs: dict[ChannelName, ChannelPair[AnyMessage] | ChannelPair[bytes]] = {
             name: ChannelPair(
                 incoming.messages[name],
@@ -136,15 +136,17 @@ class ZmqLink:
                 partial(self._connection.unsent, name),
             )
             for name in MESSAGE_CHANNELS
+            if name not in absent
         }
-        beat = CallbackObserver[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
-        pairs[ChannelName.HEARTBEAT] = ChannelPair(incoming.beats, beat)
+        if ChannelName.HEARTBEAT not in absent:
+            beat = CallbackObserver[bytes](lambda beat: self._post(ChannelName.HEARTBEAT, [beat]))
+            pairs[ChannelName.HEARTBEAT] = ChannelPair(incoming.beats, beat)
         return Link(
             pairs=pairs,
             events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
-            capabilities=Capabilities(),
+            capabilities=Capabilities(channels=frozenset(pairs)),
             lifecycle=lifecycle,
         )
 

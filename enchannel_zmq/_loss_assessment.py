@@ -123,7 +123,7 @@ class LossAssessment:
             self._find_death(
                 lambda died: self._io.post(partial(self._on_death_found, generation, died))
             )
-        elif len(lost) == len(ChannelName):
+        elif self._sockets.are_all_disconnected:
             self._handler.on_kernel_gone()
         elif decisive:
             self._probe.start(decisive[0], partial(self._on_probed, self._ask()))

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 
 from enchannel import AnyMessage, ChannelName, Session, kernel_info_request
-from enchannel_zmq._io_thread import TimerGroup
+from enchannel_zmq._io_thread import Timer, TimerGroup
 
 __all__ = ["ReadinessProof"]
 
@@ -32,6 +32,9 @@ class ReadinessProof:
     Attributes:
         topic: A topic of this link alone, to subscribe to; a welcome message names it.
         is_proven: True once a message has arrived on iopub.
+        is_answered: True once the kernel has handled a message. By then it has bound all its sockets; a
+            welcome message may be sent before.
+        needs_answer: True if the probes go on until the kernel answers one.
         probe_ids: Message ids of all probes sent.
     """
 
@@ -39,23 +42,31 @@ class ReadinessProof:
         self, session: Session, timers: TimerGroup, send: Callable[[AnyMessage], None]
     ) -> None:
         self.topic = f"enchannel-{uuid.uuid4().hex}"
-        self.is_proven = False
+        self.is_proven = self.is_answered = self.needs_answer = False
         self.probe_ids: set[str] = set()
         self._session = session
         self._timers = timers
         self._send = send
+        self._next_probe: Timer | None = None
 
     def reset(self) -> None:
         """Require a new proof, since the iopub socket is a new one."""
-        self.is_proven = False
+        self.is_proven = self.is_answered = False
 
-    def on_iopub_message(self) -> None:
-        """Accept a message on iopub as the proof."""
-        self.is_proven = True
+    def on_message(self, name: ChannelName, message: AnyMessage) -> bool:
+        """Note the proof in a message of this channel; return True if it proves something new."""
+        before = self.is_proven, self.is_answered
+        if name is ChannelName.IOPUB:
+            self.is_proven = True
+            self.is_answered |= message.header.msg_type != "iopub_welcome"
+        else:
+            self.is_answered |= self.is_answer(message)
+        return before != (self.is_proven, self.is_answered)
 
     def start_probing(self) -> None:
-        """Send probes until the proof is there."""
-        self._timers.later(PROBE_DELAY, self._probe)
+        """Send probes until the proof is there; a no-op if that is under way."""
+        if self._next_probe is None or not self._next_probe.is_pending:
+            self._next_probe = self._timers.later(PROBE_DELAY, self._probe)
 
     def is_answer(self, message: AnyMessage) -> bool:
         """Return True for a reply to a probe and for the welcome to ``topic``: for this link only."""
@@ -67,10 +78,10 @@ class ReadinessProof:
         )
 
     def _probe(self) -> None:
-        if self.is_proven:
+        if self.is_proven and (self.is_answered or not self.needs_answer):
             return
         for name in (ChannelName.CONTROL, ChannelName.SHELL):
             probe = self._session.fill_headers(kernel_info_request(channel=name))
             self.probe_ids.add(probe.header.msg_id)
             self._send(probe)
-        self._timers.later(PROBE_INTERVAL, self._probe)
+        self._next_probe = self._timers.later(PROBE_INTERVAL, self._probe)

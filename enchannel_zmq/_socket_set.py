@@ -19,7 +19,7 @@ MAX_DRAIN_BATCHES = 500
 class SocketSet:
     """The current socket of each channel.
 
-    Use it on the I/O thread only, except ``unsent`` and ``disconnected``.
+    Use it on the I/O thread only, except ``absent``, ``unsent`` and ``disconnected``.
 
     Args:
         io: The I/O thread.
@@ -30,6 +30,9 @@ class SocketSet:
             arrived, and returns True once all are read.
         on_event: Called with a socket and each ``zmq.EVENT_…`` of its monitor.
         report: Receives an error for each message that could be decoded only in part.
+
+    Attributes:
+        absent: The channels that the kernel lacks. Replaced by every change.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class SocketSet:
         self._on_readable = on_readable
         self._on_event = on_event
         self._report = report
+        self.absent: frozenset[ChannelName] = frozenset()
         self._sockets: dict[ChannelName, ChannelSocket] = {}
 
     def connect(self, name: ChannelName) -> None:
@@ -69,6 +73,11 @@ class SocketSet:
             on_event=self._on_event,
             report=self._report,
         )
+
+    def remove(self, name: ChannelName) -> None:
+        """Close the socket of a channel that the kernel lacks, for good."""
+        self.discard(name)
+        self.absent |= {name}
 
     def discard(self, name: ChannelName) -> None:
         """Close the socket of a channel, and drop the messages queued in it."""
@@ -114,8 +123,13 @@ class SocketSet:
     @property
     def are_all_disconnected(self) -> bool:
         """True if no channel's connection is up."""
-        return len(self.disconnected()) == len(ChannelName)
+        return len(self.disconnected()) == len(self.offered)
+
+    @property
+    def offered(self) -> list[ChannelName]:
+        """The channels, without those that the kernel lacks."""
+        return [name for name in ChannelName if name not in self.absent]
 
     def disconnected(self) -> list[ChannelName]:
         """Return the channels whose connection is not up; from any thread."""
-        return [name for name in ChannelName if not self.is_connected(name)]
+        return [name for name in self.offered if not self.is_connected(name)]

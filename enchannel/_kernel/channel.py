@@ -216,7 +216,7 @@ class RoutingChannel(MessageChannel[K]):
     def _send(self, value: AnyMessage) -> None:
         name = value.channel if isinstance(value, Message) else ChannelName.SHELL
         if name not in self._channels:
-            raise NotSupported(f"this backend does not support the {name} channel")
+            raise NotSupported(f"this kernel or its backend does not support the {name} channel")
         self._channels[name].on_next(value)
 
     @property

@@ -115,11 +115,14 @@ class ChannelSet(Generic[K]):
         try:
             return self._by_name[name]
         except KeyError:
-            raise NotSupported(f"this backend does not support the {name} channel") from None
+            raise NotSupported(
+                f"this kernel or its backend does not support the {name} channel"
+            ) from None
 
     def is_stdin_observed(self) -> bool:
         """Return True if a subscriber may answer the input requests of the kernel."""
-        return self.get(ChannelName.STDIN).observer_count > 0 or self.main.observer_count > 0
+        stdin = self._by_name.get(ChannelName.STDIN)
+        return self.main.observer_count > 0 or (stdin is not None and stdin.observer_count > 0)
 
     def pause_heartbeat(self) -> None:
         """Stop sending pings."""

@@ -235,7 +235,7 @@ class Kernel(Requests):
         self._parts.connection.require_link()
         heartbeat = self._parts.connection.channels.heartbeat
         if heartbeat is None:
-            raise NotSupported("this backend does not support the heartbeat channel")
+            raise NotSupported("this kernel or its backend does not support the heartbeat channel")
         return heartbeat
 
     @property
@@ -264,8 +264,11 @@ class Kernel(Requests):
         interrupt_if_abandoned: bool = False,
         on_input: OnInput | None = None,
     ) -> Observable[AnyMessage]:
-        self._parts.connection.require_link()
+        channels = self._parts.connection.require_link().capabilities.channels
         validate_timeout(timeout)
+        if ChannelName.STDIN not in channels and message.content.get("allow_stdin"):
+            # So input() raises in the kernel; otherwise it would wait for an answer that cannot be sent.
+            message = message.replace(content={**message.content, "allow_stdin": False})
         options = RequestOptions(
             timeout=timeout,
             idle_grace=idle_grace,

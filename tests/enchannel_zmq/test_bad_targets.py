@@ -19,9 +19,10 @@ import zmq
 import enchannel as ec
 import enchannel_zmq
 from enchannel import ChannelName
+from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.frames import KEY, parts, signed
-from tests.rigs.wire_kernel import CLIENT, PORT_FIELDS, Welcome, WireKernel, reserve_port
+from tests.rigs.wire_kernel import CLIENT, PORT_FIELDS, Request, Welcome, WireKernel, reserve_port
 
 CONNECT_TIMEOUT = 1.0
 # For a busy machine, and shorter than a wait that has no limit.
@@ -191,9 +192,12 @@ def test_missing_ipc_socket_is_explained(tmp_path: Path) -> None:
     assert f"ipc://{tmp_path}/k-1" in text
 
 
+REQUIRED = [ChannelName.SHELL, ChannelName.CONTROL, ChannelName.IOPUB]
+
+
 @pytest.mark.parametrize(
     ("transport", "name"),
-    [*(("tcp", name) for name in ChannelName), ("ipc", ChannelName.SHELL)],
+    [*(("tcp", name) for name in REQUIRED), ("ipc", ChannelName.SHELL)],
 )
 def test_missing_socket_is_named(transport: str, name: ChannelName) -> None:
     with WireKernel(transport=transport, absent=[name]) as wire:
@@ -201,6 +205,86 @@ def test_missing_socket_is_named(transport: str, name: ChannelName) -> None:
         assert names(text, name)
         assert wire.url(name) in text
         assert ("connection refused" if transport == "tcp" else "the socket does not exist") in text
+
+
+OPTIONAL = [
+    [ChannelName.HEARTBEAT],
+    [ChannelName.STDIN],
+    [ChannelName.STDIN, ChannelName.HEARTBEAT],
+]
+
+
+@pytest.mark.parametrize("welcome", [Welcome.NONE, Welcome.IPYKERNEL])
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+@pytest.mark.parametrize("absent", OPTIONAL, ids=lambda names: "+".join(names))
+def test_missing_optional_channel_is_reported(
+    absent: list[ChannelName], transport: str, welcome: Welcome
+) -> None:
+    with (
+        leaving_nothing(),
+        WireKernel(transport=transport, absent=absent, welcome=welcome) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        errors: list[Exception] = []
+        kernel.errors.subscribe(errors.append)
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"
+        for name in absent:
+            with pytest.raises(ec.NotSupported, match=f"{name} channel"):
+                getattr(kernel, name)
+        for name in set(ChannelName) - set(absent):
+            getattr(kernel, name)
+        told = [error for error in errors if isinstance(error, ec.NotSupported)]
+        assert sorted(str(error).split()[5] for error in told) == sorted(absent)
+        for name in absent:
+            assert any(wire.url(name) in str(error) for error in told)
+
+
+def test_input_without_stdin_is_not_allowed() -> None:
+    """The kernel raises in ``input()`` instead of waiting for an answer."""
+    with (
+        WireKernel(absent=[ChannelName.STDIN]) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        kernel.run("input()", on_input=lambda _: "", timeout=DEADLINE)
+        assert wire.next_request("execute_request").content["allow_stdin"] is False
+
+
+@pytest.mark.parametrize("absent", OPTIONAL, ids=lambda names: "+".join(names))
+def test_death_without_optional_channel_is_noticed(absent: list[ChannelName]) -> None:
+    with (
+        WireKernel(absent=absent) as wire,
+        ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
+    ):
+        wire.handlers["execute_request"] = lambda _: wire.post(wire.die)
+        with pytest.raises(ec.KernelDied):
+            kernel.run("1", timeout=DEADLINE)
+        wire.restart()
+        Collector(kernel.link_state).wait_until(lambda states: states[-1:] == ["connected"])
+        wire.handlers["execute_request"] = wire.answer_execute
+        assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+def test_optional_channel_that_listens_late_is_connected() -> None:
+    """ipykernel binds its heartbeat last, and sends the welcome before."""
+    with WireKernel(absent=[ChannelName.HEARTBEAT]) as wire:
+
+        def start(_: Request) -> None:
+            wire.handlers["kernel_info_request"] = wire.answer_kernel_info
+            wire.offer(ChannelName.HEARTBEAT)
+
+        wire.handlers["kernel_info_request"] = start
+        with ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel:
+            assert kernel.heartbeat.name is ChannelName.HEARTBEAT
+            assert kernel.run("1", timeout=DEADLINE).status == "ok"
+
+
+@pytest.mark.parametrize("name", [ChannelName.HEARTBEAT, ChannelName.STDIN])
+def test_optional_port_of_other_server_is_named(name: ChannelName) -> None:
+    with WireKernel() as wire, silent_server() as other:
+        field = PORT_FIELDS[name]
+        text = str(failure({**wire.info, field: other[field]}))
+    assert names(text, name)
+    assert "the ZeroMQ handshake did not succeed" in text
 
 
 def test_unreachable_host_times_out() -> None:

@@ -152,6 +152,12 @@ class WireKernel(KernelSockets):
         """Close all sockets, as the death of the kernel process does."""
         self.close_sockets()
 
+    def offer(self, channel: ChannelName) -> None:
+        """Listen on the port of a channel that was absent."""
+        self._absent.discard(channel)
+        self.close_socket(channel)
+        self.open_socket(channel)
+
     def restart(self) -> None:
         """Listen on all ports again, with a new session."""
         self.session = uuid.uuid4().hex
