@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from commutable._document_errors import InvalidNotebook
 from commutable._format import IncrementalWriter, parse_json, read_notebook, to_bytes
@@ -47,7 +48,9 @@ def load(
         raise InvalidNotebook(f"{path}: {error}") from error
 
 
-def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = True) -> None:
+def save(
+    notebook: Notebook, path: str | os.PathLike[str] | BinaryIO, *, validate: bool = True
+) -> None:
     """Write a notebook to a file, byte for byte as nbformat does; it is on disk when this returns.
 
     An existing file is replaced atomically, and keeps its owner and permissions. It is overwritten in place
@@ -56,7 +59,7 @@ def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = T
 
     Args:
         notebook: The notebook. The ``status`` and ``deleting`` of cells are not saved.
-        path: The path of the file.
+        path: The path of the file, or a binary file that is open for writing.
         validate: Raise if ``load`` would reject the file.
 
     Raises:
@@ -64,7 +67,11 @@ def save(notebook: Notebook, path: str | os.PathLike[str], *, validate: bool = T
         OSError: the file cannot be written; PermissionError if it is write-protected.
         MissingDependency: nbformat is not installed.
     """
-    replace_file(Path(path), to_bytes(notebook, validate=validate))
+    data = to_bytes(notebook, validate=validate)
+    if isinstance(path, (str, os.PathLike)):
+        replace_file(Path(path), data)
+    else:
+        path.write(data)
 
 
 class Saver:

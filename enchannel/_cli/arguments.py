@@ -124,7 +124,7 @@ def _add_notebook_options(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="save the notebook with its outputs to this file, which may be the notebook itself",
+        help="save the notebook with its outputs to this file, or the notebook itself; - is stdout",
     )
     notebook.add_argument(
         "--resume",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import stat
@@ -39,6 +40,13 @@ def test_saved_notebook_can_be_loaded(path: Path) -> None:
     cm.save(TWO, path)
     assert cm.load(path) == TWO
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_notebook_is_saved_to_open_file(path: Path) -> None:
+    cm.save(ONE, path)
+    file = io.BytesIO()
+    cm.save(ONE, file)
+    assert file.getvalue() == path.read_bytes()
 
 
 def test_path_can_be_a_string(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

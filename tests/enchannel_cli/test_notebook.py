@@ -371,6 +371,45 @@ def test_odd_notebook_is_repaired_or_refused(files: Files) -> None:
     assert "invalid notebook at metadata.kernelspec: 'name' is a required property" in ended.stderr
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_notebook_is_written_to_stdout(name: str, fails: bool, files: Files) -> None:
+    if name != "-" and sys.platform == "win32":
+        pytest.skip("POSIX only")
+    files.has("print('a')", "input('prompt ')", *(["1 / 0"] if fails else []))
+    ended = enchannel("run", str(files.given), "-o", name, stdin="typed\n")
+    assert ended.returncode == (ExitCode.RAISED if fails else ExitCode.OK)
+    files.done.write_text(ended.stdout)
+    assert outputs(files.done)[:2] == ["a\n", "'typed'"]
+    assert not Path("-").exists()
+
+
+def test_notebook_is_written_to_pipe_once(files: Files, tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("POSIX only")
+    files.has("print('a')", "print('b')")
+    files.done = tmp_path / "pipe"
+    os.mkfifo(files.done)
+    command = [*COMMAND, *files.command()]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        written = files.done.read_text()
+        assert process.wait(DEADLINE) == ExitCode.OK
+    files.given.write_text(written)
+    assert outputs(files.given) == ["a\n", "b\n"]
+
+
+def test_notebook_without_code_is_written_to_stdout(files: Files) -> None:
+    files.has("")
+    assert json.loads(enchannel("run", str(files.given), "-o", "-").stdout)["nbformat"] == 4
+
+
+def test_resume_from_stdout_is_refused(files: Files) -> None:
+    files.has("1")
+    ended = enchannel("run", str(files.given), "-o", "-", "--resume")
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert "--resume requires --output with a file" in ended.stderr
+
+
 def test_missing_notebook_is_reported(files: Files) -> None:
     ended = files.run()
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")

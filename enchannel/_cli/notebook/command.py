@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import commutable as cm
@@ -12,7 +13,14 @@ from enchannel._cli.child_processes import kill_children
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.input_reader import InputReader
 from enchannel._cli.kernel_session import open_kernel, use_kernel
-from enchannel._cli.notebook.files import UnusableNotebook, save_notebook
+from enchannel._cli.notebook.files import (
+    NotebookWriter,
+    UnusableNotebook,
+    is_stdout,
+    is_stream,
+    save_notebook,
+    write_notebook,
+)
 from enchannel._cli.notebook.plan import NotebookPlan, plan_notebook
 from enchannel._cli.notebook.run import NotebookRun
 from enchannel._cli.terminal.screen import Screen
@@ -25,21 +33,21 @@ def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals
     """Run a notebook; return the exit code."""
     try:
         plan = plan_notebook(arguments, screen.warn)
-        saver = None if arguments.output is None else cm.Saver(arguments.output)
-        if saver is not None:
-            # Fails before any code runs if the file cannot be written.
-            save_notebook(plan.notebook, saver)
+        writer = _open_output(arguments.output, plan.notebook)
     except UnusableNotebook as error:
         screen.print_message(str(error))
         return ExitCode.USAGE
     if plan.done:
         screen.print_message(_resume_message(plan, arguments))
     if not plan.cells:
+        if writer is not None:
+            writer.finish(plan.notebook)
         return ExitCode.OK
-    input_reader = InputReader(sys.stdin, screen, stdout_has_messages=False)
+    has_notebook = arguments.output is not None and is_stdout(arguments.output)
+    input_reader = InputReader(sys.stdin, screen, stdout_has_messages=has_notebook)
 
     def execute(kernel: ec.Kernel) -> ExitCode:
-        run = NotebookRun(kernel, plan, saver, screen, input_reader, signals)
+        run = NotebookRun(kernel, plan, writer, screen, input_reader, signals)
         try:
             return run.run(timeout=arguments.timeout, allow_errors=arguments.allow_errors)
         except UnusableNotebook as error:
@@ -57,6 +65,22 @@ def run_notebook(arguments: argparse.Namespace, screen: Screen, signals: Signals
         cwd=Path(arguments.code).absolute().parent,
     )
     return use_kernel(kernel, execute, arguments, screen, signals)
+
+
+def _open_output(path: str | None, notebook: cm.Notebook) -> NotebookWriter | None:
+    """Return the writer of the output file, if there is one.
+
+    Raises:
+        UnusableNotebook: the file cannot be written.
+    """
+    if path is None:
+        return None
+    if is_stream(path):
+        return NotebookWriter(partial(write_notebook, path=path), once=True)
+    saver = cm.Saver(path)
+    # Fails before any code runs if the file cannot be written.
+    save_notebook(notebook, saver)
+    return NotebookWriter(partial(save_notebook, saver=saver), notebook)
 
 
 def _resume_message(plan: NotebookPlan, arguments: argparse.Namespace) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import commutable as cm
 import enchannel as ec
-from enchannel._cli.notebook.files import UnusableNotebook, load_notebook
+from enchannel._cli.notebook.files import UnusableNotebook, is_stream, load_notebook
 
 __all__ = ["NotebookPlan", "plan_notebook"]
 
@@ -47,8 +47,8 @@ def plan_notebook(arguments: argparse.Namespace, warn: Callable[[str], None]) ->
     """
     if arguments.json:
         raise UnusableNotebook("--json must be used with code, not with a notebook")
-    if arguments.resume and arguments.output is None:
-        raise UnusableNotebook("--resume requires --output, the file to resume from")
+    if arguments.resume and (arguments.output is None or is_stream(arguments.output)):
+        raise UnusableNotebook("--resume requires --output with a file, to resume from")
     try:
         notebook = load_notebook(
             Path(arguments.code), strict=arguments.strict, on_repair=partial(_on_repair, warn)

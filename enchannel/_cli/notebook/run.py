@@ -50,7 +50,7 @@ class NotebookRun:
     Args:
         kernel: A connected kernel.
         plan: The cells to run.
-        saver: Saves the notebook after each cell. None prints the outputs instead.
+        writer: Saves the notebook. None prints the outputs instead.
         screen: Where progress is shown.
         input_reader: Reads the answers to ``input()``.
         signals: Interrupt the running cell.
@@ -60,7 +60,7 @@ class NotebookRun:
         self,
         kernel: ec.Kernel,
         plan: NotebookPlan,
-        saver: cm.Saver | None,
+        writer: NotebookWriter | None,
         screen: Screen,
         input_reader: InputReader,
         signals: Signals,
@@ -70,8 +70,8 @@ class NotebookRun:
         self._screen = screen
         self._signals = signals
         self._progress = Progress(screen, plan)
-        self._writer = None if saver is None else NotebookWriter(saver, plan.notebook)
-        self._printer = OutputPrinter(screen, self._progress) if saver is None else None
+        self._writer = writer
+        self._printer = OutputPrinter(screen, self._progress) if writer is None else None
         self._inbox: RunInbox[_Item] = RunInbox(input_reader, signals)
         self._states = SerialDisposable()
         self._tracker = CellTracker(plan)
@@ -112,6 +112,8 @@ class NotebookRun:
                 # Ends the wait of the interrupt thread.
                 self._inbox.has_ended.set()
                 self._states.dispose()
+        if self._writer is not None:
+            self._writer.finish(self._tracker.notebook)
         return self._exit_code(error)
 
     # -- on the library's threads -------------------------------------------------------------------
