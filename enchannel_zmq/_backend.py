@@ -103,7 +103,8 @@ class ZmqBackend(Launcher, Lister):
             cwd: Working directory; default: that of this process.
             extra_env: Environment variables in addition to those of this process.
             transport: ``"ipc"``: sockets in a directory that only this user can enter; ``"tcp"``: ports of
-                the loopback interface; ``"auto"``: ipc for kernels known to support it, otherwise tcp.
+                the loopback interface; ``"auto"``: ipc for kernels known to support it, if the temporary
+                directory can have sockets, otherwise tcp.
             encryption: CURVE encryption: ``"auto"`` encrypts tcp if the kernelspec supports it,
                 ``"required"`` encrypts both transports, ``"disabled"`` none.
             independent: Allow the kernel to outlive this process if it is detached. Otherwise the kernel

@@ -15,22 +15,39 @@ __all__ = ["connection_files", "find_connection_file", "read_connection_file", "
 
 
 def runtime_dir() -> Path:
-    """Return Jupyter's runtime directory, which has the connection files of running kernels."""
+    """Return Jupyter's runtime directory, which has the connection files of running kernels.
+
+    Raises:
+        ConnectionFailed: The directory is unknown, since this user has no home directory.
+    """
     if runtime := os.environ.get("JUPYTER_RUNTIME_DIR"):
         return Path(runtime)
     if data := os.environ.get("JUPYTER_DATA_DIR"):
         return Path(data, "runtime")
+    share = os.environ.get("APPDATA" if sys.platform == "win32" else "XDG_DATA_HOME")
+    if share and sys.platform != "darwin":
+        return Path(share, "jupyter", "runtime")
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and a user id without an entry in the user database
+        raise ConnectionFailed(
+            "Jupyter's runtime directory is unknown, since this user has no home directory; "
+            "set JUPYTER_RUNTIME_DIR or HOME"
+        ) from None
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Jupyter" / "runtime"
+        return home / "Library" / "Jupyter" / "runtime"
     if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA", Path.home()), "jupyter", "runtime")
-    share = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(share, "jupyter", "runtime")
+        return home / "jupyter" / "runtime"
+    return home / ".local" / "share" / "jupyter" / "runtime"
 
 
 def connection_files() -> list[Path]:
-    """Return the connection files in the runtime directory, newest first."""
-    found = [path for path in runtime_dir().glob("*.json") if _is_connection_file(path)]
+    """Return the connection files in the runtime directory, newest first; none if it is unknown."""
+    try:
+        directory = runtime_dir()
+    except ConnectionFailed:
+        return []
+    found = [path for path in directory.glob("*.json") if _is_connection_file(path)]
     return sorted(found, key=_modified, reverse=True)
 
 

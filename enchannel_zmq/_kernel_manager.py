@@ -1,7 +1,6 @@
-"""The border to jupyter_client: kernelspecs, and the manager that starts a kernelspec's process.
+"""The border to jupyter_client: the manager that starts a kernelspec's process.
 
-The only module that imports jupyter_client; it is imported when a kernel is launched or kernelspecs are
-listed.
+This module and ``_kernelspecs`` alone import jupyter_client; it is imported when a kernel is launched.
 """
 
 from __future__ import annotations
@@ -10,18 +9,15 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from traitlets import TraitError
 
-from enchannel import KernelspecModel
 from enchannel.errors import LaunchFailed
-from enchannel.frozen import FrozenDict
-from enchannel_zmq._extras import PYTHON_KERNEL
+from enchannel_zmq._kernelspecs import Kernelspecs, describe
 from enchannel_zmq._parent_death import with_parent_death_signal
 
-__all__ = ["KernelProcessManager", "create_manager", "read_kernelspecs"]
+__all__ = ["KernelProcessManager", "create_manager"]
 
 
 class KernelProcessManager(AsyncKernelManager):
@@ -33,8 +29,12 @@ class KernelProcessManager(AsyncKernelManager):
 
     keeps_connection_file = False
 
-    def __init__(self, *, kernel_name: str, kernel_id: str) -> None:
-        super().__init__(kernel_name=kernel_name, kernel_id=kernel_id)
+    def __init__(
+        self, *, kernel_name: str, kernel_id: str, kernel_spec_manager: Kernelspecs
+    ) -> None:
+        super().__init__(
+            kernel_name=kernel_name, kernel_id=kernel_id, kernel_spec_manager=kernel_spec_manager
+        )
         self._creator = os.getpid()
 
     def cleanup_connection_file(self) -> None:
@@ -78,30 +78,18 @@ def create_manager(name: str, kernel_id: str) -> tuple[KernelProcessManager, Any
         kernel_id: Id of the new kernel.
 
     Raises:
-        LaunchFailed: No kernelspec has this name.
+        LaunchFailed: No kernelspec has this name, or the kernelspec cannot be used.
     """
-    specs = KernelSpecManager()
     try:
-        spec = specs.get_kernel_spec(name)
-    except NoSuchKernel:
-        known = ", ".join(sorted(specs.find_kernel_specs())) or "none"
-        remedy = '; pip install "enchannel[kernel]"' if name == PYTHON_KERNEL else ""
-        raise LaunchFailed(
-            f"starting a kernel failed: no kernelspec {name!r}; installed: {known}{remedy}"
-        ) from None
-    return KernelProcessManager(kernel_name=name, kernel_id=kernel_id), spec
-
-
-def read_kernelspecs() -> tuple[KernelspecModel, ...]:
-    """Return the installed kernelspecs by name, without those that cannot be read."""
-    found = KernelSpecManager().get_all_specs()
-    specs = {name: entry["spec"] for name, entry in sorted(found.items())}
-    return tuple(
-        KernelspecModel(
-            name=name,
-            display_name=spec["display_name"],
-            language=spec["language"],
-            metadata=FrozenDict(spec["metadata"]),
+        specs = Kernelspecs()
+        spec = specs.find(name)
+        manager = KernelProcessManager(
+            kernel_name=name, kernel_id=kernel_id, kernel_spec_manager=specs
         )
-        for name, spec in specs.items()
-    )
+    except LaunchFailed:
+        raise
+    except Exception as error:  # jupyter_client and jupyter_core raise anything
+        raise LaunchFailed(
+            f"starting kernel {name!r} failed: finding kernelspecs failed: {describe(error)}"
+        ) from error
+    return manager, spec

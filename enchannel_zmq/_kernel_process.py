@@ -71,7 +71,13 @@ class KernelProcess:
         self.name = name
         self._manager, self._spec = create_manager(name, self.id)
         self._transport = transport
-        self._output = ProcessOutput(self.id)
+        try:
+            self._output = ProcessOutput(self.id)
+        except OSError as error:
+            raise LaunchFailed(
+                f"starting kernel {name!r} failed: creating a temporary file failed: {error}; "
+                "set TMPDIR to a writable directory"
+            ) from error
         self._start_ended = asyncio.Event()
         self._start_ended.set()
         self._independent = independent
@@ -104,7 +110,9 @@ class KernelProcess:
             raise
         except Exception as error:  # provisioners raise anything
             raise LaunchFailed(
-                f"starting kernel {self.name!r} failed: {error}", stderr=self._output.tail()
+                f"starting kernel {self.name!r} failed: {error or type(error).__name__} "
+                f"(kernelspec {self._spec.resource_dir})",
+                stderr=self._output.tail(),
             ) from error
         finally:
             self._start_ended.set()

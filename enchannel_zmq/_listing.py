@@ -48,13 +48,14 @@ def local_kernels(timeout: float) -> tuple[KernelModel, ...]:
 
 
 def installed_kernelspecs() -> tuple[KernelspecModel, ...]:
-    """Return the installed kernelspecs by name.
+    """Return the installed kernelspecs by name, also those that cannot be used.
 
     Raises:
+        EnchannelError: jupyter_client cannot find kernelspecs.
         MissingDependency: jupyter_client is not installed.
     """
     try:
-        from enchannel_zmq._kernel_manager import read_kernelspecs
+        from enchannel_zmq._kernelspecs import read_kernelspecs
     except ImportError as error:
         raise MissingDependency(
             f'listing kernelspecs requires {error.name}; pip install "enchannel[launch]"'

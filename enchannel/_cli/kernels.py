@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -52,7 +52,8 @@ def kernels(arguments: argparse.Namespace, screen: Screen) -> int:
         screen.write(json.dumps(listing, indent=2) + "\n")
     else:
         if specs is not None:
-            _write_table(screen, SPEC_COLUMNS, specs, "no kernelspecs")
+            shown_specs = [_with_error_as_name(spec) for spec in specs]
+            _write_table(screen, SPEC_COLUMNS, shown_specs, "no kernelspecs")
             screen.write("\n")
         _write_table(screen, KERNEL_COLUMNS, running, "no running kernels")
     screen.flush()
@@ -81,6 +82,11 @@ class _Warnings(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger("enchannel").removeHandler(self)
+
+
+def _with_error_as_name(spec: ec.KernelspecModel) -> ec.KernelspecModel:
+    """Return a broken kernelspec with the reason in place of its name, and any other unchanged."""
+    return spec if spec.error is None else replace(spec, display_name=f"broken: {spec.error}")
 
 
 def _json_fields(model: ec.KernelModel | ec.KernelspecModel) -> Mapping[str, Any]:

@@ -47,9 +47,12 @@ class KernelspecModel:
         display_name: The name to show to users.
         language: The programming language.
         metadata: Further properties in its ``kernel.json``; empty if the server does not send them.
+        error: The reason why it cannot be started, with the path of its file; None if none is known. Such a
+            kernelspec has no other properties. Servers leave them out.
     """
 
     name: str
     display_name: str = ""
     language: str = ""
     metadata: Mapping[str, Any] = field(default_factory=FrozenDict, hash=False)
+    error: str | None = None

@@ -217,7 +217,7 @@ async def _spawn_options(request: Request) -> SpawnOptions:
 
 
 def _kernelspecs() -> list[dict[str, str]]:
-    """Return the installed kernelspecs; none without jupyter_client."""
+    """Return the installed kernelspecs that can be used; none without jupyter_client."""
     try:
         specs = ec.list_kernelspecs()
     except MissingDependency:
@@ -225,6 +225,7 @@ def _kernelspecs() -> list[dict[str, str]]:
     return [
         {"name": spec.name, "display_name": spec.display_name, "language": spec.language}
         for spec in specs
+        if spec.error is None
     ]
 
 

@@ -67,11 +67,25 @@ def test_running_kernel_is_alive(runtime: Path, left_behind: str) -> None:
     assert "secret" not in table + str(listing)
 
 
+def test_broken_kernelspec_is_listed_with_reason(tmp_path: Path, runtime: Path) -> None:
+    path = tmp_path / "kernels" / "bad" / "kernel.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    environ = {"JUPYTER_PATH": str(tmp_path)}
+    ended = enchannel("kernels", environ=environ)
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("bad "))
+    assert f"broken: the kernelspec {path} is not JSON" in line
+    ended = enchannel("run", "--kernel", "bad", "1", environ=environ)
+    assert f"the kernelspec {path} is not JSON" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_kernelspecs_are_listed(slow_kernel: SlowKernel, runtime: Path) -> None:
     environ = {"JUPYTER_PATH": slow_kernel.jupyter_path}
     listing = json.loads(enchannel("kernels", "--json", environ=environ).stdout)
     slow = {"name": "slow", "display_name": "Slow", "language": "python", "metadata": {}}
-    assert slow in listing["kernelspecs"]
+    assert {**slow, "error": None} in listing["kernelspecs"]
     assert listing["running"] == []
     ended = enchannel("kernels", environ=environ)
     assert ["slow", "python", "Slow"] in [line.split() for line in ended.stdout.splitlines()]
@@ -156,6 +170,7 @@ def test_other_backend_is_listed(lister: dict[str, str]) -> None:
             "display_name": "",
             "language": "julia",
             "metadata": {"debugger": True},
+            "error": None,
         }
     ]
     assert listing["running"] == [
