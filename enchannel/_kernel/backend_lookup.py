@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from enchannel._protocol.url_secrets import redact_url
 from enchannel.abc import CONTRACT_VERSION, Backend
 from enchannel.errors import BackendNotFound, MissingDependency
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["NamedBackend", "find_backend", "find_backend_of_target"]
 
@@ -88,24 +91,42 @@ def _load(scheme: str) -> Backend:
     # Imported here: it takes a tenth of the time that importing this package does.
     from importlib import metadata
 
-    found = {entry.name: entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
-    if scheme not in found:
+    installed = list(metadata.entry_points(group=ENTRY_POINT_GROUP))
+    # By value: two distributions may name one object.
+    found = {entry.value: entry for entry in installed if entry.name == scheme}
+    if not found:
+        names = ", ".join(sorted({entry.name for entry in installed})) or "none"
+        raise BackendNotFound(f"no backend {scheme!r}; installed: {names}{_install_hint(scheme)}")
+    if len(found) > 1:
+        origins = " and ".join(sorted(map(_origin_of, found.values())))
         raise BackendNotFound(
-            f"no backend {scheme!r}; installed: {', '.join(sorted(found)) or 'none'}{_install_hint(scheme)}"
+            f"the backend {scheme!r} is ambiguous: {origins} provide it; uninstall all but one of them, "
+            "or pass backend=INSTANCE"
         )
+    (entry,) = found.values()
     try:
-        backend: object = found[scheme].load()
+        backend: object = entry.load()
     except MissingDependency:
         raise
     except ImportError as error:
         raise MissingDependency(
             f"the installed backend {scheme!r} cannot be imported: {error}{_install_hint(scheme)}"
         ) from error
+    except Exception as error:  # of a module of somebody else
+        raise BackendNotFound(
+            f"loading the backend {scheme!r} from {_origin_of(entry)} failed: "
+            f"{type(error).__name__}: {error}; update or uninstall that package"
+        ) from error
     if not isinstance(backend, Backend):
         raise BackendNotFound(
-            f"the backend {scheme!r} must be a Backend instance, not {found[scheme].value}"
+            f"the backend {scheme!r} must be a Backend instance, not {entry.value}"
         )
     return _with_current_contract(backend, scheme)
+
+
+def _origin_of(entry: EntryPoint) -> str:
+    """Return the value of an entry point with the distribution that declares it."""
+    return f"{entry.value} of {entry.dist.name}" if entry.dist is not None else entry.value
 
 
 def _with_current_contract(backend: Backend, name: str) -> Backend:

@@ -30,6 +30,7 @@ class EntryPoint:
     def __init__(self, name: str, load: Callable[[], object]) -> None:
         self.name = name
         self.value = f"somewhere:{name}"
+        self.dist = None
         self.load = load
 
 
@@ -405,14 +406,48 @@ def test_launch_on_loop_starts_on_entering(install: Install, launcher: MemoryLau
 # Entry points.
 
 
-def test_backend_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package is a directory of metadata on ``sys.path``."""
-    info = tmp_path / "somebodys-1.0.dist-info"
+def install_distribution(directory: Path, name: str, entry_point: str) -> None:
+    """Install a package: a directory of metadata on ``sys.path``."""
+    info = directory / f"{name}-1.0.dist-info"
     info.mkdir()
-    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: somebodys\nVersion: 1.0\n")
-    info.joinpath("entry_points.txt").write_text(
-        "[enchannel.backends]\npigeon = somebodys:backend\n"
-    )
+    info.joinpath("METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    info.joinpath("entry_points.txt").write_text(f"[enchannel.backends]\n{entry_point}\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("", "AttributeError: module 'broken_one' has no attribute 'backend'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("}", "SyntaxError: unmatched '}'"),
+    ],
+)
+def test_broken_entry_point_names_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, cause: str
+) -> None:
+    install_distribution(tmp_path, "broken-dist", "pigeon = broken_one:backend")
+    tmp_path.joinpath("broken_one.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        BackendNotFound, match=f"from broken_one:backend of broken-dist failed: {cause}"
+    ):
+        ec.connect("pigeon://here/ada")
+    sys.modules.pop("broken_one", None)
+
+
+@pytest.mark.parametrize("scheme", ["pigeon", "zmq"])
+def test_scheme_of_two_distributions_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    install_distribution(tmp_path, "one-dist", f"{scheme} = one:backend")
+    install_distribution(tmp_path, "other-dist", f"{scheme} = other:backend")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendNotFound, match="one:backend of one-dist and other:backend of other"):
+        ec.launch(backend=scheme)
+
+
+def test_backend_is_found_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_distribution(tmp_path, "somebodys", "pigeon = somebodys:backend")
     tmp_path.joinpath("somebodys.py").write_text(
         "from tests.rigs.scripted import ScriptedBackend, ScriptedLink\n"
         "backend = ScriptedBackend()\n"
