@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,6 +12,7 @@ from reactivex import abc
 
 from enchannel._kernel.backend_call import bind_options
 from enchannel._kernel.backend_lookup import find_backend, find_backend_of_target
+from enchannel._kernel.concurrency import is_on_event_loop, refuse_unsupported_concurrency
 from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
@@ -55,7 +55,8 @@ def connect(
     Raises:
         ConnectionFailed: the connection failed; the text names the channel and a remedy.
         BackendNotFound: no installed backend supports this kind of target.
-        NotSupported: the backend cannot find kernels by their id.
+        NotSupported: the backend cannot find kernels by their id; or the call is made in a trio task or in
+            a process that gevent or eventlet has patched.
         ValueError, TypeError: an argument is invalid, or the backend does not have an option; raised by the
             call, also on a running event loop.
 
@@ -63,6 +64,7 @@ def connect(
         >>> with ec.connect("kernel-1234.json") as kernel:
         ...     ...
     """
+    refuse_unsupported_concurrency("connect()")
     context = _context(session, timeout, scheduler, at)
     _validate_silent_after(silent_after)
     opened = _open_call(target, context, backend, options)
@@ -107,9 +109,10 @@ def launch(
         LaunchFailed: the kernelspec does not exist, or the process did not start; with its exit code and
             the end of its stderr.
         BackendNotFound: no installed backend supports this kind of server.
-        NotSupported: the backend cannot launch kernels.
+        NotSupported: the backend cannot launch kernels; or as for ``connect``.
         ValueError, TypeError: As for ``connect``.
     """
+    refuse_unsupported_concurrency("launch()")
     context = _context(session, timeout, scheduler, at)
     _validate_silent_after(silent_after)
     launched = _launch_call(name, context, backend, cwd, extra_env, options)
@@ -138,6 +141,7 @@ def open_link(
     Raises:
         ConnectionFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``connect``.
     """
+    refuse_unsupported_concurrency("open_link()")
     context = _context(session, timeout, scheduler, at)
     return _open_call(target, context, backend, options)()
 
@@ -164,6 +168,7 @@ def launch_link(
     Raises:
         LaunchFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``launch``.
     """
+    refuse_unsupported_concurrency("launch_link()")
     context = _context(session, timeout, scheduler, at)
     return _launch_call(name, context, backend, cwd, extra_env, options)()
 
@@ -235,12 +240,4 @@ def _validate_id(target: object) -> None:
 
 
 def _open_now_or_later(kernel: Kernel) -> Kernel:
-    return kernel if _is_on_event_loop() else open_kernel(kernel)
-
-
-def _is_on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return kernel if is_on_event_loop() else open_kernel(kernel)
