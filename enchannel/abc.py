@@ -158,7 +158,9 @@ class Capabilities:
         can_resume: True if requests that were in flight when the link was lost may still be answered after
             a reconnect; see rule 11.
         idle_grace: Seconds that the idle status may arrive after the reply, for a transport that queues
-            iopub messages.
+            iopub messages. Then the kernel is probed.
+        idle_is_last: False if the kernel may be of any implementation. Some send output after the idle
+            status, and are probed after each execution.
     """
 
     channels: frozenset[ChannelName] = frozenset(ChannelName)
@@ -167,6 +169,7 @@ class Capabilities:
     can_send: bool = True
     can_resume: bool = False
     idle_grace: float = 2.0
+    idle_is_last: bool = True
 
 
 class Lifecycle(ABC):

@@ -12,6 +12,7 @@
     │   ├── ConnectionLost (ConnectionError)  the connection broke while the request was in flight
     │   ├── KernelDied                        the kernel exited or was restarted during the request
     │   ├── KernelError                       the code raised an exception in the kernel
+    │   ├── OutputMissing                     output was dropped on its way; also a MessagesMayBeMissing
     │   ├── RequestTimeout (TimeoutError)     the answer was not complete in time
     │   └── RequestAborted                    the kernel did not run the queued request
     ├── ChannelClosed                         the channel or kernel was closed by this client
@@ -36,6 +37,7 @@ from enchannel._outputs.result import (
     ConnectionLost,
     KernelDied,
     KernelError,
+    OutputMissing,
     RequestAborted,
     RequestFailed,
     RequestTimeout,
@@ -81,6 +83,7 @@ __all__ = [
     "MissingDependency",
     "NotConnected",
     "NotSupported",
+    "OutputMissing",
     "RecordingFailed",
     "RejectedFrame",
     "Remedy",

@@ -116,6 +116,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
                 max_sent=self._max_sent,
                 can_send=self.unsupported is None,
                 can_resume=True,
+                idle_is_last=False,
             ),
             lifecycle=self.lifecycle,
             owned=owned,

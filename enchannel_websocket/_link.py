@@ -92,6 +92,7 @@ class WebsocketLink(ReconnectingLink[bytes | str]):
                 max_sent=self._options.max_sent,
                 can_resume=True,
                 idle_grace=IDLE_GRACE,
+                idle_is_last=False,
             ),
             lifecycle=lifecycle,
             owned=owned,

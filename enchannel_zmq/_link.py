@@ -146,7 +146,7 @@ class ZmqLink:
             events=self.events,
             close=self.close,
             kernel_id=self.kernel_id,
-            capabilities=Capabilities(channels=frozenset(pairs)),
+            capabilities=Capabilities(channels=frozenset(pairs), idle_is_last=False),
             lifecycle=lifecycle,
         )
 

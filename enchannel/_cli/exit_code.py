@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     NOT_CONNECTED = 3
     DIED = 4
+    OUTPUT_MISSING = 5
     TIMED_OUT = 124
     INTERRUPTED = 130
     PIPE_CLOSED = 141
@@ -27,6 +28,8 @@ class ExitCode(IntEnum):
         match error:
             case ec.KernelDied() | ec.ConnectionLost():
                 return cls.DIED
+            case ec.OutputMissing():
+                return cls.OUTPUT_MISSING
             case ec.RequestTimeout():
                 return cls.TIMED_OUT
             case ec.KernelError() | ec.RequestAborted():

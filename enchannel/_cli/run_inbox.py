@@ -77,7 +77,9 @@ class RunInbox(Generic[T]):
 
     def on_error(self, error: ec.EnchannelError) -> None:
         """Append a warning, if an error of ``kernel.errors`` means that output is lost."""
-        if isinstance(error, (ec.MessagesMayBeMissing, ec.RejectedFrame)):
+        # The request fails with an OutputMissing itself.
+        is_loss = isinstance(error, (ec.MessagesMayBeMissing, ec.RejectedFrame))
+        if is_loss and not isinstance(error, ec.OutputMissing):
             self.put(KernelWarning(str(error)))
 
     def on_input(self, request: ec.InputRequest) -> Observable[str]:

@@ -12,7 +12,7 @@ from enchannel._kernel.request_registry import Request, start
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.waiting import AsyncWaiter, Waiter
-from enchannel.errors import RequestFailed, RequestTimeout
+from enchannel.errors import OutputMissing, RequestFailed, RequestTimeout
 
 __all__ = ["CodeRun"]
 
@@ -113,12 +113,15 @@ class CodeRun:
             raise self._timeout_error(result, is_running)
         try:
             outcome.last()
+        except OutputMissing:
+            result = self._result(output_missing=True)
         except RequestFailed as failed:
             # A copy, because the error may be that of several requests.
             failed = copy_of_error(failed)
             failed.result = self._result()
             raise failed from None
-        result = self._result()
+        else:
+            result = self._result()
         return result.check() if self._check else result
 
     def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, bool]:
@@ -145,5 +148,6 @@ class CodeRun:
         error.result = result
         return error
 
-    def _result(self) -> Result:
-        return self._builder.build(time.monotonic() - self._started)
+    def _result(self, *, output_missing: bool = False) -> Result:
+        duration = time.monotonic() - self._started
+        return self._builder.build(duration, output_missing=output_missing)

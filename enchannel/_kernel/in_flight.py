@@ -10,6 +10,12 @@ from typing import Protocol
 
 from reactivex import abc
 
+from enchannel._kernel.remaining_output import (
+    LateOutputWait,
+    MissingIdleWait,
+    ProbeHost,
+    Queue,
+)
 from enchannel._kernel.stdin import InputHost, InputResponder, OnInput
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
@@ -17,7 +23,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import Sink
 from enchannel.errors import (
     EnchannelError,
-    MessagesMayBeMissing,
+    OutputMissing,
     RequestTimeout,
 )
 
@@ -31,13 +37,8 @@ REPLY_GRACE = 10.0
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 
 
-class RequestHost(InputHost, Protocol):
+class RequestHost(InputHost, ProbeHost, Protocol):
     """The interface to a kernel that requests use."""
-
-    @property
-    def scheduler(self) -> abc.SchedulerBase:
-        """The scheduler of timeouts."""
-        ...
 
     @property
     def delivery(self) -> DeliveryThread:
@@ -64,12 +65,17 @@ class RequestHost(InputHost, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
-    """The options of one request; ``Requests.request`` describes them."""
+    """The options of one request; ``Requests.request`` describes them.
+
+    Attributes:
+        is_probe: Wait for the idle status without a limit, for the sender of the probe has one.
+    """
 
     timeout: float | None = None
     idle_grace: float | None = None
     interrupt_if_abandoned: bool = False
     on_input: OnInput | None = None
+    is_probe: bool = False
 
 
 class Progress(Enum):
@@ -121,10 +127,12 @@ class InFlightRequest(abc.DisposableBase):
         self._is_interrupted = False
         self._reply: AnyMessage | None = None
         self._received = 0
+        self._late_output = LateOutputWait()
+        self._missing_idle: MissingIdleWait | None = None
         self._timers: list[abc.DisposableBase] = []
 
     @property
-    def queue(self) -> tuple[ChannelName, str | None]:
+    def queue(self) -> Queue:
         """The channel and subshell, whose requests a kernel answers in order."""
         return self._message.channel, self._message.header.subshell_id
 
@@ -144,6 +152,8 @@ class InFlightRequest(abc.DisposableBase):
             if self.has_ended:
                 return
             try:
+                if self._may_have_late_output:
+                    self._host.idle_order.ask_once(self._host, self.queue)
                 self._host.send(self._message)
             except EnchannelError as error:
                 self.fail(error)
@@ -171,7 +181,9 @@ class InFlightRequest(abc.DisposableBase):
     def fail(self, error: Exception) -> None:
         """Fail, unless the request has ended."""
         with self._lock:
-            if self._end():
+            if self._is_answered:
+                self._complete()
+            elif self._end():
                 self._sink.on_error(error)
 
     def dispose(self) -> None:
@@ -232,8 +244,8 @@ class InFlightRequest(abc.DisposableBase):
             return
         self._reply = reply
         if self._progress is Progress.IDLE:
-            self._complete()
-        else:
+            self._await_late_output()
+        elif not self._options.is_probe:
             self._await_idle()
 
     def _on_status(self, state: object) -> None:
@@ -244,8 +256,9 @@ class InFlightRequest(abc.DisposableBase):
             self._progress = Progress.IDLE
             if self._input is not None:
                 self._input.on_idle()
+            self._host.idle_order.was_seen = True
             if self._reply is not None:
-                self._complete()
+                self._await_late_output()
             else:
                 self._after(REPLY_GRACE, self._on_reply_missing)
 
@@ -267,6 +280,9 @@ class InFlightRequest(abc.DisposableBase):
         self._on_end(self)
         if self._input is not None:
             self._input.close()
+        self._late_output.dispose()
+        if self._missing_idle is not None:
+            self._missing_idle.dispose()
         for timer in self._timers:
             timer.dispose()
         return True
@@ -277,31 +293,57 @@ class InFlightRequest(abc.DisposableBase):
 
         self._timers.append(self._host.scheduler.schedule_relative(seconds, scheduled))
 
-    def _await_idle(self) -> None:
-        received = self._received
-        self._after(self._idle_grace, lambda: self._on_idle_missing(received))
+    @property
+    def _is_answered(self) -> bool:
+        """True if both the reply and the idle status have arrived, so that only late output may follow."""
+        return self._progress is Progress.IDLE and self._reply is not None
 
     @property
-    def _idle_grace(self) -> float:
-        grace = self._options.idle_grace
-        return self._host.capabilities.idle_grace if grace is None else grace
+    def _may_have_late_output(self) -> bool:
+        is_execution = self._message.header.msg_type == "execute_request"
+        return is_execution and not self._host.capabilities.idle_is_last
 
-    def _on_idle_missing(self, received: int) -> None:
-        with self._lock:
-            if self.has_ended:
-                return
-            # Output still arrives, and the idle status follows it.
-            if self._received > received:
-                self._await_idle()
-                return
+    def _await_late_output(self) -> None:
+        """Complete the request, after its late output if this kernel may send any."""
+        if self._missing_idle is not None:
+            self._missing_idle.dispose()
+        if self._may_have_late_output and not self._host.idle_order.is_last:
+            self._late_output.start(self._host, self.queue, self._complete_once)
+        else:
             self._complete()
-        self._host.on_idle_missing(self.id)
-        self._host.report(
-            MessagesMayBeMissing(
-                f"{self} received its reply, but no idle status within {self._idle_grace:g} s; "
-                "the kernel may have dropped output"
-            )
+
+    def _complete_once(self) -> None:
+        with self._lock:
+            self._complete()
+
+    def _await_idle(self) -> None:
+        grace = self._options.idle_grace
+        if grace is None:
+            grace = self._host.capabilities.idle_grace
+        self._missing_idle = MissingIdleWait(
+            self._host,
+            self.queue,
+            grace=grace,
+            received=lambda: self._received,
+            on_missing=self._on_idle_missing,
         )
+
+    def _on_idle_missing(self) -> None:
+        error = OutputMissing(
+            f"{self} received its reply, but no idle status: the kernel or the connection has dropped "
+            "messages, and output may be missing; run the code again, or print less at once"
+        )
+        with self._lock:
+            if self._reply is None or not self._end():
+                return
+            self._sink.on_next(self._reply)
+            # A kernel that never sends idle has probably not lost anything.
+            if self._host.idle_order.was_seen:
+                self._sink.on_error(error)
+            else:
+                self._sink.on_completed()
+        self._host.on_idle_missing(self.id)
+        self._host.report(error)
 
     def _on_reply_missing(self) -> None:
         self.fail(
@@ -325,6 +367,8 @@ class InFlightRequest(abc.DisposableBase):
             f"{missing} is missing{other}"
         )
         with self._lock:
+            if self._is_answered:
+                self._complete()
             progress = self._progress
             if not self._end():
                 return

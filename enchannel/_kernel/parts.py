@@ -15,6 +15,7 @@ from enchannel._kernel.dispatch import Dispatcher
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
 from enchannel._kernel.interrupts import Interrupter
 from enchannel._kernel.lifecycle import LifecycleActions
+from enchannel._kernel.remaining_output import IdleOrder
 from enchannel._kernel.request_registry import RequestRegistry
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
@@ -36,6 +37,7 @@ class KernelParts:
         scheduler: The scheduler of timeouts, delays and heartbeats.
         activity: Its state, and the requests that it works on.
         connection: Its link and its channels.
+        idle_order: The order of its idle status and its output.
         requests: Its in-flight requests.
         comms: Its open comms.
         lifecycle: Interrupt, restart, shutdown.
@@ -63,6 +65,7 @@ class KernelParts:
             types=channel_types,
         )
         self.connection = Connection(open_link, subjects, channels)
+        self.idle_order = IdleOrder()
         self.requests = RequestRegistry(self)
         self.comms = Comms(
             CommContext(
@@ -91,6 +94,7 @@ class KernelParts:
         # Each of the other methods of RequestHost is a method of one part.
         self.send = self.connection.send
         self.report = subjects.report
+        self.probe = self.requests.probe
         self.interrupt = self.interrupter.interrupt
         self.interrupt_when_running = self.interrupter.interrupt_when_running
         self.on_idle_missing = self.activity.on_idle_missing

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 from reactivex import abc
+from reactivex.disposable import Disposable
 
 from enchannel._kernel.in_flight import (
     DEFAULT_TIMEOUT,
@@ -16,12 +17,19 @@ from enchannel._kernel.in_flight import (
     RequestHost,
     RequestOptions,
 )
+from enchannel._kernel.remaining_output import Queue
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import CallbackSink, Reporter, Sink
 from enchannel._rx.sink_observable import SinkObservable
-from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, RequestFailed
+from enchannel.errors import (
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    OutputMissing,
+    RequestFailed,
+)
 from enchannel.messages import kernel_info_request
 
 __all__ = ["ReplyRequest", "Request", "RequestRegistry", "reply_of", "start"]
@@ -78,29 +86,47 @@ class RequestRegistry:
         A kernel answers the requests of one channel, or subshell, in order. So each gets a small probe:
         a request that is still unanswered when its probe has ended was lost, or its answer was.
         """
-        open_in: dict[tuple[ChannelName, str | None], list[InFlightRequest]] = defaultdict(list)
+        open_in: dict[Queue, list[InFlightRequest]] = defaultdict(list)
         for request in list(self.by_id.values()):
             request.on_reconnect()
             open_in[request.queue].append(request)
-        for (channel, subshell_id), requests in open_in.items():
-            self._probe(channel, subshell_id, requests)
+        for queue, requests in open_in.items():
+            self._recover_queue(queue, requests)
         if not open_in:
             self.host.on_recovered(tuple(self.by_id))
 
-    def _probe(
-        self, channel: ChannelName, subshell_id: str | None, requests: list[InFlightRequest]
-    ) -> None:
-        message: AnyMessage = kernel_info_request(channel=channel)
-        if subshell_id is not None:
-            message = message.replace(header=replace(message.header, subshell_id=subshell_id))
+    def probe(
+        self, queue: Queue, sink: Sink[AnyMessage], timeout: float | None
+    ) -> abc.DisposableBase:
+        """Send a small request, which a kernel answers after those before it in the same queue.
+
+        Args:
+            queue: The queue.
+            sink: Receives its messages, and its end once both its reply and its idle status have arrived.
+            timeout: Seconds for its whole answer, or None.
+        """
+        options = RequestOptions(timeout=timeout, is_probe=True)
+        probe = self._start_probe(queue, sink, options)
+        return Disposable(lambda: self.discard(probe))
+
+    def _recover_queue(self, queue: Queue, requests: list[InFlightRequest]) -> None:
         # On shell, code that runs delays the reply for as long as it likes; control has no queue.
-        timeout = DEFAULT_TIMEOUT if channel is ChannelName.CONTROL else None
-        probe = Request(self, message, RequestOptions(timeout=timeout))
+        timeout = DEFAULT_TIMEOUT if queue[0] is ChannelName.CONTROL else None
 
         def on_end(_: Exception | None = None) -> None:
             self._fail_lost(requests)
 
-        start(probe, CallbackSink(on_error=on_end, on_completed=on_end))
+        options = RequestOptions(timeout=timeout)
+        self._start_probe(queue, CallbackSink(on_error=on_end, on_completed=on_end), options)
+
+    def _start_probe(
+        self, queue: Queue, sink: Sink[AnyMessage], options: RequestOptions
+    ) -> InFlightRequest:
+        channel, subshell_id = queue
+        message: AnyMessage = kernel_info_request(channel=channel)
+        if subshell_id is not None:
+            message = message.replace(header=replace(message.header, subshell_id=subshell_id))
+        return start(Request(self, message, options), sink)
 
     def _fail_lost(self, requests: list[InFlightRequest]) -> None:
         for request in requests:
@@ -192,11 +218,17 @@ class _ReplySink:
         self._sink = sink
         self._reply_type = reply_type
         self._last: AnyMessage | None = None
-        self.on_error = sink.on_error
         self.call: Callable[[Callable[[], None]], None] = sink.call
 
     def on_next(self, message: AnyMessage) -> None:
         self._last = message
+
+    def on_error(self, error: Exception) -> None:
+        # The output of the request is not used, and the reply has arrived.
+        if isinstance(error, OutputMissing):
+            self.on_completed()
+        else:
+            self._sink.on_error(error)
 
     def on_completed(self) -> None:
         reply = self._last

@@ -59,9 +59,9 @@ class Requests(ABC):
         Args:
             message: The request; it names its channel.
             timeout: Seconds for the whole answer; None: no timeout.
-            idle_grace: Seconds to wait for the idle status after the reply, renewed by output. Then the
-                request completes, and ``errors`` reports that output may be missing. The default is that
-                of the backend (2 s, or 10 s over a server).
+            idle_grace: Seconds to wait for the idle status after the reply, renewed by output. Then a
+                small request to the kernel finds out if it is still to come. The default is that of the
+                backend (2 s, or 10 s over a server).
             interrupt_if_abandoned: Interrupt the kernel if the timeout expires, the subscription is
                 disposed of or the task that awaits it is cancelled while the kernel works on this request.
                 If it has not started by then, it is interrupted when it starts. By default, it runs on.
@@ -73,6 +73,7 @@ class Requests(ABC):
             InvalidMessage, ChannelClosed: the request was not sent.
             RequestTimeout: the answer was not complete within ``timeout``.
             KernelDied, ConnectionLost: the request will not be answered.
+            OutputMissing: the reply was emitted, but the kernel or the connection has dropped messages.
         """
 
     def execute(
@@ -152,6 +153,7 @@ class Requests(ABC):
             RequestAborted: the kernel did not run the code, because one queued before it failed.
             RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
                 has the output so far.
+            OutputMissing: output was dropped on its way; the error's ``result`` has the rest.
             WouldDeadlock: called on a running event loop or on a thread that delivers messages.
             ValueError: timeout or max_output is invalid; nothing was sent.
         """

@@ -14,7 +14,7 @@ from enchannel._outputs.budget import OutputBudget
 from enchannel._outputs.output import error_output, execution_count_of
 from enchannel._outputs.outputs import Outputs
 from enchannel._protocol.channel_name import ChannelName
-from enchannel._protocol.errors import EnchannelError
+from enchannel._protocol.errors import EnchannelError, MessagesMayBeMissing
 from enchannel._protocol.message import AnyMessage
 from enchannel.frozen import EMPTY
 
@@ -22,6 +22,7 @@ __all__ = [
     "ConnectionLost",
     "KernelDied",
     "KernelError",
+    "OutputMissing",
     "RequestAborted",
     "RequestFailed",
     "RequestTimeout",
@@ -92,6 +93,13 @@ class RequestTimeout(RequestFailed, TimeoutError):
     """Raised when a request or observable does not complete in time; the text names the missing part."""
 
 
+class OutputMissing(RequestFailed, MessagesMayBeMissing):
+    """Raised when a request is answered, and the kernel or the connection has dropped its output.
+
+    The reply has arrived, and is in ``result.reply``.
+    """
+
+
 class RequestAborted(RequestFailed):
     """Raised when the kernel does not run a request because an earlier queued request failed."""
 
@@ -108,6 +116,7 @@ class Result:
         execution_count: The number in the prompt, if the kernel sent one.
         duration: Seconds from the request to its end.
         truncated: True if outputs exceeded ``max_output`` and were cut or dropped.
+        output_missing: True if the kernel or the connection has dropped output.
         reply: The reply message, with its ``payload`` and ``user_expressions``.
 
     Example:
@@ -122,6 +131,7 @@ class Result:
     execution_count: int | None = None
     duration: float = 0.0
     truncated: bool = False
+    output_missing: bool = False
     reply: AnyMessage | None = None
 
     @property
@@ -135,13 +145,18 @@ class Result:
         Raises:
             KernelError: the code raised; ``error.result`` is this result.
             RequestAborted: the kernel did not run the code; ``error.result`` is this result.
+            OutputMissing: output was lost; ``error.result`` is this result.
         """
-        failure: KernelError | RequestAborted
+        failure: RequestFailed
         if self.status == "aborted":
             failure = request_aborted()
         elif self.error is not None:
             # A copy, since raising an exception changes its traceback.
             failure = copy_of_error(self.error)
+        elif self.output_missing:
+            failure = OutputMissing(
+                "output is missing: the kernel or the connection has dropped it"
+            )
         else:
             return self
         failure.result = self
@@ -181,11 +196,12 @@ class ResultBuilder:
         else:
             self._outputs = self._budget.add(self._outputs, message)
 
-    def build(self, duration: float = 0.0) -> Result:
+    def build(self, duration: float = 0.0, *, output_missing: bool = False) -> Result:
         """Return the result so far; more messages may be added.
 
         Args:
             duration: Seconds since the request.
+            output_missing: True if output was lost.
         """
         status = "incomplete" if self._reply is None else status_of_reply(self._reply)
         return Result(
@@ -195,6 +211,7 @@ class ResultBuilder:
             execution_count=self._execution_count,
             duration=duration,
             truncated=self._budget is not None and self._budget.exceeded,
+            output_missing=output_missing,
             reply=self._reply,
         )
 

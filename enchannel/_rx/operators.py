@@ -23,7 +23,7 @@ from enchannel._outputs.outputs import Outputs
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Header, Message
 from enchannel._rx.per_item import Operator, make_operator
-from enchannel.errors import EnchannelError, RequestFailed
+from enchannel.errors import EnchannelError, OutputMissing, RequestFailed
 
 if TYPE_CHECKING:
     from enchannel.contents import InputRequest, Payload
@@ -227,6 +227,7 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
     Raises:
         KernelError: the code raised, with ``check``.
         RequestAborted: the kernel did not run the code, with ``check``.
+        OutputMissing: output was lost, with ``check``.
 
     Example:
         >>> result = await kernel.execute("6 * 7").pipe(ec.to_result())
@@ -244,6 +245,9 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
                     builder.add(message)
 
             def on_error(error: Exception) -> None:
+                if isinstance(error, OutputMissing):
+                    finish(builder.build(elapsed(), output_missing=True))
+                    return
                 if isinstance(error, RequestFailed) and error.result is None:
                     # A copy, because the source may pass one error to several subscribers.
                     error = copy_of_error(error)
@@ -251,7 +255,9 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
                 observer.on_error(error)
 
             def on_completed() -> None:
-                result = builder.build(elapsed())
+                finish(builder.build(elapsed()))
+
+            def finish(result: Result) -> None:
                 try:
                     if check:
                         result.check()

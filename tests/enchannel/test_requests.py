@@ -27,6 +27,7 @@ from enchannel import (
     KernelError,
     MessagesMayBeMissing,
     NotSupported,
+    OutputMissing,
     RequestAborted,
     RequestFailed,
     RequestTimeout,
@@ -374,7 +375,7 @@ def test_ended_request_leaves_nothing() -> None:
 # A missing idle status.
 
 
-def test_missing_idle_completes_after_grace() -> None:
+def test_missing_idle_fails_after_probe() -> None:
     remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
@@ -388,12 +389,17 @@ def test_missing_idle_completes_after_grace() -> None:
         settle(kernel)
         assert not seen.ended
         remote.clock.advance_by(0.2)
-        assert types(seen.wait_for_end()) == ["status", "stream", "execute_reply"]
-        assert seen.completed
+        settle(kernel)
+        assert not seen.ended
+        execution, probe = remote.received[SHELL]
+        assert probe.header.msg_type == "kernel_info_request"
+        remote.send(*answered(probe))
+        assert isinstance(seen.wait_for_error(), OutputMissing)
+        assert types(seen.items) == ["status", "stream", "execute_reply"]
         (error,) = errors.wait_for_count(1)
     assert isinstance(error, MessagesMayBeMissing)
-    assert "no idle status within 2 s" in str(error)
-    assert f"execute_request {remote.last_request.header.msg_id[:8]}" in str(error)
+    assert "its reply, but no idle status" in str(error)
+    assert f"execute_request {execution.header.msg_id[:8]}" in str(error)
 
 
 def test_idle_grace_option() -> None:
@@ -403,7 +409,82 @@ def test_idle_grace_option() -> None:
         kernel.execute("6 * 7", idle_grace=0.5).subscribe(seen)
         remote.send(reply_to(remote.last_request))
         remote.clock.advance_by(0.6)
+        assert len(remote.received[SHELL]) == 2
+
+
+def test_kernel_without_idle_completes() -> None:
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.execute("6 * 7").subscribe(seen)
+        remote.send(reply_to(remote.last_request))
+        remote.clock.advance_by(2.1)
+        remote.send(reply_to(remote.last_request))
+        remote.clock.advance_by(5)
         seen.wait_for_end()
+        assert seen.completed
+        assert isinstance(errors.wait_for_count(1)[0], MessagesMayBeMissing)
+
+
+def test_probe_waits_for_slow_output() -> None:
+    remote, seen, errors = ScriptedLink(), Collector[AnyMessage](), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.kernel_info().subscribe()
+        remote.send(*answered(remote.last_request))
+        kernel.execute("print('b' * 200_000_000)").subscribe(seen)
+        execution = remote.last_request
+        remote.send(busy(execution), reply_to(execution))
+        remote.clock.advance_by(25)
+        remote.send(printed("b", execution))
+        remote.clock.advance_by(25)
+        remote.send(idle(execution), *answered(remote.last_request))
+        seen.wait_for_end()
+        assert seen.completed
+    assert errors.wait_for_end() == []
+
+
+def test_lost_output_is_in_the_result() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        for check in (False, True):
+            seen = Collector(kernel.execute("6 * 7").pipe(ec.to_result(check=check)))
+            remote.send(busy(remote.last_request), reply_to(remote.last_request))
+            remote.clock.advance_by(2.1)
+            remote.send(*answered(remote.last_request))
+            result: Result | None
+            if check:
+                error = seen.wait_for_error()
+                assert isinstance(error, OutputMissing)
+                result = error.result
+            else:
+                (result,) = seen.wait_for_end()
+            assert result is not None
+            assert result.status == "ok"
+            assert result.output_missing
+
+
+def test_late_output_is_awaited() -> None:
+    remote, seen = ScriptedLink(idle_is_last=False), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
+        kernel.execute("6 * 7").subscribe(seen)
+        info, execution = remote.received[SHELL]
+        remote.send(*answered(info, implementation="Deno kernel"), *answered(execution))
+        settle(kernel)
+        assert not seen.ended
+        remote.send(printed("42", execution), *answered(remote.last_request))
+        assert types(seen.wait_for_end())[-2:] == ["stream", "execute_reply"]
+
+
+def test_kernel_with_idle_last_is_not_probed() -> None:
+    remote, seen = ScriptedLink(idle_is_last=False), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
+        kernel.execute("6 * 7").subscribe(seen)
+        info, execution = remote.received[SHELL]
+        remote.send(*answered(info, implementation="ipython"), *answered(execution))
+        seen.wait_for_end()
+        assert len(remote.received[SHELL]) == 2
 
 
 def test_idle_within_grace_is_not_reported() -> None:

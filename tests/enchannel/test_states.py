@@ -235,7 +235,7 @@ def test_lost_idle_does_not_keep_busy() -> None:
         kernel.errors.subscribe(lambda _: None)
         kernel.execute("6 * 7").subscribe()
         remote.send(busy(remote.last_request), reply_to(remote.last_request))
-        remote.clock.advance_by(3)
+        remote.clock.advance_by(5)
         assert kernel.state.value is IDLE
 
 

@@ -44,6 +44,7 @@ class ScriptedLink:
         channels: The channels of the link; all of them by default.
         lifecycle: The link's lifecycle, if it has one.
         id: The kernel id.
+        idle_is_last: As in the capabilities of the link.
 
     Attributes:
         link: The link that ``kernel()`` and ``ScriptedBackend`` open.
@@ -59,7 +60,11 @@ class ScriptedLink:
     """
 
     def __init__(
-        self, *channels: ChannelName, lifecycle: ScriptedLifecycle | None = None, id: str = "ada"
+        self,
+        *channels: ChannelName,
+        lifecycle: ScriptedLifecycle | None = None,
+        id: str = "ada",
+        idle_is_last: bool = True,
     ) -> None:
         names = channels or tuple(ChannelName)
         self.id = id
@@ -81,7 +86,7 @@ class ScriptedLink:
             events=self._events,
             close=self._close,
             kernel_id=id,
-            capabilities=Capabilities(channels=frozenset(names)),
+            capabilities=Capabilities(channels=frozenset(names), idle_is_last=idle_is_last),
             lifecycle=self.lifecycle,
         )
 
