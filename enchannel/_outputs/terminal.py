@@ -135,10 +135,13 @@ def _render(text: str, colour: str = "") -> _Line:
     shown: list[str] = []
     colours: list[str] = []
     at = 0
+    # The part that is erased already, so that no character is erased twice.
+    erased_to, erased_in = 0, colour
     for step in _steps.finditer(text):
         written = step[0]
         match step.lastgroup:
             case "visible":
+                erased_to = min(erased_to, at)
                 shown[at : at + len(written)] = written
                 colours[at : at + len(written)] = [colour] * len(written)
                 at += len(written)
@@ -146,10 +149,13 @@ def _render(text: str, colour: str = "") -> _Line:
                 at = 0 if written == "\r" else max(at - 1, 0)
             case "erase":
                 if written[-2] in "12":
-                    shown[:at] = " " * at
-                    colours[:at] = [colour] * at
+                    start = min(erased_to, at) if colour == erased_in else 0
+                    shown[start:at] = " " * (at - start)
+                    colours[start:at] = [colour] * (at - start)
+                    erased_to, erased_in = max(at, start), colour
                 if written[-2] != "1":
                     del shown[at:], colours[at:]
+                    erased_to = min(erased_to, at)
             case "colour":
                 colour = _colour_after(colour, written)
             case _:

@@ -153,3 +153,9 @@ class Screenful:
 
     def __repr__(self) -> str:
         return repr(self.looks)
+
+
+def test_repeated_erasing_is_linear() -> None:
+    # Quadratic erasing would run into the timeout of the test.
+    count = 200_000
+    assert plain_text("abc\x1b[1K" * count) == "   " * count
