@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from enchannel._protocol.message import AnyMessage, Message
+from enchannel._rx.changes import Changes
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.overflow import Overflow, validate_overflow
 from enchannel._rx.sink import attach
@@ -72,7 +72,7 @@ class deliver_on:
         self._limit = limit
         self._policy = _POLICIES[overflow]
         self._sinks: frozenset[EventLoopSink[Any]] = frozenset()  # replaced, never mutated
-        self._lock = threading.Lock()
+        self._changes = Changes()
 
     def __call__(self, source: Observable[T]) -> Observable[T]:
         def subscribe(
@@ -81,9 +81,8 @@ class deliver_on:
             subscription = Subscription(observer, reporter_of(source), "deliver_on")
             sink = self._policy(self._limit, subscription, self._scheduler, interval=self._interval)
             upstream = attach(source, sink)
-            with self._lock:
-                self._sinks |= {sink}
-            forget = Disposable(lambda: self._forget(sink))
+            self._changes.make(lambda: self._add(sink))
+            forget = Disposable(lambda: self._changes.post(lambda: self._remove(sink)))
             subscription.upstream = CompositeDisposable(upstream, forget)
             return subscription
 
@@ -94,9 +93,11 @@ class deliver_on:
         """The number of items that wait for the loop, over all subscriptions."""
         return sum(sink.backlog for sink in self._sinks)
 
-    def _forget(self, sink: EventLoopSink[Any]) -> None:
-        with self._lock:
-            self._sinks -= {sink}
+    def _add(self, sink: EventLoopSink[Any]) -> None:
+        self._sinks |= {sink}
+
+    def _remove(self, sink: EventLoopSink[Any]) -> None:
+        self._sinks -= {sink}
 
 
 class _Latest(EventLoopSink[T]):

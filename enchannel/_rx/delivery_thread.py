@@ -135,8 +135,9 @@ class DeliveryThread:
                 self._start()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        # Set first, so that a finalizer that runs here and puts a call starts no second thread.
         self._needs_wakeup = False
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:

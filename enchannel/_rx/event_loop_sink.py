@@ -64,7 +64,8 @@ class EventLoopSink(Generic[T]):
         self._is_closed = self._loop.is_closed
         self._interval = interval
         self._waiting: deque[Any] = deque()  # items and Calls
-        self._lock = threading.Lock()
+        # Re-entrant, because a finalizer may emit an item while this thread holds it.
+        self._lock = threading.RLock()
         self._scheduled = False  # or running
         self._batch = 0  # its remaining items
 

@@ -12,6 +12,7 @@ from reactivex import abc
 from reactivex.disposable import Disposable
 from reactivex.subject import Subject
 
+from enchannel._rx.changes import Changes
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import Sink
 from enchannel._rx.sink_observable import SinkObservable
@@ -48,12 +49,14 @@ class Fanout(Generic[T]):
         terminal: None while the source is live; then the error it failed with, or ``COMPLETED``.
     """
 
-    __slots__ = ("__weakref__", "_fails_after_fork", "lock", "sinks", "terminal")
+    __slots__ = ("__weakref__", "_changes", "_fails_after_fork", "lock", "sinks", "terminal")
 
     def __init__(self, delivery: DeliveryThread, *, fails_after_fork: bool = True) -> None:
         self.sinks: tuple[Sink[T], ...] = ()
         self.lock: threading.RLock = threading.RLock()
         self.terminal: Terminal | None = None
+        # Not the lock above: a finalizer that detaches a sink must not wait.
+        self._changes = Changes()
         self._fails_after_fork = fails_after_fork
         delivery.add_source(self)
 
@@ -72,7 +75,7 @@ class Fanout(Generic[T]):
                     sink.on_next(item)
             terminal = self.terminal
             if terminal is None:
-                self.sinks = (*self.sinks, sink)
+                self._changes.make(partial(self._add, sink))
                 return Disposable(partial(self._detach, sink))
         _emit_terminal(sink, terminal)
         return Disposable()
@@ -99,18 +102,28 @@ class Fanout(Generic[T]):
 
     def reset_after_fork(self, error: Exception) -> None:
         """Terminate the copy in a forked child; a sink that attaches there gets the error."""
-        self.lock = threading.RLock()
+        self.lock, self._changes = threading.RLock(), Changes()
         self._remove_all()
         if self.terminal is None:
             self.terminal = error if self._fails_after_fork else COMPLETED
 
     def _remove_all(self) -> tuple[Sink[T], ...]:
-        sinks, self.sinks = self.sinks, ()
-        return sinks
+        removed: list[Sink[T]] = []
+        self._changes.make(partial(self._move_all_to, removed))
+        return tuple(removed)
+
+    def _move_all_to(self, removed: list[Sink[T]]) -> None:
+        removed.extend(self.sinks)
+        self.sinks = ()
+
+    def _add(self, sink: Sink[T]) -> None:
+        self.sinks = (*self.sinks, sink)
 
     def _detach(self, sink: Sink[T]) -> None:
-        with self.lock:
-            self.sinks = _without(self.sinks, sink)
+        self._changes.post(partial(self._remove, sink))
+
+    def _remove(self, sink: Sink[T]) -> None:
+        self.sinks = _without(self.sinks, sink)
 
 
 class KeyedFanout(Fanout[T]):
@@ -131,7 +144,7 @@ class KeyedFanout(Fanout[T]):
         with self.lock:
             terminal = self.terminal
             if terminal is None:
-                self.by_key[key] = (*self.by_key.get(key, ()), sink)
+                self._changes.make(partial(self._add_to_key, key, sink))
                 return Disposable(partial(self._detach_from_key, key, sink))
         _emit_terminal(sink, terminal)
         return Disposable()
@@ -141,18 +154,25 @@ class KeyedFanout(Fanout[T]):
         """The number of sinks, those of a key included."""
         return len(self.sinks) + sum(map(len, list(self.by_key.values())))
 
-    def _remove_all(self) -> tuple[Sink[T], ...]:
-        by_key, self.by_key = self.by_key, {}
-        return (*super()._remove_all(), *(sink for sinks in by_key.values() for sink in sinks))
+    def _move_all_to(self, removed: list[Sink[T]]) -> None:
+        super()._move_all_to(removed)
+        for sinks in self.by_key.values():
+            removed.extend(sinks)
+        self.by_key = {}
+
+    def _add_to_key(self, key: str, sink: Sink[T]) -> None:
+        self.by_key[key] = (*self.by_key.get(key, ()), sink)
 
     def _detach_from_key(self, key: str, sink: Sink[T]) -> None:
-        with self.lock:
-            if (sinks := self.by_key.get(key)) is None:
-                return
-            if remaining := _without(sinks, sink):
-                self.by_key[key] = remaining
-            else:
-                del self.by_key[key]
+        self._changes.post(partial(self._remove_from_key, key, sink))
+
+    def _remove_from_key(self, key: str, sink: Sink[T]) -> None:
+        if (sinks := self.by_key.get(key)) is None:
+            return
+        if remaining := _without(sinks, sink):
+            self.by_key[key] = remaining
+        else:
+            del self.by_key[key]
 
 
 class FanoutObservable(SinkObservable[T]):
