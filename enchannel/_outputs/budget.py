@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 
-from enchannel._outputs.output import OUTPUT_TYPES, display_id_of, stream_text_of
+from enchannel._outputs.output import (
+    OUTPUT_TYPES,
+    data_of,
+    display_id_of,
+    error_output,
+    stream_text_of,
+)
 from enchannel._outputs.outputs import Outputs
 from enchannel._protocol.message import AnyMessage
 
@@ -15,7 +22,8 @@ class OutputBudget:
     """Adds the messages of one request to outputs until a size limit is reached.
 
     Args:
-        limit: Characters of stream text, and of the JSON of other outputs.
+        limit: Characters of streams and errors, without their colour codes, and of the JSON of other
+            outputs.
 
     Attributes:
         exceeded: True if an output was cut or dropped that would otherwise be among the outputs now.
@@ -57,20 +65,26 @@ class OutputBudget:
             return outputs
         text = stream_text_of(message.content)
         room = self._left
-        if len(text) <= room:
-            self._left -= len(text)
+        size = _visible_length(text)
+        if size <= room:
+            self._left -= size
             return outputs.add(message)
         self.exceeded = self._text_was_cut = True
         self._left = 0
         if not room:
             return outputs
-        return outputs.add(message.replace(content={**message.content, "text": text[:room]}))
+        return outputs.add(
+            message.replace(content={**message.content, "text": _start_of(text, room)})
+        )
 
     def _show(self, outputs: Outputs, message: AnyMessage) -> Outputs:
         size = _size(message)
         if size > self._left:
             self.exceeded = True
-            return outputs
+            cut = _cut(message, self._left)
+            if cut is None:
+                return outputs
+            message, size = cut, min(_text_size(cut), self._left)
         self._left -= size
         self._sizes[display_id_of(message.content)] = size
         return outputs.add(message)
@@ -89,7 +103,69 @@ class OutputBudget:
         return after
 
 
+_colour = re.compile(r"\x1b\[[0-9;:]*m")
+MAX_EVALUE = 1_000  # of a cut error
+# Text of nothing but codes must not be unlimited.
+MAX_CODES_PER_CHARACTER = 8
+
+
+def _visible_length(text: str) -> int:
+    if "\x1b[" not in text:
+        return len(text)
+    visible = len(_colour.sub("", text))
+    return max(visible, (len(text) - visible) // MAX_CODES_PER_CHARACTER)
+
+
+def _start_of(text: str, size: int) -> str:
+    """Return the start of a text with this number of visible characters."""
+    shown = 0
+    end = 0
+    for code in _colour.finditer(text, 0, size * (MAX_CODES_PER_CHARACTER + 1)):
+        if shown + code.start() - end > size:
+            break
+        shown += code.start() - end
+        end = code.end()
+    return text[: end + size - shown]
+
+
+def _cut(message: AnyMessage, size: int) -> AnyMessage | None:
+    """Return the end of a traceback or the start of a text; None if there is none."""
+    if not size:
+        return None
+    if message.header.msg_type == "error":
+        return message.replace(content=_cut_error(message, size))
+    text = data_of(message.content).get("text/plain")
+    if not isinstance(text, str):
+        return None
+    data = {"text/plain": _start_of(text, size)}
+    return message.replace(content={**message.content, "data": data, "metadata": {}})
+
+
+def _text_size(cut: AnyMessage) -> int:
+    if cut.header.msg_type == "error":
+        return _size(cut)
+    return _visible_length(cut.content["data"]["text/plain"])
+
+
+def _cut_error(message: AnyMessage, size: int) -> dict[str, object]:
+    error = error_output(message.content)
+    lines: list[str] = []
+    for line in reversed("\n".join(error["traceback"]).split("\n")):
+        # Of a line that is too long, a part that starts within a code would be unreadable.
+        if _visible_length(line) > size:
+            if not lines:
+                lines.append(_start_of(line, size))
+            break
+        lines.append(line)
+        size -= _visible_length(line)
+    return {**message.content, "traceback": lines[::-1], "evalue": error["evalue"][:MAX_EVALUE]}
+
+
 def _size(message: AnyMessage) -> int:
+    if message.header.msg_type == "error":
+        error = error_output(message.content)
+        # The text of an error repeats its value in the traceback.
+        return sum(map(_visible_length, error["traceback"])) or len(error["evalue"])
     if message.raw is not None:
         return len(message.raw.content)
     return len(json.dumps(message.content, ensure_ascii=False, separators=(",", ":")))

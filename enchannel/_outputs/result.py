@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from enchannel._outputs.budget import OutputBudget
-from enchannel._outputs.output import error_output, execution_count_of
+from enchannel._outputs.output import data_of, error_output, execution_count_of, text_of
 from enchannel._outputs.outputs import Outputs
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.errors import EnchannelError, MessagesMayBeMissing
 from enchannel._protocol.message import AnyMessage
-from enchannel.frozen import EMPTY
+from enchannel.frozen import EMPTY, FrozenDict
 
 __all__ = [
     "ConnectionLost",
@@ -135,9 +135,20 @@ class Result:
     reply: AnyMessage | None = None
 
     @property
+    def pages(self) -> tuple[FrozenDict, ...]:
+        """The MIME bundles of the ``page`` payloads of the reply, such as the answer to ``print?``."""
+        payload = None if self.reply is None else self.reply.content.get("payload")
+        if not isinstance(payload, list):
+            return ()
+        return tuple(data_of(entry) for entry in payload if _is_page(entry))
+
+    @property
     def text(self) -> str:
-        """The outputs as plain text, as a terminal would show them."""
-        return self.outputs.text
+        """The outputs as plain text, as a terminal would show them, followed by the pages."""
+        if not self.pages:
+            return self.outputs.text
+        texts = [self.outputs.text, *(text_of({"data": page}) for page in self.pages)]
+        return "\n".join(text.removesuffix("\n") for text in texts if text)
 
     def check(self) -> Result:
         """Return this result if its status is ``"ok"`` or ``"incomplete"``, and raise otherwise.
@@ -167,9 +178,10 @@ class ResultBuilder:
     """Builds a ``Result`` from the messages of one request, of all channels.
 
     Args:
-        max_output: The maximum size of the outputs: characters of stream text, plus the size of the JSON
-            of other outputs. Longer text is cut; other outputs and updates that do not fit are dropped.
-            Cleared outputs do not count. None is unlimited.
+        max_output: The maximum size of the outputs: characters of streams and tracebacks without colour
+            codes, plus the size of the JSON of other outputs. Longer text is cut, and a traceback keeps its
+            last lines; other outputs and updates that do not fit are dropped. Cleared outputs do not count.
+            None is unlimited.
     """
 
     def __init__(self, max_output: int | None = None) -> None:
@@ -227,6 +239,10 @@ class ResultBuilder:
         if status == "incomplete" and self._raised is not None:
             return kernel_error(raised, raised)
         return None
+
+
+def _is_page(entry: object) -> bool:
+    return isinstance(entry, dict) and entry.get("source") == "page"
 
 
 _REPLY_CHANNELS = (ChannelName.SHELL, ChannelName.CONTROL)

@@ -276,12 +276,12 @@ LIMITED: dict[str, tuple[list[AnyMessage], int, str, bool]] = {
     "no more after the cut": ([out("abcd"), out("e"), display("f")], 3, "abc", True),
     "nothing at all": ([out("a")], 0, "", True),
     "nothing is not too much": ([], 0, "", False),
-    "too large output is dropped": ([out("a"), display("b"), out("c")], 3, "ac", True),
+    "too large output is cut to its text": ([out("a"), display("b"), out("c")], 3, "a\nb\nc", True),
     "cleared": ([out("abcd"), clear(), out("ef")], 3, "ef", False),
     "cleared, and again too much": ([out("abcd"), clear(), out("efgh")], 3, "efg", True),
     "to be cleared": ([out("abcd"), clear(wait=True)], 3, "abc", True),
     "cleared by the next": ([out("abcd"), clear(wait=True), out("ef")], 3, "ef", False),
-    "cleared by a dropped display": ([out("ab"), clear(wait=True), display("c")], 3, "", True),
+    "cleared by a cut display": ([out("ab"), clear(wait=True), display("cdef")], 3, "cde", True),
     "cleared twice": ([out("ab"), clear(wait=True), clear(), out("cd"), out("e")], 3, "cde", False),
     "an animation": ([out("abc"), clear(wait=True)] * 9 + [out("def")], 3, "def", False),
     "other messages count nothing": (
@@ -356,6 +356,37 @@ def test_error_is_reported_without_its_output() -> None:
     result = result_of(out("abc"), RAISED, replied(status="error"), max_output=3)
     assert result.text == "abc"
     assert str(result.error) == "ZeroDivisionError: division by zero"
+
+
+def test_cut_error_keeps_its_last_lines() -> None:
+    lines = [
+        "\x1b[0;31m" + "-" * 75 + "\x1b[0m",
+        *("frame" * 20 for _ in range(9)),
+        "\x1b[31mE\x1b[0m: x",
+    ]
+    error = published("error", ename="E", evalue="x", traceback=lines)
+    result = result_of(error, max_output=110)
+    assert result.text == "frame" * 20 + "\nE: x"
+    assert result.truncated
+
+
+def test_colour_codes_do_not_count() -> None:
+    assert not result_of(out("\x1b[31mabc\x1b[0m"), max_output=3).truncated
+    assert result_of(out("\x1b[31mabcd\x1b[0m"), max_output=3).text == "abc"
+
+
+def test_text_of_colour_codes_is_limited() -> None:
+    result = result_of(out("\x1b[31m" * 10_000), max_output=10)
+    assert result.truncated
+    assert len(result.outputs[0]["text"]) < 200  # type: ignore[typeddict-item]
+
+
+def test_pages_are_in_the_text() -> None:
+    page = {"source": "page", "data": {"text/plain": "Docstring: prints"}, "start": 0}
+    other = {"source": "set_next_input", "text": "1"}
+    result = result_of(out("a\n"), replied(status="ok", payload=[page, other, None, "x"]))
+    assert result.pages == (page["data"],)
+    assert result.text == "a\nDocstring: prints"
 
 
 def test_non_string_text_is_truncated_too() -> None:

@@ -60,6 +60,10 @@ class TestOutput:
     def test_ipython_help_is_printed(self) -> None:
         assert "Prints the values" in self.run("print?").stdout
 
+    def test_next_input_is_printed(self) -> None:
+        ended = self.run("get_ipython().set_next_input('x = 42')")
+        assert ended.stdout == "x = 42\n"
+
     def test_large_output_is_complete(self) -> None:
         ended = self.run("for i in range(100_000): print(i)")
         assert ended.stdout == "".join(f"{i}\n" for i in range(100_000))

@@ -66,8 +66,15 @@ class TextPrinter:
             self._print_error(content)
         payload = content.get("payload")
         for item in payload if isinstance(payload, list) else ():
-            if isinstance(item, dict) and item.get("source") == "page":  # IPython's ``print?``
-                self._print_data(item.get("data"))
+            if not isinstance(item, dict):
+                continue
+            match item.get("source"):
+                case "page":  # IPython's ``print?``
+                    self._print_data(item.get("data"))
+                case "set_next_input":  # IPython's ``%load``
+                    self._screen.write_block(self._screen.out, _text(item.get("text")))
+                case _:
+                    pass
 
     def _print_error(self, content: Mapping[str, Any]) -> None:
         self._error_printed = True
