@@ -40,12 +40,16 @@ class CodeRun:
         max_output: Characters of output to keep, or None.
 
     Raises:
-        ValueError: ``max_output`` is invalid.
+        TypeError, ValueError: ``max_output`` is invalid.
     """
 
     def __init__(
         self, request: Request, *, timeout: float | None, check: bool, max_output: int | None
     ) -> None:
+        if max_output is not None and type(max_output) is not int:
+            raise TypeError(
+                f"max_output must be a number of characters or None, not {max_output!r}"
+            )
         if max_output is not None and max_output < 0:
             raise ValueError(
                 f"max_output must be a number of characters or None, not {max_output!r}"

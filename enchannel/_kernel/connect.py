@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from reactivex import abc
 
@@ -179,6 +179,8 @@ def _context(
     scheduler: abc.SchedulerBase | None,
     at: str | None,
 ) -> OpenContext:
+    if session is not None and not isinstance(session, Session):
+        raise TypeError(f"session must be an enchannel.Session, not {type(session).__name__}")
     return OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
 
 
@@ -212,6 +214,8 @@ def _launch_call(
     """Return a function that launches a kernel, once all arguments are known to be valid."""
     if not isinstance(name, str):
         raise TypeError(f"name must be the name of a kernelspec, not {type(name).__name__}")
+    _validate_cwd(cwd)
+    _validate_extra_env(extra_env)
     found = find_backend(context.at, backend)
     launcher = found.backend
     if not isinstance(launcher, Launcher):
@@ -226,6 +230,27 @@ def _validate_silent_after(seconds: object) -> None:
         raise TypeError(f"silent_after must be a number of seconds, not {seconds!r}")
     if not seconds > 0:
         raise ValueError(f"silent_after must be a positive number of seconds, not {seconds!r}")
+
+
+def _validate_cwd(cwd: object) -> None:
+    if cwd is not None and not isinstance(cwd, (str, os.PathLike)):
+        raise TypeError(f"cwd must be the path of a directory, not {type(cwd).__name__}")
+
+
+def _validate_extra_env(variables: object) -> None:
+    # Values are not shown: one may be a password.
+    if variables is None:
+        return
+    if not isinstance(variables, Mapping):
+        raise TypeError(
+            'extra_env must be a mapping such as {"NAME": "value"}, '
+            f"not {type(variables).__name__}"
+        )
+    for name, value in cast("Mapping[object, object]", variables).items():
+        if not isinstance(name, str):
+            raise TypeError(f"extra_env must have strings as names, not {name!r}")
+        if not isinstance(value, str):
+            raise TypeError(f"extra_env[{name!r}] must be a string, not {type(value).__name__}")
 
 
 def _validate_id(target: object) -> None:

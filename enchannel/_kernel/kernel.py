@@ -16,7 +16,7 @@ from enchannel._kernel.heartbeat import Heartbeat
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
 from enchannel._kernel.parts import KernelParts
 from enchannel._kernel.request_registry import Request
-from enchannel._kernel.requests import Requests, validate_timeout
+from enchannel._kernel.requests import Requests, validate_on_input, validate_timeout
 from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
@@ -266,6 +266,7 @@ class Kernel(Requests):
     ) -> Observable[AnyMessage]:
         channels = self._parts.connection.require_link().capabilities.channels
         validate_timeout(timeout)
+        validate_on_input(on_input)
         if ChannelName.STDIN not in channels and message.content.get("allow_stdin"):
             # So input() raises in the kernel; otherwise it would wait for an answer that cannot be sent.
             message = message.replace(content={**message.content, "allow_stdin": False})
@@ -289,7 +290,7 @@ class Kernel(Requests):
 
         Raises:
             ChannelClosed: the kernel is closed.
-            ValueError: timeout is not positive.
+            TypeError, ValueError: timeout is not a number, or not positive.
         """
         validate_timeout(timeout)
         return self._parts.lifecycle.interrupt(timeout)
@@ -309,7 +310,7 @@ class Kernel(Requests):
         Raises:
             ChannelClosed: the kernel is closed.
             NotSupported: the kernel was not launched.
-            ValueError: timeout is not positive.
+            TypeError, ValueError: timeout is not a number, or not positive.
         """
         validate_timeout(timeout)
         return self._parts.lifecycle.restart(timeout)
@@ -326,7 +327,7 @@ class Kernel(Requests):
 
         Raises:
             ChannelClosed: the kernel is closed.
-            ValueError: timeout is not positive.
+            TypeError, ValueError: timeout is not a number, or not positive.
         """
         validate_timeout(timeout)
         return self._parts.lifecycle.shutdown(timeout)

@@ -28,7 +28,7 @@ from enchannel.contents import (
     KernelInfoReply,
 )
 
-__all__ = ["Requests", "validate_timeout"]
+__all__ = ["Requests", "validate_on_input", "validate_timeout"]
 
 _debug_numbers = itertools.count(1)
 
@@ -155,7 +155,7 @@ class Requests(ABC):
                 has the output so far.
             OutputMissing: output was dropped on its way; the error's ``result`` has the rest.
             WouldDeadlock: called on a running event loop or on a thread that delivers messages.
-            ValueError: timeout or max_output is invalid; nothing was sent.
+            TypeError, ValueError: timeout, on_input or max_output is invalid; nothing was sent.
         """
         refuse_to_block("run()", "use `await kernel.arun(…)`")
         return self._code_run(
@@ -204,7 +204,7 @@ class Requests(ABC):
             RequestAborted: the kernel did not run the code, because one queued before it failed.
             RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
                 has the output so far.
-            ValueError: timeout or max_output is invalid; nothing was sent.
+            TypeError, ValueError: timeout, on_input or max_output is invalid; nothing was sent.
 
         Example:
             >>> result = await kernel.arun("6 * 7", timeout=60)
@@ -370,8 +370,19 @@ class Requests(ABC):
 
 
 def validate_timeout(timeout: float | None) -> None:
-    """Raise ValueError unless a timeout is a positive number of seconds or None."""
+    """Raise TypeError or ValueError unless a timeout is a positive number of seconds or None."""
     if timeout is None:
         return
-    if not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
+    if type(timeout) is bool or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+    if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
+
+
+def validate_on_input(on_input: object) -> None:
+    """Raise TypeError unless a callback is callable or None."""
+    if on_input is not None and not callable(on_input):
+        raise TypeError(
+            "on_input must be a function that takes an InputRequest, "
+            f"such as lambda request: 'yes', not {on_input!r}"
+        )

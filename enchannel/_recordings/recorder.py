@@ -59,11 +59,18 @@ def record(
         RecordingFailed: The file exists, or cannot be written. If writing fails later (the disk is full),
             the error is reported on ``kernel.errors`` and the recording ends there.
         ChannelClosed: The kernel is closed.
+        TypeError: ``kernel`` is not a kernel, or ``path`` is not a path.
 
     Example:
         >>> with ec.launch() as kernel, ec.record(kernel, "session.enchannel"):
         ...     kernel.run("6 * 7")
     """
+    if not isinstance(kernel, Kernel):
+        raise TypeError(
+            f"kernel must be a Kernel, not {type(kernel).__name__}; write record(kernel, path)"
+        )
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be the path of a file, not {type(path).__name__}")
     parts_of(kernel).connection.require_open()
     return Recorder(kernel, Path(path), keep_input=keep_input, overwrite=overwrite)
 

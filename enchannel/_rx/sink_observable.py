@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from reactivex import Observable, abc
 
@@ -12,7 +12,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.foreign_loops import is_event_loop
 from enchannel._rx.sink import Reporter, Sink, SinkSource, describe, log_error
-from enchannel._rx.waiting import last_value
+from enchannel._rx.waiting import last_value, wait
 from enchannel.errors import SubscriberRaised
 
 __all__ = ["SinkObservable", "Subscription", "reporter_of"]
@@ -44,6 +44,24 @@ class SinkObservable(Observable[T_out], SinkSource[T_out]):
             sink = _DeliveryThreadSink(subscription, self._delivery, urgent=self._urgent)
         subscription.upstream = self._attach(sink)
         return subscription
+
+    if not TYPE_CHECKING:  # type checkers report `async for` themselves
+
+        def __aiter__(self) -> NoReturn:
+            """Refuse ``async for``, which needs an iterator that is closed at its end."""
+            raise TypeError(f"write `async for … in enchannel.aiter(…)` to iterate over {self}")
+
+    def run(self, scheduler: abc.SchedulerBase | None = None) -> T_out:
+        """Block until the observable completes, and return its last item, as ``enchannel.wait`` does.
+
+        Args:
+            scheduler: Ignored; the items do not change the thread.
+
+        Raises:
+            WouldDeadlock: called on a delivery thread or a running event loop.
+            Exception: as of ``enchannel.wait``.
+        """
+        return wait(self)
 
     def __await__(self) -> Generator[Any, None, T_out]:
         return last_value(self).__await__()

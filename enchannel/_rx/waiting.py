@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -77,6 +78,7 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
         timeout: Seconds; None waits as long as the observable takes.
 
     Raises:
+        TypeError: observable is not an observable, or timeout is not a number.
         RequestTimeout: the observable did not complete in time.
         SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
         WouldDeadlock: called on a delivery thread or a running event loop.
@@ -85,6 +87,8 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     Example:
         >>> reply = ec.wait(kernel.kernel_info(), timeout=5)
     """
+    _raise_unless_observable(observable)
+    _validate_timeout(timeout)
     refuse_to_block("wait()", "use `await enchannel.last_value(…)`")
     waiter: Waiter[T] = Waiter()
     with waiter.subscribe_to(observable):
@@ -151,6 +155,23 @@ class Waiter(Generic[T]):
 
     def call(self, function: Callable[[], None]) -> None:
         self._calls.put(function)
+
+
+def _raise_unless_observable(observable: object) -> None:
+    if isinstance(observable, Observable):
+        return
+    # Results of run() and coroutines of arun() are passed by mistake.
+    if inspect.iscoroutine(observable):
+        observable.close()
+    raise TypeError(
+        "observable must be an observable, as kernel.execute(…) and kernel.restart() return, "
+        f"not {type(observable).__name__}; run(…) waits by itself, and arun(…) is awaited"
+    )
+
+
+def _validate_timeout(timeout: object) -> None:
+    if timeout is not None and (type(timeout) is bool or not isinstance(timeout, (int, float))):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
 
 
 def _seconds_until(deadline: float | None) -> float | None:
@@ -332,6 +353,7 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
         timeout: Seconds; None waits as long as the observable takes.
 
     Raises:
+        TypeError: observable is not an observable, or timeout is not a number.
         RequestTimeout: the observable did not complete in time.
         SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
         Exception: the error of the observable.
@@ -339,6 +361,8 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     Example:
         >>> reply = await ec.last_value(kernel.kernel_info(), timeout=5)
     """
+    _raise_unless_observable(observable)
+    _validate_timeout(timeout)
     sink: _LastValueSink[T] = _LastValueSink(asyncio.get_running_loop())
     deadline = asyncio.timeout(timeout)
     try:
@@ -381,7 +405,7 @@ def aiter(
             ``limit`` is exceeded.
 
     Raises:
-        TypeError: a limit that is not an int.
+        TypeError: observable is not an observable, or limit is not an int.
         ValueError: an invalid limit or overflow, or a limit that the overflow policy ignores.
         MessagesMayBeMissing: in the iteration, with ``overflow="error"``.
         Exception: in the iteration, the error of the observable, after the items before it.
@@ -390,6 +414,7 @@ def aiter(
         >>> async for message in ec.aiter(kernel.execute("train()")):
         ...     ...
     """
+    _raise_unless_observable(observable)
     validate_overflow(overflow, limit, _ITERATION_SINKS)
     return _iterate(observable, _ITERATION_SINKS[overflow], limit)
 

@@ -95,6 +95,9 @@ def inspect_request(
         cursor_pos: The cursor in code points; None is the end of the code.
         detail_level: 1 also requests expensive details, such as the source code.
         subshell_id: The subshell that answers; None for the main shell.
+
+    Raises:
+        TypeError, ValueError: ``cursor_pos`` is outside the code, or an argument is of another type.
     """
     content = {**_code_at(code, cursor_pos), "detail_level": detail_level}
     return build("inspect_request", content, subshell_id=subshell_id)
@@ -109,6 +112,9 @@ def complete_request(
         code: The code around the cursor.
         cursor_pos: The cursor in code points; None is the end of the code.
         subshell_id: The subshell that answers; None for the main shell.
+
+    Raises:
+        TypeError, ValueError: ``cursor_pos`` is outside the code, or an argument is of another type.
     """
     content = _code_at(code, cursor_pos)
     return build("complete_request", content, subshell_id=subshell_id)
@@ -267,4 +273,13 @@ def input_reply(value: str, *, parent: Parent | None = None) -> Message[InputRep
 
 
 def _code_at(code: str, cursor_pos: int | None) -> dict[str, Any]:
+    # Checked here, because some kernels do not answer a request whose cursor is outside the code.
+    if not isinstance(code, str):
+        raise TypeError(f"code must be a string, not {type(code).__name__}")
+    if cursor_pos is not None and type(cursor_pos) is not int:
+        raise TypeError(f"cursor_pos must be an int or None, not {type(cursor_pos).__name__}")
+    if cursor_pos is not None and not 0 <= cursor_pos <= len(code):
+        raise ValueError(
+            f"cursor_pos must be 0 to {len(code)}, the length of the code, not {cursor_pos}"
+        )
     return {"code": code, "cursor_pos": len(code) if cursor_pos is None else cursor_pos}

@@ -73,6 +73,15 @@ def test_blocking_new_kernel_on_loop_is_refused() -> None:
     run_on_loop(main)
 
 
+def test_reactivex_run_on_loop_names_twin() -> None:
+    async def main() -> None:
+        async with ScriptedLink().kernel() as kernel:
+            with pytest.raises(WouldDeadlock, match=r"await enchannel\.last_value"):
+                kernel.execute("1").run()
+
+    run_on_loop(main)
+
+
 def test_blocking_calls_are_all_listed() -> None:
     assert set(refusing_functions("enchannel")) == set(BLOCKING)
     socketio = pytest.importorskip("enchannel_socketio")

@@ -8,6 +8,7 @@ import pytest
 
 import enchannel as ec
 from enchannel.testing import MemoryRig
+from tests.rigs.scripted import ScriptedLink
 from tests.rigs.threads import run_on_loop
 
 SERVER = "http://localhost:1"
@@ -17,6 +18,8 @@ RELAY = "socketio+http://localhost:1"
 # Typed as untyped calls are: most of these are errors to a type checker.
 connect: Any = ec.connect
 launch: Any = ec.launch
+record: Any = ec.record
+wait: Any = ec.wait
 
 Call = Callable[[], object]
 
@@ -82,6 +85,15 @@ CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "timeout None": (TypeError, "timeout must be a number", lambda: connect("x", timeout=None)),
     "silent_after 0": (ValueError, "silent_after must be", lambda: connect("x", silent_after=0)),
     "silent_after text": (TypeError, "silent_after must be", lambda: launch(silent_after="5")),
+    "session of other type": (TypeError, "session must be", lambda: launch(session="abc")),
+    "cwd of other type": (TypeError, "cwd must be the path", lambda: launch(cwd=3)),
+    "extra_env list": (TypeError, "extra_env must be a mapping", lambda: launch(extra_env=["A=1"])),
+    "extra_env value": (TypeError, r"extra_env\['A'\] must", lambda: launch(extra_env={"A": 1})),
+    "extra_env name": (
+        TypeError,
+        "extra_env must have strings",
+        lambda: launch(extra_env={1: "A"}),
+    ),
     "transport": (ValueError, "transport must be .*'ipc'", lambda: launch(transport="udp")),
     "encryption": (ValueError, "encryption must be .*'auto'", lambda: launch(encryption=None)),
     "since -1": (ValueError, "since must be a position", lambda: connect(f"{RELAY}/1", since=-1)),
@@ -139,5 +151,70 @@ def test_wrong_argument_of_async_listing_raises(
     async def main() -> None:
         with pytest.raises(error, match=text):
             await listing(**arguments)
+
+    run_on_loop(main)
+
+
+KERNEL_CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], object]]] = {
+    "complete beyond code": (
+        ValueError,
+        "cursor_pos must be 0 to 3",
+        lambda k: k.complete("abc", 4),
+    ),
+    "complete before code": (
+        ValueError,
+        "cursor_pos must be 0 to 3",
+        lambda k: k.complete("abc", -1),
+    ),
+    "inspect beyond code": (ValueError, "cursor_pos must be 0 to 3", lambda k: k.inspect("abc", 4)),
+    "cursor text": (TypeError, "cursor_pos must be an int", lambda k: k.inspect("abc", "1")),
+    "complete number": (TypeError, "code must be a string, not int", lambda k: k.complete(5)),
+    "on_input of run": (
+        TypeError,
+        "on_input must be a function",
+        lambda k: k.run("1", on_input="y"),
+    ),
+    "on_input of execute": (
+        TypeError,
+        "on_input must be a function",
+        lambda k: k.execute("1", on_input="y"),
+    ),
+    "timeout of run": (TypeError, "timeout must be a number", lambda k: k.run("1", timeout="5")),
+    "max_output text": (TypeError, "max_output must be", lambda k: k.run("1", max_output="5")),
+    "wait for kernel": (TypeError, "observable must be .*not Kernel", ec.wait),
+    "wait for coroutine": (TypeError, "run.*waits by itself", lambda k: ec.wait(k.arun("1"))),
+    "wait for text": (TypeError, "observable must be", lambda k: wait("1")),
+    "timeout of wait": (
+        TypeError,
+        "timeout must be a number",
+        lambda k: wait(k.execute("1"), timeout="5"),
+    ),
+    "aiter of kernel": (TypeError, "observable must be", ec.aiter),
+    "record swapped": (TypeError, "kernel must be a Kernel, not str", lambda k: record("x", k)),
+    "record number": (TypeError, "path must be the path", lambda k: record(k, 3)),
+}
+
+
+@pytest.mark.parametrize(("error", "text", "call"), KERNEL_CALLS.values(), ids=KERNEL_CALLS)
+def test_wrong_argument_of_kernel_raises(
+    error: type[Exception], text: str, call: Callable[[Any], object]
+) -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel, pytest.raises(error, match=text):
+        call(kernel)
+    assert not any(remote.received.values())
+
+
+def test_cursor_at_end_of_code_is_sent() -> None:
+    assert ec.complete_request("abc", 3).content["cursor_pos"] == 3
+    assert ec.inspect_request("", 0).content["cursor_pos"] == 0
+
+
+def test_async_for_over_request_names_aiter() -> None:
+    async def main() -> None:
+        async with ScriptedLink().kernel() as kernel:
+            request: Any = kernel.execute("1")
+            with pytest.raises(TypeError, match=r"enchannel\.aiter"):
+                _ = [message async for message in request]
 
     run_on_loop(main)
