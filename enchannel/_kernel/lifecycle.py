@@ -66,8 +66,8 @@ class LifecycleActions:
             )
         self.expects_end = True
         self._requests.suspend(
-            f"kernel {link.kernel_id} is being restarted; wait for the restart first, with "
-            "ec.wait(kernel.restart()) or await kernel.restart()"
+            f"kernel {link.kernel_id} is being restarted; wait for the action that restart() "
+            "returned, with ec.wait(action) or await action"
         )
         self._requests.fail_all(KernelDied(f"kernel {link.kernel_id} was restarted"))
         outcome = link.lifecycle.restart()

@@ -352,7 +352,7 @@ def test_request_during_restart_is_refused() -> None:
     with ec.launch() as kernel:
         kernel.run("x = 1")
         restarted = kernel.restart()
-        with pytest.raises(ec.KernelDied, match="being restarted; wait for the restart first"):
+        with pytest.raises(ec.KernelDied, match=r"wait for the action that restart\(\) returned"):
             kernel.run("x")
         ec.wait(restarted, timeout=DEADLINE)
         with pytest.raises(ec.KernelError, match="'x' is not defined"):
