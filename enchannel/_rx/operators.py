@@ -171,22 +171,38 @@ def input_requests() -> Operator[AnyMessage, InputRequest]:
 def accumulate_outputs() -> Operator[AnyMessage, Outputs]:
     """Emit all outputs so far, as an immutable ``Outputs``, after each message that changes them.
 
+    If there were no changes, an empty ``Outputs`` is emitted on completion.
+
     Example:
         >>> kernel.execute(code).pipe(ec.accumulate_outputs()).subscribe(show)
     """
 
-    def start() -> Callable[[AnyMessage], Iterable[Outputs]]:
-        so_far = Outputs()
+    def accumulated(source: Observable[AnyMessage]) -> Observable[Outputs]:
+        def subscribe(
+            observer: abc.ObserverBase[Outputs], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            so_far = Outputs()
+            has_emitted = False
 
-        def pick(message: AnyMessage) -> Iterable[Outputs]:
-            nonlocal so_far
-            before, so_far = so_far, so_far.add(message)
-            if not so_far.is_unchanged_from(before):
-                yield so_far
+            def on_next(message: AnyMessage) -> None:
+                nonlocal so_far, has_emitted
+                if not isinstance(message, Message):
+                    return
+                before, so_far = so_far, so_far.add(message)
+                if not so_far.is_unchanged_from(before):
+                    has_emitted = True
+                    observer.on_next(so_far)
 
-        return pick
+            def on_completed() -> None:
+                if not has_emitted:
+                    observer.on_next(so_far)
+                observer.on_completed()
 
-    return _picked(start)
+            return source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return accumulated
 
 
 def until_idle(

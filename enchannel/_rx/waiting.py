@@ -32,6 +32,10 @@ __all__ = [
 
 T = TypeVar("T")
 NOTHING: Any = object()
+NO_ITEM = (
+    "the observable completed without an item; for a value in that case, add "
+    "ops.default_if_empty(…) of reactivex to the pipe"
+)
 
 
 def refuse_to_block(what: str, remedy: str) -> None:
@@ -80,7 +84,8 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     Raises:
         TypeError: observable is not an observable, or timeout is not a number.
         RequestTimeout: the observable did not complete in time.
-        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
+        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error);
+            ``ops.default_if_empty`` gives a value for that case.
         WouldDeadlock: called on a delivery thread or a running event loop.
         Exception: the error of the observable.
 
@@ -138,7 +143,7 @@ class Waiter(Generic[T]):
         if self._error is not None:
             raise self._error
         if self._item is NOTHING:
-            raise SequenceContainsNoElementsError()
+            raise SequenceContainsNoElementsError(NO_ITEM)
         return self._item
 
     def on_next(self, item: T) -> None:
@@ -355,7 +360,8 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     Raises:
         TypeError: observable is not an observable, or timeout is not a number.
         RequestTimeout: the observable did not complete in time.
-        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error).
+        SequenceContainsNoElementsError: the observable completed without an item (reactivex's error);
+            ``ops.default_if_empty`` gives a value for that case.
         Exception: the error of the observable.
 
     Example:
@@ -380,7 +386,7 @@ async def last_value(observable: Observable[T], *, timeout: float | None = None)
     if sink.error is not None:
         raise sink.error
     if not sink.items:
-        raise SequenceContainsNoElementsError()
+        raise SequenceContainsNoElementsError(NO_ITEM)
     return sink.items[0]
 
 

@@ -208,6 +208,7 @@ PICKED = {
             [],
         ],
     ),
+    "no outputs": Case(ops.accumulate_outputs(), [BUSY, OK, IDLE], [[]]),
     "outputs so far, updated": Case(
         ops.accumulate_outputs(),
         [display("y"), update("x"), update("x")],

@@ -62,7 +62,7 @@ def test_wait_raises_error_of_observable() -> None:
 
 
 def test_wait_without_items_raises() -> None:
-    with pytest.raises(SequenceContainsNoElementsError):
+    with pytest.raises(SequenceContainsNoElementsError, match="default_if_empty"):
         ec.wait(reactivex.empty())
 
 
@@ -220,7 +220,7 @@ def test_last_value_of_foreign_observables() -> None:
     async def main() -> None:
         assert await ec.last_value(reactivex.of(1, 2, 3)) == 3
         assert await ec.last_value(reactivex.just(None)) is None  # type: ignore[func-returns-value]
-        with pytest.raises(SequenceContainsNoElementsError):
+        with pytest.raises(SequenceContainsNoElementsError, match="default_if_empty"):
             await ec.last_value(reactivex.empty())
         with pytest.raises(ZeroDivisionError):
             await ec.last_value(reactivex.throw(ZeroDivisionError()))
