@@ -299,6 +299,7 @@ class Kernel(Requests):
         """Start a new process behind the same channels; requests in flight fail with KernelDied.
 
         Until it is up, new requests fail with KernelDied as well, because the old process would answer.
+        A kernel that was shut down cannot be restarted.
 
         Args:
             timeout: Seconds after which the action fails with RequestTimeout; None: no timeout. The

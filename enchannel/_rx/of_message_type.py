@@ -188,7 +188,8 @@ def of_message_type(*msg_types: str) -> Operator[AnyMessage, Message[Any]]:
     """Emit only the messages of the given types.
 
     For a single message type of the protocol, the content is typed: an editor completes
-    ``message.content["text"]``.
+    ``message.content["text"]``. Before operators of reactivex, end the pipe and begin another
+    (``.pipe(ec.of_message_type("stream")).pipe(ops.first())``): mypy cannot infer their types in one pipe.
 
     Args:
         msg_types: For example ``"stream"``.
