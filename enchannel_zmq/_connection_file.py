@@ -78,7 +78,7 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
     if not matching:
         known = ", ".join(kernel_id_of(p) for p in files) or "none"
         raise ConnectionFailed(
-            f"no connection file and no running kernel matches {name!r}; running kernels: {known}"
+            f"no connection file and no running kernel matches {name!r}; connection files: {known}"
         )
     if len(matching) > 1:
         several = ", ".join(kernel_id_of(p) for p in matching)

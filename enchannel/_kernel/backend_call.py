@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import partial
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -11,9 +12,16 @@ __all__ = ["bind_options"]
 
 _T = TypeVar("_T")
 
+# The names of these options in jupyter_client and subprocess.
+OTHER_NAMES = {"env": "extra_env", "kernel_name": "name"}
+
 
 def bind_options(
-    call: Callable[..., _T], backend: str, options: Mapping[str, Any], *arguments: object
+    call: Callable[..., _T],
+    backend: str,
+    options: Mapping[str, Any],
+    *arguments: object,
+    own: Iterable[str] = (),
 ) -> Callable[..., _T]:
     """Return a backend's method with its positional arguments and the options that the user passed.
 
@@ -22,6 +30,7 @@ def bind_options(
         backend: The name of the backend.
         options: The options that the user passed.
         arguments: The positional arguments.
+        own: The parameters of the public function, which an error suggests as well.
 
     Raises:
         TypeError: The method does not have one of the options, and the text lists those that it has; or an
@@ -33,10 +42,16 @@ def bind_options(
         if known is not None and name not in known:
             raise TypeError(
                 f"unknown option {name!r} for the backend {backend!r}; "
-                f"options: {', '.join(sorted(known)) or 'none'}"
+                f"options: {', '.join(sorted(known)) or 'none'}{_suggestion(name, {*known, *own})}"
             )
     signature.bind(*arguments, **options)
     return partial(call, *arguments, **options)
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    other = OTHER_NAMES.get(name)
+    close = [other] if other in known else get_close_matches(name, sorted(known), n=1)
+    return f"; use {close[0]!r} instead" if close else ""
 
 
 def _options_of(call: Callable[..., Any], signature: inspect.Signature) -> set[str] | None:

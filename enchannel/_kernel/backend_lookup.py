@@ -72,6 +72,11 @@ def _scheme_of(target: object) -> str:
     if isinstance(target, str):
         match = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", target)
         if match is not None and not Path(target).exists():
+            # "localhost:8888" would otherwise be a URL whose scheme is localhost.
+            if re.match(r":\d+(/|$)", target[match.end(1) :]):
+                raise ValueError(
+                    f"a server URL must begin with a scheme; write http://{redact_url(target)}"
+                )
             return match[1].lower()
     return LOCAL_BACKEND
 

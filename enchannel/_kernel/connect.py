@@ -22,6 +22,8 @@ from enchannel.errors import NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
 
+CONNECT_OPTIONS = ("at", "backend", "timeout", "session", "silent_after", "scheduler")
+
 
 def connect(
     target: str | os.PathLike[str] | ConnectionInfo | Mapping[str, Any],
@@ -40,9 +42,10 @@ def connect(
     running event loop, ``connect`` returns immediately; ``async with`` or ``await`` connects.
 
     Args:
-        target: The path of a connection file, its name in Jupyter's runtime directory or an unambiguous
-            prefix of that name, a ConnectionInfo, the dict of a connection file, or a URL, whose scheme
-            names the backend. ``replay:`` and a path plays a recording, as ``replay`` does. With ``at``,
+        target: The path of a connection file; the id of a kernel of this machine, the name of its file in
+            Jupyter's runtime directory or an unambiguous prefix of either; a ConnectionInfo, the dict of a
+            connection file, or a URL, whose scheme names the backend. ``replay:`` and a path plays a
+            recording, as ``replay`` does. With ``at``,
             the id of a kernel on that server, or an unambiguous beginning of the id.
         at: The URL of the server that has the kernel, if ``target`` is not a URL itself.
         backend: The backend or its name; chosen by ``at`` or ``target`` by default.
@@ -198,7 +201,9 @@ def _open_call(
         if not isinstance(found.backend, Lister):
             raise NotSupported(f"the backend {found.name!r} cannot find kernels by their id")
         _validate_id(target)
-    call = bind_options(found.backend.open, found.name, options, target, context)
+    call = bind_options(
+        found.backend.open, found.name, options, target, context, own=CONNECT_OPTIONS
+    )
     found.backend.validate_open(target, context, options)
     return call
 
@@ -220,7 +225,9 @@ def _launch_call(
     launcher = found.backend
     if not isinstance(launcher, Launcher):
         raise NotSupported(f"the backend {found.name!r} cannot launch kernels")
-    call = bind_options(launcher.launch, found.name, options, name, context)
+    call = bind_options(
+        launcher.launch, found.name, options, name, context, own=("name", *CONNECT_OPTIONS)
+    )
     launcher.validate_launch(name, context, options)
     return partial(call, cwd=None if cwd is None else Path(cwd), extra_env=extra_env)
 

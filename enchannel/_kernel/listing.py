@@ -102,7 +102,9 @@ def _kernel_listing(
 ) -> Callable[[], tuple[KernelModel, ...]]:
     context = OpenContext(session=Session(), timeout=timeout, at=at)
     lister, name = _find_lister(context, backend)
-    return bind_options(lister.list_kernels, name, options, context)
+    return bind_options(
+        lister.list_kernels, name, options, context, own=("at", "backend", "timeout")
+    )
 
 
 def _kernelspec_listing(
@@ -110,7 +112,9 @@ def _kernelspec_listing(
 ) -> Callable[[], tuple[KernelspecModel, ...]]:
     context = OpenContext(session=Session(), timeout=timeout, at=at)
     lister, name = _find_lister(context, backend)
-    return bind_options(lister.list_kernelspecs, name, options, context)
+    return bind_options(
+        lister.list_kernelspecs, name, options, context, own=("at", "backend", "timeout")
+    )
 
 
 def _find_lister(context: OpenContext, backend: Backend | str | None) -> tuple[Lister, str]:

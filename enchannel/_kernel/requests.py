@@ -252,7 +252,7 @@ class Requests(ABC):
         self,
         hist_access_type: Literal["tail"] = "tail",
         *,
-        n: int,
+        n: int | None = None,
         output: bool = False,
         raw: bool = True,
         timeout: float | None = DEFAULT_TIMEOUT,
@@ -300,7 +300,8 @@ class Requests(ABC):
         Args:
             hist_access_type: ``"tail"``: the last entries. ``"range"``: a range of one session.
                 ``"search"``: the entries that match a pattern.
-            n: For a tail or a search: the maximum number of entries; None for all that match.
+            n: For a tail or a search: the maximum number of entries. None: all that match a search; for a
+                tail, the default of the kernel (10 in ipykernel).
             session: For a range: 0 is the current session, -1 the previous one.
             start: For a range: its first line.
             stop: For a range: the line after its last line; None for all.

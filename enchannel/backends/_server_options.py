@@ -49,7 +49,7 @@ class ServerOptions:
         """Create options from keyword arguments.
 
         Raises:
-            TypeError: An option is unknown.
+            TypeError: An option is unknown, or a secret is not a string.
         """
         values: dict[str, Any] = dict(keywords)
         known = {option.name: option.default for option in fields(cls)}
@@ -58,7 +58,11 @@ class ServerOptions:
                 raise TypeError(f"unknown option {name!r}; options: {', '.join(sorted(known))}")
         for name, default in known.items():
             if isinstance(default, Secret):
-                values[name] = Secret(values.get(name) or "")
+                value = values.get(name)
+                # The value is not shown, since it may be a secret.
+                if value is not None and not isinstance(value, str):
+                    raise TypeError(f"{name} must be a string or None, not {type(value).__name__}")
+                values[name] = Secret(value or "")
         values["headers"] = values.get("headers") or {}
         return cls(**values)
 

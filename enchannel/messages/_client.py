@@ -124,7 +124,7 @@ def complete_request(
 def history_request(
     hist_access_type: Literal["tail"],
     *,
-    n: int,
+    n: int | None = None,
     output: bool = False,
     raw: bool = True,
     subshell_id: str | None = None,
@@ -174,7 +174,8 @@ def history_request(
         session: For a range: 0 is the current session, -1 the previous one.
         start: For a range: its first line.
         stop: For a range: the line after its last line; None for all.
-        n: For a tail or a search: the maximum number of entries; None for all.
+        n: For a tail or a search: the maximum number of entries. None: all that match a search; for a tail,
+            the default of the kernel (10 in ipykernel).
         pattern: For a search: a glob with ``*`` and ``?``.
         unique: For a search: omit duplicates.
     """

@@ -203,7 +203,7 @@ def test_runtime_dir_follows_environment(
 def test_missing_runtime_dir_has_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", "/nowhere/at/all")
     assert enchannel_zmq.connection_files() == []
-    assert "running kernels: none" in refusal("1234")
+    assert "connection files: none" in refusal("1234")
 
 
 def test_connection_files_are_newest_first(runtime: Path) -> None:
@@ -263,8 +263,8 @@ def test_unknown_name_lists_running_kernels(runtime: Path, name: str) -> None:
 def test_names_are_found_in_runtime_dir_only(runtime: Path) -> None:
     write(runtime.parent / "kernel-1.json")
     write(Path.cwd() / "kernel-2.json")
-    assert "running kernels: none" in refusal("1")
-    assert "running kernels: none" in refusal("2")
+    assert "connection files: none" in refusal("1")
+    assert "connection files: none" in refusal("2")
     for away in ("../kernel-1.json", "../kernel-1", "/kernel-2.json"):
         expected = runtime.parent / "kernel-1.json" if away.endswith("1.json") else None
         if expected is None:

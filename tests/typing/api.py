@@ -360,6 +360,7 @@ async def typed_replies(kernel: ec.Kernel) -> None:
 
 
 def history(kernel: ec.Kernel) -> None:
+    kernel.history()
     kernel.history(n=10, output=True)
     kernel.history("range", session=-1, start=1, stop=9, raw=False)
     kernel.history("search", pattern="im*", n=3, unique=True, timeout=None)

@@ -67,3 +67,11 @@ def test_invalid_header_raises(keywords: dict[str, object], culprit: str) -> Non
     with pytest.raises(ConnectionFailed, match=f"{culprit} contains characters") as failed:
         ServerOptions.from_keywords(keywords).request_headers("Bearer")
     assert TOKEN not in str(failed.value)
+
+
+@pytest.mark.parametrize("token", [5, b"x"])
+def test_token_of_other_type_raises(token: object) -> None:
+    with pytest.raises(
+        TypeError, match=f"token must be a string or None, not {type(token).__name__}"
+    ):
+        ServerOptions.from_keywords({"token": token})
