@@ -174,7 +174,7 @@ class Request(SinkObservable[AnyMessage]):
         return request
 
     def __str__(self) -> str:
-        return f"a {self._message.header.msg_type}"
+        return f"the request {self._message.header.msg_type}"
 
 
 def start(request: Request, sink: Sink[AnyMessage]) -> InFlightRequest:

@@ -24,8 +24,9 @@ def replay(
     """Play a recording as the channels of a kernel, at its original pace.
 
     Playback begins with the first subscriber of a channel; with several subscribers, pass ``start`` so that
-    none misses a message. Every channel completes at the end. Sending raises ``NotSupported``. On a running
-    event loop, ``replay`` returns immediately; ``async with`` or ``await`` opens the file.
+    none misses a message. A replay plays once, and every channel completes at the end; call ``replay``
+    again to play it again. Sending raises ``NotSupported``, or ``ChannelClosed`` after the end. On an event
+    loop that is running, it returns immediately; ``async with`` or ``await`` opens the file.
 
     Args:
         path: A file written by ``record``.

@@ -62,10 +62,10 @@ class FakeKernel:
 
     It sends busy before and idle after each answer, and sets the request as the parent of messages without
     one. If the function raises, the kernel sends an error as for code that raises. The function is called
-    on the thread on which ``end`` delivers the request.
+    on the thread on which ``end`` delivers the request. ``docs/testing.md`` shows its use.
 
     Args:
-        end: The kernel's end of the transport.
+        end: The kernel's end of the transport. The fake kernel registers itself with ``end.on_message``.
         handler: The function that answers requests.
 
     Attributes:

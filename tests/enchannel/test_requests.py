@@ -1042,6 +1042,19 @@ def wait_for(kernel: Kernel, code: str, *, on_input: ec.OnInput) -> AnyMessage:
 BLOCKING = [Kernel.run, wait_for]
 
 
+def test_raising_subscriber_of_request_is_named() -> None:
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
+
+    def raising(_: AnyMessage) -> None:
+        raise ZeroDivisionError("oh")
+
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.execute("1").subscribe(raising, seen.on_error)
+        remote.send(*answered(remote.last_request))
+        assert "a subscriber of the request execute_request raised" in str(seen.wait_for_error())
+
+
 def test_on_input_raising_ends_and_interrupts() -> None:
     remote, lifecycle = interruptible()
     seen, errors = Collector[AnyMessage](), Collector[EnchannelError]()

@@ -70,6 +70,16 @@ def test_sabotaged_backend_fails_the_suite(sabotage: Sabotage, fixtures: Fixture
     assert any(outcome(name, sabotage, fixtures) for name in names), f"none of {names} fails"
 
 
+def test_missing_validate_open_is_named(fixtures: Fixtures) -> None:
+    (sabotage,) = (s for s in SABOTAGES if s.rule == 18 and "accepts at first" in s.how)
+    (name,) = checks_of(18)
+    assert re.search(
+        r"open raised ValueError for the target 'memory:' and validate_open accepted it; "
+        r"implement validate_open",
+        str(outcome(name, sabotage, fixtures)),
+    )
+
+
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_rule_has_a_test_and_a_sabotage(rule: int) -> None:
     assert checks_of(rule)
