@@ -8,7 +8,7 @@ from typing import Any
 
 from enchannel.errors import NotSupported
 
-__all__ = ["is_on_event_loop", "refuse_unsupported_concurrency"]
+__all__ = ["is_on_event_loop", "require_supported_concurrency"]
 
 
 def is_on_event_loop() -> bool:
@@ -20,7 +20,7 @@ def is_on_event_loop() -> bool:
     return True
 
 
-def refuse_unsupported_concurrency(what: str) -> None:
+def require_supported_concurrency(what: str) -> None:
     """Raise NotSupported where threads or the event loop are not those of the standard library.
 
     Call it before anything is opened or started. Only libraries that the program has imported are examined.

@@ -12,7 +12,7 @@ from reactivex import abc
 
 from enchannel._kernel.backend_call import bind_options
 from enchannel._kernel.backend_lookup import find_backend, find_backend_of_target
-from enchannel._kernel.concurrency import is_on_event_loop, refuse_unsupported_concurrency
+from enchannel._kernel.concurrency import is_on_event_loop, require_supported_concurrency
 from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
@@ -67,7 +67,7 @@ def connect(
         >>> with ec.connect("kernel-1234.json") as kernel:
         ...     ...
     """
-    refuse_unsupported_concurrency("connect()")
+    require_supported_concurrency("connect()")
     context = _context(session, timeout, scheduler, at)
     _validate_silent_after(silent_after)
     opened = _open_call(target, context, backend, options)
@@ -115,7 +115,7 @@ def launch(
         NotSupported: the backend cannot launch kernels; or as for ``connect``.
         ValueError, TypeError: As for ``connect``.
     """
-    refuse_unsupported_concurrency("launch()")
+    require_supported_concurrency("launch()")
     context = _context(session, timeout, scheduler, at)
     _validate_silent_after(silent_after)
     launched = _launch_call(name, context, backend, cwd, extra_env, options)
@@ -144,7 +144,7 @@ def open_link(
     Raises:
         ConnectionFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``connect``.
     """
-    refuse_unsupported_concurrency("open_link()")
+    require_supported_concurrency("open_link()")
     context = _context(session, timeout, scheduler, at)
     return _open_call(target, context, backend, options)()
 
@@ -171,7 +171,7 @@ def launch_link(
     Raises:
         LaunchFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``launch``.
     """
-    refuse_unsupported_concurrency("launch_link()")
+    require_supported_concurrency("launch_link()")
     context = _context(session, timeout, scheduler, at)
     return _launch_call(name, context, backend, cwd, extra_env, options)()
 

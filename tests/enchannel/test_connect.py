@@ -254,7 +254,7 @@ UNKNOWN_OPTION = "unknown option 'flavour' for the backend 'memory'; options: "
 
 def test_unknown_option_raises_type_error(install: Install, backend: ScriptedBackend) -> None:
     install(memory=backend)
-    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour$"):
+    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour; use 'colour' instead$"):
         ec.connect("memory://here/ada", flavour="salty")
     assert backend.opened == []
 
@@ -275,7 +275,7 @@ def test_unknown_option_beside_typed_dict_raises(install: Install, ada: Scripted
     backend = TypedBackend()
     backend.kernels["ada"] = ada
     install(memory=backend)
-    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour, size$"):
+    with pytest.raises(TypeError, match=UNKNOWN_OPTION + "colour, size; use 'colour' instead$"):
         ec.connect("memory://here/ada", flavour="salty")
     ec.connect("memory://here/ada", colour="red").close()
     assert backend.opened[0][3] == "red"

@@ -22,7 +22,7 @@ any_text = st.text(st.characters(codec="utf-8"))
 
 
 def test_every_message_type_has_a_constructor() -> None:
-    assert set(build.__all__) == {*CONTENT_TYPES, "is_child_message"}
+    assert set(build.__all__) == {*CONTENT_TYPES, "is_child_message", "Parent"}
 
 
 @pytest.mark.parametrize("msg_type", CONTENT_TYPES)
