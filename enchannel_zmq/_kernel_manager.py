@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
@@ -49,7 +49,8 @@ class KernelProcessManager(AsyncKernelManager):
         options: Mapping[str, Any] = self._launch_args or {}
         # Other provisioners run the command elsewhere.
         if type(self.provisioner) is LocalProvisioner and not options.get("independent"):
-            return with_parent_death_signal(command, options.get("env", os.environ))
+            environ = cast("Mapping[str, str]", options.get("env", os.environ))
+            return with_parent_death_signal(command, environ)
         return command
 
     def set_encryption(self, encryption: str) -> None:

@@ -45,7 +45,7 @@ class Widgets:
         elif kind == "update_display_data":
             for comm_id, outputs in tuple(self._outputs.items()):
                 self._change_outputs(comm_id, outputs.update(message), message)
-        if kind not in CAPTURED_TYPES or not self._capturing or message.parent_header is None:
+        if kind not in CAPTURED_TYPES or not self._capturing:
             return False
         capturing = self._capturing.get(message.parent_header.msg_id)
         if not capturing:

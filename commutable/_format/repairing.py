@@ -53,7 +53,7 @@ def validate_or_strip_metadata(js: dict[str, Any], on_repair: OnRepair) -> None:
             raise_if_invalid(js, allow_unknown_fields=True)
             return
         except InvalidNotebook as error:
-            path = list(getattr(error.__cause__, "relative_path", ()))
+            path: list[Any] = list(getattr(error.__cause__, "relative_path", ()))
             if "metadata" not in path[:-1]:
                 raise
             position = path.index("metadata") + 1

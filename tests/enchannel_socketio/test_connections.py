@@ -155,6 +155,7 @@ def test_limiter_closes_oldest_of_busiest_address() -> None:
         for _, theirs in closed:
             assert theirs.recv(1) == b""
         kept = limiter.remove(pairs[2][0].fileno())
+        assert kept is not None
         assert kept == (pairs[2][0], "busy")
         now = 5.0
         limiter.close_expired()

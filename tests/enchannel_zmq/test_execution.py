@@ -177,16 +177,16 @@ def test_slow_subscriber_delays_no_request(kernel: ec.Kernel) -> None:
 
 
 def test_debug_request_is_answered(kernel: ec.Kernel) -> None:
-    assert ec.wait(kernel.debug("debugInfo", timeout=DEADLINE)).content["success"]
+    assert ec.wait(kernel.debug("debugInfo", timeout=DEADLINE)).content.get("success")
 
 
 def test_comm_info_is_answered(kernel: ec.Kernel) -> None:
     info = kernel.comm_info("a target of no other test", timeout=DEADLINE)
-    assert ec.wait(info).content["comms"] == {}
+    assert ec.wait(info).content.get("comms") == {}
 
 
 def test_inspect_request_is_answered(kernel: ec.Kernel) -> None:
-    assert ec.wait(kernel.inspect("print", timeout=DEADLINE)).content["found"]
+    assert ec.wait(kernel.inspect("print", timeout=DEADLINE)).content.get("found")
 
 
 def test_subshell_answers_while_shell_is_busy(kernel: ec.Kernel) -> None:

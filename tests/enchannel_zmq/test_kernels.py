@@ -67,7 +67,7 @@ def test_kernel_info_names_language(any_kernel: ec.Kernel) -> None:
 def test_completions_are_returned(any_kernel: ec.Kernel) -> None:
     any_kernel.run("abcdef = 1" if "print" in code_for(any_kernel) else "var abcdef = 1")
     assert "abcdef" in " ".join(
-        ec.wait(any_kernel.complete("abcde", timeout=DEADLINE)).content["matches"]
+        ec.wait(any_kernel.complete("abcde", timeout=DEADLINE)).content.get("matches", ())
     )
 
 
