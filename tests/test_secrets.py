@@ -191,7 +191,9 @@ def test_launched_kernels_keys_are_never_shown(
         ec.wait(kernel.restart(), timeout=DEADLINE)
         visible.add("restarted", *everything_public(kernel), kernel.run("6 * 7", timeout=DEADLINE))
     with visible.failing("a launch", ec.LaunchFailed):
-        ec.launch(env={"PYTHONPATH": str(path.parent)}, cwd=path.parent / "nowhere", timeout=0.5)
+        ec.launch(
+            extra_env={"PYTHONPATH": str(path.parent)}, cwd=path.parent / "nowhere", timeout=0.5
+        )
     visible.add("the log", *log.messages, log.text)
     visible.add("the log", *(vars(record) for record in log.records))
     visible.add("the terminal", *capfd.readouterr())
