@@ -96,6 +96,10 @@ def read_notebook(
         with translating_errors():
             repair(js, on_repair)
     js = _upgraded(js)
+    if is_repaired:
+        # What nbformat converts from an earlier version may deviate in the same ways.
+        with translating_errors():
+            repair(js, on_repair)
     for name in TRANSIENT_METADATA:
         _validated_dict(js.get("metadata"), "notebook metadata").pop(name, None)
     cells = js.get("cells")

@@ -23,14 +23,14 @@ MAX_HEADING_LEVEL = 6
 
 
 def repair(js: dict[str, Any], on_repair: OnRepair) -> None:
-    """Repair a notebook of nbformat 4 in place; leave anything that has no single right reading.
+    """Repair a notebook of a known nbformat 4 in place; leave what has no single right reading.
 
     Args:
         js: The notebook, as in its file.
         on_repair: Receives a description of each repair.
     """
     _repair_version(js, on_repair)
-    if js.get("nbformat") != 4:
+    if js.get("nbformat") != 4 or _is_later_minor(js.get("nbformat_minor")):
         return
     _fill(js, "metadata", dict, "the notebook", on_repair)
     if isinstance(js["metadata"], dict):
@@ -82,6 +82,11 @@ def _repair_version(js: dict[str, Any], on_repair: OnRepair) -> None:
         has_ids = isinstance(cells, list) and any(isinstance(c, dict) and "id" in c for c in cells)
         js["nbformat_minor"] = FIRST_MINOR_WITH_IDS if has_ids else 0
         on_repair("nbformat_minor was missing")
+
+
+def _is_later_minor(minor: object) -> bool:
+    """Return True for a version whose schema is unknown, so that nothing is known to deviate from it."""
+    return isinstance(minor, int) and minor > library().current_nbformat_minor
 
 
 def _repair_kernelspec(metadata: dict[str, Any], on_repair: OnRepair) -> None:
