@@ -97,7 +97,7 @@ def read_notebook(
             repair(js, on_repair)
     js = _upgraded(js)
     if is_repaired:
-        # What nbformat converts from an earlier version may deviate in the same ways.
+        # A notebook converted from an earlier version may deviate in the same ways.
         with translating_errors():
             repair(js, on_repair)
     for name in TRANSIENT_METADATA:

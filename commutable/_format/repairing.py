@@ -23,7 +23,7 @@ MAX_HEADING_LEVEL = 6
 
 
 def repair(js: dict[str, Any], on_repair: OnRepair) -> None:
-    """Repair a notebook of a known nbformat 4 in place; leave what has no single right reading.
+    """Repair a notebook of a known nbformat 4 in place; leave a deviation with several readings.
 
     Args:
         js: The notebook, as in its file.

@@ -121,6 +121,7 @@ def test_check_fails_request_whose_code_raised(kernel: ec.Kernel) -> None:
     raising = kernel.execute("print('begun'); 1 / 0")
     # Without the operator the failure is in the reply only.
     assert ec.wait(raising, timeout=DEADLINE).content["status"] == "error"
+    settle(kernel)  # until the kernel no longer aborts requests because of the error
     seen = Collector(raising.pipe(ec.check()))
     queued = Collector(kernel.execute("'never'").pipe(ec.check()))
     messages = seen.wait_for_end()
