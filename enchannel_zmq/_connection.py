@@ -94,6 +94,8 @@ class KernelConnection:
         self._proof = ReadinessProof(session, self._timers, self._send_probe)
         self._reconnect = ReconnectPolicy(io, reconnect_timeout)
         self._was_ready = False
+        # Reported once the lost sockets are restored.
+        self._gap: MessagesMayBeMissing | None = None
         self._diagnostics = ConnectDiagnostics(info, kernel_id)
         self.incoming = IncomingMessages(
             self.tracker,
@@ -274,7 +276,10 @@ class KernelConnection:
         self._proof.needs_answer = False
         self._loss.invalidate()
         self._reconnect.stop_deadline()
+        gap, self._gap = self._gap, None
         self.events.on_next(LinkState.CONNECTED)
+        if gap is not None:
+            self.events.on_next(gap)
         if was_opened:
             self.events.on_next(KernelState.IDLE)
         else:
@@ -322,18 +327,13 @@ class KernelConnection:
         self._sockets.drain_remaining()
         if not self.tracker.accepts(PhaseEvent.ALL_LOST):  # changed by a subscriber
             return
-        names = ", ".join(lost)
-        if self.tracker.phase is ConnectionPhase.PARTIAL or set(lost) & set(REQUEST_CHANNELS):
-            why: EnchannelError = ConnectionLost(
-                f"the connection to {self._name} was lost on {names}; requests in flight there get no "
-                "reply"
-            )
-        else:
-            why = MessagesMayBeMissing(
-                f"the connection to {self._name} was lost on {names} and is restored; messages sent "
-                "in between are missing. A possible cause is a message larger than "
-                f"max_received={self._max_received} bytes"
-            )
+        text = f"the connection to {self._name} was lost on {', '.join(lost)}"
+        ends_requests = self.tracker.phase is ConnectionPhase.PARTIAL or not set(lost).isdisjoint(
+            REQUEST_CHANNELS
+        )
+        if ends_requests:
+            text += "; requests in flight there get no reply"
+        why = ConnectionLost(text)
         if self.tracker.phase is ConnectionPhase.PARTIAL:
             # More sockets were lost while some were being reconnected: reconnect all of them.
             self._reconnect_all(why, is_dead=False)
@@ -341,11 +341,24 @@ class KernelConnection:
         if ChannelName.IOPUB in lost:
             self._proof.reset()
         # Set before the phase, by which other threads choose to raise it.
-        self.send_error = ConnectionLost(str(why))
+        self.send_error = why
         self.tracker.advance(PhaseEvent.SOME_LOST)
+        self._gap = None if ends_requests else self._describe_gap(lost)
         self.events.on_next(LinkState.LOST)
-        self.events.on_next(why)
+        if ends_requests:
+            self.events.on_next(why)
         self._start_reconnecting(lost)
+
+    def _describe_gap(self, lost: list[ChannelName]) -> MessagesMayBeMissing | None:
+        """Return the error to report when these channels are restored; None if no message was lost."""
+        names = [name for name in lost if name is not ChannelName.HEARTBEAT]
+        if not names:
+            return None
+        return MessagesMayBeMissing(
+            f"the connection to {self._name} was lost on {', '.join(names)} and is restored; messages sent "
+            "in between are missing. A possible cause is a message larger than "
+            f"max_received={self._max_received} bytes"
+        )
 
     def on_process_died(self, why: KernelDied) -> None:
         """Report the death of the process after its last output; ignored if it is known."""
@@ -371,6 +384,7 @@ class KernelConnection:
         if not self.tracker.accepts(event):  # changed by a subscriber
             return False
         self.send_error = why
+        self._gap = None
         self._loss.invalidate()
         self.tracker.advance(event)
         if self.tracker.phase is not ConnectionPhase.RECONNECTING:

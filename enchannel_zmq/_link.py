@@ -39,9 +39,10 @@ class ZmqLink:
         max_received: Maximum frame size in bytes; a kernel that sends more is disconnected.
         keepalive_timeout: Seconds after which a connection to a host that does not respond is lost.
         reconnect_timeout: Seconds for which a lost link is reconnected before it is given up.
-        find_death: Called on the I/O thread when all sockets are lost. It must call its argument, on any
-            thread, with the reason of the process's death, or with None if the process is running. Without
-            it the loss of all sockets counts as the kernel's death.
+        find_death: Called on the I/O thread when the kernel no longer listens where a socket was lost. It
+            must call its argument, on any thread, with the reason of the process's death, or with None if
+            the process is running. Without it the loss of a socket for requests, on which the kernel no
+            longer listens, counts as the kernel's death.
 
     Attributes:
         kernel_id: Names the kernel.

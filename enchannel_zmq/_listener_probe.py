@@ -14,18 +14,21 @@ from enchannel_zmq._io_thread import TimerGroup
 
 __all__ = ["ListenerProbe"]
 
-# Seconds for a host to accept or refuse a connection. One on this machine does it at once.
+# Seconds for a host to refuse a connection or to greet. One on this machine does it at once.
 PROBE_TIMEOUT = 2.0
 POLL_INTERVAL = 0.01
-REFUSALS = frozenset({errno.ECONNREFUSED, errno.ENOENT})
+REFUSALS = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
 PENDING = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY})
+PENDING_RECEIVE = PENDING | {errno.EAGAIN, errno.ENOTCONN}
 
 
 class ListenerProbe:
     """Connects to a socket of a kernel without ZeroMQ; use it on the I/O thread only.
 
-    A process that ends closes all its sockets at once, but the connections to them are not lost at once:
-    one with unread messages is lost last. A refused connection tells that the process closed the socket.
+    A process that ends closes its sockets one after the other, and the connections to them are not lost in
+    this order: one with unread messages is lost last. A refused connection tells that the process closed
+    the socket. The operating system accepts a connection until then, so only the first byte of ZeroMQ's
+    greeting tells that the process runs.
 
     Args:
         timers: Schedules the polls.
@@ -40,14 +43,19 @@ class ListenerProbe:
     def start(self, name: ChannelName, report: Callable[[bool], None]) -> None:
         """Connect to a channel's socket, and report whether that is refused.
 
-        False is also reported if the host cannot be reached, or its name had to be resolved first.
+        A connection that is closed before any byte is received counts as refused. False is also reported
+        if the host cannot be reached or does not greet in time, or its name had to be resolved first.
         """
         self.cancel()
         if self._info.transport == "tcp" and not is_address(self._info.ip):
             report(False)
             return
         self._socket, error = _connect(self._info.url(name))
-        self._poll(error, time.monotonic() + PROBE_TIMEOUT, report)
+        if error == 0 or error in PENDING:
+            self._poll(time.monotonic() + PROBE_TIMEOUT, report)
+        else:
+            self.cancel()
+            report(error in REFUSALS)
 
     def cancel(self) -> None:
         """End the test without a report."""
@@ -55,17 +63,15 @@ class ListenerProbe:
             self._socket.close()
             self._socket = None
 
-    def _poll(self, error: int, deadline: float, report: Callable[[bool], None]) -> None:
-        probe = self._socket
-        if probe is None:  # cancelled
+    def _poll(self, deadline: float, report: Callable[[bool], None]) -> None:
+        if self._socket is None:  # cancelled
             return
-        if error in PENDING and time.monotonic() < deadline:
-            self._timers.later(
-                POLL_INTERVAL, lambda: self._poll(_error_of(probe), deadline, report)
-            )
+        is_refused = _is_refused(self._socket)
+        if is_refused is None and time.monotonic() < deadline:
+            self._timers.later(POLL_INTERVAL, lambda: self._poll(deadline, report))
             return
         self.cancel()
-        report(error in REFUSALS)
+        report(is_refused is True)
 
 
 def _connect(url: str) -> tuple[socket.socket, int]:
@@ -84,12 +90,11 @@ def _connect(url: str) -> tuple[socket.socket, int]:
     return probe, probe.connect_ex("\0" + address[1:] if address.startswith("@") else address)
 
 
-def _error_of(probe: socket.socket) -> int:
-    """Return the error of a connection that was started; 0 if it was accepted."""
-    if error := probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-        return error
+def _is_refused(probe: socket.socket) -> bool | None:
+    """Return True if a connection was refused or closed, False if the peer greets; None if neither yet."""
+    if code := probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return code in REFUSALS
     try:
-        probe.getpeername()
-    except OSError:
-        return errno.EINPROGRESS
-    return 0
+        return not probe.recv(1)
+    except OSError as error:
+        return None if error.errno in PENDING_RECEIVE else error.errno in REFUSALS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -19,6 +20,9 @@ __all__ = ["FindDeath", "LossAssessment", "LossHandler"]
 
 # Seconds from the first lost socket until the assessment, in which most of the others are lost as well.
 ASSESSMENT_DELAY = 0.02
+# Seconds in which a kernel that has closed one socket is expected to close the others.
+CLOSING_TIMEOUT = 2.0
+CLOSING_POLL_INTERVAL = 0.05
 
 FindDeath = Callable[[Callable[[KernelDied | None], None]], None]
 """Finds out whether the kernel's process ended; see ``ZmqLink``."""
@@ -38,11 +42,13 @@ class LossHandler(Protocol):
 
 
 class LossAssessment:
-    """Asks the operating system whether the kernel ended; use it on the I/O thread only.
+    """Finds out whether the kernel ended; use it on the I/O thread only.
 
-    The lost sockets do not tell that: the sockets of a dead kernel are lost one after the other, and one
-    with unread messages is lost last. So the question is whether the process runs, or, if it is unknown,
-    whether the kernel still listens. The end of a kernel is handled once its last output was received.
+    The lost sockets do not tell that: the sockets of a dead kernel are lost one after the other, in any
+    order, and one with unread messages is lost last. So the questions are whether the kernel still listens
+    where a socket was lost, and if it does not, whether its process runs, or, if the process is unknown,
+    whether a socket for requests or a second socket is lost too. The end of a kernel is handled once its
+    last output was received.
 
     Args:
         io: The I/O thread.
@@ -77,6 +83,7 @@ class LossAssessment:
         self._timer: Timer | None = None
         # Counts the invalidations; an answer to a question that was asked before one is ignored.
         self._generation = 0
+        self._first_loss = 0.0
         self._asked_generation: int | None = None
         self._remaining: RemainingOutput | None = None
 
@@ -97,6 +104,7 @@ class LossAssessment:
         if self._remaining is not None:
             self._remaining.check()
         elif not self.is_pending:
+            self._first_loss = time.monotonic()
             self._timer = self._timers.later(ASSESSMENT_DELAY, self._assess)
 
     def on_process_died(self, why: KernelDied) -> None:
@@ -112,23 +120,37 @@ class LossAssessment:
             self._remaining = None
 
     def _assess(self) -> None:
-        if not self._has_connected_sockets():
-            return
         lost = self._sockets.disconnected()
-        decisive = [name for name in REQUEST_CHANNELS if name in lost]
-        if self._tracker.phase is ConnectionPhase.PARTIAL:
-            decisive = decisive or lost
-        if self._find_death is not None and decisive:
+        if not lost or not self._has_connected_sockets():
+            return
+        if self._sockets.are_all_disconnected:
+            self._on_listener_gone()
+            return
+        probed = next((name for name in REQUEST_CHANNELS if name in lost), lost[0])
+        self._probe.start(probed, partial(self._on_probed, self._ask()))
+
+    def _on_listener_gone(self) -> None:
+        if self._find_death is not None:
             generation = self._ask()
             self._find_death(
                 lambda died: self._io.post(partial(self._on_death_found, generation, died))
             )
-        elif self._sockets.are_all_disconnected:
-            self._handler.on_kernel_gone()
-        elif decisive:
-            self._probe.start(decisive[0], partial(self._on_probed, self._ask()))
+        elif self._is_decisive(self._sockets.disconnected()):
+            self._end_after_output(self._handler.on_kernel_gone)
+        # A kernel may live without its heartbeat, but one that ends loses the other sockets as well.
+        elif time.monotonic() < self._first_loss + CLOSING_TIMEOUT:
+            self._timer = self._timers.later(CLOSING_POLL_INTERVAL, self._assess)
         else:
-            self._handler.on_connections_cut(lost)
+            self._on_cut()
+
+    def _is_decisive(self, lost: list[ChannelName]) -> bool:
+        """Return True if these closed sockets are the end of a kernel whose process is unknown."""
+        is_partial = self._tracker.phase is ConnectionPhase.PARTIAL
+        return is_partial or not set(REQUEST_CHANNELS).isdisjoint(lost)
+
+    def _on_cut(self) -> None:
+        if self._has_connected_sockets():
+            self._handler.on_connections_cut(self._sockets.disconnected())
 
     def _has_connected_sockets(self) -> bool:
         return self._tracker.phase in (ConnectionPhase.READY, ConnectionPhase.PARTIAL)
@@ -143,17 +165,17 @@ class LossAssessment:
         self._asked_generation = None
         if died is not None:
             self.on_process_died(died)
-        elif self._has_connected_sockets():
-            self._handler.on_connections_cut(self._sockets.disconnected())
+        else:
+            self._on_cut()
 
     def _on_probed(self, generation: int, is_refused: bool) -> None:
         if generation != self._generation:
             return
         self._asked_generation = None
         if is_refused or self._sockets.are_all_disconnected:
-            self._end_after_output(self._handler.on_kernel_gone)
-        elif self._has_connected_sockets():
-            self._handler.on_connections_cut(self._sockets.disconnected())
+            self._on_listener_gone()
+        else:
+            self._on_cut()
 
     def _end_after_output(self, end: Callable[[], None]) -> None:
         if self._remaining is not None:

@@ -2,14 +2,21 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 
 import pytest
 
 import enchannel as ec
 from enchannel import ChannelName, ConnectionInfo
 from enchannel.abc import KernelState, LinkState
-from enchannel.errors import ConnectionFailed, ConnectionLost, KernelDied
+from enchannel.errors import (
+    ConnectionFailed,
+    ConnectionLost,
+    KernelDied,
+    MessagesMayBeMissing,
+)
 from enchannel.testing import Collector
+from enchannel_zmq import _loss_assessment
 from enchannel_zmq._connection_phase import ConnectionPhase
 from enchannel_zmq._link import ZmqLink
 from enchannel_zmq._loss_assessment import FindDeath
@@ -112,6 +119,71 @@ def test_death_is_reported_after_unread_output(
             assert str(error).startswith(reason)
         finally:
             link.close()
+
+
+NOT_DECISIVE = [ChannelName.HEARTBEAT, ChannelName.IOPUB, ChannelName.STDIN]
+
+
+@pytest.mark.parametrize("first", NOT_DECISIVE)
+def test_one_channel_lost_first_asks_for_process(wire: WireKernel, first: ChannelName) -> None:
+    """A dying kernel closes one socket after the other, in any order."""
+    asked: SimpleQueue[Callable[[KernelDied | None], None]] = SimpleQueue()
+    link = open_link(wire, asked.put)
+    try:
+        events = Collector(link.events)
+        wire.close_socket(first)
+        report = asked.get(timeout=DEADLINE)
+        wire.die()
+        find_killed(report)
+        events.wait_for(lambda event: event is KernelState.DEAD)
+        (error,) = (event for event in events.items if isinstance(event, Exception))
+        assert str(error) == "kernel 1 died by SIGKILL"
+    finally:
+        link.close()
+
+
+@pytest.mark.parametrize("first", NOT_DECISIVE)
+def test_one_channel_closed_first_is_no_loss(
+    wire: WireKernel, first: ChannelName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_loss_assessment, "ASSESSMENT_DELAY", 0.0)
+    link = open_link(wire, None)
+    try:
+        events = Collector(link.events)
+        wire.close_socket(first)
+        assert eventually(lambda: first in link._connection._sockets.disconnected())
+        link._io.call(lambda: None, DEADLINE)
+        wire.die()
+        events.wait_for(lambda event: event is KernelState.DEAD)
+        (error,) = (event for event in events.items if isinstance(event, Exception))
+        assert str(error).startswith("kernel 1 closed its sockets")
+    finally:
+        link.close()
+
+
+def test_restored_channel_is_reported_once_restored(wire: WireKernel) -> None:
+    link = open_link(wire, None)
+    try:
+        events = Collector(link.events)
+        wire.send(ChannelName.IOPUB, "stream", {"text": "x" * MAX_RECEIVED})
+        events.wait_for(lambda event: isinstance(event, MessagesMayBeMissing))
+        *states, missing = events.items[:4]
+        assert states == [LinkState.CONNECTED, LinkState.LOST, LinkState.CONNECTED]
+        assert "was lost on iopub and is restored" in str(missing)
+    finally:
+        link.close()
+
+
+def test_heartbeat_cut_off_loses_no_message(wire: WireKernel) -> None:
+    link = open_link(wire, None)
+    try:
+        events = Collector(link.events)
+        wire.send_frames(ChannelName.HEARTBEAT, [b"", b"x" * (MAX_RECEIVED + 1)])
+        events.wait_for(lambda event: event is KernelState.IDLE)
+        connected, lost = LinkState.CONNECTED, LinkState.LOST
+        assert events.items == [connected, lost, connected, KernelState.IDLE]
+    finally:
+        link.close()
 
 
 def test_death_is_reported_despite_inherited_sockets(wire: WireKernel) -> None:

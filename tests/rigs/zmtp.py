@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -57,14 +58,19 @@ class RawPublisher:
             except OSError:
                 return
             self._open.append(connection)
-            connection.settimeout(DEADLINE)
-            connection.sendall(GREETING)
-            exactly(connection, len(GREETING))
-            connection.sendall(bytes([COMMAND, len(READY)]) + READY)
-            receive_frame(connection)  # its READY
-            receive_frame(connection)  # a subscription
-            connection.sendall(encoded(self._welcome))
-            self.subscribers.put(connection)
+            # A client that only tests whether anything listens closes the connection.
+            with suppress(ConnectionError):
+                self._welcome_subscriber(connection)
+                self.subscribers.put(connection)
+
+    def _welcome_subscriber(self, connection: socket.socket) -> None:
+        connection.settimeout(DEADLINE)
+        connection.sendall(GREETING)
+        exactly(connection, len(GREETING))
+        connection.sendall(bytes([COMMAND, len(READY)]) + READY)
+        receive_frame(connection)  # its READY
+        receive_frame(connection)  # a subscription
+        connection.sendall(encoded(self._welcome))
 
 
 def encoded(frames: Sequence[bytes]) -> bytes:
