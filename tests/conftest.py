@@ -1,11 +1,12 @@
 """Isolation of the tests: their own Jupyter directories, default signals, and no leaks."""
 
+import gc
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from enchannel.backends._shared_resource import leases_in_process
+from tests.rigs.processes import descendants
 
 # On a busy machine a test may be several times slower; the pytest timeout ends one that hangs.
 hypothesis.settings.register_profile("enchannel", deadline=None)
@@ -45,6 +47,18 @@ SHARED_THREADS = {
     *("enchannel-zmq I/O", "enchannel-zmq launcher", "enchannel-websocket I/O"),
     "enchannel timer",
 }
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Exempt the modules and test items from garbage collection: they are many, and stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -88,12 +102,12 @@ def jupyter_directories() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
     """Fail a test that leaves a thread of enchannel, a lease or a child process behind."""
-    threads, children, leased = our_threads(), our_children(), leases()
+    threads, children, leased = our_threads(), descendants(), leases()
     yield
     deadline = time.monotonic() + LEAK_GRACE_PERIOD
     new_leases = eventually_none(lambda: leases() - leased, deadline)
     new_threads = eventually_none(lambda: our_threads() - threads, deadline)
-    new_children = eventually_none(lambda: our_children() - children, deadline)
+    new_children = eventually_none(lambda: descendants() - children, deadline)
     leaked = [f"thread {thread.name!r}" for thread in new_threads]
     leaked += [f"a lease of {shared}" for shared, _ in new_leases]
     for child in new_children:
@@ -114,10 +128,6 @@ def our_threads() -> set[threading.Thread]:
 def leases() -> set[tuple[str, int]]:
     """Return leases of shared resources that are not released: such a lease keeps a thread alive."""
     return leases_in_process()
-
-
-def our_children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
 
 
 def eventually_none(current: Callable[[], set[T]], deadline: float) -> set[T]:
