@@ -54,7 +54,7 @@ class ChannelSet(Generic[K]):
         subjects: KernelSubjects,
         *,
         scheduler: abc.SchedulerBase,
-        silent_after: float,
+        silent_after: float | None,
         types: ChannelTypes[K],
     ) -> None:
         self._context = ChannelContext(

@@ -13,6 +13,7 @@ from reactivex import abc
 from enchannel._kernel.backend_call import bind_options
 from enchannel._kernel.backend_lookup import find_backend, find_backend_of_target
 from enchannel._kernel.concurrency import is_on_event_loop, require_supported_concurrency
+from enchannel._kernel.heartbeat import validate_silent_after
 from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
@@ -32,7 +33,7 @@ def connect(
     backend: Backend | str | None = None,
     timeout: float = 10.0,
     session: Session | None = None,
-    silent_after: float = 5.0,
+    silent_after: float | None = None,
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
@@ -51,7 +52,8 @@ def connect(
         backend: The backend or its name; chosen by ``at`` or ``target`` by default.
         timeout: Seconds within which the kernel must answer.
         session: The identity of this client; a new one by default.
-        silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
+        silent_after: Seconds without a heartbeat after which the kernel state is ``silent``. None: 5
+            seconds, or no heartbeats with a scheduler of virtual time. ``math.inf``: no heartbeats.
         scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
@@ -69,7 +71,7 @@ def connect(
     """
     require_supported_concurrency("connect()")
     context = _context(session, timeout, scheduler, at)
-    _validate_silent_after(silent_after)
+    validate_silent_after(silent_after)
     opened = _open_call(target, context, backend, options)
     label = redact_url(target) if isinstance(target, str) else ""
     return _open_now_or_later(
@@ -86,7 +88,7 @@ def launch(
     extra_env: Mapping[str, str] | None = None,
     timeout: float = 60.0,
     session: Session | None = None,
-    silent_after: float = 5.0,
+    silent_after: float | None = None,
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
@@ -117,7 +119,7 @@ def launch(
     """
     require_supported_concurrency("launch()")
     context = _context(session, timeout, scheduler, at)
-    _validate_silent_after(silent_after)
+    validate_silent_after(silent_after)
     launched = _launch_call(name, context, backend, cwd, extra_env, options)
     return _open_now_or_later(
         Kernel(
@@ -230,13 +232,6 @@ def _launch_call(
     )
     launcher.validate_launch(name, context, options)
     return partial(call, cwd=None if cwd is None else Path(cwd), extra_env=extra_env)
-
-
-def _validate_silent_after(seconds: object) -> None:
-    if type(seconds) is bool or not isinstance(seconds, (int, float)):
-        raise TypeError(f"silent_after must be a number of seconds, not {seconds!r}")
-    if not seconds > 0:
-        raise ValueError(f"silent_after must be a positive number of seconds, not {seconds!r}")
 
 
 def _validate_cwd(cwd: object) -> None:

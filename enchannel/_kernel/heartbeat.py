@@ -12,12 +12,14 @@ from enchannel._kernel.channel import BaseChannel
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.fanout import Fanout
+from enchannel._rx.foreign_loops import is_virtual_time
 from enchannel._rx.sink import Reporter
 from enchannel.abc import ChannelPair
 from enchannel.errors import EnchannelError, InvalidMessage
 
-__all__ = ["Heartbeat", "pause", "unpause"]
+__all__ = ["Heartbeat", "pause", "unpause", "validate_silent_after"]
 
+DEFAULT_SILENT_AFTER = 5.0
 PING = b"ping"
 MAX_MISSED_PINGS = 3  # in a row, within silent_after
 GRID_STEPS = 4  # between two pings
@@ -31,10 +33,14 @@ class Heartbeat(BaseChannel[bytes]):
     It sends three pings in ``silent_after`` seconds. A kernel that stops answering is reported as silent,
     not as dead. A kernel that has never answered is not reported, because some kernels have no heartbeat.
 
+    By default, it sends no pings in virtual time: they would never end, and so would ``start`` of the
+    scheduler.
+
     Made by the library only.
 
     Attributes:
-        silent_after: Seconds without an echo after which a kernel is reported as silent.
+        silent_after: Seconds without an echo after which a kernel is reported as silent; infinity if no
+            pings are sent.
         is_beating: True while the kernel answers, False while it does not; None before its first echo.
     """
 
@@ -43,11 +49,13 @@ class Heartbeat(BaseChannel[bytes]):
         pair: ChannelPair[bytes],
         delivery: DeliveryThread,
         reporter: Reporter,
-        silent_after: float,
+        silent_after: float | None,
         scheduler: abc.SchedulerBase,
         on_change: Callable[[bool], None],
     ) -> None:
-        self.silent_after = silent_after
+        self.silent_after = (
+            _default_silent_after(scheduler) if silent_after is None else float(silent_after)
+        )
         self.is_beating: bool | None = None
         self._scheduler = scheduler
         self._on_change = on_change
@@ -62,6 +70,8 @@ class Heartbeat(BaseChannel[bytes]):
             self._next_ping.disposable = None
 
     def _unpause(self) -> None:
+        if math.isinf(self.silent_after):
+            return
         with self._fanout.lock:
             if not self._is_paused or self._fanout.terminal is not None:
                 return
@@ -115,6 +125,22 @@ class Heartbeat(BaseChannel[bytes]):
                 f"an item sent on {self} must be bytes, not {type(value).__name__}"
             )
         return bytes(value)
+
+
+def validate_silent_after(seconds: object) -> None:
+    """Raise TypeError or ValueError unless this is a positive number of seconds, infinity, or None."""
+    if seconds is None:
+        return
+    if type(seconds) is bool or not isinstance(seconds, (int, float)):
+        raise TypeError(f"silent_after must be a number of seconds or None, not {seconds!r}")
+    if not seconds > 0:
+        raise ValueError(
+            f"silent_after must be a positive number of seconds or None, not {seconds!r}"
+        )
+
+
+def _default_silent_after(scheduler: abc.SchedulerBase) -> float:
+    return math.inf if is_virtual_time(scheduler) else DEFAULT_SILENT_AFTER
 
 
 def pause(heartbeat: Heartbeat) -> None:

@@ -12,7 +12,7 @@ from enchannel._kernel.action import Action
 from enchannel._kernel.channel import MessageChannel, RoutingChannel
 from enchannel._kernel.channel_set import ChannelTypes
 from enchannel._kernel.comm import Comm
-from enchannel._kernel.heartbeat import Heartbeat
+from enchannel._kernel.heartbeat import Heartbeat, validate_silent_after
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
 from enchannel._kernel.parts import KernelParts
 from enchannel._kernel.request_registry import Request
@@ -62,7 +62,7 @@ class Kernel(Requests):
         *,
         label: str = "",
         scheduler: abc.SchedulerBase | None = None,
-        silent_after: float = 5.0,
+        silent_after: float | None = None,
     ) -> None:
         self._label = label
         self._parts = parts = KernelParts(
@@ -85,7 +85,7 @@ class Kernel(Requests):
         *,
         session: Session | None = None,
         scheduler: abc.SchedulerBase | None = None,
-        silent_after: float = 5.0,
+        silent_after: float | None = None,
     ) -> Self:
         """Return a connected kernel over an open link, as ``enchannel.backends.open_link`` returns.
 
@@ -95,7 +95,11 @@ class Kernel(Requests):
             link: An open link that has no subscriber yet.
             session: The identity of this client, with which the link was opened; a new one by default.
             scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
-            silent_after: Seconds without a heartbeat after which the kernel state is ``silent``.
+            silent_after: Seconds without a heartbeat after which the kernel state is ``silent``. None: 5
+                seconds, or no heartbeats with a scheduler of virtual time. ``math.inf``: no heartbeats.
+
+        Raises:
+            ValueError, TypeError: silent_after is not a positive number.
 
         Example:
             >>> session = ec.Session()
@@ -103,6 +107,7 @@ class Kernel(Requests):
             >>> with ec.Kernel.from_link(link, session=session) as kernel:
             ...     kernel.run("6 * 7")
         """
+        validate_silent_after(silent_after)
         kernel = cls(
             lambda: link, session or Session(), scheduler=scheduler, silent_after=silent_after
         )

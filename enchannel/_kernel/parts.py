@@ -51,7 +51,7 @@ class KernelParts:
         session: Session,
         *,
         scheduler: abc.SchedulerBase,
-        silent_after: float,
+        silent_after: float | None,
         channel_types: ChannelTypes[Any],
     ) -> None:
         self.scheduler = scheduler

@@ -14,7 +14,7 @@ from reactivex import abc
 from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
-__all__ = ["ForeignLoop", "is_event_loop", "to_foreign_loop"]
+__all__ = ["ForeignLoop", "is_event_loop", "is_virtual_time", "to_foreign_loop"]
 
 Callback: TypeAlias = Callable[[], None]
 
@@ -63,8 +63,13 @@ def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
 
     Virtual time counts as a loop: its actions run on the thread that advances it.
     """
-    known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler, VirtualTimeScheduler))
-    return known or _is_named(scheduler, "QtScheduler", "TkinterScheduler")
+    known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler))
+    return known or is_virtual_time(scheduler) or _is_named(scheduler, "QtScheduler", "TkinterScheduler")
+
+
+def is_virtual_time(scheduler: abc.SchedulerBase) -> bool:
+    """Return True if time stands still until someone advances it."""
+    return isinstance(scheduler, VirtualTimeScheduler)
 
 
 def _is_named(scheduler: abc.SchedulerBase, *names: str) -> bool:

@@ -1,5 +1,6 @@
 """Delivery on a virtual-time scheduler: at its time, on the thread that advances it."""
 
+import math
 import threading
 from datetime import timedelta
 
@@ -10,6 +11,8 @@ from reactivex.testing import TestScheduler
 
 import enchannel as ec
 from enchannel import AnyMessage
+from enchannel.memory import InMemoryKernel
+from enchannel.messages import kernel_info_request
 from enchannel.testing import Collector
 from tests.rigs.messages import printed, texts
 from tests.rigs.scripted import ScriptedLink
@@ -82,3 +85,24 @@ def test_requests_and_states_in_virtual_time(clock: VirtualTimeScheduler) -> Non
         assert texts_seen.items == []
         clock.advance_by(1)
         assert texts(texts_seen.items) == ["woo"]
+
+
+def test_start_returns_with_open_kernel(clock: VirtualTimeScheduler) -> None:
+    seen = Collector[AnyMessage]()
+    with InMemoryKernel() as end, ec.connect(end.target, scheduler=clock) as kernel:
+        kernel.request(kernel_info_request(), timeout=5).subscribe(seen, scheduler=clock)
+        clock.start()
+        assert isinstance(seen.error, ec.RequestTimeout)
+        assert kernel.heartbeat.is_beating is None
+        assert kernel.heartbeat.silent_after == math.inf
+
+
+def test_virtual_heartbeat_on_request(clock: VirtualTimeScheduler) -> None:
+    remote = ScriptedLink()
+    remote.heartbeat_handler = remote.send_heartbeat
+    with remote.kernel(scheduler=clock, silent_after=3) as kernel:
+        clock.advance_by(1)
+        assert kernel.heartbeat.is_beating
+        remote.heartbeat_handler = lambda beat: None
+        clock.advance_by(5)
+        assert kernel.state.value is ec.KernelState.SILENT

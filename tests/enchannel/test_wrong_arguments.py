@@ -85,6 +85,11 @@ CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "timeout None": (TypeError, "timeout must be a number", lambda: connect("x", timeout=None)),
     "silent_after 0": (ValueError, "silent_after must be", lambda: connect("x", silent_after=0)),
     "silent_after text": (TypeError, "silent_after must be", lambda: launch(silent_after="5")),
+    "silent_after of a link": (
+        ValueError,
+        "silent_after must be",
+        lambda: ec.Kernel.from_link(ScriptedLink().link, silent_after=-1),
+    ),
     "session of other type": (TypeError, "session must be", lambda: launch(session="abc")),
     "cwd of other type": (TypeError, "cwd must be the path", lambda: launch(cwd=3)),
     "extra_env list": (TypeError, "extra_env must be a mapping", lambda: launch(extra_env=["A=1"])),

@@ -95,7 +95,7 @@ class ScriptedLink:
         *,
         session: Session | None = None,
         scheduler: abc.SchedulerBase | None = None,
-        silent_after: float = 5.0,
+        silent_after: float | None = None,
     ) -> Kernel:
         """Return a kernel that opens this link, for ``with`` or ``async with``."""
         return Kernel(
