@@ -64,7 +64,11 @@ def is_event_loop(scheduler: abc.SchedulerBase) -> bool:
     Virtual time counts as a loop: its actions run on the thread that advances it.
     """
     known = isinstance(scheduler, (AsyncIOScheduler, EventLoopScheduler))
-    return known or is_virtual_time(scheduler) or _is_named(scheduler, "QtScheduler", "TkinterScheduler")
+    return (
+        known
+        or is_virtual_time(scheduler)
+        or _is_named(scheduler, "QtScheduler", "TkinterScheduler")
+    )
 
 
 def is_virtual_time(scheduler: abc.SchedulerBase) -> bool:

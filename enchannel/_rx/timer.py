@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from itertools import count
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from reactivex import abc, typing
@@ -19,10 +23,16 @@ __all__ = ["TimerScheduler", "clock_of", "timer"]
 
 State = TypeVar("State")
 
+log = logging.getLogger("enchannel")
+
 # Seconds that the thread stays alive without actions to wait for.
 IDLE_TIMEOUT = 1.0
-# Cancelled actions are kept in the heap until there are this many, and more of them than others.
+# Seconds after which a longer wait starts again: longer ones than some 292 years overflow.
+MAX_WAIT = 3600.0
+# Cancelled actions are kept until there are this many, and more of them than others.
 MIN_PURGED_ACTIONS = 64
+# In place of the time until which the timer thread waits.
+WORKING = -math.inf
 
 
 class TimerScheduler(PeriodicScheduler):
@@ -30,15 +40,23 @@ class TimerScheduler(PeriodicScheduler):
 
     reactivex's schedulers start a thread for each timeout, or keep cancelled ones until they are due.
     Actions run one after the other on the timer thread: they must be short and must not raise.
+
+    Scheduling and cancelling take no lock and never wait, so finalizers may do both at any time.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        # Scheduled, and not yet moved to the heap, which only the timer thread touches.
+        self._inbox: deque[tuple[float, int, _Item]] = deque()
         self._due: list[tuple[float, int, _Item]] = []
         self._numbers = count()
-        self._cancelled = 0
-        self._changed = threading.Condition()
-        self._running = False
+        self._cancelled = 0  # since the last purge
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        # Until then the timer thread waits; in the past while it works, since it looks into the inbox
+        # before it waits.
+        self._waits_until = math.inf
+        # Held by the timer thread as long as it runs, and only ever tried.
+        self._running = threading.Lock()
 
     def schedule(
         self, action: typing.ScheduledAction[State], state: State | None = None
@@ -61,48 +79,84 @@ class TimerScheduler(PeriodicScheduler):
     ) -> abc.DisposableBase:
         item = _Item(lambda: action(self, state))
         due = time.monotonic() + max(0.0, self.to_seconds(duetime))
-        with self._changed:
-            heapq.heappush(self._due, (due, next(self._numbers), item))
-            if not self._running:
-                self._running = True
-                threading.Thread(target=self._run, name="enchannel timer", daemon=True).start()
-            elif self._due[0][2] is item:
-                self._changed.notify()
+        self._inbox.append((due, next(self._numbers), item))
+        if due < self._waits_until:
+            self._wake()
+        if self._running.acquire(blocking=False):
+            self._start()
         return Disposable(lambda: self._cancel(item))
 
     def _cancel(self, item: _Item) -> None:
-        with self._changed:
-            if item.action is None:
-                return
-            item.action = None
-            self._cancelled += 1
-            if self._cancelled > MIN_PURGED_ACTIONS and self._cancelled * 2 > len(self._due):
-                self._due = [entry for entry in self._due if entry[2].action is not None]
-                heapq.heapify(self._due)
-                self._cancelled = 0
+        if item.action is None:
+            return
+        item.action = None
+        self._cancelled += 1
+        if self._needs_purge and self._waits_until > WORKING:
+            self._wake()
+
+    @property
+    def _needs_purge(self) -> bool:
+        count = len(self._due) + len(self._inbox)
+        return self._cancelled > MIN_PURGED_ACTIONS and self._cancelled * 2 > count
+
+    def _wake(self) -> None:
+        self._waits_until = WORKING
+        self._wakeups.put(None)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="enchannel timer", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The limit of threads is reached: the next call tries again.
+            self._running.release()
+            log.error("starting the timer thread failed, so timeouts are delayed: %s", error)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                if not self._due and not self._changed.wait(IDLE_TIMEOUT) and not self._due:
-                    self._running = False
-                    return
-                item = self._next()
-            if item is not None:
-                item()
+        is_running = True
+        while is_running:
+            self._waits_until = WORKING
+            self._run_due()
+            until = self._due[0][0] if self._due else math.inf
+            # Published before the last look into the inbox, so that a thread that schedules later sees it
+            # and wakes this thread.
+            self._waits_until = until
+            if not self._inbox and not self._wait(until):
+                self._running.release()
+                # Scheduled before the release, by a thread that saw this one running.
+                is_running = bool(self._inbox) and self._running.acquire(blocking=False)
 
-    def _next(self) -> _Item | None:
-        if not self._due:
-            return None
-        due, _, item = self._due[0]
-        if item.action is not None and (seconds := due - time.monotonic()) > 0:
-            self._changed.wait(seconds)
-            return None
-        heapq.heappop(self._due)
-        if item.action is None:
-            self._cancelled -= 1
-            return None
-        return item
+    def _run_due(self) -> None:
+        while True:
+            while self._inbox:
+                heapq.heappush(self._due, self._inbox.popleft())
+            if self._needs_purge:
+                self._purge()
+            if not self._due:
+                return
+            due, _, item = self._due[0]
+            if item.action is not None and due > time.monotonic():
+                return
+            heapq.heappop(self._due)
+            try:
+                item()
+            except BaseException:  # one action must not end the thread for all others
+                log.exception("a scheduled action raised an unexpected exception")
+
+    def _purge(self) -> None:
+        self._cancelled = 0
+        self._due = [entry for entry in self._due if entry[2].action is not None]
+        heapq.heapify(self._due)
+
+    def _wait(self, until: float) -> bool:
+        """Wait for this time or a wake-up; return False if there was nothing to wait for."""
+        is_idle = until == math.inf
+        seconds = IDLE_TIMEOUT if is_idle else min(until - time.monotonic(), MAX_WAIT)
+        try:
+            self._wakeups.get(timeout=max(0.0, seconds))
+        except Empty:
+            return not is_idle
+        return True
 
 
 class _Item:

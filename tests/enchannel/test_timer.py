@@ -1,10 +1,12 @@
 """The timer thread. Where order matters, time stands still until a test sets it."""
 
+import gc
 import os
 import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from reactivex import abc
@@ -55,9 +57,8 @@ class Clock:
         return self._now
 
     def set(self, now: float) -> None:
-        with self._scheduler._changed:
-            self._now = now
-            self._scheduler._changed.notify()
+        self._now = now
+        self._scheduler._wake()
 
 
 @pytest.fixture
@@ -140,14 +141,39 @@ def test_second_or_late_cancel_is_a_no_op(scheduler: TimerScheduler, calls: Call
 
 def test_cancelled_actions_are_purged(scheduler: TimerScheduler) -> None:
     """Each request has a timeout, and nearly all timeouts are cancelled."""
+
+    def count_pending() -> int:
+        calls = Calls()
+        scheduler.schedule(calls.action)
+        calls.first(1)  # the timer thread has handled everything scheduled before
+        return len(scheduler._due) + len(scheduler._inbox)
+
     kept = scheduler.schedule_relative(FAR_SECONDS, Calls().action)
     for _ in range(10_000):
         scheduler.schedule_relative(FAR_SECONDS, Calls().action).dispose()
-    assert len(scheduler._due) < 200
+    assert count_pending() < 200
     kept.dispose()
     for _ in range(100):
         scheduler.schedule_relative(FAR_SECONDS, Calls().action).dispose()
-    assert len(scheduler._due) < 200
+    assert count_pending() < 200
+
+
+def test_sleeping_timer_purges_cancelled_actions(scheduler: TimerScheduler) -> None:
+    kept = scheduler.schedule_relative(FAR_SECONDS, Calls().action)
+    purged = Calls()
+
+    class Canary:
+        def __del__(self) -> None:
+            purged.action(scheduler)
+
+    canary = Canary()
+    cancelled = scheduler.schedule_relative(FAR_SECONDS, lambda *_, kept=canary: None)
+    del canary
+    cancelled.dispose()
+    for _ in range(1000):
+        scheduler.schedule_relative(FAR_SECONDS, Calls().action).dispose()
+    purged.first(1)
+    kept.dispose()
 
 
 def test_purge_keeps_other_actions(scheduler: TimerScheduler, calls: Calls) -> None:
@@ -219,3 +245,67 @@ def test_forked_process_has_its_own_timer() -> None:
         os._exit(7 if made.wait(DEADLINE) else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
+
+
+def test_raising_action_does_not_end_timer(
+    scheduler: TimerScheduler, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise SystemExit("woo")
+
+    scheduler.schedule(fail)
+    scheduler.schedule(calls.action, "next")
+    assert calls.first(1) == ["next"]
+    assert "woo" in caplog.text
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300])
+def test_long_delay_does_not_end_timer(
+    scheduler: TimerScheduler, calls: Calls, seconds: float
+) -> None:
+    far = scheduler.schedule_relative(seconds, calls.action, "far")
+    scheduler.schedule_relative(0.01, calls.action, "near")
+    assert calls.first(1) == ["near"]
+    scheduler.schedule_relative(0.02, calls.action, "later")
+    assert calls.first(2) == ["near", "later"]
+    far.dispose()
+
+
+def test_finalizer_may_schedule_and_cancel(scheduler: TimerScheduler, calls: Calls) -> None:
+    """The collector runs finalizers in the middle of any call, also while the timer changes its heap."""
+    scheduled = count()
+
+    class Finalized:
+        def __init__(self) -> None:
+            self.itself = self
+            self.timeout = scheduler.schedule_relative(FAR_SECONDS, calls.action, "cancelled")
+
+        def __del__(self) -> None:
+            self.timeout.dispose()
+            scheduler.schedule(calls.action, next(scheduled))
+
+    made = 0
+    thresholds = gc.get_threshold()
+    gc.set_threshold(3)
+    try:
+        for _ in range(300):
+            Finalized()
+            made += 1
+            scheduler.schedule_relative(FAR_SECONDS, calls.action, "cancelled").dispose()
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert sorted(map(str, calls.first(made))) == sorted(map(str, range(made)))
+
+
+def test_timer_starts_again_after_thread_limit(
+    scheduler: TimerScheduler, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        scheduler.schedule(calls.action, "first")
+    scheduler.schedule(calls.action, "second")
+    assert calls.first(2) == ["first", "second"]

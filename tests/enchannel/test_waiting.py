@@ -56,6 +56,11 @@ def test_wait_returns_last_item() -> None:
     assert ec.wait(reactivex.of(1, 2, 3)) == 3
 
 
+@pytest.mark.parametrize("timeout", [1e12, 1e300])
+def test_wait_accepts_any_long_timeout(timeout: float) -> None:
+    assert ec.wait(reactivex.timer(0.01), timeout=timeout) == 0
+
+
 def test_wait_raises_error_of_observable() -> None:
     with pytest.raises(ZeroDivisionError):
         ec.wait(reactivex.throw(ZeroDivisionError()))
