@@ -67,10 +67,13 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
         Raises:
             ChannelReadOnly: on iopub.
             ChannelClosed: the channel is closed, or is a copy in a forked process.
+            NotSupported: messages cannot be sent, as on a replay.
             ConnectionLost, KernelDied: the connection is down.
             InvalidMessage: the message cannot be sent; the text names the field.
         """
         if (terminal := self._fanout.terminal) is not None:
+            if not (isinstance(terminal, ChannelClosed) or self._can_send()):
+                self._send(value)  # raises the backend's reason
             reason = terminal if isinstance(terminal, ChannelClosed) else f"{self} is closed"
             raise ChannelClosed(f"{reason}; nothing can be sent on it any more")
         self._send(value)
@@ -99,6 +102,10 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
     def _send(self, value: T) -> None:
         self._outgoing.on_next(self._prepare(value))
 
+    def _can_send(self) -> bool:
+        """Return False if messages can never be sent, whether the channel is closed or not."""
+        return True
+
     def _prepare(self, value: T) -> T:
         return value
 
@@ -115,6 +122,7 @@ class ChannelContext(Generic[K]):
         kernel: The kernel, for ``Channel.kernel``.
         session: Fills in the headers of sent messages.
         sent: Receives each message that is sent.
+        can_send: Returns ``Capabilities.can_send``.
         on_message: Called with each incoming message before the subscribers get it.
         on_subscribed: Called after each subscription.
         delivery: The thread that calls the subscribers.
@@ -124,6 +132,7 @@ class ChannelContext(Generic[K]):
     kernel: K
     session: Session
     sent: Sent
+    can_send: Callable[[], bool]
     on_message: Callable[[AnyMessage], None]
     on_subscribed: Callable[[], None]
     delivery: DeliveryThread
@@ -173,6 +182,9 @@ class MessageChannel(BaseChannel[AnyMessage], Generic[K]):
             for sink in sinks:
                 sink.on_next(message)
         self._outgoing.on_next(message)
+
+    def _can_send(self) -> bool:
+        return self._context.can_send()
 
     def _prepare(self, value: AnyMessage) -> AnyMessage:
         if not isinstance(value, Message):

@@ -16,7 +16,7 @@ from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
 from enchannel._rx.fanout import terminate
-from enchannel.abc import Link
+from enchannel.abc import Capabilities, Link
 from enchannel.errors import NotSupported
 
 __all__ = ["ChannelSet", "ChannelTypes"]
@@ -61,6 +61,7 @@ class ChannelSet(Generic[K]):
             kernel=types.kernel,
             session=session,
             sent=subjects.sent,
+            can_send=self._can_send,
             on_message=_ignore,
             on_subscribed=self._on_subscribed,
             delivery=subjects.delivery,
@@ -74,6 +75,7 @@ class ChannelSet(Generic[K]):
         self._scheduler = scheduler
         self._silent_after = silent_after
         self._on_first_subscriber: Callable[[], None] | None = None
+        self._capabilities = Capabilities()
         self._lock = threading.Lock()
 
     def attach(
@@ -92,6 +94,7 @@ class ChannelSet(Generic[K]):
         """
         context = replace(self._context, on_message=on_message)
         self._on_first_subscriber = link.on_first_subscriber
+        self._capabilities = link.capabilities
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
                 self._by_name[name] = self._types.channel(name, pair, context)
@@ -135,6 +138,9 @@ class ChannelSet(Generic[K]):
             terminate(channel, error)
         if self.heartbeat is not None:
             terminate(self.heartbeat, error)
+
+    def _can_send(self) -> bool:
+        return self._capabilities.can_send
 
     def _on_subscribed(self) -> None:
         if self._on_first_subscriber is None:

@@ -26,11 +26,13 @@ class CommContext:
 
     Attributes:
         send: Sends a message on shell.
+        can_send: Returns False if messages can never be sent; ``send`` raises the reason.
         delivery: The thread that calls the subscribers.
         report: Receives the exceptions of subscribers.
     """
 
     send: Callable[[AnyMessage], None]
+    can_send: Callable[[], bool]
     delivery: DeliveryThread
     report: Reporter
 
@@ -140,7 +142,7 @@ class Comm(FanoutSubject[AnyMessage]):
         terminal = self._fanout.terminal
         if isinstance(terminal, ChannelClosed):
             raise ChannelClosed(str(terminal))
-        if terminal is not None:
+        if terminal is not None and self._context.can_send():
             raise ChannelClosed(f"{self} is closed; open another")
         self._context.send(message)
 

@@ -69,7 +69,10 @@ class KernelParts:
         self.requests = RequestRegistry(self)
         self.comms = Comms(
             CommContext(
-                send=self._send_on_shell, delivery=subjects.delivery, report=subjects.report
+                send=self._send_on_shell,
+                can_send=lambda: self.capabilities.can_send,
+                delivery=subjects.delivery,
+                report=subjects.report,
             )
         )
         self.lifecycle = LifecycleActions(self.connection, self.requests, subjects, scheduler)

@@ -25,8 +25,9 @@ def replay(
 
     Playback begins with the first subscriber of a channel; with several subscribers, pass ``start`` so that
     none misses a message. A replay plays once, and every channel completes at the end; call ``replay``
-    again to play it again. Sending raises ``NotSupported``, or ``ChannelClosed`` after the end. On an event
-    loop that is running, it returns immediately; ``async with`` or ``await`` opens the file.
+    again to play it again. Sending raises ``NotSupported``, also after the end, or ``ChannelClosed`` once
+    the kernel is closed. On an event loop that is running, it returns immediately; ``async with`` or
+    ``await`` opens the file.
 
     Args:
         path: A file written by ``record``.

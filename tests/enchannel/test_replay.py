@@ -28,7 +28,13 @@ from enchannel._recordings.format import RecordKind, encode_header, encode_recor
 from enchannel._rx.sink import attach
 from enchannel.abc import Backend, Link, OpenContext
 from enchannel.backends import encode_event
-from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
+from enchannel.errors import (
+    ChannelClosed,
+    ChannelReadOnly,
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+)
 from enchannel.testing import Collector
 from enchannel.wire import websocket
 from tests.rigs import DEADLINE
@@ -42,8 +48,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "session.enchannel"
 
 
-def write(path: Path, *items: tuple[float, Any], end: float | None = 10.0) -> str:
-    """Write a recording with the given items, and return its URL."""
+def write(
+    path: Path,
+    *items: tuple[float, Any],
+    end: float | None = 10.0,
+    failure: EnchannelError | None = None,
+) -> str:
+    """Write a recording with the given items and the error that ended it, and return its URL."""
     data = [encode_header("ada", "s1", "2024-02-29T12:30:00Z")]
     for time, item in items:
         if isinstance(item, ec.Message):
@@ -52,7 +63,8 @@ def write(path: Path, *items: tuple[float, Any], end: float | None = 10.0) -> st
             record = encode_record(time, RecordKind.EVENT, encode_event(item))
         data += record
     if end is not None:
-        data += encode_record(end, RecordKind.END, b"")
+        payload = b"" if failure is None else encode_event(failure)
+        data += encode_record(end, RecordKind.END, payload)
     path.write_bytes(b"".join(data))
     return f"replay:{path}"
 
@@ -424,11 +436,50 @@ def test_lifecycle_of_replay_raises(kernel: ec.Kernel) -> None:
     assert not kernel.owned
 
 
+@pytest.mark.parametrize("failure", [None, ConnectionLost("the connection was lost")])
+def test_finished_replay_raises_not_supported(path: Path, failure: EnchannelError | None) -> None:
+    with ec.connect(write(path, failure=failure), speed=math.inf) as kernel:
+        Collector(kernel.main).wait_for_end()
+        for channel in (kernel.shell, kernel.control, kernel.main):
+            with pytest.raises(NotSupported, match="recording"):
+                channel.on_next(ec.kernel_info_request())
+        with pytest.raises(NotSupported, match="recording"):
+            kernel.stdin.on_next(ec.input_reply("Ada"))
+        with pytest.raises(NotSupported, match="recording"):
+            kernel.run("6 * 7")
+        with pytest.raises(NotSupported, match="recording"):
+            ec.wait(kernel.kernel_info())
+        with pytest.raises(NotSupported, match="recording"):
+            kernel.comm("target")
+        with pytest.raises(ChannelReadOnly):
+            kernel.iopub.on_next(ec.kernel_info_request())
+        for outcome in (kernel.interrupt(), kernel.shutdown()):
+            with pytest.raises(NotSupported, match="recording"):
+                ec.wait(outcome, timeout=DEADLINE)
+        with pytest.raises(NotSupported):
+            kernel.restart()
+        with pytest.raises(NotSupported), kernel.subshell():
+            pass
+
+
+def test_comm_of_finished_replay_raises_not_supported(path: Path) -> None:
+    opened, start = build.comm_open("c1", "target"), Subject[None]()
+    with ec.connect(write(path, (1.0, opened)), speed=math.inf, start=start) as kernel:
+        comms, played = Collector(kernel.comms("target")), Collector(kernel.main)
+        start.on_next(None)
+        (comm,) = comms.wait_until(len)
+        played.wait_for_end()
+        with pytest.raises(NotSupported, match="recording"):
+            comm.send({})
+
+
 def test_closed_replay_refuses_messages(kernel: ec.Kernel) -> None:
-    link = parts_of(kernel).connection.require_link()
+    link, shell = parts_of(kernel).connection.require_link(), kernel.shell
     kernel.close()
     with pytest.raises(ChannelClosed):
         kernel.run("6 * 7")
+    with pytest.raises(ChannelClosed):
+        shell.on_next(ec.kernel_info_request())
     pair = link.pair(ChannelName.SHELL)
     assert pair is not None
     with pytest.raises(ChannelClosed):
