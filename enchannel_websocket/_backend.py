@@ -107,17 +107,20 @@ class WebsocketBackend(Launcher, Lister):
             name: Name of the kernelspec.
             context: Session, timeout and the server's URL. Shutting down a kernel that does not answer
                 within the timeout may take 4 s more.
-            cwd: Working directory, as the server names it: below its own root.
+            cwd: Working directory, as the server names it: below its own root. Where a server cannot tell
+                whether it exists (gateways, hidden directories), ``kernel.errors`` emits NotSupported.
             extra_env: Environment variables. Only gateways accept them: those that begin with
                 ``KERNEL_``, and those in the gateway's configuration.
             notebook: Path of a notebook on the server that the kernel belongs to, as shown in JupyterLab.
+                Not with ``cwd`` and ``extra_env``: the kernel starts in the notebook's directory.
             options: See ``WebsocketKeywords``.
 
         Raises:
-            LaunchFailed: The kernelspec does not exist, or the kernel did not start.
+            LaunchFailed: The kernelspec or ``cwd`` does not exist, or the kernel did not start.
             NotSupported: The server does not accept environment variables.
             AuthenticationFailed: The server does not accept the credentials.
             ConnectionFailed: The server could not be reached.
+            ValueError: ``notebook`` was passed with ``cwd`` or ``extra_env``.
         """
         chosen = WebsocketOptions.from_keywords(options)
         address = parse_server(context.at, allow_http=chosen.allow_http)
@@ -127,6 +130,7 @@ class WebsocketBackend(Launcher, Lister):
             def shut_down(started: StartedKernel) -> Any:
                 return server.shut_down(started.kernel_id, started.session_id)
 
+            unchecked_cwd = await settings.check_cwd(server)
             started = await start_or_undo(settings.start_on(server), shut_down)
             try:
                 link = WebsocketLink(server, started.kernel_id, context.session, lease, chosen)
@@ -136,6 +140,8 @@ class WebsocketBackend(Launcher, Lister):
                 if isinstance(error, KernelDied):
                     raise LaunchFailed(f"kernel {name!r} died while starting: {error}") from None
                 raise
+            if unchecked_cwd is not None:
+                link.emit(unchecked_cwd)
             lifecycle = JupyterLifecycle(
                 server, link, lease.resource, session_id=started.session_id
             )

@@ -41,6 +41,49 @@ class KernelSettings:
     env: Mapping[str, str] | None
     notebook: str | None
 
+    def __post_init__(self) -> None:
+        """Refuse settings that a server ignores for the kernel of a notebook.
+
+        Raises:
+            ValueError: ``notebook`` was passed with ``cwd`` or ``extra_env``.
+        """
+        if self.notebook is None:
+            return
+        if self.cwd is not None:
+            raise ValueError(
+                f"cwd cannot be combined with notebook={self.notebook!r}: the kernel starts in the "
+                "directory of the notebook"
+            )
+        if self.env:
+            raise ValueError(
+                f"extra_env cannot be combined with notebook={self.notebook!r}: servers start the kernel "
+                "of a notebook without environment variables"
+            )
+
+    async def check_cwd(self, server: JupyterClient) -> NotSupported | None:
+        """Find out whether the working directory exists; return why that is unknown, if it is.
+
+        Servers start a kernel in their root if it does not exist.
+
+        Raises:
+            LaunchFailed: It does not exist.
+        """
+        if self.cwd is None:
+            return None
+        exists = await server.has_directory(self.cwd.as_posix().strip("/"))
+        if exists:
+            return None
+        cwd = repr(self.cwd.as_posix())
+        if exists is None:
+            return NotSupported(
+                f"{server} does not tell whether the directory cwd={cwd} exists; if it does not, the "
+                "kernel runs in another one"
+            )
+        raise LaunchFailed(
+            f"kernel {self.name!r} could not be started: the directory cwd={cwd} does not exist below the "
+            f"root of {server}; pass a path from there"
+        )
+
     async def start_on(self, server: JupyterClient) -> StartedKernel:
         """Start the kernel.
 

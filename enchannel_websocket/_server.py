@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from enchannel import KernelModel, KernelspecModel
 from enchannel.backends import find_kernel
-from enchannel.errors import KernelDied
+from enchannel.errors import AuthenticationFailed, KernelDied
 from enchannel.frozen import FrozenDict
 from enchannel_websocket._http import HttpClient, ServerRefused
 from enchannel_websocket._socket import KernelSocket, open_socket
@@ -78,6 +78,30 @@ class JupyterClient(HttpClient):
         await self.log_in()
         answer = await self.send("GET", "/api/status")
         return answer.status_code == 404
+
+    async def has_directory(self, path: str) -> bool | None:
+        """Return True if a directory exists below the server's root; None if the server does not tell.
+
+        Gateways have no API for files, and servers hide names that begin with a dot.
+        """
+        try:
+            found = await self.request_json(
+                "GET", f"/api/contents/{quote(path)}?content=0", missing=LookupError(path)
+            )
+        except LookupError:
+            is_hidden = any(name.startswith(".") for name in path.split("/"))
+            return None if is_hidden or not await self._has_files() else False
+        except (ServerRefused, AuthenticationFailed):
+            return None
+        with self._expecting_jupyter():
+            return bool(found["type"] == "directory")
+
+    async def _has_files(self) -> bool:
+        try:
+            await self.request("GET", "/api/contents?content=0")
+        except (ServerRefused, AuthenticationFailed):
+            return False
+        return True
 
     async def start(self, model: Mapping[str, Any]) -> str:
         """Start a kernel and return its id."""

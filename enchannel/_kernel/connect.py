@@ -104,15 +104,16 @@ def launch(
         name: The name of a kernelspec; ``enchannel kernels`` lists them.
         at: The URL of a server that starts the kernel; this machine by default.
         backend: The backend or its name; chosen by ``at`` by default.
-        cwd: The working directory of the kernel.
+        cwd: The working directory of the kernel; with ``at``, a directory of the server: of a Jupyter
+            server below its root, of a relay on its machine.
         extra_env: Environment variables, added to those of this process.
         timeout: Seconds within which the kernel must answer.
         session, silent_after, scheduler: As for ``connect``.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
     Raises:
-        LaunchFailed: the kernelspec does not exist, or the process did not start; with its exit code and
-            the end of its stderr.
+        LaunchFailed: the kernelspec or ``cwd`` does not exist, or the process did not start; with its exit
+            code and the end of its stderr.
         BackendNotFound: no installed backend supports this kind of server.
         NotSupported: the backend cannot launch kernels; or as for ``connect``.
         ValueError, TypeError: As for ``connect``.

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -290,6 +291,32 @@ def test_cwd_is_below_server_root(any_server: Server) -> None:
         directory = kernel.run("print(__import__('os').getcwd())", timeout=DEADLINE).text
     if isinstance(any_server, JupyterServer):
         assert Path(directory.strip()).name == "below"
+
+
+@pytest.mark.parametrize("cwd", ["nowhere", "/nowhere", "below/nowhere", "file"])
+def test_missing_cwd_fails_launch(any_server: Server, cwd: str) -> None:
+    if not isinstance(any_server, JupyterServer):
+        pytest.skip("other servers have no API for files")
+    (any_server.home / "work" / "below").mkdir(exist_ok=True)
+    (any_server.home / "work" / "file").touch()
+    with pytest.raises(ec.LaunchFailed, match=f"cwd='{cwd}' does not exist below the root of"):
+        ec.launch("python3", at=any_server.url, token=TOKEN, cwd=cwd)
+    assert any_server.request("GET", "api/kernels") == []
+
+
+def test_unknown_cwd_is_reported(any_server: Server) -> None:
+    hidden = any_server.home / "work" / ".hidden"
+    hidden.mkdir(exist_ok=True)
+    with ec.launch("python3", at=any_server.url, token=TOKEN, cwd=".hidden") as kernel:
+        errors = Collector(kernel.errors)
+        error = errors.wait_for(lambda error: isinstance(error, ec.NotSupported))
+        assert "does not tell whether the directory cwd='.hidden' exists" in str(error)
+
+
+@pytest.mark.parametrize("option", [{"cwd": "below"}, {"extra_env": {"KERNEL_A": "1"}}])
+def test_settings_that_notebook_ignores_are_refused(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cannot be combined with notebook='a.ipynb'"):
+        ec.launch("python3", at="http://localhost:1", notebook="a.ipynb", **option)
 
 
 def test_launch_in_event_loop_does_not_block(any_server: Server) -> None:
