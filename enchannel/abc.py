@@ -54,10 +54,13 @@ The contract
         The connection       ``LinkState.CONNECTED``    Nothing.                 Probes, as after a
         stays, but requests  again                                               reconnect.
         may have been lost.
+        A message was sent,  ``MessageNotForwarded``    Its request fails with   The same.
+        and the server does                             the reason, all others
+        not forward it.                                 stay in flight.
         ==================== ========================== ======================== ===========================
 
-        Errors other than ``ConnectionLost`` and ``KernelDied`` end no request; the core reports all errors
-        on ``kernel.errors``.
+        Other errors end no request. The core reports all errors on ``kernel.errors``, except
+        ``MessageNotForwarded`` if a request fails with its reason.
     12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing is
         queued to be sent after a reconnect.
     13. A link that will not reconnect ends ``events`` with one ``on_error``; a link that was closed ends

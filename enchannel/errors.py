@@ -21,6 +21,7 @@
     ├── NotSupported                          the kernel or backend does not have this feature
     ├── WouldDeadlock (RuntimeError)          a blocking call on a thread that the call would wait for
     ├── InvalidMessage (ValueError)           a message that cannot be sent
+    ├── MessageNotForwarded                   a message that a server did not forward to the kernel
     ├── RejectedFrame                         received data that is not a valid message; it was dropped
     │   ├── InvalidSignature
     │   ├── ReplayedFrame
@@ -53,6 +54,7 @@ from enchannel._protocol.errors import (
     InvalidSignature,
     LaunchFailed,
     MalformedFrame,
+    MessageNotForwarded,
     MessagesMayBeMissing,
     MissingDependency,
     NotConnected,
@@ -79,6 +81,7 @@ __all__ = [
     "KernelError",
     "LaunchFailed",
     "MalformedFrame",
+    "MessageNotForwarded",
     "MessagesMayBeMissing",
     "MissingDependency",
     "NotConnected",

@@ -23,6 +23,7 @@ from enchannel.errors import (
     InvalidMessage,
     KernelDied,
     MalformedFrame,
+    MessageNotForwarded,
     MessagesMayBeMissing,
     NotSupported,
 )
@@ -38,6 +39,7 @@ from enchannel_socketio._packet import (
     decode_message,
     encode_message,
 )
+from enchannel_socketio._refusal import Refusal
 from enchannel_socketio._socket import RelaySocket
 
 __all__ = ["SocketioLink"]
@@ -94,6 +96,8 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
         self._max_sent = model.max_message
         self._socket: RelaySocket | None = None
         self._kernel_state = ""
+        # The text of the last event that failed all requests.
+        self._last_failure = ""
         self._advanced = asyncio.Event()
         self._unacknowledged = 0
         if model.access != "full":
@@ -256,19 +260,31 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
         event = record.to_event()
         if event is LinkState.LOST:
             self.suspend(
-                ConnectionLost(f"the relay lost its connection to kernel {self.kernel_id}")
+                record.to_error()
+                if record.error
+                else ConnectionLost(f"the relay lost its connection to kernel {self.kernel_id}")
             )
         elif event is LinkState.CONNECTED:
             self.resume()
-        elif isinstance(event, KernelDied) and self.phase is LinkPhase.SUSPENDED:
-            self.suspend(event)
+        elif isinstance(event, (ConnectionLost, KernelDied)):
+            self._last_failure = str(event)
+            if self.phase is LinkPhase.SUSPENDED:
+                self.suspend(event)
         self.emit(event)
 
-    def _on_refused(self, refusal: Any) -> None:
-        """Report a message that the relay did not pass on, and that will not be answered."""
-        fields: dict[str, Any] = refusal if isinstance(refusal, dict) else {}
-        why = f"the relay rejected a message: {fields.get('error')}"
-        self.emit(KernelDied(why) if fields.get("kind") == "KernelDied" else ConnectionLost(why))
+    def _on_refused(self, data: Any) -> None:
+        """Report a message that the relay did not forward, and that will not be answered."""
+        try:
+            refusal = msgspec.convert(data, type=Refusal)
+        except msgspec.ValidationError:
+            self.emit(MalformedFrame("a refusal has an invalid structure; it was dropped"))
+            return
+        error = refusal.to_error()
+        if not refusal.msg_id:
+            self.emit(error)
+        # Otherwise that event, received after the message was sent, has failed the request.
+        elif str(error) != self._last_failure:
+            self.emit(MessageNotForwarded(refusal.msg_id, error))
 
     async def wait_for_position(self, position: int) -> None:
         """Wait until all events up to a position have been received, or the link has ended."""

@@ -15,7 +15,13 @@ from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel.abc import KernelState, LinkEvent, LinkState
-from enchannel.errors import ChannelClosed, ConnectionLost, EnchannelError, KernelDied
+from enchannel.errors import (
+    ChannelClosed,
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    MessageNotForwarded,
+)
 
 __all__ = ["Dispatcher"]
 
@@ -73,6 +79,9 @@ class Dispatcher:
             self._on_link_state(event)
         elif isinstance(event, KernelState):
             self._on_kernel_state(event)
+        elif isinstance(event, MessageNotForwarded):
+            if not self._requests.fail(event.msg_id, event.reason):
+                self._subjects.report(event)
         else:
             if isinstance(event, (KernelDied, ConnectionLost)):
                 self._on_lost(event)

@@ -75,6 +75,13 @@ class RequestRegistry:
         """Forget a request that has ended."""
         self.by_id.pop(request.id, None)
 
+    def fail(self, msg_id: str, error: Exception) -> bool:
+        """Fail the in-flight request with an id; return False if there is none."""
+        request = self.by_id.get(msg_id)
+        if request is not None:
+            request.fail(error)
+        return request is not None
+
     def fail_all(self, error: Exception) -> None:
         """Fail every request that is in flight."""
         for request in list(self.by_id.values()):

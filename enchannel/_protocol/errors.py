@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 __all__ = [
     "AuthenticationFailed",
@@ -15,6 +16,7 @@ __all__ = [
     "InvalidSignature",
     "LaunchFailed",
     "MalformedFrame",
+    "MessageNotForwarded",
     "MessagesMayBeMissing",
     "MissingDependency",
     "NotConnected",
@@ -134,6 +136,30 @@ class WouldDeadlock(EnchannelError, RuntimeError):
 
 class InvalidMessage(EnchannelError, ValueError):
     """Raised for a message that cannot be sent; the text names the invalid field."""
+
+
+class MessageNotForwarded(EnchannelError):
+    """Reported when a server does not forward a message to the kernel, so that it gets no reply.
+
+    A request fails with the reason. For a message that was sent in another way, this is reported on
+    ``kernel.errors``. As an event of a link it concerns one message; all others stay in flight.
+
+    Args:
+        msg_id: The id of the message.
+        reason: The reason.
+
+    Attributes:
+        msg_id: As passed.
+        reason: As passed.
+    """
+
+    def __init__(self, msg_id: str, reason: EnchannelError) -> None:
+        super().__init__(f"the message {msg_id[:8]} was not forwarded to the kernel: {reason}")
+        self.msg_id = msg_id
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.msg_id, self.reason)
 
 
 class RejectedFrame(EnchannelError):

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from enchannel import errors
-from enchannel.errors import EnchannelError, KernelError
+from enchannel.errors import EnchannelError, KernelError, MessageNotForwarded
 
 __all__ = [
     "EventRecord",
@@ -46,7 +46,8 @@ class KernelState(StrEnum):
 LinkEvent: TypeAlias = LinkState | KernelState | EnchannelError
 """An event of a link: a new state of the link, a new state of the kernel that only the backend can
 detect (starting, restarting, dead), or an error. ``ConnectionLost`` and ``KernelDied`` fail the in-flight
-requests; all errors are reported on ``kernel.errors``."""
+requests, ``MessageNotForwarded`` fails the one that it names; all other errors are only reported on
+``kernel.errors``."""
 
 
 class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,6 +63,8 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         text: The text of the error.
         exit_code: The exit code of the kernel process, if the error has it.
         stderr: The end of the stderr of the kernel process, if the error has it.
+        msg_id: The id of the message that was not forwarded because of the error; empty: it does not
+            concern a single message.
 
     Example:
         >>> EventRecord.of(KernelState.DEAD).encode()
@@ -77,6 +80,7 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
     exit_code: int | None = None
     stderr: str = ""
+    msg_id: str = ""
 
     @classmethod
     def of(cls, event: LinkEvent) -> EventRecord:
@@ -85,6 +89,8 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
             return cls(link=event)
         if isinstance(event, KernelState):
             return cls(kernel=event)
+        if isinstance(event, MessageNotForwarded):
+            return msgspec.structs.replace(cls.of(event.reason), msg_id=clean(event.msg_id))
         exit_code: object = getattr(event, "exit_code", None)
         return cls(
             error=type(event).__name__,
@@ -127,12 +133,16 @@ class EventRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def to_error(self) -> EnchannelError:
         """Return the error; for an unknown class, an ``EnchannelError`` whose text names the class."""
+        error = self._to_plain_error()
+        return MessageNotForwarded(self.msg_id, error) if self.msg_id else error
+
+    def _to_plain_error(self) -> EnchannelError:
         name = self.ended or self.error
         kind: object = getattr(errors, name, None) if name and name in errors.__all__ else None
         if (
             not isinstance(kind, type)
             or not issubclass(kind, EnchannelError)
-            or kind is KernelError
+            or kind in (KernelError, MessageNotForwarded)
         ):
             return EnchannelError(f"{name}: {self.text}")
         error = kind(self.text)

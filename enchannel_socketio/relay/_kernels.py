@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 
 from reactivex import Observable
 
@@ -16,6 +19,7 @@ from enchannel.errors import EnchannelError, KernelDied, MalformedFrame, NotSupp
 from enchannel_socketio._packet import MSG, encode_message
 from enchannel_socketio.relay._log import Entry, Log
 from enchannel_socketio.relay._log_writer import LogWriter
+from enchannel_socketio.relay._loss_records import LossRecords
 from enchannel_socketio.relay._watcher import BatchCache
 
 __all__ = ["LocalKernel", "ServedKernel"]
@@ -100,6 +104,7 @@ class LocalKernel(ServedKernel):
         self._link = link
         self._session = session
         self._writer = LogWriter(id, log)
+        self._loss = LossRecords(has_reason=not link.capabilities.can_resume)
         self._is_ending = False
         self._end_error: EnchannelError | None = None
         for channel in FORWARDED_CHANNELS:
@@ -112,27 +117,33 @@ class LocalKernel(ServedKernel):
 
     async def send(self, message: AnyMessage) -> None:
         if self._end_error is not None:
-            raise self._end_error
+            raise copy(self._end_error)
+        if self._is_ending:
+            raise self._shut_down_error()
         pair = self._link.pair(message.channel)
         if pair is None or message.channel is ChannelName.IOPUB:
             raise NotSupported(f"messages cannot be sent on {message.channel.value}")
-        pair.outgoing.on_next(self._session.fill_headers(message))
+        with self._renaming():
+            pair.outgoing.on_next(self._session.fill_headers(message))
 
     async def interrupt(self) -> None:
-        completion = self._lifecycle.interrupt() if self.has_lifecycle else None
-        if completion is None:
-            await self.send(ec.interrupt_request())
-        else:
-            await _wait_for(completion)
+        with self._renaming():
+            completion = self._lifecycle.interrupt() if self.has_lifecycle else None
+            if completion is not None:
+                await _wait_for(completion)
+                return
+        await self.send(ec.interrupt_request())
 
     async def restart(self) -> None:
-        await _wait_for(self._lifecycle.restart())
+        with self._renaming():
+            await _wait_for(self._lifecycle.restart())
 
     async def shut_down(self) -> None:
         self._is_ending = True
         try:
             if self._link.lifecycle is not None and self._link.owned and self._end_error is None:
-                await _wait_for(self._link.lifecycle.shutdown())
+                with self._renaming():
+                    await _wait_for(self._link.lifecycle.shutdown())
         finally:
             await asyncio.to_thread(self._link.close)
             await self._writer.flush()
@@ -152,7 +163,7 @@ class LocalKernel(ServedKernel):
     @property
     def _lifecycle(self) -> Lifecycle:
         if self._end_error is not None:
-            raise self._end_error
+            raise copy(self._end_error)
         if self._link.lifecycle is None:
             raise NotSupported(f"kernel {self.id} cannot be restarted through this relay")
         return self._link.lifecycle
@@ -199,7 +210,8 @@ class LocalKernel(ServedKernel):
         if self._is_ending and not isinstance(event, KernelState):
             # The end of the log reports the shutdown.
             return
-        self._enqueue(EventRecord.of(event))
+        for record in self._loss.records_of(event):
+            self._enqueue(record)
 
     def _on_link_error(self, error: Exception) -> None:
         if not isinstance(error, EnchannelError):
@@ -207,17 +219,36 @@ class LocalKernel(ServedKernel):
         self._on_end(error)
 
     def _on_link_completed(self) -> None:
-        self._on_end(KernelDied(f"kernel {self.id} was shut down"))
+        self._on_end(self._shut_down_error())
 
     def _on_end(self, error: EnchannelError) -> None:
-        self._end_error = error
+        self._end_error = self._renamed(error)
         self.state = KernelState.DEAD
+        for record in self._loss.take():
+            self._enqueue(record)
         self._enqueue(EventRecord.of_end(error))
 
     def _enqueue(self, record: EventRecord) -> None:
-        # Clients identify the kernel by its id on the relay, not by that of the link.
         record = record.with_kernel_id(self._link.kernel_id, self.id)
         self._writer.enqueue(Entry.of_event(record))
+
+    # -- on any thread ------------------------------------------------------------------------------
+
+    def _shut_down_error(self) -> KernelDied:
+        return KernelDied(f"kernel {self.id} was shut down")
+
+    @contextmanager
+    def _renaming(self) -> Iterator[None]:
+        """Raise errors of the link with the id of the kernel on the relay, by which clients know it."""
+        try:
+            yield
+        except EnchannelError as error:
+            raise self._renamed(error) from None
+
+    def _renamed(self, error: EnchannelError) -> EnchannelError:
+        record = EventRecord.of(error)
+        renamed = record.with_kernel_id(self._link.kernel_id, self.id)
+        return error if renamed == record else renamed.to_error()
 
 
 async def _wait_for(completion: Observable[None]) -> None:

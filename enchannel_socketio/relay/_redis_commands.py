@@ -23,7 +23,7 @@ from enchannel_socketio.relay._redis_log import BLOCK_MS, PREFIX, RedisLog
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-__all__ = ["CommandExecutor", "PeerKernel", "command_stream_of"]
+__all__ = ["CommandExecutor", "PeerKernel", "command_stream_of", "stopped_with_relay"]
 
 log = logging.getLogger("enchannel.socketio.relay")
 
@@ -104,7 +104,7 @@ class PeerKernel(ServedKernel):
 
     def _raise_if_over(self) -> None:
         if self.is_over:
-            raise KernelDied(f"kernel {self.id} ended when its relay stopped")
+            raise stopped_with_relay(self.id)
 
 
 class CommandExecutor:
@@ -204,6 +204,11 @@ class CommandExecutor:
             case _:
                 raise NotSupported(f"unknown command {op[:40]!r} for a kernel")
         return b""
+
+
+def stopped_with_relay(kernel_id: str) -> KernelDied:
+    """Return the error for a kernel whose relay is dead."""
+    return KernelDied(f"kernel {kernel_id} ended when its relay stopped; its messages are kept")
 
 
 def command_stream_of(kernel_id: str) -> str:

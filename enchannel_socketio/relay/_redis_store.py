@@ -24,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from enchannel.abc import KernelState
-from enchannel.errors import ConnectionFailed, KernelDied
+from enchannel.errors import ConnectionFailed
 from enchannel_socketio.relay._kernels import LocalKernel, ServedKernel
 from enchannel_socketio.relay._log import Bounds, Log
 from enchannel_socketio.relay._redis_calls import call, call_until_closed, cancel_all
@@ -32,6 +32,7 @@ from enchannel_socketio.relay._redis_commands import (
     CommandExecutor,
     PeerKernel,
     command_stream_of,
+    stopped_with_relay,
 )
 from enchannel_socketio.relay._redis_log import LOG_LIFETIME, PREFIX, RedisLog
 from enchannel_socketio.relay._store import Store
@@ -272,10 +273,7 @@ class RedisStore(Store):
             if not has_log:
                 await call(self._forget(kernel.id, 0))
             elif not kernel.is_ended:
-                error = KernelDied(
-                    f"kernel {kernel.id} ended when its relay stopped; its messages are kept"
-                )
-                await self._logs[kernel.id].end(error)
+                await self._logs[kernel.id].end(stopped_with_relay(kernel.id))
                 pipeline.set(_ended_key_of(kernel.id), b"1", ex=LOG_LIFETIME)
                 pipeline.expire(_log_key_of(kernel.id), LOG_LIFETIME)
         await call(pipeline.execute())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,7 +14,8 @@ import socketio
 from socketio.exceptions import ConnectionRefusedError as NamespaceRefused
 
 from enchannel import ChannelName
-from enchannel.errors import EnchannelError, NotSupported
+from enchannel.backends import EventRecord
+from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, NotSupported
 from enchannel_socketio._logs import quiet
 from enchannel_socketio._packet import PROTOCOL_VERSION, MessageParts, Packet, decode_message
 from enchannel_socketio.relay._access_control import GRANT, RequestRefused
@@ -38,6 +39,8 @@ MESSAGE_OVERHEAD = 4_096
 MAX_WATCHER_PACKET_BYTES = 4_096
 # For watchers to receive the end of a kernel before they are disconnected.
 FINAL_DELIVERY_TIMEOUT = 5.0
+# Refusals of one client that wait until it has received the log.
+MAX_WAITING_REFUSALS = 64
 # The first characters of Socket.IO packets with binary attachments: BINARY_EVENT and BINARY_ACK.
 BINARY_PACKETS = ("5", "6")
 
@@ -227,16 +230,22 @@ class SocketioServer:
         try:
             await client.send(parts)
         except EnchannelError as error:
-            reason, kind = str(error), type(error).__name__
+            reason = error
         except Exception as error:
             log.exception("a message to kernel %s could not be forwarded", client.kernel.id)
-            reason = f"the message could not be forwarded: {type(error).__name__}"
-            kind = "EnchannelError"
+            reason = EnchannelError(f"the message could not be forwarded: {type(error).__name__}")
         else:
             return {}
-        refusal = {"msg_id": _message_id_of(parts), "error": reason, "kind": kind}
-        await self._io.emit("refused", refusal, to=sid, namespace=namespace)
-        return {"error": reason}
+        refusal = _refusal_of(parts, reason)
+
+        async def refuse() -> None:
+            await self._io.emit("refused", refusal, to=sid, namespace=namespace)
+
+        if isinstance(reason, (KernelDied, ConnectionLost)):
+            await client.call_after_log(refuse)
+        else:
+            await refuse()
+        return {"error": str(reason)}
 
 
 class _NamespaceClient:
@@ -265,6 +274,7 @@ class _NamespaceClient:
         self._channel = channel
         self._can_send = can_send and channel is not ChannelName.IOPUB
         self._watching: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def start(self, watching: Coroutine[Any, Any, None]) -> None:
         """Start sending the log, in a task: not before the connect handler has returned."""
@@ -276,6 +286,26 @@ class _NamespaceClient:
         """Stop sending the log."""
         if self._watching is not None:
             self._watching.cancel()
+        for task in self._waiting:
+            task.cancel()
+
+    async def call_after_log(self, refuse: Callable[[], Awaitable[None]]) -> None:
+        """Call a function once the client was sent the current log, without waiting for that.
+
+        The end of the kernel explains the refusal of a message. So it is sent first, after all output, for
+        which a slow client makes it wait; its acknowledgements are received meanwhile.
+        """
+        if len(self._waiting) >= MAX_WAITING_REFUSALS:
+            await refuse()
+            return
+        task = asyncio.create_task(self._call_after_log(refuse))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _call_after_log(self, refuse: Callable[[], Awaitable[None]]) -> None:
+        with suppress(EnchannelError, OSError):  # of the store
+            await self.watcher.wait_until(await self.kernel.position())
+        await refuse()
 
     async def wait_until_sent(self, timeout: float) -> None:
         """Wait until the current entries of the log have been sent, or for the timeout in seconds."""
@@ -337,6 +367,20 @@ def _parse_auth(auth: object) -> NamespaceAuth:
 
 def _min_limit(*limits: int | None) -> int:
     return min(limit for limit in limits if limit is not None)
+
+
+def _refusal_of(parts: object, reason: EnchannelError) -> Mapping[str, object]:
+    record = EventRecord.of(reason)
+    refusal: dict[str, object] = {
+        "msg_id": _message_id_of(parts),
+        "error": record.text,
+        "kind": record.error,
+    }
+    if record.exit_code is not None:
+        refusal["exit_code"] = record.exit_code
+    if record.stderr:
+        refusal["stderr"] = record.stderr
+    return refusal
 
 
 def _message_id_of(parts: object) -> str:

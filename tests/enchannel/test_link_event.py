@@ -1,11 +1,19 @@
 """Link events as data: their JSON, and the way back."""
 
+from copy import copy
+
 import msgspec
 import pytest
 
 from enchannel.abc import KernelState, LinkEvent, LinkState
 from enchannel.backends import EventRecord, decode_error, decode_event, encode_event
-from enchannel.errors import ConnectionLost, EnchannelError, KernelDied, KernelError
+from enchannel.errors import (
+    ConnectionLost,
+    EnchannelError,
+    KernelDied,
+    KernelError,
+    MessageNotForwarded,
+)
 
 DIED = KernelDied("kernel 5 died", exit_code=-9, stderr="oops")
 
@@ -34,6 +42,19 @@ def test_decoded_error_keeps_exit_code_and_stderr() -> None:
     assert (str(error), error.exit_code, error.stderr) == ("kernel 5 died", -9, "oops")
 
 
+def test_record_of_message_keeps_id_and_reason() -> None:
+    event = MessageNotForwarded("the-id", DIED)
+    assert encode_event(event) == encode_event(DIED).replace(b"}", b',"msg_id":"the-id"}')
+    for same in (decode_event(encode_event(event)), copy(event)):
+        assert isinstance(same, MessageNotForwarded)
+        assert str(same) == str(event)
+        assert (same.msg_id, type(same.reason), str(same.reason)) == (
+            "the-id",
+            KernelDied,
+            str(DIED),
+        )
+
+
 def test_end_record_is_not_an_error_record() -> None:
     end = EventRecord.of_end(DIED)
     assert end.encode() == b'{"ended":"KernelDied","text":"kernel 5 died"}'
@@ -42,7 +63,9 @@ def test_end_record_is_not_an_error_record() -> None:
     assert EventRecord.of(DIED).ended is None
 
 
-@pytest.mark.parametrize("name", ["Nothing", "KernelState", "KernelError", "__all__"])
+@pytest.mark.parametrize(
+    "name", ["Nothing", "KernelState", "KernelError", "MessageNotForwarded", "__all__"]
+)
 def test_unknown_error_class_is_named(name: str) -> None:
     error = decode_error(msgspec.json.encode({"error": name, "text": "oh"}))
     assert (type(error), str(error)) == (EnchannelError, f"{name}: oh")

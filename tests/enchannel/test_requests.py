@@ -38,7 +38,7 @@ from enchannel import (
 from enchannel import messages as build
 from enchannel._kernel.kernel import parts_of
 from enchannel._rx.waiting import Waiter
-from enchannel.errors import EnchannelError
+from enchannel.errors import EnchannelError, MessageNotForwarded
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
 from tests.rigs.messages import answered, busy, idle, printed, reply_to, types
@@ -620,6 +620,24 @@ def test_loss_fails_requests_in_flight(end: EnchannelError) -> None:
         remote.send(*answered(remote.last_request))
         later.wait_for_end()
         assert later.completed
+
+
+def test_unforwarded_message_fails_its_request_only() -> None:
+    remote, refused, other = ScriptedLink(), Collector[AnyMessage](), Collector[AnyMessage]()
+    reason = InvalidMessage("too large")
+    with remote.kernel() as kernel:
+        reported: Collector[EnchannelError] = Collector(kernel.errors)
+        kernel.execute("6 * 7").subscribe(refused)
+        event = MessageNotForwarded(remote.last_request.header.msg_id, reason)
+        kernel.execute("6 * 7").subscribe(other)
+        remote.emit_event(event)
+        assert refused.wait_for_error() is reason
+        assert reported.items == []
+        remote.emit_event(event)
+        remote.send(*answered(remote.last_request))
+        other.wait_for_end()
+        assert other.completed
+        assert reported.items == [event]
 
 
 def test_link_failure_fails_requests_in_flight() -> None:

@@ -8,7 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -94,17 +94,18 @@ def test_run_on_relay(relay: Started) -> None:
 
 
 def test_relay_kernels_are_listed_and_connected(relay: Started) -> None:
-    kernel_id = spawn(relay.url, token=TOKEN)
-    listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
-    assert "python3" in {spec["name"] for spec in listed["kernelspecs"]}
-    (running,) = listed["running"]
-    assert running["id"] == kernel_id
-    for where in (
-        ("--existing", running["target"]),
-        ("--at", relay.at, "--existing", kernel_id[:8]),
-    ):
-        assert enchannel("run", *where, "6 * 7").stdout == "42\n"
-    shutdown(relay.url, kernel_id, token=TOKEN)
+    with ExitStack() as stack:
+        kernel_id = spawn(relay.url, token=TOKEN)
+        stack.callback(shutdown, relay.url, kernel_id, token=TOKEN)
+        listed = json.loads(enchannel("kernels", "--json", "--at", relay.at).stdout)
+        assert "python3" in {spec["name"] for spec in listed["kernelspecs"]}
+        (running,) = listed["running"]
+        assert running["id"] == kernel_id
+        for where in (
+            ("--existing", running["target"]),
+            ("--at", relay.at, "--existing", kernel_id[:8]),
+        ):
+            assert enchannel("run", *where, "6 * 7").stdout == "42\n"
 
 
 def test_wrong_token_names_variable(relay: Started, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from enchannel_socketio import list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Relay, RelayServer
 from tests.rigs.relay import TOKEN
 
@@ -27,6 +28,9 @@ class Running:
         """A one-time link for a browser."""
         return f"{self.url}/?token={self.relay.one_time_token()}"
 
+    def kernel_ids(self) -> set[str]:
+        return {model.id for model in list_kernels(self.url, token=TOKEN)}
+
 
 @contextmanager
 def running(**options: Any) -> Iterator[Running]:
@@ -34,6 +38,46 @@ def running(**options: Any) -> Iterator[Running]:
     relay = Relay(token=TOKEN, **options)
     with RelayServer(relay) as server:
         yield Running(relay, server)
+
+
+@contextmanager
+def spawned(relay: Running, name: str = "python3") -> Iterator[str]:
+    """Launch a kernel at a relay, and shut it down at the end unless the test has done so."""
+    kernel_id = spawn(relay.url, name, token=TOKEN)
+    with _shut_down(relay, kernel_id):
+        yield kernel_id
+
+
+@contextmanager
+def sharing(relay: Running, target: str, **options: Any) -> Iterator[str]:
+    """Serve a running kernel at a relay until the end, unless the test has shut it down."""
+    kernel_id = relay.server.call(relay.relay.share(target, **options))
+    with _shut_down(relay, kernel_id):
+        yield kernel_id
+
+
+@contextmanager
+def _shut_down(relay: Running, kernel_id: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if kernel_id in relay.kernel_ids():
+            shutdown(relay.url, kernel_id, token=TOKEN)
+
+
+@pytest.fixture(autouse=True)
+def no_kernel_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a kernel at the shared relay, and remove it, so that no other test fails."""
+    if "relay" not in request.fixturenames:
+        yield
+        return
+    relay: Running = request.getfixturevalue("relay")
+    before = relay.kernel_ids()
+    yield
+    left = relay.kernel_ids() - before
+    for kernel_id in left:
+        shutdown(relay.url, kernel_id, token=TOKEN)
+    assert not left, f"the test left kernels at the relay: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,9 @@ import pytest
 
 from enchannel import messages as build
 from enchannel.memory import InMemoryKernel
-from enchannel_socketio import shutdown, spawn
 from enchannel_socketio.relay import _watcher
-from tests.enchannel_socketio.conftest import Running
+from tests.enchannel_socketio.conftest import Running, sharing, spawned
 from tests.enchannel_socketio.foreign import FULL, ForeignClient
-from tests.rigs.relay import TOKEN
 
 HEADER = {"msg_id": "a-request", "msg_type": "execute_request", "session": "me"}
 
@@ -20,9 +18,7 @@ HEADER = {"msg_id": "a-request", "msg_type": "execute_request", "session": "me"}
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 @pytest.mark.parametrize("batch", [False, True])
 def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -> None:
-    kernel_id = spawn(relay.url, token=TOKEN)
-
-    async def run() -> list[str]:
+    async def run(kernel_id: str) -> list[str]:
         shell, iopub = (
             ForeignClient(relay.url, f"/{channel}/{kernel_id}", transport=transport)
             for channel in ("shell", "iopub")
@@ -43,8 +39,9 @@ def test_foreign_client_runs_code(relay: Running, transport: str, batch: bool) -
         await iopub.close()
         return [kind for kind in kinds if kind not in ("stream", "status")]
 
-    assert asyncio.run(run()) == ["execute_input", "execute_result", "execute_reply"]
-    shutdown(relay.url, kernel_id, token=TOKEN)
+    with spawned(relay) as kernel_id:
+        kinds = asyncio.run(run(kernel_id))
+    assert kinds == ["execute_input", "execute_result", "execute_reply"]
 
 
 async def messages(client: ForeignClient) -> AsyncIterator[Any]:
@@ -62,8 +59,7 @@ async def messages(client: ForeignClient) -> AsyncIterator[Any]:
 
 def test_client_without_acks_is_reminded(relay: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_watcher, "ACK_TIMEOUT", 0.1)
-    with InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with InMemoryKernel() as remote, sharing(relay, remote.target) as kernel_id:
 
         async def listen() -> tuple[Any, list[int]]:
             client = ForeignClient(relay.url, f"/iopub/{kernel_id}")
@@ -81,12 +77,10 @@ def test_client_without_acks_is_reminded(relay: Running, monkeypatch: pytest.Mon
         refused, numbers = asyncio.run(listen())
         assert 'emit("ack", position)' in refused["error"]
         assert numbers == list(range(30))
-        shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_since_works_in_each_namespace(relay: Running) -> None:
-    with InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with InMemoryKernel() as remote, sharing(relay, remote.target) as kernel_id:
 
         async def listen() -> list[int]:
             numbers: list[int] = []
@@ -101,4 +95,3 @@ def test_since_works_in_each_namespace(relay: Running) -> None:
             return numbers
 
         assert asyncio.run(listen()) == [0, 1, 2]
-        shutdown(relay.url, kernel_id, token=TOKEN)

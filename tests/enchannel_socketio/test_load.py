@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -10,8 +11,8 @@ import pytest
 import enchannel as ec
 from enchannel import messages as build
 from enchannel.memory import InMemoryKernel
-from enchannel_socketio import connect, shutdown
-from tests.enchannel_socketio.conftest import Running, running
+from enchannel_socketio import connect
+from tests.enchannel_socketio.conftest import Running, running, sharing
 from tests.enchannel_socketio.watching import watch_together
 from tests.rigs import DEADLINE, LONG_STREAM_TIMEOUT, eventually
 from tests.rigs.processes import count_descriptors
@@ -22,8 +23,11 @@ WATCHERS, MESSAGES = 200, 20_000
 
 @pytest.mark.timeout(LONG_STREAM_TIMEOUT)
 def test_200_watchers_receive_whole_flood() -> None:
-    with running() as relay, InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with (
+        running() as relay,
+        InMemoryKernel() as remote,
+        sharing(relay, remote.target) as kernel_id,
+    ):
         flood = [build.stream("stdout", f"{number}") for number in range(MESSAGES)]
 
         def send() -> None:
@@ -46,8 +50,7 @@ async def watchers_of(relay: Running, kernel_id: str) -> int:
 
 
 def test_disconnected_clients_leave_nothing(relay: Running) -> None:
-    with InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with InMemoryKernel() as remote, sharing(relay, remote.target) as kernel_id:
 
         def come_and_go() -> None:
             with connect(relay.url, kernel_id, token=TOKEN):
@@ -62,12 +65,10 @@ def test_disconnected_clients_leave_nothing(relay: Running) -> None:
         assert eventually(lambda: relay.server.call(watchers_of(relay, kernel_id)) == 0)
         assert eventually(lambda: count_descriptors() <= descriptors)
         assert eventually(lambda: process.num_threads() <= threads)
-        shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_unwatched_flood_stays_within_bounds(relay: Running) -> None:
-    with InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with InMemoryKernel() as remote, sharing(relay, remote.target) as kernel_id:
         message = build.stream("stdout", "x" * 100_000)
         for _ in range(4_000):  # 400 MB
             remote.send(message)
@@ -75,32 +76,28 @@ def test_unwatched_flood_stays_within_bounds(relay: Running) -> None:
         relay.server.call(kernel.position())
         first, last = relay.server.call(kernel.log.positions())
         assert last - first < 3_000
-        shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_30_kernels_are_watched_at_once(relay: Running) -> None:
-    remotes = [InMemoryKernel() for _ in range(30)]
-    ids = [relay.server.call(relay.relay.share(remote.target)) for remote in remotes]
-    kernels = [connect(relay.url, kernel_id, token=TOKEN) for kernel_id in ids]
-    received: list[list[str]] = [[] for _ in remotes]
-    done = [threading.Event() for _ in remotes]
-    for number, kernel in enumerate(kernels):
-        texts = kernel.iopub.pipe(ec.of_message_type("stream"))
+    received: list[list[str]] = [[] for _ in range(30)]
+    done = [threading.Event() for _ in received]
+    with ExitStack() as stack:
+        remotes = [stack.enter_context(InMemoryKernel()) for _ in received]
+        ids = [stack.enter_context(sharing(relay, remote.target)) for remote in remotes]
+        kernels = [stack.enter_context(connect(relay.url, id, token=TOKEN)) for id in ids]
+        for number, kernel in enumerate(kernels):
+            texts = kernel.iopub.pipe(ec.of_message_type("stream"))
 
-        def on_text(message: ec.AnyMessage, number: int = number) -> None:
-            received[number].append(message.content["text"])
-            if len(received[number]) == 100:
-                done[number].set()
+            def on_text(message: ec.AnyMessage, number: int = number) -> None:
+                received[number].append(message.content["text"])
+                if len(received[number]) == 100:
+                    done[number].set()
 
-        texts.subscribe(on_text)
-    for count in range(100):
-        for number, remote in enumerate(remotes):
-            remote.send(build.stream("stdout", f"{number} {count}"))
-    assert eventually(
-        lambda: all(event.is_set() for event in done), progress=lambda: sum(map(len, received))
-    )
-    assert received == [[f"{number} {count}" for count in range(100)] for number in range(30)]
-    for kernel, kernel_id, remote in zip(kernels, ids, remotes, strict=True):
-        kernel.close()
-        shutdown(relay.url, kernel_id, token=TOKEN)
-        remote.close()
+            texts.subscribe(on_text)
+        for count in range(100):
+            for number, remote in enumerate(remotes):
+                remote.send(build.stream("stdout", f"{number} {count}"))
+        assert eventually(
+            lambda: all(event.is_set() for event in done), progress=lambda: sum(map(len, received))
+        )
+        assert received == [[f"{number} {count}" for count in range(100)] for number in range(30)]

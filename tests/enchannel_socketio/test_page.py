@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
-from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.conftest import Running, running, spawned
 from tests.enchannel_socketio.page_driver import PageDriver, open_page, start_browser
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.proxy import Proxy
@@ -510,8 +510,7 @@ def test_scripts_of_output_run_on_request_only(
 
 
 def test_shutdown_button_asks_and_shuts_down(browser: Browser, relay: Running) -> None:
-    kernel_id = relay.server.call(relay.relay.spawn("python3"))
-    with open_page(browser, f"{relay.link}#{kernel_id}") as page:
+    with spawned(relay) as kernel_id, open_page(browser, f"{relay.link}#{kernel_id}") as page:
         page.wait_until_ready()
         row = page.page.locator(f"[data-kernel='{kernel_id}']")
         row.get_by_role("button", name="Shut down").click()

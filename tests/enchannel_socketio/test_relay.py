@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 from typing import Any
 from urllib.request import Request, urlopen
@@ -40,7 +40,7 @@ from enchannel_socketio import (
     spawn,
 )
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
-from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.conftest import Running, running, sharing, spawned
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.processes import KILL_EXIT_CODE, kill
 from tests.rigs.proxy import Proxy
@@ -50,20 +50,8 @@ from tests.rigs.servers import free_port
 
 @pytest.fixture(scope="module")
 def shared_kernel(relay: Running) -> Iterator[str]:
-    kernel_id = spawn(relay.url, token=TOKEN)
-    yield kernel_id
-    shutdown(relay.url, kernel_id, token=TOKEN)
-
-
-@contextmanager
-def spawned(relay: Running) -> Iterator[str]:
-    kernel_id = spawn(relay.url, token=TOKEN)
-    try:
+    with spawned(relay) as kernel_id:
         yield kernel_id
-    finally:
-        with_id = [model.id for model in list_kernels(relay.url, token=TOKEN)]
-        if kernel_id in with_id:
-            shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 class Texts:
@@ -105,14 +93,14 @@ class Failure:
 
 
 def test_spawn_connect_disconnect_shutdown(relay: Running) -> None:
-    kernel_id = spawn(relay.url, "python3", token=TOKEN)
-    kernel = connect(relay.url, kernel_id, token=TOKEN)
-    assert kernel.run("print('woo'); 6 * 7").text == "woo\n42"
-    assert disconnect(kernel) > 0
-    assert kernel_id in {model.id for model in list_kernels(relay.url, token=TOKEN)}
-    shutdown(relay.url, kernel_id, token=TOKEN)
-    with pytest.raises(ConnectionFailed, match="does not exist"):
-        connect(relay.url, kernel_id, token=TOKEN)
+    with spawned(relay) as kernel_id:
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            assert kernel.run("print('woo'); 6 * 7").text == "woo\n42"
+            assert disconnect(kernel) > 0
+        assert kernel_id in relay.kernel_ids()
+        shutdown(relay.url, kernel_id, token=TOKEN)
+        with pytest.raises(ConnectionFailed, match="does not exist"):
+            connect(relay.url, kernel_id, token=TOKEN)
 
 
 def test_connect_by_url_with_token(relay: Running, shared_kernel: str) -> None:
@@ -155,12 +143,13 @@ def test_unconnected_kernel_has_no_position(relay: Running, shared_kernel: str) 
 
 
 def test_disconnect_leaves_launched_kernel_running(relay: Running) -> None:
-    kernel = ec.launch("python3", at=f"socketio+{relay.url}", token=TOKEN)
-    kernel.run("a = 42", timeout=DEADLINE)
-    position = disconnect(kernel)
-    with connect(relay.url, kernel.id, token=TOKEN, since=position) as again:
-        assert again.run("a", timeout=DEADLINE).text == "42"
-    shutdown(relay.url, kernel.id, token=TOKEN)
+    with ExitStack() as stack:
+        kernel = ec.launch("python3", at=f"socketio+{relay.url}", token=TOKEN)
+        stack.callback(shutdown, relay.url, kernel.id, token=TOKEN)
+        kernel.run("a = 42", timeout=DEADLINE)
+        position = disconnect(kernel)
+        with connect(relay.url, kernel.id, token=TOKEN, since=position) as again:
+            assert again.run("a", timeout=DEADLINE).text == "42"
 
 
 def test_disconnect_needs_kernel_on_relay() -> None:
@@ -256,20 +245,20 @@ def test_connect_with_asyncio(relay: Running, shared_kernel: str) -> None:
 
 def test_reconnected_client_gets_missed_messages(relay: Running, shared_kernel: str) -> None:
     code = "import time\nfor i in range(100): print(i, flush=True); time.sleep(0.002)\nprint('end')"
-    first = connect(relay.url, shared_kernel, token=TOKEN)
-    texts = Texts(first)
-    first.shell.on_next(ec.execute_request(code))
-    texts.until("10\n")
-    position = disconnect(first)
+    with connect(relay.url, shared_kernel, token=TOKEN) as first:
+        texts = Texts(first)
+        first.shell.on_next(ec.execute_request(code))
+        texts.until("10\n")
+        position = disconnect(first)
     received = "".join(texts.all)
     with connect(relay.url, shared_kernel, token=TOKEN) as watching:
         # Queued behind it.
         watching.run("1")
-    again = connect(relay.url, shared_kernel, token=TOKEN, since=position)
-    rest = Texts(again).until("end\n")
-    assert received + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
-    assert again.run("6 * 7").text == "42"
-    assert disconnect(again) > position
+    with connect(relay.url, shared_kernel, token=TOKEN, since=position) as again:
+        rest = Texts(again).until("end\n")
+        assert received + rest == "".join(f"{i}\n" for i in range(100)) + "end\n"
+        assert again.run("6 * 7").text == "42"
+        assert disconnect(again) > position
 
 
 def test_late_client_gets_whole_log(relay: Running) -> None:
@@ -412,8 +401,7 @@ def test_kernel_death_reaches_all_clients(relay: Running) -> None:
 
 @pytest.mark.parametrize("name", ["kernel", "error", "KernelDied", "died"])
 def test_death_of_kernel_named_like_field(relay: Running, name: str) -> None:
-    with InMemoryKernel(id=name) as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
+    with InMemoryKernel(id=name) as remote, sharing(relay, remote.target) as kernel_id:
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             dead = threading.Event()
             kernel.state.subscribe(lambda state: dead.set() if state is KernelState.DEAD else None)
@@ -425,7 +413,6 @@ def test_death_of_kernel_named_like_field(relay: Running, name: str) -> None:
             remote.disconnect_permanently()
             text = f"the connection to kernel {kernel_id} was lost permanently"
             assert str(ended.wait()) == text
-        shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_shutdown_by_another_client_ends_channels(relay: Running) -> None:
@@ -450,23 +437,25 @@ def test_client_gives_up_on_closed_relay() -> None:
 
 def test_shared_kernel_survives_relay(relay: Running) -> None:
     with ec.launch("python3") as ours:
-        shared = relay.server.call(relay.relay.share(ours.id))
-        with connect(relay.url, shared, token=TOKEN) as theirs:
+        with (
+            sharing(relay, ours.id) as shared,
+            connect(relay.url, shared, token=TOKEN) as theirs,
+        ):
             theirs.run("x = 6 * 7")
             with pytest.raises(NotSupported):
                 ec.wait(theirs.restart())
             with pytest.raises(ec.RequestTimeout):
                 theirs.run("import time; time.sleep(60)", timeout=0.5)
-        shutdown(relay.url, shared, token=TOKEN)
         assert ours.run("x").text == "42"
 
 
 def test_slow_watcher_delays_no_others(relay: Running) -> None:
-    with InMemoryKernel() as remote:
-        kernel_id = relay.server.call(relay.relay.share(remote.target))
-        with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
-            slow = connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN)
-            quick = connect(relay.url, kernel_id, token=TOKEN)
+    with InMemoryKernel() as remote, sharing(relay, remote.target) as kernel_id:
+        with (
+            Proxy(int(relay.url.rpartition(":")[2])) as proxy,
+            connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN) as slow,
+            connect(relay.url, kernel_id, token=TOKEN) as quick,
+        ):
             counts = {slow: 0, quick: 0}
             done = {slow: threading.Event(), quick: threading.Event()}
 
@@ -490,9 +479,6 @@ def test_slow_watcher_delays_no_others(relay: Running) -> None:
             assert counts[slow] <= 1_100
             proxy.resume()
             assert eventually(done[slow].is_set, progress=lambda: counts[slow])
-            slow.close()
-            quick.close()
-        shutdown(relay.url, kernel_id, token=TOKEN)
 
 
 def test_mounted_relay_serves_kernels() -> None:
@@ -549,7 +535,7 @@ def test_interpreter_exit_ends_launched_kernel(relay: Running, end: str) -> None
         print(kernel.run("6 * 7").text)
         {end}
     """
-    before = {model.id for model in list_kernels(relay.url, token=TOKEN)}
+    before = relay.kernel_ids()
     ended = subprocess.run(
         [sys.executable, "-c", script, f"socketio+{relay.url}", TOKEN],
         capture_output=True,
@@ -558,7 +544,7 @@ def test_interpreter_exit_ends_launched_kernel(relay: Running, end: str) -> None
     )
     assert ended.stdout == "42\n"
     assert ended.stderr.count("Traceback") == end.count("raise")
-    assert {model.id for model in list_kernels(relay.url, token=TOKEN)} == before
+    assert relay.kernel_ids() == before
 
 
 def test_kernels_end_with_killed_relay(relay: Running) -> None:

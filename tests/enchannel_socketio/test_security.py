@@ -18,9 +18,9 @@ from starlette.routing import Mount
 
 import enchannel as ec
 from enchannel.errors import AuthenticationFailed, ConnectionFailed, NotSupported
-from enchannel_socketio import connect, list_kernels, shutdown, spawn
+from enchannel_socketio import connect, list_kernels, spawn
 from enchannel_socketio.relay import Limits, Relay
-from tests.enchannel_socketio.conftest import Running, running
+from tests.enchannel_socketio.conftest import Running, running, spawned
 from tests.enchannel_socketio.foreign import FULL, ForeignClient
 from tests.enchannel_socketio.test_relay import serving
 from tests.rigs import DEADLINE
@@ -96,9 +96,8 @@ def send_request(
 
 @pytest.fixture(scope="module")
 def kernel(relay: Running) -> Iterator[str]:
-    kernel_id = spawn(relay.url, token=TOKEN)
-    yield kernel_id
-    shutdown(relay.url, kernel_id, token=TOKEN)
+    with spawned(relay) as kernel_id:
+        yield kernel_id
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +150,7 @@ def test_watch_token_allows_reading_only(
 
 def test_watch_token_is_for_one_kernel(relay: Running, kernel: str, watch: str) -> None:
     bearer = {"Authorization": f"Bearer {watch}"}
-    other = spawn(relay.url, token=TOKEN)
-    try:
+    with spawned(relay) as other:
         assert [
             model["id"]
             for model in send_request(relay.url, "GET", "/kernels", bearer).json["kernels"]
@@ -163,8 +161,6 @@ def test_watch_token_is_for_one_kernel(relay: Running, kernel: str, watch: str) 
             send_request(relay.url, "GET", "/kernels", {"Authorization": f"Bearer {forged}"}).status
             == 401
         )
-    finally:
-        shutdown(relay.url, other, token=TOKEN)
 
 
 @pytest.mark.parametrize(("method", "path"), ALL)
