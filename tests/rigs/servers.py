@@ -31,6 +31,9 @@ from tests.rigs import DEADLINE, eventually
 from tests.rigs.environments import install, locked, program
 
 DEFAULT = Path(__file__).parents[2] / ".tox" / "servers"
+# Imported at each start of a server or of a kernel: rfc3987-syntax compiles grammars for over a second,
+# for checks that jupyter_server does not make, and debugpy takes a fifth of the start of a kernel.
+UNWANTED = ("rfc3987-syntax", "debugpy")
 HOST = "127.0.0.1"
 # Below the ephemeral ports: no other process gets the port of a stopped server.
 PORTS = range(20_000, 32_000)
@@ -412,7 +415,7 @@ def main(root: Path = DEFAULT) -> None:
     """Install every server under ``root``."""
     with locked(root) as root:
         for server in SERVERS:
-            install(root / server.name, server.requirements)
+            install(root / server.name, server.requirements, UNWANTED)
 
 
 if __name__ == "__main__":
