@@ -36,8 +36,18 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kernel(any_server: Server) -> Iterator[ec.Kernel]:
+    """Start a kernel shared by the tests that neither restart nor end it, nor count its clients."""
+    with ec.launch("python3", at=any_server.url, token=TOKEN, timeout=DEADLINE) as kernel:
+        # Starts the delivery thread, which the first test would otherwise seem to leak.
+        kernel.state.subscribe()
+        yield kernel
+
+
+@pytest.fixture
+def own_kernel(any_server: Server) -> Iterator[ec.Kernel]:
+    """Start a kernel for one test."""
     with ec.launch("python3", at=any_server.url, token=TOKEN, timeout=DEADLINE) as kernel:
         yield kernel
 
@@ -114,48 +124,48 @@ def test_timeout_interrupts_code(kernel: ec.Kernel) -> None:
     assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_restart_keeps_channels(kernel: ec.Kernel) -> None:
-    kernel.run("a = 1", timeout=DEADLINE)
-    ec.wait(kernel.restart(), timeout=DEADLINE)
-    assert kernel.state.value == "idle"
+def test_restart_keeps_channels(own_kernel: ec.Kernel) -> None:
+    own_kernel.run("a = 1", timeout=DEADLINE)
+    ec.wait(own_kernel.restart(), timeout=DEADLINE)
+    assert own_kernel.state.value == "idle"
     with pytest.raises(ec.KernelError, match="NameError"):
-        kernel.run("a", timeout=DEADLINE)
+        own_kernel.run("a", timeout=DEADLINE)
 
 
-def test_shutdown_keeps_channels_open(any_server: Server, kernel: ec.Kernel) -> None:
-    end: Collector[ec.AnyMessage] = Collector(kernel.iopub)
-    ec.wait(kernel.shutdown(), timeout=DEADLINE)
-    assert kernel.state.value == "dead"
-    assert kernel.id not in ids(any_server)
+def test_shutdown_keeps_channels_open(any_server: Server, own_kernel: ec.Kernel) -> None:
+    end: Collector[ec.AnyMessage] = Collector(own_kernel.iopub)
+    ec.wait(own_kernel.shutdown(), timeout=DEADLINE)
+    assert own_kernel.state.value == "dead"
+    assert own_kernel.id not in ids(any_server)
     assert not end.ended
     with pytest.raises(ec.KernelDied, match="was shut down"):
-        kernel.run("1")
+        own_kernel.run("1")
     with pytest.raises(ec.NotSupported):
-        ec.wait(kernel.restart(), timeout=DEADLINE)
+        ec.wait(own_kernel.restart(), timeout=DEADLINE)
 
 
-def test_connected_kernel_can_be_restarted(any_server: Server, kernel: ec.Kernel) -> None:
-    url = f"{any_server.url}/api/kernels/{kernel.id}"
-    states = Collector(kernel.state)
+def test_connected_kernel_can_be_restarted(any_server: Server, own_kernel: ec.Kernel) -> None:
+    url = f"{any_server.url}/api/kernels/{own_kernel.id}"
+    states = Collector(own_kernel.state)
     with ec.connect(url, token=TOKEN, timeout=DEADLINE) as other:
         ec.wait(other.interrupt(), timeout=DEADLINE)
         ec.wait(other.restart(), timeout=DEADLINE)
         assert other.run("6 * 7", timeout=DEADLINE).text == "42"
     states.wait_until(lambda seen: "restarting" in seen and seen[-1] != "restarting")
-    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
+    assert own_kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
-def test_kernels_and_kernelspecs_are_listed(any_server: Server, kernel: ec.Kernel) -> None:
-    kernel.run("1", timeout=DEADLINE)
+def test_kernels_and_kernelspecs_are_listed(any_server: Server, own_kernel: ec.Kernel) -> None:
+    own_kernel.run("1", timeout=DEADLINE)
     models = ec.list_kernels(any_server.url, token=TOKEN)
-    (model,) = [model for model in models if model.id == kernel.id]
+    (model,) = [model for model in models if model.id == own_kernel.id]
     assert (model.name, model.state) == ("python3", "idle")
     assert model.connections == 1
-    assert model.target == f"{any_server.url}/api/kernels/{kernel.id}"
+    assert model.target == f"{any_server.url}/api/kernels/{own_kernel.id}"
     assert model.last_activity is not None
     assert abs(datetime.now(UTC) - model.last_activity) < timedelta(seconds=DEADLINE)
     with ec.connect(model.target, token=TOKEN, timeout=DEADLINE) as other:
-        assert other.id == kernel.id
+        assert other.id == own_kernel.id
     specs = {spec.name: spec for spec in ec.list_kernelspecs(any_server.url, token=TOKEN)}
     assert specs["python3"].language == "python"
     assert specs["python3"].display_name == "Python 3 (ipykernel)"
