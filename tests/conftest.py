@@ -23,21 +23,33 @@ hypothesis.settings.register_profile("enchannel", deadline=None)
 hypothesis.settings.load_profile("enchannel")
 
 T = TypeVar("T")
-# The slowest come first, so that no parallel worker is left with one of them at the end.
+# They come first, the slowest at the top, so that no parallel worker is left with one at the end.
 SLOW_FILES = (
-    "enchannel_socketio/test_page.py",
-    "enchannel_socketio/test_load.py",
-    "enchannel_socketio/test_conformance.py",
+    "enchannel_cli/test_notebook.py",
+    "enchannel_zmq/test_hangs.py",
+    "enchannel_websocket/test_servers.py",
     "enchannel_websocket/test_conformance.py",
-    "enchannel_websocket/test_load.py",
+    "enchannel_zmq/test_conformance.py",
     "enchannel_websocket/test_death.py",
+    "enchannel_socketio/test_page.py",
     "enchannel_websocket/test_reconnecting.py",
+    "enchannel_cli/test_servers.py",
+    "enchannel_cli/test_relay.py",
+    "enchannel_websocket/test_load.py",
+    "enchannel_websocket/test_refusals.py",
+    "enchannel_cli/test_run.py",
+    "enchannel/testing/test_sabotage.py",
+    "enchannel_zmq/test_leaks.py",
+    "enchannel_socketio/test_relay.py",
+    "enchannel_websocket/test_hangs.py",
+    "enchannel_cli/test_recording.py",
+    "enchannel_zmq/test_launching.py",
+    "enchannel_zmq/test_death.py",
     "enchannel_zmq/test_lossless.py",
     "enchannel_zmq/test_intruders.py",
-    "enchannel_zmq/test_hangs.py",
-    "enchannel_zmq/test_leaks.py",
-    "enchannel_cli/test_notebook.py",
-    "enchannel_cli/test_servers.py",
+    "enchannel_socketio/test_redis.py",
+    "enchannel_socketio/test_conformance.py",
+    "enchannel_socketio/test_load.py",
 )
 KERNELS = Path(__file__).parents[1] / ".tox" / "kernels"
 # Seconds in which threads and processes may end after their test.
@@ -63,7 +75,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not str(item.path).endswith(SLOW_FILES))
+    tests = Path(__file__).parent
+    order = {tests / name: place for place, name in enumerate(SLOW_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
