@@ -127,6 +127,11 @@ class ChannelSet(Generic[K]):
         stdin = self._by_name.get(ChannelName.STDIN)
         return self.main.observer_count > 0 or (stdin is not None and stdin.observer_count > 0)
 
+    @property
+    def has_subscribers(self) -> bool:
+        """True if any message channel has a subscriber."""
+        return any(channel.observer_count for channel in (*self._by_name.values(), self.main))
+
     def pause_heartbeat(self) -> None:
         """Stop sending pings."""
         if self.heartbeat is not None:

@@ -176,6 +176,11 @@ class Comms:
         self._opened: KeyedFanout[Comm] = KeyedFanout(context.delivery)
         self.by_id: dict[str, Comm] = {}
 
+    @property
+    def has_subscribers(self) -> bool:
+        """True if any open comm has a subscriber."""
+        return any(comm._fanout.sinks for comm in self.by_id.values())
+
     def opened(self, target_name: str | None) -> OpenedComms:
         """Return the comms that the kernel opens for a target, or for any target."""
         return OpenedComms(self._opened, target_name, self._context)

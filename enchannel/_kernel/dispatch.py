@@ -83,10 +83,12 @@ class Dispatcher:
             if not self._requests.fail(event.msg_id, event.reason):
                 self._subjects.report(event)
         else:
+            is_passed_on = False
             if isinstance(event, (KernelDied, ConnectionLost)):
+                is_passed_on = self._requests.has_subscribers or self._comms.has_subscribers
                 self._on_lost(event)
             if not is_expected:
-                self._subjects.report(event)
+                self._subjects.report(event, is_passed_on=is_passed_on)
 
     def on_heartbeat(self, is_beating: bool) -> None:
         """Handle a change of the heartbeat."""
@@ -101,7 +103,12 @@ class Dispatcher:
 
     def on_link_error(self, error: Exception) -> None:
         """Report the final failure of the link, and fail everything with it."""
-        self._subjects.report(error)
+        is_passed_on = (
+            self._requests.has_subscribers
+            or self._comms.has_subscribers
+            or self._channels.has_subscribers
+        )
+        self._subjects.report(error, is_passed_on=is_passed_on)
         self.terminate(error)
 
     def on_link_completed(self) -> None:

@@ -48,6 +48,8 @@ class RequestRegistry:
         self.by_id: dict[str, InFlightRequest] = {}
         self._lock = threading.Lock()
         self._suspensions = 0
+        # Of requests that the library makes, which have no subscriber.
+        self._probes: set[str] = set()
         self._reason = ""
 
     def suspend(self, reason: str) -> None:
@@ -74,6 +76,12 @@ class RequestRegistry:
     def discard(self, request: InFlightRequest) -> None:
         """Forget a request that has ended."""
         self.by_id.pop(request.id, None)
+        self._probes.discard(request.id)
+
+    @property
+    def has_subscribers(self) -> bool:
+        """True if a request is in flight that the library does not make itself."""
+        return any(request_id not in self._probes for request_id in tuple(self.by_id))
 
     def fail(self, msg_id: str, error: Exception) -> bool:
         """Fail the in-flight request with an id; return False if there is none."""
@@ -133,6 +141,7 @@ class RequestRegistry:
         message: AnyMessage = kernel_info_request(channel=channel)
         if subshell_id is not None:
             message = message.replace(header=replace(message.header, subshell_id=subshell_id))
+        self._probes.add(message.header.msg_id)
         return start(Request(self, message, options), sink)
 
     def _fail_lost(self, requests: list[InFlightRequest]) -> None:

@@ -67,7 +67,8 @@ class State(FanoutObservable[T], Generic[T]):
 class Errors(FanoutObservable[EnchannelError]):
     """Errors that terminate nothing: rejected frames, subscribers that raised, lost output.
 
-    A new subscriber first gets the last 100. An error without a subscriber is logged under ``enchannel``.
+    A new subscriber first gets the last 100. Without a subscriber, an error is logged under ``enchannel``,
+    unless a request, channel or comm that it ended passes it to a subscriber who handles it.
     Made by the library only.
     """
 
@@ -78,27 +79,41 @@ class Errors(FanoutObservable[EnchannelError]):
         self._delivery = delivery
         self._reporter = log_error
         self._kept: deque[EnchannelError] = deque(maxlen=MAX_KEPT_ERRORS)
+        # Passed to subscribers elsewhere; logged if one of them turns out not to handle it.
+        self._passed_on: deque[EnchannelError] = deque(maxlen=MAX_KEPT_ERRORS)
         self._fanout: Fanout[EnchannelError] = Fanout(delivery, fails_after_fork=False)
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: Exception, *, is_passed_on: bool = False) -> None:
         if not isinstance(error, EnchannelError):
             wrapped = EnchannelError(describe(error))
             wrapped.__cause__ = error
             error = wrapped
         with self._fanout.lock:
-            if any(kept is error for kept in self._kept):
-                return
-            self._kept.append(error)
-            self._fanout.dispatch(error)
-            is_observed = bool(self._fanout.sinks)
-        if not is_observed:
-            log_error(error)
+            if _contains(self._kept, error):
+                if is_passed_on or not _contains(self._passed_on, error):
+                    return
+                self._passed_on = deque(
+                    (kept for kept in self._passed_on if kept is not error), MAX_KEPT_ERRORS
+                )
+            else:
+                self._kept.append(error)
+                self._fanout.dispatch(error)
+                if self._fanout.sinks:
+                    return
+                if is_passed_on:
+                    self._passed_on.append(error)
+                    return
+        log_error(error)
 
     def __str__(self) -> str:
         return "kernel.errors"
 
     def _replay(self) -> Iterable[EnchannelError]:
         return self._kept
+
+
+def _contains(errors: Iterable[EnchannelError], error: EnchannelError) -> bool:
+    return any(kept is error for kept in errors)
 
 
 class Sent(FanoutObservable[AnyMessage]):
@@ -147,13 +162,18 @@ class KernelSubjects:
         self.sent = Sent(self.delivery, self.report)
         self.taps: Fanout[AnyMessage | LinkEvent] = Fanout(self.delivery)
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: Exception, *, is_passed_on: bool = False) -> None:
         """Emit an error on ``errors``, or log it if there is no subscriber.
 
         An error that is reported again is ignored, since one error may end many subscriptions. An
         exception of another library is wrapped in an EnchannelError.
+
+        Args:
+            error: The error.
+            is_passed_on: The error is also passed to a subscriber elsewhere. It is not logged, unless that
+                subscriber does not handle it, so that it is reported again.
         """
-        self.errors._report(error)
+        self.errors._report(error, is_passed_on=is_passed_on)
 
     def set_link_state(self, value: LinkState) -> None:
         """Change ``link_state`` and emit it; a no-op if it is the current value."""

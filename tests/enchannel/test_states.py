@@ -418,6 +418,75 @@ def test_raising_subscriber_of_errors_is_logged(caplog: pytest.LogCaptureFixture
     assert text.startswith("a subscriber of kernel.errors raised ZeroDivisionError: oh")
 
 
+DEATHS = [KernelDied("kernel ada died"), ConnectionLost("the connection was lost")]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_handled_death_is_not_logged(
+    caplog: pytest.LogCaptureFixture, death: EnchannelError
+) -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        requests = [Collector(kernel.execute("1")), Collector(kernel.kernel_info())]
+        remote.emit_event(death)
+        for request in requests:
+            assert request.wait_for_error() is death
+        settle(kernel)
+        assert logged(caplog) == []
+        assert Collector(kernel.errors).wait_for_count(1) == [death]
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_death_that_run_raises_is_not_logged(
+    caplog: pytest.LogCaptureFixture, death: EnchannelError
+) -> None:
+    remote = ScriptedLink()
+    remote.handler = lambda _: remote.emit_event(death)
+    with remote.kernel() as kernel, pytest.raises(type(death)):
+        kernel.run("1")
+    assert logged(caplog) == []
+
+
+def test_comm_that_handles_death_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    remote, death = ScriptedLink(), KernelDied("kernel ada died")
+    with remote.kernel() as kernel:
+        comm = Collector(kernel.comm("target"))
+        remote.emit_event(death)
+        assert comm.wait_for_error() is death
+    assert logged(caplog) == []
+
+
+def test_unhandled_death_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    remote, death = ScriptedLink(), KernelDied("kernel ada died")
+    with remote.kernel() as kernel:
+        handled = Collector(kernel.execute("1"))
+        for _ in range(2):
+            kernel.execute("1").subscribe(lambda _: None)
+        remote.emit_event(death)
+        handled.wait_for_error()
+        settle(kernel)
+    assert logged(caplog) == [("enchannel", "kernel ada died")]
+
+
+def test_death_of_idle_kernel_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    remote = ScriptedLink(idle_is_last=False)
+    with remote.kernel():
+        remote.emit_event(KernelDied("kernel ada died"))
+    assert logged(caplog) == [("enchannel", "kernel ada died")]
+
+
+def test_failed_link_is_logged_unless_handled(caplog: pytest.LogCaptureFixture) -> None:
+    why = ConnectionLost("the connection was lost")
+    for handler in (lambda _: None, None):
+        remote = ScriptedLink()
+        with remote.kernel() as kernel:
+            kernel.iopub.subscribe(lambda _: None, handler)
+            remote.fail(why)
+            kernel.close()
+        expected = [] if handler else [("enchannel", "the connection was lost")]
+        assert logged(caplog) == expected
+
+
 def test_unhandled_request_error_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
