@@ -19,7 +19,7 @@ from enchannel._kernel.listing import (
     list_kernelspecs,
 )
 from enchannel._kernel.requests import Requests
-from enchannel._kernel.stdin import InputRequest, OnInput
+from enchannel._kernel.stdin import InputPrompt, OnInput
 from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
 from enchannel._outputs.output import (
@@ -130,7 +130,7 @@ __all__ = [
     "Errors",
     "Header",
     "Heartbeat",
-    "InputRequest",
+    "InputPrompt",
     "InvalidMessage",
     "InvalidSignature",
     "Kernel",

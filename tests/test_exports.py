@@ -77,6 +77,17 @@ def test_public_names_are_listed(module: ModuleType) -> None:
     assert public - UNLISTED <= set(module.__all__)
 
 
+def test_public_class_names_are_unique() -> None:
+    classes = {
+        getattr(module, name)
+        for module in map(importlib.import_module, public_modules())
+        for name in module.__all__
+        if inspect.isclass(getattr(module, name))
+    }
+    names = [kind.__name__ for kind in classes]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_listed_names_have_docstrings(module: ModuleType) -> None:
     assert [name for name in module.__all__ if not is_described(name, getattr(module, name))] == []
 

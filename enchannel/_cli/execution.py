@@ -142,7 +142,7 @@ class Execution:
             self._error = ec.KernelError(ename, evalue, ())
         self._inbox.put(message)
 
-    def _on_input(self, request: ec.InputRequest) -> Observable[str]:
+    def _on_input(self, request: ec.InputPrompt) -> Observable[str]:
         # The status busy has a channel of its own, and may arrive later.
         self._phase = _Phase.RUNNING
         return self._inbox.on_input(request)

@@ -30,7 +30,7 @@ class PendingInput:
         received_at: The time of ``time.monotonic()``.
     """
 
-    request: ec.InputRequest
+    request: ec.InputPrompt
     answer: AsyncSubject[str]
     received_at: float
 
@@ -82,7 +82,7 @@ class RunInbox(Generic[T]):
         if is_loss and not isinstance(error, ec.OutputMissing):
             self.put(KernelWarning(str(error)))
 
-    def on_input(self, request: ec.InputRequest) -> Observable[str]:
+    def on_input(self, request: ec.InputPrompt) -> Observable[str]:
         """Append an input request; the observable emits the answer."""
         answer: AsyncSubject[str] = AsyncSubject()
         self.put(PendingInput(request, answer, time.monotonic()))

@@ -66,7 +66,7 @@ class Requests(ABC):
                 disposed of or the task that awaits it is cancelled while the kernel works on this request.
                 If it has not started by then, it is interrupted when it starts. By default, it runs on.
             on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with an
-                ``InputRequest``, and returns the text, or an awaitable or observable of it. If it raises
+                ``InputPrompt``, and returns the text, or an awaitable or observable of it. If it raises
                 EOFError, ``input()`` does as well.
 
         Errors of the observable:
@@ -384,6 +384,6 @@ def validate_on_input(on_input: object) -> None:
     """Raise TypeError unless a callback is callable or None."""
     if on_input is not None and not callable(on_input):
         raise TypeError(
-            "on_input must be a function that takes an InputRequest, "
+            "on_input must be a function that takes an InputPrompt, "
             f"such as lambda request: 'yes', not {on_input!r}"
         )

@@ -18,12 +18,12 @@ from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, WouldDeadlock
 from enchannel.messages import input_reply
 
-__all__ = ["InputHost", "InputRequest", "InputResponder", "OnInput"]
+__all__ = ["InputHost", "InputPrompt", "InputResponder", "OnInput"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputRequest:
-    """A call of ``input()`` in the kernel, as ``on_input`` gets it.
+class InputPrompt:
+    """A call of ``input()`` in the kernel that waits for an answer, as ``on_input`` gets it.
 
     Attributes:
         prompt: The prompt, which may be empty.
@@ -36,7 +36,7 @@ class InputRequest:
     message: AnyMessage
 
 
-OnInput: TypeAlias = Callable[[InputRequest], "str | Awaitable[str] | Observable[str]"]
+OnInput: TypeAlias = Callable[[InputPrompt], "str | Awaitable[str] | Observable[str]"]
 """Answers ``input()`` in the kernel: called with the request, and returns the text or raises EOFError."""
 
 END_OF_FILE = "\x04"  # ipykernel raises EOFError for it
@@ -120,7 +120,7 @@ class InputResponder:
         password = bool(request.content.get("password"))
         try:
             answer = self._on_input(
-                InputRequest(
+                InputPrompt(
                     prompt=prompt if isinstance(prompt, str) else "",
                     password=password,
                     message=request,

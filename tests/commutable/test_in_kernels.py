@@ -68,7 +68,7 @@ def test_notebook_runs_in_any_language(name: str, sources: list[str], results: l
 
 
 def test_notebook_runs_in_a_coroutine(kernel: ec.Kernel) -> None:
-    async def answer(request: ec.InputRequest) -> str:
+    async def answer(request: ec.InputPrompt) -> str:
         await asyncio.sleep(0)
         return "Ada"
 

@@ -333,7 +333,7 @@ def test_on_input_is_called_on_the_loop() -> None:
         else:
             remote.send(*answered(remote.last_request))
 
-    def on_input(request: ec.InputRequest) -> str:
+    def on_input(request: ec.InputPrompt) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 

@@ -881,7 +881,7 @@ def replies(remote: ScriptedLink) -> list[str]:
     return [message.content["value"] for message in remote.received[STDIN]]
 
 
-def never(request: ec.InputRequest) -> str:
+def never(request: ec.InputPrompt) -> str:
     raise AssertionError
 
 
@@ -900,7 +900,7 @@ def test_allow_stdin_follows_on_input() -> None:
 def test_on_input_answers_input() -> None:
     remote, prompts_seen, seen = ScriptedLink(), list[tuple[str, bool]](), Collector[AnyMessage]()
 
-    def on_input(request: ec.InputRequest) -> str:
+    def on_input(request: ec.InputPrompt) -> str:
         prompts_seen.append((request.prompt, request.password))
         assert request.message.msg_type == "input_request"
         assert request.message.parent_header.msg_id == ids(remote)[0]
@@ -949,7 +949,7 @@ def test_answers_keep_their_parents() -> None:
 def test_invalid_prompt_is_empty(prompt: object) -> None:
     remote, prompts = ScriptedLink(), list[str]()
 
-    def on_input(request: ec.InputRequest) -> str:
+    def on_input(request: ec.InputPrompt) -> str:
         prompts.append(request.prompt)
         return ""
 
@@ -966,7 +966,7 @@ def test_invalid_prompt_is_empty(prompt: object) -> None:
 def test_on_input_runs_on_subscribers_thread() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
-    def on_input(request: ec.InputRequest) -> str:
+    def on_input(request: ec.InputPrompt) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
@@ -1008,7 +1008,7 @@ def test_on_input_awaitable_answers() -> None:
         else remote.send(*answered(remote.last_request))
     )
 
-    async def on_input(request: ec.InputRequest) -> str:
+    async def on_input(request: ec.InputPrompt) -> str:
         await asyncio.sleep(0)
         return "Ada"
 
@@ -1037,10 +1037,10 @@ def test_on_input_observable_answers_once() -> None:
 def test_on_input_eoferror_sends_end_of_file() -> None:
     remote = ScriptedLink()
 
-    def answer_at_once(request: ec.InputRequest) -> str:
+    def answer_at_once(request: ec.InputPrompt) -> str:
         raise EOFError
 
-    async def answer_later(request: ec.InputRequest) -> str:
+    async def answer_later(request: ec.InputPrompt) -> str:
         raise EOFError
 
     async def main() -> None:
@@ -1057,7 +1057,7 @@ def test_on_input_eoferror_sends_end_of_file() -> None:
     assert replies(remote) == ["\x04"] * 3
 
 
-def raise_in_on_input(request: ec.InputRequest) -> str:
+def raise_in_on_input(request: ec.InputPrompt) -> str:
     raise ZeroDivisionError("oh")
 
 
@@ -1162,11 +1162,11 @@ def test_on_input_failing_observable_is_reported() -> None:
     assert isinstance(error, InvalidMessage)
 
 
-async def fails(request: ec.InputRequest) -> str:
+async def fails(request: ec.InputPrompt) -> str:
     raise ZeroDivisionError("oh")
 
 
-async def answers_a_number(request: ec.InputRequest) -> Any:
+async def answers_a_number(request: ec.InputPrompt) -> Any:
     return 3
 
 
@@ -1191,7 +1191,7 @@ def test_on_input_cancelled_coroutine_interrupts() -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: send_input_request(remote)
 
-    async def on_input(request: ec.InputRequest) -> str:
+    async def on_input(request: ec.InputPrompt) -> str:
         raise asyncio.CancelledError
 
     async def main() -> None:
@@ -1243,7 +1243,7 @@ def test_dispose_cancels_on_input_coroutine() -> None:
     async def main() -> None:
         asked, cancelled = asyncio.Event(), asyncio.Event()
 
-        async def on_input(request: ec.InputRequest) -> str:
+        async def on_input(request: ec.InputPrompt) -> str:
             asked.set()
             try:
                 await asyncio.Event().wait()
@@ -1319,7 +1319,7 @@ def test_stdin_subscriber_answers_input(name: str) -> None:
 def test_on_input_runs_on_loop() -> None:
     remote, threads = ScriptedLink(), list[threading.Thread]()
 
-    def on_input(request: ec.InputRequest) -> str:
+    def on_input(request: ec.InputPrompt) -> str:
         threads.append(threading.current_thread())
         return "Ada"
 
@@ -1781,7 +1781,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
 def test_interrupted_wait_disposes_request() -> None:
     remote, lifecycle = interruptible()
 
-    def interrupted(request: ec.InputRequest) -> str:
+    def interrupted(request: ec.InputPrompt) -> str:
         raise KeyboardInterrupt
 
     remote.handler = lambda asked: send_input_request(remote)

@@ -164,7 +164,7 @@ def test_execution_leaves_other_clients_alone(running: ec.Kernel) -> None:
     answer: AsyncSubject[str] = AsyncSubject()
     events: SimpleQueue[object] = SimpleQueue()
 
-    def on_input(request: ec.InputRequest) -> AsyncSubject[str]:
+    def on_input(request: ec.InputPrompt) -> AsyncSubject[str]:
         events.put("asked")
         return answer
 

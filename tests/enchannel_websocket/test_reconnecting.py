@@ -193,7 +193,7 @@ def test_server_error_is_retried(kernel: ec.Kernel, proxy: Proxy, status: str) -
 def test_input_reply_during_loss_is_sent_later(kernel: ec.Kernel, proxy: Proxy) -> None:
     links = Collector(kernel.link_state)
 
-    def answer(request: ec.InputRequest) -> str:
+    def answer(request: ec.InputPrompt) -> str:
         proxy.cut()
         links.wait_until(lambda seen: LinkState.LOST in seen)
         proxy.restore()

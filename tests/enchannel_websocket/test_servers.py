@@ -84,7 +84,7 @@ def test_connected_kernel_outlives_block(any_server: Server, kernel: ec.Kernel) 
 def test_input_request_is_answered(kernel: ec.Kernel) -> None:
     prompts = []
 
-    def answer(request: ec.InputRequest) -> str:
+    def answer(request: ec.InputPrompt) -> str:
         prompts.append((request.prompt, request.password))
         return "Ada"
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kernel
 def test_input_is_answered(kernel: ec.Kernel) -> None:
     questions = []
 
-    def answer(request: ec.InputRequest) -> str:
+    def answer(request: ec.InputPrompt) -> str:
         questions.append((request.prompt, request.password))
         return "bob"
 
@@ -35,7 +35,7 @@ def test_getpass_asks_for_password(kernel: ec.Kernel) -> None:
 
 
 def test_eof_is_raised_in_code(kernel: ec.Kernel) -> None:
-    def nothing_more(request: ec.InputRequest) -> str:
+    def nothing_more(request: ec.InputPrompt) -> str:
         raise EOFError
 
     with pytest.raises(ec.KernelError, match="EOFError"):
@@ -70,7 +70,7 @@ def test_observable_answers_input(kernel: ec.Kernel) -> None:
 
 
 def test_coroutine_answers_input(kernel: ec.Kernel) -> None:
-    async def answer(request: ec.InputRequest) -> str:
+    async def answer(request: ec.InputPrompt) -> str:
         await asyncio.sleep(0)
         return "later"
 

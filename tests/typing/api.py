@@ -370,16 +370,16 @@ def history(kernel: ec.Kernel) -> None:
 
 
 def request_observables(kernel: ec.Kernel) -> None:
-    def text(request: ec.InputRequest) -> str:
+    def text(request: ec.InputPrompt) -> str:
         return request.prompt
 
-    async def later(request: ec.InputRequest) -> str:
+    async def later(request: ec.InputPrompt) -> str:
         return request.prompt
 
-    def observed(request: ec.InputRequest) -> Observable[str]:
+    def observed(request: ec.InputPrompt) -> Observable[str]:
         return reactivex.just(request.prompt)
 
-    def attributes(request: ec.InputRequest) -> str:
+    def attributes(request: ec.InputPrompt) -> str:
         assert_type(request.prompt, str)
         assert_type(request.password, bool)
         assert_type(request.message, AnyMessage)
@@ -396,7 +396,7 @@ def request_observables(kernel: ec.Kernel) -> None:
         kernel.run("input()", on_input=on_input)
         kernel.execute("input()", on_input=on_input)
 
-    def wrong(request: ec.InputRequest) -> int:
+    def wrong(request: ec.InputPrompt) -> int:
         return 3
 
     kernel.run("input()", on_input=wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -164,7 +164,7 @@ class NotebookRun:
             error = error or raised
         self._inbox.end(error)
 
-    def _on_input(self, request: ec.InputRequest) -> Observable[str]:
+    def _on_input(self, request: ec.InputPrompt) -> Observable[str]:
         self._tracker.on_input_request()
         return self._inbox.on_input(request)
 

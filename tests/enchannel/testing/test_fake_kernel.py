@@ -66,7 +66,7 @@ def test_fake_kernel_asks_for_input() -> None:
     with connected(asker) as (kernel, _, _):
         prompts: list[str] = []
 
-        def answer(request: ec.InputRequest) -> str:
+        def answer(request: ec.InputPrompt) -> str:
             prompts.append(request.prompt)
             return "Ada"
 
@@ -91,7 +91,7 @@ def test_requests_wait_for_pending_input() -> None:
             prompts: list[str] = []
 
             def answer_as(name: str) -> ec.OnInput:
-                def answer(request: ec.InputRequest) -> str:
+                def answer(request: ec.InputPrompt) -> str:
                     prompts.append(name)
                     return name
 
