@@ -1,5 +1,6 @@
-"""Runs the command in pipes, as a shell script does."""
+"""Runs the command in pipes, as a shell script does, or in this process."""
 
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import IO
 
+import pytest
+
+from enchannel.__main__ import main
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.threads import Thread
 
@@ -46,6 +50,25 @@ def enchannel(
         f"{arguments} printed nothing for {DEADLINE:g} s, after {out[-500:]}{err[-500:]}"
     )
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def refused(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Call the command in this process, for one of many errors that it reports before it runs anything.
+
+    A process would take ten times as long. Some errors of each command are tested in one all the same.
+    """
+    stdin, out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", stdin)
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        exit_code = main(arguments)
+    texts = []
+    for stream in (out, err):
+        stream.seek(0)
+        texts.append(stream.read())
+    assert exit_code != 0, f"{arguments} succeeded"
+    return subprocess.CompletedProcess(arguments, int(exit_code), *texts)
 
 
 def _read(stream: IO[bytes], received: bytearray) -> None:

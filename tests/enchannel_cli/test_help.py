@@ -7,7 +7,7 @@ from importlib.metadata import version
 import pytest
 
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.rigs import DEADLINE
 
 
@@ -53,7 +53,7 @@ def test_version_is_printed() -> None:
     ],
 )
 def test_invalid_command_line_prints_usage(arguments: tuple[str, ...]) -> None:
-    ended = enchannel(*arguments)
+    ended = refused(*arguments)
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert "usage:" in ended.stderr
 

@@ -14,7 +14,7 @@ import pytest
 import commutable as cm
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.enchannel_cli.terminal import CTRL_C, Terminal
 from tests.rigs import ASLEEP, DEADLINE
 
@@ -318,7 +318,7 @@ def test_kernel_is_named_by_notebook(files: Files) -> None:
 @pytest.mark.parametrize("text", ["no notebook", "[]", '{"nbformat": 5}', "{}"])
 def test_invalid_notebook_is_refused(files: Files, text: str) -> None:
     files.given.write_text(text)
-    ended = files.run()
+    ended = refused(*files.command())
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert ended.stderr.startswith(f"enchannel: {files.given}")
     assert "Traceback" not in ended.stderr
@@ -405,7 +405,7 @@ def test_notebook_without_code_is_written_to_stdout(files: Files) -> None:
 
 def test_resume_from_stdout_is_refused(files: Files) -> None:
     files.has("1")
-    ended = enchannel("run", str(files.given), "-o", "-", "--resume")
+    ended = refused("run", str(files.given), "-o", "-", "--resume")
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert "--resume requires --output with a file" in ended.stderr
 
@@ -457,13 +457,13 @@ def test_full_disk_ends_notebook(files: Files) -> None:
 )
 def test_invalid_options_are_refused(files: Files, arguments: Sequence[str]) -> None:
     files.has("1")
-    ended = enchannel("run", str(files.given), *arguments)
+    ended = refused("run", str(files.given), *arguments)
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert ended.stderr.startswith("enchannel: ")
 
 
 def test_notebook_options_need_notebook() -> None:
-    ended = enchannel("run", "1", "--output", "x")
+    ended = refused("run", "1", "--output", "x")
     assert ended.returncode == ExitCode.USAGE
     assert "--output requires a notebook" in ended.stderr
 

@@ -18,7 +18,7 @@ from enchannel._cli.arguments import parse_arguments
 from enchannel._cli.exit_code import ExitCode
 from enchannel._cli.terminal.screen import Screen
 from tests.enchannel.test_replay import write as by_hand
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import printed
 from tests.rigs.threads import Thread
@@ -266,7 +266,8 @@ def test_ctrl_c_ends_replay(file: Path) -> None:
 def test_invalid_recording_is_reported(file: Path, data: bytes | None, why: str) -> None:
     if data is not None:
         file.write_bytes(data)
-    ended = enchannel("replay", str(file))
+    run = enchannel if data is None else refused
+    ended = run("replay", str(file))
     assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
     assert ended.stderr.startswith("enchannel: ")
     assert ended.stderr.count("\n") == 1

@@ -16,7 +16,7 @@ import pytest
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from enchannel_socketio import shutdown, spawn
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -170,7 +170,7 @@ def test_share_and_no_spawn() -> None:
     ],
 )
 def test_invalid_options_are_reported(arguments: tuple[str, ...], words: str) -> None:
-    ended = enchannel("relay", "--port", "0", *arguments)
+    ended = refused("relay", "--port", "0", *arguments)
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr

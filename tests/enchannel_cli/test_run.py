@@ -11,7 +11,7 @@ import pytest
 
 import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.rigs import DEADLINE
 
 pytestmark = pytest.mark.kernel
@@ -207,7 +207,7 @@ def test_unknown_kernelspec_is_reported() -> None:
 
 @pytest.mark.parametrize("target", ["nobody", "./no/such.json"])
 def test_missing_connection_is_reported(target: str) -> None:
-    ended = enchannel("run", "--existing", target, "1")
+    ended = refused("run", "--existing", target, "1")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.NOT_CONNECTED)
     assert target.rpartition("/")[2] in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -216,13 +216,13 @@ def test_missing_connection_is_reported(target: str) -> None:
 def test_invalid_connection_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "kernel-1.json"
     path.write_text("{}")
-    ended = enchannel("run", "--existing", str(path), "1")
+    ended = refused("run", "--existing", str(path), "1")
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert ended.stderr == f"enchannel: the connection file {path} has no ip\n"
 
 
 def test_unknown_scheme_is_reported() -> None:
-    ended = enchannel("run", "--existing", "gopher://host/kernel", "1")
+    ended = refused("run", "--existing", "gopher://host/kernel", "1")
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert "no backend 'gopher'" in ended.stderr
 
@@ -234,7 +234,7 @@ def test_missing_file_is_reported() -> None:
 
 
 def test_directory_is_refused(tmp_path: Path) -> None:
-    ended = enchannel("run", str(tmp_path))
+    ended = refused("run", str(tmp_path))
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
     assert ended.stderr == f"enchannel: {tmp_path} is a directory\n"
 
@@ -242,6 +242,6 @@ def test_directory_is_refused(tmp_path: Path) -> None:
 def test_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     path.write_bytes(b"x = '\xff'")
-    ended = enchannel("run", str(path))
+    ended = refused("run", str(path))
     assert ended.returncode == ExitCode.USAGE
     assert ended.stderr.startswith(f"enchannel: {path} is not text")

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 
 import commutable as cm
 from enchannel._cli.exit_code import ExitCode
-from tests.enchannel_cli.command import COMMAND, enchannel
+from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.enchannel_cli.conftest import SlowKernel
 from tests.enchannel_cli.terminal import CODE_THAT_SURVIVES_CTRL_C, CTRL_C, Terminal
 from tests.rigs import DEADLINE, eventually
@@ -262,16 +262,18 @@ class TestRunningKernel:
 # servers that deny access or do not answer
 
 
-def run_each_command(url: str) -> Iterator["subprocess.CompletedProcess[str]"]:
+def refusals(
+    url: str, run: Callable[..., "subprocess.CompletedProcess[str]"] = refused
+) -> Iterator["subprocess.CompletedProcess[str]"]:
     """Run each command that connects to a server."""
-    yield enchannel("run", "--at", url, "1")
-    yield enchannel("run", "--at", url, "--existing", "1a2b", "1")
-    yield enchannel("kernels", "--at", url)
-    yield enchannel("record", "--at", url, "1a2b", os.devnull)
+    yield run("run", "--at", url, "1")
+    yield run("run", "--at", url, "--existing", "1a2b", "1")
+    yield run("kernels", "--at", url)
+    yield run("record", "--at", url, "1a2b", os.devnull)
 
 
 def test_wrong_token_is_refused(server: JupyterServer) -> None:
-    for ended in run_each_command(f"{server.url}/lab?token=wrong-one"):
+    for ended in refusals(f"{server.url}/lab?token=wrong-one", enchannel):
         assert_refused(ended, server.url, "does not accept the token")
         assert "wrong-one" not in ended.stderr
         assert has_no_token(ended)
@@ -281,33 +283,33 @@ def test_missing_token_names_options(
     server: JupyterServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JUPYTER_TOKEN")
-    for ended in run_each_command(server.url):
+    for ended in refusals(server.url):
         assert_refused(ended, server.url, "?token=", "JUPYTER_TOKEN", "--ask-password")
         assert "password=" not in ended.stderr
 
 
 def test_unreachable_server_is_reported() -> None:
-    for ended in run_each_command(f"{UNREACHABLE_URL}/lab?token={TOKEN}"):
+    for ended in refusals(f"{UNREACHABLE_URL}/lab?token={TOKEN}"):
         assert_refused(ended, UNREACHABLE_URL, "could not connect to")
         assert has_no_token(ended)
 
 
 def test_url_without_host_is_refused() -> None:
-    for ended in run_each_command(f"http:///lab?token={TOKEN}"):
+    for ended in refusals(f"http:///lab?token={TOKEN}"):
         assert_refused(ended, "a server URL must begin with", "and a host")
         assert has_no_token(ended)
 
 
 def test_http_to_other_host_needs_allow_http(server: JupyterServer) -> None:
     url = server.url.replace(HOST, "0.0.0.0")  # noqa: S104  # another name of this machine
-    for ended in run_each_command(url):
+    for ended in refusals(url):
         assert_refused(ended, "in the clear", "--allow-http")
     ended = enchannel("kernels", "--allow-http", "--at", url)
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 
 def test_invalid_url_is_not_repeated() -> None:
-    ended = enchannel("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
+    ended = refused("kernels", "--at", f"localhost:8888/lab?token={TOKEN}")
     assert (ended.stdout, ended.returncode) == ("", ExitCode.USAGE)
     assert "a server URL must begin with http:// or https://" in ended.stderr
     assert has_no_token(ended)
@@ -315,7 +317,7 @@ def test_invalid_url_is_not_repeated() -> None:
 
 def test_certificate_is_trusted_by_ssl_cert_file() -> None:
     with JupyterServer(token=TOKEN, tls=True) as server:
-        for ended in run_each_command(server.url):
+        for ended in refusals(server.url):
             assert_refused(ended, "certificate", "SSL_CERT_FILE")
         environ = {"SSL_CERT_FILE": str(server.certificate)}
         ended = enchannel("run", "--at", server.url, "6 * 7", environ=environ)
