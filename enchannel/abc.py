@@ -61,8 +61,8 @@ The contract
 
         Other errors end no request. The core reports all errors on ``kernel.errors``, except
         ``MessageNotForwarded`` if a request fails with its reason.
-    12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``. Nothing is
-        queued to be sent after a reconnect.
+    12. While the link is lost, ``outgoing.on_next`` raises ``ConnectionLost`` or ``KernelDied``, on every
+        thread after the state that explains it was emitted. Nothing is queued to be sent after a reconnect.
     13. A link that will not reconnect ends ``events`` with one ``on_error``; a link that was closed ends
         it with ``on_completed``.
     14. ``close`` may be called repeatedly and from any thread, including re-entrantly from an observer. It

@@ -175,8 +175,9 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
     def _report_kernel_state(self, *, is_first: bool) -> None:
         if self._kernel_state == KernelState.DEAD:
             died = KernelDied(f"kernel {self.kernel_id} has died; it can be restarted")
-            self.suspend(died, discard=False)
+            # The state comes first: other threads fail once the link is suspended.
             self.emit(KernelState.DEAD)
+            self.suspend(died, discard=False)
         elif self._kernel_state == KernelState.BUSY and is_first and self._since is None:
             self.emit(KernelState.BUSY)
 

@@ -194,8 +194,9 @@ class KernelMonitor:
         self.is_restarting = True
         self._old_sessions = old_sessions
         died = self._died(how)
-        self._link.suspend(died)
+        # The state comes first: other threads fail once the link is suspended.
         self._link.emit(KernelState.RESTARTING)
+        self._link.suspend(died)
         self._link.emit(died)
         self._link.run_while_connected(self._resume_after_restart(died))
 
@@ -228,8 +229,8 @@ class KernelMonitor:
     def on_dead(self) -> None:
         """Report a kernel that its server has stopped restarting, and find out whether it still exists."""
         died = self._died("died, and its server no longer restarts it")
-        self._link.suspend(died)
         self._link.emit(KernelState.DEAD)
+        self._link.suspend(died)
         self._link.emit(died)
         self._link.run_while_connected(self._poll_once())
 

@@ -340,11 +340,13 @@ class KernelConnection:
             return
         if ChannelName.IOPUB in lost:
             self._proof.reset()
-        # Set before the phase, by which other threads choose to raise it.
+        # The state and the error come before the phase, by which other threads choose to raise the error.
+        self.events.on_next(LinkState.LOST)
+        if not self.tracker.accepts(PhaseEvent.SOME_LOST):  # changed by a subscriber
+            return
         self.send_error = why
         self.tracker.advance(PhaseEvent.SOME_LOST)
         self._gap = None if ends_requests else self._describe_gap(lost)
-        self.events.on_next(LinkState.LOST)
         if ends_requests:
             self.events.on_next(why)
         self._start_reconnecting(lost)
@@ -381,6 +383,10 @@ class KernelConnection:
         if not self.tracker.accepts(event):
             return False
         self._sockets.drain_remaining()
+        # The states come before the phase, by which other threads choose to raise the error.
+        self.events.on_next(LinkState.LOST)
+        if is_dead:
+            self.events.on_next(KernelState.DEAD)
         if not self.tracker.accepts(event):  # changed by a subscriber
             return False
         self.send_error = why
@@ -392,9 +398,6 @@ class KernelConnection:
         self._proof.reset()
         self._cancel_timers()
         self._sockets.close()
-        self.events.on_next(LinkState.LOST)
-        if is_dead:
-            self.events.on_next(KernelState.DEAD)
         self.events.on_next(why)
         return True
 

@@ -25,6 +25,8 @@ class KernelActivity:
     execution state starting the backend does not restart           idle
     restarting, dead         from the kernel or from the backend    the same
     other backend state                                             the same
+    restart is requested                                            restarting
+    restart has ended        the backend reported nothing           idle, or as before
     KernelDied               not restarting                         dead
     missed heartbeats        connected, not dead or restarting      silent
     heartbeat is back        silent                                 busy or idle
@@ -38,7 +40,8 @@ class KernelActivity:
 
     Attributes:
         state: The current state.
-        is_restarting: True from the backend's ``restarting`` to its next state.
+        is_restarting: True from a request to restart, or the backend's ``restarting``, to the next state of
+            the backend. If several restarts are requested, the last one counts.
     """
 
     def __init__(self, publish: Callable[[KernelState], None]) -> None:
@@ -46,6 +49,9 @@ class KernelActivity:
         self.is_restarting = False
         self._publish = publish
         self._busy: set[str] = set()
+        self._pending_restarts = 0
+        # The state to return to if a requested restart does not begin.
+        self._state_before_restart = KernelState.STARTING
         self._lock = threading.RLock()
 
     @property
@@ -85,9 +91,33 @@ class KernelActivity:
             elif not self.is_restarting:
                 self._change_to(KernelState.BUSY if self._busy else KernelState.IDLE)
 
+    def on_restart_requested(self) -> KernelState | None:
+        """Handle a request to restart; return the state if it changed.
+
+        The state changes before the backend reports it, because requests fail from now on.
+        """
+        with self._lock:
+            if not self._pending_restarts:
+                self._state_before_restart = self.state
+            self._pending_restarts += 1
+            self._busy.clear()
+            self.is_restarting = True
+            return self._change_to(KernelState.RESTARTING)
+
+    def on_restart_ended(self, *, succeeded: bool) -> None:
+        """Handle the end of a requested restart."""
+        with self._lock:
+            self._pending_restarts -= 1
+            if self.is_restarting and not self._pending_restarts:
+                self.is_restarting = False
+                self._change_to(KernelState.IDLE if succeeded else self._state_before_restart)
+
     def on_backend_state(self, state: KernelState) -> None:
         """Handle a state that the backend reported."""
         with self._lock:
+            if self._pending_restarts > 1 and state is KernelState.IDLE:
+                self._state_before_restart = state
+                return
             if state in (KernelState.DEAD, KernelState.RESTARTING, KernelState.STARTING):
                 self._busy.clear()
             self.is_restarting = state is KernelState.RESTARTING

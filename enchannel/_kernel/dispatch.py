@@ -71,8 +71,8 @@ class Dispatcher:
     def on_event(self, event: LinkEvent) -> None:
         """Handle an event of the link; a requested end is not reported."""
         is_expected = self._lifecycle.is_expected(event)
-        if isinstance(event, KernelDied) and (state := self._activity.on_death()) is not None:
-            self._taps.dispatch(state)
+        if isinstance(event, KernelDied):
+            self._on_death()
         if not is_expected:
             self._taps.dispatch(event)
         if isinstance(event, LinkState):
@@ -103,6 +103,8 @@ class Dispatcher:
 
     def on_link_error(self, error: Exception) -> None:
         """Report the final failure of the link, and fail everything with it."""
+        if isinstance(error, KernelDied):
+            self._on_death()
         is_passed_on = (
             self._requests.has_subscribers
             or self._comms.has_subscribers
@@ -155,6 +157,10 @@ class Dispatcher:
         if self._activity.is_restarting and state is KernelState.IDLE:
             self._lifecycle.on_new_process()
         self._activity.on_backend_state(state)
+
+    def _on_death(self) -> None:
+        if (state := self._activity.on_death()) is not None:
+            self._taps.dispatch(state)
 
     def _on_lost(self, error: EnchannelError) -> None:
         self._activity.on_lost()

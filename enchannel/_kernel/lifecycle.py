@@ -5,6 +5,7 @@ from __future__ import annotations
 from reactivex import Observable, abc
 
 from enchannel._kernel.action import Action, settle_with, sink_of
+from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.connection import Connection
 from enchannel._kernel.in_flight import RequestOptions
 from enchannel._kernel.request_registry import Request, RequestRegistry, start
@@ -30,12 +31,14 @@ class LifecycleActions:
         self,
         connection: Connection,
         requests: RequestRegistry,
+        activity: KernelActivity,
         subjects: KernelSubjects,
         scheduler: abc.SchedulerBase,
     ) -> None:
         self.expects_end = False
         self._connection = connection
         self._requests = requests
+        self._activity = activity
         self._subjects = subjects
         self._scheduler = scheduler
 
@@ -65,6 +68,9 @@ class LifecycleActions:
                 "use enchannel.launch for a kernel that can be restarted"
             )
         self.expects_end = True
+        # Visible before any request fails for it.
+        if (state := self._activity.on_restart_requested()) is not None:
+            self._subjects.taps.dispatch(state)
         self._requests.suspend(
             f"kernel {link.kernel_id} is being restarted; wait for the action that restart() "
             "returned, with ec.wait(action) or await action"
@@ -72,7 +78,8 @@ class LifecycleActions:
         self._requests.fail_all(KernelDied(f"kernel {link.kernel_id} was restarted"))
         outcome = link.lifecycle.restart()
         outcome.subscribe(
-            on_error=lambda _: self._requests.resume(), on_completed=self._requests.resume
+            on_error=lambda _: self._on_restart_ended(succeeded=False),
+            on_completed=lambda: self._on_restart_ended(succeeded=True),
         )
         return self._settle("restart", outcome, timeout)
 
@@ -107,6 +114,10 @@ class LifecycleActions:
     def on_new_process(self) -> None:
         """Handle a restarted kernel, or a link that is back: its next end is reported."""
         self.expects_end = False
+
+    def _on_restart_ended(self, *, succeeded: bool) -> None:
+        self._activity.on_restart_ended(succeeded=succeeded)
+        self._requests.resume()
 
     def _on_shutdown_failed(self, _: Exception) -> None:
         # The kernel was asked to shut down and did not; its next end is reported again.

@@ -75,7 +75,9 @@ class KernelParts:
                 report=subjects.report,
             )
         )
-        self.lifecycle = LifecycleActions(self.connection, self.requests, subjects, scheduler)
+        self.lifecycle = LifecycleActions(
+            self.connection, self.requests, self.activity, subjects, scheduler
+        )
         self.interrupter = Interrupter(
             lambda: self.lifecycle.interrupt(DEFAULT_TIMEOUT),
             connection=self.connection,

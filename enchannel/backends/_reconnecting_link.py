@@ -303,18 +303,21 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             keep_channels: Leave the channels open, as for a kernel that this client shut down: sending
                 raises the error, and ``events`` does not fail.
         """
-        if self.phase in FINAL_PHASES or not self._enter(LinkPhase.ENDED):
+        if self.phase in FINAL_PHASES:
+            return
+        # The states come before the refusal, with which other threads fail.
+        if keep_channels:
+            self.emit(LinkState.LOST)
+        self.emit(KernelState.DEAD)
+        if not self._enter(LinkPhase.ENDED):
             return
         self.refusal = error
         self._queue.clear()
         if self._supervisor is not None and self._supervisor is not asyncio.current_task():
             self._supervisor.cancel()
         if keep_channels:
-            self.emit(LinkState.LOST)
-            self.emit(KernelState.DEAD)
             self.emit(error)
         else:
-            self.emit(KernelState.DEAD)
             self.events.on_error(error)
 
     def run_while_connected(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -392,12 +395,13 @@ class ReconnectingLink(ABC, Generic[FrameT]):
 
     async def _recover(self, loss: ConnectionLoss) -> bool:
         """Reconnect after a loss; return False if that is given up."""
+        # The state comes before the refusal, with which other threads fail.
+        self.emit(LinkState.LOST)
         if not self._enter(LinkPhase.RECONNECTING):
             return False
         self.refusal = loss.error
         self._queue.clear()
         await self._disconnect()
-        self.emit(LinkState.LOST)
         lasted = asyncio.get_running_loop().time() - self._opened_at
         self._rejections.count(is_rejection=loss.is_rejection, lasted=lasted)
         failure = await self._reconnect(loss.error)
@@ -434,7 +438,11 @@ class ReconnectingLink(ABC, Generic[FrameT]):
             await asyncio.sleep(pause)
 
     def _give_up(self, error: EnchannelError) -> None:
-        if self.phase not in FINAL_PHASES and self._enter(LinkPhase.ENDED):
+        if self.phase in FINAL_PHASES:
+            return
+        if isinstance(error, KernelDied):
+            self.emit(KernelState.DEAD)
+        if self._enter(LinkPhase.ENDED):
             self.refusal = error
             self.events.on_error(error)
 

@@ -181,3 +181,36 @@ def test_activity_is_restarting_until_next_state() -> None:
         event(activity)
         seen.append(activity.is_restarting)
     assert seen == [False, True, True, False]
+
+
+def test_requested_restart_changes_state_at_once() -> None:
+    activity, states = KernelActivity(lambda state: states.append(state)), list[KernelState]()
+    opened(activity)
+    activity.on_restart_requested()
+    busy(activity)
+    backend(RESTARTING)(activity)
+    backend(IDLE)(activity)
+    activity.on_restart_ended(succeeded=True)
+    assert states == [IDLE, RESTARTING, IDLE]
+
+
+@pytest.mark.parametrize(("succeeded", "after"), [(True, IDLE), (False, DEAD)])
+def test_unreported_restart_ends_with_its_request(succeeded: bool, after: KernelState) -> None:
+    activity = KernelActivity(lambda state: None)
+    backend(DEAD)(activity)
+    activity.on_restart_requested()
+    activity.on_restart_ended(succeeded=succeeded)
+    assert activity.state is after
+    assert not activity.is_restarting
+
+
+def test_last_of_several_restarts_counts() -> None:
+    activity, states = KernelActivity(lambda state: states.append(state)), list[KernelState]()
+    opened(activity)
+    for _ in range(2):
+        activity.on_restart_requested()
+    for _ in range(2):
+        backend(RESTARTING)(activity)
+        backend(IDLE)(activity)
+        activity.on_restart_ended(succeeded=True)
+    assert states == [IDLE, RESTARTING, IDLE]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import reactivex
+from reactivex import operators as ops
 from reactivex.subject import AsyncSubject
 
 import enchannel as ec
@@ -803,6 +804,23 @@ def test_restart_fails_requests_in_flight() -> None:
         kernel.execute("6 * 7").subscribe(seen)
         kernel.restart()
         assert isinstance(seen.wait_for_error(), KernelDied)
+
+
+def test_restart_is_visible_when_requests_fail() -> None:
+    (remote, lifecycle), states = launched(), list[KernelState]()
+    lifecycle.outcomes["restart"] = AsyncSubject()
+    with remote.kernel() as kernel:
+        seen = Collector(
+            kernel.execute("6 * 7").pipe(
+                ops.do_action(on_error=lambda _: states.append(kernel.state.value))
+            )
+        )
+        kernel.restart()
+        seen.wait_for_error()
+        with pytest.raises(KernelDied, match="is being restarted"):
+            kernel.run("6 * 7")
+        states.append(kernel.state.value)
+    assert states == [KernelState.RESTARTING, KernelState.RESTARTING]
 
 
 @pytest.mark.parametrize("end", ["well", "badly"])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
+from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel import ChannelName, ConnectionInfo
@@ -113,7 +114,7 @@ def test_death_is_reported_after_unread_output(
             output.wait_until(lambda messages: len(messages) == 1_000)
             assert not [event for event in events.items if isinstance(event, Exception)]
             wire.close_socket(ChannelName.IOPUB)
-            events.wait_for(lambda event: event is KernelState.DEAD)
+            events.wait_for(lambda event: isinstance(event, Exception))
             (error,) = (event for event in events.items if isinstance(event, Exception))
             assert isinstance(error, KernelDied)
             assert str(error).startswith(reason)
@@ -135,7 +136,7 @@ def test_one_channel_lost_first_asks_for_process(wire: WireKernel, first: Channe
         report = asked.get(timeout=DEADLINE)
         wire.die()
         find_killed(report)
-        events.wait_for(lambda event: event is KernelState.DEAD)
+        events.wait_for(lambda event: isinstance(event, Exception))
         (error,) = (event for event in events.items if isinstance(event, Exception))
         assert str(error) == "kernel 1 died by SIGKILL"
     finally:
@@ -154,7 +155,7 @@ def test_one_channel_closed_first_is_no_loss(
         assert eventually(lambda: first in link._connection._sockets.disconnected())
         link._io.call(lambda: None, DEADLINE)
         wire.die()
-        events.wait_for(lambda event: event is KernelState.DEAD)
+        events.wait_for(lambda event: isinstance(event, Exception))
         (error,) = (event for event in events.items if isinstance(event, Exception))
         assert str(error).startswith("kernel 1 closed its sockets")
     finally:
@@ -184,6 +185,28 @@ def test_heartbeat_cut_off_loses_no_message(wire: WireKernel) -> None:
         assert events.items == [connected, lost, connected, KernelState.IDLE]
     finally:
         link.close()
+
+
+@pytest.mark.parametrize("has_died", [True, False], ids=["died", "cut"])
+def test_sending_fails_after_state_is_emitted(
+    wire: WireKernel, link: ZmqLink, has_died: bool
+) -> None:
+    """Another thread that sends meets the error no earlier than the subscribers of the state."""
+    shell, first_failure = link.link().pairs[ChannelName.SHELL].outgoing, list[object]()
+
+    def send(event: object) -> None:
+        try:
+            shell.on_next(CLIENT.fill_headers(ec.kernel_info_request()))
+        except (KernelDied, ConnectionLost):
+            first_failure.append(event)
+
+    events = Collector(link.events.pipe(ops.do_action(send)))
+    if has_died:
+        link.on_process_died(KernelDied("kernel 1 died"))
+    else:
+        wire.close_socket(ChannelName.SHELL)
+    events.wait_for(lambda event: isinstance(event, Exception))
+    assert isinstance(first_failure[0], Exception)
 
 
 def test_death_is_reported_despite_inherited_sockets(wire: WireKernel) -> None:

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from reactivex import operators as ops
+
 from enchannel import AnyMessage, ChannelName, execute_request
 from enchannel.abc import LinkEvent
 from enchannel.backends import (
@@ -39,6 +41,7 @@ class FakeLink(ReconnectingLink[str]):
         sent: The frames that were sent.
         calls: Other methods that were called.
         can_send: Cleared while the transport does not accept frames.
+        on_event: Called with each event, on the event loop.
     """
 
     def __init__(
@@ -64,7 +67,10 @@ class FakeLink(ReconnectingLink[str]):
         self.can_send.set()
         self.lost: asyncio.Future[ConnectionLoss] | None = None
         self.thread = lease.resource
-        self.received: Collector[LinkEvent] = Collector(self.events)
+        self.on_event: Callable[[LinkEvent], object] = lambda event: None
+        self.received: Collector[LinkEvent] = Collector(
+            self.events.pipe(ops.do_action(lambda event: self.on_event(event)))
+        )
 
     def encode(self, message: AnyMessage) -> str:
         code = str(message.content["code"])

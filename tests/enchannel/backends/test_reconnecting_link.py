@@ -181,6 +181,7 @@ def test_sending_while_reconnecting_raises() -> None:
     with fake_link(None, HANGS) as link:
         link.break_connection("the network is gone")
         link.received.wait_for_count(1)
+        link.do(lambda: None)  # messages are refused after the state has changed
         with pytest.raises(ConnectionLost, match="the network is gone"):
             link.push("1")
 
@@ -246,6 +247,9 @@ def test_unreachable_server_is_given_up() -> None:
             link.push("1")
 
 
+GONE = KernelDied("gone")
+
+
 @pytest.mark.parametrize("final", [AuthenticationFailed("no"), KernelDied("gone")])
 def test_final_error_is_not_retried(final: Exception) -> None:
     with fake_link(None, final) as link:
@@ -275,6 +279,39 @@ def test_unexpected_error_is_reported(caplog: pytest.LogCaptureFixture) -> None:
             error
         )
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "end", "expected"),
+    [
+        (None, lambda link: link.do(lambda: link.end(GONE)), [None]),
+        (HANGS, FakeLink.break_connection, [None]),
+        (GONE, FakeLink.break_connection, [None, ConnectionLost]),
+    ],
+    ids=["ended", "lost", "given up"],
+)
+def test_refusal_comes_after_its_state(
+    outcome: Exception | str | None,
+    end: Callable[[FakeLink], None],
+    expected: list[type[Exception] | None],
+) -> None:
+    """Another thread that sends fails no earlier than the subscribers of the state know."""
+    failures = list[type[Exception] | None]()
+
+    def send(_: object) -> None:
+        try:
+            link.push("1")
+        except (KernelDied, ConnectionLost) as error:
+            failures.append(type(error))
+        else:
+            failures.append(None)
+
+    with fake_link(None, outcome) as link:
+        link.on_event = send
+        end(link)
+        link.received.wait_for_count(len(expected))
+        link.do(lambda: None)
+    assert failures == expected
 
 
 # Suspending and ending.
