@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from tests.conftest import our_children, our_threads
+from tests.conftest import leases, our_threads
 from tests.rigs import eventually
+from tests.rigs.processes import descendants
 from tests.soak.catalog import Group
 from tests.soak.journal import Journal
 from tests.soak.kernels import Place
@@ -85,8 +86,11 @@ def _print_failure(plan: Plan, number: int, journal: Journal) -> None:
 
 
 def _check_nothing_left(journal: Journal) -> None:
-    if not eventually(lambda: not (our_threads() or our_children())):
-        journal.report(f"left behind: {our_threads()}, {our_children()}")
+    def left() -> list[object]:
+        return [*our_threads(), *leases(), *descendants()]
+
+    if not eventually(lambda: not left()):
+        journal.report(f"left behind: {left()}")
         print(journal.violations[-1])
 
 

@@ -67,7 +67,7 @@ class FakeLink(ReconnectingLink[str]):
         self.can_send.set()
         self.lost: asyncio.Future[ConnectionLoss] | None = None
         self.thread = lease.resource
-        self.on_event: Callable[[LinkEvent], object] = lambda event: None
+        self.on_event: Callable[[LinkEvent], None] = lambda event: None
         self.received: Collector[LinkEvent] = Collector(
             self.events.pipe(ops.do_action(lambda event: self.on_event(event)))
         )
