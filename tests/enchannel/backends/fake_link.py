@@ -68,9 +68,11 @@ class FakeLink(ReconnectingLink[str]):
         self.lost: asyncio.Future[ConnectionLoss] | None = None
         self.thread = lease.resource
         self.on_event: Callable[[LinkEvent], None] = lambda event: None
-        self.received: Collector[LinkEvent] = Collector(
-            self.events.pipe(ops.do_action(lambda event: self.on_event(event)))
-        )
+
+        def call(event: LinkEvent) -> None:
+            self.on_event(event)
+
+        self.received: Collector[LinkEvent] = Collector(self.events.pipe(ops.do_action(call)))
 
     def encode(self, message: AnyMessage) -> str:
         code = str(message.content["code"])
