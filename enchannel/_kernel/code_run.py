@@ -7,9 +7,10 @@ import time
 from collections.abc import Generator
 from typing import Protocol, TypeAlias
 
-from enchannel._kernel.in_flight import InFlightRequest
+from enchannel._kernel.in_flight import InFlightRequest, Progress
 from enchannel._kernel.request_registry import Request, start
-from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
+from enchannel._outputs.budget import validate_max_output
+from enchannel._outputs.result import RequestAborted, Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.waiting import AsyncWaiter, Waiter
 from enchannel.errors import OutputMissing, RequestFailed, RequestTimeout
@@ -46,14 +47,7 @@ class CodeRun:
     def __init__(
         self, request: Request, *, timeout: float | None, check: bool, max_output: int | None
     ) -> None:
-        if max_output is not None and type(max_output) is not int:
-            raise TypeError(
-                f"max_output must be a number of characters or None, not {max_output!r}"
-            )
-        if max_output is not None and max_output < 0:
-            raise ValueError(
-                f"max_output must be a number of characters or None, not {max_output!r}"
-            )
+        validate_max_output(max_output)
         self._request = request
         self._timeout = timeout
         self._check = check
@@ -113,13 +107,15 @@ class CodeRun:
             raise
         if not has_ended:
             result = self._result()
-            is_running = yield from self._interrupt(request)
-            raise self._timeout_error(result, is_running)
+            progress = yield from self._interrupt(request)
+            raise self._timeout_error(result, progress)
         try:
             outcome.last()
         except OutputMissing:
             result = self._result(output_missing=True)
         except RequestFailed as failed:
+            if not self._check and isinstance(failed, RequestAborted):
+                return self._result()
             # A copy, because the error may be that of several requests.
             failed = copy_of_error(failed)
             failed.result = self._result()
@@ -128,22 +124,23 @@ class CodeRun:
             result = self._result()
         return result.check() if self._check else result
 
-    def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, bool]:
-        """Interrupt a request and wait for its end; return False if it has not started.
-
-        A request that is sent before the end of the interrupted one would be aborted with it.
-        """
-        is_running = request.interrupt()
-        if is_running:
+    def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, Progress]:
+        """Interrupt a request and wait for its end; return its progress before."""
+        progress = request.interrupt()
+        if progress.is_running:
             yield INTERRUPT_GRACE
-        return is_running
+        return progress
 
-    def _timeout_error(self, result: Result, is_running: bool) -> RequestTimeout:
-        what = (
-            "was interrupted"
-            if is_running
-            else "has not started; it will be interrupted when it does"
-        )
+    def _timeout_error(self, result: Result, progress: Progress) -> RequestTimeout:
+        match progress:
+            case Progress.WAITING:
+                what = "was not sent, because an interrupt of earlier code has not taken effect"
+            case Progress.SENT:
+                what = "has not started; it will be interrupted when it does"
+            case Progress.RUNNING | Progress.INTERRUPTIBLE:
+                what = "was interrupted"
+            case _:
+                what = "has ended, but its reply or its idle status has not arrived"
         count = len(result.outputs)
         error = RequestTimeout(
             f"the code did not finish within {self._timeout:g} s and {what}; "

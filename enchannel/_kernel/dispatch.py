@@ -138,11 +138,8 @@ class Dispatcher:
             self._requests.host.on_unanswered_input(message)
 
     def _on_status(self, message: AnyMessage) -> None:
-        request_id = message.parent_header.msg_id
         state: object = message.content.get("execution_state")
-        self._activity.on_execution_state(request_id, state)
-        if state == "busy":
-            self._interrupter.on_busy(request_id)
+        self._activity.on_execution_state(message.parent_header.msg_id, state)
 
     def _on_link_state(self, state: LinkState) -> None:
         is_connected = state is LinkState.CONNECTED
@@ -164,6 +161,5 @@ class Dispatcher:
 
     def _on_lost(self, error: EnchannelError) -> None:
         self._activity.on_lost()
-        self._interrupter.on_lost()
         self._requests.fail_all(error)
         self._comms.terminate(error)

@@ -17,6 +17,7 @@ from enchannel._kernel.remaining_output import (
     Queue,
 )
 from enchannel._kernel.stdin import InputHost, InputResponder, OnInput
+from enchannel._outputs.result import request_aborted, status_of_reply
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
@@ -27,14 +28,27 @@ from enchannel.errors import (
     RequestTimeout,
 )
 
-__all__ = ["DEFAULT_TIMEOUT", "InFlightRequest", "RequestHost", "RequestOptions"]
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "IdleWait",
+    "InFlightRequest",
+    "Progress",
+    "RequestHost",
+    "RequestOptions",
+]
 
 # A kernel does not answer a request of an unknown type.
 DEFAULT_TIMEOUT = 10.0
 # After the idle status, because the reply arrives on another socket.
 REPLY_GRACE = 10.0
+# Seconds from the busy status until the kernel can be interrupted, if no message shows it.
+# ipykernel ignores an interrupt between its busy status and execute_input, which silent code lacks.
+START_GRACE = 1.0
+SILENT_START_GRACE = 0.05
 # Some kernels send these on shell, where they are not the reply.
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
+# These change the progress of a request; other messages only show that its code runs.
+STEP_TYPES = frozenset({"status", "execute_input", "input_request"})
 
 
 class RequestHost(InputHost, ProbeHost, Protocol):
@@ -50,8 +64,16 @@ class RequestHost(InputHost, ProbeHost, Protocol):
         """True while the kernel works on any request."""
         ...
 
-    def interrupt_when_running(self, request_id: str, /) -> None:
-        """Interrupt the kernel as soon as it works on this request."""
+    def require_link(self) -> object:
+        """Raise ChannelClosed or NotConnected if the kernel has no link."""
+        ...
+
+    def submit(self, request: InFlightRequest, /) -> None:
+        """Call ``transmit`` of a request, at once or when code may be sent again."""
+
+    def hold(self) -> Callable[[], None]:
+        """Let code wait that is submitted from now on, until the result is called."""
+        ...
 
     def on_unanswered_input(self, request: AnyMessage, /) -> None:
         """Handle an ``input_request`` that no ``on_input`` answers."""
@@ -63,36 +85,70 @@ class RequestHost(InputHost, ProbeHost, Protocol):
         """Count all requests as ended but these: the idle status of others may be lost."""
 
 
+class IdleWait(Enum):
+    """The wait for the idle status of a request that was answered.
+
+    Until the kernel or a probe shows that it is lost (CHECKED); without a limit, since the sender of a
+    probe has one (ENDLESS); or none, if only the reply matters (NONE).
+    """
+
+    CHECKED = auto()
+    ENDLESS = auto()
+    NONE = auto()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
     """The options of one request; ``Requests.request`` describes them.
 
     Attributes:
-        is_probe: Wait for the idle status without a limit, for the sender of the probe has one.
+        idle_wait: The wait for the idle status after the reply.
     """
 
     timeout: float | None = None
     idle_grace: float | None = None
     interrupt_if_abandoned: bool = False
     on_input: OnInput | None = None
-    is_probe: bool = False
+    idle_wait: IdleWait = IdleWait.CHECKED
 
 
 class Progress(Enum):
     """The progress of a request: it moves forwards only, and from every member to ENDED.
 
-    The kernel has reported busy (RUNNING) or idle (IDLE) for the request; or its terminal event was emitted
-    or its subscription disposed of (ENDED).
+    Waiting to be sent (WAITING), or sent (SENT). The kernel has reported busy (RUNNING), has started the
+    code and can be interrupted (INTERRUPTIBLE), or has reported idle or replied (DONE). Or nothing
+    that arrives matters any more (ENDED).
     """
 
+    WAITING = auto()
     SENT = auto()
     RUNNING = auto()
-    IDLE = auto()
+    INTERRUPTIBLE = auto()
+    DONE = auto()
     ENDED = auto()
+
+    @property
+    def is_running(self) -> bool:
+        """True while the kernel works on the request."""
+        return self in (Progress.RUNNING, Progress.INTERRUPTIBLE)
+
+
+class Demand(Enum):
+    """The interrupt of a request: not wanted, wanted once its code has started, due, or made."""
+
+    NONE = auto()
+    PENDING = auto()
+    DUE = auto()
+    MADE = auto()
 
 
 class InFlightRequest(abc.DisposableBase):
-    """A request from its sending to its terminal event. Thread-safe.
+    """A request from its submission to its terminal event. Thread-safe.
+
+    An abandoned request that has to be interrupted stays registered until the kernel can be interrupted.
+    So the messages that show this, and the decision to interrupt, are under one lock. The interrupt itself
+    is made without the lock, by ``_settle``. From the demand to the interrupt, later code is held back: the
+    interrupt would hit it if this code ended at the same time.
 
     Args:
         host: The kernel.
@@ -123,8 +179,11 @@ class InFlightRequest(abc.DisposableBase):
             None if options.on_input is None else InputResponder(options.on_input, host, sink.call)
         )
         self._lock = threading.RLock()
-        self._progress = Progress.SENT
-        self._is_interrupted = False
+        self._progress = Progress.WAITING
+        self._is_idle = False
+        self._is_abandoned = False
+        self._interrupt = Demand.NONE
+        self._release_code: Callable[[], None] | None = None
         self._reply: AnyMessage | None = None
         self._received = 0
         self._late_output = LateOutputWait()
@@ -137,30 +196,40 @@ class InFlightRequest(abc.DisposableBase):
         return self._message.channel, self._message.header.subshell_id
 
     @property
-    def is_running(self) -> bool:
-        """True while the kernel works on this request."""
-        return self._progress is Progress.RUNNING
+    def is_waiting(self) -> bool:
+        """True until the request is sent."""
+        return self._progress is Progress.WAITING
 
     @property
-    def has_ended(self) -> bool:
-        """True once the terminal event was emitted or the subscription was disposed of."""
-        return self._progress is Progress.ENDED
+    def is_abandoned(self) -> bool:
+        """True if no subscriber is left: the request is in flight only because it is to be interrupted."""
+        return self._is_abandoned
 
-    def send(self) -> None:
-        """Send the request; if that raises, fail."""
+    @property
+    def is_main_code(self) -> bool:
+        """True for code in the main shell, which an interrupt of earlier code may hit or abort."""
+        return self._is_code and self.queue == (ChannelName.SHELL, None)
+
+    def start(self) -> None:
+        """Start the timeout and submit the request."""
+        timeout = self._options.timeout
         with self._lock:
-            if self.has_ended:
+            if timeout is not None and not self._is_over:
+                self._after(timeout, self._on_timeout)
+        self._host.submit(self)
+
+    def transmit(self) -> None:
+        """Send the request, unless it has ended; if that raises, fail."""
+        with self._lock:
+            if self._progress is not Progress.WAITING:
                 return
+            self._progress = Progress.SENT
             try:
                 if self._may_have_late_output:
                     self._host.idle_order.ask_once(self._host, self.queue)
                 self._host.send(self._message)
             except EnchannelError as error:
                 self.fail(error)
-                return
-            timeout = self._options.timeout
-            if timeout is not None and not self.has_ended:
-                self._after(timeout, self._on_timeout)
 
     def on_next(self, message: AnyMessage) -> None:
         """Handle a message whose parent is this request."""
@@ -171,12 +240,14 @@ class InFlightRequest(abc.DisposableBase):
             kind = message.header.msg_type
             if message.channel is self._message.channel and kind not in COMM_TYPES:
                 self._on_reply(message)
-                return
-            self._sink.on_next(message)
-            if message.channel is ChannelName.IOPUB and kind == "status":
-                self._on_status(message.content.get("execution_state"))
-            elif message.channel is ChannelName.STDIN and kind == "input_request":
-                self._on_input_request(message)
+            else:
+                if not self._is_abandoned:
+                    self._sink.on_next(message)
+                if kind in STEP_TYPES or self._interrupt is Demand.PENDING:
+                    self._on_step(message, kind)
+            is_settled = self._is_settled
+        if not is_settled:
+            self._settle()
 
     def fail(self, error: Exception) -> None:
         """Fail, unless the request has ended."""
@@ -185,25 +256,30 @@ class InFlightRequest(abc.DisposableBase):
                 self._complete()
             elif self._end():
                 self._sink.on_error(error)
+        self._settle()
 
     def dispose(self) -> None:
         """Stop listening; interrupt the kernel if it waits for input or if the options request it."""
         with self._lock:
-            progress = self._progress
-            if not self._end():
-                return
-        self._on_abandoned(progress)
+            self._abandon()
+        self._settle()
 
-    def interrupt(self) -> bool:
+    def interrupt(self) -> Progress:
         """Interrupt the kernel if it works on this request, or else as soon as it does.
 
+        Disposing does not cancel the interrupt. A request that was not sent is not sent any more.
+
         Returns:
-            True if the kernel works on this request. Otherwise, disposing does not cancel the interrupt.
+            The progress of the request before.
         """
-        progress = self._progress
-        self._is_interrupted = True
-        self._interrupt_at(progress)
-        return progress is Progress.RUNNING
+        with self._lock:
+            progress = self._progress
+            if progress is Progress.WAITING:
+                self._end()
+            else:
+                self._demand_interrupt()
+        self._settle()
+        return progress
 
     def on_reconnect(self) -> None:
         """Send an answer to ``input()`` that could not be sent while the link was lost."""
@@ -217,67 +293,172 @@ class InFlightRequest(abc.DisposableBase):
     def _is_input_pending(self) -> bool:
         return self._input is not None and self._input.is_pending
 
-    def _on_abandoned(self, progress: Progress) -> None:
-        """Handle a timeout or disposal, before which the request had this progress."""
-        if self._is_input_pending:
-            self._interrupt()
-        # A second interrupt would hit the cleanup of code that handles the first.
-        elif self._options.interrupt_if_abandoned and not self._is_interrupted:
-            self._interrupt_at(progress)
+    @property
+    def _is_code(self) -> bool:
+        return self._message.header.msg_type == "execute_request"
 
-    def _interrupt_at(self, progress: Progress) -> None:
-        if progress is Progress.RUNNING:
-            self._interrupt()
-        elif progress is Progress.SENT:
-            self._host.interrupt_when_running(self.id)
+    @property
+    def _is_over(self) -> bool:
+        """True once the terminal event was emitted or the subscription was disposed of."""
+        return self._is_abandoned or self._progress is Progress.ENDED
 
-    def _interrupt(self) -> None:
-        if self._input is not None:
-            self._input.interrupt()
-        else:
-            self._host.interrupt()
+    # -- interrupts --------------------------------------------------------------------------------------
 
-    def _on_reply(self, reply: AnyMessage) -> None:
-        # A second reply violates the protocol, but is harmless.
-        if self._reply is not None:
-            self._sink.on_next(reply)
+    @property
+    def _may_start(self) -> bool:
+        """True if the request was sent, and the kernel may not have started the code yet."""
+        return self._progress in (Progress.SENT, Progress.RUNNING)
+
+    @property
+    def _is_settled(self) -> bool:
+        """True unless an interrupt is due, or code waits for this request without a reason."""
+        if self._release_code is None:
+            return self._interrupt is not Demand.DUE
+        return self._interrupt is Demand.PENDING and self._progress is not Progress.ENDED
+
+    def _settle(self) -> None:
+        """Make an interrupt that is due, and let code be sent again; called without the lock."""
+        with self._lock:
+            if self._is_settled:
+                return
+            is_due = self._interrupt is Demand.DUE
+            if is_due:
+                self._interrupt = Demand.MADE
+            release_code, self._release_code = self._release_code, None
+        if is_due:
+            self._host.interrupt(self.id)
+        # After the interrupt, which holds code back itself.
+        if release_code is not None:
+            release_code()
+
+    def _abandon(self) -> None:
+        """Stop listening, because of a timeout or disposal."""
+        if self._is_over:
             return
-        self._reply = reply
-        if self._progress is Progress.IDLE:
-            self._await_late_output()
-        elif not self._options.is_probe:
-            self._await_idle()
+        # A second interrupt would hit the cleanup of code that handles the first.
+        wants = self._options.interrupt_if_abandoned and self._interrupt is not Demand.MADE
+        if wants or self._is_input_pending:
+            self._demand_interrupt()
+        if self._interrupt is Demand.NONE or not self._may_start:
+            self._end()
+            return
+        self._is_abandoned = True
+        self._release()
+        if self._progress is Progress.RUNNING and self._interrupt is Demand.PENDING:
+            self._await_start()
 
-    def _on_status(self, state: object) -> None:
-        if state == "busy":
-            if self._progress is Progress.SENT:
-                self._progress = Progress.RUNNING
-        elif state == "idle":
-            self._progress = Progress.IDLE
+    def _demand_interrupt(self) -> None:
+        if self._is_input_pending or self._progress is Progress.INTERRUPTIBLE:
             if self._input is not None:
-                self._input.on_idle()
-            self._host.idle_order.was_seen = True
-            if self._reply is not None:
-                self._await_late_output()
-            else:
-                self._after(REPLY_GRACE, self._on_reply_missing)
+                self._input.give_up()
+            self._interrupt = Demand.DUE
+        elif self._may_start and self._interrupt is Demand.NONE:
+            self._interrupt = Demand.PENDING
+            self._release_code = self._host.hold()
+            if self._progress is Progress.RUNNING:
+                self._await_start()
+
+    def _await_start(self) -> None:
+        is_silent = not self._is_code or bool(self._message.content.get("silent"))
+        self._after(SILENT_START_GRACE if is_silent else START_GRACE, self._on_start_unseen)
+
+    def _on_start_unseen(self) -> None:
+        with self._lock:
+            if self._progress is Progress.RUNNING and self._interrupt is Demand.PENDING:
+                self._interrupt = Demand.DUE
+        self._settle()
+
+    def _on_busy(self) -> None:
+        if self._progress is Progress.SENT:
+            self._progress = Progress.RUNNING
+            if self._interrupt is Demand.PENDING:
+                self._await_start()
+
+    def _on_start(self) -> None:
+        if not self._may_start:
+            return
+        self._progress = Progress.INTERRUPTIBLE
+        # The kernel may have ignored an interrupt that was made before.
+        if self._interrupt is not Demand.NONE:
+            self._interrupt = Demand.DUE
+        if self._is_abandoned:
+            self._end()
 
     def _on_input_request(self, request: AnyMessage) -> None:
+        is_abandoned = self._is_abandoned
+        self._on_start()
+        if is_abandoned:
+            return
         if self._input is not None:
             self._input.on_request(request)
         else:
             self._host.on_unanswered_input(request)
 
+    # -- messages ----------------------------------------------------------------------------------------
+
+    def _on_step(self, message: AnyMessage, kind: str) -> None:
+        if message.channel is ChannelName.STDIN:
+            if kind == "input_request":
+                self._on_input_request(message)
+        elif message.channel is not ChannelName.IOPUB:
+            return
+        elif kind != "status":
+            self._on_start()
+        elif (state := message.content.get("execution_state")) == "busy":
+            self._on_busy()
+        elif state == "idle":
+            self._on_idle()
+
+    def _on_reply(self, reply: AnyMessage) -> None:
+        if self._is_abandoned:
+            self._end()
+            return
+        # A second reply violates the protocol, but is harmless.
+        if self._reply is not None:
+            self._sink.on_next(reply)
+            return
+        self._reply = reply
+        self._progress = Progress.DONE
+        if self._is_idle:
+            self._await_late_output()
+        elif self._options.idle_wait is IdleWait.CHECKED:
+            self._await_idle()
+        elif self._options.idle_wait is IdleWait.NONE:
+            self._complete()
+
+    def _on_idle(self) -> None:
+        self._is_idle = True
+        self._progress = Progress.DONE
+        self._host.idle_order.was_seen = True
+        if self._input is not None:
+            self._input.on_idle()
+        if self._is_abandoned:
+            self._end()
+        elif self._reply is not None:
+            self._await_late_output()
+        else:
+            self._after(REPLY_GRACE, self._on_reply_missing)
+
     def _complete(self) -> None:
-        if self._reply is not None and self._end():
-            self._sink.on_next(self._reply)
+        reply = self._reply
+        if reply is None or not self._end():
+            return
+        self._sink.on_next(reply)
+        if status_of_reply(reply) == "aborted":
+            self._sink.on_error(request_aborted())
+        else:
             self._sink.on_completed()
 
     def _end(self) -> bool:
+        """Forget the request; return True if its terminal event is still due."""
         if self._progress is Progress.ENDED:
             return False
         self._progress = Progress.ENDED
         self._on_end(self)
+        self._release()
+        return not self._is_abandoned
+
+    def _release(self) -> None:
         if self._input is not None:
             self._input.close()
         self._late_output.dispose()
@@ -285,7 +466,7 @@ class InFlightRequest(abc.DisposableBase):
             self._missing_idle.dispose()
         for timer in self._timers:
             timer.dispose()
-        return True
+        self._timers.clear()
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         def scheduled(_: abc.SchedulerBase, __: object = None) -> None:
@@ -296,12 +477,11 @@ class InFlightRequest(abc.DisposableBase):
     @property
     def _is_answered(self) -> bool:
         """True if both the reply and the idle status have arrived, so that only late output may follow."""
-        return self._progress is Progress.IDLE and self._reply is not None
+        return self._is_idle and self._reply is not None
 
     @property
     def _may_have_late_output(self) -> bool:
-        is_execution = self._message.header.msg_type == "execute_request"
-        return is_execution and not self._host.capabilities.idle_is_last
+        return self._is_code and not self._host.capabilities.idle_is_last
 
     def _await_late_output(self) -> None:
         """Complete the request, after its late output if this kernel may send any."""
@@ -315,6 +495,7 @@ class InFlightRequest(abc.DisposableBase):
     def _complete_once(self) -> None:
         with self._lock:
             self._complete()
+        self._settle()
 
     def _await_idle(self) -> None:
         grace = self._options.idle_grace
@@ -334,14 +515,16 @@ class InFlightRequest(abc.DisposableBase):
             "messages, and output may be missing; run the code again, or print less at once"
         )
         with self._lock:
-            if self._reply is None or not self._end():
+            reply = self._reply
+            if reply is None or self._is_over:
                 return
-            self._sink.on_next(self._reply)
-            # A kernel that never sends idle has probably not lost anything.
-            if self._host.idle_order.was_seen:
+            # A kernel that never sends idle has probably not lost anything, and aborted code has no output.
+            if not self._host.idle_order.was_seen or status_of_reply(reply) == "aborted":
+                self._complete()
+            elif self._end():
+                self._sink.on_next(reply)
                 self._sink.on_error(error)
-            else:
-                self._sink.on_completed()
+        self._settle()
         self._host.on_idle_missing(self.id)
         self._host.report(error)
 
@@ -354,23 +537,30 @@ class InFlightRequest(abc.DisposableBase):
         )
 
     def _on_timeout(self) -> None:
+        error = RequestTimeout(
+            f"{self} was not answered within {self._options.timeout:g} s: {self._missing}"
+        )
+        with self._lock:
+            is_late = not (self._is_answered or self._is_over)
+            if is_late:
+                self._abandon()
+            else:
+                self._complete()
+        # First the interrupt, so that code that the subscriber sends then waits for it.
+        self._settle()
+        if is_late:
+            self._sink.on_error(error)
+
+    @property
+    def _missing(self) -> str:
+        if self._progress is Progress.WAITING:
+            return "it was not sent, because an interrupt of earlier code has not taken effect"
         count = self._received
         received = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
         missing = "the reply" if self._reply is None else "the idle status"
         other = (
             "; the kernel is busy with another request"
-            if self._host.is_busy and not self.is_running
+            if self._host.is_busy and not self._progress.is_running
             else ""
         )
-        error = RequestTimeout(
-            f"{self} was not answered within {self._options.timeout:g} s: {received} received, "
-            f"{missing} is missing{other}"
-        )
-        with self._lock:
-            if self._is_answered:
-                self._complete()
-            progress = self._progress
-            if not self._end():
-                return
-            self._sink.on_error(error)
-        self._on_abandoned(progress)
+        return f"{received} received, {missing} is missing{other}"

@@ -1,35 +1,39 @@
-"""Interrupts that the library makes itself, for requests that were abandoned or cannot go on."""
+"""Interrupts that the library makes itself, and the wait until an interrupt has taken effect."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from reactivex import Observable, abc
 
 from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.connection import Connection
+from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
+from enchannel._kernel.request_registry import RequestRegistry
 from enchannel._kernel.subjects import KernelSubjects
+from enchannel._protocol.channel_name import ChannelName
+from enchannel._protocol.message import AnyMessage
+from enchannel._rx.sink import CallbackSink
 from enchannel.abc import LinkState
 from enchannel.errors import EnchannelError
 
-__all__ = ["Interrupter"]
-
-# Some kernels report busy a moment before they can be interrupted.
-BUSY_DELAY = 0.05
+__all__ = ["InterruptBarrier", "Interrupter"]
 
 
 class Interrupter:
     """Interrupts the kernel and reports a failure, since no caller holds the action.
 
     There is one interrupt at a time: an interrupted kernel may send an input request where it should
-    report that it was interrupted.
+    report that it was interrupted. Thread-safe.
 
     Args:
         interrupt: Starts an interrupt and returns its outcome.
         connection: The connection to the kernel.
         activity: The requests that the kernel works on.
         subjects: The observables of the kernel.
-        scheduler: The scheduler of delays.
+        hold: Lets code wait until the result is called.
     """
 
     def __init__(
@@ -39,56 +43,99 @@ class Interrupter:
         connection: Connection,
         activity: KernelActivity,
         subjects: KernelSubjects,
-        scheduler: abc.SchedulerBase,
+        hold: Callable[[], Callable[[], None]],
     ) -> None:
+        self._hold = hold
         self._interrupt = interrupt
         self._connection = connection
         self._activity = activity
         self._subjects = subjects
-        self._scheduler = scheduler
-        self._is_interrupting = False
-        self._needs_repeat = False  # when the link is back
-        # The requests to interrupt when they run.
-        self._waiting: set[str] = set()
+        self._lock = threading.Lock()
+        self._current: str | None = None
+        # The request to interrupt once the interrupt of another one has been made.
+        self._next: _Next | None = None
+        # The request to interrupt when the link is back.
+        self._failed: str | None = None
 
-    def interrupt(self) -> None:
-        """Interrupt the kernel, unless an interrupt is under way."""
-        if self._is_interrupting:
-            return
-        self._is_interrupting = True
+    def interrupt(self, request_id: str) -> None:
+        """Interrupt the kernel, which works on a request, unless that interrupt is under way."""
+        with self._lock:
+            if self._current is not None:
+                if request_id != self._current:
+                    release_code = self._hold() if self._next is None else self._next.release_code
+                    self._next = _Next(request_id, release_code)
+                return
+            self._current = request_id
         try:
             self._interrupt().subscribe(on_error=self._on_end, on_completed=self._on_end)
         except EnchannelError as error:
             self._on_end(error)
 
-    def interrupt_when_running(self, request_id: str) -> None:
-        """Interrupt the kernel as soon as it works on a request that was abandoned."""
-        self._waiting.add(request_id)
-
-    def on_busy(self, request_id: str) -> None:
-        """Handle a busy status of the kernel for a request."""
-        if request_id in self._waiting:
-            self._waiting.discard(request_id)
-            self._scheduler.schedule_relative(
-                BUSY_DELAY, lambda *_: self._interrupt_running(request_id)
-            )
-
-    def on_lost(self) -> None:
-        """Handle the loss of connection or kernel: requests that have not started never will."""
-        self._waiting.clear()
-
     def on_reconnect(self) -> None:
         """Repeat an interrupt that failed because the link was lost, if the kernel is still busy."""
-        needs_repeat, self._needs_repeat = self._needs_repeat, False
-        if needs_repeat and self._activity.is_busy:
-            self.interrupt()
-
-    def _interrupt_running(self, request_id: str) -> None:
-        if self._activity.is_running(request_id) and not self._connection.is_closing:
-            self.interrupt()
+        failed, self._failed = self._failed, None
+        if failed is not None and self._activity.is_busy:
+            self.interrupt(failed)
 
     def _on_end(self, error: Exception | None = None) -> None:
-        self._is_interrupting = False
+        with self._lock:
+            ended, self._current = self._current, None
+            following, self._next = self._next, None
         if error is not None:
-            self._needs_repeat = self._subjects.link_state.value is LinkState.LOST
-            self._subjects.report(error)
+            if self._subjects.link_state.value is LinkState.LOST:
+                self._failed = ended if following is None else following.request_id
+            if not self._connection.is_closing:
+                self._subjects.report(error)
+        if following is not None:
+            if self._failed is None and self._activity.is_running(following.request_id):
+                self.interrupt(following.request_id)
+            following.release_code()
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """A request to interrupt later; code is held back until then."""
+
+    request_id: str
+    release_code: Callable[[], None]
+
+
+class InterruptBarrier:
+    """Holds code back while an interrupt takes effect, so that it is neither hit nor aborted.
+
+    Code is sent again when a small request behind the interrupt has been answered. That request also wakes
+    an event loop that runs in the kernel: ipykernel notices the interrupt of ``await asyncio.sleep(…)``
+    only then. Thread-safe.
+
+    Args:
+        requests: The requests of the kernel.
+        scheduler: The scheduler of the timeout of an interrupt.
+    """
+
+    def __init__(self, requests: RequestRegistry, scheduler: abc.SchedulerBase) -> None:
+        self._requests = requests
+        self._scheduler = scheduler
+
+    def begin(self) -> Callable[[], None]:
+        """Hold code back from now on.
+
+        Returns:
+            A function to call when the interrupt was made or has failed; after a while, it is called
+            anyway.
+        """
+        release = self._requests.gate.hold()
+        is_first = threading.Lock()
+
+        def on_made() -> None:
+            if is_first.acquire(blocking=False):
+                timer.dispose()
+                self._probe(release)
+
+        timer = self._scheduler.schedule_relative(DEFAULT_TIMEOUT, lambda *_: on_made())
+        return on_made
+
+    def _probe(self, release: Callable[[], None]) -> None:
+        sink: CallbackSink[AnyMessage] = CallbackSink(
+            on_error=lambda _: release(), on_completed=release
+        )
+        self._requests.probe_reply((ChannelName.SHELL, None), sink)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reactivex import Observable, abc
 
 from enchannel._kernel.action import Action, settle_with, sink_of
 from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.connection import Connection
-from enchannel._kernel.in_flight import RequestOptions
+from enchannel._kernel.in_flight import IdleWait, RequestOptions
+from enchannel._kernel.interrupts import InterruptBarrier
 from enchannel._kernel.request_registry import Request, RequestRegistry, start
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.message import AnyMessage
+from enchannel._rx.sink import CallbackSink
 from enchannel.abc import LinkEvent
 from enchannel.errors import ConnectionLost, KernelDied, MessagesMayBeMissing, NotSupported
 from enchannel.messages import interrupt_request, shutdown_request
@@ -36,6 +40,7 @@ class LifecycleActions:
         scheduler: abc.SchedulerBase,
     ) -> None:
         self.expects_end = False
+        self._barrier = InterruptBarrier(requests, scheduler)
         self._connection = connection
         self._requests = requests
         self._activity = activity
@@ -49,10 +54,19 @@ class LifecycleActions:
             ChannelClosed: the kernel is closed.
         """
         lifecycle = self._connection.require_open().lifecycle
-        outcome = None if lifecycle is None else lifecycle.interrupt()
-        if outcome is not None:
-            return self._settle("interrupt", outcome, timeout)
-        return self._request("interrupt", interrupt_request(), timeout)
+        on_made = self._barrier.begin()
+        try:
+            outcome = None if lifecycle is None else lifecycle.interrupt()
+        except BaseException:
+            on_made()
+            raise
+        if outcome is None:
+            # deno sends no idle status for it while code runs, and the reply is all that matters.
+            options = RequestOptions(timeout=timeout, idle_wait=IdleWait.NONE)
+            return self._request("interrupt", interrupt_request(), options, on_made)
+        action = self._settle("interrupt", outcome, timeout)
+        outcome.subscribe(on_error=lambda _: on_made(), on_completed=on_made)
+        return action
 
     def restart(self, timeout: float | None) -> Action:
         """Restart the kernel; requests fail, and are refused until it has restarted.
@@ -92,7 +106,7 @@ class LifecycleActions:
         lifecycle = self._connection.require_open().lifecycle
         self.expects_end = True
         if lifecycle is None:
-            return self._request("shutdown", shutdown_request(), timeout)
+            return self._request("shutdown", shutdown_request(), RequestOptions(timeout=timeout))
         outcome = lifecycle.shutdown()
         outcome.subscribe(on_error=self._on_shutdown_failed)
         return self._settle("shutdown", outcome, timeout)
@@ -128,10 +142,26 @@ class LifecycleActions:
         settle_with(action, outcome, timeout=timeout, scheduler=self._scheduler)
         return action
 
-    def _request(self, name: str, message: AnyMessage, timeout: float | None) -> Action:
+    def _request(
+        self,
+        name: str,
+        message: AnyMessage,
+        options: RequestOptions,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> Action:
         action = self._action(name)
-        request = Request(self._requests, message, RequestOptions(timeout=timeout))
-        start(request, sink_of(action))
+        request = Request(self._requests, message, options)
+        outcome = sink_of(action)
+
+        def on_error(error: Exception) -> None:
+            outcome.on_error(error)
+            on_end()
+
+        def on_completed() -> None:
+            outcome.on_completed()
+            on_end()
+
+        start(request, CallbackSink[object](on_error=on_error, on_completed=on_completed))
         return action
 
     def _action(self, name: str) -> Action:

@@ -83,7 +83,7 @@ class KernelParts:
             connection=self.connection,
             activity=self.activity,
             subjects=subjects,
-            scheduler=scheduler,
+            hold=self.requests.gate.hold,
         )
         self.dispatcher = Dispatcher(
             subjects=subjects,
@@ -97,11 +97,13 @@ class KernelParts:
         self.connection.bind(self.dispatcher)
 
         # Each of the other methods of RequestHost is a method of one part.
+        self.require_link = self.connection.require_link
         self.send = self.connection.send
         self.report = subjects.report
         self.probe = self.requests.probe
         self.interrupt = self.interrupter.interrupt
-        self.interrupt_when_running = self.interrupter.interrupt_when_running
+        self.submit = self.requests.gate.submit
+        self.hold = self.requests.gate.hold
         self.on_idle_missing = self.activity.on_idle_missing
         self.on_recovered = self.activity.on_recovered
 
@@ -134,7 +136,7 @@ class KernelParts:
                     "because no on_input was given; pass on_input, or subscribe to kernel.stdin"
                 )
             )
-            self.interrupt()
+            self.interrupt(request.parent_header.msg_id)
 
     def _send_on_shell(self, message: AnyMessage) -> None:
         self.connection.channel(ChannelName.SHELL).on_next(message)

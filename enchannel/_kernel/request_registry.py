@@ -13,11 +13,13 @@ from reactivex.disposable import Disposable
 
 from enchannel._kernel.in_flight import (
     DEFAULT_TIMEOUT,
+    IdleWait,
     InFlightRequest,
     RequestHost,
     RequestOptions,
 )
 from enchannel._kernel.remaining_output import Queue
+from enchannel._kernel.request_gate import RequestGate
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.delivery_thread import DeliveryThread
@@ -40,11 +42,13 @@ class RequestRegistry:
 
     Attributes:
         host: The kernel.
+        gate: Decides when a request is sent.
         by_id: The requests by ``msg_id``. The dispatcher looks each incoming message up in it.
     """
 
     def __init__(self, host: RequestHost) -> None:
         self.host = host
+        self.gate = RequestGate()
         self.by_id: dict[str, InFlightRequest] = {}
         self._lock = threading.Lock()
         self._suspensions = 0
@@ -64,11 +68,13 @@ class RequestRegistry:
             self._suspensions -= 1
 
     def add(self, request: InFlightRequest) -> None:
-        """Register a request that is about to be sent.
+        """Register a request that is about to be sent, or to wait for that.
 
         Raises:
             KernelDied: requests are suspended.
+            ChannelClosed, NotConnected: the kernel has no link, or this is a forked child.
         """
+        self.host.require_link()
         if self._suspensions:
             raise KernelDied(self._reason)
         self.by_id[request.id] = request
@@ -77,11 +83,15 @@ class RequestRegistry:
         """Forget a request that has ended."""
         self.by_id.pop(request.id, None)
         self._probes.discard(request.id)
+        self.gate.discard(request)
 
     @property
     def has_subscribers(self) -> bool:
-        """True if a request is in flight that the library does not make itself."""
-        return any(request_id not in self._probes for request_id in tuple(self.by_id))
+        """True if a request of a subscriber is in flight, not one of the library or an abandoned one."""
+        return any(
+            request.id not in self._probes and not request.is_abandoned
+            for request in tuple(self.by_id.values())
+        )
 
     def fail(self, msg_id: str, error: Exception) -> bool:
         """Fail the in-flight request with an id; return False if there is none."""
@@ -91,9 +101,12 @@ class RequestRegistry:
         return request is not None
 
     def fail_all(self, error: Exception) -> None:
-        """Fail every request that is in flight."""
+        """Fail every request that is in flight or waits to be sent."""
+        # The end of one request must not send another that ends as well.
+        self.gate.hold()
         for request in list(self.by_id.values()):
             request.fail(error)
+        self.gate.reset()
 
     def recover(self) -> None:
         """After a reconnect, find out which requests will still be answered; fail the others.
@@ -103,6 +116,9 @@ class RequestRegistry:
         """
         open_in: dict[Queue, list[InFlightRequest]] = defaultdict(list)
         for request in list(self.by_id.values()):
+            # One that waits for an interrupt has not been sent, so it cannot be lost.
+            if request.is_waiting:
+                continue
             request.on_reconnect()
             open_in[request.queue].append(request)
         for queue, requests in open_in.items():
@@ -120,9 +136,13 @@ class RequestRegistry:
             sink: Receives its messages, and its end once both its reply and its idle status have arrived.
             timeout: Seconds for its whole answer, or None.
         """
-        options = RequestOptions(timeout=timeout, is_probe=True)
+        options = RequestOptions(timeout=timeout, idle_wait=IdleWait.ENDLESS)
         probe = self._start_probe(queue, sink, options)
         return Disposable(lambda: self.discard(probe))
+
+    def probe_reply(self, queue: Queue, sink: Sink[AnyMessage]) -> None:
+        """Send the same small request, and pass its reply to a sink without waiting for the idle status."""
+        self._start_probe(queue, sink, RequestOptions(idle_wait=IdleWait.NONE))
 
     def _recover_queue(self, queue: Queue, requests: list[InFlightRequest]) -> None:
         # On shell, code that runs delays the reply for as long as it likes; control has no queue.
@@ -186,7 +206,7 @@ class Request(SinkObservable[AnyMessage]):
         except EnchannelError as error:
             request.fail(error)
         else:
-            request.send()
+            request.start()
         return request
 
     def __str__(self) -> str:

@@ -41,7 +41,8 @@ class Requests(ABC):
     The items of ``execute`` and ``request`` are all messages that belong to the request, in order of
     arrival; the reply is the last one. The other requests emit exactly one item, the reply, and fail with
     RequestFailed if the kernel answers with a message of another type. A reply may have the status
-    ``"error"`` or ``"aborted"`` and lack the other fields; ``pipe(ec.check())`` raises for these.
+    ``"error"`` and lack the other fields; ``pipe(ec.check())`` raises for it. A request that the kernel
+    aborts fails with RequestAborted after its reply.
     """
 
     @abstractmethod
@@ -72,6 +73,7 @@ class Requests(ABC):
         Errors of the observable:
             InvalidMessage, ChannelClosed: the request was not sent.
             RequestTimeout: the answer was not complete within ``timeout``.
+            RequestAborted: the kernel aborted it, because an earlier request failed or was interrupted.
             KernelDied, ConnectionLost: the request will not be answered.
             OutputMissing: the reply was emitted, but the kernel or the connection has dropped messages.
         """
@@ -84,7 +86,7 @@ class Requests(ABC):
         store_history: bool = True,
         user_expressions: Mapping[str, str] | None = None,
         allow_stdin: bool | None = None,
-        stop_on_error: bool = True,
+        stop_on_error: bool | None = None,
         timeout: float | None = None,
         idle_grace: float | None = None,
         interrupt_if_abandoned: bool = False,
@@ -99,17 +101,20 @@ class Requests(ABC):
             user_expressions: Expressions to evaluate after the code; the reply has their values.
             allow_stdin: Allow the code to call ``input()``; by default only if ``on_input`` is given.
                 With True and no ``on_input``, answer on ``kernel.stdin``.
-            stop_on_error: Abort the requests that are queued behind it if the code raises.
+            stop_on_error: Abort the requests that are queued behind it if the code raises. By default,
+                unless the library may interrupt it (with ``interrupt_if_abandoned`` or ``on_input``, as
+                ``run`` does): an error of its own making must abort nothing.
             timeout, idle_grace, interrupt_if_abandoned, on_input: As for ``request``, but without a
                 timeout by default.
         """
+        may_interrupt = interrupt_if_abandoned or on_input is not None
         message = build.execute_request(
             code,
             silent=silent,
             store_history=store_history,
             user_expressions=user_expressions,
             allow_stdin=on_input is not None if allow_stdin is None else allow_stdin,
-            stop_on_error=stop_on_error,
+            stop_on_error=not may_interrupt if stop_on_error is None else stop_on_error,
         )
         return self.request(
             message,
@@ -127,7 +132,7 @@ class Requests(ABC):
         store_history: bool = True,
         user_expressions: Mapping[str, str] | None = None,
         allow_stdin: bool | None = None,
-        stop_on_error: bool = True,
+        stop_on_error: bool | None = None,
         timeout: float | None = None,
         idle_grace: float | None = None,
         on_input: OnInput | None = None,
@@ -150,7 +155,7 @@ class Requests(ABC):
 
         Raises:
             KernelError: the code raised.
-            RequestAborted: the kernel did not run the code, because one queued before it failed.
+            RequestAborted: the kernel aborted the code, because earlier code raised or was interrupted.
             RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
                 has the output so far.
             OutputMissing: output was dropped on its way; the error's ``result`` has the rest.
@@ -180,7 +185,7 @@ class Requests(ABC):
         store_history: bool = True,
         user_expressions: Mapping[str, str] | None = None,
         allow_stdin: bool | None = None,
-        stop_on_error: bool = True,
+        stop_on_error: bool | None = None,
         timeout: float | None = None,
         idle_grace: float | None = None,
         on_input: OnInput | None = None,
@@ -201,7 +206,7 @@ class Requests(ABC):
 
         Raises:
             KernelError: the code raised.
-            RequestAborted: the kernel did not run the code, because one queued before it failed.
+            RequestAborted: the kernel aborted the code, because earlier code raised or was interrupted.
             RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
                 has the output so far.
             TypeError, ValueError: timeout, on_input or max_output is invalid; nothing was sent.

@@ -56,8 +56,8 @@ class InputHost(Protocol):
     def report(self, error: Exception, /) -> None:
         """Report an error that terminates nothing."""
 
-    def interrupt(self) -> None:
-        """Interrupt the kernel; a failure is reported."""
+    def interrupt(self, request_id: str, /) -> None:
+        """Interrupt the kernel, which works on this request; a failure is reported."""
 
 
 class InputResponder:
@@ -110,10 +110,10 @@ class InputResponder:
         """Cancel awaitables and subscriptions of the user, and send no answer any more."""
         self._answers.dispose()
 
-    def interrupt(self) -> None:
-        """Interrupt the kernel instead of answering."""
-        self._pending = None
-        self._host.interrupt()
+    def give_up(self) -> None:
+        """Answer no more: the caller interrupts the kernel."""
+        with self._lock:
+            self._pending = None
 
     def _ask(self, request: AnyMessage) -> None:
         prompt = request.content.get("prompt")
@@ -213,7 +213,8 @@ class InputResponder:
         with self._lock:
             is_awaited = self._is_awaited(request)
         if is_awaited:
-            self.interrupt()
+            self.give_up()
+            self._host.interrupt(request.parent_header.msg_id)
 
     def _is_awaited(self, request: AnyMessage) -> bool:
         """Return False if the code has ended, or the kernel has sent another input request since."""

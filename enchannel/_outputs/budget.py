@@ -15,7 +15,18 @@ from enchannel._outputs.output import (
 from enchannel._outputs.outputs import Outputs
 from enchannel._protocol.message import AnyMessage
 
-__all__ = ["OutputBudget"]
+__all__ = ["OutputBudget", "validate_max_output"]
+
+
+def validate_max_output(max_output: int | None) -> None:
+    """Raise TypeError or ValueError unless a size is a number of characters or None."""
+    if max_output is None:
+        return
+    # A bool is an int, but not a number of characters.
+    if not isinstance(max_output, int) or isinstance(max_output, bool):
+        raise TypeError(f"max_output must be a number of characters or None, not {max_output!r}")
+    if max_output < 0:
+        raise ValueError(f"max_output must be a number of characters or None, not {max_output!r}")
 
 
 class OutputBudget:

@@ -101,7 +101,7 @@ class OutputMissing(RequestFailed, MessagesMayBeMissing):
 
 
 class RequestAborted(RequestFailed):
-    """Raised when the kernel does not run a request because an earlier queued request failed."""
+    """Raised when the kernel aborts a request, because an earlier one failed or was interrupted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +268,7 @@ def status_of_reply(reply: AnyMessage) -> Literal["ok", "error", "aborted"]:
 def request_aborted() -> RequestAborted:
     """Return the error of a request whose reply has the status ``aborted``."""
     return RequestAborted(
-        "the kernel did not run the request because an earlier queued request failed"
+        "the kernel aborted the request because earlier code failed or was interrupted"
     )
 
 

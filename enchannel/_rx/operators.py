@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from reactivex import Observable, abc
 
+from enchannel._outputs.budget import validate_max_output
 from enchannel._outputs.failures import FailureFinder
 from enchannel._outputs.output import (
     DisplayOutput,
@@ -23,7 +24,7 @@ from enchannel._outputs.outputs import Outputs
 from enchannel._outputs.result import Result, ResultBuilder, copy_of_error
 from enchannel._protocol.message import AnyMessage, Header, Message
 from enchannel._rx.per_item import Operator, make_operator
-from enchannel.errors import EnchannelError, OutputMissing, RequestFailed
+from enchannel.errors import EnchannelError, OutputMissing, RequestAborted, RequestFailed
 
 if TYPE_CHECKING:
     from enchannel.contents import InputRequest, Payload
@@ -244,10 +245,13 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
         KernelError: the code raised, with ``check``.
         RequestAborted: the kernel did not run the code, with ``check``.
         OutputMissing: output was lost, with ``check``.
+        TypeError, ValueError: ``max_output`` is invalid.
 
     Example:
         >>> result = await kernel.execute("6 * 7").pipe(ec.to_result())
     """
+
+    validate_max_output(max_output)
 
     def fold(source: Observable[AnyMessage]) -> Observable[Result]:
         def subscribe(
@@ -264,10 +268,14 @@ def to_result(*, check: bool = True, max_output: int | None = None) -> Operator[
                 if isinstance(error, OutputMissing):
                     finish(builder.build(elapsed(), output_missing=True))
                     return
+                result = builder.build(elapsed())
+                if isinstance(error, RequestAborted) and result.status == "aborted":
+                    finish(result)
+                    return
                 if isinstance(error, RequestFailed) and error.result is None:
                     # A copy, because the source may pass one error to several subscribers.
                     error = copy_of_error(error)
-                    error.result = builder.build(elapsed())
+                    error.result = result
                 observer.on_error(error)
 
             def on_completed() -> None:

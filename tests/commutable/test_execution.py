@@ -16,7 +16,7 @@ import enchannel as ec
 from commutable._execution.notebook_run import NotebookRun
 from enchannel import AnyMessage, ChannelName, messages
 from enchannel.testing import Collector
-from tests.rigs.messages import answered, busy, idle, printed, reply_to
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, started
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 
 QUEUED, RUNNING, IDLE = cm.CellStatus.QUEUED, cm.CellStatus.RUNNING, cm.CellStatus.IDLE
@@ -340,7 +340,11 @@ def test_any_exception_in_run_fails_it(
 
 def test_kernel_death_keeps_earlier_outputs(running: Running) -> None:
     running.start(notebook_of("1", "2"), allow_errors=True)
-    running.send(busy(running.last_request), printed("so far", running.last_request))
+    running.send(
+        busy(running.last_request),
+        started(running.last_request),
+        printed("so far", running.last_request),
+    )
     running.remote.emit_event(ec.KernelDied("it died"))
     running.settle()
     assert str(running.error) == "cell 1 of 2 (a): it died"
@@ -369,7 +373,7 @@ def test_timed_out_cell_is_interrupted_with_output(
 ) -> None:
     running.start(notebook_of("1", "2"), timeout=5)
     request = running.last_request
-    running.send(busy(request), printed("working", request))
+    running.send(busy(request), started(request), printed("working", request))
     running.remote.clock.advance_by(6)
     running.settle()
     assert running.remote.lifecycle is not None
@@ -391,7 +395,7 @@ def test_timed_out_cell_is_interrupted_with_output(
 
 def test_cell_ignoring_interrupt_is_abandoned(running: Running) -> None:
     running.start(notebook_of("1"), timeout=5)
-    running.send(busy(running.last_request))
+    running.send(busy(running.last_request), started(running.last_request))
     running.remote.clock.advance_by(6)
     running.settle()
     running.remote.clock.advance_by(3)
@@ -413,7 +417,7 @@ def test_unstarted_cell_is_interrupted_when_it_starts(running: Running) -> None:
 
 def test_disposal_interrupts_cell_and_stops_run(running: Running) -> None:
     running.start(notebook_of("1", "2"))
-    running.send(busy(running.last_request))
+    running.send(busy(running.last_request), started(running.last_request))
     assert running.subscription is not None
     running.subscription.dispose()
     before = len(running.collector.items)

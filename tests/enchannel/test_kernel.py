@@ -940,6 +940,20 @@ def test_forked_kernel_refuses() -> None:
 
 
 @fork_test
+def test_forked_kernel_refuses_during_interrupt() -> None:
+    remote, lifecycle = launched()
+    lifecycle.outcomes["interrupt"] = AsyncSubject()
+    with remote.kernel() as kernel:
+        kernel.interrupt()
+
+        def child() -> None:
+            refused(lambda: kernel.run("6 * 7"))
+            assert remote.received[SHELL] == []
+
+        assert in_child(child) == 7
+
+
+@fork_test
 def test_forked_observables_terminate() -> None:
     remote = ScriptedLink()
     with remote.kernel() as kernel:

@@ -37,11 +37,13 @@ from enchannel import (
 )
 from enchannel import messages as build
 from enchannel._kernel.kernel import parts_of
+from enchannel._rx.sink import CallbackSink
 from enchannel._rx.waiting import Waiter
+from enchannel.abc import LinkEvent
 from enchannel.errors import EnchannelError, MessageNotForwarded
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.messages import answered, busy, idle, printed, reply_to, types
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, started, types
 from tests.rigs.processes import interrupt_main_thread
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
@@ -771,7 +773,7 @@ def test_dispose_interrupts_running_request() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:
         subscription = kernel.execute("train()", interrupt_if_abandoned=True).subscribe()
-        remote.send(busy(remote.last_request))
+        remote.send(busy(remote.last_request), started(remote.last_request))
         subscription.dispose()
         subscription.dispose()
         assert lifecycle.calls == ["interrupt"]
@@ -813,7 +815,7 @@ def test_timeout_interrupts_abandoned_request(abandons: bool) -> None:
     seen: Collector[AnyMessage] = Collector()
     with remote.kernel() as kernel:
         kernel.execute("train()", timeout=3, interrupt_if_abandoned=abandons).subscribe(seen)
-        remote.send(busy(remote.last_request))
+        remote.send(busy(remote.last_request), started(remote.last_request))
         remote.clock.advance_by(3)
         assert isinstance(seen.wait_for_error(), RequestTimeout)
         assert lifecycle.calls == ["interrupt"] * abandons
@@ -821,7 +823,7 @@ def test_timeout_interrupts_abandoned_request(abandons: bool) -> None:
 
 def test_cancelled_await_interrupts_abandoned_request() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda asked: remote.send(busy(asked))
+    remote.handler = lambda asked: remote.send(busy(asked), started(asked))
 
     async def main() -> None:
         async with remote.kernel() as kernel:
@@ -852,6 +854,186 @@ def test_abandoned_request_is_interrupted_when_it_starts(ending: str) -> None:
         assert lifecycle.calls == ["interrupt"]
 
 
+@pytest.mark.parametrize("sent", ["nothing", "busy", "busy and execute_input"])
+def test_request_abandoned_early_is_interrupted_once(sent: str) -> None:
+    """ipykernel ignores an interrupt between the two messages."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        abandoned = kernel.execute("train()", interrupt_if_abandoned=True).subscribe()
+        asked = remote.last_request
+        messages = [busy(asked), started(asked)]
+        before = {"nothing": 0, "busy": 1, "busy and execute_input": 2}[sent]
+        remote.send(*messages[:before])
+        abandoned.dispose()
+        assert lifecycle.calls == ["interrupt"] * (before == 2)
+        remote.send(*messages[before:])
+        assert lifecycle.calls == ["interrupt"]
+        assert ids(remote)[0] not in parts_of(kernel).requests.by_id
+
+
+def test_dispose_between_arrival_and_handling_interrupts() -> None:
+    """The decision is under one lock: a subscriber disposes while a status is handled."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        subscription = kernel.execute("train()", interrupt_if_abandoned=True).subscribe()
+        asked = remote.last_request
+
+        def dispose(message: AnyMessage | LinkEvent) -> None:
+            subscription.dispose()
+
+        parts_of(kernel).tap(CallbackSink(dispose))
+        remote.send(busy(asked), started(asked))
+        assert lifecycle.calls == ["interrupt"]
+
+
+def test_code_after_interrupt_waits_for_it() -> None:
+    remote, _ = interruptible()
+    with remote.kernel() as kernel:
+        kernel.execute("train()").subscribe(on_error=lambda _: None)
+        remote.send(busy(remote.last_request), started(remote.last_request))
+        kernel.interrupt()
+        probe = remote.last_request
+        seen: Collector[AnyMessage] = Collector(kernel.execute("next"))
+        assert types(remote.received[SHELL]) == ["execute_request", "kernel_info_request"]
+        remote.send(*answered(probe))
+        assert codes_of_code(remote) == ["train()", "next"]
+        remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
+
+
+def test_code_after_failed_interrupt_is_sent() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.interrupt(timeout=None)
+        kernel.execute("next").subscribe(on_error=lambda _: None)
+        assert remote.received[SHELL] == []
+        remote.clock.advance_by(11)
+        remote.send(*answered(remote.last_request))
+        assert codes_of_code(remote) == ["next"]
+
+
+def test_code_behind_abandoned_request_waits() -> None:
+    """An interrupt that arrives late would hit the code that runs next."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        kernel.execute("train()", interrupt_if_abandoned=True).subscribe().dispose()
+        abandoned = remote.last_request
+        seen: Collector[AnyMessage] = Collector(kernel.execute("next"))
+        kernel.is_complete("other").subscribe()
+        assert types(remote.received[SHELL]) == ["execute_request", "is_complete_request"]
+        remote.send(busy(abandoned), started(abandoned))
+        assert lifecycle.calls == ["interrupt"]
+        assert codes_of_code(remote) == ["train()"]
+        remote.send(*answered(remote.last_request))
+        assert codes_of_code(remote) == ["train()", "next"]
+        remote.send(*answered(remote.last_request))
+        seen.wait_for_end()
+
+
+def test_code_behind_abandoned_request_that_ends_is_sent() -> None:
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        kernel.execute("quick()", interrupt_if_abandoned=True).subscribe().dispose()
+        kernel.execute("next").subscribe(on_error=lambda _: None)
+        kernel.execute("last").subscribe(on_error=lambda _: None)
+        assert codes_of_code(remote) == ["quick()"]
+        remote.send(reply_to(remote.last_request))
+        assert codes_of_code(remote) == ["quick()", "next", "last"]
+        assert lifecycle.calls == []
+
+
+@pytest.mark.parametrize("ending", ["dispose", "timeout", "run"])
+def test_waiting_code_that_ends_is_not_sent(ending: str) -> None:
+    remote, _ = interruptible()
+    with remote.kernel() as kernel:
+        abandoned = kernel.execute("train()", interrupt_if_abandoned=True).subscribe()
+        abandoned.dispose()
+        request = remote.last_request
+        if ending == "run":
+            with pytest.raises(RequestTimeout, match="was not sent, because an interrupt"):
+                kernel.run("next", timeout=0.01)
+        else:
+            seen: Collector[AnyMessage] = Collector()
+            subscription = kernel.execute("next", timeout=1).subscribe(seen)
+            if ending == "dispose":
+                subscription.dispose()
+            else:
+                remote.clock.advance_by(2)
+                assert "was not sent, because an interrupt" in str(seen.wait_for_error())
+        remote.send(reply_to(request))
+        assert codes_of_code(remote) == ["train()"]
+
+
+@pytest.mark.parametrize("ending", ["death", "restart", "lost"])
+def test_waiting_code_fails_with_kernel(ending: str) -> None:
+    remote, _ = interruptible()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        kernel.execute("train()").subscribe(on_error=lambda _: None)
+        kernel.interrupt()
+        seen: Collector[AnyMessage] = Collector(kernel.execute("next"))
+        match ending:
+            case "death":
+                remote.emit_event(KernelDied("killed"))
+            case "restart":
+                kernel.restart()
+            case _:
+                remote.emit_event(ConnectionLost("cut"))
+        assert isinstance(seen.wait_for_error(), (KernelDied, ConnectionLost))
+        assert codes_of_code(remote) == ["train()"]
+        kernel.execute("after").subscribe(on_error=lambda _: None)
+        assert codes_of_code(remote) == ["train()", "after"]
+
+
+def codes_of_code(remote: ScriptedLink) -> list[str]:
+    return [
+        message.content["code"]
+        for message in remote.received[SHELL]
+        if message.header.msg_type == "execute_request"
+    ]
+
+
+def test_aborted_request_fails_operators() -> None:
+    remote = ScriptedLink()
+    remote.handler = lambda asked: remote.send(*answered(asked, status="aborted"))
+    with remote.kernel() as kernel:
+        for operator in (ec.outputs(), ec.accumulate_outputs(), ec.execution_counts()):
+            with pytest.raises(RequestAborted):
+                ec.wait(kernel.execute("x").pipe(operator))
+        assert kernel.run("x", check=False).status == "aborted"
+        assert ec.wait(kernel.execute("x").pipe(ec.to_result(check=False))).status == "aborted"
+
+
+def test_abandonable_code_aborts_nothing_by_default() -> None:
+    remote = answering()
+    with remote.kernel() as kernel:
+        kernel.run("a")
+        ec.wait(kernel.execute("b", interrupt_if_abandoned=True))
+        ec.wait(kernel.execute("c"))
+        kernel.run("d", stop_on_error=True)
+    aborts = [message.content["stop_on_error"] for message in remote.received[SHELL]]
+    assert aborts == [False, False, True, True]
+
+
+@pytest.mark.parametrize("max_output", [1.5, "3", True, -1])
+def test_invalid_max_output_raises(max_output: Any) -> None:
+    remote = answering()
+    with remote.kernel() as kernel:
+        with pytest.raises((TypeError, ValueError), match="max_output must be a number"):
+            kernel.run("x", max_output=max_output)
+        with pytest.raises((TypeError, ValueError), match="max_output must be a number"):
+            ec.to_result(max_output=max_output)
+    assert remote.received[SHELL] == []
+
+
+def test_run_whose_reply_is_missing_says_so() -> None:
+    remote = ScriptedLink()
+    remote.handler = lambda asked: remote.send(busy(asked), started(asked), idle(asked))
+    with remote.kernel() as kernel, pytest.raises(RequestTimeout, match="has ended, but its reply"):
+        kernel.run("x", timeout=0.01)
+
+
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])
 def test_failed_request_does_not_interrupt(end: EnchannelError) -> None:
     remote, lifecycle = interruptible()
@@ -871,6 +1053,8 @@ def test_failed_request_does_not_interrupt(end: EnchannelError) -> None:
 def send_input_request(
     remote: ScriptedLink, prompt: str = "Name? ", password: bool = False
 ) -> None:
+    if remote.last_request.header.msg_type != "execute_request":
+        return
     remote.send(
         busy(remote.last_request),
         build.input_request(prompt, password=password, parent=remote.last_request),
@@ -1416,7 +1600,9 @@ def test_run_truncates_at_max_output() -> None:
 
 def test_run_timeout_interrupts_and_has_result() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
+    remote.handler = lambda asked: remote.send(
+        busy(asked), started(asked), printed("so far", asked)
+    )
     with remote.kernel() as kernel:
         with pytest.raises(
             RequestTimeout, match=r"within 0.01 s and was interrupted; 1 output"
@@ -1506,7 +1692,7 @@ def test_stubborn_run_is_interrupted_once() -> None:
     """A second interrupt would hit the cleanup of code that handles the first."""
     lifecycle = ScriptedLifecycle()
     remote = ScriptedLink(lifecycle=lifecycle)
-    remote.handler = lambda asked: remote.send(busy(asked))
+    remote.handler = lambda asked: remote.send(busy(asked), started(asked))
     with remote.kernel() as kernel:
         with pytest.raises(RequestTimeout, match="was interrupted"):
             kernel.run("train()", timeout=0.01)
@@ -1581,7 +1767,9 @@ def test_arun_rejects_invalid_options(options: dict[str, Any]) -> None:
 
 def test_arun_timeout_interrupts_and_has_result() -> None:
     remote, lifecycle = interruptible()
-    remote.handler = lambda asked: remote.send(busy(asked), printed("so far", asked))
+    remote.handler = lambda asked: remote.send(
+        busy(asked), started(asked), printed("so far", asked)
+    )
     with pytest.raises(
         RequestTimeout, match=r"within 0.01 s and was interrupted; 1 output"
     ) as caught:
@@ -1611,7 +1799,7 @@ def test_queued_arun_timeout_interrupts_later() -> None:
 def test_cancelled_arun_interrupts_and_waits_for_end() -> None:
     lifecycle = ScriptedLifecycle()
     remote = ScriptedLink(lifecycle=lifecycle)
-    remote.handler = lambda asked: remote.send(busy(asked))
+    remote.handler = lambda asked: remote.send(busy(asked), started(asked))
     ended = list[str]()
 
     def end_later(name: str) -> None:
@@ -1620,7 +1808,8 @@ def test_cancelled_arun_interrupts_and_waits_for_end() -> None:
 
     def end() -> None:
         ended.append("code")
-        remote.send(raised(remote.last_request, "KeyboardInterrupt"), idle(remote.last_request))
+        code = remote.received[SHELL][0]
+        remote.send(raised(code, "KeyboardInterrupt"), idle(code))
 
     lifecycle.on_call = end_later
 
@@ -1631,7 +1820,7 @@ def test_cancelled_arun_interrupts_and_waits_for_end() -> None:
                     await kernel.arun("train()")
             ended.append("arun")
             assert lifecycle.calls == ["interrupt"]
-            assert parts_of(kernel).requests.by_id == {}
+            assert ids(remote)[0] not in parts_of(kernel).requests.by_id
 
     run_on_loop(main)
     assert ended == ["code", "arun"]
@@ -1645,14 +1834,14 @@ def test_arun_cancelled_twice_ends_at_once() -> None:
         async with remote.kernel() as kernel:
             running = asyncio.ensure_future(kernel.arun("train()"))
             await asyncio.sleep(0)
-            remote.send(busy(remote.last_request))
+            remote.send(busy(remote.last_request), started(remote.last_request))
             for _ in range(2):
                 running.cancel()
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert running.cancelled()
             assert lifecycle.calls == ["interrupt"]
-            assert parts_of(kernel).requests.by_id == {}
+            assert ids(remote)[0] not in parts_of(kernel).requests.by_id
 
     run_on_loop(main)
 
@@ -1714,11 +1903,11 @@ def test_dropped_arun_interrupts() -> None:
         loop = asyncio.new_event_loop()
         task = loop.create_task(running)
         loop.run_until_complete(asyncio.sleep(0))
-        remote.send(busy(remote.last_request))
+        remote.send(busy(remote.last_request), started(remote.last_request))
         loop.close()
         running.close()
         assert lifecycle.calls == ["interrupt"]
-        assert parts_of(kernel).requests.by_id == {}
+        assert ids(remote)[0] not in parts_of(kernel).requests.by_id
         assert not task.done()
 
 
@@ -1767,7 +1956,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
                 lambda: None
             )
 
-    remote.handler = lambda asked: remote.send(busy(asked))
+    remote.handler = lambda asked: remote.send(busy(asked), started(asked))
     with remote.kernel() as kernel:
         interrupting = Thread(interrupt_when_blocked)
         with pytest.raises(KeyboardInterrupt):
@@ -1775,7 +1964,7 @@ def test_ctrl_c_during_run_interrupts_kernel() -> None:
         left.set()
         interrupting.result()
         assert lifecycle.calls == ["interrupt"]
-        assert parts_of(kernel).requests.by_id == {}
+        assert ids(remote)[0] not in parts_of(kernel).requests.by_id
 
 
 def test_interrupted_wait_disposes_request() -> None:
@@ -1788,7 +1977,7 @@ def test_interrupted_wait_disposes_request() -> None:
     with remote.kernel() as kernel:
         with pytest.raises(KeyboardInterrupt):
             ec.wait(kernel.execute("input()", on_input=interrupted))
-        assert parts_of(kernel).requests.by_id == {}
+        assert ids(remote)[0] not in parts_of(kernel).requests.by_id
         assert lifecycle.calls == ["interrupt"]
 
 

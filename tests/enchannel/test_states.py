@@ -30,7 +30,7 @@ from enchannel._rx.sink import CallbackSink, attach
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.messages import busy, idle, printed, reply_to
+from tests.rigs.messages import busy, idle, printed, reply_to, started
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 from tests.rigs.threads import in_thread
 
@@ -506,7 +506,7 @@ def test_failed_automatic_interrupt_is_reported() -> None:
         kernel.errors.subscribe(errors)
         kernel.execute("1", interrupt_if_abandoned=True).subscribe().dispose()
         running = kernel.execute("2", interrupt_if_abandoned=True).subscribe()
-        remote.send(busy(remote.last_request))
+        remote.send(busy(remote.last_request), started(remote.last_request))
         running.dispose()
         assert [m.header.msg_type for m in remote.received[ec.ChannelName.CONTROL]] == [
             "interrupt_request"
@@ -529,7 +529,7 @@ def test_raising_automatic_interrupt_is_reported() -> None:
     with remote.kernel() as kernel:
         kernel.errors.subscribe(errors)
         running = kernel.execute("1", interrupt_if_abandoned=True).subscribe()
-        remote.send(busy(remote.last_request))
+        remote.send(busy(remote.last_request), started(remote.last_request))
         running.dispose()
     assert errors.wait_for_end() == [refusal]
 

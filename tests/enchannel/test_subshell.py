@@ -9,7 +9,7 @@ from enchannel import AnyMessage, ChannelName, NotSupported, RequestTimeout, Sub
 from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
-from tests.rigs.messages import answered, busy, printed, types
+from tests.rigs.messages import answered, busy, printed, started, types
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink
 from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
@@ -213,7 +213,7 @@ def test_run_timeout_interrupts_subshell() -> None:
     remote = supporting(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         answer = remote.handler
-        remote.handler = lambda request: remote.send(busy(request))
+        remote.handler = lambda request: remote.send(busy(request), started(request))
         lifecycle.on_call = lambda _: remote.send(*answered(remote.last_request, status="error"))
         with pytest.raises(RequestTimeout):
             subshell.run("train()", timeout=0.01)

@@ -107,6 +107,34 @@ def test_cancelled_arun_leaves_kernel_idle(kernel: ec.Kernel) -> None:
     assert run_on_loop(main) == ("begun\n", "42")
 
 
+def test_abandoned_request_ends_before_it_runs(kernel: ec.Kernel) -> None:
+    for _ in range(5):
+        kernel.execute("while True: pass", interrupt_if_abandoned=True).subscribe().dispose()
+        assert kernel.run("'free'", timeout=DEADLINE).text == "'free'"
+
+
+def test_queued_abandoned_request_ends_when_it_runs(kernel: ec.Kernel) -> None:
+    kernel.execute("import time; time.sleep(0.2)").subscribe()
+    kernel.execute("while True: pass", interrupt_if_abandoned=True).subscribe().dispose()
+    assert kernel.run("'free'", timeout=DEADLINE).text == "'free'"
+
+
+def test_request_after_interrupt_is_not_aborted(kernel: ec.Kernel) -> None:
+    for _ in range(5):
+        started = Collector(kernel.iopub.pipe(ec.of_message_type("execute_input")))
+        kernel.execute("while True: pass").subscribe(on_error=lambda _: None)
+        started.wait_for_count(1)
+        kernel.interrupt()
+        assert kernel.run("'next'", timeout=DEADLINE).text == "'next'"
+
+
+def test_timeout_ends_asyncio_sleep(kernel: ec.Kernel) -> None:
+    """The signal alone does not wake the event loop that the code awaits."""
+    with pytest.raises(ec.RequestTimeout, match="was interrupted"):
+        kernel.run(f"import asyncio; await asyncio.sleep({10 * DEADLINE})", timeout=1)
+    assert kernel.run("'woken'", timeout=DEADLINE).text == "'woken'"
+
+
 def test_request_after_error_is_aborted(kernel: ec.Kernel) -> None:
     slow = Collector(
         kernel.execute("import time; time.sleep(0.5); 1 / 0").pipe(ec.to_result(check=False))

@@ -9,12 +9,27 @@ import enchannel as ec
 from enchannel import AnyMessage
 from enchannel import messages as build
 
-__all__ = ["answered", "busy", "idle", "printed", "reply_to", "text_of", "texts", "types"]
+__all__ = [
+    "answered",
+    "busy",
+    "idle",
+    "printed",
+    "reply_to",
+    "started",
+    "text_of",
+    "texts",
+    "types",
+]
 
 
 def busy(request: AnyMessage | None) -> AnyMessage:
     """Return the status ``busy``, with the request as its parent."""
     return build.status("busy", parent=request)
+
+
+def started(request: AnyMessage) -> AnyMessage:
+    """Return the ``execute_input`` of a request: from now on, its code can be interrupted."""
+    return build.execute_input("", 1, parent=request)
 
 
 def idle(request: AnyMessage | None) -> AnyMessage:
