@@ -4,7 +4,7 @@ import gc
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,15 @@ pytestmark = pytest.mark.kernel
 MEBIBYTE = 1 << 20
 # The kernel that starts and ends most quickly.
 CHEAP = "xpython"
+
+
+@pytest.fixture(autouse=True)
+def private_sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Create sockets in a directory of their own, so that those of other test workers are not counted."""
+    # Not pytest's tmp_path: the path of a socket must be short.
+    with tempfile.TemporaryDirectory(prefix="ec-") as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield
 
 
 @dataclass(frozen=True)
