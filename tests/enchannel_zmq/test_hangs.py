@@ -277,8 +277,9 @@ AT_EXIT = {
         kernel.iopub.subscribe(block)
         kernel.shell.on_next(ec.execute_request("6 * 7"))
         received.wait()
-        from enchannel._kernel import kernel as _kernel
-        _kernel.CLOSING = 0.5  # instead of 10 seconds
+        from enchannel._kernel import connection
+        assert connection.CLOSE_TIMEOUT == 10
+        connection.CLOSE_TIMEOUT = 0.5
     """,
 }
 
