@@ -326,11 +326,12 @@ def test_batch_waits_for_interval(loop: Loop) -> None:
     source, order = Subject[object](), list[object]()
 
     def setup(scheduler: abc.SchedulerBase) -> None:
-        deliver = ec.deliver_on(scheduler, interval=0.1)
+        deliver = ec.deliver_on(scheduler, interval=0.5)
         source.pipe(deliver).subscribe(order.append, None, loop.stop)
+        # Before the item, so that it is due first however long the lines between take.
+        loop.later(0.01, lambda: order.append("earlier"))
         in_thread(lambda: source.on_next("item"))
         in_thread(source.on_completed)
-        loop.later(0.01, lambda: order.append("earlier"))
         assert deliver.backlog == 2
 
     loop.run(setup)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import zmq
+from reactivex import operators as ops
 
 import enchannel as ec
 import enchannel_zmq
@@ -225,15 +226,16 @@ def test_missing_optional_channel_is_reported(
         WireKernel(transport=transport, absent=absent, welcome=welcome) as wire,
         ec.connect(wire.info, session=CLIENT, timeout=DEADLINE) as kernel,
     ):
-        errors: list[Exception] = []
-        kernel.errors.subscribe(errors.append)
+        errors = Collector(
+            kernel.errors.pipe(ops.filter(lambda error: isinstance(error, ec.NotSupported)))
+        )
         assert kernel.run("1", timeout=DEADLINE).status == "ok"
         for name in absent:
             with pytest.raises(ec.NotSupported, match=f"{name} channel"):
                 getattr(kernel, name)
         for name in set(ChannelName) - set(absent):
             getattr(kernel, name)
-        told = [error for error in errors if isinstance(error, ec.NotSupported)]
+        told = errors.wait_for_count(len(absent))
         assert sorted(str(error).split()[5] for error in told) == sorted(absent)
         for name in absent:
             assert any(wire.url(name) in str(error) for error in told)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
 from enchannel_zmq._io_thread import io_thread
 from tests.enchannel_zmq.conftest import settle
-from tests.rigs import ASLEEP, DEADLINE, eventually
+from tests.rigs import ASLEEP, DEADLINE, LONG_STREAM_TIMEOUT, eventually
 from tests.rigs.frames import KEY, parts, signed
 from tests.rigs.processes import count_descriptors, interrupt_main_thread
 from tests.rigs.wire_kernel import WireKernel
@@ -62,15 +63,23 @@ IGNORED = ("-W", "ignore:This process:DeprecationWarning")
 
 
 def run_script(script: str, *arguments: str) -> str:
-    """Run a script, check that it succeeds without a warning, and return its output."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *IGNORED, "-c", script, *arguments],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    """Run a script, check that it succeeds without a warning, and return its output.
+
+    Each flushed line of its output renews the deadline.
+    """
+    command = [sys.executable, "-W", "error", *IGNORED, "-c", script, *arguments]
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        with subprocess.Popen(command, stdout=out, stderr=err) as running:
+            try:
+                has_ended = eventually(
+                    lambda: running.poll() is not None, lambda: os.fstat(out.fileno()).st_size
+                )
+            finally:
+                running.kill()
+        err.seek(0)
+        assert (has_ended, running.returncode, err.read()) == (True, 0, "")
+        out.seek(0)
+        return out.read()
 
 
 # Subscribers that raise.
@@ -200,6 +209,7 @@ def test_close_during_flood_returns(cheap: ec.Kernel, owned: bool) -> None:
     assert streams.completed
 
 
+@pytest.mark.timeout(LONG_STREAM_TIMEOUT)
 def test_process_survives_kernel_death_in_flood() -> None:
     """Left to itself, libzmq would abort the process when a connection is lost."""
     script = PREAMBLE + textwrap.dedent(f"""
@@ -214,9 +224,9 @@ def test_process_survives_kernel_death_in_flood() -> None:
                     threading.Timer(0.1, lambda: os.kill(pid, signal.SIGKILL)).start()
                     with contextlib.suppress(ec.KernelDied):
                         ec.wait(ended)
-            print("here")
+                print("here", flush=True)
         """)
-    assert run_script(script) == "here\n"
+    assert run_script(script) == "here\n" * 10
 
 
 def test_output_of_dead_kernel_is_delivered() -> None:
@@ -367,10 +377,11 @@ def test_repeated_fork_in_flood_never_hangs() -> None:
                     kernel.errors.subscribe(lambda error: None)
                     sys.exit()
                 assert os.waitpid(child, 0)[1] == 0
+                print("forked", flush=True)
             kernel.close()
             print("closed")
         """)
-    assert run_script(script) == "closed\n"
+    assert run_script(script) == "forked\n" * 6 + "closed\n"
 
 
 # Ctrl-C.
