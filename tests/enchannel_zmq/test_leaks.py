@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
@@ -47,15 +46,6 @@ class Held:
     def __le__(self, other: "Held") -> bool:
         mine, others = vars(self), vars(other)
         return all(mine[name] <= others[name] for name in mine)
-
-
-@pytest.fixture(autouse=True)
-def own_temporary_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Count no files of tests that run in other processes."""
-    # Not in tmp_path, whose name is too long for sockets.
-    with TemporaryDirectory(prefix="ec-") as directory:
-        monkeypatch.setattr(tempfile, "tempdir", directory)
-        yield
 
 
 def held() -> Held:
