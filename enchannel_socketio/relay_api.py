@@ -35,8 +35,6 @@ __all__ = [
     "spawn",
 ]
 
-_TO_THREAD = "use `await asyncio.to_thread(…)`"
-
 
 class ConnectKeywords(SocketioKeywords, total=False):
     """Keyword arguments of ``connect``, besides those of ``SocketioKeywords``.
@@ -75,7 +73,7 @@ def spawn(
         ConnectionFailed: The relay could not be reached.
         WouldDeadlock: Called on a running event loop.
     """
-    refuse_on_event_loop("spawn()", _TO_THREAD)
+    refuse_on_event_loop("spawn()", "use `await asyncio.to_thread(enchannel_socketio.spawn, …)`")
     directory = None if cwd is None else Path(cwd)
 
     async def start(relay: RelayClient) -> str:
@@ -160,7 +158,9 @@ def shutdown(
         AuthenticationFailed: The relay does not accept the token.
         WouldDeadlock: Called on a running event loop.
     """
-    refuse_on_event_loop("shutdown()", _TO_THREAD)
+    refuse_on_event_loop(
+        "shutdown()", "use `await asyncio.to_thread(enchannel_socketio.shutdown, …)`"
+    )
 
     async def shut_down(relay: RelayClient) -> None:
         await relay.shut_down(kernel_id)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import enchannel
 from enchannel import Channel, ConnectionInfo, Kernel, Session
+from enchannel.backends import refuse_on_event_loop
 
 __all__ = [
     "Channels",
@@ -61,7 +62,7 @@ def create_channels(
 
     Raises:
         ConnectionFailed: The kernel did not answer, or the target is invalid.
-        WouldDeadlock: Called on a running event loop; use ``await enchannel.connect(…)`` there.
+        WouldDeadlock: Called on a running event loop; use ``kernel = await enchannel.connect(…)`` there.
     """
     kernel = _connect(config, identity, timeout)
     return Channels(kernel.shell, kernel.control, kernel.stdin, kernel.iopub, kernel)
@@ -106,5 +107,6 @@ def create_iopub_subject(
 
 
 def _connect(config: Target, identity: str | None, timeout: float) -> Kernel:
+    refuse_on_event_loop("connecting", "use `kernel = await enchannel.connect(…)`")
     session = Session() if identity is None else Session(id=identity)
     return enchannel.connect(config, session=session, timeout=timeout)

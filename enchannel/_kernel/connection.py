@@ -189,7 +189,8 @@ class Connection:
             self._raise_if_closed()
             raise NotConnected(
                 "this kernel is not connected yet: on a running event loop write "
-                "`async with ec.connect(…) as kernel`, or `kernel = await ec.connect(…)`"
+                "`async with ec.launch(…) as kernel`, or `kernel = await ec.launch(…)` "
+                "(the same with `ec.connect`)"
             )
         if self.phase is Phase.FORKED:
             raise ChannelClosed(FORKED_ERROR)

@@ -33,6 +33,10 @@ __all__ = ["Channel", "Kernel", "open_kernel", "parts_of"]
 
 RESTART_TIMEOUT = 60.0
 SHUTDOWN_TIMEOUT = 60.0
+ASYNC_WITH = (
+    "write `async with ec.launch(…) as kernel`, or `kernel = await ec.launch(…)` and "
+    "`await kernel.aclose()` (the same with `ec.connect`)"
+)
 
 
 class Kernel(Requests):
@@ -153,9 +157,11 @@ class Kernel(Requests):
 
     def __enter__(self) -> Self:
         # Leaving the block would block the loop as well, so an open kernel is refused, too.
-        refuse_on_event_loop("a kernel with `with`", "write `async with`")
+        refuse_on_event_loop("a kernel with `with`", ASYNC_WITH)
         if self._parts.connection.link is None:
-            refuse_to_block("connecting with `with`", "write `async with`")
+            refuse_to_block(
+                "connecting with `with`", ASYNC_WITH, "use the kernel in another thread"
+            )
             self._parts.connection.open()
         return self
 

@@ -162,7 +162,9 @@ class Requests(ABC):
             WouldDeadlock: called on a running event loop or on a thread that delivers messages.
             TypeError, ValueError: timeout, on_input or max_output is invalid; nothing was sent.
         """
-        refuse_to_block("run()", "use `await kernel.arun(…)`")
+        refuse_to_block(
+            "run()", "use `await kernel.arun(…)`", "subscribe to `kernel.execute(…)` instead"
+        )
         return self._code_run(
             code,
             silent=silent,
@@ -209,6 +211,7 @@ class Requests(ABC):
             RequestAborted: the kernel aborted the code, because earlier code raised or was interrupted.
             RequestTimeout, KernelDied, ConnectionLost: the request was not answered; the error's ``result``
                 has the output so far.
+            OutputMissing: output was dropped on its way; the error's ``result`` has the rest.
             TypeError, ValueError: timeout, on_input or max_output is invalid; nothing was sent.
 
         Example:

@@ -160,8 +160,8 @@ class InputResponder:
             if inspect.iscoroutine(answer):
                 answer.close()
             raise WouldDeadlock(
-                "on_input returned an awaitable on a thread without a running event loop; "
-                "subscribe or await on a loop, or return a string or an observable"
+                "on_input returned an awaitable on a thread without a running event loop; use "
+                "`await kernel.arun(…)` or subscribe on an event loop, or return a string or an observable"
             ) from None
         task = asyncio.ensure_future(answer)
 

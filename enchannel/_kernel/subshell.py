@@ -59,7 +59,11 @@ class Subshell(Requests):
         )
 
     def __enter__(self) -> Self:
-        refuse_to_block("a subshell with `with`", "write `async with`")
+        refuse_to_block(
+            "a subshell with `with`",
+            "write `async with kernel.subshell() as subshell`",
+            "use it in another thread",
+        )
         _raise_if_unsupported(wait(self._requests.kernel_info()))
         self.id = _id_from(wait(self._requests.request(create_subshell_request())))
         return self

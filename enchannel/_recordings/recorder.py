@@ -150,7 +150,7 @@ class Recorder(abc.DisposableBase):
 
     def __enter__(self) -> Self:
         try:
-            refuse_on_event_loop("recording with `with`", "write `async with`")
+            refuse_on_event_loop("recording with `with`", "write `async with ec.record(…)`")
         except WouldDeadlock:
             # The block is not entered, so it cannot end the recording.
             self.dispose()

@@ -39,19 +39,21 @@ NO_ITEM = (
 )
 
 
-def refuse_to_block(what: str, remedy: str) -> None:
+def refuse_to_block(what: str, remedy: str, in_subscriber: str) -> None:
     """Raise WouldDeadlock on a thread that must not block.
 
     Args:
         what: The blocking call, as the error names it.
         remedy: The call to make instead on an event loop.
+        in_subscriber: The remedy on a delivery thread.
 
     Raises:
         WouldDeadlock: on a delivery thread, or on the thread of a running asyncio loop.
     """
     if is_delivering():
         raise WouldDeadlock(
-            f"{what} on a thread that delivers messages would wait for itself; subscribe instead"
+            f"{what} on a thread that delivers messages would wait for itself; {in_subscriber}, or "
+            f"{remedy} on an event loop"
         )
     refuse_on_event_loop(what, remedy)
 
@@ -95,7 +97,9 @@ def wait(observable: Observable[T], *, timeout: float | None = None) -> T:
     """
     _raise_unless_observable(observable)
     _validate_timeout(timeout)
-    refuse_to_block("wait()", "use `await enchannel.last_value(…)`")
+    refuse_to_block(
+        "wait()", "use `await enchannel.last_value(…)`", "subscribe to the observable instead"
+    )
     waiter: Waiter[T] = Waiter()
     with waiter.subscribe_to(observable):
         if not waiter.wait(timeout):

@@ -73,6 +73,22 @@ def test_blocking_new_kernel_on_loop_is_refused() -> None:
     run_on_loop(main)
 
 
+def test_remedies_of_unopened_kernel_work() -> None:
+    """Follow the texts of the errors on an event loop."""
+
+    async def main() -> None:
+        kernel = ScriptedLink().kernel()
+        with pytest.raises(WouldDeadlock, match=r"`kernel = await .*`await kernel\.aclose\(\)`"):
+            enter(kernel)
+        with pytest.raises(ec.NotConnected, match=r"`kernel = await ec\.launch\(…\)`"):
+            await kernel.arun("1")
+        kernel = await kernel
+        await kernel.aclose()
+        assert kernel.link_state.value is ec.LinkState.CLOSED
+
+    run_on_loop(main)
+
+
 def test_reactivex_run_on_loop_names_twin() -> None:
     async def main() -> None:
         async with ScriptedLink().kernel() as kernel:
@@ -86,6 +102,7 @@ def test_blocking_calls_are_all_listed() -> None:
     assert set(refusing_functions("enchannel")) == set(BLOCKING)
     socketio = pytest.importorskip("enchannel_socketio")
     assert set(refusing_functions("enchannel_socketio")) == COMPATIBLE <= set(socketio.__all__)
+    assert set(refusing_functions("enchannel_zmq")) == {"_connect"}
 
 
 def test_blocking_calls_and_coroutines_are_pairs() -> None:

@@ -433,7 +433,9 @@ def test_with_on_loop_raises_and_ends(path: Path) -> None:
 
     async def main() -> None:
         async with remote.kernel() as kernel:
-            with pytest.raises(WouldDeadlock, match="event loop; write `async with`"):
+            with pytest.raises(
+                WouldDeadlock, match=r"event loop; write `async with ec\.record\(…\)`"
+            ):
                 with ec.record(kernel, path):
                     raise AssertionError
             assert parts_of(kernel).subjects.taps.sinks == kernel.sent._fanout.sinks == ()

@@ -1391,7 +1391,7 @@ def test_on_input_awaitable_needs_loop(run: Callable[..., object]) -> None:
     remote, lifecycle = interruptible()
     remote.handler = lambda message: send_input_request(remote)
     with remote.kernel() as kernel:
-        with pytest.raises(WouldDeadlock, match="without a running event loop"):
+        with pytest.raises(WouldDeadlock, match=r"without .* loop; use `await kernel\.arun\(…\)`"):
             run(kernel, "input()", on_input=fails)
         assert lifecycle.calls == ["interrupt"]
 
@@ -1928,7 +1928,8 @@ def test_run_in_subscriber_raises() -> None:
         remote.send(printed("woo"))
         (error,) = errors.wait_for_count(1)
     assert isinstance(error.__cause__, WouldDeadlock)
-    assert "subscribe instead" in str(error.__cause__)
+    assert "subscribe to `kernel.execute(…)` instead" in str(error.__cause__)
+    assert "use `await kernel.arun(…)` on an event loop" in str(error.__cause__)
     assert remote.received[SHELL] == []
 
 

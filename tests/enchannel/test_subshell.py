@@ -127,7 +127,8 @@ def test_async_with_creates_and_deletes() -> None:
 def test_with_block_on_loop_raises() -> None:
     async def main() -> None:
         async with supporting().kernel() as kernel:
-            with pytest.raises(WouldDeadlock), kernel.subshell():
+            remedy = r"write `async with kernel\.subshell\(\) as subshell`"
+            with pytest.raises(WouldDeadlock, match=remedy), kernel.subshell():
                 raise AssertionError
 
     run_on_loop(main)

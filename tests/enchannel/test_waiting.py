@@ -117,6 +117,8 @@ def test_wait_in_subscriber_raises() -> None:
         remote.send(printed("woo"))
         (error,) = errors.wait_for_count(1)
     assert isinstance(error.__cause__, WouldDeadlock)
+    assert "subscribe to the observable instead" in str(error.__cause__)
+    assert "use `await enchannel.last_value(…)` on an event loop" in str(error.__cause__)
 
 
 def void(_: object) -> None: ...

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -162,17 +163,25 @@ def test_disconnect_needs_kernel_on_relay() -> None:
 
 
 def test_compat_functions_are_refused_on_loop(relay: Running, shared_kernel: str) -> None:
-    def calls(kernel: ec.Kernel) -> Iterator[Callable[[], object]]:
-        yield lambda: spawn(relay.url, token=TOKEN)
-        yield lambda: shutdown(relay.url, shared_kernel, token=TOKEN)
-        yield lambda: list_kernels(relay.url, token=TOKEN)
-        yield lambda: list_kernelspecs(relay.url, token=TOKEN)
-        yield lambda: disconnect(kernel)
+    def calls(kernel: ec.Kernel) -> Iterator[tuple[str, Callable[[], object]]]:
+        yield (
+            "asyncio.to_thread(enchannel_socketio.spawn, …)",
+            lambda: spawn(relay.url, token=TOKEN),
+        )
+        yield (
+            "asyncio.to_thread(enchannel_socketio.shutdown, …)",
+            lambda: shutdown(relay.url, shared_kernel, token=TOKEN),
+        )
+        yield "enchannel.alist_kernels(…)", lambda: list_kernels(relay.url, token=TOKEN)
+        yield "enchannel.alist_kernelspecs(…)", lambda: list_kernelspecs(relay.url, token=TOKEN)
+        yield "kernel.adetach()", lambda: disconnect(kernel)
 
     async def main() -> None:
         async with connect(relay.url, shared_kernel, token=TOKEN) as kernel:
-            for call in calls(kernel):
-                with pytest.raises(ec.WouldDeadlock, match="would block the running event loop"):
+            for twin, call in calls(kernel):
+                with pytest.raises(
+                    ec.WouldDeadlock, match=re.escape(f"event loop; use `await {twin}")
+                ):
                     call()
             result = await kernel.execute("6 * 7").pipe(ec.to_result())
             assert result.text == "42"

@@ -14,6 +14,7 @@ import enchannel_zmq
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.processes import count_descriptors
+from tests.rigs.threads import run_on_loop
 from tests.rigs.wire_kernel import WireKernel
 
 pytestmark = pytest.mark.kernel
@@ -87,6 +88,17 @@ def test_tcp_is_encrypted_if_supported() -> None:
 def test_unsupported_encryption_is_explained() -> None:
     with pytest.raises(ec.LaunchFailed, match="curve"):
         ec.launch("ipykernel6", transport="tcp", encryption="required", timeout=3)
+
+
+def test_nteract_functions_on_loop_name_connect(kernel: ec.Kernel) -> None:
+    path = enchannel_zmq.find_connection_file(kernel.id)
+
+    async def main() -> None:
+        for create in (enchannel_zmq.create_channels, enchannel_zmq.create_main_channel):
+            with pytest.raises(ec.WouldDeadlock, match=r"use `kernel = await enchannel\.connect"):
+                create(path)
+
+    run_on_loop(main)
 
 
 def test_nteract_functions_return_channels(kernel: ec.Kernel) -> None:
