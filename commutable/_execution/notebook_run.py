@@ -213,7 +213,8 @@ class NotebookRun(abc.DisposableBase):
             emit_error()
 
     def _finish_after_remaining_output(self, emit_end: Callable[[], None]) -> None:
-        # Deno, now and then, sends the output of a cell after its idle status.
+        # The request of a cell waits only for kernels that are not known to send idle last. Others may send
+        # output later all the same, as an extension of ipykernel does, and one request per run is cheap.
         def finish() -> None:
             notebook = self._with_widgets(self._notebook)
             if notebook is not self._notebook:

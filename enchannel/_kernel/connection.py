@@ -147,6 +147,7 @@ class Connection:
                 self._closed.wait(CLOSE_TIMEOUT)
             return
         try:
+            self._subjects.on_closing()
             if link is not None:
                 self._disconnect(link)
         finally:

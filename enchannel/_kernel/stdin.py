@@ -14,6 +14,7 @@ from reactivex import Observable
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from enchannel._protocol.message import AnyMessage
+from enchannel._rx.loop_watch import watch_loop_of
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, WouldDeadlock
 from enchannel.messages import input_reply
@@ -40,6 +41,10 @@ OnInput: TypeAlias = Callable[[InputPrompt], "str | Awaitable[str] | Observable[
 """Answers ``input()`` in the kernel: called with the request, and returns the text or raises EOFError."""
 
 END_OF_FILE = "\x04"  # ipykernel raises EOFError for it
+LOOP_STOPPED = (
+    "the event loop that ran the answer of on_input has stopped, so the code is interrupted; keep the "
+    "loop running until the request has ended"
+)
 
 
 class InputHost(Protocol):
@@ -181,6 +186,10 @@ class InputResponder:
                 loop.call_soon_threadsafe(task.cancel)
 
         self._answers.add(Disposable(cancel))
+        watched = _AnswerTask(task, lambda: self._fail(EnchannelError(LOOP_STOPPED), request))
+        # Keeps the object alive until the task is done.
+        task.add_done_callback(watched.on_done)
+        watch_loop_of(watched)
 
     def _send(self, answer: Any, request: AnyMessage) -> None:
         with self._lock:
@@ -219,3 +228,28 @@ class InputResponder:
     def _is_awaited(self, request: AnyMessage) -> bool:
         """Return False if the code has ended, or the kernel has sent another input request since."""
         return self._pending is request and not self._answers.is_disposed
+
+
+class _AnswerTask:
+    """A task that computes an answer, on a loop that may stop before the task is done.
+
+    Args:
+        task: The task.
+        on_loop_stopped: Called if its loop has been closed.
+    """
+
+    def __init__(self, task: asyncio.Future[str], on_loop_stopped: Callable[[], None]) -> None:
+        self._task = task
+        self._on_loop_stopped = on_loop_stopped
+        self._is_given_up = False
+
+    def is_done(self) -> bool:
+        return self._is_given_up or self._task.done()
+
+    def give_up_if_stopped(self) -> None:
+        if self._task.get_loop().is_closed():
+            self._is_given_up = True
+            self._on_loop_stopped()
+
+    def on_done(self, _: asyncio.Future[str]) -> None:
+        self._is_given_up = True

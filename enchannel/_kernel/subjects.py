@@ -11,7 +11,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.fanout import Fanout, FanoutObservable, terminate
 from enchannel._rx.sink import Reporter, describe, log_error
 from enchannel.abc import KernelState, LinkEvent, LinkState
-from enchannel.errors import EnchannelError
+from enchannel.errors import EnchannelError, MessagesMayBeMissing
 
 __all__ = ["Errors", "KernelSubjects", "Sent", "State", "fanout_of"]
 
@@ -81,6 +81,7 @@ class Errors(FanoutObservable[EnchannelError]):
         self._kept: deque[EnchannelError] = deque(maxlen=MAX_KEPT_ERRORS)
         # Passed to subscribers elsewhere; logged if one of them turns out not to handle it.
         self._passed_on: deque[EnchannelError] = deque(maxlen=MAX_KEPT_ERRORS)
+        self._is_closing = False
         self._fanout: Fanout[EnchannelError] = Fanout(delivery, fails_after_fork=False)
 
     def _report(self, error: Exception, *, is_passed_on: bool = False) -> None:
@@ -103,7 +104,12 @@ class Errors(FanoutObservable[EnchannelError]):
                 if is_passed_on:
                     self._passed_on.append(error)
                     return
-        log_error(error)
+        # A program that ends its event loop first does not need the last messages of its kernel.
+        if not (self._is_closing and isinstance(error, MessagesMayBeMissing)):
+            log_error(error)
+
+    def _on_closing(self) -> None:
+        self._is_closing = True
 
     def __str__(self) -> str:
         return "kernel.errors"
@@ -174,6 +180,10 @@ class KernelSubjects:
                 subscriber does not handle it, so that it is reported again.
         """
         self.errors._report(error, is_passed_on=is_passed_on)
+
+    def on_closing(self) -> None:
+        """Log no more that messages are missing; ``errors`` still emits it."""
+        self.errors._on_closing()
 
     def set_link_state(self, value: LinkState) -> None:
         """Change ``link_state`` and emit it; a no-op if it is the current value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,9 +15,11 @@ from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.changes import Changes
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.overflow import Overflow, validate_overflow
+from enchannel._rx.pipe_end import PipeEnd
 from enchannel._rx.sink import attach
 from enchannel._rx.sink_observable import Subscription, reporter_of
 from enchannel.errors import MessagesMayBeMissing
+from enchannel.frozen import FrozenDict
 
 __all__ = ["deliver_on"]
 
@@ -31,8 +33,11 @@ class deliver_on:
     """Deliver items on the thread of an event loop, in batches.
 
     One scheduled action delivers all waiting items, where reactivex's ``observe_on`` schedules an action
-    for each item; every few hundred items the loop runs its other tasks. After the loop has stopped
-    (closed, application quit, root destroyed), the next item ends the subscription.
+    for each item; every few hundred items the loop runs its other tasks. ``on_input`` of a request
+    before it is called there as well, also with operators between them.
+
+    After the loop has stopped (closed, application quit, root destroyed), the next item, or one that
+    waits, ends the subscription, and ``kernel.errors`` reports the number of lost items.
 
     Args:
         scheduler: The scheduler of the loop: asyncio (Textual included), Qt, Tk, or an
@@ -42,8 +47,9 @@ class deliver_on:
             unlimited.
         overflow: ``"buffer"`` keeps all items; ``"latest"`` keeps the newest ``limit`` items (default 1)
             and drops older ones; ``"coalesce"`` joins the text of consecutive waiting stream messages of
-            one request and stream name, and keeps all other items; ``"error"`` ends the subscription
-            with MessagesMayBeMissing when ``limit`` is exceeded.
+            one request and stream name, or of the outputs that ``outputs()`` makes of them, and keeps all
+            other items; ``"error"`` ends the subscription with MessagesMayBeMissing when ``limit`` is
+            exceeded.
 
     Raises:
         ValueError: an invalid interval, limit or overflow, or a limit that the overflow policy ignores.
@@ -76,11 +82,17 @@ class deliver_on:
 
     def __call__(self, source: Observable[T]) -> Observable[T]:
         def subscribe(
-            observer: abc.ObserverBase[T], _: abc.SchedulerBase | None = None
+            observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            subscription = Subscription(observer, reporter_of(source), "deliver_on")
+            end = PipeEnd(reporter_of(source))
+            subscription = Subscription(observer, end.report, "deliver_on")
             sink = self._policy(self._limit, subscription, self._scheduler, interval=self._interval)
-            upstream = attach(source, sink)
+            end.call = sink.call
+            if isinstance(scheduler, PipeEnd):
+                # Of a second deliver_on, or of a thread that waits.
+                sink.forward_calls(scheduler.call)
+                scheduler.reporter = end.report
+            upstream = attach(source, sink, end)
             self._changes.make(lambda: self._add(sink))
             forget = Disposable(lambda: self._changes.post(lambda: self._remove(sink)))
             subscription.upstream = CompositeDisposable(upstream, forget)
@@ -124,7 +136,7 @@ class _Latest(EventLoopSink[T]):
 
 
 class _Coalesce(EventLoopSink[Any]):
-    """Joins the text of consecutive waiting stream messages."""
+    """Joins the text of consecutive waiting stream messages, or stream outputs."""
 
     def __init__(self, limit: int | None, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -145,6 +157,9 @@ class _Coalesce(EventLoopSink[Any]):
             if self._last is batch:
                 self._last = None
         self._subscription.on_next(batch.joined())
+
+    def _count(self, batch: _Batch, /) -> int:
+        return len(batch.messages)
 
 
 class _Error(EventLoopSink[T]):
@@ -183,23 +198,34 @@ _POLICIES: dict[Overflow, Callable[..., EventLoopSink[Any]]] = {
 
 @dataclass(slots=True)
 class _Batch:
-    """Stream messages of one request and stream name, or a single item of any kind."""
+    """Stream messages or outputs with one key, or a single item of any kind."""
 
-    key: tuple[str, object] | None
+    key: tuple[object, object] | None
     messages: list[Any]
 
     def joined(self) -> Any:
         if len(self.messages) == 1:
             return self.messages[0]
-        last: AnyMessage = self.messages[-1]
-        text = "".join(message.content["text"] for message in self.messages)
-        return last.replace(content={**last.content, "text": text})
+        last = self.messages[-1]
+        text = "".join(_fields(message)["text"] for message in self.messages)
+        if isinstance(last, Message):
+            return last.replace(content={**last.content, "text": text})
+        return FrozenDict({**last, "text": text})
 
 
-def _stream_key(item: object) -> tuple[str, object] | None:
-    """Return a key that is equal for stream messages whose text can be joined."""
-    if not isinstance(item, Message) or item.header.msg_type != "stream":
+def _stream_key(item: object) -> tuple[object, object] | None:
+    """Return a key that is equal for stream messages, or outputs, whose text can be joined."""
+    if isinstance(item, Message):
+        is_stream, request = item.header.msg_type == "stream", item.parent_header.msg_id
+    elif isinstance(item, FrozenDict):
+        is_stream, request = item.get("output_type") == "stream", None
+    else:
         return None
-    if not isinstance(item.content.get("text"), str):
+    fields = _fields(item)
+    if not is_stream or not isinstance(fields.get("text"), str):
         return None
-    return item.parent_header.msg_id, item.content.get("name")
+    return request, fields.get("name")
+
+
+def _fields(item: AnyMessage | FrozenDict) -> Mapping[str, Any]:
+    return item.content if isinstance(item, Message) else item

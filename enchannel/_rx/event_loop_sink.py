@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from reactivex import abc
 
 from enchannel._rx.foreign_loops import to_foreign_loop
+from enchannel._rx.loop_watch import watch_loop_of
 
 __all__ = ["EventLoopSink"]
 
@@ -29,16 +32,30 @@ class GuardedObserver(Protocol[T_in]):
     def on_error(self, error: Exception, /) -> None: ...
     def on_completed(self) -> None: ...
     def run(self, function: Callable[[], None], /) -> None: ...
-    def dispose(self) -> None: ...
+    def on_loop_stopped(self, undelivered: int, error: Exception | None, /) -> None: ...
 
 
 class Call:
-    """A function in the queue, called in its turn among the items."""
+    """A function in the queue, called in its turn among the items.
 
-    __slots__ = ("function",)
+    Attributes:
+        function: The function.
+        is_end: True if it passes on the terminal event.
+        error: The error of the terminal event, or None.
+    """
 
-    def __init__(self, function: Callable[[], None]) -> None:
+    __slots__ = ("error", "function", "is_end")
+
+    def __init__(
+        self,
+        function: Callable[[], None],
+        *,
+        is_end: bool = False,
+        error: Exception | None = None,
+    ) -> None:
         self.function = function
+        self.is_end = is_end
+        self.error = error
 
 
 class EventLoopSink(Generic[T]):
@@ -68,6 +85,8 @@ class EventLoopSink(Generic[T]):
         self._lock = threading.RLock()
         self._scheduled = False  # or running
         self._batch = 0  # its remaining items
+        self._forward: Callable[[Callable[[], None]], None] | None = None
+        watch_loop_of(self)
 
     def _put(self, item: Any) -> None:
         # No wake-up is lost although no lock is held: this method appends the item before it reads
@@ -81,18 +100,37 @@ class EventLoopSink(Generic[T]):
         self._put(item)
 
     def on_error(self, error: Exception) -> None:
-        self.call(lambda: self._subscription.on_error(error))
+        function = partial(self._subscription.on_error, error)
+        self._put(Call(function, is_end=True, error=error))
 
     def on_completed(self) -> None:
-        self.call(self._subscription.on_completed)
+        self._put(Call(self._subscription.on_completed, is_end=True))
 
     def call(self, function: Callable[[], None]) -> None:
+        if self._forward is not None:
+            function = partial(self._forward, function)
         self._put(Call(function))
+
+    def forward_calls(self, call: Callable[[Callable[[], None]], None]) -> None:
+        """Pass functions on to another caller, in their turn among the items."""
+        self._forward = call
 
     @property
     def backlog(self) -> int:
         """The number of items that wait for the loop."""
         return len(self._waiting)
+
+    def is_done(self) -> bool:
+        return self._subscription.stopped
+
+    def give_up_if_stopped(self) -> None:
+        # Without waiting items, nothing is lost yet.
+        if self._waiting and self._is_closed():
+            self._give_up()
+
+    def _count(self, _: Any, /) -> int:
+        """Return the number of items in an entry of the queue."""
+        return 1
 
     def _wake(self) -> None:
         with self._lock:
@@ -108,9 +146,21 @@ class EventLoopSink(Generic[T]):
                 return
         except Exception:  # noqa: S110  # loops raise different errors when closed
             pass
-        # The loop is gone, so no subscriber can be called.
-        self._waiting.clear()
-        self._subscription.dispose()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End the subscription: the loop is gone, so no subscriber can be called."""
+        undelivered, error = 0, None
+        with self._lock, suppress(IndexError):
+            while True:
+                item = self._waiting.popleft()
+                if item.__class__ is Call and item.is_end:
+                    error = item.error
+                else:
+                    undelivered += 1 if item.__class__ is Call else self._count(item)
+        if self._subscription.stopped:
+            undelivered, error = 0, None
+        self._subscription.on_loop_stopped(undelivered, error)
 
     def _drain(self) -> None:
         waiting, subscription = self._waiting, self._subscription

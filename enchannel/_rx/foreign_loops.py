@@ -100,7 +100,8 @@ class _SchedulerLoop:
         self._calls.popleft()()
 
     def is_closed(self) -> bool:
-        return getattr(self._scheduler, "_is_disposed", False)
+        pool = getattr(self._scheduler, "executor", None)
+        return getattr(self._scheduler, "_is_disposed", False) or getattr(pool, "_shutdown", False)
 
 
 class _AsyncioLoop:

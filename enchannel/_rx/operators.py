@@ -382,7 +382,8 @@ def _is_idle_status(message: AnyMessage, parent: Header | None) -> bool:
 
 
 def _stopwatch(scheduler: abc.SchedulerBase | None) -> Callable[[], float]:
-    if scheduler is None:
+    # Not only None: a PipeEnd is false as well.
+    if not scheduler:
         started_at = time.monotonic()
         return lambda: time.monotonic() - started_at
     start = scheduler.now

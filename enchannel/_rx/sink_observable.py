@@ -11,9 +11,10 @@ from reactivex import Observable, abc
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.foreign_loops import is_event_loop
+from enchannel._rx.pipe_end import PipeEnd
 from enchannel._rx.sink import Reporter, Sink, SinkSource, describe, log_error
 from enchannel._rx.waiting import last_value, wait
-from enchannel.errors import SubscriberRaised
+from enchannel.errors import MessagesMayBeMissing, SubscriberRaised
 
 __all__ = ["SinkObservable", "Subscription", "reporter_of"]
 
@@ -38,7 +39,10 @@ class SinkObservable(Observable[T_out], SinkSource[T_out]):
     ) -> abc.DisposableBase:
         subscription = Subscription(observer, self._reporter, str(self))
         sink: Sink[T_out]
-        if scheduler is not None and is_event_loop(scheduler):
+        if isinstance(scheduler, PipeEnd):
+            scheduler.reporter = self._reporter
+            sink = _PipedSink(subscription, self._delivery, scheduler, urgent=self._urgent)
+        elif scheduler is not None and is_event_loop(scheduler):
             sink = EventLoopSink(subscription, scheduler)
         else:
             sink = _DeliveryThreadSink(subscription, self._delivery, urgent=self._urgent)
@@ -143,6 +147,25 @@ class Subscription(abc.DisposableBase, Generic[T]):
         except self.guards as error:
             self._raised(error, None)
 
+    def on_loop_stopped(self, undelivered: int, error: Exception | None) -> None:
+        """End because the event loop of the subscriber has stopped, and report the loss.
+
+        Args:
+            undelivered: The number of items that the subscriber does not get.
+            error: The error that it does not get, or None.
+        """
+        self.dispose()
+        if undelivered:
+            items = "1 item was" if undelivered == 1 else f"{undelivered} items were"
+            self._reporter(
+                MessagesMayBeMissing(
+                    f"the event loop of a subscriber of {self._source} has stopped, so {items} not "
+                    "delivered and its subscription has ended; dispose of it before the loop stops"
+                )
+            )
+        if error is not None:
+            self._reporter(error)
+
     def dispose(self) -> None:
         self.stopped = True
         if self._upstream is not None:
@@ -191,3 +214,24 @@ class _DeliveryThreadSink(Generic[T]):
 
     def call(self, function: Callable[[], None]) -> None:
         self._put(self._subscription.run, function)
+
+
+class _PipedSink(_DeliveryThreadSink[T]):
+    """Calls a pipe on the delivery thread, and functions where the subscriber of the pipe is called."""
+
+    __slots__ = ("_call_at_end",)
+
+    def __init__(
+        self,
+        subscription: Subscription[T],
+        delivery: DeliveryThread,
+        end: PipeEnd,
+        *,
+        urgent: bool,
+    ) -> None:
+        super().__init__(subscription, delivery, urgent=urgent)
+        self._call_at_end = end.call
+
+    def call(self, function: Callable[[], None]) -> None:
+        # After the items before it, which take the same way.
+        self._put(self._call_at_end, function)

@@ -18,7 +18,8 @@ from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
 from enchannel._rx.delivery_thread import is_delivering
 from enchannel._rx.overflow import validate_overflow
-from enchannel._rx.sink import attach
+from enchannel._rx.pipe_end import PipeEnd
+from enchannel._rx.sink import attach, log_error
 from enchannel.errors import MessagesMayBeMissing, RequestTimeout, WouldDeadlock
 
 __all__ = [
@@ -122,7 +123,9 @@ class Waiter(Generic[T]):
 
     def subscribe_to(self, observable: Observable[T]) -> abc.DisposableBase:
         """Subscribe to an observable; use the result in a ``with`` statement."""
-        return attach(observable, self)
+        end = PipeEnd(log_error)
+        end.call = self.call
+        return attach(observable, self, end)
 
     def wait(self, timeout: float | None) -> bool:
         """Block until the observable completes or fails; return False if it does not do so in time.

@@ -12,7 +12,7 @@ import pytest
 import reactivex
 from reactivex import Observable, abc
 from reactivex import operators as ops
-from reactivex.scheduler import EventLoopScheduler, VirtualTimeScheduler
+from reactivex.scheduler import EventLoopScheduler, ThreadPoolScheduler, VirtualTimeScheduler
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
 
@@ -28,9 +28,9 @@ from enchannel import (
 from enchannel import messages as build
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import answered, busy, idle, printed, text_of, texts, types
-from tests.rigs.scripted import ScriptedLink
+from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink
 from tests.rigs.threads import Thread, run_on_loop
 
 FIRST, SECOND = ec.execute_request("1"), ec.execute_request("2")
@@ -291,8 +291,13 @@ def closed_event_loop() -> tuple[abc.SchedulerBase, Callable[[], None]]:
     return scheduler, scheduler.dispose
 
 
+def closed_pool() -> tuple[abc.SchedulerBase, Callable[[], None]]:
+    scheduler = ThreadPoolScheduler(1)
+    return scheduler, lambda: scheduler.executor.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("overflow", OVERFLOWS)
-@pytest.mark.parametrize("make", [closed_asyncio_loop, closed_event_loop])
+@pytest.mark.parametrize("make", [closed_asyncio_loop, closed_event_loop, closed_pool])
 @pytest.mark.parametrize("interval", [0.0, 0.01])
 def test_closed_loop_ends_subscription(
     make: Callable[[], tuple[abc.SchedulerBase, Callable[[], None]]],
@@ -302,11 +307,51 @@ def test_closed_loop_ends_subscription(
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     scheduler, close = make()
     deliver = ec.deliver_on(scheduler, overflow=overflow, interval=interval)
+    errors = Collector[EnchannelError]()
     with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
         kernel.iopub.pipe(deliver).subscribe(seen)
         close()
         remote.send(printed("1", FIRST), printed("2", SECOND))
         assert kernel.iopub.observer_count == 0
+        (error,) = errors.wait_for_count(1)
+        assert isinstance(error, MessagesMayBeMissing)
+        assert "1 item was not delivered" in str(error)
+
+
+def test_error_for_closed_loop_is_reported() -> None:
+    """A request whose only event is its error."""
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
+    scheduler, close = closed_asyncio_loop()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.execute("1").pipe(ec.deliver_on(scheduler)).subscribe()
+        close()
+        remote.fail(KernelDied("for good"))
+        (error,) = errors.wait_for_end()
+    assert isinstance(error, KernelDied)
+
+
+def test_unheard_completion_is_not_reported() -> None:
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
+    scheduler, close = closed_asyncio_loop()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        kernel.iopub.pipe(ec.deliver_on(scheduler)).subscribe()
+        close()
+    assert errors.wait_for_end() == []
+
+
+def test_last_messages_of_closed_kernel_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A program may end its loop first, and its kernel sends a status as it shuts down."""
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle)
+    scheduler, close = closed_asyncio_loop()
+    with remote.kernel() as kernel:
+        kernel.iopub.pipe(ec.deliver_on(scheduler)).subscribe()
+        close()
+        lifecycle.on_call = lambda _: remote.send(busy(None))
+    assert caplog.records == []
 
 
 def test_request_on_loop() -> None:
@@ -322,6 +367,71 @@ def test_request_on_loop() -> None:
             assert result.text == "woo"
 
     run_on_loop(main)
+
+
+Pipe = Callable[[Observable[Any], Any], Observable[Any]]
+PIPES: dict[str, Pipe] = {
+    "alone": lambda cell, deliver: cell.pipe(deliver),
+    "first": lambda cell, deliver: cell.pipe(deliver, ec.outputs()),
+    "last": lambda cell, deliver: cell.pipe(ec.outputs(), deliver),
+    "behind check": lambda cell, deliver: cell.pipe(ec.check(), deliver),
+    "behind a result": lambda cell, deliver: cell.pipe(ec.to_result(), deliver),
+    "behind reactivex": lambda cell, deliver: cell.pipe(ops.map(str), ops.share(), deliver),
+    "twice": lambda cell, deliver: cell.pipe(deliver, ops.map(str), deliver),
+    "later": lambda cell, deliver: in_own_time(0.01).pipe(ops.flat_map(lambda _: cell), deliver),
+    "retried": lambda cell, deliver: reactivex.concat(in_own_time(0.01), cell).pipe(deliver),
+}
+"""Operators around ``deliver_on``; the last two subscribe to the request on another thread, later."""
+
+
+def in_own_time(seconds: float) -> Observable[int]:
+    return reactivex.timer(seconds)
+
+
+@pytest.mark.parametrize("pipe", PIPES.values(), ids=PIPES)
+@pytest.mark.parametrize("wait", [ec.last_value, None], ids=["last_value", "subscribe"])
+def test_on_input_is_called_where_pipe_ends(pipe: Pipe, wait: Any) -> None:
+    remote, threads = ScriptedLink(), list[threading.Thread]()
+    remote.handler = lambda message: void(Thread(lambda: answer_with_input(remote, message)))
+
+    def on_input(request: ec.InputPrompt) -> str:
+        threads.append(threading.current_thread())
+        return "Ada"
+
+    async def main() -> None:
+        deliver = ec.deliver_on(AsyncIOScheduler(asyncio.get_running_loop()))
+        async with remote.kernel() as kernel:
+            done = pipe(kernel.execute("input()", on_input=on_input), deliver)
+            if wait is not None:
+                await wait(done.pipe(ops.default_if_empty(None)))
+            else:
+                ended = asyncio.Event()
+                done.subscribe(on_error=lambda _: ended.set(), on_completed=ended.set)
+                await ended.wait()
+
+    run_on_loop(main)
+    assert threads == [threading.current_thread()]
+
+
+def test_on_input_behind_operators_is_called_by_wait() -> None:
+    remote, threads = ScriptedLink(), list[threading.Thread]()
+    remote.handler = lambda message: answer_with_input(remote, message)
+
+    def on_input(request: ec.InputPrompt) -> str:
+        threads.append(threading.current_thread())
+        return "Ada"
+
+    with remote.kernel() as kernel:
+        ec.wait(kernel.execute("input()", on_input=on_input).pipe(ec.to_result()), timeout=DEADLINE)
+    assert threads == [threading.current_thread()]
+
+
+def answer_with_input(remote: ScriptedLink, message: AnyMessage) -> None:
+    """Answer an execution with an input request, and the input with the rest."""
+    if message.channel == "shell":
+        remote.send(busy(message), build.input_request("Name? ", parent=message))
+    else:
+        remote.send(*answered(remote.last_request))
 
 
 def test_on_input_is_called_on_the_loop() -> None:
@@ -377,6 +487,19 @@ def test_raising_subscriber_is_reported_on_errors() -> None:
     (error,) = errors.wait_for_end()
     assert isinstance(error, SubscriberRaised)
     assert isinstance(error.__cause__, ZeroDivisionError)
+
+
+def test_raising_subscriber_of_pipe_is_reported() -> None:
+    remote, loop, errors = ScriptedLink(), Loop(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        deliver = ec.deliver_on(loop)
+        kernel.iopub.pipe(ec.outputs(), deliver).subscribe(broken)
+        remote.send(printed("1"))
+        assert eventually(lambda: deliver.backlog == 1)
+        loop.start()
+        (error,) = errors.wait_for_count(1)
+        assert isinstance(error.__cause__, ZeroDivisionError)
 
 
 def test_raising_foreign_subscriber_is_logged(
@@ -566,6 +689,16 @@ def test_coalesce_keeps_order_of_other_messages() -> None:
     messages = coalesced(busy(FIRST), out("a"), out("b"), value, out("c"), out("d"), idle(FIRST))
     assert types(messages) == ["status", "stream", "execute_result", "stream", "status"]
     assert (text_of(messages[1]), text_of(messages[3])) == ("ab", "cd")
+
+
+def test_coalesce_joins_stream_outputs() -> None:
+    result = build.execute_result({}, 1, parent=FIRST)
+    messages = [out("a"), out("b"), err("c"), result, out("d"), out("e")]
+    outputs: list[ec.Output] = []
+    reactivex.of(*messages).pipe(ec.outputs()).subscribe(outputs.append)
+    joined = coalesced(*outputs)
+    assert [output.get("text") for output in joined] == ["ab", "c", None, "de"]
+    assert [type(output) for output in joined] == [type(outputs[0])] * 4
 
 
 def test_coalesce_keeps_items_of_other_types() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -412,6 +413,29 @@ def test_closed_loop_ends_and_frees_subscription(loop: Loop, interval: float, wa
         assert eventually(lambda: (gc.collect(), known[0]() is None)[1])
 
 
+@pytest.mark.parametrize("operator", [None, ec.outputs()], ids=["channel", "outputs"])
+def test_items_waiting_for_stopped_loop_are_reported(loop: Loop, operator: Any) -> None:
+    """No later item shows that the loop is gone."""
+    remote, errors = ScriptedLink(), Collector[EnchannelError]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        source = kernel.iopub if operator is None else kernel.iopub.pipe(operator)
+
+        def setup(scheduler: abc.SchedulerBase) -> None:
+            deliver = ec.deliver_on(scheduler, interval=DEADLINE)
+            source.pipe(deliver).subscribe()
+            in_thread(lambda: remote.send(printed("1"), printed("2")))
+            assert eventually(lambda: deliver.backlog == 2)
+            loop.stop()
+
+        loop.run(setup)
+        loop.close()
+        (error,) = errors.wait_for_count(1)
+        assert isinstance(error, ec.MessagesMayBeMissing)
+        assert "has stopped, so 2 items were not delivered" in str(error)
+        assert eventually(lambda: kernel.iopub.observer_count == 0)
+
+
 # Qt.
 
 
@@ -446,11 +470,13 @@ def test_qt_application_may_run_again() -> None:
         assert seen.items == [1]
 
 
-def script(code: str) -> str:
+def script(code: str, log: str = "") -> str:
+    """Run code in a process and return its output; ``log`` matches its log."""
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=DEADLINE
     )
-    assert (run.returncode, run.stderr) == (0, ""), run.stderr
+    assert run.returncode == 0, run.stderr
+    assert re.fullmatch(log, run.stderr), run.stderr
     return run.stdout
 
 
@@ -474,7 +500,8 @@ def test_qt_without_application_raises() -> None:
 def test_qt_deleted_application_ends_subscription(end: str) -> None:
     """An application that never ran does not emit aboutToQuit."""
     pytest.importorskip("PySide6.QtCore", exc_type=ImportError)
-    output = script(f"""if True:
+    output = script(
+        f"""if True:
         import enchannel as ec
         import shiboken6
         from PySide6 import QtCore
@@ -489,7 +516,9 @@ def test_qt_deleted_application_ends_subscription(end: str) -> None:
         {end}
         source.on_next("even later")
         print(len(source.observers))
-    """)
+    """,
+        log=r"the event loop .* has stopped, so (2 items were|1 item was) not delivered and .*\n",
+    )
     assert output == "to be seen\n0\n"
 
 

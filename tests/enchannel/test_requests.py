@@ -42,7 +42,7 @@ from enchannel._rx.waiting import Waiter
 from enchannel.abc import LinkEvent
 from enchannel.errors import EnchannelError, MessageNotForwarded
 from enchannel.testing import Collector
-from tests.rigs import DEADLINE
+from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import answered, busy, idle, printed, reply_to, started, types
 from tests.rigs.processes import interrupt_main_thread
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
@@ -1394,6 +1394,33 @@ def test_on_input_awaitable_needs_loop(run: Callable[..., object]) -> None:
         with pytest.raises(WouldDeadlock, match=r"without .* loop; use `await kernel\.arun\(…\)`"):
             run(kernel, "input()", on_input=fails)
         assert lifecycle.calls == ["interrupt"]
+
+
+def test_pending_answer_on_closed_loop_interrupts() -> None:
+    """A loop that is closed drops its tasks without cancelling them."""
+    remote, lifecycle = interruptible()
+    remote.handler = lambda message: send_input_request(remote)
+    loop, errors, coroutines = asyncio.new_event_loop(), Collector[EnchannelError](), list[Any]()
+
+    async def answer() -> str:
+        loop.call_soon(loop.stop)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def on_input(request: ec.InputPrompt) -> Any:
+        coroutines.append(answer())
+        return coroutines[0]
+
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(errors)
+        request = kernel.execute("input()", on_input=on_input)
+        request.subscribe(scheduler=AsyncIOScheduler(loop))
+        loop.run_forever()
+        loop.close()
+        error = errors.wait_for_count(1)[0]
+        coroutines[0].close()
+        assert "the event loop that ran the answer of on_input has stopped" in str(error)
+        assert eventually(lambda: lifecycle.calls == ["interrupt"])
 
 
 def test_dispose_during_input_interrupts() -> None:

@@ -17,6 +17,7 @@ from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.enchannel_cli.terminal import CTRL_C, Terminal
 from tests.rigs import ASLEEP, DEADLINE
+from tests.rigs.idle import LOST_IDLE
 
 pytestmark = pytest.mark.kernel
 
@@ -121,6 +122,13 @@ class TestRunningKernel:
         first, second, third = outputs(self.files.done)
         assert (first, third) == ("a\n", "")
         assert second.endswith("ZeroDivisionError: division by zero")
+
+    def test_lost_output_has_own_exit_code(self) -> None:
+        self.files.has(LOST_IDLE, "print('never')")
+        ended = self.run()
+        assert ended.returncode == ExitCode.OUTPUT_MISSING
+        assert "output may be missing" in ended.stderr
+        assert outputs(self.files.done) == ["in time\n", ""]
 
     def test_allow_errors_continues(self) -> None:
         self.files.has("1 / 0", "print('after')")

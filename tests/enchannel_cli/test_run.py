@@ -13,6 +13,7 @@ import enchannel as ec
 from enchannel._cli.exit_code import ExitCode
 from tests.enchannel_cli.command import COMMAND, enchannel, refused
 from tests.rigs import DEADLINE
+from tests.rigs.idle import LOST_IDLE
 
 pytestmark = pytest.mark.kernel
 
@@ -63,6 +64,11 @@ class TestOutput:
     def test_next_input_is_printed(self) -> None:
         ended = self.run("get_ipython().set_next_input('x = 42')")
         assert ended.stdout == "x = 42\n"
+
+    def test_lost_output_has_own_exit_code(self) -> None:
+        ended = self.run(LOST_IDLE)
+        assert (ended.stdout, ended.returncode) == ("in time\n", ExitCode.OUTPUT_MISSING)
+        assert "output may be missing" in ended.stderr
 
     def test_large_output_is_complete(self) -> None:
         ended = self.run("for i in range(100_000): print(i)")

@@ -12,6 +12,7 @@ import enchannel as ec
 from enchannel.testing import Collector
 from tests.enchannel_zmq.conftest import settle
 from tests.rigs import DEADLINE
+from tests.rigs.idle import LATE_IDLE, LOST_IDLE
 from tests.rigs.threads import run_on_loop
 
 pytestmark = pytest.mark.kernel
@@ -24,6 +25,22 @@ def test_200_concurrent_runs_get_own_output(kernel: ec.Kernel) -> None:
     with ThreadPoolExecutor(50) as pool:
         texts = list(pool.map(run, range(200)))
     assert texts == [f"{number}\n{number}\n" for number in range(200)]
+
+
+def test_late_idle_is_awaited(kernel: ec.Kernel) -> None:
+    """The kernel is asked after ``idle_grace``, and the answer shows that output is still to come."""
+    result = kernel.run(LATE_IDLE, idle_grace=0.1, timeout=DEADLINE)
+    assert (result.text, result.output_missing) == ("in time\nlate\n", False)
+
+
+def test_lost_idle_is_output_missing(kernel: ec.Kernel) -> None:
+    result = kernel.run(LOST_IDLE, idle_grace=0.1, timeout=DEADLINE, check=False)
+    assert (result.text, result.status, result.output_missing) == ("in time\n", "ok", True)
+    with pytest.raises(ec.OutputMissing) as raised:
+        kernel.run(LOST_IDLE, idle_grace=0.1, timeout=DEADLINE)
+    assert raised.value.result is not None
+    assert raised.value.result.text == "in time\n"
+    assert kernel.run("6 * 7", timeout=DEADLINE).text == "42"
 
 
 def test_outputs_are_reduced(kernel: ec.Kernel) -> None:
