@@ -109,6 +109,13 @@ def page(browser: Browser, relay: Running, kernel_id: str) -> Iterator[PageDrive
         yield page
 
 
+@pytest.fixture(scope="module")
+def modules(browser: Browser, relay: Running) -> Iterator[PageDriver]:
+    """Open a page for tests that call functions of its modules, and change nothing on it."""
+    with open_page(browser, relay.link) as page:
+        yield page
+
+
 @pytest.fixture
 def own_kernel(relay: Running) -> Iterator[str]:
     """Start a kernel for one test."""
@@ -262,12 +269,14 @@ def test_restart_button_asks_and_restarts(
         pytest.param(["\x1b]8;;http://a\x07x\x1b]8;;\x07"], [[["x", None]]], id="link"),
     ],
 )
-def test_terminal_text_is_interpreted(page: PageDriver, written: list[str], shown: object) -> None:
+def test_terminal_text_is_interpreted(
+    modules: PageDriver, written: list[str], shown: object
+) -> None:
     expression = (
         "(() => { const t = new m.Terminal(); for (const part of x) t.write(part); "
         "return t.screen.map((line) => line.map(({text, style}) => [text, style.ink ?? null])); })()"
     )
-    assert page.evaluate_in_module("ansi", expression, written) == shown
+    assert modules.evaluate_in_module("ansi", expression, written) == shown
 
 
 # -- the message list -------------------------------------------------------------------------------
