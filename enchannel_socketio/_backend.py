@@ -121,13 +121,17 @@ class SocketioBackend(Launcher, Lister):
         return open_on_server(loops, make_client, launch, context.timeout)
 
     def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the URL and ``since``; see ``Backend``."""
+        """Check the URL and the options; see ``Backend``."""
         _validate_since(options.get("since"))
-        _parse_target(target, context, allow_http=options.get("allow_http", False))
+        chosen = SocketioOptions.from_keywords(
+            {name: value for name, value in options.items() if name != "since"}
+        )
+        _parse_target(target, context, allow_http=chosen.allow_http)
 
     def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the URL of the relay; see ``Launcher``."""
-        parse_relay_url(context.at, allow_http=options.get("allow_http", False))
+        """Check the URL of the relay and the options; see ``Launcher``."""
+        chosen = SocketioOptions.from_keywords(options)
+        parse_relay_url(context.at, allow_http=chosen.allow_http)
 
     def list_kernels(
         self, context: OpenContext, **options: Unpack[ServerKeywords]

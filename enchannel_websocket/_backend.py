@@ -153,12 +153,16 @@ class WebsocketBackend(Launcher, Lister):
         return open_on_server(loops, make_client, launch, context.timeout)
 
     def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the URL; see ``Backend``."""
-        _parse_target(target, context, allow_http=options.get("allow_http", False))
+        """Check the URL and the options; see ``Backend``."""
+        chosen = WebsocketOptions.from_keywords(options)
+        _parse_target(target, context, allow_http=chosen.allow_http)
 
     def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the URL of the server; see ``Launcher``."""
-        parse_server(context.at, allow_http=options.get("allow_http", False))
+        """Check the URL of the server and the options; see ``Launcher``."""
+        chosen = WebsocketOptions.from_keywords(
+            {name: value for name, value in options.items() if name != "notebook"}
+        )
+        parse_server(context.at, allow_http=chosen.allow_http)
 
     def list_kernels(
         self, context: OpenContext, **options: Unpack[JupyterKeywords]

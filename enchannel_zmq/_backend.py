@@ -28,6 +28,9 @@ __all__ = ["GIBIBYTE", "ZmqBackend"]
 GIBIBYTE = 1 << 30
 TRANSPORTS = ("auto", "ipc", "tcp")
 ENCRYPTIONS = ("auto", "required", "disabled")
+POSITIVE_OPTIONS = ("max_received", "keepalive_timeout")
+# With 0, nothing is waited for.
+NOT_NEGATIVE_OPTIONS = ("reconnect_timeout", "shutdown_timeout")
 
 
 class ZmqBackend(Launcher, Lister):
@@ -172,15 +175,18 @@ class ZmqBackend(Launcher, Lister):
         return installed_kernelspecs()
 
     def validate_open(self, target: Any, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check the type of the target; see ``Backend``."""
+        """Check the type of the target, and the numbers; see ``Backend``."""
         _raise_if_at_server(context)
         _raise_unless_target(target)
+        _validate_numbers(options)
 
     def validate_launch(self, name: str, context: OpenContext, options: Mapping[str, Any]) -> None:
-        """Check ``transport`` and ``encryption``; see ``Launcher``."""
+        """Check the options; see ``Launcher``."""
         _raise_if_at_server(context)
         _raise_unless_one_of("transport", options.get("transport", "auto"), TRANSPORTS)
         _raise_unless_one_of("encryption", options.get("encryption", "auto"), ENCRYPTIONS)
+        _validate_arguments(options.get("extra_arguments", ()))
+        _validate_numbers(options)
 
 
 def _raise_if_at_server(context: OpenContext) -> None:
@@ -197,6 +203,15 @@ def _validate_arguments(arguments: object) -> None:
         or not all(isinstance(argument, str) for argument in arguments)
     ):
         raise TypeError(f"extra_arguments must be a sequence of strings, not {arguments!r}")
+
+
+def _validate_numbers(options: Mapping[str, Any]) -> None:
+    for name in POSITIVE_OPTIONS:
+        if name in options and not options[name] > 0:
+            raise ValueError(f"{name} must be a positive number, not {options[name]!r}")
+    for name in NOT_NEGATIVE_OPTIONS:
+        if name in options and not options[name] >= 0:
+            raise ValueError(f"{name} must be a number from 0, not {options[name]!r}")
 
 
 def _raise_unless_one_of(option: str, value: object, known: tuple[str, ...]) -> None:

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from enchannel._protocol.argument_types import validate_type
+
 __all__ = ["bind_options"]
 
 _T = TypeVar("_T")
@@ -34,16 +36,17 @@ def bind_options(
 
     Raises:
         TypeError: The method does not have one of the options, and the text lists those that it has; or an
-            option that it requires is missing.
+            option that it requires is missing; or an option is of another type than its annotation.
     """
     signature = inspect.signature(call)
     known = _options_of(call, signature)
-    for name in options:
+    for name, value in options.items():
         if known is not None and name not in known:
             raise TypeError(
                 f"unknown option {name!r} for the backend {backend!r}; "
                 f"options: {', '.join(sorted(known)) or 'none'}{_suggestion(name, {*known, *own})}"
             )
+        validate_type(name, value, Any if known is None else known[name])
     signature.bind(*arguments, **options)
     return partial(call, *arguments, **options)
 
@@ -54,28 +57,36 @@ def _suggestion(name: str, known: set[str]) -> str:
     return f"; use {close[0]!r} instead" if close else ""
 
 
-def _options_of(call: Callable[..., Any], signature: inspect.Signature) -> set[str] | None:
-    """Return the names of a method's options; None if it accepts any."""
-    names = set[str]()
+def _options_of(call: Callable[..., Any], signature: inspect.Signature) -> dict[str, Any] | None:
+    """Return the names of a method's options, with their annotations; None if it accepts any.
+
+    The annotation is Any where it cannot be evaluated.
+    """
+    hints = _hints_of(call)
+    options = dict[str, Any]()
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
-            names.add(parameter.name)
+            options[parameter.name] = hints.get(parameter.name, Any)
         elif parameter.kind is parameter.VAR_KEYWORD:
-            typed = _keys_of_typed_dict(call, parameter.name)
+            typed = _keys_of_typed_dict(hints.get(parameter.name))
             if typed is None:
                 return None
-            names.update(typed)
-    return names
+            options.update(typed)
+    return options
 
 
-def _keys_of_typed_dict(call: Callable[..., Any], parameter: str) -> Iterable[str] | None:
-    """Return the keys of a parameter ``**options: Unpack[Keywords]``; None for another annotation."""
-    try:
-        hint = get_type_hints(call).get(parameter)
-    except (NameError, TypeError):
-        # The annotation names a type that is imported for type checkers only, or the method is an object.
-        return None
+def _keys_of_typed_dict(hint: object) -> Mapping[str, Any] | None:
+    """Return the keys of ``**options: Unpack[Keywords]``; None for another annotation."""
     for typed in get_args(hint):
-        if (keys := getattr(typed, "__optional_keys__", None)) is not None:
-            return {*keys, *typed.__required_keys__}
+        if hasattr(typed, "__optional_keys__"):
+            return dict.fromkeys(typed.__annotations__, Any) | _hints_of(typed)
     return None
+
+
+def _hints_of(annotated: Any) -> dict[str, Any]:
+    """Return the annotations of a function or class; none if they cannot be evaluated."""
+    try:
+        return get_type_hints(annotated)
+    except (NameError, TypeError):
+        # One names a type that is imported for type checkers only, or the function is an object.
+        return {}

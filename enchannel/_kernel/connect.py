@@ -187,6 +187,10 @@ def _context(
 ) -> OpenContext:
     if session is not None and not isinstance(session, Session):
         raise TypeError(f"session must be an enchannel.Session, not {type(session).__name__}")
+    if scheduler is not None and not isinstance(scheduler, abc.SchedulerBase):
+        raise TypeError(
+            f"scheduler must be a scheduler of reactivex, not {type(scheduler).__name__}"
+        )
     return OpenContext(session=session or Session(), timeout=timeout, scheduler=scheduler, at=at)
 
 

@@ -20,6 +20,7 @@ from enchannel._kernel.requests import Requests, validate_on_input, validate_tim
 from enchannel._kernel.stdin import OnInput
 from enchannel._kernel.subjects import Errors, Sent, State
 from enchannel._kernel.subshell import Subshell
+from enchannel._protocol.argument_types import validate_flags
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Buffer
 from enchannel._protocol.session import Session
@@ -277,6 +278,8 @@ class Kernel(Requests):
     ) -> Observable[AnyMessage]:
         channels = self._parts.connection.require_link().capabilities.channels
         validate_timeout(timeout)
+        validate_timeout(idle_grace, "idle_grace")
+        validate_flags(interrupt_if_abandoned=interrupt_if_abandoned)
         validate_on_input(on_input)
         if ChannelName.STDIN not in channels and message.content.get("allow_stdin"):
             # So input() raises in the kernel; otherwise it would wait for an answer that cannot be sent.

@@ -16,6 +16,7 @@ from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
 from enchannel._kernel.request_registry import Request, reply_of
 from enchannel._kernel.stdin import OnInput
 from enchannel._outputs.result import Result
+from enchannel._protocol.argument_types import validate_flags, validate_type
 from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.waiting import refuse_to_block
 from enchannel.contents import (
@@ -107,6 +108,10 @@ class Requests(ABC):
             timeout, idle_grace, interrupt_if_abandoned, on_input: As for ``request``, but without a
                 timeout by default.
         """
+        validate_type("code", code, str)
+        validate_flags(silent=silent, store_history=store_history, stop_on_error=stop_on_error)
+        validate_type("allow_stdin", allow_stdin, bool | None)
+        validate_user_expressions(user_expressions)
         may_interrupt = interrupt_if_abandoned or on_input is not None
         message = build.execute_request(
             code,
@@ -374,18 +379,33 @@ class Requests(ABC):
         **options: Any,
     ) -> CodeRun:
         validate_timeout(timeout)
+        validate_flags(check=check)
         request = self.execute(code, timeout=None, interrupt_if_abandoned=True, **options)
         return CodeRun(cast(Request, request), timeout=timeout, check=check, max_output=max_output)
 
 
-def validate_timeout(timeout: float | None) -> None:
+def validate_timeout(timeout: float | None, name: str = "timeout") -> None:
     """Raise TypeError or ValueError unless a timeout is a positive number of seconds or None."""
     if timeout is None:
         return
     if type(timeout) is bool or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+        raise TypeError(f"{name} must be a number of seconds or None, not {timeout!r}")
     if not 0 < timeout < math.inf:
-        raise ValueError(f"timeout must be a positive number of seconds or None, not {timeout!r}")
+        raise ValueError(f"{name} must be a positive number of seconds or None, not {timeout!r}")
+
+
+def validate_user_expressions(expressions: object) -> None:
+    """Raise TypeError unless expressions are a mapping of strings, or None."""
+    if expressions is None:
+        return
+    if not isinstance(expressions, Mapping):
+        raise TypeError(
+            'user_expressions must be a mapping such as {"name": "expression"}, '
+            f"not {type(expressions).__name__}"
+        )
+    for name, expression in cast("Mapping[object, object]", expressions).items():
+        validate_type("a name in user_expressions", name, str)
+        validate_type(f"user_expressions[{name!r}]", expression, str)
 
 
 def validate_on_input(on_input: object) -> None:

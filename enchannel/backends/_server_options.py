@@ -49,7 +49,8 @@ class ServerOptions:
         """Create options from keyword arguments.
 
         Raises:
-            TypeError: An option is unknown, or a secret is not a string.
+            TypeError: An option is unknown, a secret is not a string, or a size or duration not a number.
+            ValueError: A size or duration is not positive.
         """
         values: dict[str, Any] = dict(keywords)
         known = {option.name: option.default for option in fields(cls)}
@@ -63,6 +64,8 @@ class ServerOptions:
                 if value is not None and not isinstance(value, str):
                     raise TypeError(f"{name} must be a string or None, not {type(value).__name__}")
                 values[name] = Secret(value or "")
+            elif type(default) in (int, float) and name in values:
+                _validate_number(name, values[name])
         values["headers"] = values.get("headers") or {}
         return cls(**values)
 
@@ -90,3 +93,13 @@ class ServerOptions:
                     f"{culprit} contains characters that are not allowed in an HTTP header"
                 )
         return headers
+
+
+def _validate_number(name: str, value: object) -> None:
+    if type(value) is bool or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if name == "reconnect_timeout":  # with 0, it is tried once
+        if not value >= 0:
+            raise ValueError(f"{name} must be a number from 0, not {value!r}")
+    elif not value > 0:
+        raise ValueError(f"{name} must be a positive number, not {value!r}")

@@ -652,11 +652,14 @@ def test_action_fails_after_timeout(name: str, default: float, timeout: Any) -> 
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-@pytest.mark.parametrize("timeout", [0, -1, float("nan"), "soon"])
-def test_action_refuses_invalid_timeout(name: str, timeout: Any) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [(0, ValueError), (-1, ValueError), (float("nan"), ValueError), ("soon", TypeError)],
+)
+def test_action_refuses_invalid_timeout(name: str, timeout: Any, error: type[Exception]) -> None:
     remote, lifecycle = launched()
     with remote.kernel() as kernel:
-        with pytest.raises((TypeError, ValueError), match="timeout must be"):
+        with pytest.raises(error, match="timeout must be"):
             begin(kernel, name, timeout=timeout)
         assert lifecycle.calls == []
 

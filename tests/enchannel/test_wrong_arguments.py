@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +23,27 @@ record: Any = ec.record
 wait: Any = ec.wait
 
 Call = Callable[[], object]
+
+WEBSOCKET_NUMBERS = (
+    "max_sent",
+    "max_received",
+    "keepalive_timeout",
+    "reconnect_timeout",
+    "poll_interval",
+)
+RELAY_NUMBERS = ("max_received", "reconnect_timeout")
+NUMBERS: list[tuple[Any, type[Exception]]] = [
+    ("5", TypeError),
+    (None, TypeError),
+    (True, TypeError),
+    (-1, ValueError),
+]
+
+
+def calling(method: str, **options: Any) -> Callable[[Any], object]:
+    """Return a function that calls a method of a kernel with code and options."""
+    return lambda kernel: getattr(kernel, method)("1", **options)
+
 
 CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "unknown option": (TypeError, "'tokn'.*options: .*token", lambda: connect(KERNEL, tokn="x")),
@@ -111,7 +133,83 @@ CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "transport": (ValueError, "transport must be .*'ipc'", lambda: launch(transport="udp")),
     "encryption": (ValueError, "encryption must be .*'auto'", lambda: launch(encryption=None)),
     "since -1": (ValueError, "since must be a position", lambda: connect(f"{RELAY}/1", since=-1)),
-    "since text": (TypeError, "since must be a position", lambda: connect(f"{RELAY}/1", since="5")),
+    "since text": (
+        TypeError,
+        "since must be an int or None, not str",
+        lambda: connect(f"{RELAY}/1", since="5"),
+    ),
+    "scheduler number": (TypeError, "scheduler must be a scheduler", lambda: launch(scheduler=5)),
+    "speed text": (TypeError, "speed must be a number", lambda: connect("replay:x", speed="5")),
+    "start number": (TypeError, "start must be .*Obs", lambda: connect("replay:x", start=5)),
+    "encryption number": (ValueError, "encryption must be .*'auto'", lambda: launch(encryption=5)),
+    "headers list": (TypeError, "headers must be a mapping", lambda: connect(KERNEL, headers=[1])),
+    "ssl of other type": (TypeError, "ssl must be", lambda: connect(KERNEL, ssl=True)),
+    "arguments text": (TypeError, "a sequence of strings", lambda: launch(extra_arguments="-v")),
+    "arguments number": (TypeError, "extra_arguments must", lambda: launch(extra_arguments=3)),
+    "notebook number": (TypeError, "notebook must be", lambda: launch(at=SERVER, notebook=3)),
+    **{
+        f"{name} {value!r} of {at}": (
+            error,
+            name,
+            partial(connect, f"{at}/api/kernels/1", **{name: value}),
+        )
+        for at, names in {"http://localhost:1": WEBSOCKET_NUMBERS, RELAY: RELAY_NUMBERS}.items()
+        for name in names
+        for value, error in NUMBERS
+    },
+    **{
+        f"{name} {value!r} of zmq": (
+            error,
+            name,
+            partial(connect, "x", **{name: value}),
+        )
+        for name in ("max_received", "keepalive_timeout", "reconnect_timeout")
+        for value, error in NUMBERS
+    },
+    **{
+        f"{name} {value!r} of launch": (
+            error,
+            name,
+            partial(launch, **{name: value}),
+        )
+        for name in ("max_received", "shutdown_timeout")
+        for value, error in NUMBERS
+    },
+    **{
+        f"{name} of launch": (
+            TypeError,
+            f"{name} must be a bool, not int",
+            partial(launch, **{name: 1}),
+        )
+        for name in ("independent", "record_history")
+    },
+    **{
+        f"{name} of other type": (
+            TypeError,
+            f"{name} must be a bool",
+            partial(connect, KERNEL, **{name: "yes"}),
+        )
+        for name in ("legacy", "allow_http")
+    },
+    "keepalive_timeout nan": (
+        ValueError,
+        "keepalive_timeout must be a positive",
+        lambda: connect("x", keepalive_timeout=math.nan),
+    ),
+    "poll_interval nan": (
+        ValueError,
+        "poll_interval must be a positive",
+        lambda: connect(KERNEL, poll_interval=math.nan),
+    ),
+    "allow_unsigned": (TypeError, "must be a bool", lambda: connect("x", allow_unsigned="no")),
+    **{
+        f"{name} of other type": (
+            TypeError,
+            f"{name} must be a string.*not int",
+            partial(connect, KERNEL, **{name: 5}),
+        )
+        for name in ("token", "password")
+    },
 }
 
 
@@ -169,6 +267,7 @@ def test_wrong_argument_of_async_listing_raises(
     run_on_loop(main)
 
 
+FLAGS = ("silent", "store_history", "allow_stdin", "stop_on_error")
 KERNEL_CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], object]]] = {
     "complete beyond code": (
         ValueError,
@@ -195,6 +294,53 @@ KERNEL_CALLS: dict[str, tuple[type[Exception], str, Callable[[Any], object]]] = 
     ),
     "timeout of run": (TypeError, "timeout must be a number", lambda k: k.run("1", timeout="5")),
     "max_output text": (TypeError, "max_output must be", lambda k: k.run("1", max_output="5")),
+    **{
+        f"{name} {value!r} of {method}": (
+            error,
+            f"{name} must be",
+            calling(method, **{name: value}),
+        )
+        for method in ("run", "execute")
+        for name in ("timeout", "idle_grace")
+        for value, error in [
+            ("5", TypeError),
+            (True, TypeError),
+            (0, ValueError),
+            (-1, ValueError),
+            (math.nan, ValueError),
+            (math.inf, ValueError),
+        ]
+    },
+    **{
+        f"{name} of {method}": (
+            TypeError,
+            f"{name} must be a bool",
+            calling(method, **{name: "no"}),
+        )
+        for method, names in {
+            "run": (*FLAGS, "check"),
+            "execute": (*FLAGS, "interrupt_if_abandoned"),
+        }.items()
+        for name in names
+    },
+    **{
+        f"user_expressions {number} of {method}": (
+            TypeError,
+            "user_expressions",
+            calling(method, user_expressions=value),
+        )
+        for method in ("run", "execute")
+        for number, value in enumerate(["x", ["x"], {"x": 1}, {1: "x"}])
+    },
+    "code of run": (TypeError, "code must be a string, not int", lambda k: k.run(1)),
+    "code of execute": (
+        TypeError,
+        "code must be a string, not NoneType",
+        lambda k: k.execute(None),
+    ),
+    "max_output -1": (ValueError, "max_output must be", lambda k: k.run("1", max_output=-1)),
+    "max_output True": (TypeError, "max_output must be", lambda k: k.run("1", max_output=True)),
+    "request of other type": (TypeError, "timeout must be", lambda k: k.kernel_info(timeout="5")),
     "wait for kernel": (TypeError, "observable must be .*not Kernel", ec.wait),
     "wait for coroutine": (TypeError, "run.*waits by itself", lambda k: ec.wait(k.arun("1"))),
     "wait for text": (TypeError, "observable must be", lambda k: wait("1")),
@@ -216,6 +362,35 @@ def test_wrong_argument_of_kernel_raises(
     remote = ScriptedLink()
     with remote.kernel() as kernel, pytest.raises(error, match=text):
         call(kernel)
+    assert not any(remote.received.values())
+
+
+ARUN_CALLS: dict[str, tuple[type[Exception], str, Any]] = {
+    "code": (TypeError, "code", {"code": 1}),
+    "timeout text": (TypeError, "timeout", {"timeout": "5"}),
+    "timeout 0": (ValueError, "timeout", {"timeout": 0}),
+    "idle_grace text": (TypeError, "idle_grace", {"idle_grace": "5"}),
+    "idle_grace 0": (ValueError, "idle_grace", {"idle_grace": 0}),
+    "on_input": (TypeError, "on_input", {"on_input": "yes"}),
+    "max_output text": (TypeError, "max_output", {"max_output": "5"}),
+    "max_output -1": (ValueError, "max_output", {"max_output": -1}),
+    "user_expressions": (TypeError, "user_expressions", {"user_expressions": {"x": 1}}),
+    **{name: (TypeError, name, {name: 1}) for name in (*FLAGS, "check")},
+}
+
+
+@pytest.mark.parametrize(("error", "text", "arguments"), ARUN_CALLS.values(), ids=ARUN_CALLS)
+def test_wrong_argument_of_arun_raises(
+    error: type[Exception], text: str, arguments: dict[str, Any]
+) -> None:
+    remote = ScriptedLink()
+
+    async def main() -> None:
+        async with remote.kernel() as kernel:
+            with pytest.raises(error, match=f"{text}.* must be"):
+                await kernel.arun(**{"code": "1", **arguments})
+
+    run_on_loop(main)
     assert not any(remote.received.values())
 
 
