@@ -33,6 +33,17 @@ class Difference:
     moved: tuple[Cell, ...] = ()
     metadata: bool = False
 
+    def __repr__(self) -> str:
+        counts = {
+            "removed": len(self.removed),
+            "added": len(self.added),
+            "changed": len(self.changed),
+            "moved": len(self.moved),
+        }
+        parts = [f"{count} {name}" for name, count in counts.items() if count]
+        parts += ["metadata"] if self.metadata else []
+        return f"<Difference: {', '.join(parts) or 'none'}>"
+
     def __bool__(self) -> bool:
         return bool(self.removed or self.added or self.changed or self.moved or self.metadata)
 

@@ -46,6 +46,10 @@ def parse_relay_url(url: object, *, allow_http: bool) -> RelayAddress:
         ValueError, TypeError: The URL is invalid.
         ConnectionFailed: The URL would send secrets in the clear.
     """
+    if url is None:
+        raise TypeError(
+            "at must be the URL of a relay, such as socketio+http://localhost:8889, not None"
+        )
     server = parse_server_url(url, _IS_ENCRYPTED, allow_http=allow_http)
     return RelayAddress(base=server.origin + server.path.rstrip("/"), token=server.token)
 

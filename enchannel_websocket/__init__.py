@@ -8,6 +8,7 @@ from enchannel.errors import MissingDependency
 
 try:
     from enchannel_websocket._backend import WebsocketBackend
+    from enchannel_websocket._http import ServerRefused
     from enchannel_websocket._options import JupyterKeywords, WebsocketKeywords
 except ImportError as _error:
     raise MissingDependency(
@@ -16,6 +17,7 @@ except ImportError as _error:
 
 __all__ = [
     "JupyterKeywords",
+    "ServerRefused",
     "WebsocketBackend",
     "WebsocketKeywords",
     "backend",

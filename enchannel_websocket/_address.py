@@ -73,6 +73,8 @@ def parse_server(url: object, *, allow_http: bool) -> ServerAddress:
         ValueError, TypeError: The URL is invalid.
         ConnectionFailed: The URL is that of a kernel, or would send secrets in the clear.
     """
+    if url is None:
+        raise TypeError("at must be the URL of a server, such as http://localhost:8888, not None")
     address = parse_address(url, allow_http=allow_http)
     if address.id:
         raise ConnectionFailed(

@@ -174,7 +174,8 @@ class WebsocketBackend(Launcher, Lister):
             options: See ``JupyterKeywords``.
 
         Raises:
-            ConnectionFailed: The server could not be reached, or is not a Jupyter server.
+            ServerRefused: The server refused, or is not a Jupyter server; a ConnectionFailed.
+            ConnectionFailed: The server could not be reached.
             AuthenticationFailed: It does not accept the credentials.
         """
         return _call(context, options, JupyterClient.kernels)

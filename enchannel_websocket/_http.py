@@ -31,7 +31,7 @@ class ServerRefused(ConnectionFailed):
     """The server was reached and refused the request, or gave a wrong answer.
 
     Attributes:
-        status: HTTP status of its answer; 0 if there was none.
+        status: HTTP status of its answer; 0 if the status is not the reason.
     """
 
     status: int = 0
@@ -135,7 +135,7 @@ class HttpClient:
         if status == 404 and missing is not None:
             raise missing
         if status == 404:
-            raise self.not_jupyter(f"has no {path}")
+            raise self.not_jupyter(f"has no {path}", status)
         if status == PROXY_AUTHENTICATION_REQUIRED and self.proxy is not None:
             raise self.proxy_failed("it requires a user name and a password in its URL")
         if not response.is_success:
@@ -299,11 +299,13 @@ class HttpClient:
             "proxy=None"
         )
 
-    def not_jupyter(self, why: str) -> ServerRefused:
+    def not_jupyter(self, why: str, status: int = 0) -> ServerRefused:
         """Return the error for an answer that a Jupyter server would not give."""
-        return ServerRefused(
+        refused = ServerRefused(
             f"{self} {why}; check that it is a Jupyter server and that this is its base URL"
         )
+        refused.status = status
+        return refused
 
     def unreachable(self, error: Exception) -> ConnectionFailed:
         """Return the error for an exception of an HTTP or WebSocket library while connecting."""

@@ -96,9 +96,11 @@ async def open_socket(
         client.raise_if_rejected(status, error.response.headers.get("Location", ""))
         if status == 404:
             raise missing from None
-        raise ServerRefused(
+        refused = ServerRefused(
             f"{client} refused the WebSocket of kernel {kernel_id}: HTTP {status}"
-        ) from None
+        )
+        refused.status = status
+        raise refused from None
     except (websockets.ProxyError, ImportError) as error:  # python-socks is optional
         raise client.proxy_failed(brief(error)) from None
     except websockets.InvalidHandshake as error:

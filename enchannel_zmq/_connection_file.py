@@ -10,6 +10,7 @@ from pathlib import Path
 
 from enchannel import ConnectionInfo
 from enchannel.errors import ConnectionFailed
+from enchannel_zmq._heartbeat_probe import is_alive
 
 __all__ = ["connection_files", "find_connection_file", "read_connection_file", "runtime_dir"]
 
@@ -76,14 +77,14 @@ def find_connection_file(target: str | os.PathLike[str]) -> Path:
         p for p in files if name and (p.name.startswith(name) or kernel_id_of(p).startswith(name))
     ]
     if not matching:
-        known = ", ".join(kernel_id_of(p) for p in files) or "none"
+        known = ", ".join(map(_described, files)) or "none"
         raise ConnectionFailed(
             f"no connection file and no running kernel matches {name!r}; connection files: {known}"
         )
     if len(matching) > 1:
-        several = ", ".join(kernel_id_of(p) for p in matching)
+        several = ", ".join(map(_described, matching))
         raise ConnectionFailed(
-            f"{name!r} matches several running kernels; use more characters of an id: {several}"
+            f"{name!r} matches several kernels; use more characters of an id: {several}"
         )
     _raise_if_untrusted(matching[0])
     return matching[0]
@@ -152,6 +153,15 @@ def _modified(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # removed meanwhile, since its kernel ended
         return 0.0
+
+
+def _described(path: Path) -> str:
+    """Return the kernel id in a file's name, and whether the kernel is dead."""
+    try:
+        is_dead = not is_alive(read_connection_file(path))
+    except ConnectionFailed:
+        is_dead = False
+    return f"{kernel_id_of(path)} (dead)" if is_dead else kernel_id_of(path)
 
 
 def _raise_if_untrusted(path: Path) -> None:

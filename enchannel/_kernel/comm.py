@@ -43,7 +43,7 @@ class Comm(FanoutSubject[AnyMessage]):
     Subscribers receive its ``comm_msg`` messages; the first subscriber also gets those that arrived before
     it. If the kernel opened the comm, its ``comm_open`` is the first item. The comm completes when either
     side closes it; a ``comm_close`` of the kernel is its last item.
-    Made by ``Kernel.comm`` and ``Kernel.comms`` only.
+    ``send`` sends data, and ``close`` closes the comm. Made by ``Kernel.comm`` and ``Kernel.comms`` only.
 
     Attributes:
         id: The id of the comm.

@@ -39,9 +39,12 @@ class Heartbeat(BaseChannel[bytes]):
     Made by the library only.
 
     Attributes:
+        name: The name of the channel.
         silent_after: Seconds without an echo after which a kernel is reported as silent; infinity if no
             pings are sent.
         is_beating: True while the kernel answers, False while it does not; None before its first echo.
+        unsent: The number of pings that the transport does not accept yet.
+        observer_count: The number of subscriptions.
     """
 
     def __init__(

@@ -403,11 +403,33 @@ class Channel(MessageChannel[Kernel]):
 
     Subscribers are called on the kernel's delivery thread, one after the other, or on the event loop whose
     scheduler they subscribed with. Made by the library only.
+
+    Its members beside those of a Subject, which are the operators of reactivex:
+
+    Attributes:
+        name: The name of the channel.
+        kernel: The kernel; ``channel.kernel.close()`` ends the connection.
+        unsent: The number of messages that the transport does not accept yet.
+        observer_count: The number of subscriptions.
+
+    Example:
+        >>> kernel.iopub.pipe(ec.of_message_type("stream")).subscribe(print)
+        >>> kernel.shell.on_next(ec.kernel_info_request())
     """
 
 
 class MainChannel(RoutingChannel[Kernel], Channel):
-    """The main channel, as ``Kernel.main`` returns it."""
+    """All message channels of a kernel in one, as ``Kernel.main`` returns it.
+
+    Each message names the ``channel`` on which it was received or is sent. Its members are those of
+    ``Channel``.
+
+    Attributes:
+        name: ``"main"``.
+        kernel: The kernel.
+        unsent: The number of messages that the transport does not accept yet, on all channels.
+        observer_count: The number of subscriptions.
+    """
 
 
 def parts_of(kernel: Kernel) -> KernelParts:

@@ -26,7 +26,8 @@ def list_kernels(
 ) -> tuple[KernelModel, ...]:
     """Return the running kernels of this machine or of a server, the most recently active first.
 
-    On a running event loop, use ``alist_kernels``.
+    A kernel of this machine that ended without removing its connection file is listed with the state
+    ``"dead"``. On a running event loop, use ``alist_kernels``.
 
     Args:
         at: The URL of a server, as for ``launch``; this machine by default.

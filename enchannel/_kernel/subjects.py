@@ -26,6 +26,9 @@ class State(FanoutObservable[T], Generic[T]):
     State changes are delivered before queued messages, so a subscriber learns of them in time even when it
     lags behind the kernel's output. Made by the library only.
 
+    Attributes:
+        value: The current value.
+
     Example:
         >>> kernel.link_state.value is ec.LinkState.CONNECTED
         True

@@ -125,3 +125,11 @@ def test_difference_is_compared_by_value() -> None:
     assert twin == there
     assert hash(twin) == hash(there)
     assert there != cm.Difference()
+
+
+def test_difference_has_short_repr() -> None:
+    long = cm.Notebook([cm.code_cell("x = 1\n" * 1000, id=id) for id in IDS])
+    after = cm.update_source(cm.delete_cell(long, "b"), "a", "y")
+    assert repr(cm.diff(long, after)) == "<Difference: 1 removed, 1 changed>"
+    assert repr(cm.diff(long, cm.set_metadata(long, {"x": 1}))) == "<Difference: metadata>"
+    assert repr(cm.diff(long, long)) == "<Difference: none>"

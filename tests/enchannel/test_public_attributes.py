@@ -6,6 +6,7 @@ that has the name of such a method replaces it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_public_attributes_are_those_listed(
     observable = observables[name]
     base: Observable[object] = Subject() if isinstance(observable, Subject) else Observable()
     assert attributes_of(observable) - attributes_of(base) == PUBLIC[name]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_class_docstring_names_attributes(
+    observables: dict[str, Observable[object]], name: str
+) -> None:
+    """``help`` shows the docstring before hundreds of methods of reactivex."""
+    text = type(observables[name]).__doc__ or ""
+    assert [
+        attribute for attribute in PUBLIC[name] if not re.search(rf"\b{attribute}\b", text)
+    ] == []
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -69,7 +69,12 @@ CALLS: dict[str, tuple[type[Exception], str, Call]] = {
     "at without host": (ValueError, "a server URL must begin", lambda: launch(at="http://")),
     "at of other type": (TypeError, "at must be a server URL.* not int", lambda: launch(at=3)),
     "at and zmq": (ValueError, "at must be None", lambda: launch(at=SERVER, backend="zmq")),
-    "no at": (TypeError, "server URL must be a string", lambda: launch(backend="https")),
+    "no at": (TypeError, "at must be the URL of a server", lambda: launch(backend="https")),
+    "no at of relay": (
+        TypeError,
+        "at must be the URL of a relay",
+        lambda: launch(backend="socketio+http"),
+    ),
     "backend of other type": (TypeError, "backend must be", lambda: connect("x", backend=object())),
     "class as backend": (TypeError, "backend must be", lambda: connect("x", backend=MemoryRig)),
     "target 3": (TypeError, "target must be a path.* not int", lambda: connect(3)),
@@ -243,6 +248,12 @@ LISTINGS: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "at of other type": (TypeError, "at must be a server URL", {"at": 3}),
     "timeout 0": (ValueError, "timeout must be a positive", {"timeout": 0}),
     "backend of other type": (TypeError, "backend must be", {"backend": object()}),
+    "no at": (TypeError, "at must be the URL of a server, such as http", {"backend": "http"}),
+    "no at of relay": (
+        TypeError,
+        r"at must be the URL of a relay, such as socketio\+http",
+        {"backend": "socketio+http"},
+    ),
 }
 
 

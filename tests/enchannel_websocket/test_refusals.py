@@ -13,6 +13,7 @@ import pytest
 import enchannel as ec
 from enchannel._kernel.kernel import parts_of
 from enchannel.testing import Collector
+from enchannel_websocket import ServerRefused
 from tests.rigs import DEADLINE
 from tests.rigs.proxy import Proxy
 from tests.rigs.servers import HOST, JupyterServer, free_port
@@ -66,6 +67,13 @@ def test_refused_request_is_explained(proxy: Proxy, kind: str) -> None:
     assert re.search(expected, str(failed.value))
     assert TOKEN not in str(failed.value)
     assert "token=y" not in str(failed.value)
+
+
+@pytest.mark.parametrize(("status", "code"), [("404 Not Found", 404), ("503 Busy", 503)])
+def test_refusal_has_http_status(proxy: Proxy, status: str, code: int) -> None:
+    with proxy.answering(lambda request: answer(status)), pytest.raises(ServerRefused) as failed:
+        ec.list_kernels(f"http://{HOST}:{proxy.port}", token=TOKEN, timeout=DEADLINE)
+    assert failed.value.status == code
 
 
 HUGE = b"[" + b" " * (17 << 20) + b"]"

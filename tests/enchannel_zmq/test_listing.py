@@ -49,6 +49,11 @@ def left_behind(runtime: Path) -> Path:
     return path
 
 
+def test_unknown_id_lists_dead_kernels_as_dead(left_behind: Path) -> None:
+    with pytest.raises(ec.ConnectionFailed, match=r"connection files: left-behind \(dead\)$"):
+        ec.connect("zzzz")
+
+
 @pytest.mark.kernel
 def test_local_kernels_are_listed(left_behind: Path) -> None:
     with ec.launch() as over_ipc, ec.launch(transport="tcp") as over_tcp:
