@@ -59,6 +59,9 @@ class RequestHost(InputHost, ProbeHost, Protocol):
         """The thread that calls subscribers."""
         ...
 
+    def report(self, error: Exception, /, *, is_passed_on: bool = False) -> None:
+        """Report an error that terminates nothing, or that a subscriber gets as well."""
+
     @property
     def is_busy(self) -> bool:
         """True while the kernel works on any request."""
@@ -519,16 +522,21 @@ class InFlightRequest(abc.DisposableBase):
             if reply is None or self._is_over:
                 return
             # A kernel that never sends idle has probably not lost anything, and aborted code has no output.
-            if not self._host.idle_order.was_seen or status_of_reply(reply) == "aborted":
+            is_complete = not self._host.idle_order.was_seen or status_of_reply(reply) == "aborted"
+            if is_complete:
                 self._complete()
             elif self._end():
                 self._sink.on_next(reply)
                 self._sink.on_error(error)
         self._settle()
         self._host.on_idle_missing(self.id)
-        self._host.report(error)
+        self._host.report(error, is_passed_on=not is_complete)
 
     def _on_reply_missing(self) -> None:
+        # The reply may arrive once the connection is restored; if it is not, the request fails with that.
+        if self._host.is_link_lost:
+            self._after(REPLY_GRACE, self._on_reply_missing)
+            return
         self.fail(
             RequestTimeout(
                 f"{self} received its idle status, but no reply within {REPLY_GRACE:g} s; "
@@ -558,6 +566,8 @@ class InFlightRequest(abc.DisposableBase):
         count = self._received
         received = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
         missing = "the reply" if self._reply is None else "the idle status"
+        if self._host.is_link_lost:
+            return f"{received} received, {missing} is missing; the connection is lost"
         other = (
             "; the kernel is busy with another request"
             if self._host.is_busy and not self._progress.is_running

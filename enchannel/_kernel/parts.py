@@ -23,7 +23,7 @@ from enchannel._protocol.message import AnyMessage
 from enchannel._protocol.session import Session
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import Sink
-from enchannel.abc import Capabilities, Link, LinkEvent
+from enchannel.abc import Capabilities, Link, LinkEvent, LinkState
 from enchannel.errors import EnchannelError
 
 __all__ = ["KernelParts"]
@@ -123,6 +123,10 @@ class KernelParts:
     @property
     def capabilities(self) -> Capabilities:
         return self.connection.require_link().capabilities
+
+    @property
+    def is_link_lost(self) -> bool:
+        return self.subjects.link_state.value is LinkState.LOST
 
     @property
     def is_busy(self) -> bool:

@@ -40,6 +40,11 @@ class ProbeHost(Protocol):
         ...
 
     @property
+    def is_link_lost(self) -> bool:
+        """True while the connection is lost, so that no message can arrive."""
+        ...
+
+    @property
     def idle_order(self) -> IdleOrder:
         """The order of the idle status and the output of this kernel."""
         ...
@@ -134,11 +139,11 @@ class MissingIdleWait(abc.DisposableBase):
         self._tap.dispose()
 
     def _await(self, seconds: float, action: Callable[[], None]) -> None:
-        """Call a function after this time without a message."""
+        """Call a function after this time without a message on a connection that is up."""
         received = self._received()
 
         def on_time(*_: object) -> None:
-            if self._received() > received:
+            if self._received() > received or self._host.is_link_lost:
                 self._await(seconds, action)
             else:
                 action()

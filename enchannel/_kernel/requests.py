@@ -109,7 +109,8 @@ class Requests(ABC):
                 timeout by default.
         """
         validate_type("code", code, str)
-        validate_flags(silent=silent, store_history=store_history, stop_on_error=stop_on_error)
+        validate_flags(silent=silent, store_history=store_history)
+        validate_type("stop_on_error", stop_on_error, bool | None)
         validate_type("allow_stdin", allow_stdin, bool | None)
         validate_user_expressions(user_expressions)
         may_interrupt = interrupt_if_abandoned or on_input is not None

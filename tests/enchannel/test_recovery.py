@@ -1,6 +1,6 @@
 """Requests in flight when a resuming link breaks: they are answered after it, or fail."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +12,8 @@ from enchannel._kernel.kernel import parts_of
 from enchannel.abc import Capabilities
 from enchannel.errors import ConnectionLost, EnchannelError, MessagesMayBeMissing
 from enchannel.testing import Collector, FakeKernel, MemoryRig, echo
-from tests.rigs.messages import types
+from tests.rigs.messages import answered, busy, idle, reply_to, types
+from tests.rigs.scripted import ScriptedLink, settle
 
 
 class Forgetful:
@@ -64,6 +65,59 @@ def test_reply_after_reconnect_completes_request(
     assert types(seen.wait_for_end()) == ["status", "stream", "status", "execute_reply"]
     (reported,) = errors.wait_for_count(1)
     assert isinstance(reported, MessagesMayBeMissing)
+
+
+PARTS: dict[str, Callable[[AnyMessage], list[AnyMessage]]] = {
+    "nothing": lambda asked: [],
+    "idle without a reply": lambda asked: [busy(asked), idle(asked)],
+    "a reply without idle": lambda asked: [busy(asked), reply_to(asked)],
+}
+
+
+@pytest.mark.parametrize("received", PARTS.values(), ids=PARTS)
+def test_request_in_part_answered_waits_for_link(
+    received: Callable[[AnyMessage], list[AnyMessage]],
+) -> None:
+    """A server that ends interrupts its kernels, so the answer may have begun."""
+    remote, why = ScriptedLink(), ConnectionLost("it could not be restored within 60 s")
+    with remote.kernel() as kernel:
+        warm_up = Collector(kernel.execute("0"))
+        remote.send(*answered(remote.last_request))
+        warm_up.wait_for_end()
+        seen = Collector(kernel.execute("1"))
+        remote.send(*received(remote.last_request))
+        remote.emit_event(LinkState.LOST)
+        remote.send_error = ConnectionLost("the connection broke")
+        remote.clock.advance_by(300)
+        settle(kernel)
+        assert seen.error is None
+        remote.fail(why)
+        assert seen.wait_for_error() is why
+
+
+def test_timeout_while_link_is_lost_says_so() -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        seen = Collector(kernel.kernel_info(timeout=5))
+        remote.emit_event(LinkState.LOST)
+        remote.clock.advance_by(6)
+        assert str(seen.wait_for_error()).endswith("the reply is missing; the connection is lost")
+
+
+@pytest.mark.parametrize("received", PARTS.values(), ids=PARTS)
+def test_rest_of_answer_completes_after_reconnect(
+    received: Callable[[AnyMessage], list[AnyMessage]],
+) -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        seen = Collector(kernel.execute("1"))
+        asked = remote.last_request
+        remote.send(*received(asked))
+        remote.emit_event(LinkState.LOST)
+        remote.clock.advance_by(300)
+        remote.emit_event(LinkState.CONNECTED)
+        remote.send(*answered(asked))
+        seen.wait_for_end()
 
 
 def test_unanswered_request_fails_after_probe(

@@ -30,7 +30,7 @@ from enchannel._rx.sink import CallbackSink, attach
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.messages import busy, idle, printed, reply_to, started
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, started
 from tests.rigs.scripted import ScriptedLifecycle, ScriptedLink, settle
 from tests.rigs.threads import in_thread
 
@@ -445,6 +445,21 @@ def test_death_that_run_raises_is_not_logged(
     with remote.kernel() as kernel, pytest.raises(type(death)):
         kernel.run("1")
     assert logged(caplog) == []
+
+
+def test_handled_output_missing_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    remote = ScriptedLink()
+    with remote.kernel() as kernel:
+        first = Collector(kernel.execute("0"))
+        remote.send(*answered(remote.last_request))
+        first.wait_for_end()
+        seen = Collector(kernel.execute("1"))
+        asked = remote.last_request
+        remote.send(busy(asked), reply_to(asked))
+        remote.clock.advance_by(100)
+        assert isinstance(seen.wait_for_error(), ec.OutputMissing)
+        settle(kernel)
+        assert logged(caplog) == []
 
 
 def test_comm_that_handles_death_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
