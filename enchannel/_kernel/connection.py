@@ -121,6 +121,8 @@ class Connection:
             ConnectionFailed, LaunchFailed: as ``open_link`` does.
         """
         with self._opening:
+            if self.is_closing:
+                self._raise_if_closed()
             if self.link is None:
                 self._start_opening()
                 try:

@@ -163,7 +163,7 @@ class Kernel(Requests):
             refuse_to_block(
                 "connecting with `with`", ASYNC_WITH, "use the kernel in another thread"
             )
-            self._parts.connection.open()
+        self._parts.connection.open()
         return self
 
     def __exit__(
@@ -193,6 +193,8 @@ class Kernel(Requests):
         connection = self._parts.connection
         if connection.link is None:
             await call_in_thread(connection.open, undo=lambda _: connection.close())
+        elif connection.is_closing:
+            connection.require_open()  # raises ChannelClosed
         return self
 
     # -- properties ------------------------------------------------------------------------------------

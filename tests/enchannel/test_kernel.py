@@ -1111,3 +1111,18 @@ def test_reply_may_arrive_on_any_thread() -> None:
         reply = ec.wait(kernel.kernel_info())
     assert reply.header.msg_type == "kernel_info_reply"
     assert reply_to(remote.last_request).parent_header == reply.parent_header
+
+
+def test_closed_kernel_cannot_be_entered() -> None:
+    kernel = ScriptedLink().kernel()
+    with kernel:
+        pass
+    with pytest.raises(ChannelClosed, match="this kernel is closed"), kernel:
+        pass
+
+    async def main() -> None:
+        with pytest.raises(ChannelClosed, match="this kernel is closed"):
+            async with kernel:
+                pass
+
+    run_on_loop(main)
