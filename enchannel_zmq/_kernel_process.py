@@ -186,7 +186,8 @@ class KernelProcess:
             text = f"kernel {self.id} was shut down"
         else:
             last_line = f": {tail.splitlines()[-1]}" if tail else ""
-            text = f"kernel {self.id} ({self.name}) died {_exit_status(code)}{last_line}"
+            how = "ended by itself or by another client," if code == 0 else "died"
+            text = f"kernel {self.id} ({self.name}) {how} {_exit_status(code)}{last_line}"
         return KernelDied(text, exit_code=code, stderr=tail)
 
     async def describe_failed_start(self) -> LaunchFailed:

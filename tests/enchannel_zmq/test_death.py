@@ -153,6 +153,17 @@ def test_exit_in_code_is_death(mortal: ec.Kernel) -> None:
     states.wait_until(lambda states: states[-1:] == ["dead"])
 
 
+def test_shutdown_by_other_client_is_no_crash(mortal: ec.Kernel) -> None:
+    errors = Collector(mortal.errors)
+    with ec.connect(mortal.id, timeout=DEADLINE) as other:
+        other.errors.subscribe(lambda _: None)
+        ec.wait(other.shutdown(), timeout=DEADLINE)
+        died = errors.wait_for(lambda error: isinstance(error, ec.KernelDied))
+    assert isinstance(died, ec.KernelDied)
+    assert died.exit_code == 0
+    assert "ended by itself or by another client, with exit code 0" in str(died)
+
+
 def test_process_that_outlives_its_sockets_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
