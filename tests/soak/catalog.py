@@ -81,4 +81,5 @@ def matching(
 
 
 def _needs(group: Group, needs: tuple[Feature, ...]) -> frozenset[Feature]:
-    return frozenset(needs) | ({Feature.INTERRUPT} if group is Group.STOP else set())
+    of_group = {Group.FAIL: {Feature.FAILURE}, Group.STOP: {Feature.INTERRUPT}}
+    return frozenset(needs) | of_group.get(group, set())

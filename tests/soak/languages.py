@@ -19,12 +19,19 @@ get_ipython().kernel.comm_manager.register_target({ECHO_TARGET!r}, _echo)
 
 
 class Feature(Enum):
-    """A feature of a kernel that some operations need."""
+    """A feature of a kernel that some operations and checks need.
+
+    CONTROL: requests on control end with an idle status. FAILURE: the reply tells that code raised, also
+    while other code prints. OWN_OUTPUT: the output of a request has this request as its parent.
+    """
 
     COMM = auto()
+    CONTROL = auto()
     DISPLAY = auto()
+    FAILURE = auto()
     INPUT = auto()
     INTERRUPT = auto()
+    OWN_OUTPUT = auto()
     SUBSHELL = auto()
 
 
@@ -79,7 +86,7 @@ _BASH = Language(
     endless=("while true; do :; done", "sleep 600"),
     failing="false",
     interruptions=frozenset({"", "KeyboardInterrupt"}),
-    features=frozenset({Feature.INTERRUPT}),
+    features=frozenset({Feature.CONTROL, Feature.FAILURE, Feature.INTERRUPT, Feature.OWN_OUTPUT}),
 )
 
 _DENO = Language(
@@ -99,10 +106,13 @@ LANGUAGES: Mapping[str, Language] = {
         _python("python3", *Feature, setup=PYTHON_SETUP),
         _python(
             "ipykernel6",
-            *(Feature.COMM, Feature.DISPLAY, Feature.INPUT, Feature.INTERRUPT),
+            *(set(Feature) - {Feature.SUBSHELL}),
             setup=PYTHON_SETUP,
         ),
-        _python("xpython", Feature.DISPLAY, Feature.INTERRUPT),
+        _python(
+            "xpython",
+            *(Feature.CONTROL, Feature.DISPLAY, Feature.INTERRUPT, Feature.OWN_OUTPUT),
+        ),
         _BASH,
         _DENO,
     )

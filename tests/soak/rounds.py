@@ -29,7 +29,7 @@ __all__ = ["Plan", "Soak"]
 # Imported for the operations that they register.
 _ = (task_operations, thread_operations)
 
-ROUND_TIMEOUT = HANG_TIMEOUT * 4
+ROUND_TIMEOUT = HANG_TIMEOUT * 2
 CALM = frozenset({Group.CALM})
 # The groups of an actor; most rounds have actors of several kinds.
 KINDS = {

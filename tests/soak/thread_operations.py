@@ -52,7 +52,7 @@ def run_unchecked(op: Operation) -> None:
             op.check_lines(stream_text(result.outputs), 5, "run(check=False)")
 
 
-@function(Group.CALM)
+@function(Group.CALM, Feature.OWN_OUTPUT)
 def run_with_budget(op: Operation) -> None:
     with op.judged() as attempt:
         result = op.kernel.run(op.lines(200), max_output=100)
@@ -333,7 +333,7 @@ def subshell(op: Operation) -> None:
         op.check_lines(stream_text(result.outputs), 5, "a subshell")
 
 
-@function(Group.CALM)
+@function(Group.CALM, Feature.FAILURE)
 def queue_ending_with_failure(op: Operation) -> None:
     with op.judged(ec.KernelError):
         result = op.kernel.run(op.language.failing, stop_on_error=False, check=False)
