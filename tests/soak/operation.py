@@ -57,6 +57,7 @@ class Operation:
 
     Attributes:
         id: Identifies it, and determines its choices together with the seed.
+        began: When it began.
         token: A text that no other operation prints.
         rng: Its random choices.
         shared: The kernel with all its clients.
@@ -76,6 +77,7 @@ class Operation:
         self.shared = shared
         self.use(self.rng.choice(shared.clients()))
         self._name = name
+        self.began = time.monotonic()
         self._deaths: list[ec.KernelDied] = []
         self._journal = journal
 
@@ -114,15 +116,20 @@ class Operation:
 
     @contextmanager
     def judged(
-        self, *expected: type[BaseException], by_itself: Iterable[Cause] = ()
+        self,
+        *expected: type[BaseException],
+        by_itself: Iterable[Cause] = (),
+        since: float | None = None,
     ) -> Iterator[Attempt]:
         """Suppress an error that the block may raise, and report any other.
 
         Args:
             expected: Errors that the block itself causes.
             by_itself: Causes for which this operation is responsible, and that excuse its errors.
+            since: When the request was sent; now by default.
         """
-        attempt, since = Attempt(), time.monotonic()
+        attempt = Attempt()
+        since = time.monotonic() if since is None else since
         try:
             yield attempt
             self._journal.count(f"{self._name}: ok")

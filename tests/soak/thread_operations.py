@@ -141,12 +141,12 @@ def execute_delivered(op: Operation) -> None:
 @function(Group.CALM)
 def burst(op: Operation) -> None:
     count = op.rng.choice([2, 10, 40])
-    with op.judged() as attempt:
-        requests = [
-            Tracked(op, op.kernel.execute(op.lines(2)).pipe(ec.to_result())) for _ in range(count)
-        ]
+    requests = list[Tracked[ec.Result]]()
+    with op.judged():
+        for _ in range(count):
+            requests.append(Tracked(op, op.kernel.execute(op.lines(2)).pipe(ec.to_result())))
     for request in requests:
-        with op.judged() as attempt:
+        with op.judged(since=op.began) as attempt:
             request.wait()
         if attempt.error is None:
             op.check_lines(stream_text(request.items[0].outputs), 2, "one of a burst")
@@ -357,16 +357,17 @@ def fail(op: Operation) -> None:
 @function(Group.FAIL)
 def fail_before_others(op: Operation) -> None:
     failure = op.disturb(Cause.ERROR)
+    failing = list[Tracked[ec.AnyMessage]]()
+    others = list[Tracked[Any]]()
     with op.judged():
-        failing = Tracked(op, op.kernel.execute(op.language.failing).pipe(ec.check()))
-        others = [
-            Tracked(op, op.kernel.execute(op.lines(3)).pipe(ec.outputs()))
-            for _ in range(op.rng.randrange(1, 5))
-        ]
-    with op.judged(ec.KernelError):
-        failing.wait()
+        failing.append(Tracked(op, op.kernel.execute(op.language.failing).pipe(ec.check())))
+        for _ in range(op.rng.randrange(1, 5)):
+            others.append(Tracked(op, op.kernel.execute(op.lines(3)).pipe(ec.outputs())))
+    for request in failing:
+        with op.judged(ec.KernelError, since=op.began):
+            request.wait()
     for other in others:
-        with op.judged(by_itself=[Cause.ERROR]) as attempt:
+        with op.judged(by_itself=[Cause.ERROR], since=op.began) as attempt:
             other.wait()
         if attempt.error is None:
             op.check_lines(stream_text(other.items), 3, "outputs() behind failing code")
@@ -436,14 +437,17 @@ def dispose_endless_later(op: Operation) -> None:
 def dispose_queued(op: Operation) -> None:
     code = op.rng.choice(op.language.endless)
     stop = op.disturb(Cause.INTERRUPT)
+    queued = list[Tracked[ec.AnyMessage]]()
     with op.judged() as attempt:
-        queued = [
+        queued += [
             Tracked(op, op.kernel.execute(code, interrupt_if_abandoned=True))
             for _ in range(op.rng.randrange(2, 5))
         ]
+    # The others wait behind the first, which never ends.
+    for tracked in queued[:1]:
+        tracked.wait_for_items(op.rng.randrange(2))
     op.rng.shuffle(queued)
     for tracked in queued:
-        tracked.wait_for_items(op.rng.randrange(2) if tracked is queued[0] else 0)
         tracked.dispose()
         if tracked.error is not None:
             op.judge(tracked.error, 0.0, by_itself=[Cause.INTERRUPT])
@@ -464,7 +468,7 @@ def interrupt_endless(op: Operation) -> None:
             # An interrupt just before the code starts has no effect.
             ec.wait(op.start(op.kernel.interrupt))
             tracked.ends_within(0.2)
-    with op.judged(by_itself=[Cause.INTERRUPT]):
+    with op.judged(by_itself=[Cause.INTERRUPT], since=op.began):
         tracked.wait()
     op.settle(stop)
 
