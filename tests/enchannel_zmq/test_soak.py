@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(LONG_STREAM_TIMEOUT)]
 ROUND_COUNT = 6
 
 
-@pytest.mark.parametrize("group", [Group.CALM, Group.END])
+@pytest.mark.parametrize("group", list(Group))
 def test_random_operations_keep_invariants(group: Group) -> None:
     plan = Plan(seed=1, kernel_count=1, operations=3, groups=frozenset({Group.CALM, group}))
     journal = Journal()

@@ -219,11 +219,11 @@ async def await_cancelled(op: Operation) -> None:
 @coroutine(Group.STOP)
 async def await_until_timeout(op: Operation) -> None:
     code = op.rng.choice(op.language.endless)
-    source = op.kernel.execute(code, interrupt_if_abandoned=True)
+    source = op.kernel.execute(code, interrupt_if_abandoned=True).pipe(ec.check())
     stop = op.disturb(Cause.INTERRUPT)
     with op.judged(ec.RequestTimeout) as attempt:
         await ec.last_value(source, timeout=op.rng.choice(SHORT_TIMEOUTS))
-        op.check(attempt.error, "endless code ended")
+        op.report("endless code ended")
     await arun_clean(op, "after a timeout", but_for=attempt.error)
     await settle(op, stop)
 
@@ -272,7 +272,7 @@ async def await_restart(op: Operation) -> None:
         await asyncio.sleep(op.rng.choice(SHORT_TIMEOUTS))
         with op.judged():
             await kernel.restart()
-        with op.judged(ec.KernelDied, ec.ConnectionLost):
+        with op.judged(ec.KernelDied, ec.ConnectionLost, since=op.began):
             await running
             op.report("a request completed though its kernel was restarted")
         await asyncio.to_thread(op.shared.recover)

@@ -397,8 +397,9 @@ def execute_until_timeout(op: Operation) -> None:
     stop = op.disturb(Cause.INTERRUPT)
     op.note(f"timeout {timeout}, {code!r}")
     with op.judged(ec.RequestTimeout) as attempt:
-        Tracked(op, op.kernel.execute(code, timeout=timeout, interrupt_if_abandoned=True)).wait()
-        op.check(attempt.error, "endless code ended")
+        source = op.kernel.execute(code, timeout=timeout, interrupt_if_abandoned=True)
+        Tracked(op, source.pipe(ec.check())).wait()
+        op.report("endless code ended")
     run_clean(op, "after a timeout", but_for=attempt.error)
     op.settle(stop)
 
@@ -519,7 +520,7 @@ def kill(op: Operation) -> None:
         op.use(op.shared.owner)
         death = op.disturb(Cause.DEATH)
         with op.judged(ec.KernelDied, ec.ConnectionLost):
-            tracked = Tracked(op, op.kernel.execute(op.language.endless[0]))
+            tracked = Tracked(op, op.kernel.execute(op.language.endless[0]).pipe(ec.check()))
             tracked.wait_for_items(op.rng.randrange(3))
             op.note("kills")
             op.shared.kill()
@@ -568,7 +569,7 @@ def restart(op: Operation) -> None:
         death = op.disturb(Cause.DEATH)
         kernel = op.kernel
         with op.judged(ec.KernelDied, ec.ConnectionLost):
-            running = Tracked(op, kernel.execute(op.language.endless[0]))
+            running = Tracked(op, kernel.execute(op.language.endless[0]).pipe(ec.check()))
             running.wait_for_items(op.rng.randrange(3))
         with op.judged():
             action = op.start(kernel.restart)
@@ -577,7 +578,7 @@ def restart(op: Operation) -> None:
             if op.rng.random() < 0.3:
                 op.shared.kill()
             ec.wait(action, timeout=HANG_TIMEOUT)
-        with op.judged(ec.KernelDied, ec.ConnectionLost):
+        with op.judged(ec.KernelDied, ec.ConnectionLost, since=op.began):
             running.wait()
             op.report("a request completed though its kernel was restarted")
         op.shared.recover()
@@ -622,14 +623,14 @@ def close_while_busy(op: Operation) -> None:
         requests = []
         with op.judged():
             requests = [
-                Tracked(op, client.kernel.execute(op.language.endless[0]))
+                Tracked(op, client.kernel.execute(op.language.endless[0]).pipe(ec.check()))
                 for client in op.shared.clients()
             ]
             requests[0].wait_for_items(op.rng.randrange(3))
         op.shared.relaunch()
         death.end()
         for request in requests:
-            with op.judged(ec.ChannelClosed, ec.KernelDied, ec.ConnectionLost):
+            with op.judged(ec.ChannelClosed, ec.KernelDied, ec.ConnectionLost, since=op.began):
                 request.wait()
                 op.report("a request completed though its client was closed")
         close.end()
