@@ -123,8 +123,6 @@ class Execution:
         if thread.timed_out:
             reason = "and was interrupted" if self._interrupted else "because the kernel is busy"
             raise ec.RequestTimeout(f"the code did not finish within {timeout:g} s, {reason}{died}")
-        if self._reply_status in ("aborted", "abort"):
-            raise ec.RequestAborted("the kernel did not run the code, because earlier code failed")
         has_raised = self._reply_status == "error" and not is_successful_exit(self._error)
         return ExitCode.RAISED if has_raised else ExitCode.OK
 

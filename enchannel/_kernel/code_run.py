@@ -107,8 +107,8 @@ class CodeRun:
             raise
         if not has_ended:
             result = self._result()
-            progress = yield from self._interrupt(request)
-            raise self._timeout_error(result, progress)
+            what = yield from self._interrupt(request)
+            raise self._timeout_error(result, what)
         try:
             outcome.last()
         except OutputMissing:
@@ -124,23 +124,22 @@ class CodeRun:
             result = self._result()
         return result.check() if self._check else result
 
-    def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, Progress]:
-        """Interrupt a request and wait for its end; return its progress before."""
-        progress = request.interrupt()
-        if progress.is_running:
-            yield INTERRUPT_GRACE
-        return progress
-
-    def _timeout_error(self, result: Result, progress: Progress) -> RequestTimeout:
-        match progress:
+    def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, str]:
+        """Interrupt a request and wait for its end; return its state in words, for an error."""
+        match request.interrupt():
             case Progress.WAITING:
-                what = "was not sent, because an interrupt of earlier code has not taken effect"
+                return "was not sent, because an interrupt of earlier code has not taken effect"
+            case Progress.DONE | Progress.ENDED:
+                return "has ended, but its reply or its idle status has not arrived"
+            case _ if not request.can_interrupt:
+                return "goes on, because an interrupt does not reach a subshell"
             case Progress.SENT:
-                what = "has not started; it will be interrupted when it does"
-            case Progress.RUNNING | Progress.INTERRUPTIBLE:
-                what = "was interrupted"
+                return "has not started; it will be interrupted when it does"
             case _:
-                what = "has ended, but its reply or its idle status has not arrived"
+                has_ended = yield INTERRUPT_GRACE
+                return "was interrupted" if has_ended else "was interrupted, but goes on"
+
+    def _timeout_error(self, result: Result, what: str) -> RequestTimeout:
         count = len(result.outputs)
         error = RequestTimeout(
             f"the code did not finish within {self._timeout:g} s and {what}; "

@@ -41,10 +41,12 @@ __all__ = [
 DEFAULT_TIMEOUT = 10.0
 # After the idle status, because the reply arrives on another socket.
 REPLY_GRACE = 10.0
-# Seconds from the busy status until the kernel can be interrupted, if no message shows it.
-# ipykernel ignores an interrupt between its busy status and execute_input, which silent code lacks.
+# Seconds until the kernel can be interrupted, if no message shows it: after its busy status, after that of
+# silent code, which has no execute_input, and after execute_input, unless the kernel is known to be ready
+# then. ipykernel ignores an interrupt between its busy status and execute_input, deno for some ms more.
 START_GRACE = 1.0
 SILENT_START_GRACE = 0.05
+READY_GRACE = 0.1
 # Some kernels send these on shell, where they are not the reply.
 COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 # These change the progress of a request; other messages only show that its code runs.
@@ -118,14 +120,15 @@ class RequestOptions:
 class Progress(Enum):
     """The progress of a request: it moves forwards only, and from every member to ENDED.
 
-    Waiting to be sent (WAITING), or sent (SENT). The kernel has reported busy (RUNNING), has started the
-    code and can be interrupted (INTERRUPTIBLE), or has reported idle or replied (DONE). Or nothing
-    that arrives matters any more (ENDED).
+    Waiting to be sent (WAITING), or sent (SENT). The kernel has reported busy (RUNNING), is about to start
+    the code (STARTING), has started it and can be interrupted (INTERRUPTIBLE), or has reported idle or
+    replied (DONE). Or nothing that arrives matters any more (ENDED).
     """
 
     WAITING = auto()
     SENT = auto()
     RUNNING = auto()
+    STARTING = auto()
     INTERRUPTIBLE = auto()
     DONE = auto()
     ENDED = auto()
@@ -133,7 +136,7 @@ class Progress(Enum):
     @property
     def is_running(self) -> bool:
         """True while the kernel works on the request."""
-        return self in (Progress.RUNNING, Progress.INTERRUPTIBLE)
+        return self in (Progress.RUNNING, Progress.STARTING, Progress.INTERRUPTIBLE)
 
 
 class Demand(Enum):
@@ -179,7 +182,9 @@ class InFlightRequest(abc.DisposableBase):
         self._options = options
         self._sink = sink
         self._input = (
-            None if options.on_input is None else InputResponder(options.on_input, host, sink.call)
+            None
+            if options.on_input is None
+            else InputResponder(options.on_input, host, sink.call, can_interrupt=self.can_interrupt)
         )
         self._lock = threading.RLock()
         self._progress = Progress.WAITING
@@ -209,9 +214,14 @@ class InFlightRequest(abc.DisposableBase):
         return self._is_abandoned
 
     @property
+    def can_interrupt(self) -> bool:
+        """True for the main shell: an interrupt reaches no code elsewhere, but always code there."""
+        return self.queue == (ChannelName.SHELL, None)
+
+    @property
     def is_main_code(self) -> bool:
         """True for code in the main shell, which an interrupt of earlier code may hit or abort."""
-        return self._is_code and self.queue == (ChannelName.SHELL, None)
+        return self._is_code and self.can_interrupt
 
     def start(self) -> None:
         """Start the timeout and submit the request."""
@@ -270,7 +280,8 @@ class InFlightRequest(abc.DisposableBase):
     def interrupt(self) -> Progress:
         """Interrupt the kernel if it works on this request, or else as soon as it does.
 
-        Disposing does not cancel the interrupt. A request that was not sent is not sent any more.
+        Disposing does not cancel the interrupt. A request that was not sent is not sent any more. Without
+        ``can_interrupt``, only a pending ``input()`` ends.
 
         Returns:
             The progress of the request before.
@@ -310,7 +321,7 @@ class InFlightRequest(abc.DisposableBase):
     @property
     def _may_start(self) -> bool:
         """True if the request was sent, and the kernel may not have started the code yet."""
-        return self._progress in (Progress.SENT, Progress.RUNNING)
+        return self._progress in (Progress.SENT, Progress.RUNNING, Progress.STARTING)
 
     @property
     def _is_settled(self) -> bool:
@@ -347,21 +358,28 @@ class InFlightRequest(abc.DisposableBase):
             return
         self._is_abandoned = True
         self._release()
-        if self._progress is Progress.RUNNING and self._interrupt is Demand.PENDING:
-            self._await_start()
+        self._await_start()
 
     def _demand_interrupt(self) -> None:
-        if self._is_input_pending or self._progress is Progress.INTERRUPTIBLE:
+        if not self.can_interrupt:
+            if self._input is not None:
+                self._input.end_of_file()
+        elif self._is_input_pending or self._progress is Progress.INTERRUPTIBLE:
             if self._input is not None:
                 self._input.give_up()
             self._interrupt = Demand.DUE
         elif self._may_start and self._interrupt is Demand.NONE:
             self._interrupt = Demand.PENDING
             self._release_code = self._host.hold()
-            if self._progress is Progress.RUNNING:
-                self._await_start()
+            self._await_start()
 
     def _await_start(self) -> None:
+        """Make a pending interrupt after a time, if the kernel works on the request."""
+        if self._interrupt is not Demand.PENDING or not self._progress.is_running:
+            return
+        if self._progress is Progress.STARTING:
+            self._after(READY_GRACE, self._on_ready)
+            return
         is_silent = not self._is_code or bool(self._message.content.get("silent"))
         self._after(SILENT_START_GRACE if is_silent else START_GRACE, self._on_start_unseen)
 
@@ -371,17 +389,31 @@ class InFlightRequest(abc.DisposableBase):
                 self._interrupt = Demand.DUE
         self._settle()
 
+    def _on_ready(self) -> None:
+        with self._lock:
+            self._on_start()
+        self._settle()
+
     def _on_busy(self) -> None:
         if self._progress is Progress.SENT:
             self._progress = Progress.RUNNING
-            if self._interrupt is Demand.PENDING:
-                self._await_start()
+            self._await_start()
+
+    def _on_execute_input(self) -> None:
+        if not self._may_have_late_output or self._host.idle_order.is_last:
+            self._on_start()
+        elif self._may_start:
+            self._progress = Progress.STARTING
+            # The kernel may have ignored an interrupt that was made before.
+            if self._interrupt is Demand.MADE:
+                self._interrupt = Demand.PENDING
+            self._await_start()
 
     def _on_start(self) -> None:
         if not self._may_start:
             return
         self._progress = Progress.INTERRUPTIBLE
-        # The kernel may have ignored an interrupt that was made before.
+        # As above.
         if self._interrupt is not Demand.NONE:
             self._interrupt = Demand.DUE
         if self._is_abandoned:
@@ -405,6 +437,8 @@ class InFlightRequest(abc.DisposableBase):
                 self._on_input_request(message)
         elif message.channel is not ChannelName.IOPUB:
             return
+        elif kind == "execute_input":
+            self._on_execute_input()
         elif kind != "status":
             self._on_start()
         elif (state := message.content.get("execution_state")) == "busy":

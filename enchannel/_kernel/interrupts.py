@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reactivex import Observable, abc
+from reactivex.disposable import SerialDisposable
 
 from enchannel._kernel.activity import KernelActivity
 from enchannel._kernel.connection import Connection
@@ -14,12 +15,15 @@ from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
 from enchannel._kernel.request_registry import RequestRegistry
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
-from enchannel._protocol.message import AnyMessage
-from enchannel._rx.sink import CallbackSink
+from enchannel._protocol.message import AnyMessage, Message
+from enchannel._rx.sink import CallbackSink, attach
 from enchannel.abc import LinkState
 from enchannel.errors import EnchannelError
 
 __all__ = ["InterruptBarrier", "Interrupter"]
+
+# For the answer to a probe, by a kernel that works on nothing.
+IDLE_GRACE = 10.0
 
 
 class Interrupter:
@@ -67,7 +71,9 @@ class Interrupter:
                 return
             self._current = request_id
         try:
-            self._interrupt().subscribe(on_error=self._on_end, on_completed=self._on_end)
+            # Not on the delivery thread, which a subscriber may block.
+            sink = CallbackSink[None](on_error=self._on_end, on_completed=self._on_end)
+            attach(self._interrupt(), sink)
         except EnchannelError as error:
             self._on_end(error)
 
@@ -105,7 +111,7 @@ class InterruptBarrier:
 
     Code is sent again when a small request behind the interrupt has been answered. That request also wakes
     an event loop that runs in the kernel: ipykernel notices the interrupt of ``await asyncio.sleep(…)``
-    only then. Thread-safe.
+    only then. If a kernel that is idle does not answer it, code is sent all the same. Thread-safe.
 
     Args:
         requests: The requests of the kernel.
@@ -135,7 +141,25 @@ class InterruptBarrier:
         return on_made
 
     def _probe(self, release: Callable[[], None]) -> None:
-        sink: CallbackSink[AnyMessage] = CallbackSink(
-            on_error=lambda _: release(), on_completed=release
-        )
+        timer, tap = SerialDisposable(), SerialDisposable()
+
+        def on_passed(_: object = None) -> None:
+            timer.dispose()
+            tap.dispose()
+            release()
+
+        def on_time(*_: object) -> None:
+            if not self._requests.host.is_busy:
+                on_passed()
+
+        def wait_while_idle() -> None:
+            timer.disposable = self._scheduler.schedule_relative(IDLE_GRACE, on_time)
+
+        def on_item(item: object) -> None:
+            if isinstance(item, Message) and item.header.msg_type == "status":
+                wait_while_idle()
+
+        wait_while_idle()
+        tap.disposable = self._requests.host.tap(CallbackSink(on_item))
+        sink: CallbackSink[AnyMessage] = CallbackSink(on_error=on_passed, on_completed=on_passed)
         self._requests.probe_reply((ChannelName.SHELL, None), sink)

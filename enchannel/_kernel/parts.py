@@ -17,6 +17,7 @@ from enchannel._kernel.interrupts import Interrupter
 from enchannel._kernel.lifecycle import LifecycleActions
 from enchannel._kernel.remaining_output import IdleOrder
 from enchannel._kernel.request_registry import RequestRegistry
+from enchannel._kernel.stdin import END_OF_FILE
 from enchannel._kernel.subjects import KernelSubjects
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
@@ -25,6 +26,7 @@ from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.sink import Sink
 from enchannel.abc import Capabilities, Link, LinkEvent, LinkState
 from enchannel.errors import EnchannelError
+from enchannel.messages import input_reply
 
 __all__ = ["KernelParts"]
 
@@ -140,7 +142,11 @@ class KernelParts:
                     "because no on_input was given; pass on_input, or subscribe to kernel.stdin"
                 )
             )
-            self.interrupt(request.parent_header.msg_id)
+            if request.parent_header.subshell_id is None:
+                self.interrupt(request.parent_header.msg_id)
+            else:
+                # An interrupt would hit the main shell.
+                self.send(input_reply(END_OF_FILE, parent=request))
 
     def _send_on_shell(self, message: AnyMessage) -> None:
         self.connection.channel(ChannelName.SHELL).on_next(message)

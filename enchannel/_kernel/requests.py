@@ -67,6 +67,8 @@ class Requests(ABC):
             interrupt_if_abandoned: Interrupt the kernel if the timeout expires, the subscription is
                 disposed of or the task that awaits it is cancelled while the kernel works on this request.
                 If it has not started by then, it is interrupted when it starts. By default, it runs on.
+                Code in a subshell runs on in any case, because an interrupt does not reach it, but its
+                ``input()`` raises EOFError.
             on_input: Answers ``input()`` in the kernel, on the thread of the subscriber: called with an
                 ``InputPrompt``, and returns the text, or an awaitable or observable of it. If it raises
                 EOFError, ``input()`` does as well.

@@ -69,17 +69,24 @@ class InputResponder:
     """Answers the input requests of one in-flight request.
 
     An answer may be a text, or an awaitable or observable of one. If there is no answer, the kernel is
-    interrupted, because the code would wait for ever.
+    interrupted, because the code would wait for ever; code that no interrupt reaches gets an EOFError.
 
     Args:
         on_input: The callback of the user.
         host: The kernel.
         call: Calls a function on the thread of the subscriber.
+        can_interrupt: An interrupt reaches the code.
     """
 
     def __init__(
-        self, on_input: OnInput, host: InputHost, call: Callable[[Callable[[], None]], None]
+        self,
+        on_input: OnInput,
+        host: InputHost,
+        call: Callable[[Callable[[], None]], None],
+        *,
+        can_interrupt: bool,
     ) -> None:
+        self._can_interrupt = can_interrupt
         self._on_input = on_input
         self._host = host
         self._call = call
@@ -120,6 +127,16 @@ class InputResponder:
         with self._lock:
             self._pending = None
 
+    def end_of_file(self) -> None:
+        """Let a pending ``input()`` raise EOFError."""
+        request = self._pending
+        if request is None:
+            return
+        try:
+            self._send(END_OF_FILE, request)
+        except EnchannelError as error:
+            self._host.report(error)
+
     def _ask(self, request: AnyMessage) -> None:
         prompt = request.content.get("prompt")
         password = bool(request.content.get("password"))
@@ -139,6 +156,9 @@ class InputResponder:
                 self._send(answer, request)
         except EOFError:
             self._send(END_OF_FILE, request)
+        except StopIteration as error:
+            # It would end the generator that calls this.
+            raise RuntimeError("on_input raised StopIteration") from error
 
     def _subscribe(self, answers: Observable[str], request: AnyMessage) -> None:
         is_answered = False
@@ -221,7 +241,11 @@ class InputResponder:
     def _give_up(self, request: AnyMessage) -> None:
         with self._lock:
             is_awaited = self._is_awaited(request)
-        if is_awaited:
+        if not is_awaited:
+            return
+        if not self._can_interrupt:
+            self.end_of_file()
+        else:
             self.give_up()
             self._host.interrupt(request.parent_header.msg_id)
 

@@ -26,7 +26,8 @@ SUBSHELL_FEATURE = "kernel subshells"
 class Subshell(Requests):
     """A subshell of a kernel: its shell requests run in a thread beside the main shell.
 
-    It is created on entering its block and deleted on leaving it. Made by ``Kernel.subshell`` only.
+    It is created on entering its block and deleted on leaving it. Its code cannot be interrupted: a kernel
+    interrupts the main shell only. Made by ``Kernel.subshell`` only.
 
     Attributes:
         id: The id that the kernel assigned; empty outside the block.

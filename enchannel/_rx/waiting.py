@@ -134,12 +134,15 @@ class Waiter(Generic[T]):
             timeout: Seconds, or None.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        try:
-            while call := self._calls.get(timeout=_seconds_until(deadline)):
-                call()
-        except Empty:
-            return False
-        return True
+        while True:
+            try:
+                call = self._calls.get(timeout=_seconds_until(deadline))
+            except Empty:
+                return False
+            if call is None:
+                return True
+            # Outside the try statement, since user code may raise Empty.
+            call()
 
     def last(self) -> T:
         """Return the last item.

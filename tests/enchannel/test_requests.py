@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import queue
 import random
 import signal
 import threading
@@ -986,6 +987,43 @@ def test_waiting_code_fails_with_kernel(ending: str) -> None:
         assert codes_of_code(remote) == ["train()", "after"]
 
 
+def test_code_is_sent_if_idle_kernel_ignores_probe() -> None:
+    remote = ScriptedLink(lifecycle=ScriptedLifecycle())
+    with remote.kernel() as kernel:
+        kernel.execute("train()").subscribe(on_error=lambda _: None)
+        remote.send(busy(remote.last_request))
+        kernel.interrupt()
+        kernel.execute("next").subscribe(on_error=lambda _: None)
+        remote.clock.advance_by(100)
+        assert codes_of_code(remote) == ["train()"]
+        remote.send(idle(remote.received[SHELL][0]))
+        remote.clock.advance_by(9)
+        assert codes_of_code(remote) == ["train()"]
+        remote.clock.advance_by(2)
+        assert codes_of_code(remote) == ["train()", "next"]
+
+
+def test_unknown_kernel_is_interrupted_after_start() -> None:
+    """Deno ignores an interrupt for some milliseconds after execute_input."""
+    lifecycle = ScriptedLifecycle()
+    remote = ScriptedLink(lifecycle=lifecycle, idle_is_last=False)
+    remote.handler = lambda asked: remote.send(*answered(asked, implementation="Deno kernel"))
+    with remote.kernel() as kernel:
+        kernel.run("1")
+        for output in (False, True):
+            remote.handler = lambda asked: remote.send(busy(asked), started(asked))
+            kernel.execute("2", interrupt_if_abandoned=True).subscribe().dispose()
+            code = remote.last_request
+            assert lifecycle.calls == ["interrupt"] * output
+            if output:
+                remote.send(printed("running", code))
+            else:
+                remote.clock.advance_by(0.2)
+            assert lifecycle.calls == ["interrupt"] * (1 + output)
+            remote.handler = lambda asked: remote.send(*answered(asked))
+            remote.send(*answered(remote.last_request))
+
+
 def codes_of_code(remote: ScriptedLink) -> list[str]:
     return [
         message.content["code"]
@@ -1032,6 +1070,49 @@ def test_run_whose_reply_is_missing_says_so() -> None:
     remote.handler = lambda asked: remote.send(busy(asked), started(asked), idle(asked))
     with remote.kernel() as kernel, pytest.raises(RequestTimeout, match="has ended, but its reply"):
         kernel.run("x", timeout=0.01)
+
+
+@pytest.mark.parametrize(
+    "raised", [RequestTimeout("mine"), KernelDied("other"), queue.Empty(), TimeoutError("mine")]
+)
+def test_run_raises_error_of_on_input_as_it_is(raised: Exception) -> None:
+    """The error is told from one of the request by where it was raised, not by its class."""
+
+    def on_input(_: object) -> str:
+        raise raised
+
+    remote = waiting_for_input()
+    with remote.kernel() as kernel:
+        with pytest.raises(type(raised)) as caught:
+            kernel.run("input()", on_input=on_input)
+        assert caught.value is raised
+        with pytest.raises(type(raised)) as caught:
+            run_on_loop(lambda: kernel.arun("input()", on_input=on_input))
+        assert caught.value is raised
+
+
+def waiting_for_input() -> ScriptedLink:
+    """Return a link whose kernel requests input for each code, until it is interrupted."""
+    remote, lifecycle = interruptible()
+
+    def handle(message: AnyMessage) -> None:
+        if message.header.msg_type == "execute_request":
+            send_input_request(remote)
+        else:
+            remote.send(*answered(message))
+
+    def on_interrupt(_: str) -> None:
+        remote.send(*answered(remote.last_request, status="error"))
+
+    remote.handler, lifecycle.on_call = handle, on_interrupt
+    return remote
+
+
+def test_run_with_exhausted_answers_raises() -> None:
+    answers = iter(list[str]())
+    with waiting_for_input().kernel() as kernel:
+        with pytest.raises(RuntimeError, match="on_input raised StopIteration"):
+            kernel.run("input()", on_input=lambda _: next(answers))
 
 
 @pytest.mark.parametrize("end", [KernelDied("killed"), ConnectionLost("cut")])

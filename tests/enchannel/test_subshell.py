@@ -3,9 +3,11 @@
 import threading
 
 import pytest
+from reactivex import never
 
 import enchannel as ec
 from enchannel import AnyMessage, ChannelName, NotSupported, RequestTimeout, Subshell, WouldDeadlock
+from enchannel import messages as build
 from enchannel._rx.waiting import Waiter
 from enchannel.errors import EnchannelError
 from enchannel.testing import Collector
@@ -209,16 +211,46 @@ def test_leaving_block_of_closed_kernel() -> None:
         kernel.close()
 
 
-def test_run_timeout_interrupts_subshell() -> None:
+def test_run_timeout_in_subshell_interrupts_nothing() -> None:
+    """An interrupt does not reach a subshell, but would stop the code in the main shell."""
     lifecycle = ScriptedLifecycle()
     remote = supporting(lifecycle)
     with remote.kernel() as kernel, kernel.subshell() as subshell:
         answer = remote.handler
         remote.handler = lambda request: remote.send(busy(request), started(request))
-        lifecycle.on_call = lambda _: remote.send(*answered(remote.last_request, status="error"))
-        with pytest.raises(RequestTimeout):
+        with pytest.raises(RequestTimeout, match="goes on, because an interrupt does not reach"):
             subshell.run("train()", timeout=0.01)
-        assert lifecycle.calls == ["interrupt"]
+        abandoned = subshell.execute("train()", interrupt_if_abandoned=True).subscribe()
+        abandoned.dispose()
+        assert lifecycle.calls == []
+        remote.handler = answer
+        assert subshell.run("6 * 7").text == "in s1"
+
+
+def raise_key_error(_: ec.InputPrompt) -> str:
+    raise KeyError
+
+
+def test_abandoned_input_in_subshell_gets_end_of_file() -> None:
+    lifecycle = ScriptedLifecycle()
+    remote = supporting(lifecycle)
+    with remote.kernel() as kernel, kernel.subshell() as subshell:
+        answer = remote.handler
+
+        def request_input(request: AnyMessage) -> None:
+            if request.channel is SHELL:
+                prompt = build.input_request("Name? ", parent=request)
+                remote.send(busy(request), started(request), prompt)
+
+        remote.handler = request_input
+        for on_input in (lambda _: never(), None):
+            kernel.errors.subscribe(lambda _: None)
+            subshell.execute("input()", on_input=on_input, allow_stdin=True).subscribe().dispose()
+        with pytest.raises(KeyError):
+            subshell.run("input()", on_input=raise_key_error)
+        answers = [message.content["value"] for message in remote.received[ChannelName.STDIN]]
+        assert answers == ["\x04"] * 3
+        assert lifecycle.calls == []
         remote.handler = answer
 
 

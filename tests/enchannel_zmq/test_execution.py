@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from reactivex import never
 from reactivex import operators as ops
 
 import enchannel as ec
@@ -234,6 +235,27 @@ def test_comm_info_is_answered(kernel: ec.Kernel) -> None:
 
 def test_inspect_request_is_answered(kernel: ec.Kernel) -> None:
     assert ec.wait(kernel.inspect("print", timeout=DEADLINE)).content.get("found")
+
+
+def test_timeout_in_subshell_spares_main_shell(kernel: ec.Kernel) -> None:
+    # Creating a subshell takes the main shell.
+    with kernel.subshell() as beside, kernel.subshell() as third:
+        main = Collector(
+            kernel.execute("gate = __import__('threading').Event(); gate.wait(30)").pipe(
+                ec.to_result()
+            )
+        )
+        kernel.state.pipe(ops.first(lambda state: state == "busy")).run()
+        beside.run("stop = __import__('threading').Event()", timeout=DEADLINE)
+        with pytest.raises(ec.RequestTimeout, match="goes on, because an interrupt"):
+            beside.run(f"stop.wait({DEADLINE})", timeout=0.2)
+        kernel.errors.subscribe(lambda _: None)
+        beside.execute("input()", on_input=lambda _: never()).subscribe().dispose()
+        third.run("stop.set()", timeout=DEADLINE)
+        assert beside.run("6 * 7", timeout=DEADLINE).text == "42"
+        third.run("gate.set()", timeout=DEADLINE)
+        (result,) = main.wait_for_end()
+        assert result.status == "ok"
 
 
 def test_subshell_answers_while_shell_is_busy(kernel: ec.Kernel) -> None:
