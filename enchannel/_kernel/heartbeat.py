@@ -56,7 +56,7 @@ class Heartbeat(BaseChannel[bytes]):
         scheduler: abc.SchedulerBase,
         on_change: Callable[[bool], None],
     ) -> None:
-        self.silent_after = (
+        self.silent_after: float = (
             _default_silent_after(scheduler) if silent_after is None else float(silent_after)
         )
         self.is_beating: bool | None = None
