@@ -17,9 +17,19 @@ import pytest
 
 from enchannel.backends._shared_resource import leases_in_process
 from tests.rigs.processes import descendants
+from tests.rigs.reports import pytest_report_to_serializable
 
-# On a busy machine a test may be several times slower; the pytest timeout ends one that hangs.
-hypothesis.settings.register_profile("enchannel", deadline=None)
+__all__ = ["pytest_report_to_serializable"]
+
+# Other examples in each run, also in CI. A failing one is printed with a decorator that reproduces it. On a
+# busy machine a test may be several times slower; the pytest timeout ends one that hangs.
+hypothesis.settings.register_profile(
+    "enchannel",
+    deadline=None,
+    derandomize=False,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("enchannel")
 
 T = TypeVar("T")
