@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -192,7 +192,7 @@ class EventLoopThread:
         await future
 
     def stop(self, wait: bool) -> None:
-        """Cancel all tasks, close the loop, and end the thread.
+        """Cancel all tasks, close all connections and the loop, and end the thread.
 
         Args:
             wait: Wait up to 5 s for the thread to end; ignored on the thread itself.
@@ -217,10 +217,27 @@ class EventLoopThread:
         for task in tasks:
             task.cancel()
         self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._iterate()
+        self._abort_transports()
+        self._loop.close()
+
+    def _abort_transports(self) -> None:
+        """Close the sockets of transports that are still open.
+
+        They are those of tasks that were cancelled while they connected, and of TLS connections, which wait
+        for the peer to confirm their end.
+        """
+        # Selector event loops have this mapping. That of Windows closes the handles when it is collected.
+        transports: Mapping[int, asyncio.WriteTransport] = getattr(self._loop, "_transports", {})
+        for transport in list(transports.values()):
+            transport.abort()
+        self._iterate()
+
+    def _iterate(self) -> None:
         for _ in range(CLOSE_ITERATIONS):
             self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.close()
 
 
 def _is_unstarted(task: asyncio.Task[Any]) -> bool:

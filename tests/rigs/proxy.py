@@ -1,11 +1,11 @@
 """A TCP proxy in front of a server, which breaks connections when a test wants it to."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
+from enchannel.backends import EventLoopThread
 from tests.rigs import DEADLINE
 from tests.rigs.servers import HOST, free_port
 
@@ -33,21 +33,25 @@ class Proxy:
         self.ignores: Callable[[str], bool] = lambda request: False
         self._to_port = to_port
         self._lines: set[_Line] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
+        self._loop = EventLoopThread("proxy")
         self._server: asyncio.Server | None = None
         self._flows = asyncio.Event()
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._loop.call_soon_threadsafe(self._flows.set)
-        self.restore()
+        self._loop.start()
+        self._loop.call(self._flows.set)
+        try:
+            self.restore()
+        except BaseException:
+            self._loop.stop(wait=True)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cut()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        try:
+            self.cut()
+        finally:
+            self._loop.stop(wait=True)
 
     def cut(self) -> None:
         """Break all connections, and accept no more."""
@@ -59,11 +63,11 @@ class Proxy:
 
     def pause(self) -> None:
         """Stop reading from clients."""
-        self._loop.call_soon_threadsafe(self._flows.clear)
+        self._loop.call(self._flows.clear)
 
     def resume(self) -> None:
         """Continue reading from clients."""
-        self._loop.call_soon_threadsafe(self._flows.set)
+        self._loop.call(self._flows.set)
 
     def inject(self, frame: bytes, *, text: bool | None = None) -> None:
         """Send a WebSocket frame to all clients, between the frames of the server.
@@ -78,7 +82,7 @@ class Proxy:
             for line in self._lines:
                 line.inject(frame, is_text)
 
-        self._loop.call_soon_threadsafe(inject)
+        self._loop.call(inject)
 
     @contextmanager
     def answering(self, answer: Callable[[str], bytes | None]) -> Iterator[None]:
@@ -90,12 +94,7 @@ class Proxy:
             self.answers = lambda request: None
 
     def _do(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(DEADLINE)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
+        return self._loop.spawn(coroutine).result(DEADLINE)
 
     async def _listen(self) -> None:
         if self._server is None:
