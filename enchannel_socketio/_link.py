@@ -48,6 +48,8 @@ __all__ = ["SocketioLink"]
 ACK_INTERVAL = 200
 # Messages that Socket.IO may have in its own queue.
 MAX_PACKETS_QUEUED = 64
+# Seconds after the last gap: during a flood, one gap follows the other.
+GAP_RECOVERY_DELAY = 0.5
 CHANNELS = frozenset(ChannelName) - {ChannelName.HEARTBEAT}
 
 
@@ -100,6 +102,7 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
         self._last_failure = ""
         self._advanced = asyncio.Event()
         self._unacknowledged = 0
+        self._recovery: asyncio.TimerHandle | None = None
         if model.access != "full":
             self.unsupported = NotSupported(
                 f"the token only allows watching kernel {self.kernel_id}"
@@ -246,12 +249,27 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             self._on_status(bytes(event.data))
         elif event.name == "gap":
             gap = msgspec.json.decode(event.data)
-            self.emit(
-                MessagesMayBeMissing(
-                    f"{gap['to'] - gap['from'] + 1} messages of kernel {self.kernel_id} were removed from "
-                    "the relay's log before they could be sent; raise its --log-messages or --log-bytes"
-                )
+            self._on_gap(gap["to"] - gap["from"] + 1)
+
+    def _on_gap(self, count: int) -> None:
+        self.emit(
+            MessagesMayBeMissing(
+                f"{count} messages of kernel {self.kernel_id} were removed from the relay's log before "
+                "they could be sent; raise its --log-messages or --log-bytes"
             )
+        )
+        self._recover_requests_soon()
+
+    def _recover_requests_soon(self) -> None:
+        """Make the core find out which requests will still be answered, since replies may be missing."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        loop = asyncio.get_running_loop()
+        self._recovery = loop.call_later(GAP_RECOVERY_DELAY, self._recover_requests)
+
+    def _recover_requests(self) -> None:
+        if self.phase is LinkPhase.OPEN:
+            self.emit(LinkState.CONNECTED)
 
     def _on_status(self, data: bytes) -> None:
         record = EventRecord.decode(data)
@@ -271,6 +289,8 @@ class SocketioLink(ReconnectingLink[EncodedJson]):
             self._last_failure = str(event)
             if self.phase is LinkPhase.SUSPENDED:
                 self.suspend(event)
+        elif isinstance(event, MessagesMayBeMissing):
+            self._recover_requests_soon()
         self.emit(event)
 
     def _on_refused(self, data: Any) -> None:

@@ -168,7 +168,8 @@ class RequestRegistry:
         for request in requests:
             request.fail(
                 ConnectionLost(
-                    f"the connection broke while {request} was in flight, and it or its answer was lost"
+                    f"the connection broke, or dropped messages, while {request} was in flight, and the "
+                    "request or its answer was lost"
                 )
             )
         self.host.on_recovered(tuple(self.by_id))

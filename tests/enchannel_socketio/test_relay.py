@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import enchannel as ec
-from enchannel import AnyMessage, KernelState, LinkState
+from enchannel import AnyMessage, KernelState, LinkState, Session
 from enchannel import messages as build
 from enchannel.errors import (
     ConnectionFailed,
@@ -41,8 +41,10 @@ from enchannel_socketio import (
     spawn,
 )
 from enchannel_socketio.relay import Bounds, MemoryStore, Relay, RelayServer
+from enchannel_socketio.relay._watcher import DEFAULT_CREDIT
 from tests.enchannel_socketio.conftest import Running, running, sharing, spawned
 from tests.rigs import DEADLINE, eventually
+from tests.rigs.messages import busy, idle, reply_to
 from tests.rigs.processes import KILL_EXIT_CODE, kill
 from tests.rigs.proxy import Proxy
 from tests.rigs.relay import TOKEN
@@ -77,20 +79,25 @@ class Texts:
 
 
 class Failure:
-    """Waits for the error of an observable."""
+    """Waits for the end of an observable, usually an error."""
 
     def __init__(self, observable: Observable[Any]) -> None:
         self._errors: list[Exception] = []
         self._ended = threading.Event()
-        observable.subscribe(on_error=self._failed)
+        observable.subscribe(on_error=self._failed, on_completed=self._ended.set)
 
     def _failed(self, error: Exception) -> None:
         self._errors.append(error)
         self._ended.set()
 
     def wait(self) -> Exception:
-        assert self._ended.wait(DEADLINE)
+        assert not self.completed()
         return self._errors[0]
+
+    def completed(self) -> bool:
+        """Wait for the end; return True if there was no error."""
+        assert self._ended.wait(DEADLINE)
+        return not self._errors
 
 
 def test_spawn_connect_disconnect_shutdown(relay: Running) -> None:
@@ -281,15 +288,78 @@ def test_late_client_gets_whole_log(relay: Running) -> None:
 def test_dropped_log_entries_are_reported() -> None:
     with (
         running(store=MemoryStore(Bounds(messages=10))) as relay,
-        spawned(relay) as kernel_id,
-        connect(relay.url, kernel_id, token=TOKEN) as kernel,
+        InMemoryKernel() as remote,
+        sharing(relay, remote.target) as kernel_id,
     ):
-        kernel.run("for i in range(50): display(i)")
+        for number in range(50):
+            remote.send(build.stream("stdout", f"{number}"))
+        flush(relay, kernel_id)
         with connect(relay.url, kernel_id, token=TOKEN, since=0) as late:
             late.iopub.subscribe(lambda message: None)
             reported = ec.wait(late.errors.pipe(ops.first()), timeout=DEADLINE)
             assert isinstance(reported, MessagesMayBeMissing)
-            assert "were removed from the relay's log" in str(reported)
+            assert f"40 messages of kernel {kernel_id} were removed from" in str(reported)
+
+
+def flush(relay: Running, kernel_id: str) -> None:
+    """Wait until all messages that the kernel has sent are in the log."""
+    kernel = relay.server.call(relay.relay._directory.find(kernel_id))
+    relay.server.call(kernel.position())
+
+
+class AnsweringKernel(InMemoryKernel):
+    """A kernel that answers ``kernel_info_request``, at the relay as for a client of its own.
+
+    Attributes:
+        executions: The other requests.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.executions: SimpleQueue[AnyMessage] = SimpleQueue()
+        self.on_message(self._on_request)
+
+    def send(self, message: AnyMessage) -> None:
+        for link in self._links:
+            link.receive(message.channel, message)
+
+    def answer(self, request: AnyMessage) -> None:
+        for message in (busy(request), reply_to(request), idle(request)):
+            self.send(Session(username="kernel").fill_headers(message))
+
+    def _on_request(self, request: AnyMessage) -> None:
+        if request.msg_type == "kernel_info_request":
+            self.answer(request)
+        else:
+            self.executions.put(request)
+
+
+def test_request_whose_reply_was_dropped_fails() -> None:
+    limit = 2 * DEFAULT_CREDIT
+    with (
+        running(store=MemoryStore(Bounds(messages=limit))) as relay,
+        AnsweringKernel() as remote,
+        sharing(relay, remote.target) as kernel_id,
+        Proxy(int(relay.url.rpartition(":")[2])) as proxy,
+        connect(f"http://127.0.0.1:{proxy.port}", kernel_id, token=TOKEN) as kernel,
+    ):
+        failed = Failure(kernel.execute("1"))
+        request = remote.executions.get(timeout=DEADLINE)
+        # Without acknowledgements, the client receives messages up to its credit.
+        proxy.pause()
+        for number in range(DEFAULT_CREDIT + 100):
+            remote.send(build.stream("stdout", f"{number}"))
+        remote.answer(request)
+        for number in range(limit):
+            remote.send(build.stream("stdout", f"{number}"))
+        flush(relay, kernel_id)
+        proxy.resume()
+        error = failed.wait()
+        assert isinstance(error, ConnectionLost)
+        assert "the request or its answer was lost" in str(error)
+        answered = Failure(kernel.execute("1"))
+        remote.answer(remote.executions.get(timeout=DEADLINE))
+        assert answered.completed()
 
 
 def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> None:

@@ -1,10 +1,12 @@
 """Running code in ipykernel: outputs, replies, and their order."""
 
 import asyncio
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
+from pathlib import Path
 
 import pytest
 from reactivex import never
@@ -180,13 +182,23 @@ def test_check_fails_request_whose_code_raised(kernel: ec.Kernel) -> None:
     settle(kernel)
 
 
-def test_limited_aiter_keeps_newest_messages(kernel: ec.Kernel) -> None:
+def test_limited_aiter_keeps_newest_messages(kernel: ec.Kernel, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    code = f"open({str(gate)!r}).close()\nfor number in range(100): print(number, flush=True)"
+
     async def main() -> list[str]:
-        cell = kernel.execute("for number in range(100): print(number, flush=True)")
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        def on_completed() -> None:
+            loop.call_soon_threadsafe(ended.set)
+
+        cell = kernel.execute(code).pipe(ops.do_action(on_completed=on_completed))
         async with aclosing(ec.aiter(cell, limit=3, overflow="latest")) as messages:
+            # The kernel prints only after the first step, which takes one of the messages before.
             await anext(messages)
-            # Queued behind the cell, so all messages of the cell have arrived after it.
-            await ec.last_value(kernel.execute("1"), timeout=DEADLINE)
+            gate.write_text("")
+            await ended.wait()
             return [message.header.msg_type async for message in messages]
 
     assert run_on_loop(main) == ["stream", "status", "execute_reply"]
