@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +20,14 @@ from enchannel._rx.fanout import Fanout, FanoutSubject, KeyedFanout
 from enchannel._rx.sink import Reporter, Sink
 from enchannel._rx.sink_observable import SinkObservable
 from enchannel.abc import ChannelPair
-from enchannel.errors import ChannelClosed, ChannelReadOnly, InvalidMessage, NotSupported
+from enchannel.errors import (
+    ChannelClosed,
+    ChannelReadOnly,
+    ConnectionLost,
+    InvalidMessage,
+    KernelDied,
+    NotSupported,
+)
 
 __all__ = [
     "BaseChannel",
@@ -68,12 +76,15 @@ class BaseChannel(FanoutSubject[T], Generic[T]):
             ChannelReadOnly: on iopub.
             ChannelClosed: the channel is closed, or is a copy in a forked process.
             NotSupported: messages cannot be sent, as on a replay.
-            ConnectionLost, KernelDied: the connection is down.
+            ConnectionLost, KernelDied: the connection is down, or has ended with this error.
             InvalidMessage: the message cannot be sent; the text names the field.
         """
         if (terminal := self._fanout.terminal) is not None:
             if not (isinstance(terminal, ChannelClosed) or self._can_send()):
                 self._send(value)  # raises the backend's reason
+            # The request fails as it would have failed if it had been sent before.
+            if isinstance(terminal, (ConnectionLost, KernelDied)):
+                raise copy(terminal)
             reason = terminal if isinstance(terminal, ChannelClosed) else f"{self} is closed"
             raise ChannelClosed(f"{reason}; nothing can be sent on it any more")
         self._send(value)

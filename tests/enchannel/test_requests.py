@@ -652,6 +652,20 @@ def test_link_failure_fails_requests_in_flight() -> None:
         assert seen.wait_for_error() is failure
 
 
+@pytest.mark.parametrize("end", [KernelDied("killed", exit_code=-9), ConnectionLost("for good")])
+def test_request_after_link_failure_fails_with_it(end: EnchannelError) -> None:
+    remote, seen = ScriptedLink(), Collector[AnyMessage]()
+    with remote.kernel() as kernel:
+        kernel.errors.subscribe(lambda _: None)
+        remote.fail(end)
+        Collector(kernel.shell).wait_for_error()
+        kernel.execute("6 * 7").subscribe(seen)
+        error = seen.wait_for_error()
+        assert (type(error), str(error), vars(error)) == (type(end), str(end), vars(end))
+        with pytest.raises(type(end), match=str(end)):
+            kernel.shell.on_next(ec.execute_request("6 * 7"))
+
+
 def test_loss_after_completion_is_ignored() -> None:
     remote, seen = ScriptedLink(), Collector[AnyMessage]()
     with remote.kernel() as kernel:
