@@ -324,19 +324,36 @@ def test_subscribe_with_loop_scheduler(loop: Loop) -> None:
 
 
 def test_batch_waits_for_interval(loop: Loop) -> None:
-    source, order = Subject[object](), list[object]()
+    source, delivered = Subject[object](), list[object]()
+    subscription = SerialDisposable()
+
+    def stop() -> None:
+        subscription.dispose()
+        loop.stop()
 
     def setup(scheduler: abc.SchedulerBase) -> None:
-        deliver = ec.deliver_on(scheduler, interval=0.5)
-        source.pipe(deliver).subscribe(order.append, None, loop.stop)
-        # Before the item, so that it is due first however long the lines between take.
-        loop.later(0.01, lambda: order.append("earlier"))
+        deliver = ec.deliver_on(scheduler, interval=10 * DEADLINE)
+        subscription.disposable = source.pipe(deliver).subscribe(delivered.append)
         in_thread(lambda: source.on_next("item"))
         in_thread(source.on_completed)
+        loop.later(0.01, stop)
         assert deliver.backlog == 2
 
     loop.run(setup)
-    assert order == ["earlier", "item"]
+    assert delivered == []
+
+
+def test_batch_is_delivered_after_interval(loop: Loop) -> None:
+    source, delivered = Subject[object](), list[object]()
+
+    def setup(scheduler: abc.SchedulerBase) -> None:
+        deliver = ec.deliver_on(scheduler, interval=0.01)
+        source.pipe(deliver).subscribe(delivered.append, None, loop.stop)
+        in_thread(lambda: source.on_next("item"))
+        in_thread(source.on_completed)
+
+    loop.run(setup)
+    assert delivered == ["item"]
 
 
 def test_flood_does_not_starve_loop_timers(loop: Loop) -> None:

@@ -18,6 +18,7 @@ from reactivex import operators as ops
 
 import enchannel as ec
 from enchannel.errors import ConnectionFailed, KernelDied
+from enchannel.testing import Collector
 from enchannel_socketio import connect, disconnect, list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Bounds, _disk_store, make_store
 from enchannel_socketio.relay._disk_log import DiskLog
@@ -499,16 +500,15 @@ def test_full_disk_is_reported_as_missing_messages(
     with running(store=make_store(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
-            missing = kernel.errors.pipe(ops.take(1))
-            reported: list[Exception] = []
-            missing.subscribe(reported.append)
+            reported = Collector(kernel.errors)
             full = True
             kernel.shell.on_next(ec.execute_request("'lost'"))
             with pytest.raises(ec.RequestTimeout):
                 ec.wait(kernel.kernel_info(timeout=1.0), timeout=DEADLINE)
             full = False
             assert kernel.run("6 * 7").text == "42"
-            assert "could not be stored" in str(reported[0])
+            (error,) = reported.wait_for_count(1)
+            assert "could not be stored" in str(error)
         shutdown(relay.url, kernel_id, token=TOKEN)
 
 

@@ -50,6 +50,7 @@ def test_input_without_handler_raises_in_code(kernel: ec.Kernel) -> None:
 def test_raising_input_handler_interrupts_kernel(kernel: ec.Kernel) -> None:
     with pytest.raises(ZeroDivisionError):
         kernel.run("input()", on_input=lambda request: str(1 / 0))
+    settle(kernel)
     assert kernel.run("'goes on'", timeout=DEADLINE).status == "ok"
 
 
