@@ -275,8 +275,8 @@ def test_log_is_readable_by_owner_only(tmp_path: Path) -> None:
 def test_log_outlives_relay(tmp_path: Path) -> None:
     with running(store=make_store(str(tmp_path))) as relay:
         kernel_id = spawn(relay.url, token=TOKEN)
-        kernel = connect(relay.url, kernel_id, token=TOKEN)
-        position = disconnect(kernel)
+        with connect(relay.url, kernel_id, token=TOKEN) as kernel:
+            position = disconnect(kernel)
         with connect(relay.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("6 * 7")
     with running(store=make_store(str(tmp_path))) as relay:

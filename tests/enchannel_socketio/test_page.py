@@ -98,7 +98,7 @@ def _name(process: psutil.Process) -> str:
 @pytest.fixture(scope="module")
 def kernel_id(relay: Running) -> Iterator[str]:
     """Start a kernel shared by the tests that do not restart or end it."""
-    with _kernel(relay) as kernel_id:
+    with spawned(relay) as kernel_id:
         yield kernel_id
 
 
@@ -119,15 +119,8 @@ def modules(browser: Browser, relay: Running) -> Iterator[PageDriver]:
 @pytest.fixture
 def own_kernel(relay: Running) -> Iterator[str]:
     """Start a kernel for one test."""
-    with _kernel(relay) as kernel_id:
+    with spawned(relay) as kernel_id:
         yield kernel_id
-
-
-@contextmanager
-def _kernel(relay: Running) -> Iterator[str]:
-    kernel_id = relay.server.call(relay.relay.spawn("python3"))
-    yield kernel_id
-    relay.server.call(relay.relay.shut_down(kernel_id))
 
 
 # -- the console ------------------------------------------------------------------------------------
@@ -381,7 +374,7 @@ def test_page_reports_dropped_log_entries(browser: Browser, tmp_path: Path) -> N
         f"while not pathlib.Path({str(gone)!r}).exists(): time.sleep(0.01)\n"
         "for i in range(200): print(i, flush=True)"
     )
-    with running(store=store) as relay, _kernel(relay) as kernel_id, _proxied(relay) as proxy:
+    with running(store=store) as relay, spawned(relay) as kernel_id, _proxied(relay) as proxy:
         with open_page(browser, _through(proxy, relay, kernel_id)) as page:
             page.wait_until_ready()
             cell = page.start(code)

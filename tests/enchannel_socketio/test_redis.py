@@ -158,9 +158,9 @@ def test_abandoned_command_is_not_executed(redis: RedisServer) -> None:
 def test_client_continues_at_other_relay(relays: tuple[Running, Running]) -> None:
     one, other = relays
     with spawned(one) as kernel_id:
-        kernel = connect(one.url, kernel_id, token=TOKEN)
-        kernel.run("1")
-        position = disconnect(kernel)
+        with connect(one.url, kernel_id, token=TOKEN) as kernel:
+            kernel.run("1")
+            position = disconnect(kernel)
         with connect(one.url, kernel_id, token=TOKEN) as kernel:
             kernel.run("print('meanwhile')")
         with connect(other.url, kernel_id, token=TOKEN, since=position) as kernel:

@@ -118,11 +118,11 @@ def test_culled_kernel_fails_channels() -> None:
         "MappingKernelManager": {"cull_idle_timeout": 4, "cull_interval": 1, "cull_connected": True}
     }
     with JupyterServer(token=TOKEN, options=options) as server:
-        kernel = ec.launch("python3", at=server.url, token=TOKEN, poll_interval=0.5)
-        error = Collector(kernel.iopub).wait_for_error()
-        assert isinstance(error, KernelDied)
-        assert "culled" in str(error)
-        kernel.close()
+        with ec.launch("python3", at=server.url, token=TOKEN, poll_interval=0.5) as kernel:
+            error = Collector(kernel.iopub).wait_for_error()
+            assert isinstance(error, KernelDied)
+            assert "culled" in str(error)
+            kernel.close()
 
 
 def test_kernel_busy_for_another_client_is_busy(any_server: Server, kernel: ec.Kernel) -> None:

@@ -134,46 +134,46 @@ def test_ctrl_c_in_launch_leaves_no_kernel(server: JupyterServer) -> None:
 def test_subscriber_can_close_kernel(server: JupyterServer, name: str) -> None:
     with WebsocketRig(server) as rig:
         FakeKernel(rig)
-        kernel = ec.connect(rig.target, timeout=DEADLINE)
-        closed = threading.Event()
+        with ec.connect(rig.target, timeout=DEADLINE) as kernel:
+            closed = threading.Event()
 
-        def close(item: object) -> None:
-            kernel.close()
-            closed.set()
+            def close(item: object) -> None:
+                kernel.close()
+                closed.set()
 
-        getattr(kernel, name).subscribe(close)
-        parts_of(kernel).report(ec.EnchannelError("nothing is wrong"))
-        kernel.execute("there").subscribe(on_error=lambda _: None)
-        assert closed.wait(DEADLINE)
-        assert kernel.link_state.value is LinkState.CLOSED
+            getattr(kernel, name).subscribe(close)
+            parts_of(kernel).report(ec.EnchannelError("nothing is wrong"))
+            kernel.execute("there").subscribe(on_error=lambda _: None)
+            assert closed.wait(DEADLINE)
+            assert kernel.link_state.value is LinkState.CLOSED
 
 
 def test_close_during_flood_returns(server: JupyterServer) -> None:
-    kernel = ec.launch("python3", at=server.url, token=TOKEN)
-    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
-    kernel.shell.on_next(ec.execute_request(FLOOD))
-    streams.wait_until(lambda messages: len(messages) > 100)
-    kernel.close()
-    assert streams.completed
-    assert kernel.id not in kernel_ids(server)
+    with ec.launch("python3", at=server.url, token=TOKEN) as kernel:
+        streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+        kernel.shell.on_next(ec.execute_request(FLOOD))
+        streams.wait_until(lambda messages: len(messages) > 100)
+        kernel.close()
+        assert streams.completed
+        assert kernel.id not in kernel_ids(server)
 
 
 def test_close_while_lost_completes_channels(server: JupyterServer) -> None:
     with WebsocketRig(server) as rig:
-        kernel = ec.connect(rig.target, timeout=DEADLINE)
-        links, ends = Collector(kernel.link_state), Collector(kernel.iopub)
-        rig.disconnect()
-        links.wait_until(lambda seen: LinkState.LOST in seen)
-        kernel.close()
-        ends.wait_for_end()
-        assert ends.completed
+        with ec.connect(rig.target, timeout=DEADLINE) as kernel:
+            links, ends = Collector(kernel.link_state), Collector(kernel.iopub)
+            rig.disconnect()
+            links.wait_until(lambda seen: LinkState.LOST in seen)
+            kernel.close()
+            ends.wait_for_end()
+            assert ends.completed
 
 
 def test_close_of_launched_kernel_without_server() -> None:
     with JupyterServer(token=TOKEN) as server:
-        kernel = ec.launch("python3", at=server.url, token=TOKEN)
-        links = Collector(kernel.link_state)
-        server.kill()
-        links.wait_until(lambda seen: LinkState.LOST in seen)
-        kernel.close()
-        assert kernel.link_state.value is LinkState.CLOSED
+        with ec.launch("python3", at=server.url, token=TOKEN) as kernel:
+            links = Collector(kernel.link_state)
+            server.kill()
+            links.wait_until(lambda seen: LinkState.LOST in seen)
+            kernel.close()
+            assert kernel.link_state.value is LinkState.CLOSED

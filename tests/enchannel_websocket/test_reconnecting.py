@@ -303,27 +303,27 @@ def mortal() -> Iterator[JupyterServer]:
 
 
 def test_restarted_server_has_lost_the_kernel(mortal: JupyterServer) -> None:
-    kernel = ec.launch("python3", at=mortal.url, token=TOKEN)
-    execution, channel = (
-        Collector(kernel.execute("import time; time.sleep(60)")),
-        Collector(kernel.iopub),
-    )
-    execution.wait_for_count(1)
-    mortal.kill()
-    mortal.start()
-    for seen in (execution, channel):
-        error = seen.wait_for_error()
-        assert isinstance(error, KernelDied)
-        assert "the server was restarted" in str(error)
-    kernel.close()
+    with ec.launch("python3", at=mortal.url, token=TOKEN) as kernel:
+        execution, channel = (
+            Collector(kernel.execute("import time; time.sleep(60)")),
+            Collector(kernel.iopub),
+        )
+        execution.wait_for_count(1)
+        mortal.kill()
+        mortal.start()
+        for seen in (execution, channel):
+            error = seen.wait_for_error()
+            assert isinstance(error, KernelDied)
+            assert "the server was restarted" in str(error)
+        kernel.close()
 
 
 def test_killed_server_fails_requests(mortal: JupyterServer) -> None:
-    kernel = ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5)
-    execution = Collector(kernel.execute("import time; time.sleep(60)"))
-    execution.wait_for_count(1)
-    mortal.kill()
-    assert isinstance(execution.wait_for_error(), ConnectionLost)
-    errors: list[EnchannelError] = []
-    kernel.errors.subscribe(errors.append, lambda _: None)
-    kernel.close()
+    with ec.launch("python3", at=mortal.url, token=TOKEN, reconnect_timeout=0.5) as kernel:
+        execution = Collector(kernel.execute("import time; time.sleep(60)"))
+        execution.wait_for_count(1)
+        mortal.kill()
+        assert isinstance(execution.wait_for_error(), ConnectionLost)
+        errors: list[EnchannelError] = []
+        kernel.errors.subscribe(errors.append, lambda _: None)
+        kernel.close()

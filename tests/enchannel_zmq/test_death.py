@@ -108,16 +108,16 @@ def test_connected_client_notices_death(mortal: ec.Kernel) -> None:
 
 
 def test_kernel_that_stays_away_is_given_up(mortal: ec.Kernel) -> None:
-    watcher = ec.connect(mortal.id, reconnect_timeout=0.2)
-    ends = [Collector(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
-    ec.wait(mortal.shutdown(), timeout=DEADLINE)
-    for end in ends:
-        end.wait_for_end()
-        assert isinstance(end.error, ec.KernelDied)
-    late = Collector(watcher.stdin)
-    late.wait_for_end()
-    assert isinstance(late.error, ec.KernelDied)
-    watcher.close()
+    with ec.connect(mortal.id, reconnect_timeout=0.2) as watcher:
+        ends = [Collector(channel) for channel in (watcher.shell, watcher.iopub, watcher.main)]
+        ec.wait(mortal.shutdown(), timeout=DEADLINE)
+        for end in ends:
+            end.wait_for_end()
+            assert isinstance(end.error, ec.KernelDied)
+        late = Collector(watcher.stdin)
+        late.wait_for_end()
+        assert isinstance(late.error, ec.KernelDied)
+        watcher.close()
 
 
 def test_stopped_kernel_is_silent_until_continued() -> None:
@@ -201,12 +201,12 @@ def test_close_during_death_logs_nothing(
     mortal: ec.Kernel, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
-        watcher = ec.connect(mortal.id, timeout=DEADLINE)
-        pid = pid_of(watcher)
-        request = Collector(watcher.execute("import time; time.sleep(60)"))
-        request.wait_until(lambda messages: messages)
-        kill(pid)
-        request.wait_for_end()
-        watcher.close()
-        ec.wait(mortal.restart(), timeout=DEADLINE)
+        with ec.connect(mortal.id, timeout=DEADLINE) as watcher:
+            pid = pid_of(watcher)
+            request = Collector(watcher.execute("import time; time.sleep(60)"))
+            request.wait_until(lambda messages: messages)
+            kill(pid)
+            request.wait_for_end()
+            watcher.close()
+            ec.wait(mortal.restart(), timeout=DEADLINE)
     assert "unexpected" not in caplog.text

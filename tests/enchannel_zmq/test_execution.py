@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from typing import Any
@@ -72,12 +73,25 @@ def test_output_after_reply_arrives(kernel: ec.Kernel) -> None:
     seen.wait_for(lambda message: "late" in message.content["text"])
 
 
+def growing_timeouts() -> Iterator[float]:
+    """Yield timeouts, one of which suffices for code to begin, on a busy machine as well."""
+    timeout = 0.5
+    while timeout < DEADLINE:
+        yield timeout
+        timeout *= 2
+
+
 def test_timeout_has_partial_result_and_interrupts(kernel: ec.Kernel) -> None:
     endless = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)"
-    with pytest.raises(ec.RequestTimeout, match="1 output received") as raised:
-        kernel.run(endless, timeout=1.0)
-    assert raised.value.result is not None
-    assert "begun" in raised.value.result.text
+    error = None
+    for timeout in growing_timeouts():
+        with pytest.raises(ec.RequestTimeout) as raised:
+            kernel.run(endless, timeout=timeout)
+        error = raised.value
+        assert error.result is not None
+        if "begun" in error.result.text:
+            break
+    assert "1 output received" in str(error)
     assert kernel.run("'and goes on'", timeout=DEADLINE).status == "ok"
 
 
@@ -114,16 +128,22 @@ def test_timeout_interrupts_if_requested(kernel: ec.Kernel) -> None:
 
 def test_cancelled_arun_leaves_kernel_idle(kernel: ec.Kernel) -> None:
     async def main() -> tuple[str, str]:
-        with pytest.raises(ec.RequestTimeout, match="1 output received") as late:
-            await kernel.arun("print('begun', flush=True)\nwhile True: pass", timeout=1)
-        assert late.value.result is not None
-        await asyncio.to_thread(settle, kernel)
+        error, text = None, ""
+        for timeout in growing_timeouts():
+            with pytest.raises(ec.RequestTimeout) as late:
+                await kernel.arun("print('begun', flush=True)\nwhile True: pass", timeout=timeout)
+            await asyncio.to_thread(settle, kernel)
+            error = late.value
+            assert error.result is not None
+            if text := error.result.text:
+                break
+        assert "1 output received" in str(error)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await kernel.arun("while True: pass")
         await asyncio.to_thread(settle, kernel)
         result = await kernel.arun("6 * 7", user_expressions={"x": "1"}, timeout=DEADLINE)
-        return late.value.result.text, result.text
+        return text, result.text
 
     assert run_on_loop(main) == ("begun\n", "42")
 

@@ -491,13 +491,13 @@ while True:
 
 
 def test_ctrl_c_during_close_ends_process() -> None:
-    kernel = ec.launch(shutdown_timeout=600)
-    pid = pid_of(kernel)
-    streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
-    kernel.shell.on_next(ec.execute_request(STUBBORN))
-    streams.wait_until(len)
-    with ctrl_c(lambda: streams.wait_until(lambda messages: len(messages) > 1)):
-        kernel.close()
-    assert is_gone(pid)
-    assert eventually(lambda: not zeromq_threads()), zeromq_threads()
-    assert streams.wait_for_end()
+    with ec.launch(shutdown_timeout=600) as kernel:
+        pid = pid_of(kernel)
+        streams = Collector(kernel.iopub.pipe(ec.of_message_type("stream")))
+        kernel.shell.on_next(ec.execute_request(STUBBORN))
+        streams.wait_until(len)
+        with ctrl_c(lambda: streams.wait_until(lambda messages: len(messages) > 1)):
+            kernel.close()
+        assert is_gone(pid)
+        assert eventually(lambda: not zeromq_threads()), zeromq_threads()
+        assert streams.wait_for_end()

@@ -325,14 +325,14 @@ def test_forked_child_of_launched_kernel_refuses() -> None:
 
 @pytest.mark.parametrize("command", ["1", "import time; time.sleep(60)"])
 def test_close_during_restart_ends_both(command: str) -> None:
-    kernel = ec.launch()
-    pid = pid_of(kernel)
-    kernel.execute(command).subscribe(on_error=lambda error: None)
-    outcome = Collector(kernel.restart())
-    kernel.close()
-    outcome.wait_for_end()
-    assert isinstance(outcome.error, ec.EnchannelError)
-    assert not psutil.pid_exists(pid)
+    with ec.launch() as kernel:
+        pid = pid_of(kernel)
+        kernel.execute(command).subscribe(on_error=lambda error: None)
+        outcome = Collector(kernel.restart())
+        kernel.close()
+        outcome.wait_for_end()
+        assert isinstance(outcome.error, ec.EnchannelError)
+        assert not psutil.pid_exists(pid)
 
 
 def test_restart_after_its_timeout_goes_on() -> None:
