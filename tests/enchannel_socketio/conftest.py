@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from enchannel_socketio import list_kernels, shutdown, spawn
 from enchannel_socketio.relay import Relay, RelayServer
 from tests.rigs.relay import TOKEN
 
@@ -29,7 +28,13 @@ class Running:
         return f"{self.url}/?token={self.relay.one_time_token()}"
 
     def kernel_ids(self) -> set[str]:
-        return {model.id for model in list_kernels(self.url, token=TOKEN)}
+        """Return the ids of the kernels; not over HTTP, for a browser test runs in an event loop."""
+        return {kernel.id for kernel in self.server.call(self.relay._directory.all())}
+
+    def shut_down(self, kernel_id: str) -> None:
+        """Shut down a kernel, unless the test has done so."""
+        if kernel_id in self.kernel_ids():
+            self.server.call(self.relay.shut_down(kernel_id))
 
 
 @contextmanager
@@ -43,26 +48,21 @@ def running(**options: Any) -> Iterator[Running]:
 @contextmanager
 def spawned(relay: Running, name: str = "python3") -> Iterator[str]:
     """Launch a kernel at a relay, and shut it down at the end unless the test has done so."""
-    kernel_id = spawn(relay.url, name, token=TOKEN)
-    with _shut_down(relay, kernel_id):
+    kernel_id = relay.server.call(relay.relay.spawn(name))
+    try:
         yield kernel_id
+    finally:
+        relay.shut_down(kernel_id)
 
 
 @contextmanager
 def sharing(relay: Running, target: str, **options: Any) -> Iterator[str]:
     """Serve a running kernel at a relay until the end, unless the test has shut it down."""
     kernel_id = relay.server.call(relay.relay.share(target, **options))
-    with _shut_down(relay, kernel_id):
-        yield kernel_id
-
-
-@contextmanager
-def _shut_down(relay: Running, kernel_id: str) -> Iterator[None]:
     try:
-        yield
+        yield kernel_id
     finally:
-        if kernel_id in relay.kernel_ids():
-            shutdown(relay.url, kernel_id, token=TOKEN)
+        relay.shut_down(kernel_id)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def no_kernel_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = relay.kernel_ids() - before
     for kernel_id in left:
-        shutdown(relay.url, kernel_id, token=TOKEN)
+        relay.shut_down(kernel_id)
     assert not left, f"the test left kernels at the relay: {left}"
 
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reactivex import never
