@@ -126,11 +126,14 @@ class CodeRun:
 
     def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, str]:
         """Interrupt a request and wait for its end; return its state in words, for an error."""
+        is_link_lost = request.is_link_lost
         match request.interrupt():
             case Progress.WAITING:
                 return "was not sent, because an interrupt of earlier code has not taken effect"
             case Progress.DONE | Progress.ENDED:
                 return "has ended, but its reply or its idle status has not arrived"
+            case _ if is_link_lost:
+                return "may run on, because the connection is lost"
             case _ if not request.can_interrupt:
                 return "goes on, because an interrupt does not reach a subshell"
             case Progress.SENT:

@@ -209,6 +209,11 @@ class InFlightRequest(abc.DisposableBase):
         return self._progress is Progress.WAITING
 
     @property
+    def is_link_lost(self) -> bool:
+        """True while the connection is lost, so that the kernel cannot be interrupted."""
+        return self._host.is_link_lost
+
+    @property
     def is_abandoned(self) -> bool:
         """True if no subscriber is left: the request is in flight only because it is to be interrupted."""
         return self._is_abandoned

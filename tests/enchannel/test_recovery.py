@@ -104,6 +104,19 @@ def test_timeout_while_link_is_lost_says_so() -> None:
         assert str(seen.wait_for_error()).endswith("the reply is missing; the connection is lost")
 
 
+def test_run_timeout_while_link_is_lost_says_so() -> None:
+    remote = ScriptedLink()
+
+    def start_and_lose(asked: AnyMessage) -> None:
+        remote.send(busy(asked))
+        remote.emit_event(LinkState.LOST)
+
+    remote.handler = start_and_lose
+    with remote.kernel() as kernel, pytest.raises(ec.RequestTimeout) as failed:
+        kernel.run("train()", timeout=0.01)
+    assert "within 0.01 s and may run on, because the connection is lost" in str(failed.value)
+
+
 @pytest.mark.parametrize("received", PARTS.values(), ids=PARTS)
 def test_rest_of_answer_completes_after_reconnect(
     received: Callable[[AnyMessage], list[AnyMessage]],
