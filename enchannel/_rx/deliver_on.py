@@ -15,7 +15,7 @@ from enchannel._protocol.message import AnyMessage, Message
 from enchannel._rx.changes import Changes
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.overflow import Overflow, validate_overflow
-from enchannel._rx.pipe_end import PipeEnd
+from enchannel._rx.pipe_end import PipeEnd, end_of
 from enchannel._rx.sink import attach
 from enchannel._rx.sink_observable import Subscription, reporter_of
 from enchannel.errors import MessagesMayBeMissing
@@ -34,7 +34,8 @@ class deliver_on:
 
     One scheduled action delivers all waiting items, where reactivex's ``observe_on`` schedules an action
     for each item; every few hundred items the loop runs its other tasks. ``on_input`` of a request
-    before it is called there as well, also with operators between them.
+    before it is called there as well, also with operators
+    between them, except reactivex's ``subscribe_on`` and ``on_error_resume_next``.
 
     After the loop has stopped (closed, application quit, root destroyed), the next item, or one that
     waits, ends the subscription, and ``kernel.errors`` reports the number of lost items.
@@ -88,11 +89,12 @@ class deliver_on:
             subscription = Subscription(observer, end.report, "deliver_on")
             sink = self._policy(self._limit, subscription, self._scheduler, interval=self._interval)
             end.call = sink.call
-            if isinstance(scheduler, PipeEnd):
+            if (outer := end_of(scheduler)) is not None:
                 # Of a second deliver_on, or of a thread that waits.
-                sink.forward_calls(scheduler.call)
-                scheduler.reporter = end.report
-            upstream = attach(source, sink, end)
+                sink.forward_calls(outer.call)
+                outer.reporter = end.report
+            with end.subscribing():
+                upstream = attach(source, sink, end)
             self._changes.make(lambda: self._add(sink))
             forget = Disposable(lambda: self._changes.post(lambda: self._remove(sink)))
             subscription.upstream = CompositeDisposable(upstream, forget)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from reactivex import abc, typing
@@ -11,9 +13,11 @@ from reactivex.scheduler.scheduler import Scheduler
 
 from enchannel._rx.sink import Reporter
 
-__all__ = ["PipeEnd"]
+__all__ = ["PipeEnd", "end_of"]
 
 State = TypeVar("State")
+
+_this_thread = threading.local()
 
 
 class PipeEnd(Scheduler):
@@ -40,6 +44,16 @@ class PipeEnd(Scheduler):
     def __bool__(self) -> bool:
         return False
 
+    @contextmanager
+    def subscribing(self) -> Iterator[None]:
+        """Subscribe to the pipe in this block, for operators that pass on a scheduler of their own."""
+        outer = getattr(_this_thread, "end", None)
+        _this_thread.end = self
+        try:
+            yield
+        finally:
+            _this_thread.end = outer
+
     def report(self, error: Exception) -> None:
         """Report an error of the subscriber to the source of the pipe."""
         self.reporter(error)
@@ -64,3 +78,15 @@ class PipeEnd(Scheduler):
         state: State | None = None,
     ) -> abc.DisposableBase:
         return TimeoutScheduler.singleton().schedule_absolute(duetime, action, state)
+
+
+def end_of(scheduler: abc.SchedulerBase | None) -> PipeEnd | None:
+    """Return the end of the pipe that subscribes with a scheduler; None for a subscription of its own.
+
+    Args:
+        scheduler: A PipeEnd, or that of an operator, such as ``delay``, in the block of ``subscribing``.
+    """
+    if scheduler is None or isinstance(scheduler, PipeEnd):
+        return scheduler
+    end: PipeEnd | None = getattr(_this_thread, "end", None)
+    return end

@@ -11,7 +11,7 @@ from reactivex import Observable, abc
 from enchannel._rx.delivery_thread import DeliveryThread
 from enchannel._rx.event_loop_sink import EventLoopSink
 from enchannel._rx.foreign_loops import is_event_loop
-from enchannel._rx.pipe_end import PipeEnd
+from enchannel._rx.pipe_end import PipeEnd, end_of
 from enchannel._rx.sink import Reporter, Sink, SinkSource, describe, log_error
 from enchannel._rx.waiting import last_value, wait
 from enchannel.errors import MessagesMayBeMissing, SubscriberRaised
@@ -39,11 +39,11 @@ class SinkObservable(Observable[T_out], SinkSource[T_out]):
     ) -> abc.DisposableBase:
         subscription = Subscription(observer, self._reporter, str(self))
         sink: Sink[T_out]
-        if isinstance(scheduler, PipeEnd):
-            scheduler.reporter = self._reporter
-            sink = _PipedSink(subscription, self._delivery, scheduler, urgent=self._urgent)
-        elif scheduler is not None and is_event_loop(scheduler):
+        if scheduler is not None and is_event_loop(scheduler):
             sink = EventLoopSink(subscription, scheduler)
+        elif (end := end_of(scheduler)) is not None:
+            end.reporter = self._reporter
+            sink = _PipedSink(subscription, self._delivery, end, urgent=self._urgent)
         else:
             sink = _DeliveryThreadSink(subscription, self._delivery, urgent=self._urgent)
         subscription.upstream = self._attach(sink)

@@ -125,7 +125,8 @@ class Waiter(Generic[T]):
         """Subscribe to an observable; use the result in a ``with`` statement."""
         end = PipeEnd(log_error)
         end.call = self.call
-        return attach(observable, self, end)
+        with end.subscribing():
+            return attach(observable, self, end)
 
     def wait(self, timeout: float | None) -> bool:
         """Block until the observable completes or fails; return False if it does not do so in time.
