@@ -26,7 +26,7 @@ from enchannel._kernel.kernel import parts_of
 from enchannel._rx.waiting import Waiter
 from enchannel.testing import Collector
 from tests.rigs import DEADLINE
-from tests.rigs.messages import answered, busy, idle, printed, reply_to, text_of, types
+from tests.rigs.messages import answered, busy, idle, printed, reply_to, started, text_of, types
 from tests.rigs.scripted import ScriptedLink, settle
 from tests.rigs.threads import Thread, in_thread, run_on_loop, wait_until_blocked_in
 
@@ -302,7 +302,7 @@ def test_cancelled_await_disposes_subscription(
 def test_cancelled_await_interrupts_on_request() -> None:
     async def main() -> None:
         remote = ScriptedLink()
-        remote.handler = lambda request: remote.send(busy(request))
+        remote.handler = lambda request: remote.send(busy(request), started(request))
         async with remote.kernel() as kernel:
             cell = kernel.execute("train()", interrupt_if_abandoned=True)
             with pytest.raises(RequestTimeout):
@@ -392,7 +392,7 @@ def test_aiter_subscribes_on_first_item() -> None:
 def test_leaving_aiter_disposes_subscription() -> None:
     async def main() -> None:
         remote = ScriptedLink()
-        remote.handler = lambda request: remote.send(busy(request))
+        remote.handler = lambda request: remote.send(busy(request), started(request))
         async with remote.kernel() as kernel:
             async for _ in ec.aiter(kernel.execute("train()", interrupt_if_abandoned=True)):
                 break
