@@ -105,13 +105,12 @@ class Client:
                 f"its changes since the request: {[str(state) for state in later]}"
             )
 
-    def wait_until_answering(self, code: str) -> None:
-        """Wait until the kernel runs code, after it was restarted."""
+    def wait_until_answering(self, code: str) -> str:
+        """Wait until the kernel runs code, after it was restarted; return the output."""
         deadline, pause = time.monotonic() + HANG_TIMEOUT, threading.Event()
         while True:
             try:
-                self.kernel.run(code, timeout=10)
-                return
+                return self.kernel.run(code, timeout=10).text
             except (*LOSSES, ec.RequestTimeout, ec.RequestAborted, ec.KernelError) as error:
                 if time.monotonic() > deadline:
                     raise Violation(
@@ -274,4 +273,4 @@ class SharedKernel:
     def _set_up(self) -> None:
         self.owner.wait_until_answering(self.language.setup)
         self.guest.wait_until_answering(self.language.setup)
-        self._pid = int(self.owner.kernel.run(self.language.pid, timeout=HANG_TIMEOUT).text)
+        self._pid = int(self.owner.wait_until_answering(self.language.pid))

@@ -153,6 +153,9 @@ class Operation:
             self.check_death(error, self.client, since)
         if isinstance(error, expected):
             return
+        # ipykernel has one flag for all its subshells, which a request of another one may clear.
+        if isinstance(error, ec.KernelError) and error.ename == "StdinNotImplementedError":
+            return
         causes = self.shared.causes(since, but=self.id) | set(by_itself)
         if isinstance(error, ec.KernelError) and error.ename in self.language.interruptions:
             excuses = frozenset({Cause.INTERRUPT, Cause.DEATH, Cause.CLOSE})

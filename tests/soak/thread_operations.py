@@ -630,7 +630,8 @@ def close_while_busy(op: Operation) -> None:
         op.shared.relaunch()
         death.end()
         for request in requests:
-            with op.judged(ec.ChannelClosed, ec.KernelDied, ec.ConnectionLost, since=op.began):
+            # A kernel may be interrupted while it shuts down.
+            with op.judged(by_itself=[Cause.DEATH, Cause.CLOSE], since=op.began):
                 request.wait()
                 op.report("a request completed though its client was closed")
         close.end()
