@@ -404,10 +404,11 @@ class InFlightRequest(abc.DisposableBase):
             self._progress = Progress.RUNNING
             self._await_start()
 
-    def _on_execute_input(self) -> None:
+    def _on_output(self) -> None:
         if not self._may_have_late_output or self._host.idle_order.is_last:
             self._on_start()
-        elif self._may_start:
+        # Not at once, also because an interrupt at the end of short code confuses bash_kernel.
+        elif self._may_start and self._progress is not Progress.STARTING:
             self._progress = Progress.STARTING
             # The kernel may have ignored an interrupt that was made before.
             if self._interrupt is Demand.MADE:
@@ -442,10 +443,8 @@ class InFlightRequest(abc.DisposableBase):
                 self._on_input_request(message)
         elif message.channel is not ChannelName.IOPUB:
             return
-        elif kind == "execute_input":
-            self._on_execute_input()
         elif kind != "status":
-            self._on_start()
+            self._on_output()
         elif (state := message.content.get("execution_state")) == "busy":
             self._on_busy()
         elif state == "idle":
