@@ -22,7 +22,8 @@ from tests.rigs.reports import pytest_report_to_serializable
 __all__ = ["pytest_report_to_serializable"]
 
 # Other examples in each run, but the same ones in CI, where a failure must come from the change. A failing
-# one is printed with a decorator that reproduces it. On a busy machine a test may be several times slower; the pytest timeout ends one that hangs.
+# one is printed with a decorator that reproduces it. On a busy machine a test may be several times slower;
+# the pytest timeout ends one that hangs.
 hypothesis.settings.register_profile(
     "enchannel",
     deadline=None,
