@@ -21,7 +21,7 @@ from typing import Protocol
 
 import zmq
 
-from enchannel.backends import SharedResource
+from enchannel.backends import SharedResource, mark_io_thread
 
 __all__ = ["Drainable", "IoThread", "Timer", "TimerGroup", "io_thread"]
 
@@ -155,6 +155,7 @@ class IoThread:
         self._ready[reader] = None
 
     def _run(self) -> None:
+        mark_io_thread()
         while not self._stopping:
             try:
                 self._run_once()

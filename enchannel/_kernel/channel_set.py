@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
@@ -74,9 +73,9 @@ class ChannelSet(Generic[K]):
         self.heartbeat: Heartbeat | None = None
         self._scheduler = scheduler
         self._silent_after = silent_after
-        self._on_first_subscriber: Callable[[], None] | None = None
+        # Empty, or the callback of the link; popped without a lock, since a finalizer may subscribe.
+        self._on_first_subscriber: list[Callable[[], None]] = []
         self._capabilities = Capabilities()
-        self._lock = threading.Lock()
 
     def attach(
         self,
@@ -93,8 +92,9 @@ class ChannelSet(Generic[K]):
             on_heartbeat: Called with False when the heartbeat stops, and with True when it is back.
         """
         context = replace(self._context, on_message=on_message)
-        self._on_first_subscriber = link.on_first_subscriber
         self._capabilities = link.capabilities
+        if link.on_first_subscriber is not None:
+            self._on_first_subscriber.append(link.on_first_subscriber)
         for name, pair in link.pairs.items():
             if name is not ChannelName.HEARTBEAT:
                 self._by_name[name] = self._types.channel(name, pair, context)
@@ -107,7 +107,6 @@ class ChannelSet(Generic[K]):
                 self._scheduler,
                 on_heartbeat,
             )
-            unpause(self.heartbeat)
 
     def get(self, name: ChannelName) -> MessageChannel[K]:
         """Return a message channel.
@@ -132,6 +131,11 @@ class ChannelSet(Generic[K]):
         """True if any message channel has a subscriber."""
         return any(channel.observer_count for channel in (*self._by_name.values(), self.main))
 
+    def unpause_heartbeat(self) -> None:
+        """Start sending pings; ``attach`` does not."""
+        if self.heartbeat is not None:
+            unpause(self.heartbeat)
+
     def pause_heartbeat(self) -> None:
         """Stop sending pings."""
         if self.heartbeat is not None:
@@ -148,12 +152,13 @@ class ChannelSet(Generic[K]):
         return self._capabilities.can_send
 
     def _on_subscribed(self) -> None:
-        if self._on_first_subscriber is None:
+        if not self._on_first_subscriber:
             return
-        with self._lock:
-            callback, self._on_first_subscriber = self._on_first_subscriber, None
-        if callback is not None:
-            callback()
+        try:
+            callback = self._on_first_subscriber.pop()
+        except IndexError:  # another thread was first
+            return
+        callback()
 
 
 def _ignore(message: AnyMessage) -> None: ...

@@ -18,6 +18,7 @@ from enchannel._kernel.kernel import Kernel, open_kernel
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
+from enchannel._rx.waiting import refuse_on_shared_thread
 from enchannel.abc import Backend, Launcher, Link, Lister, OpenContext
 from enchannel.errors import NotSupported
 
@@ -148,6 +149,7 @@ def open_link(
         ConnectionFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``connect``.
     """
     require_supported_concurrency("open_link()")
+    refuse_on_shared_thread("open_link()")
     context = _context(session, timeout, scheduler, at)
     return _open_call(target, context, backend, options)()
 
@@ -175,6 +177,7 @@ def launch_link(
         LaunchFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``launch``.
     """
     require_supported_concurrency("launch_link()")
+    refuse_on_shared_thread("launch_link()")
     context = _context(session, timeout, scheduler, at)
     return _launch_call(name, context, backend, cwd, extra_env, options)()
 
@@ -272,4 +275,7 @@ def _validate_id(target: object) -> None:
 
 
 def _open_now_or_later(kernel: Kernel) -> Kernel:
-    return kernel if is_on_event_loop() else open_kernel(kernel)
+    if is_on_event_loop():
+        return kernel
+    refuse_on_shared_thread("connecting")
+    return open_kernel(kernel)

@@ -17,7 +17,13 @@ from enchannel._rx.process_hooks import call_at_exit, call_in_forked_child, ensu
 from enchannel._rx.thread_calls import join_calls
 from enchannel._rx.waiting import Waiter
 from enchannel.abc import Link, LinkEvent, LinkState
-from enchannel.errors import ChannelClosed, EnchannelError, NotConnected, RequestTimeout
+from enchannel.errors import (
+    ChannelClosed,
+    EnchannelError,
+    NotConnected,
+    RequestTimeout,
+    WouldDeadlock,
+)
 
 __all__ = ["Connection", "Phase", "Receiver"]
 
@@ -106,7 +112,9 @@ class Connection:
         self._subjects = subjects
         self._is_detached = False
         self._lock = threading.RLock()
-        self._opening = threading.Lock()
+        # Re-entrant, because a signal handler or finalizer may use the kernel while this thread opens it.
+        self._opening = threading.RLock()
+        self._closing_thread: int | None = None
         self._closed = threading.Event()
 
     def bind(self, receiver: Receiver) -> None:
@@ -119,10 +127,16 @@ class Connection:
         Raises:
             ChannelClosed: the kernel is closed, or was closed meanwhile.
             ConnectionFailed, LaunchFailed: as ``open_link`` does.
+            WouldDeadlock: this thread is opening the link, and a signal handler or finalizer called this.
         """
         with self._opening:
             if self.is_closing:
                 self._raise_if_closed()
+            if self.phase is Phase.OPENING:
+                raise WouldDeadlock(
+                    "opening a kernel that the same thread is opening, as in a signal handler, would wait "
+                    "for itself; open it in one place"
+                )
             if self.link is None:
                 self._start_opening()
                 try:
@@ -143,9 +157,11 @@ class Connection:
             is_first = not self.is_closing
             if is_first:
                 self._move_to(Phase.CLOSING)
+                self._closing_thread = threading.get_ident()
             link = self.link
         if not is_first:
-            if not self._subjects.delivery.is_current:
+            is_this_thread = self._closing_thread == threading.get_ident()
+            if not (is_this_thread or self._subjects.delivery.is_current):
                 self._closed.wait(CLOSE_TIMEOUT)
             return
         try:
@@ -158,6 +174,7 @@ class Connection:
             if self.phase is Phase.CLOSING:
                 self._move_to(Phase.CLOSED)
             _connections.discard(self)
+            self._closing_thread = None
             self._closed.set()
         self._subjects.delivery.join(CLOSE_TIMEOUT)
 
@@ -227,7 +244,7 @@ class Connection:
 
     def reset_after_fork(self) -> None:
         """Give up the copy in a forked child, and replace locks that a thread of the parent may hold."""
-        self._lock, self._opening = threading.RLock(), threading.Lock()
+        self._lock, self._opening = threading.RLock(), threading.RLock()
         if self.phase is not Phase.CLOSED:
             self._move_to(Phase.FORKED)
         self._subjects.delivery.reset_after_fork(ChannelClosed(FORKED_ERROR))
@@ -257,7 +274,10 @@ class Connection:
                 self.link = link
                 self._move_to(Phase.OPEN)
                 self._subscribe(link)
-                return
+        if self.link is link:
+            # Without the lock, because it sends.
+            self.channels.unpause_heartbeat()
+            return
         self._disconnect(link)
         self._raise_if_closed()
 

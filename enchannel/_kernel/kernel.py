@@ -24,7 +24,8 @@ from enchannel._protocol.argument_types import validate_flags
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage, Buffer
 from enchannel._protocol.session import Session
-from enchannel._rx.thread_calls import call_in_thread
+from enchannel._rx.library_threads import is_shared_thread
+from enchannel._rx.thread_calls import call_in_thread, hand_over
 from enchannel._rx.timer import timer
 from enchannel._rx.waiting import refuse_on_event_loop, refuse_to_block
 from enchannel.abc import KernelState, Link, LinkState
@@ -125,11 +126,15 @@ class Kernel(Requests):
         """Shut down an owned kernel or disconnect from another; complete every channel.
 
         Messages that have arrived are still delivered. Waits up to 10 seconds for subscribers that lag
-        behind. Idempotent and thread-safe, also when called by a subscriber.
+        behind. Idempotent and thread-safe, also when called by a subscriber. On a thread that serves all
+        kernels, where the garbage collector may run a finalizer, it closes in the background.
 
         Raises:
             WouldDeadlock: called on a running event loop.
         """
+        if is_shared_thread():
+            hand_over(self._parts.connection.close, "kernel.close()")
+            return
         refuse_on_event_loop("close()", "use `await kernel.aclose()`")
         self._parts.connection.close()
 
@@ -144,11 +149,14 @@ class Kernel(Requests):
         """Disconnect from a kernel that was launched, and leave it running.
 
         The kernel runs until this process exits, or longer if it was launched with ``independent=True``;
-        ``connect`` finds it by its id.
+        ``connect`` finds it by its id. In a finalizer it may continue in the background, as ``close`` does.
 
         Raises:
             WouldDeadlock: called on a running event loop.
         """
+        if is_shared_thread():
+            hand_over(self._parts.connection.detach, "kernel.detach()")
+            return
         refuse_on_event_loop("detach()", "use `await kernel.adetach()`")
         self._parts.connection.detach()
 

@@ -19,6 +19,7 @@ from enchannel._protocol.message import AnyMessage, Message, now
 from enchannel._recordings.format import RecordKind, encode_header, encode_record
 from enchannel._recordings.recording_file import RecordingFile, write_failure
 from enchannel._rx.delivery_thread import DeliveryThread
+from enchannel._rx.library_threads import is_shared_thread
 from enchannel._rx.process_hooks import call_at_exit
 from enchannel._rx.sink import CallbackSink, attach
 from enchannel._rx.thread_calls import call_in_thread
@@ -93,8 +94,8 @@ class Recorder(abc.DisposableBase):
         self._report = parts.report
         self._keep_input = keep_input
         self._pid = os.getpid()
-        self._changing = threading.Lock()
-        self._ended = False
+        # Taken by the first call that ends the recording, and only ever tried.
+        self._ending = threading.Lock()
         self._last_time = 0.0
         header = encode_header(kernel.id, kernel.session.id, now())
         self._file = RecordingFile(path, header, overwrite=overwrite)
@@ -137,6 +138,9 @@ class Recorder(abc.DisposableBase):
         Raises:
             WouldDeadlock: Called on a running event loop; use ``aclose`` there.
         """
+        if is_shared_thread():
+            self.dispose()
+            return
         refuse_on_event_loop("closing a recording", "use `await recorder.aclose()`")
         self._end_and_wait()
 
@@ -177,7 +181,7 @@ class Recorder(abc.DisposableBase):
         await self.aclose()
 
     def __repr__(self) -> str:
-        ended = " (ended)" if self._ended else ""
+        ended = " (ended)" if self._ending.locked() else ""
         return f"<Recorder {self.path}, {self.messages} messages{ended}>"
 
     def _end_and_wait(self) -> None:
@@ -195,9 +199,7 @@ class Recorder(abc.DisposableBase):
         self._note(RecordKind.RECEIVED if isinstance(item, Message) else RecordKind.EVENT, item)
 
     def _end(self, error: Exception | None) -> None:
-        with self._changing:
-            first, self._ended = not self._ended, True
-        if first:
+        if self._ending.acquire(blocking=False):
             self._watching.dispose()
             self._note(RecordKind.END, error)  # type: ignore[arg-type]  # an EnchannelError
             self._delivery.end()

@@ -11,23 +11,13 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["DeliveryThread", "is_delivering", "mark_delivering"]
+from enchannel._rx.library_threads import ThreadRole, mark_thread
+
+__all__ = ["DeliveryThread"]
 
 T = TypeVar("T")
 
 log = logging.getLogger("enchannel")
-
-_this_thread = threading.local()
-
-
-def is_delivering() -> bool:
-    """Return True if the current thread calls subscribers, so that it could wait for itself."""
-    return getattr(_this_thread, "delivering", False)
-
-
-def mark_delivering(value: bool = True) -> None:
-    """Mark the current thread as one that calls subscribers, or that carries messages to them."""
-    _this_thread.delivering = value
 
 
 class Source(Protocol):
@@ -45,7 +35,8 @@ class DeliveryThread:
     guards them.
 
     The thread is started by the first call, and woken only when it waits: a call that is added while it
-    works costs an append.
+    works costs an append. Putting a call takes no lock, never waits, and never makes the call itself, so it
+    may be done with a lock held and in finalizers.
 
     Args:
         name: The name of the thread.
@@ -57,10 +48,10 @@ class DeliveryThread:
         self._urgent: deque[tuple[Callable[[Any], None], Any]] = deque()
         self._wakeups: SimpleQueue[None] = SimpleQueue()
         self._needs_wakeup = True  # or there is no thread yet
-        self._lock = threading.RLock()
+        # Held by the delivery thread as long as it runs, and only ever tried.
+        self._running = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_ending = False
-        self._has_ended = False
         self._pid = os.getpid()
         self._sources: weakref.WeakSet[Source] = weakref.WeakSet()
 
@@ -77,9 +68,10 @@ class DeliveryThread:
             self._wake()
 
     def end(self) -> None:
-        """Make the queued calls, then end the thread."""
+        """End the thread once the queued calls were made; later calls start it again for a moment."""
         self._is_ending = True
-        self._wake()
+        if self._needs_wakeup and (self._thread is not None or self._has_calls):
+            self._wake()
 
     def join(self, timeout: float) -> bool:
         """Wait until all calls were made, unless this is the delivery thread; return True if they were.
@@ -90,6 +82,8 @@ class DeliveryThread:
         thread = self._thread
         if thread is None or self.is_current or os.getpid() != self._pid:
             return True
+        if thread.ident is None:
+            return False  # it is being started
         thread.join(timeout)
         return not thread.is_alive()
 
@@ -118,67 +112,71 @@ class DeliveryThread:
         Args:
             error: The error with which the sources fail.
         """
-        self._lock = threading.RLock()
+        self._running = threading.Lock()
         self._queue, self._urgent, self._wakeups = deque(), deque(), SimpleQueue()
         self._thread, self._is_ending, self._needs_wakeup = None, True, True
         for source in list(self._sources):
             source.reset_after_fork(error)
 
     def _wake(self) -> None:
-        with self._lock:
-            if self._thread is not None and not self._has_ended:
-                self._needs_wakeup = False
-                self._wakeups.put(None)
-            elif self._is_ending:
-                self._make_remaining_calls()
-            elif self._thread is None and os.getpid() == self._pid:
+        self._needs_wakeup = False
+        self._wakeups.put(None)
+        # Otherwise the thread runs, and takes the wake-up.
+        if self._running.acquire(blocking=False):
+            if os.getpid() == self._pid:
                 self._start()
+            else:
+                self._work()
 
     def _start(self) -> None:
-        # Set first, so that a finalizer that runs here and puts a call starts no second thread.
-        self._needs_wakeup = False
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        before, self._thread = self._thread, thread
         try:
             thread.start()
         except RuntimeError as error:
-            # The limit of threads is reached: the next call that is put tries again.
-            self._needs_wakeup = True
-            log.error(
-                "starting the thread %s failed, so delivery is delayed: %s", self._name, error
-            )
-        else:
-            self._thread = thread
+            self._thread = before
+            self._on_not_started(error)
+
+    def _on_not_started(self, error: RuntimeError) -> None:
+        if self._is_ending:
+            # The interpreter exits, so these may be the last calls.
+            self._work()
+            return
+        # The limit of threads is reached: the next call that is put tries again.
+        self._running.release()
+        self._needs_wakeup = True
+        log.error("starting the thread %s failed, so delivery is delayed: %s", self._name, error)
 
     def _run(self) -> None:
-        mark_delivering()
+        mark_thread(ThreadRole.DELIVERY)
+        self._work()
+
+    def _work(self) -> None:
+        is_running = True
+        while is_running:
+            self._make_calls()
+            # Set before the final queue check, so a producer that appends after the check sees the flag
+            # and wakes this thread.
+            self._needs_wakeup = True
+            if self._has_calls:
+                self._needs_wakeup = False
+            elif not self._is_ending:
+                self._wakeups.get()
+            else:
+                self._running.release()
+                # Put before the release, by a thread that saw this one running.
+                is_running = self._has_calls and self._running.acquire(blocking=False)
+
+    @property
+    def _has_calls(self) -> bool:
+        return bool(self._urgent or self._queue)
+
+    def _make_calls(self) -> None:
         queue, urgent = self._queue, self._urgent
-        while True:
+        while urgent or queue:
             try:
                 while urgent or queue:
                     call, item = urgent.popleft() if urgent else queue.popleft()
                     call(item)
             except BaseException:  # one call must not end the thread for all subscribers
                 log.exception("delivery caught an unexpected exception and continues")
-                continue
-            # Set before the final queue check, so a producer that appends after the check sees the flag
-            # and wakes this thread.
-            self._needs_wakeup = True
-            if urgent or queue:
-                self._needs_wakeup = False
-                continue
-            if self._is_ending:
-                break
-            self._wakeups.get()
-        with self._lock:
-            self._has_ended = self._needs_wakeup = True
-            self._make_remaining_calls()
-
-    def _make_remaining_calls(self) -> None:
-        """Call late subscribers on their own thread: the delivery thread has ended."""
-        with self._lock:
-            while self._urgent or self._queue:
-                call, item = (self._urgent or self._queue).popleft()
-                try:
-                    call(item)
-                except Exception:
-                    log.exception("delivery caught an unexpected exception and continues")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-__all__ = ["call_in_thread", "join_calls"]
+__all__ = ["call_in_thread", "hand_over", "join_calls"]
 
 T = TypeVar("T")
 
+log = logging.getLogger("enchannel")
 
 _calls: set[threading.Thread] = set()
 
@@ -26,6 +28,23 @@ def join_calls(timeout: float) -> None:
     deadline = time.monotonic() + timeout
     for thread in list(_calls):
         thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def hand_over(function: Callable[[], object], activity: str) -> None:
+    """Call a blocking function in a new thread, from a thread that must not wait for it.
+
+    Args:
+        function: Its exception is logged.
+        activity: The name of the call, for the log.
+    """
+
+    def run() -> None:
+        try:
+            function()
+        except Exception:
+            log.exception("%s failed in the background", activity)
+
+    _start(run)
 
 
 async def call_in_thread(
@@ -107,4 +126,8 @@ def _start(run: Callable[[], None]) -> None:
 
     thread = threading.Thread(target=tracked, name="enchannel call", daemon=True)
     _calls.add(thread)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # the limit of threads is reached, or the interpreter exits
+        _calls.discard(thread)
+        raise

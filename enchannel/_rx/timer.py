@@ -17,6 +17,7 @@ from reactivex import abc, typing
 from reactivex.disposable import Disposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
+from enchannel._rx.library_threads import ThreadRole, mark_thread
 from enchannel._rx.process_hooks import call_in_forked_child
 
 __all__ = ["TimerScheduler", "clock_of", "timer"]
@@ -113,6 +114,7 @@ class TimerScheduler(PeriodicScheduler):
             log.error("starting the timer thread failed, so timeouts are delayed: %s", error)
 
     def _run(self) -> None:
+        mark_thread(ThreadRole.SHARED)
         is_running = True
         while is_running:
             self._waits_until = WORKING

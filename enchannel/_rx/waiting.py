@@ -16,7 +16,7 @@ from reactivex.disposable import SingleAssignmentDisposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler.eventloop import AsyncIOThreadSafeScheduler
 
-from enchannel._rx.delivery_thread import is_delivering
+from enchannel._rx.library_threads import ThreadRole, is_shared_thread, role_of_thread
 from enchannel._rx.overflow import validate_overflow
 from enchannel._rx.pipe_end import PipeEnd
 from enchannel._rx.sink import attach, log_error
@@ -28,6 +28,7 @@ __all__ = [
     "aiter",
     "last_value",
     "refuse_on_event_loop",
+    "refuse_on_shared_thread",
     "refuse_to_block",
     "wait",
 ]
@@ -49,9 +50,9 @@ def refuse_to_block(what: str, remedy: str, in_subscriber: str) -> None:
         in_subscriber: The remedy on a delivery thread.
 
     Raises:
-        WouldDeadlock: on a delivery thread, or on the thread of a running asyncio loop.
+        WouldDeadlock: on a thread of the library, or on the thread of a running asyncio loop.
     """
-    if is_delivering():
+    if role_of_thread() is ThreadRole.DELIVERY:
         raise WouldDeadlock(
             f"{what} on a thread that delivers messages would wait for itself; {in_subscriber}, or "
             f"{remedy} on an event loop"
@@ -60,20 +61,31 @@ def refuse_to_block(what: str, remedy: str, in_subscriber: str) -> None:
 
 
 def refuse_on_event_loop(what: str, remedy: str) -> None:
-    """Raise WouldDeadlock on the thread of a running asyncio loop.
+    """Raise WouldDeadlock on the thread of a running asyncio loop, and on threads that serve all kernels.
 
     Args:
         what: The blocking call, as the error names it.
-        remedy: The call to make instead.
+        remedy: The call to make instead on an event loop.
 
     Raises:
-        WouldDeadlock: on the thread of a running asyncio loop.
+        WouldDeadlock: on the thread of a running asyncio loop, or a shared thread of the library, where
+            the garbage collector may run a finalizer of the user.
     """
+    refuse_on_shared_thread(what)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
     raise WouldDeadlock(f"{what} would block the running event loop; {remedy}")
+
+
+def refuse_on_shared_thread(what: str) -> None:
+    """Raise WouldDeadlock on a thread of the library that serves all kernels."""
+    if is_shared_thread():
+        raise WouldDeadlock(
+            f"{what} on the thread {threading.current_thread().name!r} would stop all kernels, for "
+            "example in a finalizer that the garbage collector runs there; use a thread of your own"
+        )
 
 
 def wait(observable: Observable[T], *, timeout: float | None = None) -> T:

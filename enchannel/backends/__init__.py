@@ -3,6 +3,7 @@
 from enchannel._kernel.connect import launch_link, open_link
 from enchannel._protocol.link_event import EventRecord, decode_error, decode_event, encode_event
 from enchannel._protocol.url_secrets import redact_url, token_of_url
+from enchannel._rx.library_threads import mark_io_thread
 from enchannel._rx.waiting import refuse_on_event_loop
 from enchannel.backends._event_loop_thread import EventLoopThread
 from enchannel.backends._kernel_search import find_kernel
@@ -51,6 +52,7 @@ __all__ = [
     "encode_event",
     "find_kernel",
     "launch_link",
+    "mark_io_thread",
     "open_link",
     "open_on_server",
     "parse_server_url",

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from reactivex import Observable
 from reactivex.subject import AsyncSubject
 
+from enchannel._rx.library_threads import mark_io_thread
 from enchannel.errors import ChannelClosed, EnchannelError
 
 __all__ = ["EventLoopThread"]
@@ -208,6 +209,7 @@ class EventLoopThread:
             self._thread.join(JOIN_TIMEOUT)
 
     def _run(self) -> None:
+        mark_io_thread()
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         # A task that is cancelled before its first step never enters its coroutine, so neither that nor

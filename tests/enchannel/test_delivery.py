@@ -14,6 +14,7 @@ from enchannel.testing import Collector
 from tests.rigs import DEADLINE, eventually
 from tests.rigs.messages import printed
 from tests.rigs.scripted import ScriptedLink
+from tests.rigs.threads import Thread
 
 REQUEST = ec.execute_request("1")
 
@@ -34,6 +35,23 @@ def test_put_without_thread_waits_for_next(
     assert eventually(lambda: called == [1, 2])
     delivery.end()
     assert delivery.join(DEADLINE)
+
+
+def test_late_subscriber_is_called_without_lock() -> None:
+    """A late subscriber may wait for another one, on any thread."""
+    seen: list[ec.LinkState] = []
+    done = threading.Event()
+    with ScriptedLink().kernel() as kernel:
+        pass
+
+    def on_state(state: ec.LinkState) -> None:
+        subscribing = Thread(lambda: kernel.link_state.subscribe(seen.append))
+        subscribing.result()
+        done.set()
+
+    kernel.link_state.subscribe(on_state)
+    assert done.wait(DEADLINE)
+    assert eventually(lambda: seen == [ec.LinkState.CLOSED])
 
 
 def test_unexpected_exception_does_not_end_thread(caplog: pytest.LogCaptureFixture) -> None:

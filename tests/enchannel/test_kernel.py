@@ -1040,7 +1040,6 @@ def test_fork_replaces_held_locks_of_kernel() -> None:
                 kernel.iopub._fanout.lock,
                 kernel.errors._fanout.lock,
                 kernel.link_state._fanout.lock,
-                parts_of(kernel).delivery._lock,
             ):
                 held.set()
                 assert done.wait(DEADLINE)

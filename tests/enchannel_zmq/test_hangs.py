@@ -1,5 +1,6 @@
 """Closing, interrupting, forking and exiting: nothing hangs, and nothing is left behind."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -49,6 +50,47 @@ def is_gone(pid: int) -> bool:
 def cheap() -> Iterator[ec.Kernel]:
     with ec.launch(CHEAP) as kernel:
         yield kernel
+
+
+def test_finalizer_on_io_thread_stops_nothing(cheap: ec.Kernel) -> None:
+    outcomes: list[object] = []
+    finalized = threading.Event()
+
+    class Finalized:
+        def __init__(self, kernel: ec.Kernel) -> None:
+            self.kernel = kernel
+            self.itself = self  # so that only the garbage collector finalizes it
+
+        def __del__(self) -> None:
+            outcomes.append(threading.current_thread().name)
+            try:
+                self.kernel.run("1")
+            except ec.WouldDeadlock as error:
+                outcomes.append(error)
+            self.kernel.close()
+            finalized.set()
+
+    def collect() -> None:
+        gc.collect()
+
+    kernel = ec.launch(CHEAP)
+    pid, ended = pid_of(kernel), Collector[ec.LinkState]()
+    kernel.link_state.subscribe(ended)
+    io = io_thread.current
+    assert io is not None
+    gc.disable()
+    try:
+        Finalized(kernel)
+        io.post(collect)
+        assert finalized.wait(DEADLINE)
+    finally:
+        gc.enable()
+        kernel.close()
+    assert outcomes[0] == "enchannel-zmq I/O"
+    assert isinstance(outcomes[1], ec.WouldDeadlock)
+    assert cheap.run("6 * 7", timeout=DEADLINE).text == "42"
+    ended.wait_for_end()
+    assert is_gone(pid)
 
 
 # Scripts, run in another process.
