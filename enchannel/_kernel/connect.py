@@ -15,16 +15,25 @@ from enchannel._kernel.backend_lookup import find_backend, find_backend_of_targe
 from enchannel._kernel.concurrency import is_on_event_loop, require_supported_concurrency
 from enchannel._kernel.heartbeat import validate_silent_after
 from enchannel._kernel.kernel import Kernel, open_kernel
+from enchannel._kernel.request_gate import DEFAULT_MAX_IN_FLIGHT, validate_max_in_flight
 from enchannel._protocol.connection_info import ConnectionInfo
 from enchannel._protocol.session import Session
 from enchannel._protocol.url_secrets import redact_url
-from enchannel._rx.waiting import refuse_on_shared_thread
+from enchannel._rx.waiting import require_user_thread
 from enchannel.abc import Backend, Launcher, Link, Lister, OpenContext
 from enchannel.errors import NotSupported
 
 __all__ = ["connect", "launch", "launch_link", "open_link"]
 
-CONNECT_OPTIONS = ("at", "backend", "timeout", "session", "silent_after", "scheduler")
+CONNECT_OPTIONS = (
+    "at",
+    "backend",
+    "timeout",
+    "session",
+    "silent_after",
+    "max_in_flight",
+    "scheduler",
+)
 
 
 def connect(
@@ -35,6 +44,7 @@ def connect(
     timeout: float = 10.0,
     session: Session | None = None,
     silent_after: float | None = None,
+    max_in_flight: int | None = DEFAULT_MAX_IN_FLIGHT,
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
@@ -55,6 +65,9 @@ def connect(
         session: The identity of this client; a new one by default.
         silent_after: Seconds without a heartbeat after which the kernel state is ``silent``. None: 5
             seconds, or no heartbeats with a scheduler of virtual time. ``math.inf``: no heartbeats.
+        max_in_flight: The maximum number of unanswered requests on each channel and subshell. Later ones
+            wait here, in order, while their timeouts run. None: no limit; kernels drop requests then,
+            ipykernel beyond some 2,000. Messages of channels and comms are sent at once.
         scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
@@ -73,10 +86,18 @@ def connect(
     require_supported_concurrency("connect()")
     context = _context(session, timeout, scheduler, at)
     validate_silent_after(silent_after)
+    validate_max_in_flight(max_in_flight)
     opened = _open_call(target, context, backend, options)
     label = redact_url(target) if isinstance(target, str) else ""
     return _open_now_or_later(
-        Kernel(opened, context.session, label=label, scheduler=scheduler, silent_after=silent_after)
+        Kernel(
+            opened,
+            context.session,
+            label=label,
+            scheduler=scheduler,
+            silent_after=silent_after,
+            max_in_flight=max_in_flight,
+        )
     )
 
 
@@ -90,6 +111,7 @@ def launch(
     timeout: float = 60.0,
     session: Session | None = None,
     silent_after: float | None = None,
+    max_in_flight: int | None = DEFAULT_MAX_IN_FLIGHT,
     scheduler: abc.SchedulerBase | None = None,
     **options: Any,
 ) -> Kernel:
@@ -109,7 +131,7 @@ def launch(
             server below its root, of a relay on its machine.
         extra_env: Environment variables, added to those of this process.
         timeout: Seconds within which the kernel must answer.
-        session, silent_after, scheduler: As for ``connect``.
+        session, silent_after, max_in_flight, scheduler: As for ``connect``.
         options: The options of the backend; for ZeroMQ see ``enchannel_zmq``.
 
     Raises:
@@ -122,10 +144,16 @@ def launch(
     require_supported_concurrency("launch()")
     context = _context(session, timeout, scheduler, at)
     validate_silent_after(silent_after)
+    validate_max_in_flight(max_in_flight)
     launched = _launch_call(name, context, backend, cwd, extra_env, options)
     return _open_now_or_later(
         Kernel(
-            launched, context.session, label=name, scheduler=scheduler, silent_after=silent_after
+            launched,
+            context.session,
+            label=name,
+            scheduler=scheduler,
+            silent_after=silent_after,
+            max_in_flight=max_in_flight,
         )
     )
 
@@ -149,7 +177,7 @@ def open_link(
         ConnectionFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``connect``.
     """
     require_supported_concurrency("open_link()")
-    refuse_on_shared_thread("open_link()")
+    require_user_thread("open_link()")
     context = _context(session, timeout, scheduler, at)
     return _open_call(target, context, backend, options)()
 
@@ -177,7 +205,7 @@ def launch_link(
         LaunchFailed, BackendNotFound, NotSupported, ValueError, TypeError: As for ``launch``.
     """
     require_supported_concurrency("launch_link()")
-    refuse_on_shared_thread("launch_link()")
+    require_user_thread("launch_link()")
     context = _context(session, timeout, scheduler, at)
     return _launch_call(name, context, backend, cwd, extra_env, options)()
 
@@ -277,5 +305,5 @@ def _validate_id(target: object) -> None:
 def _open_now_or_later(kernel: Kernel) -> Kernel:
     if is_on_event_loop():
         return kernel
-    refuse_on_shared_thread("connecting")
+    require_user_thread("connecting")
     return open_kernel(kernel)

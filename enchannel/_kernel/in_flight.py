@@ -76,6 +76,13 @@ class RequestHost(InputHost, ProbeHost, Protocol):
     def submit(self, request: InFlightRequest, /) -> None:
         """Call ``transmit`` of a request, at once or when code may be sent again."""
 
+    def send_waiting(self) -> None:
+        """Send requests that waited for the end of another one."""
+
+    def reason_for_waiting(self, request: InFlightRequest, /) -> str:
+        """Explain why a request was not sent."""
+        ...
+
     def hold(self) -> Callable[[], None]:
         """Let code wait that is submitted from now on, until the result is called."""
         ...
@@ -107,6 +114,7 @@ class RequestOptions:
     """The options of one request; ``Requests.request`` describes them.
 
     Attributes:
+        is_urgent: Send the request at once, even if many are in flight.
         idle_wait: The wait for the idle status after the reply.
     """
 
@@ -114,6 +122,7 @@ class RequestOptions:
     idle_grace: float | None = None
     interrupt_if_abandoned: bool = False
     on_input: OnInput | None = None
+    is_urgent: bool = False
     idle_wait: IdleWait = IdleWait.CHECKED
 
 
@@ -224,9 +233,24 @@ class InFlightRequest(abc.DisposableBase):
         return self.queue == (ChannelName.SHELL, None)
 
     @property
+    def has_ended(self) -> bool:
+        """True if nothing that arrives matters any more."""
+        return self._progress is Progress.ENDED
+
+    @property
+    def is_urgent(self) -> bool:
+        """True if the request is sent at once, even if many are in flight."""
+        return self._options.is_urgent
+
+    @property
+    def was_aborted(self) -> bool:
+        """True if the kernel aborted the request."""
+        return self._reply is not None and status_of_reply(self._reply) == "aborted"
+
+    @property
     def is_main_code(self) -> bool:
         """True for code in the main shell, which an interrupt of earlier code may hit or abort."""
-        return self._is_code and self.can_interrupt
+        return self.is_code and self.can_interrupt
 
     def start(self) -> None:
         """Start the timeout and submit the request."""
@@ -242,12 +266,13 @@ class InFlightRequest(abc.DisposableBase):
             if self._progress is not Progress.WAITING:
                 return
             self._progress = Progress.SENT
-            try:
-                if self._may_have_late_output:
-                    self._host.idle_order.ask_once(self._host, self.queue)
-                self._host.send(self._message)
-            except EnchannelError as error:
-                self.fail(error)
+        # Without the lock, because sending calls the backend.
+        try:
+            if self._may_have_late_output:
+                self._host.idle_order.ask_once(self._host, self.queue)
+            self._host.send(self._message)
+        except EnchannelError as error:
+            self.fail(error)
 
     def on_next(self, message: AnyMessage) -> None:
         """Handle a message whose parent is this request."""
@@ -263,7 +288,7 @@ class InFlightRequest(abc.DisposableBase):
                     self._sink.on_next(message)
                 if kind in STEP_TYPES or self._interrupt is Demand.PENDING:
                     self._on_step(message, kind)
-            is_settled = self._is_settled
+            is_settled = self._is_settled and not self.has_ended
         if not is_settled:
             self._settle()
 
@@ -313,7 +338,8 @@ class InFlightRequest(abc.DisposableBase):
         return self._input is not None and self._input.is_pending
 
     @property
-    def _is_code(self) -> bool:
+    def is_code(self) -> bool:
+        """True for code that the kernel runs."""
         return self._message.header.msg_type == "execute_request"
 
     @property
@@ -336,7 +362,13 @@ class InFlightRequest(abc.DisposableBase):
         return self._interrupt is Demand.PENDING and self._progress is not Progress.ENDED
 
     def _settle(self) -> None:
-        """Make an interrupt that is due, and let code be sent again; called without the lock."""
+        """Make an interrupt that is due, and let other requests be sent; called without the lock."""
+        if not self._is_settled:
+            self._make_interrupt()
+        if self.has_ended:
+            self._host.send_waiting()
+
+    def _make_interrupt(self) -> None:
         with self._lock:
             if self._is_settled:
                 return
@@ -385,7 +417,7 @@ class InFlightRequest(abc.DisposableBase):
         if self._progress is Progress.STARTING:
             self._after(READY_GRACE, self._on_ready)
             return
-        is_silent = not self._is_code or bool(self._message.content.get("silent"))
+        is_silent = not self.is_code or bool(self._message.content.get("silent"))
         self._after(SILENT_START_GRACE if is_silent else START_GRACE, self._on_start_unseen)
 
     def _on_start_unseen(self) -> None:
@@ -522,7 +554,7 @@ class InFlightRequest(abc.DisposableBase):
 
     @property
     def _may_have_late_output(self) -> bool:
-        return self._is_code and not self._host.capabilities.idle_is_last
+        return self.is_code and not self._host.capabilities.idle_is_last
 
     def _await_late_output(self) -> None:
         """Complete the request, after its late output if this kernel may send any."""
@@ -600,7 +632,7 @@ class InFlightRequest(abc.DisposableBase):
     @property
     def _missing(self) -> str:
         if self._progress is Progress.WAITING:
-            return "it was not sent, because an interrupt of earlier code has not taken effect"
+            return f"it was not sent, because {self._host.reason_for_waiting(self)}"
         count = self._received
         received = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
         missing = "the reply" if self._reply is None else "the idle status"

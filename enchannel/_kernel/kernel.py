@@ -15,6 +15,7 @@ from enchannel._kernel.comm import Comm
 from enchannel._kernel.heartbeat import Heartbeat, validate_silent_after
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT, RequestOptions
 from enchannel._kernel.parts import KernelParts
+from enchannel._kernel.request_gate import DEFAULT_MAX_IN_FLIGHT, validate_max_in_flight
 from enchannel._kernel.request_registry import Request
 from enchannel._kernel.requests import Requests, validate_on_input, validate_timeout
 from enchannel._kernel.stdin import OnInput
@@ -69,6 +70,7 @@ class Kernel(Requests):
         label: str = "",
         scheduler: abc.SchedulerBase | None = None,
         silent_after: float | None = None,
+        max_in_flight: int | None = DEFAULT_MAX_IN_FLIGHT,
     ) -> None:
         self._label = label
         self._parts = parts = KernelParts(
@@ -76,6 +78,7 @@ class Kernel(Requests):
             session,
             scheduler=scheduler or timer(),
             silent_after=silent_after,
+            max_in_flight=max_in_flight,
             channel_types=ChannelTypes(kernel=self, channel=Channel, main=MainChannel),
         )
         self.session = session
@@ -92,6 +95,7 @@ class Kernel(Requests):
         session: Session | None = None,
         scheduler: abc.SchedulerBase | None = None,
         silent_after: float | None = None,
+        max_in_flight: int | None = DEFAULT_MAX_IN_FLIGHT,
     ) -> Self:
         """Return a connected kernel over an open link, as ``enchannel.backends.open_link`` returns.
 
@@ -103,9 +107,10 @@ class Kernel(Requests):
             scheduler: The scheduler of timeouts and heartbeats; a thread of the library by default.
             silent_after: Seconds without a heartbeat after which the kernel state is ``silent``. None: 5
                 seconds, or no heartbeats with a scheduler of virtual time. ``math.inf``: no heartbeats.
+            max_in_flight: As for ``enchannel.connect``.
 
         Raises:
-            ValueError, TypeError: silent_after is not a positive number.
+            ValueError, TypeError: silent_after or max_in_flight is not a positive number.
 
         Example:
             >>> session = ec.Session()
@@ -114,8 +119,13 @@ class Kernel(Requests):
             ...     kernel.run("6 * 7")
         """
         validate_silent_after(silent_after)
+        validate_max_in_flight(max_in_flight)
         kernel = cls(
-            lambda: link, session or Session(), scheduler=scheduler, silent_after=silent_after
+            lambda: link,
+            session or Session(),
+            scheduler=scheduler,
+            silent_after=silent_after,
+            max_in_flight=max_in_flight,
         )
         kernel._parts.connection.open()
         return kernel
@@ -228,6 +238,14 @@ class Kernel(Requests):
         return None if position is None else position()
 
     @property
+    def waiting_requests(self) -> int:
+        """The number of requests that were not sent yet, because too many are in flight or code is held.
+
+        ``max_in_flight`` of ``enchannel.connect`` is the limit.
+        """
+        return self._parts.requests.gate.waiting
+
+    @property
     def shell(self) -> Channel:
         """The shell channel: requests and their replies."""
         return self._channel(ChannelName.SHELL)
@@ -269,7 +287,8 @@ class Kernel(Requests):
     def __repr__(self) -> str:
         link = self._parts.connection.link
         name = self._label if link is None else link.kernel_id
-        return f"<Kernel {name} {self.link_state.value}, {self.state.value}>"
+        waiting = f", {count} requests waiting" if (count := self.waiting_requests) else ""
+        return f"<Kernel {name} {self.link_state.value}, {self.state.value}{waiting}>"
 
     def _channel(self, name: ChannelName) -> Channel:
         # Every channel of the connection is of the class in ChannelTypes.

@@ -106,7 +106,9 @@ class LifecycleActions:
         lifecycle = self._connection.require_open().lifecycle
         self.expects_end = True
         if lifecycle is None:
-            return self._request("shutdown", shutdown_request(), RequestOptions(timeout=timeout))
+            return self._request(
+                "shutdown", shutdown_request(), RequestOptions(timeout=timeout, is_urgent=True)
+            )
         outcome = lifecycle.shutdown()
         outcome.subscribe(on_error=self._on_shutdown_failed)
         return self._settle("shutdown", outcome, timeout)

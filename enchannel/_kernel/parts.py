@@ -54,6 +54,7 @@ class KernelParts:
         *,
         scheduler: abc.SchedulerBase,
         silent_after: float | None,
+        max_in_flight: int | None,
         channel_types: ChannelTypes[Any],
     ) -> None:
         self.scheduler = scheduler
@@ -68,7 +69,7 @@ class KernelParts:
         )
         self.connection = Connection(open_link, subjects, channels)
         self.idle_order = IdleOrder()
-        self.requests = RequestRegistry(self)
+        self.requests = RequestRegistry(self, max_in_flight)
         self.comms = Comms(
             CommContext(
                 send=self._send_on_shell,
@@ -105,6 +106,8 @@ class KernelParts:
         self.probe = self.requests.probe
         self.interrupt = self.interrupter.interrupt
         self.submit = self.requests.gate.submit
+        self.send_waiting = self.requests.gate.send_waiting
+        self.reason_for_waiting = self.requests.gate.reason_for_waiting
         self.hold = self.requests.gate.hold
         self.on_idle_missing = self.activity.on_idle_missing
         self.on_recovered = self.activity.on_recovered

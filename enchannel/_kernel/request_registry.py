@@ -46,9 +46,9 @@ class RequestRegistry:
         by_id: The requests by ``msg_id``. The dispatcher looks each incoming message up in it.
     """
 
-    def __init__(self, host: RequestHost) -> None:
+    def __init__(self, host: RequestHost, max_in_flight: int | None) -> None:
         self.host = host
-        self.gate = RequestGate()
+        self.gate = RequestGate(max_in_flight)
         self.by_id: dict[str, InFlightRequest] = {}
         self._lock = threading.Lock()
         self._suspensions = 0
@@ -103,7 +103,7 @@ class RequestRegistry:
     def fail_all(self, error: Exception) -> None:
         """Fail every request that is in flight or waits to be sent."""
         # The end of one request must not send another that ends as well.
-        self.gate.hold()
+        self.gate.close()
         for request in list(self.by_id.values()):
             request.fail(error)
         self.gate.reset()
@@ -116,7 +116,7 @@ class RequestRegistry:
         """
         open_in: dict[Queue, list[InFlightRequest]] = defaultdict(list)
         for request in list(self.by_id.values()):
-            # One that waits for an interrupt has not been sent, so it cannot be lost.
+            # One that waits has not been sent, so it cannot be lost.
             if request.is_waiting:
                 continue
             request.on_reconnect()
@@ -136,13 +136,13 @@ class RequestRegistry:
             sink: Receives its messages, and its end once both its reply and its idle status have arrived.
             timeout: Seconds for its whole answer, or None.
         """
-        options = RequestOptions(timeout=timeout, idle_wait=IdleWait.ENDLESS)
+        options = RequestOptions(timeout=timeout, is_urgent=True, idle_wait=IdleWait.ENDLESS)
         probe = self._start_probe(queue, sink, options)
         return Disposable(lambda: self.discard(probe))
 
     def probe_reply(self, queue: Queue, sink: Sink[AnyMessage]) -> None:
         """Send the same small request, and pass its reply to a sink without waiting for the idle status."""
-        self._start_probe(queue, sink, RequestOptions(idle_wait=IdleWait.NONE))
+        self._start_probe(queue, sink, RequestOptions(is_urgent=True, idle_wait=IdleWait.NONE))
 
     def _recover_queue(self, queue: Queue, requests: list[InFlightRequest]) -> None:
         # On shell, code that runs delays the reply for as long as it likes; control has no queue.
@@ -151,7 +151,7 @@ class RequestRegistry:
         def on_end(_: Exception | None = None) -> None:
             self._fail_lost(requests)
 
-        options = RequestOptions(timeout=timeout)
+        options = RequestOptions(timeout=timeout, is_urgent=True)
         self._start_probe(queue, CallbackSink(on_error=on_end, on_completed=on_end), options)
 
     def _start_probe(

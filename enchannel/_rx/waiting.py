@@ -28,7 +28,7 @@ __all__ = [
     "aiter",
     "last_value",
     "refuse_on_event_loop",
-    "refuse_on_shared_thread",
+    "require_user_thread",
     "refuse_to_block",
     "wait",
 ]
@@ -71,7 +71,7 @@ def refuse_on_event_loop(what: str, remedy: str) -> None:
         WouldDeadlock: on the thread of a running asyncio loop, or a shared thread of the library, where
             the garbage collector may run a finalizer of the user.
     """
-    refuse_on_shared_thread(what)
+    require_user_thread(what)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -79,7 +79,7 @@ def refuse_on_event_loop(what: str, remedy: str) -> None:
     raise WouldDeadlock(f"{what} would block the running event loop; {remedy}")
 
 
-def refuse_on_shared_thread(what: str) -> None:
+def require_user_thread(what: str) -> None:
     """Raise WouldDeadlock on a thread of the library that serves all kernels."""
     if is_shared_thread():
         raise WouldDeadlock(

@@ -10,6 +10,7 @@ import enchannel as ec
 from enchannel._kernel.connection import Phase
 from enchannel._kernel.kernel import parts_of
 from enchannel._rx.timer import timer
+from enchannel.abc import Link
 from enchannel.backends import EventLoopThread, launch_link, open_link
 from enchannel.memory import InMemoryKernel
 from enchannel.testing import Collector, FakeKernel
@@ -102,7 +103,7 @@ def test_close_within_close_returns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_open_within_open_is_refused() -> None:
     remote = ScriptedLink()
 
-    def open_link() -> ec.abc.Link:
+    def open_link() -> Link:
         with pytest.raises(ec.WouldDeadlock, match="the same thread is opening"):
             kernel.__enter__()
         return remote.link

@@ -96,6 +96,7 @@ class ScriptedLink:
         session: Session | None = None,
         scheduler: abc.SchedulerBase | None = None,
         silent_after: float | None = None,
+        max_in_flight: int | None = 500,
     ) -> Kernel:
         """Return a kernel that opens this link, for ``with`` or ``async with``."""
         return Kernel(
@@ -103,6 +104,7 @@ class ScriptedLink:
             session or Session(),
             scheduler=scheduler or self.clock,
             silent_after=silent_after,
+            max_in_flight=max_in_flight,
         )
 
     def send(self, *messages: AnyMessage) -> None:
