@@ -137,7 +137,8 @@ class Connection:
                     "opening a kernel that the same thread is opening, as in a signal handler, would wait "
                     "for itself; open it in one place"
                 )
-            if self.link is None:
+            is_first = self.link is None
+            if is_first:
                 self._start_opening()
                 try:
                     link = self._open_link()
@@ -145,6 +146,9 @@ class Connection:
                     self._abandon_opening()
                     raise
                 self._accept(link)
+        if is_first:
+            # Without the lock, because it sends.
+            self.channels.unpause_heartbeat()
 
     def close(self) -> None:
         """Shut down an owned kernel, close the link, and emit the terminal events.
@@ -275,8 +279,6 @@ class Connection:
                 self._move_to(Phase.OPEN)
                 self._subscribe(link)
         if self.link is link:
-            # Without the lock, because it sends.
-            self.channels.unpause_heartbeat()
             return
         self._disconnect(link)
         self._raise_if_closed()
