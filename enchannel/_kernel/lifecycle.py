@@ -156,7 +156,10 @@ class LifecycleActions:
         outcome = sink_of(action)
 
         def on_error(error: Exception) -> None:
-            outcome.on_error(error)
+            if _is_shut_down(name, error):
+                outcome.on_completed()
+            else:
+                outcome.on_error(error)
             on_end()
 
         def on_completed() -> None:
@@ -170,9 +173,12 @@ class LifecycleActions:
         report = self._subjects.report
 
         def report_unseen(error: Exception) -> None:
-            # A kernel that died did shut down.
-            is_done = name == "shutdown" and isinstance(error, KernelDied)
-            if not (is_done or self.is_closing):
+            if not (_is_shut_down(name, error) or self.is_closing):
                 report(error)
 
         return Action(f"kernel.{name}()", self._subjects.delivery, report, report_unseen)
+
+
+def _is_shut_down(name: str, error: Exception) -> bool:
+    """Return True if the kernel has ended, as this action requested."""
+    return name == "shutdown" and isinstance(error, KernelDied)

@@ -778,6 +778,15 @@ def test_shutdown_of_connected_kernel_by_message() -> None:
         assert seen.wait_for_end() == [None]
 
 
+def test_death_after_shutdown_request_is_its_success() -> None:
+    """A kernel may end before its reply is read."""
+    remote, seen = ScriptedLink(), Collector[None]()
+    with remote.kernel() as kernel:
+        kernel.shutdown().subscribe(seen)
+        remote.emit_event(LinkState.LOST, KernelDied("as it was asked to"))
+        assert seen.wait_for_end() == [None]
+
+
 @pytest.mark.parametrize("ask", [Kernel.restart, Kernel.shutdown])
 def test_requested_end_is_not_reported(ask: Callable[[Kernel], object]) -> None:
     (remote, _), errors, seen = launched(), Collector[EnchannelError](), Collector[AnyMessage]()
