@@ -303,15 +303,20 @@ def test_cwd_is_below_server_root(any_server: Server) -> None:
         assert Path(directory.strip()).name == "below"
 
 
+def kernels_at(server: Server) -> set[str]:
+    return {model["id"] for model in server.request("GET", "api/kernels")}
+
+
 @pytest.mark.parametrize("cwd", ["nowhere", "/nowhere", "below/nowhere", "file"])
 def test_missing_cwd_fails_launch(any_server: Server, cwd: str) -> None:
     if not isinstance(any_server, JupyterServer):
         pytest.skip("other servers have no API for files")
     (any_server.home / "work" / "below").mkdir(exist_ok=True)
     (any_server.home / "work" / "file").touch()
+    before = kernels_at(any_server)
     with pytest.raises(ec.LaunchFailed, match=f"cwd='{cwd}' does not exist below the root of"):
         ec.launch("python3", at=any_server.url, token=TOKEN, cwd=cwd)
-    assert any_server.request("GET", "api/kernels") == []
+    assert kernels_at(any_server) == before
 
 
 def test_unknown_cwd_is_reported(any_server: Server) -> None:
