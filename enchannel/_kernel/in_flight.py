@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Protocol
 
 from reactivex import abc
@@ -41,6 +42,8 @@ __all__ = [
 DEFAULT_TIMEOUT = 10.0
 # After the idle status, because the reply arrives on another socket.
 REPLY_GRACE = 10.0
+# Seconds in which an idle kernel should report busy for a request; code does not wait longer for its start.
+LOST_GRACE = 2.0
 # Seconds until the kernel can be interrupted, if no message shows it: after its busy status, after that of
 # silent code, which has no execute_input, and after execute_input, unless the kernel is known to be ready
 # then. ipykernel ignores an interrupt between its busy status and execute_input, deno for some ms more.
@@ -203,7 +206,8 @@ class InFlightRequest(abc.DisposableBase):
         self._release_code: Callable[[], None] | None = None
         self._reply: AnyMessage | None = None
         self._received = 0
-        self._late_output = LateOutputWait()
+        self._late_output: LateOutputWait | None = None
+        self._terminal: Callable[[], None] | None = None
         self._missing_idle: MissingIdleWait | None = None
         self._timers: list[abc.DisposableBase] = []
 
@@ -288,7 +292,7 @@ class InFlightRequest(abc.DisposableBase):
                     self._sink.on_next(message)
                 if kind in STEP_TYPES or self._interrupt is Demand.PENDING:
                     self._on_step(message, kind)
-            is_settled = self._is_settled and not self.has_ended
+            is_settled = self._is_settled and self._late_output is None and not self.has_ended
         if not is_settled:
             self._settle()
 
@@ -298,7 +302,7 @@ class InFlightRequest(abc.DisposableBase):
             if self._is_answered:
                 self._complete()
             elif self._end():
-                self._sink.on_error(error)
+                self._terminal = partial(self._sink.on_error, error)
         self._settle()
 
     def dispose(self) -> None:
@@ -362,11 +366,20 @@ class InFlightRequest(abc.DisposableBase):
         return self._interrupt is Demand.PENDING and self._progress is not Progress.ENDED
 
     def _settle(self) -> None:
-        """Make an interrupt that is due, and let other requests be sent; called without the lock."""
+        """Do what is due: an interrupt, a probe, the terminal event; called without the lock."""
         if not self._is_settled:
             self._make_interrupt()
+        if self._late_output is not None:
+            self._late_output.start_once()
         if self.has_ended:
+            self._emit_terminal()
             self._host.send_waiting()
+
+    def _emit_terminal(self) -> None:
+        with self._lock:
+            terminal, self._terminal = self._terminal, None
+        if terminal is not None:
+            terminal()
 
     def _make_interrupt(self) -> None:
         with self._lock:
@@ -412,13 +425,30 @@ class InFlightRequest(abc.DisposableBase):
 
     def _await_start(self) -> None:
         """Make a pending interrupt after a time, if the kernel works on the request."""
-        if self._interrupt is not Demand.PENDING or not self._progress.is_running:
+        if self._interrupt is not Demand.PENDING:
+            return
+        if self._progress is Progress.SENT:
+            self._after(LOST_GRACE, self._on_start_overdue)
+            return
+        if not self._progress.is_running:
             return
         if self._progress is Progress.STARTING:
             self._after(READY_GRACE, self._on_ready)
             return
         is_silent = not self.is_code or bool(self._message.content.get("silent"))
         self._after(SILENT_START_GRACE if is_silent else START_GRACE, self._on_start_unseen)
+
+    def _on_start_overdue(self) -> None:
+        """Let other code be sent, unless this request waits for the kernel: it may have been lost."""
+        with self._lock:
+            if self._progress is not Progress.SENT:
+                return
+            if self._host.is_busy or self._host.is_link_lost:
+                self._await_start()
+                return
+            release_code, self._release_code = self._release_code, None
+        if release_code is not None:
+            release_code()
 
     def _on_start_unseen(self) -> None:
         with self._lock:
@@ -513,14 +543,18 @@ class InFlightRequest(abc.DisposableBase):
             self._after(REPLY_GRACE, self._on_reply_missing)
 
     def _complete(self) -> None:
+        """End the request with its reply, which ``_settle`` emits."""
         reply = self._reply
-        if reply is None or not self._end():
-            return
+        if reply is not None and self._end():
+            error = request_aborted() if status_of_reply(reply) == "aborted" else None
+            self._terminal = partial(self._emit_reply, reply, error)
+
+    def _emit_reply(self, reply: AnyMessage, error: Exception | None) -> None:
         self._sink.on_next(reply)
-        if status_of_reply(reply) == "aborted":
-            self._sink.on_error(request_aborted())
-        else:
+        if error is None:
             self._sink.on_completed()
+        else:
+            self._sink.on_error(error)
 
     def _end(self) -> bool:
         """Forget the request; return True if its terminal event is still due."""
@@ -534,7 +568,8 @@ class InFlightRequest(abc.DisposableBase):
     def _release(self) -> None:
         if self._input is not None:
             self._input.close()
-        self._late_output.dispose()
+        if self._late_output is not None:
+            self._late_output.dispose()
         if self._missing_idle is not None:
             self._missing_idle.dispose()
         for timer in self._timers:
@@ -561,7 +596,8 @@ class InFlightRequest(abc.DisposableBase):
         if self._missing_idle is not None:
             self._missing_idle.dispose()
         if self._may_have_late_output and not self._host.idle_order.is_last:
-            self._late_output.start(self._host, self.queue, self._complete_once)
+            # Started by _settle, because a probe has a lock of its own.
+            self._late_output = LateOutputWait(self._host, self.queue, self._complete_once)
         else:
             self._complete()
 
@@ -596,8 +632,7 @@ class InFlightRequest(abc.DisposableBase):
             if is_complete:
                 self._complete()
             elif self._end():
-                self._sink.on_next(reply)
-                self._sink.on_error(error)
+                self._terminal = partial(self._emit_reply, reply, error)
         self._settle()
         self._host.on_idle_missing(self.id)
         self._host.report(error, is_passed_on=not is_complete)

@@ -90,15 +90,32 @@ class IdleOrder:
 
 
 class LateOutputWait(SerialDisposable):
-    """Waits for output that a kernel sends after the idle status of a request, for at most one second."""
+    """Waits for output that a kernel sends after the idle status of a request, for at most one second.
 
-    def start(self, host: ProbeHost, queue: Queue, then: Callable[[], None]) -> None:
-        """Call ``then`` once, when the output has arrived."""
-        sink: CallbackSink[AnyMessage] = CallbackSink(on_error=lambda _: then(), on_completed=then)
+    Args:
+        host: The kernel.
+        queue: The queue of the request.
+        then: Called once, when the output has arrived.
+    """
+
+    def __init__(self, host: ProbeHost, queue: Queue, then: Callable[[], None]) -> None:
+        super().__init__()
+        self._host = host
+        self._queue = queue
+        self._then = then
+        self._is_started = threading.Lock()
+
+    def start_once(self) -> None:
+        """Start to wait, in the first call only; called without a lock."""
+        if not self._is_started.acquire(blocking=False):
+            return
+        sink: CallbackSink[AnyMessage] = CallbackSink(
+            on_error=lambda _: self._then(), on_completed=self._then
+        )
         try:
-            self.disposable = host.probe(queue, sink, LATE_OUTPUT_TIMEOUT)
+            self.disposable = self._host.probe(self._queue, sink, LATE_OUTPUT_TIMEOUT)
         except EnchannelError:
-            then()
+            self._then()
 
 
 class MissingIdleWait(abc.DisposableBase):

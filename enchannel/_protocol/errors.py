@@ -159,7 +159,7 @@ class MessageNotForwarded(EnchannelError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.msg_id, self.reason)
+        return type(self), (self.msg_id, self.reason), vars(self)
 
 
 class RejectedFrame(EnchannelError):

@@ -32,6 +32,7 @@ MADE_OTHERWISE: dict[type[EnchannelError], Callable[[], EnchannelError]] = {
     ec.KernelError: lambda: ec.KernelError("ValueError", "bad", ("a line",)),
     ec.KernelDied: lambda: ec.KernelDied("gone", exit_code=-9, stderr="Killed"),
     ec.LaunchFailed: lambda: ec.LaunchFailed("no start", exit_code=3, stderr="oops"),
+    ec.MessageNotForwarded: lambda: ec.MessageNotForwarded("an id", ec.KernelDied("gone")),
     ec.SubscriberRaised: lambda: ec.SubscriberRaised("it raised", item=7),
     cm.CellFailed: lambda: cm.CellFailed(
         "stopped", cell_id="a", notebook=cm.empty_notebook, reason=ec.RequestTimeout("late")

@@ -946,6 +946,33 @@ def test_code_behind_abandoned_request_waits() -> None:
         seen.wait_for_end()
 
 
+def test_code_behind_lost_request_is_sent() -> None:
+    """An idle kernel that does not start an abandoned request may never have received it."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        kernel.execute("lost", interrupt_if_abandoned=True).subscribe().dispose()
+        lost = remote.last_request
+        kernel.execute("next").subscribe(on_error=lambda _: None)
+        assert codes_of_code(remote) == ["lost"]
+        remote.clock.advance_by(3)
+        assert codes_of_code(remote) == ["lost", "next"]
+        remote.send(busy(lost), started(lost))
+        assert lifecycle.calls == ["interrupt"]
+
+
+def test_code_behind_queued_request_waits() -> None:
+    """A kernel that works on another request has not lost the abandoned one."""
+    remote, lifecycle = interruptible()
+    with remote.kernel() as kernel:
+        kernel.execute("other").subscribe(on_error=lambda _: None)
+        remote.send(busy(remote.last_request), started(remote.last_request))
+        kernel.execute("queued", interrupt_if_abandoned=True).subscribe().dispose()
+        kernel.execute("next").subscribe(on_error=lambda _: None)
+        remote.clock.advance_by(60)
+        assert codes_of_code(remote) == ["other", "queued"]
+        assert lifecycle.calls == []
+
+
 def test_code_behind_abandoned_request_that_ends_is_sent() -> None:
     remote, lifecycle = interruptible()
     with remote.kernel() as kernel:

@@ -241,12 +241,18 @@ def test_since_beyond_log_is_clamped(relay: Running, shared_kernel: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("since", "error"), [(-1, ValueError), ("5", TypeError), (1.5, TypeError), (True, TypeError)]
+    ("since", "error", "text"),
+    [
+        (-1, ValueError, "since must be a position in the relay's log, 0 or more, not -1"),
+        ("5", TypeError, "since must be an int or None, not str"),
+        (1.5, TypeError, "since must be an int or None, not float"),
+        (True, TypeError, "since must be an int or None, not bool"),
+    ],
 )
 def test_invalid_since_raises(
-    relay: Running, shared_kernel: str, since: Any, error: type[Exception]
+    relay: Running, shared_kernel: str, since: Any, error: type[Exception], text: str
 ) -> None:
-    with pytest.raises(error, match="since must be a position"):
+    with pytest.raises(error, match=f"{text}$"):
         connect(relay.url, shared_kernel, token=TOKEN, since=since)
 
 
