@@ -424,7 +424,7 @@ class Kernel(Requests):
             NotSupported: on entering the block, if the kernel does not support subshells.
         """
         self._parts.connection.require_link()
-        return Subshell(self, self._parts.report)
+        return Subshell(self, self._parts.report, self._parts.requests.fail_queue)
 
 
 class Channel(MessageChannel[Kernel]):

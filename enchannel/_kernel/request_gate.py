@@ -105,7 +105,10 @@ class RequestGate:
         """Explain why a request was not sent."""
         with self._lock:
             if request.is_main_code and self._holds:
-                return "an interrupt of earlier code has not taken effect"
+                return (
+                    "an interrupt of earlier code has not taken effect; kernel.restart() ends code that "
+                    "ignores interrupts"
+                )
             line = self._lines.get(request.queue)
             ahead = 0 if line is None else line.count_before(request)
         return f"it waits behind {ahead} request{'' if ahead == 1 else 's'} (see max_in_flight)"

@@ -100,6 +100,13 @@ class RequestRegistry:
             request.fail(error)
         return request is not None
 
+    def fail_queue(self, queue: Queue, error: Exception) -> None:
+        """Fail every request of a queue that no longer exists."""
+        for request in list(self.by_id.values()):
+            if request.queue == queue:
+                request.fail(error)
+                self.host.on_idle_missing(request.id)
+
     def fail_all(self, error: Exception) -> None:
         """Fail every request that is in flight or waits to be sent."""
         # The end of one request must not send another that ends as well.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -9,13 +10,14 @@ from msgspec.structs import replace
 from reactivex import Observable
 
 from enchannel._kernel.in_flight import DEFAULT_TIMEOUT
+from enchannel._kernel.remaining_output import Queue
 from enchannel._kernel.requests import Requests
 from enchannel._kernel.stdin import OnInput
 from enchannel._protocol.channel_name import ChannelName
 from enchannel._protocol.message import AnyMessage
 from enchannel._rx.sink import Reporter
 from enchannel._rx.waiting import last_value, refuse_to_block, wait
-from enchannel.errors import EnchannelError, NotSupported
+from enchannel.errors import ChannelClosed, EnchannelError, NotSupported
 from enchannel.messages import create_subshell_request, delete_subshell_request
 
 __all__ = ["Subshell"]
@@ -26,16 +28,23 @@ SUBSHELL_FEATURE = "kernel subshells"
 class Subshell(Requests):
     """A subshell of a kernel: its shell requests run in a thread beside the main shell.
 
-    It is created on entering its block and deleted on leaving it. Its code cannot be interrupted: a kernel
-    interrupts the main shell only. Made by ``Kernel.subshell`` only.
+    It is created on entering its block and deleted on leaving it, when its code has ended; requests without
+    a reply fail with ChannelClosed then. Its code cannot be interrupted: a kernel interrupts the main shell
+    only. Made by ``Kernel.subshell`` only.
 
     Attributes:
         id: The id that the kernel assigned; empty outside the block.
     """
 
-    def __init__(self, requests: Requests, report: Reporter) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        report: Reporter,
+        fail_queue: Callable[[Queue, Exception], None],
+    ) -> None:
         self._requests = requests
         self._report = report
+        self._fail_queue = fail_queue
         self.id: str = ""
 
     def request(
@@ -75,11 +84,13 @@ class Subshell(Requests):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        request, self.id = delete_subshell_request(self.id), ""
+        deleted, self.id = self.id, ""
         try:
-            wait(self._requests.request(request))
+            wait(self._requests.request(delete_subshell_request(deleted)))
         except EnchannelError as failed:
             self._report(failed)
+        else:
+            self._on_deleted(deleted)
 
     async def __aenter__(self) -> Self:
         _raise_if_unsupported(await last_value(self._requests.kernel_info()))
@@ -92,11 +103,20 @@ class Subshell(Requests):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        request, self.id = delete_subshell_request(self.id), ""
+        deleted, self.id = self.id, ""
         try:
-            await last_value(self._requests.request(request))
+            await last_value(self._requests.request(delete_subshell_request(deleted)))
         except EnchannelError as failed:
             self._report(failed)
+        else:
+            self._on_deleted(deleted)
+
+    def _on_deleted(self, subshell_id: str) -> None:
+        # ipykernel drops the replies of a subshell that it deletes.
+        error = ChannelClosed(
+            "the subshell was left before the reply arrived; wait for requests inside its `with` block"
+        )
+        self._fail_queue((ChannelName.SHELL, subshell_id), error)
 
 
 def _raise_if_unsupported(info: AnyMessage) -> None:

@@ -211,6 +211,24 @@ def test_leaving_block_of_closed_kernel() -> None:
         kernel.close()
 
 
+def test_request_of_left_subshell_fails() -> None:
+    """ipykernel drops its reply."""
+    remote = supporting()
+    with remote.kernel() as kernel:
+        with kernel.subshell() as subshell:
+            answer = remote.handler
+            remote.handler = lambda request: remote.send(busy(request), started(request))
+            seen = Collector(subshell.execute("train()"))
+            other = Collector(kernel.execute("go on"))
+            remote.handler = answer
+        assert isinstance(seen.wait_for_error(), ec.ChannelClosed)
+        assert not other.ended
+        states = [kernel.state.value]
+        remote.send(*answered(remote.received[SHELL][-1]))
+        other.wait_for_end()
+        assert [*states, kernel.state.value] == [ec.KernelState.BUSY, ec.KernelState.IDLE]
+
+
 def test_run_timeout_in_subshell_interrupts_nothing() -> None:
     """An interrupt does not reach a subshell, but would stop the code in the main shell."""
     lifecycle = ScriptedLifecycle()
