@@ -14,6 +14,9 @@ from enchannel_zmq._heartbeat_probe import is_alive
 
 __all__ = ["connection_files", "find_connection_file", "read_connection_file", "runtime_dir"]
 
+# Far more than the fields of any connection file.
+MAX_FILE_BYTES = 1 << 20
+
 
 def runtime_dir() -> Path:
     """Return Jupyter's runtime directory, which has the connection files of running kernels.
@@ -94,10 +97,11 @@ def read_connection_file(path: Path) -> ConnectionInfo:
     """Read a connection file.
 
     Raises:
-        ConnectionFailed: The file is missing, unreadable, empty, not JSON, or has an invalid field.
+        ConnectionFailed: The file is missing, unreadable, empty, too large or not JSON, is not a regular
+            file, or has an invalid field.
     """
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except FileNotFoundError:
         raise _file_not_found(path) from None
     except OSError as error:
@@ -121,6 +125,19 @@ def kernel_id_of(path: Path) -> str:
     return path.stem.removeprefix("kernel-")
 
 
+def _read(path: Path) -> bytes:
+    # A pipe or a device may never end, or not even open.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ConnectionFailed(f"the connection file {path} is not a regular file")
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise ConnectionFailed(
+            f"the connection file {path} has more than {MAX_FILE_BYTES >> 20} MiB; it is another file"
+        )
+    return data
+
+
 _NOT_JSON = object()
 
 
@@ -142,8 +159,8 @@ def _parse(data: bytes) -> object:
 def _is_connection_file(path: Path) -> bool:
     """Return True for a kernel's file; servers keep files of their own in the same directory."""
     try:
-        fields = _parse(path.read_bytes())
-    except OSError:
+        fields = _parse(_read(path))
+    except (OSError, ConnectionFailed):
         return False
     return isinstance(fields, dict) and "shell_port" in fields
 

@@ -92,6 +92,7 @@ class KernelProcess:
             self._start_options["extra_arguments"] = list(extra_arguments)
         if cwd is not None:
             self._start_options["cwd"] = str(cwd)
+        self._cwd = cwd
 
     async def start(self) -> None:
         """Start the process, or start it again after its end.
@@ -102,6 +103,7 @@ class KernelProcess:
         sink = self._output.fileno()
         self._start_ended.clear()
         try:
+            self._raise_unless_in_directory()
             if not self._manager.connection_file:
                 # Not in __init__, which a Ctrl-C could end between the directory and the name for it.
                 self._transport.prepare(self._manager, self._spec)
@@ -118,6 +120,18 @@ class KernelProcess:
             self._start_ended.set()
         fields = dict(self._manager.get_connection_info())
         self.info = ConnectionInfo.from_dict(fields, source=f"the launch of {self.name}")
+
+    def _raise_unless_in_directory(self) -> None:
+        if self._cwd is None:
+            try:
+                os.getcwd()
+            except OSError as error:
+                problem = f"the current directory cannot be used ({error.strerror}); change to another one"
+                raise LaunchFailed(f"starting kernel {self.name!r} failed: {problem}") from error
+        elif not self._cwd.is_dir():
+            raise LaunchFailed(
+                f"starting kernel {self.name!r} failed: cwd={str(self._cwd)!r} is not a directory"
+            )
 
     async def wait_for_start(self) -> None:
         """Wait until no ``start`` is in progress."""

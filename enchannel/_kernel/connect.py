@@ -273,6 +273,8 @@ def _launch_call(
 def _validate_cwd(cwd: object) -> None:
     if cwd is not None and not isinstance(cwd, (str, os.PathLike)):
         raise TypeError(f"cwd must be the path of a directory, not {type(cwd).__name__}")
+    if cwd is not None and (fault := _fault_of_text(os.fspath(cwd))):
+        raise ValueError(f"cwd must not have {fault}: {cwd!r}")
 
 
 def _validate_extra_env(variables: object) -> None:
@@ -289,6 +291,22 @@ def _validate_extra_env(variables: object) -> None:
             raise TypeError(f"extra_env must have strings as names, not {name!r}")
         if not isinstance(value, str):
             raise TypeError(f"extra_env[{name!r}] must be a string, not {type(value).__name__}")
+        if not name or "=" in name:
+            raise ValueError(f"extra_env must have names without '=' and not empty, not {name!r}")
+        for what, text in ((f"the name {name!r}", name), (f"extra_env[{name!r}]", value)):
+            if fault := _fault_of_text(text):
+                raise ValueError(f"{what} must not have {fault}")
+
+
+def _fault_of_text(text: str | bytes) -> str:
+    """Describe characters that no environment variable or path can have; empty if there are none."""
+    if (b"\0" if isinstance(text, bytes) else "\0") in text:  # type: ignore[operator]
+        return "a null character"
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return "a character that the file system encoding lacks, such as a lone surrogate"
+    return ""
 
 
 def _validate_id(target: object) -> None:

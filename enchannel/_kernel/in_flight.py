@@ -366,7 +366,7 @@ class InFlightRequest(abc.DisposableBase):
         return self._interrupt is Demand.PENDING and self._progress is not Progress.ENDED
 
     def _settle(self) -> None:
-        """Do what is due: an interrupt, a probe, the terminal event; called without the lock."""
+        """Make a due interrupt, start a due probe, emit the terminal event; called without the lock."""
         if not self._is_settled:
             self._make_interrupt()
         if self._late_output is not None:

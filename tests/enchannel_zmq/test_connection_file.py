@@ -157,6 +157,21 @@ def test_any_content_raises_connection_failed(
         enchannel_zmq.read_connection_file(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+def test_file_without_end_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ec.ConnectionFailed, match=f"file {path} is not a regular file"):
+            enchannel_zmq.read_connection_file(path)
+
+
+def test_huge_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kernel-1.json"
+    path.write_text("[" + " " * (1 << 20) + "]")
+    with pytest.raises(ec.ConnectionFailed, match="has more than 1 MiB"):
+        enchannel_zmq.read_connection_file(path)
+
+
 def test_reading_directory_is_reported(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(tmp_path)
     with pytest.raises(ec.ConnectionFailed, match="reading the connection file .* failed"):

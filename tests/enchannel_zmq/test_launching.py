@@ -60,6 +60,39 @@ def test_launch_sets_cwd_and_env(tmp_path: Path) -> None:
         assert kernel.run("os.environ['PATH']").text.strip("'") == os.environ["PATH"]
 
 
+def test_launch_in_missing_directory_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(ec.LaunchFailed, match=f"cwd='{path}' is not a directory"):
+            ec.launch(cwd=path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ec.LaunchFailed, match="the current directory cannot be used"):
+        ec.launch()
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"extra_env": {"A=B": "x"}}, "extra_env must have names without '='"),
+        ({"extra_env": {"": "x"}}, "extra_env must have names without '='"),
+        ({"extra_env": {"A\0": "x"}}, "must not have a null character"),
+        ({"extra_env": {"A": "a secret\0"}}, r"extra_env\['A'\] must not have a null character"),
+        ({"extra_env": {"A": "\ud800"}}, r"extra_env\['A'\] must not have a character that"),
+        ({"cwd": "\0"}, "cwd must not have a null character"),
+        ({"cwd": "\ud800"}, "cwd must not have a character that"),
+    ],
+)
+def test_launch_rejects_text_that_no_process_gets(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text) as raised:
+        ec.launch(**options)
+    assert "secret" not in str(raised.value)
+
+
 def test_extra_arguments_survive_restart() -> None:
     with ec.launch(extra_arguments=["--InteractiveShell.ast_node_interactivity=none"]) as kernel:
         assert kernel.run("1").text == ""
