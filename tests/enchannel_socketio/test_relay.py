@@ -31,6 +31,7 @@ from enchannel.errors import (
     NotSupported,
 )
 from enchannel.memory import InMemoryKernel
+from enchannel.testing import Collector
 from enchannel_socketio import (
     RelayKernelModel,
     connect,
@@ -368,12 +369,15 @@ def test_request_whose_reply_was_dropped_fails() -> None:
         assert answered.completed()
 
 
+def counting(state: LinkState, times: int) -> Callable[[list[LinkState]], bool]:
+    return lambda states: states.count(state) == times
+
+
 def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> None:
     with Proxy(int(relay.url.rpartition(":")[2])) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"
         with connect(url, shared_kernel, token=TOKEN) as kernel:
-            states: list[LinkState] = []
-            kernel.link_state.subscribe(states.append)
+            states = Collector(kernel.link_state)
             errors: list[Exception] = []
             kernel.errors.subscribe(errors.append)
             texts = Texts(kernel)
@@ -383,13 +387,14 @@ def test_broken_connection_loses_nothing(relay: Running, shared_kernel: str) -> 
             result: list[ec.Result] = []
             done = threading.Event()
             execution.pipe(ec.to_result()).subscribe(result.append, on_completed=done.set)
-            for number in (50, 100, 150):
+            for times, number in enumerate((50, 100, 150), 1):
                 texts.until(f"\n{number}\n")
                 proxy.cut()
+                states.wait_until(counting(LinkState.LOST, times))
                 proxy.restore()
+                states.wait_until(counting(LinkState.CONNECTED, times + 1))
             assert done.wait(DEADLINE)
             assert result[0].text == "".join(f"{i}\n" for i in range(300)) + "'done'"
-            assert states.count(LinkState.LOST) == 3
             assert not errors
 
 
