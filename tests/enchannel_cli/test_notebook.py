@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -431,6 +433,31 @@ def test_unwritable_output_runs_nothing(files: Files) -> None:
     assert ended.returncode == ExitCode.USAGE
     assert "cannot be written" in ended.stderr
     assert not (files.given.parent / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["directory", "socket", "protected"])
+def test_unwritable_stream_runs_nothing(
+    files: Files, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind != "directory" and sys.platform == "win32":
+        pytest.skip("POSIX only")
+    monkeypatch.chdir(tmp_path)
+    files.has("open('ran', 'w')")
+    files.done = Path("output")
+    with closing(socket.socket(getattr(socket, "AF_UNIX", socket.AF_INET))) as listener:
+        if kind == "directory":
+            files.done.mkdir()
+        elif kind == "socket":
+            # A relative path, which is short enough for a socket.
+            listener.bind(str(files.done))
+        else:
+            files.done = Path(os.devnull)
+            # Root may write to any file.
+            monkeypatch.setattr(os, "access", lambda path, mode: False)
+        ended = refused(*files.command())
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert f"{files.done} cannot be written: " in ended.stderr
+    assert not Path("ran").exists()
 
 
 def test_full_disk_ends_notebook(files: Files) -> None:

@@ -18,6 +18,7 @@ from enchannel._cli.notebook.files import (
     UnusableNotebook,
     is_stdout,
     is_stream,
+    require_writable_stream,
     save_notebook,
     write_notebook,
 )
@@ -76,6 +77,7 @@ def _open_output(path: str | None, notebook: cm.Notebook) -> NotebookWriter | No
     if path is None:
         return None
     if is_stream(path):
+        require_writable_stream(path)
         return NotebookWriter(partial(write_notebook, path=path), once=True)
     saver = cm.Saver(path)
     # Fails before any code runs if the file cannot be written.

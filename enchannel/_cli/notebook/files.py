@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ __all__ = [
     "is_stdout",
     "is_stream",
     "load_notebook",
+    "require_writable_stream",
     "save_notebook",
     "write_notebook",
 ]
@@ -67,6 +70,26 @@ def is_stdout(path: str) -> bool:
 def is_stream(path: str) -> bool:
     """Return True if an output file is stdout, a pipe or a device, which can be written only once."""
     return is_stdout(path) or (os.path.exists(path) and not os.path.isfile(path))
+
+
+def require_writable_stream(path: str) -> None:
+    """Check that a stream can be written, without opening it: opening a pipe waits for its reader.
+
+    Raises:
+        UnusableNotebook: the path is a directory or a socket, or writing to it is not permitted.
+    """
+    if is_stdout(path):
+        return
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        number = errno.EISDIR
+    elif stat.S_ISSOCK(mode):
+        number = errno.ENXIO
+    elif not os.access(path, os.W_OK):
+        number = errno.EACCES
+    else:
+        return
+    raise UnusableNotebook(f"{path} cannot be written: {os.strerror(number)}")
 
 
 def write_notebook(notebook: cm.Notebook, path: str) -> None:
