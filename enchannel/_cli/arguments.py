@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from enchannel._cli import help_text
 from enchannel._cli.kernels import kernels
-from enchannel._cli.option_types import to_count, to_seconds, to_server_url, to_speed
+from enchannel._cli.option_types import to_count, to_port, to_seconds, to_server_url, to_speed
 from enchannel._cli.record import record
 from enchannel._cli.relay import relay
 from enchannel._cli.replay import replay
@@ -231,7 +231,7 @@ def _add_relay(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--port",
         metavar="N",
-        type=int,
+        type=to_port,
         default=4000,
         help="port to listen on (default: 4000); 0: any free port",
     )

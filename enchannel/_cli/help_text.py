@@ -26,7 +26,7 @@ exit codes:
        read or created
   3    could not start or connect to the kernel or its server
   4    the kernel died, or the connection to it was lost
-    5  output was lost on its way
+  5    output was lost on its way
   124  the code did not finish within --timeout
   130  ended by Ctrl-C: the second one, or the first before the code ran
   129, 141, 143

@@ -34,6 +34,7 @@ log = logging.getLogger("enchannel.socketio.relay")
 SOCKETIO_PATH = "/socket.io/"
 _HOST = re.compile(r"(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
 _ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d+)?")
+_TOKEN = re.compile(r"[!-~][ -~]*[!-~]")
 MIN_TOKEN_LENGTH = 16
 
 
@@ -79,7 +80,7 @@ class Relay:
     so itself, with ``lifespan`` or ``async with relay``.
 
     Args:
-        token: The access token, at least 16 characters long; a random one by default.
+        token: The access token, at least 16 printable ASCII characters long; a random one by default.
         store: The store of the kernels' logs; in memory by default.
         limits: The limits of clients.
         hosts: Accepted host names besides those of loopback, each with a port, or without one for any port:
@@ -94,7 +95,8 @@ class Relay:
         failure: The text of the error if the server could not start the relay; empty otherwise.
 
     Raises:
-        InvalidRelayOption: The token is too short, or a host or an origin is invalid.
+        InvalidRelayOption: The token is too short or cannot be sent in a header, or a host or an origin is
+            invalid.
 
     Example:
         >>> relay = Relay(token="…")
@@ -115,6 +117,12 @@ class Relay:
         token = secrets.token_urlsafe(32) if token is None else token
         if len(token) < MIN_TOKEN_LENGTH:
             raise InvalidRelayOption("token", f"must have at least {MIN_TOKEN_LENGTH} characters")
+        if not _TOKEN.fullmatch(token):
+            raise InvalidRelayOption(
+                "token",
+                "must have only printable ASCII characters, and no space at its ends: clients send it in "
+                "an HTTP header",
+            )
         _validate_names(
             "hosts", hosts, _HOST, "a host name such as relay.example.org or relay.example.org:4000"
         )

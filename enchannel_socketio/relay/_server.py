@@ -80,6 +80,10 @@ class RelayServer:
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or str(error)
             raise ConnectionFailed(f"could not bind {host}, port {port}: {why}") from None
+        except (TypeError, UnicodeError):
+            raise ConnectionFailed(
+                f"could not bind {host}, port {port}: the host must be a host name or an address"
+            ) from None
         shown = (
             "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
         )

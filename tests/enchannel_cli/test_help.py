@@ -1,5 +1,6 @@
 """Help, usage errors, and the imports that they need."""
 
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -27,6 +28,12 @@ def test_help_names_every_exit_code() -> None:
     assert [code for code in ExitCode if f"{code}" not in text] == []
 
 
+def test_exit_codes_are_aligned() -> None:
+    table = enchannel("--help").stdout.partition("exit codes:\n")[2].partition("\n\n")[0]
+    rows = [line for line in table.splitlines() if not line.startswith("  129, ")]
+    assert [row for row in rows if not re.match(r"  (\d{1,3} +|     )(?<=^.{7})\S", row)] == []
+
+
 def test_version_is_printed() -> None:
     ended = enchannel("--version")
     assert (ended.returncode, ended.stdout) == (0, f"enchannel {version('enchannel')}\n")
@@ -50,6 +57,8 @@ def test_version_is_printed() -> None:
         ("--vers",),
         ("replay", "--speed", "0", "x"),
         ("replay", "--speed", "fast", "x"),
+        ("relay", "--max-kernels", "0"),
+        ("relay", "--max-kernels", "1" * 5_000),
     ],
 )
 def test_invalid_command_line_prints_usage(arguments: tuple[str, ...]) -> None:

@@ -166,7 +166,7 @@ def test_share_and_no_spawn() -> None:
         (("--allow-host", "http://lab.example.org"), "--allow-host must be a host name"),
         (("--allow-origin", "lab.example.org"), "--allow-origin must be an origin"),
         (("--allow-origin", "*"), "--allow-origin must be an origin"),
-        (("--port", "99999"), "99999"),
+        (("--host", "\xe9..x"), "must be a host name or an address"),
     ],
 )
 def test_invalid_options_are_reported(arguments: tuple[str, ...], words: str) -> None:
@@ -174,6 +174,26 @@ def test_invalid_options_are_reported(arguments: tuple[str, ...], words: str) ->
     assert ended.returncode == ExitCode.NOT_CONNECTED
     assert words in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1", "22x", "1" * 5_000])
+def test_invalid_port_is_refused(port: str) -> None:
+    ended = enchannel("relay", "--port", port)
+    assert ended.returncode == ExitCode.USAGE
+    assert "argument --port: must be a port number from 0 to 65535, not" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "token", ["SEKRET\xe9 long enough token value", "SEKRET long enough token ", "SEKRET\n" * 3]
+)
+def test_token_unfit_for_header_is_refused(token: str) -> None:
+    with started(token=token) as relay:
+        assert relay.link == ""
+        assert relay.process.wait(DEADLINE) == ExitCode.NOT_CONNECTED
+        assert relay.process.stderr is not None
+        err = relay.process.stderr.read()
+    assert "ENCHANNEL_TOKEN must have only printable ASCII characters" in err
+    assert "SEKRET" not in err
 
 
 def test_short_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
