@@ -324,6 +324,8 @@ class Kernel(Requests):
     def interrupt(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> Action:
         """Interrupt the running code immediately, by signal, message or REST, as the kernel supports it.
 
+        ``docs/stopping.md`` compares the ways to stop code and lists the limits of each kernel.
+
         Args:
             timeout: Seconds after which the action fails with RequestTimeout; None: no timeout.
 
