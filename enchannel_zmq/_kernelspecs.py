@@ -7,11 +7,18 @@ import logging
 import os
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import (
+    NATIVE_KERNEL_NAME,
+    KernelSpec,
+    KernelSpecManager,
+    NoSuchKernel,
+)
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_core.paths import jupyter_path
 
 from enchannel import KernelspecModel
 from enchannel.errors import EnchannelError, LaunchFailed
@@ -57,7 +64,42 @@ class Kernelspecs(KernelSpecManager):
 
     def __init__(self) -> None:
         super().__init__(kernel_spec_class=Kernelspec)
-        self.kernel_dirs = [path for path in self.kernel_dirs if _is_readable(path)]
+        directories = [*jupyter_path("kernels"), *_ipython_directories()]
+        self.kernel_dirs = [path for path in directories if _is_readable(path)]
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Return the directory of each kernelspec by its name, also of one whose file is not regular.
+
+        jupyter_client leaves the latter out, and prints a warning for each unusual name.
+        """
+        regular, unreadable = self._search()
+        return {**unreadable, **regular}
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return a kernelspec.
+
+        Raises:
+            InvalidKernelspec: The file cannot be used.
+            NoSuchKernel: No kernelspec has this name, or its provisioner is not installed.
+        """
+        regular, unreadable = self._search()
+        name = kernel_name.lower()
+        if name in unreadable and name not in regular:
+            return Kernelspec.from_resource_dir(unreadable[name])
+        return super().get_kernel_spec(kernel_name)
+
+    def _search(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the directories of kernelspecs whose file is regular, and of all others."""
+        regular: dict[str, str] = {}
+        unreadable: dict[str, str] = {}
+        for path in (path for directory in self.kernel_dirs for path in _entries(directory)):
+            if os.path.isfile(path / FILE_NAME):
+                regular.setdefault(path.name.lower(), str(path))
+            elif _is_unreadable(path):
+                unreadable.setdefault(path.name.lower(), str(path))
+        if NATIVE_KERNEL_NAME not in regular:
+            regular |= _native_kernelspec()
+        return regular, unreadable
 
     def find(self, name: str) -> KernelSpec:
         """Return a kernelspec.
@@ -129,6 +171,49 @@ def _unavailable(path: Path) -> str:
     return f"the provisioner of the kernelspec {path} is not installed; install its package"
 
 
+def _ipython_directories() -> list[str]:
+    """Return the directories of IPython that may have kernelspecs.
+
+    IPython's own function creates the directory, or a temporary one that stays behind.
+    """
+    if find_spec("IPython") is None:
+        return []
+    directory = os.environ.get("IPYTHONDIR") or os.path.join("~", ".ipython")
+    directories = [os.path.expanduser(directory)]
+    if os.name == "posix" and not os.environ.get("IPYTHONDIR"):
+        config = os.environ.get("XDG_CONFIG_HOME") or os.path.join("~", ".config")
+        directories.append(os.path.join(os.path.expanduser(config), "ipython"))
+    return [os.path.join(path, "kernels") for path in directories]
+
+
+def _native_kernelspec() -> dict[str, str]:
+    """Return the directory of the kernelspec that ipykernel brings, by its name, if it is installed."""
+    return KernelSpecManager(kernel_dirs=[]).find_kernel_specs()
+
+
+def _entries(directory: str) -> list[Path]:
+    """Return the entries of a directory by name; none if it does not exist."""
+    try:
+        return sorted(Path(directory).iterdir())
+    except OSError:
+        return []
+
+
+def _is_unreadable(directory: Path) -> bool:
+    """Return True if the ``kernel.json`` of a directory is not a regular file, or cannot be examined."""
+    try:
+        os.lstat(directory / FILE_NAME)
+    except (FileNotFoundError, NotADirectoryError):
+        return _is_broken_link(directory)
+    except OSError:
+        return True
+    return True
+
+
+def _is_broken_link(path: Path) -> bool:
+    return os.path.islink(path) and not os.path.exists(path)
+
+
 def _is_readable(directory: str) -> bool:
     if not os.path.isdir(directory) or os.access(directory, os.R_OK | os.X_OK):
         return True
@@ -137,11 +222,14 @@ def _is_readable(directory: str) -> bool:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    # Reading a pipe would wait for its writer.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidKernelspec(f"the kernelspec {path} must be a regular file; replace it")
     try:
         fields = json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise InvalidKernelspec(
-            f"reading the kernelspec {path} failed: {error.strerror}"
+            f"reading the kernelspec {path} failed: {error.strerror}{_link_remedy(path)}"
         ) from error
     except UnicodeDecodeError as error:
         raise InvalidKernelspec(
@@ -155,6 +243,14 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"the kernelspec {path} must be a JSON object, not {type(fields).__name__}"
         )
     return fields
+
+
+def _link_remedy(path: Path) -> str:
+    """Return the target of a symbolic link that cannot be followed, with the remedy."""
+    for link in (path, path.parent):
+        if _is_broken_link(link):
+            return f" (a symbolic link to {os.readlink(link)}); repair or remove the link"
+    return ""
 
 
 def _validate(path: Path, fields: Mapping[str, Any]) -> None:

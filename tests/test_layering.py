@@ -34,7 +34,7 @@ BACKENDS = {
         {"redis"},
     ),
     "enchannel_websocket": ({"httpx", "websockets"}, set()),
-    "enchannel_zmq": ({"zmq"}, {"jupyter_client", "traitlets"}),
+    "enchannel_zmq": ({"zmq"}, {"jupyter_client", "jupyter_core", "traitlets"}),
 }
 
 

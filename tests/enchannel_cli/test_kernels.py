@@ -1,6 +1,7 @@
 """``enchannel kernels``."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -79,6 +80,30 @@ def test_broken_kernelspec_is_listed_with_reason(tmp_path: Path, runtime: Path) 
     ended = enchannel("run", "--kernel", "bad", "1", environ=environ)
     assert f"the kernelspec {path} is not JSON" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_unusual_kernelspec_name_is_one_row(tmp_path: Path, runtime: Path) -> None:
+    path = tmp_path / "kernels" / "with space" / "kernel.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"argv": ["x"], "display_name": "Odd", "language": "odd"}))
+    ended = enchannel("kernels", environ={"JUPYTER_PATH": str(tmp_path)})
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    (line,) = (line for line in ended.stdout.splitlines() if line.startswith("with space "))
+    assert line.split() == ["with", "space", "odd", "Odd"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("home", ["/proc", "/no/such", os.devnull])
+def test_unusable_home_hides_no_kernelspec(
+    home: str, tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IPYTHONDIR", raising=False)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    ended = enchannel("kernels", environ={"HOME": home, "TMPDIR": str(temporary)})
+    assert (ended.stderr, ended.returncode) == ("", 0)
+    assert any(line.startswith("python3 ") for line in ended.stdout.splitlines())
+    assert list(temporary.iterdir()) == []
 
 
 def test_kernelspecs_are_listed(slow_kernel: SlowKernel, runtime: Path) -> None:

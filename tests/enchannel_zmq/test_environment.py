@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,83 @@ def test_broken_kernelspec_hides_no_other(jupyter_path: Path) -> None:
     install(jupyter_path, "broken", b"")
     with pytest.raises(ec.LaunchFailed, match="no kernelspec 'other'; installed: broken"):
         ec.launch("other")
+
+
+def install_unreadable(directory: Path, kind: str) -> Path:
+    """Make a ``kernel.json`` that is not a file, below a directory of JUPYTER_PATH."""
+    path = directory / "kernels" / kind / "kernel.json"
+    if kind in ("dangling-directory", "loop-directory"):
+        path.parent.parent.mkdir()
+        path.parent.symlink_to(directory / "gone" if kind == "dangling-directory" else path.parent)
+        return path
+    path.parent.mkdir(parents=True)
+    match kind:
+        case "dangling":
+            path.symlink_to(directory / "gone")
+        case "loop":
+            path.symlink_to(path)
+        case "directory":
+            path.mkdir()
+        case _:
+            assert sys.platform != "win32"
+            os.mkfifo(path)
+    return path
+
+
+UNREADABLE = {
+    "dangling": "No such file or directory .a symbolic link to .*gone.; repair or remove the link",
+    "dangling-directory": "No such file or directory",
+    "loop-directory": "Too many levels of symbolic links",
+    "loop": "Too many levels of symbolic links",
+    "directory": "must be a regular file",
+    "pipe": "must be a regular file",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_unreadable_kernelspec_is_reported(jupyter_path: Path, kind: str) -> None:
+    path = install_unreadable(jupyter_path, kind)
+    (spec,) = (spec for spec in ec.list_kernelspecs() if spec.name == kind)
+    assert re.search(UNREADABLE[kind], spec.error or "")
+    assert str(path) in (spec.error or "")
+    with pytest.raises(ec.LaunchFailed, match=UNREADABLE[kind]):
+        ec.launch(kind)
+
+
+def test_directory_without_kernelspec_is_left_out(jupyter_path: Path) -> None:
+    (jupyter_path / "kernels" / "empty").mkdir(parents=True)
+    (jupyter_path / "kernels" / "file").write_text("")
+    assert not {"empty", "file"} & {spec.name for spec in ec.list_kernelspecs()}
+    with pytest.raises(ec.LaunchFailed, match="no kernelspec 'empty'"):
+        ec.launch("empty")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+def test_dangling_kernelspec_hides_no_valid_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    monkeypatch.setenv("JUPYTER_PATH", os.pathsep.join(map(str, (first, second))))
+    install_unreadable(first, "dangling")
+    install(second, "dangling", VALID)
+    (spec,) = (spec for spec in ec.list_kernelspecs() if spec.name == "dangling")
+    assert (spec.display_name, spec.error) == ("Valid", None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
+@pytest.mark.parametrize("variable", ["HOME", "IPYTHONDIR", "XDG_CONFIG_HOME"])
+def test_kernelspecs_of_ipython_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("IPYTHONDIR", raising=False)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if variable != "HOME":
+        monkeypatch.setenv(variable, str(tmp_path / "set"))
+    directories = {"HOME": ".ipython", "IPYTHONDIR": "set", "XDG_CONFIG_HOME": "set/ipython"}
+    install(tmp_path / directories[variable], "old", VALID)
+    assert "old" in {spec.name for spec in ec.list_kernelspecs()}
 
 
 @pytest.mark.kernel
