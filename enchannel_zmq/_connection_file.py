@@ -102,6 +102,8 @@ def read_connection_file(path: Path) -> ConnectionInfo:
     """
     try:
         data = _read(path)
+    except ConnectionFailed:
+        raise
     except FileNotFoundError:
         raise _file_not_found(path) from None
     except OSError as error:
@@ -127,7 +129,8 @@ def kernel_id_of(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     # A pipe or a device may never end, or not even open.
-    if not stat.S_ISREG(path.stat().st_mode):
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ConnectionFailed(f"the connection file {path} is not a regular file")
     with path.open("rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
@@ -160,7 +163,7 @@ def _is_connection_file(path: Path) -> bool:
     """Return True for a kernel's file; servers keep files of their own in the same directory."""
     try:
         fields = _parse(_read(path))
-    except (OSError, ConnectionFailed):
+    except OSError:
         return False
     return isinstance(fields, dict) and "shell_port" in fields
 

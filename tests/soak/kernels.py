@@ -97,12 +97,15 @@ class Client:
         with self.kernel.state.subscribe(lambda _: delivered.set(), on_completed=delivered.set):
             if not parts_of(self.kernel).subjects.delivery.is_current:
                 delivered.wait(HANG_TIMEOUT)
-        later = [state for when, state in list(self._states) if when >= since]
+        states = list(self._states)
+        # It may have been dead before, and alive again meanwhile.
+        first = [state for when, state in states if when < since][-1:]
+        later = first + [state for when, state in states if when >= since]
         dead = [index for index, state in enumerate(later) if state not in ALIVE]
         if not dead or not any(state in ALIVE for state in later[dead[0] :]):
             self._journal.report(
                 f"{self.name}: {error!r} arrived while the state was {now}; "
-                f"its changes since the request: {[str(state) for state in later]}"
+                f"its states since the request: {[str(state) for state in later]}"
             )
 
     def wait_until_answering(self, code: str) -> str:
