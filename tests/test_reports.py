@@ -48,6 +48,7 @@ def test_worker_reports_lone_surrogates(tmp_path: Path) -> None:
         capture_output=True,
         encoding="utf-8",
         timeout=DEADLINE,
+        env={**os.environ, "PYTEST_ADDOPTS": ""},
     )
     for name in ("assertion", "output", "exception", "property", "teardown"):
         assert f"test_failing.py::test_surrogate_in_{name}" in ended.stdout

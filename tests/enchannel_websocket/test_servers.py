@@ -12,7 +12,7 @@ import pytest
 import enchannel as ec
 from enchannel.testing import Collector
 from enchannel_websocket import _backend
-from tests.rigs import ASLEEP, DEADLINE
+from tests.rigs import ASLEEP, DEADLINE, eventually
 from tests.rigs.proxy import Proxy
 from tests.rigs.servers import (
     SERVERS,
@@ -156,10 +156,16 @@ def test_connected_kernel_can_be_restarted(any_server: Server, own_kernel: ec.Ke
 
 
 def test_kernels_and_kernelspecs_are_listed(any_server: Server, own_kernel: ec.Kernel) -> None:
+    def model_of_kernel() -> ec.KernelModel:
+        models = ec.list_kernels(any_server.url, token=TOKEN)
+        (model,) = [model for model in models if model.id == own_kernel.id]
+        return model
+
     own_kernel.run("1", timeout=DEADLINE)
-    models = ec.list_kernels(any_server.url, token=TOKEN)
-    (model,) = [model for model in models if model.id == own_kernel.id]
-    assert (model.name, model.state) == ("python3", "idle")
+    # A server learns of the state from messages, as its clients do.
+    assert eventually(lambda: model_of_kernel().state == "idle")
+    model = model_of_kernel()
+    assert model.name == "python3"
     assert model.connections == 1
     assert model.target == f"{any_server.url}/api/kernels/{own_kernel.id}"
     assert model.last_activity is not None

@@ -119,6 +119,9 @@ DECODERS: dict[str, Callable[[], object]] = {
 def test_finalizers_run_far_from_recursion_limit(
     name: str, failed_finalizers: list[object]
 ) -> None:
+    # So that each of the collections below looks at few objects.
+    gc.collect()
+    gc.freeze()
     for allocations in range(sys.getrecursionlimit() - 250, sys.getrecursionlimit()):
         gc.collect()
         Cycle()
