@@ -28,8 +28,9 @@ log = logging.getLogger("enchannel")
 
 # Seconds that the thread stays alive without actions to wait for.
 IDLE_TIMEOUT = 1.0
-# Seconds after which a longer wait starts again: longer ones than some 292 years overflow.
-MAX_WAIT = 3600.0
+# Seconds after which a longer wait starts again, with a look into the inbox: waits of 292 years and more
+# overflow, and a lost wake-up delays no action for longer than this.
+MAX_WAIT = 5.0
 # Cancelled actions are kept until there are this many, and more of them than others.
 MIN_PURGED_ACTIONS = 64
 # In place of the time until which the timer thread waits.
