@@ -126,10 +126,10 @@ class CodeRun:
 
     def _interrupt(self, request: InFlightRequest) -> Generator[float, bool, str]:
         """Interrupt a request and wait for its end; return its state in words, for an error."""
-        is_link_lost = request.is_link_lost
+        is_link_lost, reason = request.is_link_lost, request.reason_for_waiting
         match request.interrupt():
             case Progress.WAITING:
-                return "was not sent, because an interrupt of earlier code has not taken effect"
+                return f"was not sent, because {reason}"
             case Progress.DONE | Progress.ENDED:
                 return "has ended, but its reply or its idle status has not arrived"
             case _ if is_link_lost:

@@ -217,6 +217,11 @@ class InFlightRequest(abc.DisposableBase):
         return self._message.channel, self._message.header.subshell_id
 
     @property
+    def reason_for_waiting(self) -> str:
+        """The reason why the request was not sent, if it was not."""
+        return self._host.reason_for_waiting(self)
+
+    @property
     def is_waiting(self) -> bool:
         """True until the request is sent."""
         return self._progress is Progress.WAITING
@@ -667,7 +672,7 @@ class InFlightRequest(abc.DisposableBase):
     @property
     def _missing(self) -> str:
         if self._progress is Progress.WAITING:
-            return f"it was not sent, because {self._host.reason_for_waiting(self)}"
+            return f"it was not sent, because {self.reason_for_waiting}"
         count = self._received
         received = f"{count} message{'' if count == 1 else 's'}" if count else "no messages"
         missing = "the reply" if self._reply is None else "the idle status"

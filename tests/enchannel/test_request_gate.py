@@ -74,6 +74,18 @@ def test_timeout_of_waiting_request_names_number() -> None:
         assert sent(remote) == ["a", "b"]
 
 
+def test_timeout_of_waiting_run_names_number() -> None:
+    remote = ScriptedLink()
+    with remote.kernel(max_in_flight=1) as kernel:
+        execute(kernel, "a")
+        with pytest.raises(
+            ec.RequestTimeout, match="was not sent, because it waits behind 1 request"
+        ):
+            kernel.run("b", timeout=0.01)
+        answer(remote, 0)
+        assert sent(remote) == ["a"]
+
+
 def test_waiting_requests_end_with_kernel() -> None:
     remote = ScriptedLink()
     with remote.kernel(max_in_flight=1) as kernel:
